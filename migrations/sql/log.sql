@@ -1,0 +1,143 @@
+-- The log and what is kept beside it.
+
+CREATE TABLE pgaudit.audit_log (
+    index        bigint      NOT NULL,
+    event_id     uuid        NOT NULL,
+    occurred_at  timestamptz NOT NULL,
+    recorded_at  timestamptz NOT NULL,
+    persisted_at timestamptz NOT NULL,
+    action       text        NOT NULL,
+    outcome      text        NOT NULL,
+    actor_type   text,
+    actor_id     text,
+    target_type  text,
+    target_id    text,
+    tenant       text,
+    event        jsonb       NOT NULL,
+    leaf_hash    bytea       NOT NULL,
+    PRIMARY KEY (event_id, occurred_at)
+) PARTITION BY RANGE (occurred_at);
+CREATE INDEX audit_log_index_idx ON pgaudit.audit_log (index);
+CREATE INDEX audit_log_target_idx ON pgaudit.audit_log (target_type, target_id, occurred_at);
+CREATE INDEX audit_log_actor_idx ON pgaudit.audit_log (actor_type, actor_id, occurred_at);
+
+COMMENT ON TABLE pgaudit.audit_log IS 'Every audit event, once, in commit order. Append-only.';
+COMMENT ON COLUMN pgaudit.audit_log.index IS 'Position in the log: 0, 1, 2 … without a gap, in commit order. "index > last seen" is a safe cursor.';
+COMMENT ON COLUMN pgaudit.audit_log.event_id IS 'Identity of the event, and its idempotency key.';
+COMMENT ON COLUMN pgaudit.audit_log.occurred_at IS 'When it happened, by the application''s clock.';
+COMMENT ON COLUMN pgaudit.audit_log.recorded_at IS 'When the business transaction recorded it, by the server''s clock.';
+COMMENT ON COLUMN pgaudit.audit_log.persisted_at IS 'When a worker appended it here, by the server''s clock.';
+COMMENT ON COLUMN pgaudit.audit_log.action IS 'What was done: resource.verb.';
+COMMENT ON COLUMN pgaudit.audit_log.outcome IS 'success, failure or denied.';
+COMMENT ON COLUMN pgaudit.audit_log.actor_type IS 'Kind of actor: user, service …';
+COMMENT ON COLUMN pgaudit.audit_log.actor_id IS 'Identity of the actor among its kind.';
+COMMENT ON COLUMN pgaudit.audit_log.target_type IS 'Kind of the primary (first) target.';
+COMMENT ON COLUMN pgaudit.audit_log.target_id IS 'Identity of the primary (first) target.';
+COMMENT ON COLUMN pgaudit.audit_log.tenant IS 'Whose data it is, in a multi-tenant application.';
+COMMENT ON COLUMN pgaudit.audit_log.event IS 'The whole event. Its text is the canonical form that leaf_hash is taken of.';
+COMMENT ON COLUMN pgaudit.audit_log.leaf_hash IS 'SHA-256 of the byte 0x00 followed by event::text in UTF-8 (an RFC 6962 leaf).';
+
+CREATE FUNCTION pgaudit.refuse_change() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    RAISE EXCEPTION '% on %: the audit log is append-only', TG_OP, TG_TABLE_NAME
+        USING ERRCODE = 'insufficient_privilege',
+              HINT = 'Record a new event that corrects the old one; the old one stays.';
+END $$;
+
+-- ALWAYS: session_replication_role = replica does not switch them off.
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON pgaudit.audit_log
+    FOR EACH ROW EXECUTE FUNCTION pgaudit.refuse_change();
+ALTER TABLE pgaudit.audit_log ENABLE ALWAYS TRIGGER append_only;
+CREATE TRIGGER append_only_truncate BEFORE TRUNCATE ON pgaudit.audit_log
+    FOR EACH STATEMENT EXECUTE FUNCTION pgaudit.refuse_change();
+ALTER TABLE pgaudit.audit_log ENABLE ALWAYS TRIGGER append_only_truncate;
+
+-- Row triggers are cloned to a partition, enabled only as origin; TRUNCATE triggers are not cloned.
+CREATE FUNCTION pgaudit.guard_partition(partition regclass) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER append_only', partition);
+    EXECUTE format('CREATE TRIGGER append_only_truncate BEFORE TRUNCATE ON %s
+                    FOR EACH STATEMENT EXECUTE FUNCTION pgaudit.refuse_change()', partition);
+    EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER append_only_truncate', partition);
+END $$;
+
+CREATE TABLE pgaudit.audit_log_default PARTITION OF pgaudit.audit_log DEFAULT;
+SELECT pgaudit.guard_partition('pgaudit.audit_log_default');
+
+CREATE FUNCTION pgaudit.create_partition(month date) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp SET timezone = 'UTC' SET lock_timeout = '2s' AS $$
+DECLARE
+    name text := 'audit_log_' || to_char(month, 'YYYY_MM');
+BEGIN
+    IF to_regclass('pgaudit.' || name) IS NOT NULL THEN
+        RETURN false;
+    END IF;
+    -- ATTACH, unlike CREATE … PARTITION OF, lets writers and readers of the log go on.
+    EXECUTE format('CREATE TABLE %I (LIKE audit_log INCLUDING DEFAULTS INCLUDING CONSTRAINTS)', name);
+    EXECUTE format('ALTER TABLE audit_log ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)',
+                   name, month::timestamptz, (month + interval '1 month')::timestamptz);
+    PERFORM guard_partition(name::regclass);
+    RETURN true;
+EXCEPTION WHEN check_violation THEN
+    RAISE WARNING 'events of % are in the default partition already and stay there', to_char(month, 'YYYY-MM');
+    RETURN false;
+END $$;
+
+-- This month and the next ones: how many partitions were created.
+CREATE FUNCTION pgaudit.keep_partitions(ahead integer DEFAULT 3) RETURNS integer
+LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp SET timezone = 'UTC' AS $$
+    SELECT count(*) FILTER (WHERE pgaudit.create_partition((date_trunc('month', now()) + n * interval '1 month')::date))
+      FROM generate_series(0, ahead) n
+$$;
+SELECT pgaudit.keep_partitions();
+
+CREATE TABLE pgaudit.log_head (
+    singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton),
+    size bigint NOT NULL DEFAULT 0
+) WITH (fillfactor = 10);
+INSERT INTO pgaudit.log_head DEFAULT VALUES;
+COMMENT ON TABLE pgaudit.log_head IS 'The end of the log. Whoever appends holds this row locked to its commit: index order is commit order.';
+COMMENT ON COLUMN pgaudit.log_head.size IS 'How many events the log holds, and the index of the next one.';
+
+CREATE TABLE pgaudit.batch (
+    first_index     bigint PRIMARY KEY,
+    count           integer     NOT NULL CHECK (count > 0),
+    persisted_at    timestamptz NOT NULL,
+    oldest_recorded timestamptz NOT NULL,
+    newest_recorded timestamptz NOT NULL,
+    worker_id       bigint
+);
+CREATE INDEX batch_persisted_idx ON pgaudit.batch (persisted_at);
+COMMENT ON TABLE pgaudit.batch IS 'One row for each transaction that appended to the log: the history of throughput and lag.';
+COMMENT ON COLUMN pgaudit.batch.first_index IS 'Index of the first event of the batch.';
+COMMENT ON COLUMN pgaudit.batch.count IS 'How many events it appended.';
+COMMENT ON COLUMN pgaudit.batch.persisted_at IS 'When, by the server''s clock.';
+COMMENT ON COLUMN pgaudit.batch.oldest_recorded IS 'recorded_at of its oldest event.';
+COMMENT ON COLUMN pgaudit.batch.newest_recorded IS 'recorded_at of its newest event.';
+COMMENT ON COLUMN pgaudit.batch.worker_id IS 'Which worker; NULL when it was appended inline, by the application.';
+
+CREATE TABLE pgaudit.job_error (
+    id          bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
+    job_id      bigint      NOT NULL,
+    event_id    text,
+    task_name   text        NOT NULL,
+    attempt     integer     NOT NULL,
+    error_class text        NOT NULL,
+    sqlstate    text,
+    message     text        NOT NULL,
+    traceback   text,
+    at          timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+CREATE INDEX job_error_job_idx ON pgaudit.job_error (job_id, id);
+COMMENT ON TABLE pgaudit.job_error IS 'One row for each failed attempt, kept after the job is gone.';
+COMMENT ON COLUMN pgaudit.job_error.job_id IS 'The job that failed.';
+COMMENT ON COLUMN pgaudit.job_error.event_id IS 'The id its event claims; text, for a broken event may hold anything.';
+COMMENT ON COLUMN pgaudit.job_error.task_name IS 'The task that failed.';
+COMMENT ON COLUMN pgaudit.job_error.attempt IS 'Which run of the job it was, from 1; a run that does not count keeps the number of the next.';
+COMMENT ON COLUMN pgaudit.job_error.error_class IS 'Name of the error; JobStalled when the worker vanished.';
+COMMENT ON COLUMN pgaudit.job_error.sqlstate IS 'SQLSTATE, when Postgres raised it.';
+COMMENT ON COLUMN pgaudit.job_error.message IS 'What it said.';
+COMMENT ON COLUMN pgaudit.job_error.traceback IS 'Where it was raised.';
+COMMENT ON COLUMN pgaudit.job_error.at IS 'When, by the server''s clock.';

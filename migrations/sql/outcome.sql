@@ -1,0 +1,133 @@
+-- What becomes of a job that was not persisted: retried, failed, released, reclaimed.
+
+-- The queue never loses what the log does not hold, whoever deletes.
+CREATE FUNCTION pgaudit.keep_unlogged_jobs() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    unlogged bigint;
+BEGIN
+    SELECT d.id INTO unlogged FROM deleted d
+     WHERE d.queue_name = 'audit' AND NOT EXISTS (
+           SELECT FROM audit_log WHERE event_id = (d.args->'event'->>'id')::uuid
+                                   AND occurred_at = (d.args->'event'->>'occurred_at')::timestamptz)
+     LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'job % holds an audit event that is not in the log yet', unlogged
+            USING ERRCODE = 'insufficient_privilege', HINT = 'Let a worker persist it, or retry it when it has failed.';
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER keep_unlogged_jobs
+    AFTER DELETE ON pgaudit.procrastinate_jobs REFERENCING OLD TABLE AS deleted
+    FOR EACH STATEMENT EXECUTE FUNCTION pgaudit.keep_unlogged_jobs();
+ALTER TABLE pgaudit.procrastinate_jobs ENABLE ALWAYS TRIGGER keep_unlogged_jobs;
+
+CREATE FUNCTION pgaudit.keep_queued_jobs() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    IF EXISTS (SELECT FROM procrastinate_jobs WHERE queue_name = 'audit') THEN
+        RAISE EXCEPTION 'the queue holds audit events that are not in the log yet'
+            USING ERRCODE = 'insufficient_privilege', HINT = 'Let the workers drain it first.';
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER keep_queued_jobs BEFORE TRUNCATE ON pgaudit.procrastinate_jobs
+    FOR EACH STATEMENT EXECUTE FUNCTION pgaudit.keep_queued_jobs();
+ALTER TABLE pgaudit.procrastinate_jobs ENABLE ALWAYS TRIGGER keep_queued_jobs;
+
+-- Writes down a failed attempt and what follows from it: a retry in retry_in seconds, or, when that is
+-- NULL, the end. A failure that does not count (counted = false) leaves attempts as they are.
+-- Does nothing, and says so, when the job has moved on meanwhile.
+CREATE FUNCTION pgaudit.settle_failure(job bigint, worker bigint, seen_attempts integer, counted boolean,
+                                       retry_in double precision, error_class text, sqlstate text,
+                                       message text, traceback text) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    settled procrastinate_jobs;
+BEGIN
+    UPDATE procrastinate_jobs
+       SET status = CASE WHEN retry_in IS NULL THEN 'failed' ELSE 'todo' END::procrastinate_job_status,
+           attempts = attempts + counted::integer,
+           scheduled_at = clock_timestamp() + make_interval(secs => retry_in),
+           priority = CASE WHEN retry_in IS NULL THEN priority ELSE least(priority, -1) END,
+           worker_id = NULL, abort_requested = false
+     WHERE id = job AND attempts = seen_attempts AND (status = 'todo' OR status = 'doing' AND worker_id = worker)
+    RETURNING * INTO settled;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    INSERT INTO job_error (job_id, event_id, task_name, attempt, error_class, sqlstate, message, traceback)
+    VALUES (job, settled.args->'event'->>'id', settled.task_name, seen_attempts + 1, error_class, sqlstate, message, traceback);
+    RETURN true;
+END $$;
+
+-- Gives a worker's own jobs back untouched: nothing was tried, nothing is counted.
+CREATE FUNCTION pgaudit.release(jobs bigint[], worker bigint) RETURNS bigint[]
+LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+    WITH released AS (
+        UPDATE procrastinate_jobs SET status = 'todo', worker_id = NULL, abort_requested = false
+         WHERE id = ANY (jobs) AND status = 'doing' AND worker_id = worker RETURNING id)
+    SELECT coalesce(array_agg(id), '{}') FROM released
+$$;
+
+-- The jobs that a worker is said to be running.
+CREATE FUNCTION pgaudit.jobs_of(worker bigint) RETURNS SETOF bigint
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp AS
+$$ SELECT id FROM procrastinate_jobs WHERE worker_id = worker AND status = 'doing' $$;
+
+-- Runs what has failed again, from the first attempt. NULL: all of it. The ids that were failed.
+CREATE FUNCTION pgaudit.retry_failed(jobs bigint[]) RETURNS bigint[]
+LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+    WITH retried AS (
+        UPDATE procrastinate_jobs SET status = 'todo', attempts = 0, priority = 0, scheduled_at = NULL, worker_id = NULL
+         WHERE status = 'failed' AND (jobs IS NULL OR id = ANY (jobs)) RETURNING id)
+    SELECT coalesce(array_agg(id ORDER BY id), '{}') FROM retried
+$$;
+
+-- A sign of life. A worker whose row was pruned while it lived gets it back.
+CREATE FUNCTION pgaudit.beat(worker bigint) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+    INSERT INTO procrastinate_workers (id, last_heartbeat) OVERRIDING SYSTEM VALUE VALUES (worker, clock_timestamp())
+    ON CONFLICT (id) DO UPDATE SET last_heartbeat = excluded.last_heartbeat
+$$;
+
+-- Running jobs whose worker is gone or silent for longer than that.
+CREATE FUNCTION pgaudit.stalled(after interval) RETURNS TABLE (job_id bigint, worker_id bigint, silent interval)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+    SELECT j.id, j.worker_id, clock_timestamp() - w.last_heartbeat
+      FROM procrastinate_jobs j LEFT JOIN procrastinate_workers w ON w.id = j.worker_id
+     WHERE j.status = 'doing' AND (w.id IS NULL OR w.last_heartbeat < clock_timestamp() - after)
+$$;
+
+-- Puts stalled jobs back in the queue, to run alone from now on, or fails them after max_stalls. One caller at
+-- a time; the others get no rows. Workers that were silent for a day are forgotten.
+CREATE FUNCTION pgaudit.reclaim_stalled(after interval, max_stalls integer)
+RETURNS TABLE (job_id bigint, worker_id bigint, stalls integer, failed boolean)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    IF NOT pg_try_advisory_xact_lock(hashtext('pgaudit.reclaim_stalled')) THEN
+        RETURN;
+    END IF;
+    RETURN QUERY
+    WITH stalled AS (
+        SELECT j.id, s.worker_id, s.silent, greatest(-1 - j.priority, 0) + 1 AS stalls
+          FROM stalled(after) s JOIN procrastinate_jobs j ON j.id = s.job_id AND j.status = 'doing'
+           FOR UPDATE OF j SKIP LOCKED
+    ), reclaimed AS (
+        UPDATE procrastinate_jobs j
+           SET status = CASE WHEN stalls > max_stalls THEN 'failed' ELSE 'todo' END::procrastinate_job_status,
+               priority = -1 - stalls, scheduled_at = clock_timestamp(), worker_id = NULL, abort_requested = false
+          FROM stalled s WHERE j.id = s.id
+        RETURNING j.*, s.stalls, s.worker_id AS lost_worker, s.silent
+    ), noted AS (
+        INSERT INTO job_error (job_id, event_id, task_name, attempt, error_class, message)
+        SELECT id, args->'event'->>'id', task_name, attempts + 1, 'JobStalled',
+               format('worker %s %s while it ran this job (stall %s of at most %s)', coalesce(lost_worker::text, 'unknown'),
+                      coalesce('gave no sign of life for ' || extract(epoch FROM silent)::integer || ' s', 'vanished'),
+                      stalls, max_stalls)
+          FROM reclaimed
+    )
+    SELECT id, lost_worker, stalls, status = 'failed' FROM reclaimed;
+    DELETE FROM procrastinate_workers WHERE last_heartbeat < clock_timestamp() - greatest(after, interval '1 day');
+END $$;

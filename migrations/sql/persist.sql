@@ -1,0 +1,162 @@
+-- From the queue into the log.
+--
+-- A job's priority is its lane:   0  fresh: travels in batches
+--                                -1  waits for a retry: travels with others that are due
+--                            -1 - n  its worker vanished n times: runs alone
+
+-- An edited event must not enter the log looking genuine.
+CREATE FUNCTION pgaudit.refuse_tampered(event_id text) RETURNS bytea
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    RAISE EXCEPTION 'event % was changed in the queue: its text no longer matches its leaf hash', event_id
+        USING ERRCODE = 'data_corrupted';
+END $$;
+
+-- Appends the entries in their order, or raises and appends none. The caller holds log_head.
+CREATE FUNCTION pgaudit.append_all(entries jsonb[], worker bigint) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    head bigint := (SELECT size FROM log_head);
+    persisted timestamptz := clock_timestamp();
+BEGIN
+    WITH appended AS (
+        INSERT INTO audit_log
+        SELECT head + n - 1, e.id, e.occurred_at, e.recorded_at, persisted, e.action, e.outcome,
+               e.actor->>'type', e.actor->>'id', e.targets->0->>'type', e.targets->0->>'id', e.tenant, event,
+               CASE WHEN hash = encode(leaf_hash(event), 'hex') THEN decode(hash, 'hex')
+                    ELSE refuse_tampered(event->>'id') END
+          FROM (SELECT n, entry->'event' AS event, entry->>'leaf_hash' AS hash
+                  FROM unnest(entries) WITH ORDINALITY AS given (entry, n)
+                OFFSET 0) opened,  -- takes each entry apart once, not once for each column
+               jsonb_to_record(event) AS e (id uuid, occurred_at timestamptz, recorded_at timestamptz, action text,
+                                            outcome text, actor jsonb, targets jsonb, tenant text)
+        RETURNING recorded_at
+    )
+    INSERT INTO batch
+    SELECT head, count(*), persisted, min(recorded_at), max(recorded_at), worker FROM appended;
+    UPDATE log_head SET size = head + cardinality(entries);
+END $$;
+
+-- Whether the log holds this very event: the same id with other content is not a duplicate but a
+-- mistake, or an attempt to have an event dropped.
+CREATE FUNCTION pgaudit.is_logged(sought jsonb) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT EXISTS (SELECT FROM audit_log
+                    WHERE event_id = (sought->>'id')::uuid AND occurred_at = (sought->>'occurred_at')::timestamptz
+                      AND event - 'recorded_at' = sought - 'recorded_at')
+$$;
+
+-- A connection, transaction, resource, lock, operator or server error, or a database that is not migrated:
+-- the event is not to blame.
+CREATE FUNCTION pgaudit.is_infrastructure(state text) RETURNS boolean
+LANGUAGE sql IMMUTABLE AS $$ SELECT left(state, 2) IN ('08', '25', '40', '42', '53', '55', '57', '58') $$;
+
+-- Appends what can be appended and skips what is in the log already. What cannot is split off, half by
+-- half, and returned: {"entry": its place, "sqlstate", "message", "context"}. The caller holds log_head.
+CREATE FUNCTION pgaudit.append(entries jsonb[], worker bigint, first integer DEFAULT 1) RETURNS jsonb[]
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    half    integer := cardinality(entries) / 2;
+    state   text;
+    message text;
+    context text;
+BEGIN
+    BEGIN
+        PERFORM append_all(entries, worker);
+        RETURN '{}';
+    EXCEPTION WHEN OTHERS THEN
+        GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, message = MESSAGE_TEXT, context = PG_EXCEPTION_CONTEXT;
+        IF is_infrastructure(state) THEN
+            RAISE;
+        END IF;
+    END;
+    IF half > 0 THEN
+        RETURN append(entries[:half], worker, first) || append(entries[half + 1:], worker, first + half);
+    ELSIF state = '23505' AND is_logged(entries[1]->'event') THEN
+        RETURN '{}';
+    ELSE
+        RETURN ARRAY[jsonb_build_object('entry', first, 'sqlstate', state, 'message', message, 'context', context)];
+    END IF;
+END $$;
+
+-- PGAUDIT_MODE=inline: one transaction at a time, the head is locked until the caller commits.
+CREATE FUNCTION pgaudit.append_inline(entries jsonb[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    failures jsonb[];
+BEGIN
+    PERFORM FROM log_head FOR UPDATE;
+    failures := append(entries, NULL);
+    IF cardinality(failures) > 0 THEN
+        RAISE EXCEPTION '%', failures[1]->>'message' USING ERRCODE = failures[1]->>'sqlstate';
+    END IF;
+END $$;
+
+-- Marks the next job as this worker's: a retry that is due, or else the oldest fresh one.
+CREATE FUNCTION pgaudit.fetch_lead(worker bigint) RETURNS SETOF pgaudit.procrastinate_jobs
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp
+-- The queue's statistics are always stale: never scan it, never sort it.
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off AS $$
+DECLARE
+    lead bigint;
+BEGIN
+    SELECT id INTO lead FROM procrastinate_jobs
+     WHERE status = 'todo' AND scheduled_at <= now() AND queue_name = 'audit' AND task_name = 'pgaudit.persist'
+     ORDER BY scheduled_at LIMIT 1 FOR UPDATE SKIP LOCKED;
+    IF lead IS NULL THEN
+        SELECT id INTO lead FROM procrastinate_jobs
+         WHERE status = 'todo' AND priority >= 0 AND scheduled_at IS NULL
+           AND queue_name = 'audit' AND task_name = 'pgaudit.persist'
+         ORDER BY priority DESC, id LIMIT 1 FOR UPDATE SKIP LOCKED;
+    END IF;
+    RETURN QUERY UPDATE procrastinate_jobs SET status = 'doing', worker_id = worker WHERE id = lead RETURNING *;
+END $$;
+
+-- One batch, one transaction: the lead and its followers leave the queue and are in the log, or neither.
+-- Without a lead, the oldest fresh jobs. claimed: how many jobs were taken; failures: those that stay, as
+-- [{"job_id", "event_id", "attempts", "sqlstate", "message", "context"}].
+CREATE FUNCTION pgaudit.persist(worker bigint, lead bigint, batch_size integer, OUT claimed integer, OUT failures jsonb[])
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off AS $$
+DECLARE
+    leader  procrastinate_jobs;
+    jobs    procrastinate_jobs[];
+    failed  bigint[];
+BEGIN
+    IF lead IS NOT NULL THEN
+        -- Only its own worker may go on with a lead: after a stall it may be somebody else's.
+        SELECT * INTO leader FROM procrastinate_jobs
+         WHERE id = lead AND status = 'doing' AND worker_id = worker FOR UPDATE;
+        IF NOT FOUND THEN
+            claimed := 0; failures := '{}';
+            RETURN;
+        END IF;
+        jobs := ARRAY[leader];
+        batch_size := batch_size - 1;
+    END IF;
+    IF coalesce(leader.priority, 0) >= 0 THEN
+        jobs := jobs || array(
+            SELECT j FROM procrastinate_jobs j
+             WHERE status = 'todo' AND priority >= 0 AND scheduled_at IS NULL
+               AND queue_name = 'audit' AND task_name = 'pgaudit.persist'
+             ORDER BY priority DESC, id LIMIT batch_size FOR UPDATE SKIP LOCKED);
+    ELSIF leader.priority = -1 THEN
+        jobs := jobs || array(
+            SELECT j FROM procrastinate_jobs j
+             WHERE status = 'todo' AND priority = -1 AND scheduled_at <= now()
+               AND queue_name = 'audit' AND task_name = 'pgaudit.persist'
+             ORDER BY scheduled_at LIMIT batch_size FOR UPDATE SKIP LOCKED);
+    END IF;
+    claimed := cardinality(jobs);
+    IF claimed > 0 THEN
+        -- The head first, then the look for duplicates: what was appended meanwhile is seen.
+        PERFORM FROM log_head FOR UPDATE;
+        failures := array(
+            SELECT f || jsonb_build_object('job_id', j.id, 'attempts', j.attempts, 'event_id', j.args->'event'->'id')
+              FROM unnest(append(array(SELECT (j).args FROM unnest(jobs) j), worker)) f,
+                   LATERAL (SELECT (jobs[(f->>'entry')::integer]).*) j);
+        DELETE FROM procrastinate_jobs
+         WHERE id = ANY (array(SELECT (j).id FROM unnest(jobs) j
+                               EXCEPT SELECT (f->>'job_id')::bigint FROM unnest(failures) f));
+    END IF;
+END $$;

@@ -1,0 +1,17 @@
+"""The append-only log, its head, its batches and the errors of jobs."""
+
+from pgaudit.migrate import run_file, run_sql
+
+revision = "0003"
+down_revision = "0002"
+
+
+def upgrade() -> None:
+    run_file("log.sql")
+
+
+def downgrade() -> None:
+    run_sql("""
+        DROP TABLE pgaudit.audit_log, pgaudit.log_head, pgaudit.batch, pgaudit.job_error;
+        DROP FUNCTION pgaudit.refuse_change, pgaudit.guard_partition, pgaudit.create_partition, pgaudit.keep_partitions;
+    """)

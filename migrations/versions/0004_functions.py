@@ -1,0 +1,21 @@
+"""The way of an event: record, persist, and what becomes of a job that was not persisted."""
+
+from pgaudit.migrate import run_file, run_sql
+
+revision = "0004"
+down_revision = "0003"
+
+
+def upgrade() -> None:
+    for name in ("record.sql", "persist.sql", "outcome.sql"):
+        run_file(name)
+
+
+def downgrade() -> None:
+    run_sql("""
+        DROP FUNCTION pgaudit.keep_unlogged_jobs, pgaudit.keep_queued_jobs CASCADE;
+        DROP FUNCTION pgaudit.record, pgaudit.entries, pgaudit.append_inline, pgaudit.persist, pgaudit.fetch_lead,
+                      pgaudit.append, pgaudit.append_all, pgaudit.is_logged, pgaudit.is_infrastructure,
+                      pgaudit.refuse_tampered, pgaudit.leaf_hash, pgaudit.settle_failure, pgaudit.release,
+                      pgaudit.jobs_of, pgaudit.retry_failed, pgaudit.beat, pgaudit.reclaim_stalled, pgaudit.stalled;
+    """)

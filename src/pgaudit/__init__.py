@@ -1,0 +1,32 @@
+"""An audit trail for Python monoliths on Postgres: complete, exactly once, tamper-evident, nearly free.
+
+>>> audit = AuditLog()
+>>> with psycopg.connect(dsn) as conn:
+...     conn.execute("UPDATE claims SET status = 'approved' WHERE id = %s", [7])
+...     audit.record(conn, AuditEvent(action="claim.approved", actor="user:42", target="claim:7"))
+"""
+
+from pgaudit.context import bind
+from pgaudit.errors import InvalidEvent, InvalidSettings, NotInTransaction, PgauditError, UnknownConnection
+from pgaudit.events import Actor, AuditContext, AuditEvent, Change, Target
+from pgaudit.recorder import AuditLog
+from pgaudit.settings import Mode, OnFailure, Settings
+
+__all__ = [
+    "Actor",
+    "AuditContext",
+    "AuditEvent",
+    "AuditLog",
+    "Change",
+    "InvalidEvent",
+    "InvalidSettings",
+    "Mode",
+    "NotInTransaction",
+    "OnFailure",
+    "PgauditError",
+    "Settings",
+    "Target",
+    "UnknownConnection",
+    "bind",
+]
+__version__ = "0.1.0"

@@ -1,0 +1,161 @@
+"""The Procrastinate application behind every pgaudit worker."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable
+from typing import Any, Final, LiteralString, Unpack, cast
+
+import psycopg
+from procrastinate import App, JobManager, PsycopgConnector
+from procrastinate.app import WorkerOptions
+from procrastinate.jobs import Job, Status
+
+from pgaudit import housekeeping, tasks
+from pgaudit.embedded import conninfo
+from pgaudit.jobs import QUEUE, TASK
+from pgaudit.outcomes import settle_outcome
+from pgaudit.retries import Backoff, is_infrastructure
+from pgaudit.settings import Settings
+
+logger = logging.getLogger("pgaudit.worker")
+
+FETCH_LEAD: Final = """
+    SELECT id, status, task_name, priority, lock, queueing_lock, '{}'::jsonb AS args, scheduled_at, queue_name,
+           attempts, worker_id
+      FROM pgaudit.fetch_lead(%(worker_id)s)
+"""
+# How long a poll waits for a connection: a shutdown during an outage waits as long.
+POOL_TIMEOUT: Final = 5.0
+DAY: Final = 86_400.0
+
+
+class AuditConnector(PsycopgConnector):
+    """Names our schema in Procrastinate's own statements.
+
+    A ``search_path`` would do it too, but it is session state, which PgBouncer gives to somebody else.
+    """
+
+    async def execute_query_async(self, query: LiteralString, **arguments: Any) -> None:
+        await super().execute_query_async(in_schema(query), **arguments)
+
+    async def execute_query_one_async(self, query: LiteralString, **arguments: Any) -> dict[str, Any]:
+        return await super().execute_query_one_async(in_schema(query), **arguments)
+
+    async def execute_query_all_async(self, query: LiteralString, **arguments: Any) -> list[dict[str, Any]]:
+        return await super().execute_query_all_async(in_schema(query), **arguments)
+
+
+def in_schema(query: LiteralString) -> LiteralString:
+    """One of Procrastinate's statements, its objects named with our schema."""
+    return query.replace("procrastinate_", "pgaudit.procrastinate_")
+
+
+class AuditJobManager(JobManager):
+    """Fetches audit jobs, and knows which workers and jobs of this process are alive.
+
+    A database that is away is no reason for a worker to end: it finds no job, and looks again.
+    """
+
+    def __init__(self, connector: AuditConnector) -> None:
+        super().__init__(connector)
+        self.worker_id: int | None = None
+        self.running: set[int] = set()
+
+    async def register_worker(self) -> int:
+        self.worker_id = await super().register_worker()
+        return self.worker_id
+
+    async def unregister_worker(self, worker_id: int) -> None:
+        self.worker_id = None
+        await super().unregister_worker(worker_id)
+
+    async def fetch_job(self, queues: Iterable[str] | None, worker_id: int) -> Job | None:
+        try:
+            row = await self.connector.execute_query_all_async(FETCH_LEAD, worker_id=worker_id)
+        except Exception as error:
+            if not is_infrastructure(error):
+                raise
+            logger.warning("cannot look into the queue, will try again: %s", error.__cause__ or error)
+            return None
+        if not row:
+            return None
+        job = Job.from_row(row[0])
+        self.running.add(cast("int", job.id))
+        return job
+
+    async def finish_job(self, job: Job, status: Status, delete_job: bool) -> None:
+        """The transaction that logged the event has deleted the job; ``pgaudit.outcomes`` has settled all others."""
+        self.running.discard(cast("int", job.id))
+
+    async def retry_job(self, job: Job, **_decision: Any) -> None:
+        """As for ``finish_job``."""
+        self.running.discard(cast("int", job.id))
+
+
+class AuditApp(App):
+    """Procrastinate's App with our queue, heartbeat, rescue and drain; any runner of Procrastinate can run it."""
+
+    connector: AuditConnector
+    job_manager: AuditJobManager
+
+    def __init__(self, settings: Settings) -> None:
+        connector = AuditConnector(
+            conninfo=conninfo(settings.dsn),
+            kwargs={"autocommit": True, "prepare_threshold": None, "application_name": "pgaudit worker"},
+            min_size=1,
+            max_size=settings.worker_concurrency + 3,
+            timeout=POOL_TIMEOUT,
+            reconnect_timeout=POOL_TIMEOUT,
+        )
+        super().__init__(connector=connector, worker_defaults=worker_defaults(settings))
+        self.settings = settings
+        self.job_manager = AuditJobManager(connector)
+        self.task(name=TASK, queue=QUEUE, pass_context=True, retry=Backoff(settings))(tasks.persist)
+
+    async def run_worker_async(self, **options: Unpack[WorkerOptions]) -> None:
+        """Runs a worker with its heartbeat and its rounds; both outlive the fetching, for as long as a job runs."""
+        companions = [
+            asyncio.create_task(housekeeping.beat(self.connector, self.job_manager, self.settings)),
+            asyncio.create_task(housekeeping.make_rounds(self.connector, self.job_manager, self.settings)),
+        ]
+        try:
+            await super().run_worker_async(**options)
+        finally:
+            if self.settings.drain_on_shutdown:
+                await self.drain()
+            for companion in companions:
+                companion.cancel()
+            await asyncio.gather(*companions, return_exceptions=True)
+
+    async def drain(self) -> int:
+        """Persists what is in the queue, for at most ``shutdown_timeout``; how many jobs that were."""
+        end = time.monotonic() + self.settings.shutdown_timeout
+        total = 0
+        try:
+            async with self.connector.pool.connection() as conn:
+                while time.monotonic() < end:
+                    batch = await tasks.persist_batch(conn, None, None, self.settings)
+                    total += batch.claimed
+                    if batch.claimed == len(batch.failures):
+                        break
+        except psycopg.Error as error:
+            logger.warning("stopped draining, the queue keeps the rest: %s", error)
+        logger.info("drained %d job(s)", total, extra={"action": "queue_drained", "jobs": total})
+        return total
+
+
+def worker_defaults(settings: Settings) -> WorkerOptions:
+    """How a worker runs unless its command line says otherwise."""
+    return {
+        "queues": [QUEUE],
+        "concurrency": settings.worker_concurrency,
+        "fetch_job_polling_interval": settings.poll_interval,
+        "shutdown_graceful_timeout": settings.shutdown_timeout,
+        "listen_notify": False,  # audit jobs do not NOTIFY
+        "worker_middleware": [settle_outcome],
+        "additional_context": {"settings": settings},
+        # Ours does both: Procrastinate's heart stops when a shutdown begins, and a missed beat ends the worker.
+        "update_heartbeat_interval": DAY,
+        "stalled_worker_timeout": DAY,
+    }

@@ -1,0 +1,50 @@
+"""What the events of one request have in common."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from pgaudit.events import Actor, AuditContext, AuditEvent
+
+# Never a session setting in Postgres: a SET pins a pooled connection.
+_bound: ContextVar[dict[str, Any]] = ContextVar("pgaudit.bound")
+
+
+@contextmanager
+def bind(*, actor: Actor | str | None = None, tenant: str | None = None, **context: str | None) -> Iterator[None]:
+    """Gives every event recorded inside what it leaves unset; what is bound further in wins.
+
+    >>> with bind(actor="user:42", request_id="r-1"):
+    ...     inherit(AuditEvent(action="claim.approved")).actor.id
+    '42'
+
+    :param context: fields of :class:`~pgaudit.AuditContext`, such as ``request_id``.
+    :raises InvalidEvent: a value cannot be recorded, or there is no such field.
+    """
+    given: dict[str, Any] = dict(AuditContext(**context).model_dump(exclude_none=True))
+    if actor is not None:
+        given["actor"] = actor if isinstance(actor, Actor) else AuditEvent(action="actor.bound", actor=actor).actor
+    if tenant is not None:
+        given["tenant"] = AuditEvent(action="tenant.bound", tenant=tenant).tenant
+    token = _bound.set(_bound.get({}) | given)
+    try:
+        yield
+    finally:
+        _bound.reset(token)
+
+
+def inherit(event: AuditEvent) -> AuditEvent:
+    """The event with what is bound, wherever it left that unset."""
+    bound = _bound.get({})
+    if not bound:
+        return event
+    own = event.context.model_dump(exclude_none=True) if event.context else {}
+    context = {name: value for name, value in bound.items() if name not in {"actor", "tenant"}} | own
+    return event.model_copy(
+        update={
+            "actor": event.actor or bound.get("actor"),
+            "tenant": event.tenant or bound.get("tenant"),
+            "context": AuditContext(**context) if context else None,
+        },
+    )

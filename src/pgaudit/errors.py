@@ -1,0 +1,52 @@
+"""Every error that pgaudit raises.
+
+::
+
+    PgauditError
+    ├── InvalidEvent       the event cannot be recorded as it is
+    ├── InvalidSettings    an environment variable or setting has no sense
+    ├── NotInTransaction   the connection would commit the event on its own
+    ├── UnknownConnection  record() was given something that is no database connection
+    ├── NotMigrated        the database has no pgaudit schema, or an older one
+    ├── SpoolUnreadable    a spool file holds a line that is no spooled event
+    ├── MissingExtra       a feature whose packages are not installed
+    └── JobNotFound        there is no such job, or it is not in a state for that
+
+Errors of the database itself pass through unchanged: they are the driver's.
+"""
+
+
+class PgauditError(Exception):
+    """Root of everything pgaudit raises."""
+
+
+class InvalidEvent(PgauditError, ValueError):
+    """The event cannot be recorded as it is; the message names the field. Nothing was sent."""
+
+
+class InvalidSettings(PgauditError, ValueError):
+    """A setting has no sense; the message names its environment variable."""
+
+
+class NotInTransaction(PgauditError):
+    """The connection is in autocommit, outside a transaction: the event would be committed on its own."""
+
+
+class UnknownConnection(PgauditError, TypeError):
+    """``record`` was given something that is no database connection it knows."""
+
+
+class NotMigrated(PgauditError):
+    """The database has no pgaudit schema, or an older one than this version needs."""
+
+
+class SpoolUnreadable(PgauditError):
+    """A spool file holds a line that is no spooled event; the message names file and line."""
+
+
+class MissingExtra(PgauditError, ImportError):
+    """A feature was asked for whose packages are not installed; the message says which extra has them."""
+
+
+class JobNotFound(PgauditError, LookupError):
+    """There is no job of that number, or it is not in a state for what was asked."""

@@ -1,0 +1,146 @@
+"""What an audit event is."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, Self
+from uuid import UUID
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from pgaudit.errors import InvalidEvent
+from pgaudit.ids import uuid7
+from pgaudit.values import JsonObject, JsonValue, Text
+
+Outcome = Literal["success", "failure", "denied"]
+
+
+class Part(BaseModel):
+    """A frozen piece of an event that refuses what it does not know, with InvalidEvent."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise InvalidEvent(describe(error)) from None
+
+
+def describe(error: ValidationError) -> str:
+    """One sentence for each field that is wrong."""
+    return "; ".join(
+        f"{'.'.join(map(str, problem['loc'])) or 'event'}: {problem['msg'].removeprefix('Value error, ')}"
+        for problem in error.errors()
+    )
+
+
+def from_reference(value: object) -> object:
+    """Takes "user:42" for {"type": "user", "id": "42"}."""
+    if not isinstance(value, str):
+        return value
+    kind, colon, identity = value.partition(":")
+    if not (kind and colon and identity):
+        raise ValueError(f'{value!r} is not of the form "type:id", such as "user:42"')
+    return {"type": kind, "id": identity}
+
+
+def in_utc(moment: datetime) -> datetime:
+    """The same moment in UTC."""
+    if moment.tzinfo is None:
+        raise ValueError("has no time zone; use an aware datetime, such as datetime.now(UTC)")
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"{moment} has no equivalent in UTC between the years 1 and 9999") from None
+
+
+Name = Annotated[Text, Field(min_length=1, max_length=1_000)]
+
+
+class Actor(Part):
+    """Who did it: ``Actor(type="user", id="42")``, or "user:42" for short."""
+
+    type: Name
+    id: Name
+    name: Text | None = None
+    on_behalf_of: Text | None = None
+
+
+class Target(Part):
+    """What it was done to: ``Target(type="claim", id="7")``, or "claim:7" for short."""
+
+    type: Name
+    id: Name
+    name: Text | None = None
+    role: Text | None = None
+
+
+class Change(Part):
+    """What it was before and after: ``Change(path="status", before="open", after="approved")``."""
+
+    path: Name
+    before: JsonValue = None
+    after: JsonValue = None
+
+
+class AuditContext(Part):
+    """Where the request came from. :func:`pgaudit.bind` fills it in for a whole request."""
+
+    request_id: Text | None = None
+    trace_id: Text | None = None
+    span_id: Text | None = None
+    session_id: Text | None = None
+    ip: Text | None = None
+    user_agent: Text | None = None
+    correlation_id: Text | None = None
+    causation_id: Text | None = None
+
+
+class AuditEvent(Part):
+    """Something that happened, ready to be recorded.
+
+    >>> event = AuditEvent(action="claim.approved", actor="user:42", target="claim:7")
+    >>> event.targets[0].id
+    '7'
+
+    ``id`` is also the idempotency key: the same event recorded twice is stored once.
+    ``target=`` is short for one target; the first of several is the primary one.
+    In ``data`` and ``changes``, ``Decimal``, ``date``, ``datetime``, ``UUID`` and ``Enum`` become strings.
+
+    :raises InvalidEvent: a value cannot be recorded; the message names the field.
+    """
+
+    id: UUID = Field(default_factory=uuid7)
+    action: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+$", max_length=200)]
+    occurred_at: Annotated[datetime, AfterValidator(in_utc)] = Field(default_factory=lambda: datetime.now(UTC))
+    actor: Annotated[Actor | None, BeforeValidator(from_reference)] = None
+    targets: tuple[Annotated[Target, BeforeValidator(from_reference)], ...] = ()
+    outcome: Outcome = "success"
+    reason: Text | None = None
+    changes: tuple[Change, ...] = ()
+    tenant: Text | None = None
+    context: AuditContext | None = None
+    data: JsonObject = Field(default_factory=dict)
+    schema_version: int = Field(default=1, ge=1, le=2_147_483_647)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_one_target(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or "target" not in values:
+            return values
+        if "targets" in values:
+            raise ValueError("give target or targets, not both")
+        values = dict(values)
+        return values | {"targets": (values.pop("target"),)}
+
+    def to_json(self) -> str:
+        """The event as it is recorded: JSON without what is empty."""
+        return self.model_dump_json(exclude={name for name in OPTIONAL if not getattr(self, name)}, exclude_none=True)
+
+    @classmethod
+    def from_log(cls, event: dict[str, Any]) -> Self:
+        """The event of an ``audit_log.event`` value, which also holds ``recorded_at``."""
+        return cls(**{name: value for name, value in event.items() if name != "recorded_at"})
+
+
+# What an event leaves out of its JSON when it is empty.
+OPTIONAL = ("actor", "targets", "reason", "changes", "tenant", "context", "data")

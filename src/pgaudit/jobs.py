@@ -1,0 +1,151 @@
+"""Audit events as jobs: how they enter the queue, and how people look at them there."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, Literal, LiteralString
+
+import psycopg
+from psycopg.rows import class_row
+
+from pgaudit.errors import InvalidEvent, JobNotFound
+from pgaudit.events import AuditEvent
+from pgaudit.settings import Mode, Settings
+
+QUEUE: Final = "audit"
+TASK: Final = "pgaudit.persist"
+
+RECORD: Final = "SELECT pgaudit.record(%s)"
+RECORD_INLINE: Final = "SELECT pgaudit.record(%s, true)"
+
+State = Literal["waiting", "active", "delayed", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One statement and what it is executed with."""
+
+    query: LiteralString
+    parameters: Sequence[Any]
+
+
+def statement_for(events: Sequence[AuditEvent], settings: Settings) -> Statement:
+    """The one statement that records these events.
+
+    :raises InvalidEvent: one is larger than ``max_event_bytes``.
+    """
+    documents = [sized_json(event, settings.max_event_bytes) for event in events]
+    query: LiteralString = RECORD_INLINE if settings.mode is Mode.INLINE else RECORD
+    return Statement(query, [f"[{','.join(documents)}]"])
+
+
+def sized_json(event: AuditEvent, limit: int) -> str:
+    """The event's JSON, if it is no larger than that many bytes."""
+    document = event.to_json()
+    # A character takes four bytes at most: only what could be too large is counted.
+    if len(document) * 4 > limit and (size := len(document.encode())) > limit:
+        raise InvalidEvent(
+            f"event {event.action}: {size:,} bytes of JSON, {limit:,} are allowed (PGAUDIT_MAX_EVENT_BYTES); "
+            "store the bulk elsewhere and record a reference to it",
+        )
+    return document
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One job of the queue, with the error of its last failed attempt."""
+
+    job_id: int
+    state: State
+    task_name: str
+    event_id: str | None
+    action: str | None
+    attempts: int
+    recorded_at: str | None
+    scheduled_at: datetime | None
+    worker_id: int | None
+    last_error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobError:
+    """One failed attempt. ``sqlstate`` is there when Postgres raised it."""
+
+    attempt: int
+    at: datetime
+    error_class: str
+    sqlstate: str | None
+    message: str
+    traceback: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobDetails:
+    """A job with its event and all its errors, the oldest first."""
+
+    job: Job
+    event: dict[str, Any] | None
+    errors: tuple[JobError, ...]
+
+
+SELECT_JOBS: Final = """
+    SELECT j.id AS job_id,
+           CASE WHEN status = 'doing' THEN 'active'
+                WHEN status = 'todo' AND scheduled_at > clock_timestamp() THEN 'delayed'
+                WHEN status = 'todo' THEN 'waiting'
+                ELSE status::text END AS state,
+           j.task_name, args->'event'->>'id' AS event_id, args->'event'->>'action' AS action, attempts,
+           args->'event'->>'recorded_at' AS recorded_at, scheduled_at, worker_id, e.message AS last_error
+      FROM pgaudit.procrastinate_jobs j
+      LEFT JOIN LATERAL (SELECT message FROM pgaudit.job_error WHERE job_id = j.id ORDER BY id DESC LIMIT 1) e ON true
+"""
+BY_STATE: Final[dict[State, LiteralString]] = {
+    "waiting": "WHERE status = 'todo' AND (scheduled_at IS NULL OR scheduled_at <= clock_timestamp())",
+    "active": "WHERE status = 'doing'",
+    "delayed": "WHERE status = 'todo' AND scheduled_at > clock_timestamp()",
+    "failed": "WHERE status = 'failed'",
+}
+PAGE: Final = " ORDER BY j.id LIMIT %s"
+ONE: Final = " WHERE j.id = %s"
+SELECT_EVENT: Final = "SELECT args->'event' FROM pgaudit.procrastinate_jobs WHERE id = %s"
+SELECT_ERRORS: Final = """
+    SELECT attempt, at, error_class, sqlstate, message, traceback
+      FROM pgaudit.job_error WHERE job_id = %s ORDER BY id
+"""
+RETRY: Final = "SELECT pgaudit.retry_failed(%s)"
+
+
+def listing(conn: psycopg.Connection[Any], state: State, limit: int = 100) -> list[Job]:
+    """The jobs in that state, the oldest first, at most ``limit``."""
+    with conn.cursor(row_factory=class_row(Job)) as cursor:
+        return cursor.execute(SELECT_JOBS + BY_STATE[state] + PAGE, [limit]).fetchall()
+
+
+def show(conn: psycopg.Connection[Any], job_id: int) -> JobDetails:
+    """One job with its event and its errors.
+
+    :raises JobNotFound: it is not in the queue; most likely its event is in the log.
+    """
+    with conn.cursor(row_factory=class_row(Job)) as cursor:
+        job = cursor.execute(SELECT_JOBS + ONE, [job_id]).fetchone()
+    if job is None:
+        raise JobNotFound(f"no job {job_id} in the queue: a job leaves it when its event is in the log")
+    with conn.cursor(row_factory=class_row(JobError)) as cursor:
+        errors = cursor.execute(SELECT_ERRORS, [job_id]).fetchall()
+    with psycopg.Cursor(conn) as cursor:
+        row = cursor.execute(SELECT_EVENT, [job_id]).fetchone()
+    return JobDetails(job, row[0] if row else None, tuple(errors))
+
+
+def retry(conn: psycopg.Connection[Any], job_ids: Sequence[int] | None = None) -> list[int]:
+    """Runs failed jobs again, from their first attempt; all of them, unless some are named.
+
+    :returns: the numbers of the jobs that now wait.
+    :raises JobNotFound: one that was named has not failed; then none is retried.
+    """
+    with conn.transaction(), psycopg.Cursor(conn) as cursor:
+        row = cursor.execute(RETRY, [None if job_ids is None else list(job_ids)]).fetchone()
+        retried: list[int] = row[0] if row else []
+        if missing := set(job_ids or ()) - set(retried):
+            raise JobNotFound(f"not failed, so not to be retried: {', '.join(map(str, sorted(missing)))}")
+    return retried

@@ -1,0 +1,122 @@
+"""What becomes of a job that was not persisted: written down with its error, retried, failed or released."""
+
+import asyncio
+import logging
+import traceback
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final, Self
+
+import psycopg
+from procrastinate import JobContext
+from procrastinate.exceptions import JobAborted
+from procrastinate.worker import Worker
+
+from pgaudit.retries import causes, delay_before_retry, is_infrastructure, spread
+from pgaudit.settings import Settings
+
+logger = logging.getLogger("pgaudit.worker")
+
+SETTLE_FAILURE: Final = """
+    SELECT pgaudit.settle_failure(%(job)s, %(worker)s, %(attempts)s, %(counted)s, %(retry_in)s,
+                                  %(error_class)s, %(sqlstate)s, %(message)s, %(traceback)s)
+"""
+RELEASE: Final = "SELECT pgaudit.release(%s::bigint[], %s)"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A failed attempt at a job that had failed ``attempts`` times before."""
+
+    job: int
+    attempts: int
+    error_class: str
+    sqlstate: str | None
+    message: str
+    traceback: str | None
+    infrastructure: bool = False
+
+    @classmethod
+    def from_batch(cls, failure: dict[str, Any]) -> Self:
+        """One that ``pgaudit.persist`` split off its batch."""
+        return cls(
+            job=failure["job_id"],
+            attempts=failure["attempts"],
+            error_class=psycopg.errors.lookup(failure["sqlstate"]).__name__,
+            sqlstate=failure["sqlstate"],
+            message=failure["message"],
+            traceback=failure["context"],
+        )
+
+    @classmethod
+    def from_exception(cls, job: int, attempts: int, error: Exception) -> Self:
+        """One that was raised in the worker."""
+        origin = next((cause for cause in causes(error) if isinstance(cause, psycopg.Error)), error)
+        return cls(
+            job=job,
+            attempts=attempts,
+            error_class=type(origin).__name__,
+            sqlstate=getattr(origin, "sqlstate", None),
+            message=str(origin),
+            traceback="".join(traceback.format_exception(error)),
+            infrastructure=is_infrastructure(error),
+        )
+
+
+async def settle(conn: psycopg.AsyncConnection[Any], worker_id: int | None, failure: Failure, settings: Settings) -> None:
+    """Writes a failure down, and retries the job or ends it as failed. Infrastructure errors never count."""
+    retry_in = delay_before_retry(failure.attempts + 1, settings)
+    if failure.infrastructure:
+        retry_in = spread(settings.job_backoff_delay / 1_000)
+    await conn.execute(
+        SETTLE_FAILURE,
+        {
+            "job": failure.job,
+            "worker": worker_id,
+            "attempts": failure.attempts,
+            "counted": not failure.infrastructure,
+            "retry_in": retry_in,
+            "error_class": failure.error_class,
+            "sqlstate": failure.sqlstate,
+            "message": failure.message,
+            "traceback": failure.traceback,
+        },
+    )
+    extra = {"action": "job_failed" if retry_in is None else "job_retried", "job_id": failure.job}
+    level = logging.ERROR if retry_in is None else logging.WARNING
+    outcome = "failed for good" if retry_in is None else f"runs again in {retry_in:.1f} s"
+    logger.log(level, "job %d %s: %s: %s", failure.job, outcome, failure.error_class, failure.message, extra=extra)
+
+
+async def settle_outcome(call_next: Callable[[], Awaitable[Any]], context: JobContext, worker: Worker) -> Any:
+    """Worker middleware: a job whose task raised is settled before Procrastinate hears of it."""
+    try:
+        return await call_next()
+    except (asyncio.CancelledError, JobAborted):
+        await asyncio.shield(attempt(release, context, worker.worker_id))
+        raise
+    except Exception as error:
+        failure = Failure.from_exception(context.job.id or 0, context.job.attempts, error)
+        await attempt(settle_lead, context, worker.worker_id, failure)
+        raise
+
+
+async def release(conn: psycopg.AsyncConnection[Any], context: JobContext, worker_id: int | None) -> None:
+    """Gives the job back as it was: another worker takes it at once."""
+    await conn.execute(RELEASE, [[context.job.id], worker_id])
+
+
+async def settle_lead(
+    conn: psycopg.AsyncConnection[Any], context: JobContext, worker_id: int | None, failure: Failure
+) -> None:
+    """Settles the job that the worker fetched."""
+    await settle(conn, worker_id, failure, context.additional_context["settings"])
+
+
+async def attempt(action: Callable[..., Awaitable[None]], context: JobContext, *arguments: Any) -> None:
+    """Runs it on a connection of the worker's. Without one, the job stays ours until it is found lost."""
+    try:
+        async with context.app.connector.pool.connection() as conn:  # type: ignore[attr-defined]
+            await action(conn, context, *arguments)
+    except psycopg.Error as error:
+        logger.warning("job %s stays with its worker for now: %s", context.job.id, error)

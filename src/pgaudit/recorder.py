@@ -1,0 +1,107 @@
+"""``AuditLog``: what an application records its events with."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import psycopg
+
+from pgaudit import jobs, spool
+from pgaudit.connections import async_transaction_of, transaction_of
+from pgaudit.context import inherit
+from pgaudit.events import AuditEvent
+from pgaudit.settings import Mode, OnFailure, Settings
+
+logger = logging.getLogger("pgaudit")
+
+
+class AuditLog:
+    """Records audit events in the caller's own transaction.
+
+    >>> audit = AuditLog()
+    >>> with psycopg.connect(dsn) as conn:
+    ...     audit.record(conn, AuditEvent(action="claim.approved", actor="user:42", target="claim:7"))
+
+    No I/O until it is used. One instance serves all threads and event loops.
+
+    :param settings: read from the environment when left out.
+    :raises InvalidSettings: the environment has a value without sense.
+    """
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self.settings = settings or Settings()
+
+    def record(self, conn: object, *events: AuditEvent) -> None:
+        """Records the events with the change that the caller's transaction makes: one statement, however many.
+
+        They are committed and rolled back with it, savepoints included.
+
+        :param conn: a connection in a transaction, or a cursor of one.
+        :raises InvalidEvent: an event is too large; nothing was sent.
+        :raises NotInTransaction: the connection would commit the events on their own.
+        :raises UnknownConnection: ``conn`` is no connection that pgaudit knows.
+        """
+        events = tuple(inherit(event) for event in events)
+        statement = jobs.statement_for(events, self.settings)
+        if not events or self.settings.mode is Mode.OFF:
+            return
+        transaction = transaction_of(conn)
+        if self.settings.on_failure is OnFailure.RAISE:
+            transaction.execute(statement.query, statement.parameters)
+            return
+        try:
+            with transaction.savepoint():
+                transaction.execute(statement.query, statement.parameters)
+        except Exception as error:
+            # On a broken connection this raises: then the change is lost too, and needs no event.
+            self._spool(events, transaction.xid(), error)
+
+    async def record_async(self, conn: object, *events: AuditEvent) -> None:
+        """``record`` for asynchronous connections."""
+        events = tuple(inherit(event) for event in events)
+        statement = jobs.statement_for(events, self.settings)
+        if not events or self.settings.mode is Mode.OFF:
+            return
+        transaction = async_transaction_of(conn)
+        if self.settings.on_failure is OnFailure.RAISE:
+            await transaction.execute(statement.query, statement.parameters)
+            return
+        try:
+            async with transaction.savepoint():
+                await transaction.execute(statement.query, statement.parameters)
+        except Exception as error:
+            await asyncio.to_thread(self._spool, events, await transaction.xid(), error)
+
+    def record_autonomous(self, *events: AuditEvent) -> None:
+        """Records the events in a transaction of their own, which outlives the caller's rollback.
+
+        For what must be kept although nothing changed: denied attempts, failed logins. Opens a connection
+        to ``PGAUDIT_DSN`` for each call.
+        """
+        try:
+            with psycopg.connect(self.settings.dsn) as conn:
+                AuditLog(self._raising()).record(conn, *events)
+        except psycopg.Error as error:
+            self._spool_or_raise(events, error)
+
+    async def record_autonomous_async(self, *events: AuditEvent) -> None:
+        """``record_autonomous`` without blocking the event loop."""
+        try:
+            async with await psycopg.AsyncConnection.connect(self.settings.dsn) as conn:
+                await AuditLog(self._raising()).record_async(conn, *events)
+        except psycopg.Error as error:
+            await asyncio.to_thread(self._spool_or_raise, events, error)
+
+    def _raising(self) -> Settings:
+        return self.settings.model_copy(update={"on_failure": OnFailure.RAISE})
+
+    def _spool_or_raise(self, events: Sequence[AuditEvent], error: psycopg.Error) -> None:
+        if self.settings.on_failure is OnFailure.RAISE:
+            raise error
+        self._spool([inherit(event) for event in events], None, error)
+
+    def _spool(self, events: Sequence[AuditEvent], xid: str | None, error: Exception) -> None:
+        path = spool.append(self.settings.spool_dir, [event.to_json() for event in events], xid)
+        extra: dict[str, Any] = {"action": "event_spooled", "events": [str(event.id) for event in events]}
+        logger.error("%d event(s) went to %s, not to the database: %s", len(events), path, error, extra=extra)

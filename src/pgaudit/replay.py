@@ -1,0 +1,81 @@
+"""Spooled events, recorded at last."""
+
+import json
+import logging
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import psycopg
+
+from pgaudit import spool
+from pgaudit.jobs import RECORD
+from pgaudit.settings import Settings
+from pgaudit.spool import Spooled
+
+logger = logging.getLogger("pgaudit")
+
+BATCH: Final = 1_000
+XACT_STATUS: Final = "SELECT pg_xact_status(%s::xid8)"
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """How many events were recorded, dropped because their change was rolled back, or left for later."""
+
+    recorded: int
+    rolled_back: int
+    pending: int
+
+
+def replay(conn: psycopg.Connection[Any], path: Path) -> Replayed:
+    """Records the events of a spool file whose change was committed, and takes them out of the file.
+
+    An event whose transaction is still open stays for the next time. Run again, or killed half way and
+    run again, it stores nothing twice: the log knows the events by their ids.
+
+    :raises FileNotFoundError: there is no such file.
+    :raises SpoolUnreadable: a line is no spooled event; nothing was recorded.
+    """
+    with spool.locked(path) as file:
+        fates = by_fate(conn, spool.read(file, path))
+        for start in range(0, len(fates["committed"]), BATCH):
+            events = [entry.event for entry in fates["committed"][start : start + BATCH]]
+            with conn.transaction():
+                conn.execute(RECORD, [json.dumps(events)])
+        spool.replace(path, fates["in progress"])
+    replayed = Replayed(len(fates["committed"]), len(fates["aborted"]), len(fates["in progress"]))
+    logger.info("replayed %s: %s", path, replayed, extra={"action": "spool_replayed"})
+    return replayed
+
+
+def by_fate(conn: psycopg.Connection[Any], entries: list[Spooled]) -> defaultdict[str, list[Spooled]]:
+    """The entries by what became of their transaction: committed, aborted or in progress.
+
+    One so old that the server has forgotten it counts as committed: rather an event too many than one lost.
+    """
+    fates: defaultdict[str, list[Spooled]] = defaultdict(list)
+    for entry in entries:
+        fates[fate_of(conn, entry.xid)].append(entry)
+    return fates
+
+
+def fate_of(conn: psycopg.Connection[Any], xid: str | None) -> str:
+    """What became of a transaction."""
+    if xid is None:
+        return "committed"
+    with psycopg.Cursor(conn) as cursor:
+        (status,) = cursor.execute(XACT_STATUS, [xid]).fetchone() or (None,)
+    return status or "committed"
+
+
+def replay_all(conninfo: str, settings: Settings) -> None:
+    """Replays every file of the spool, and removes those that are empty then."""
+    files = spool.files(settings.spool_dir)
+    if not files:
+        return
+    with psycopg.connect(conninfo, autocommit=True) as conn:
+        for path in files:
+            if replay(conn, path).pending == 0:
+                spool.remove_if_empty(path)

@@ -1,0 +1,56 @@
+"""Jobs whose worker is gone, and jobs that a living worker has lost sight of."""
+
+import logging
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+
+import psycopg
+from psycopg.rows import class_row
+
+from pgaudit.settings import Settings
+
+logger = logging.getLogger("pgaudit.worker")
+
+RECLAIM: Final = "SELECT job_id, worker_id, stalls, failed FROM pgaudit.reclaim_stalled(%s, %s)"
+JOBS_OF: Final = "SELECT job FROM pgaudit.jobs_of(%s) job"
+RELEASE: Final = "SELECT pgaudit.release(%s::bigint[], %s)"
+
+
+@dataclass(frozen=True, slots=True)
+class Reclaimed:
+    """A job that was taken from a silent worker, for the ``stalls``-th time; failed when that was once too often."""
+
+    job_id: int
+    worker_id: int | None
+    stalls: int
+    failed: bool
+
+
+async def reclaim_stalled(conn: psycopg.AsyncConnection[Any], settings: Settings) -> list[Reclaimed]:
+    """Puts the jobs of silent workers back into the queue, or fails them. One worker at a time does it."""
+    async with conn.cursor(row_factory=class_row(Reclaimed)) as cursor:
+        await cursor.execute(RECLAIM, [timedelta(seconds=settings.stalled_after), settings.max_stalls])
+        reclaimed = await cursor.fetchall()
+    for job in reclaimed:
+        outcome = "failed for good" if job.failed else "back in the queue"
+        extra = {"action": "job_stalled", "job_id": job.job_id, "worker_id": job.worker_id, "stalls": job.stalls}
+        logger.warning("job %d stalled on worker %s, %s", job.job_id, job.worker_id, outcome, extra=extra)
+    return reclaimed
+
+
+async def lost_jobs(conn: psycopg.AsyncConnection[Any], worker_id: int, running: Collection[int]) -> set[int]:
+    """Jobs that the database says this worker runs, and the worker does not: their end could not be saved.
+
+    A job that was fetched this very moment looks the same: only one that is still lost at the next look is.
+    """
+    cursor = await conn.execute(JOBS_OF, [worker_id])
+    return {job for (job,) in await cursor.fetchall()} - set(running)
+
+
+async def release_lost(conn: psycopg.AsyncConnection[Any], worker_id: int, jobs: Collection[int]) -> None:
+    """Gives lost jobs back."""
+    if jobs:
+        await conn.execute(RELEASE, [list(jobs), worker_id])
+        logger.warning("worker %d had lost sight of jobs %s, back in the queue", worker_id, sorted(jobs))

@@ -1,0 +1,17 @@
+"""Which revision of the schema a database has, without loading Alembic."""
+
+from typing import Any, Final
+
+import psycopg
+
+NEWEST: Final = "0005"
+VERSION_TABLE: Final = "SELECT to_regclass('pgaudit.alembic_version')"
+VERSION: Final = "SELECT version_num FROM pgaudit.alembic_version"
+
+
+def version_of(conn: psycopg.Connection[Any]) -> str | None:
+    """The revision that the database has; None when pgaudit is not installed in it."""
+    with psycopg.Cursor(conn) as cursor:
+        (table,) = cursor.execute(VERSION_TABLE).fetchone() or (None,)
+        row = cursor.execute(VERSION).fetchone() if table else None
+    return str(row[0]) if row else None

@@ -1,0 +1,105 @@
+"""Events that the database refused, in files until it takes them."""
+
+import fcntl
+import json
+import os
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from pgaudit.errors import SpoolUnreadable
+
+
+@dataclass(frozen=True, slots=True)
+class Spooled:
+    """An event that waits, and the transaction whose change it belongs to; None when there was none."""
+
+    event: dict[str, Any]
+    xid: str | None
+
+    def to_line(self) -> str:
+        return json.dumps({"xid": self.xid, "event": self.event}, ensure_ascii=False) + "\n"
+
+
+def append(directory: Path, documents: Sequence[str], xid: str | None) -> Path:
+    """Writes events, as JSON, to this process's file and on to the disk; the file."""
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / f"{socket.gethostname()}-{os.getpid()}.ndjson"
+    with locked(path, create=True) as file:
+        file.seek(0, os.SEEK_END)
+        file.writelines(Spooled(json.loads(document), xid).to_line() for document in documents)
+        to_disk(file)
+    return path
+
+
+@contextmanager
+def locked(path: Path, *, create: bool = False) -> Iterator[IO[str]]:
+    """The file, open and locked against appenders and replays in every process of this machine."""
+    while True:
+        flags = os.O_RDWR | (os.O_CREAT if create else 0)
+        with os.fdopen(os.open(path, flags, 0o600), "r+", encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if is_current(file, path):
+                yield file
+                return
+            # A replay has put a new file in its place while we waited for the lock.
+
+
+def is_current(file: IO[str], path: Path) -> bool:
+    """Whether the path still leads to this file."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def to_disk(file: IO[str]) -> None:
+    """Waits until the file's content would survive a power cut."""
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def read(file: IO[str], path: Path) -> list[Spooled]:
+    """What the file holds.
+
+    :raises SpoolUnreadable: a line is no spooled event. Nothing is skipped in silence.
+    """
+    entries = []
+    for number, line in enumerate(file, start=1):
+        try:
+            entry = json.loads(line)
+            entries.append(Spooled(event=dict(entry["event"]), xid=entry.get("xid")))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise SpoolUnreadable(
+                f"{path}:{number} is no spooled event ({error}); mend or move the line, then replay again",
+            ) from error
+    return entries
+
+
+def replace(path: Path, entries: Sequence[Spooled]) -> None:
+    """Leaves these entries in the file; all of the old ones or all of the new ones, whatever happens."""
+    successor = path.with_suffix(".new")
+    with successor.open("w", encoding="utf-8") as file:
+        file.writelines(entry.to_line() for entry in entries)
+        to_disk(file)
+    successor.replace(path)
+
+
+def files(directory: Path) -> list[Path]:
+    """The files of a spool, the oldest first."""
+    return sorted(directory.glob("*.ndjson"), key=lambda path: path.stat().st_mtime)
+
+
+def count(directory: Path) -> int:
+    """How many events wait in a spool."""
+    return sum(path.read_text(encoding="utf-8").count("\n") for path in files(directory))
+
+
+def remove_if_empty(path: Path) -> None:
+    """Removes a file that nothing was appended to meanwhile."""
+    with locked(path) as file:
+        if not file.read(1):
+            path.unlink()

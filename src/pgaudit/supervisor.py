@@ -1,0 +1,80 @@
+"""Keeps a worker running: through outages of any length, until it is told to stop."""
+
+import asyncio
+import logging
+import os
+import signal
+import time
+from typing import Final
+
+from pgaudit.application import AuditApp
+from pgaudit.retries import spread
+from pgaudit.settings import Settings
+
+logger = logging.getLogger("pgaudit.worker")
+
+FIRST_DELAY: Final = 0.5
+LONGEST_DELAY: Final = 15.0
+
+
+async def supervise(settings: Settings, stop: asyncio.Event) -> None:
+    """Runs a worker, and runs it again when it ends, until ``stop`` is set; then it finishes what runs."""
+    delay = FIRST_DELAY
+    while not stop.is_set():
+        started = time.monotonic()
+        error = await run_until(stop, settings)
+        if stop.is_set():
+            return
+        delay = FIRST_DELAY if time.monotonic() - started > LONGEST_DELAY else min(delay * 2, LONGEST_DELAY)
+        pause = spread(delay)
+        logger.warning("worker ended, starting again in %.1f s: %s", pause, error or "it stopped by itself")
+        await wait_at_most(stop, pause)
+
+
+async def run_until(stop: asyncio.Event, settings: Settings) -> Exception | None:
+    """One run of a worker; the error that ended it, if one did."""
+    run = asyncio.create_task(run_worker(settings))
+    stopped = asyncio.create_task(stop.wait())
+    await asyncio.wait({run, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    # Procrastinate takes a cancelled run for a request to shut down: it finishes its jobs first.
+    run.cancel()
+    try:
+        await run
+    except asyncio.CancelledError:
+        return None
+    except Exception as error:  # noqa: BLE001 - whatever ended it, the next run tries again
+        return error
+    return None
+
+
+async def run_worker(settings: Settings) -> None:
+    """Opens the connections, runs a worker, closes them."""
+    app = AuditApp(settings)
+    async with app.open_async():
+        await app.run_worker_async(install_signal_handlers=False)
+
+
+async def wait_at_most(stop: asyncio.Event, seconds: float) -> None:
+    """Waits that long, or until told to stop."""
+    try:
+        await asyncio.wait_for(stop.wait(), seconds)
+    except TimeoutError:
+        return
+
+
+async def run_in_foreground(settings: Settings) -> None:
+    """Supervises a worker until SIGTERM or SIGINT. A second signal exits at once; nothing is lost either way."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal, number, stop)
+    await supervise(settings, stop)
+
+
+def on_signal(number: signal.Signals, stop: asyncio.Event) -> None:
+    """Stops gracefully, or, the second time, at once."""
+    if stop.is_set():
+        os._exit(128 + number)
+    logger.info("%s: finishing what runs; a second signal exits at once", number.name)
+    stop.set()

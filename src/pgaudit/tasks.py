@@ -1,0 +1,72 @@
+"""The one task of the audit queue: from the queue into the log, batch by batch."""
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import Any, Final
+
+import psycopg
+from procrastinate import JobContext
+from psycopg.rows import class_row
+
+from pgaudit.outcomes import Failure, settle
+from pgaudit.settings import Settings
+
+PERSIST: Final = "SELECT claimed, failures FROM pgaudit.persist(%s, %s, %s)"
+
+# Between two looks into the queue while events keep coming; the median wait for an event is half of it.
+PAUSE: Final = 0.005
+# How long one run of the task goes on at most: so long may a shutdown have to wait for it.
+LONGEST_RUN: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """How many jobs were taken, and what ``pgaudit.persist`` says of those that could not be persisted."""
+
+    claimed: int
+    failures: list[dict[str, Any]]
+
+
+async def persist(context: JobContext) -> int:
+    """Persists the job with as many others as a batch holds, then goes on with what has come meanwhile.
+
+    :returns: how many jobs it took.
+    """
+    settings: Settings = context.additional_context["settings"]
+    worker_id = context.job.worker_id
+    async with context.app.connector.pool.connection() as conn:  # type: ignore[attr-defined]
+        batch = await persist_batch(conn, worker_id, context.job.id, settings)
+        return batch.claimed + await persist_following(conn, worker_id, settings, LONGEST_RUN)
+
+
+async def persist_following(
+    conn: psycopg.AsyncConnection[Any], worker_id: int | None, settings: Settings, seconds: float
+) -> int:
+    """Persists what is in the queue and what comes, until nothing has come for ``linger`` or time is up."""
+    total = 0
+    end = time.monotonic() + seconds
+    last_found = time.monotonic()
+    while (now := time.monotonic()) < end and now - last_found <= settings.linger:
+        batch = await persist_batch(conn, worker_id, None, settings)
+        total += batch.claimed
+        if batch.claimed:
+            last_found = time.monotonic()
+        if batch.claimed < settings.batch_size:
+            await asyncio.sleep(PAUSE)
+    return total
+
+
+async def persist_batch(
+    conn: psycopg.AsyncConnection[Any], worker_id: int | None, lead: int | None, settings: Settings
+) -> Batch:
+    """One batch in one transaction; then, one by one, those that could not be persisted."""
+    # READ COMMITTED, whatever the database's default: a snapshot older than the head's lock would
+    # miss the duplicates that it was taken for.
+    await conn.set_isolation_level(psycopg.IsolationLevel.READ_COMMITTED)
+    async with conn.transaction(), conn.cursor(row_factory=class_row(Batch)) as cursor:
+        await cursor.execute(PERSIST, [worker_id, lead, settings.batch_size])
+        batch = await cursor.fetchone() or Batch(0, [])
+    for failure in batch.failures:
+        await settle(conn, worker_id, Failure.from_batch(failure), settings)
+    return batch

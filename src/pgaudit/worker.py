@@ -1,0 +1,99 @@
+"""Workers: beside the application or inside it.
+
+==============================================  ====================================================
+``pgaudit worker``                              a process of its own, restarted after outages
+``procrastinate --app=pgaudit.worker.app worker``  the same under Procrastinate's own command
+``async with pgaudit.worker.running():``        in the application's event loop (an ASGI lifespan)
+``pgaudit.worker.start_in_thread()``            in a thread of a synchronous application
+==============================================  ====================================================
+"""
+
+import asyncio
+import atexit
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Self
+
+from pgaudit.application import AuditApp
+from pgaudit.settings import Settings
+from pgaudit.supervisor import run_in_foreground, supervise
+
+__all__ = ["WorkerThread", "app", "run", "running", "start_in_thread"]
+
+app: AuditApp
+
+
+def __getattr__(name: str) -> AuditApp:
+    """Makes ``app`` when Procrastinate asks for it: importing this module needs no valid environment."""
+    if name != "app":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()["app"] = made = AuditApp(Settings())
+    return made
+
+
+def run(settings: Settings | None = None) -> None:
+    """Runs a worker in this process until SIGTERM or SIGINT."""
+    asyncio.run(run_in_foreground(settings or Settings()))
+
+
+@asynccontextmanager
+async def running(settings: Settings | None = None) -> AsyncIterator[None]:
+    """Runs a worker in this event loop for as long as the block lasts, then finishes what it is doing.
+
+    >>> async with running(settings):
+    ...     await serve()
+    """
+    stop = asyncio.Event()
+    supervised = asyncio.create_task(supervise(settings or Settings(), stop))
+    try:
+        yield
+    finally:
+        stop.set()
+        await supervised
+
+
+def start_in_thread(settings: Settings | None = None) -> "WorkerThread":
+    """Runs a worker in a thread of this process until ``stop()``, or until the process exits.
+
+    >>> worker = start_in_thread(settings)
+    >>> worker.stop()
+    """
+    return WorkerThread(settings or Settings())
+
+
+class WorkerThread:
+    """A worker in a thread; also a context manager that stops it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._started = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="pgaudit worker", daemon=True)
+        self._thread.start()
+        self._started.wait()
+        atexit.register(self.stop)
+
+    def _run(self) -> None:
+        asyncio.run(self._supervise())
+
+    async def _supervise(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        self._started.set()
+        await supervise(self._settings, self._stop)
+
+    def stop(self) -> None:
+        """Finishes what runs, for at most ``shutdown_timeout``, and ends the thread. Twice is no harm."""
+        atexit.unregister(self.stop)
+        if self._thread.is_alive() and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._stop.set)
+            self._thread.join()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
