@@ -123,12 +123,13 @@ DECLARE
     jobs    procrastinate_jobs[];
     failed  bigint[];
 BEGIN
+    failures := '{}';
     IF lead IS NOT NULL THEN
         -- Only its own worker may go on with a lead: after a stall it may be somebody else's.
         SELECT * INTO leader FROM procrastinate_jobs
          WHERE id = lead AND status = 'doing' AND worker_id = worker FOR UPDATE;
         IF NOT FOUND THEN
-            claimed := 0; failures := '{}';
+            claimed := 0;
             RETURN;
         END IF;
         jobs := ARRAY[leader];

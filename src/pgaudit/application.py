@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from typing import Any, Final, LiteralString, Unpack, cast
 
 import psycopg
-from procrastinate import App, JobManager, PsycopgConnector
+from procrastinate import App, PsycopgConnector
 from procrastinate.app import WorkerOptions
 from procrastinate.jobs import Job, Status
+from procrastinate.manager import JobManager
 
 from pgaudit import housekeeping, tasks
 from pgaudit.embedded import conninfo

@@ -68,7 +68,7 @@ async def settle(conn: psycopg.AsyncConnection[Any], worker_id: int | None, fail
     retry_in = delay_before_retry(failure.attempts + 1, settings)
     if failure.infrastructure:
         retry_in = spread(settings.job_backoff_delay / 1_000)
-    await conn.execute(
+    cursor = await conn.execute(
         SETTLE_FAILURE,
         {
             "job": failure.job,
@@ -82,6 +82,8 @@ async def settle(conn: psycopg.AsyncConnection[Any], worker_id: int | None, fail
             "traceback": failure.traceback,
         },
     )
+    if await cursor.fetchone() != (True,):
+        return  # the job has moved on: somebody else has settled it
     extra = {"action": "job_failed" if retry_in is None else "job_retried", "job_id": failure.job}
     level = logging.ERROR if retry_in is None else logging.WARNING
     outcome = "failed for good" if retry_in is None else f"runs again in {retry_in:.1f} s"

@@ -1,6 +1,7 @@
 """The one task of the audit queue: from the queue into the log, batch by batch."""
 
 import asyncio
+import logging
 import time
 from dataclasses import dataclass
 from typing import Any, Final
@@ -11,6 +12,8 @@ from psycopg.rows import class_row
 
 from pgaudit.outcomes import Failure, settle
 from pgaudit.settings import Settings
+
+logger = logging.getLogger("pgaudit.worker")
 
 PERSIST: Final = "SELECT claimed, failures FROM pgaudit.persist(%s, %s, %s)"
 
@@ -37,15 +40,18 @@ async def persist(context: JobContext) -> int:
     worker_id = context.job.worker_id
     async with context.app.connector.pool.connection() as conn:  # type: ignore[attr-defined]
         batch = await persist_batch(conn, worker_id, context.job.id, settings)
-        return batch.claimed + await persist_following(conn, worker_id, settings, LONGEST_RUN)
+        try:
+            return batch.claimed + await persist_following(conn, worker_id, settings)
+        except psycopg.Error as error:
+            # The lead is settled, and what was tried after it is in the queue as before.
+            logger.warning("batch given back to the queue: %s", error)
+            return batch.claimed
 
 
-async def persist_following(
-    conn: psycopg.AsyncConnection[Any], worker_id: int | None, settings: Settings, seconds: float
-) -> int:
+async def persist_following(conn: psycopg.AsyncConnection[Any], worker_id: int | None, settings: Settings) -> int:
     """Persists what is in the queue and what comes, until nothing has come for ``linger`` or time is up."""
     total = 0
-    end = time.monotonic() + seconds
+    end = time.monotonic() + LONGEST_RUN
     last_found = time.monotonic()
     while (now := time.monotonic()) < end and now - last_found <= settings.linger:
         batch = await persist_batch(conn, worker_id, None, settings)
