@@ -2,14 +2,18 @@
 
 from alembic import context
 
-options = {"version_table": "alembic_version", "version_table_schema": "pgaudit"}
+options = {
+    "version_table": "alembic_version",
+    "version_table_schema": "pgaudit",
+    "transaction_per_migration": True,  # the first revision commits file by file
+}
 connection = context.config.attributes.get("connection")
 
 if connection is None:
     context.configure(dialect_name="postgresql", **options)
+    # Alembic's own table lives in the schema, so the schema comes before the first revision.
+    context.get_context().impl.static_output("CREATE SCHEMA IF NOT EXISTS pgaudit;")
     with context.begin_transaction():
-        # Alembic's own table lives in the schema, so the schema comes before the first revision.
-        context.execute("CREATE SCHEMA IF NOT EXISTS pgaudit")
         context.run_migrations()
 else:
     context.configure(connection=connection, **options)

@@ -1,5 +1,6 @@
 """Procrastinate's tables, from the installed package's own migration files."""
 
+from alembic import op
 from procrastinate.schema import migrations_path
 
 from pgaudit.migrate import run_file, run_sql
@@ -10,23 +11,30 @@ down_revision = None
 LAST = "03.04.00_50_post_add_retry_failed_job_procedure.sql"
 
 
+DROP = """
+    DROP TABLE IF EXISTS pgaudit.procrastinate_events, pgaudit.procrastinate_periodic_defers,
+                         pgaudit.procrastinate_jobs, pgaudit.procrastinate_workers CASCADE;
+    DO $$ DECLARE function regprocedure; BEGIN
+        FOR function IN SELECT oid FROM pg_proc WHERE pronamespace = 'pgaudit'::regnamespace LOOP
+            EXECUTE format('DROP FUNCTION %s CASCADE', function);
+        END LOOP;
+    END $$;
+    DROP TYPE IF EXISTS pgaudit.procrastinate_job_to_defer_v1, pgaudit.procrastinate_job_event_type,
+                        pgaudit.procrastinate_job_status;
+"""
+
+
 def upgrade() -> None:
-    run_sql("SET LOCAL search_path = pgaudit, pg_temp")
-    for path in sorted(migrations_path.glob("*.sql")):
-        if path.name <= LAST:
-            run_file(path)
-    run_sql("RESET search_path")
+    # Until PostgreSQL 16 a new enum value cannot be used before it is committed, and Procrastinate's files
+    # count on that: one transaction a file. What an attempt that broke off has left goes first.
+    with op.get_context().autocommit_block():
+        run_sql(DROP)
+        run_sql("SET search_path = pgaudit, pg_temp")
+        for path in sorted(migrations_path.glob("*.sql")):
+            if path.name <= LAST:
+                run_file(path)
+        run_sql("RESET search_path")
 
 
 def downgrade() -> None:
-    run_sql("""
-        DROP TABLE pgaudit.procrastinate_events, pgaudit.procrastinate_periodic_defers,
-                   pgaudit.procrastinate_jobs, pgaudit.procrastinate_workers CASCADE;
-        DO $$ DECLARE function regprocedure; BEGIN
-            FOR function IN SELECT oid FROM pg_proc WHERE pronamespace = 'pgaudit'::regnamespace LOOP
-                EXECUTE format('DROP FUNCTION %s CASCADE', function);
-            END LOOP;
-        END $$;
-        DROP TYPE pgaudit.procrastinate_job_to_defer_v1, pgaudit.procrastinate_job_event_type,
-                  pgaudit.procrastinate_job_status;
-    """)
+    run_sql(DROP)
