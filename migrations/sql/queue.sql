@@ -47,7 +47,7 @@ CREATE TRIGGER unlink_deleted_jobs
     FOR EACH STATEMENT EXECUTE FUNCTION pgaudit.unlink_deleted_jobs();
 
 CREATE FUNCTION pgaudit.unlink_deleted_workers() RETURNS trigger
-LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
 BEGIN
     UPDATE procrastinate_jobs j SET worker_id = NULL
       FROM deleted d WHERE j.worker_id = d.id AND j.status = 'doing';

@@ -1,0 +1,18 @@
+"""``pgaudit`` and ``python -m pgaudit``."""
+
+import sys
+
+
+def main() -> None:
+    """Runs the command line, if its packages are installed."""
+    try:
+        from pgaudit.cli import main as run  # noqa: PLC0415 - its packages are an extra
+    except ModuleNotFoundError as error:
+        if error.name not in {"typer", "rich"}:
+            raise
+        sys.exit('The pgaudit command needs typer and rich: pip install "pgaudit[cli]"')
+    run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,32 @@
+"""The ``pgaudit`` command."""
+
+import logging
+import sys
+
+import psycopg
+import typer
+
+from pgaudit.cli import jobs, observe, operate
+from pgaudit.errors import PgauditError
+
+app = typer.Typer(
+    help="An audit trail for Python monoliths on Postgres. Settings come from PGAUDIT_* variables; "
+    "PGAUDIT_DSN says where the database is (a libpq string, a URL, or embedded:PATH).",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+operate.register(app)
+observe.register(app)
+app.add_typer(jobs.app, name="jobs")
+
+
+def main() -> None:
+    """Runs the command line; what users can mend ends in one line, not in a traceback."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    for chatty in ("procrastinate", "alembic.runtime.plugins"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    try:
+        app()
+    except (PgauditError, psycopg.Error, OSError) as error:
+        sys.exit(f"pgaudit: {str(error).strip() or repr(error)}")

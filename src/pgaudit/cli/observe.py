@@ -1,0 +1,136 @@
+"""Commands that look: stats, health, tail."""
+
+import time
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any
+
+import psycopg
+import typer
+from rich.console import Group
+from rich.live import Live
+
+from pgaudit import health as health_
+from pgaudit import stats as stats_
+from pgaudit import trail
+from pgaudit.cli.output import AsJson, connect, console, print_rows, table, to_json
+from pgaudit.health import Status
+
+EXIT_CODES = {Status.HEALTHY: 0, Status.DEGRADED: 1, Status.UNHEALTHY: 2}
+EVERY = 1.0
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    for command in (stats, health, tail):
+        app.command()(command)
+
+
+def stats(
+    *, watch: Annotated[bool, typer.Option("--watch", help="Go on, once a second.")] = False, json: AsJson = False
+) -> None:
+    """Shows the queue, the workers, the throughput of the last minutes and the size of the tables."""
+    with connect() as conn:
+        if json:
+            typer.echo(to_json(snapshot(conn)))
+            while watch:
+                time.sleep(EVERY)
+                typer.echo(to_json(snapshot(conn)))
+        elif watch:
+            with Live(picture(conn), console=console, auto_refresh=False, screen=console.is_terminal) as live:
+                while True:
+                    time.sleep(EVERY)
+                    live.update(picture(conn), refresh=True)
+        else:
+            console.print(picture(conn))
+
+
+def snapshot(conn: psycopg.Connection[Any]) -> dict[str, Any]:
+    """All of it, for JSON."""
+    return {
+        "queues": [asdict(row) for row in stats_.queue_stats(conn)],
+        "workers": [asdict(row) for row in stats_.worker_stats(conn)],
+        "throughput": [asdict(row) for row in stats_.throughput(conn, minutes=10)],
+        "storage": [asdict(row) for row in stats_.storage_stats(conn)],
+    }
+
+
+def picture(conn: psycopg.Connection[Any]) -> Group:
+    """All of it, for people."""
+    return Group(
+        table(stats_.QueueStats, stats_.queue_stats(conn), "queue"),
+        table(stats_.WorkerStats, stats_.worker_stats(conn), "\nworkers"),
+        table(stats_.Throughput, stats_.throughput(conn, minutes=10), "\nthroughput, last minutes"),
+        table(stats_.StorageStats, stats_.storage_stats(conn), "\nstorage"),
+    )
+
+
+def health(*, json: AsJson = False) -> None:
+    """Says whether the trail keeps up. Exits with 0 when healthy, 1 when degraded, 2 when unhealthy."""
+    report = look()
+    if json:
+        typer.echo(to_json(asdict(report)))
+    else:
+        console.print(f"[bold]{report.status}[/]")
+        print_rows(health_.Check, report.checks, as_json=False)
+    raise typer.Exit(EXIT_CODES[report.status])
+
+
+def look() -> health_.HealthReport:
+    """The report; a database that cannot be reached is one too."""
+    try:
+        with connect() as conn:
+            return health_.check(conn)
+    except psycopg.Error as error:
+        return health_.unreachable(error)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """An entry of the log as one line."""
+
+    index: int
+    occurred_at: str
+    action: str
+    outcome: str
+    actor: str
+    target: str
+
+    @classmethod
+    def of(cls, entry: trail.Entry) -> "Line":
+        """The line of an entry."""
+        actor = f"{entry.actor_type}:{entry.actor_id}" if entry.actor_type else "–"
+        target = f"{entry.target_type}:{entry.target_id}" if entry.target_type else "–"
+        return cls(entry.index, f"{entry.occurred_at:%Y-%m-%d %H:%M:%S.%f}Z", entry.action, entry.outcome, actor, target)
+
+
+def tail(
+    *,
+    number: Annotated[int, typer.Option("--number", "-n", min=0, help="How many of the newest events.")] = 10,
+    target: Annotated[str | None, typer.Option(help='All of one target\'s events instead: "claim:7".')] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes.")] = False,
+    json: AsJson = False,
+) -> None:
+    """Prints events of the log, one a line."""
+    with connect() as conn:
+        seen = max((entry.index for entry in trail.last(conn, 1)), default=-1)
+        if target is not None:
+            kind, _, identity = target.partition(":")
+            entries = trail.of_target(conn, kind, identity)
+        else:
+            entries = trail.last(conn, number)
+        print_entries([entry for entry in entries if entry.index <= seen], as_json=json)
+        while follow:
+            time.sleep(EVERY / 5)
+            entries = trail.after(conn, seen)
+            seen = max((entry.index for entry in entries), default=seen)
+            print_entries([entry for entry in entries if target in {None, Line.of(entry).target}], as_json=json)
+
+
+def print_entries(entries: list[trail.Entry], *, as_json: bool) -> None:
+    """One line for each; with JSON, one object a line."""
+    for entry in entries:
+        if as_json:
+            typer.echo(to_json(asdict(entry)))
+        else:
+            line = Line.of(entry)
+            typer.echo(f"{line.index:>9}  {line.occurred_at}  {line.action:<28} {line.outcome:<8} {line.actor:<18} {line.target}")

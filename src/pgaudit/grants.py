@@ -1,0 +1,44 @@
+"""The least that each role needs."""
+
+from typing import Any, Final, LiteralString
+
+import psycopg
+from psycopg import sql
+
+USAGE: Final = "GRANT USAGE ON SCHEMA pgaudit TO {role}"
+
+# Adds events; cannot read, change or remove any.
+WRITER: Final[tuple[LiteralString, ...]] = (USAGE, "GRANT EXECUTE ON FUNCTION pgaudit.record TO {role}")
+
+# Moves events from the queue to the log, through functions that do only that; looks at jobs and retries them.
+WORKER: Final[tuple[LiteralString, ...]] = (
+    *WRITER,
+    """GRANT EXECUTE ON FUNCTION pgaudit.fetch_lead, pgaudit.persist, pgaudit.settle_failure, pgaudit.release,
+       pgaudit.jobs_of, pgaudit.beat, pgaudit.reclaim_stalled, pgaudit.retry_failed, pgaudit.keep_partitions,
+       pgaudit.procrastinate_register_worker_v1, pgaudit.procrastinate_unregister_worker_v1,
+       pgaudit.procrastinate_prune_stalled_workers_v1 TO {role}""",
+    "GRANT SELECT, INSERT, UPDATE, DELETE ON pgaudit.procrastinate_workers TO {role}",
+    "GRANT SELECT ON pgaudit.procrastinate_jobs, pgaudit.job_error TO {role}",
+)
+
+# Reads the log and the views, and how healthy it all is.
+READER: Final[tuple[LiteralString, ...]] = (
+    USAGE,
+    """GRANT SELECT ON pgaudit.audit_log, pgaudit.queue_stats, pgaudit.worker_stats, pgaudit.failed_jobs,
+       pgaudit.stalled_jobs, pgaudit.delayed_jobs, pgaudit.throughput, pgaudit.storage_stats,
+       pgaudit.alembic_version TO {role}""",
+    "GRANT EXECUTE ON FUNCTION pgaudit.stalled, pgaudit.leaf_hash TO {role}",
+)
+
+
+def grant(
+    conn: psycopg.Connection[Any], *, writer: str | None = None, worker: str | None = None, reader: str | None = None
+) -> None:
+    """Gives each role that is named what it needs, in the caller's transaction. Twice is no harm.
+
+    :raises psycopg.errors.UndefinedObject: there is no such role.
+    """
+    for role, statements in ((writer, WRITER), (worker, WORKER), (reader, READER)):
+        if role is not None:
+            for statement in statements:
+                conn.execute(sql.SQL(statement).format(role=sql.Identifier(role)))

@@ -1,0 +1,152 @@
+"""Is the audit trail keeping up? One query, and a sentence for each thing that matters."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any, Final
+
+import psycopg
+from psycopg.rows import class_row
+
+from pgaudit import spool
+from pgaudit.schema import NEWEST
+from pgaudit.settings import Mode, Settings
+
+
+class Status(StrEnum):
+    """From good to bad."""
+
+    HEALTHY = "healthy"
+    DEGRADED = "degraded"  # events are safe and flow, but somebody should look
+    UNHEALTHY = "unhealthy"  # events do not reach the log in time
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at: what was seen, what is allowed, and a sentence for people."""
+
+    name: str
+    status: Status
+    observed: float | str | None
+    threshold: float | str | None
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class HealthReport:
+    """The worst of its checks, and the checks."""
+
+    status: Status
+    checks: tuple[Check, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What the database says of itself."""
+
+    version: str
+    workers: int
+    oldest_waiting: float | None
+    failed: int
+    stalled: int
+    next_partition: bool
+    longest_transaction: float | None
+
+
+OBSERVE: Final = """
+    SELECT (SELECT version_num FROM pgaudit.alembic_version) AS version,
+           (SELECT count(*) FROM pgaudit.worker_stats WHERE heartbeat_age_seconds < %(stalled_after)s) AS workers,
+           oldest_waiting_seconds AS oldest_waiting,
+           failed,
+           (SELECT count(*) FROM pgaudit.stalled(make_interval(secs => %(stalled_after)s))) AS stalled,
+           to_regclass('pgaudit.audit_log_' || to_char(now() AT TIME ZONE 'UTC' + interval '1 month', 'YYYY_MM'))
+               IS NOT NULL AS next_partition,
+           -- Only what the role may see: its own sessions, or, with pg_monitor, all of them.
+           (SELECT max(extract(epoch FROM clock_timestamp() - xact_start))::double precision FROM pg_stat_activity
+             WHERE backend_xmin IS NOT NULL AND backend_type = 'client backend'
+               AND pid <> pg_backend_pid()) AS longest_transaction
+      FROM pgaudit.queue_stats
+"""
+
+
+def check(conn: psycopg.Connection[Any], settings: Settings | None = None) -> HealthReport:
+    """Looks at the trail through that connection. Never raises for the database's sake: that is a finding.
+
+    >>> check(conn).status
+    <Status.HEALTHY: 'healthy'>
+    """
+    settings = settings or Settings()
+    try:
+        with conn.cursor(row_factory=class_row(Observation)) as cursor:
+            observation = cursor.execute(OBSERVE, parameters(settings)).fetchone()
+    except psycopg.Error as error:
+        return unreachable(error)
+    return report(observation, settings)
+
+
+async def check_async(conn: psycopg.AsyncConnection[Any], settings: Settings | None = None) -> HealthReport:
+    """``check`` for asynchronous connections."""
+    settings = settings or Settings()
+    try:
+        async with conn.cursor(row_factory=class_row(Observation)) as cursor:
+            observation = await (await cursor.execute(OBSERVE, parameters(settings))).fetchone()
+    except psycopg.Error as error:
+        return unreachable(error)
+    return report(observation, settings)
+
+
+def parameters(settings: Settings) -> dict[str, Any]:
+    """What the query is asked with."""
+    return {"stalled_after": timedelta(seconds=settings.stalled_after).total_seconds()}
+
+
+def unreachable(error: psycopg.Error) -> HealthReport:
+    """The report when the database does not answer, or has no pgaudit schema that this role may read."""
+    hint = "; run `pgaudit migrate`, or `pgaudit grant --reader` for this role" if error.sqlstate else ""
+    message = f"The database does not answer: {str(error).splitlines()[0] if str(error) else error!r}{hint}."
+    return HealthReport(Status.UNHEALTHY, (Check("database", Status.UNHEALTHY, error.sqlstate, None, message),))
+
+
+def report(seen: Observation | None, settings: Settings) -> HealthReport:
+    """The verdict on what was seen."""
+    assert seen is not None, "queue_stats has one row"  # noqa: S101
+    checks = tuple(verdicts(seen, settings))
+    worst = max(checks, key=lambda check: list(Status).index(check.status))
+    return HealthReport(worst.status, checks)
+
+
+def verdicts(seen: Observation, settings: Settings) -> Iterator[Check]:
+    """A verdict for each thing that was seen."""
+    good, fair, bad = Status.HEALTHY, Status.DEGRADED, Status.UNHEALTHY
+    yield Check("database", good, "answers", None, "The database answers.")
+
+    current = seen.version >= NEWEST
+    advice = "The schema is current." if current else "The schema is older than this version needs: run `pgaudit migrate`."
+    yield Check("schema_version", good if current else bad, seen.version, NEWEST, advice)
+
+    if settings.mode is not Mode.QUEUE:
+        yield Check("workers", good, seen.workers, 0, f"PGAUDIT_MODE={settings.mode}: no worker is needed.")
+    else:
+        advice = f"{seen.workers} worker(s) live." if seen.workers else "No worker lives: start `pgaudit worker`."
+        yield Check("workers", good if seen.workers else fair, seen.workers, 1, advice)
+
+    lag, limit = seen.oldest_waiting or 0.0, settings.health_max_lag
+    status = bad if lag > limit else fair if lag > limit / 2 else good
+    yield Check("oldest_waiting", status, lag, limit, f"The oldest waiting event has waited for {lag:.1f} s.")
+
+    yield none_of("failed", seen.failed, "job(s) failed for good: see pgaudit.failed_jobs, then `pgaudit jobs retry`.")
+    yield none_of("stalled", seen.stalled, "job(s) of silent workers wait to be reclaimed.")
+    yield none_of("spooled", spool.count(settings.spool_dir), f"event(s) wait in {settings.spool_dir}: a worker or `pgaudit replay` brings them in.")
+
+    advice = "Next month's partition exists." if seen.next_partition else "Next month's partition is missing: does a worker run?"
+    yield Check("partitions", good if seen.next_partition else fair, str(seen.next_partition).lower(), "true", advice)
+
+    age, limit = seen.longest_transaction or 0.0, settings.health_max_transaction
+    advice = f"The oldest open transaction is {age:.0f} s old" + ("; it holds back vacuum." if age > limit else ".")
+    yield Check("long_transactions", fair if age > limit else good, age, limit, advice)
+
+
+def none_of(name: str, count: int, what: str) -> Check:
+    """A thing of which there should be none."""
+    return Check(name, Status.DEGRADED if count else Status.HEALTHY, count, 0, f"{count} {what}" if count else "None.")

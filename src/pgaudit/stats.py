@@ -1,0 +1,125 @@
+"""The views of the schema as typed rows. Ages and lags are in seconds, sizes in bytes."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, LiteralString, TypeVar
+
+import psycopg
+from psycopg.rows import class_row
+
+Row = TypeVar("Row")
+
+
+@dataclass(frozen=True, slots=True)
+class QueueStats:
+    """Jobs by state. ``completed`` counts the events in the log."""
+
+    queue_name: str
+    waiting: int
+    active: int
+    delayed: int
+    failed: int
+    completed: int
+    stalled: int
+    oldest_waiting_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStats:
+    """A worker that runs, or that vanished within the last day."""
+
+    worker_id: int
+    last_heartbeat: datetime
+    heartbeat_age_seconds: float
+    alive: bool
+    active_jobs: int
+
+
+@dataclass(frozen=True, slots=True)
+class FailedJob:
+    """A job whose attempts are used up."""
+
+    job_id: int
+    queue_name: str
+    task_name: str
+    event_id: str | None
+    action: str | None
+    attempts: int
+    failed_at: datetime | None
+    error_class: str | None
+    error_message: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Throughput:
+    """One minute of the last 24 hours."""
+
+    minute: datetime
+    events: int
+    batches: int
+    avg_lag_seconds: float
+    max_lag_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class StorageStats:
+    """Size and bloat of a table or partition; rows are estimated."""
+
+    table_name: str
+    estimated_rows: int
+    total_bytes: int
+    dead_rows: int | None
+    last_autovacuum: datetime | None
+
+
+QUEUE_STATS: Final = """
+    SELECT queue_name, waiting, active, delayed, failed, completed, stalled, oldest_waiting_seconds
+      FROM pgaudit.queue_stats
+"""
+WORKER_STATS: Final = """
+    SELECT worker_id, last_heartbeat, heartbeat_age_seconds, alive, active_jobs
+      FROM pgaudit.worker_stats ORDER BY worker_id
+"""
+FAILED_JOBS: Final = """
+    SELECT job_id, queue_name, task_name, event_id, action, attempts, failed_at, error_class, error_message
+      FROM pgaudit.failed_jobs ORDER BY job_id LIMIT %s
+"""
+THROUGHPUT: Final = """
+    SELECT minute, events, batches, avg_lag_seconds, max_lag_seconds
+      FROM pgaudit.throughput ORDER BY minute DESC LIMIT %s
+"""
+STORAGE_STATS: Final = """
+    SELECT table_name, estimated_rows, total_bytes, dead_rows, last_autovacuum
+      FROM pgaudit.storage_stats ORDER BY total_bytes DESC
+"""
+
+
+def queue_stats(conn: psycopg.Connection[Any]) -> list[QueueStats]:
+    """The queue in one row."""
+    return rows(conn, QueueStats, QUEUE_STATS)
+
+
+def worker_stats(conn: psycopg.Connection[Any]) -> list[WorkerStats]:
+    """A row for each worker."""
+    return rows(conn, WorkerStats, WORKER_STATS)
+
+
+def failed_jobs(conn: psycopg.Connection[Any], limit: int = 100) -> list[FailedJob]:
+    """The jobs that have failed, the oldest first."""
+    return rows(conn, FailedJob, FAILED_JOBS, limit)
+
+
+def throughput(conn: psycopg.Connection[Any], minutes: int = 60) -> list[Throughput]:
+    """The latest minutes in which something was persisted, the newest first."""
+    return rows(conn, Throughput, THROUGHPUT, minutes)
+
+
+def storage_stats(conn: psycopg.Connection[Any]) -> list[StorageStats]:
+    """A row for each table and partition, the largest first."""
+    return rows(conn, StorageStats, STORAGE_STATS)
+
+
+def rows(conn: psycopg.Connection[Any], kind: type[Row], query: LiteralString, *parameters: object) -> list[Row]:
+    """What a query returns, as rows of that kind."""
+    with conn.cursor(row_factory=class_row(kind)) as cursor:
+        return cursor.execute(query, parameters).fetchall()

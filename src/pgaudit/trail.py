@@ -1,0 +1,65 @@
+"""Reading the log: the trail of a target or an actor, and what comes in."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+import psycopg
+from psycopg.rows import class_row
+
+COLUMNS: Final = """
+    SELECT index, event_id, occurred_at, recorded_at, persisted_at, action, outcome, actor_type, actor_id,
+           target_type, target_id, tenant, event
+      FROM pgaudit.audit_log
+"""
+LAST: Final = COLUMNS + " ORDER BY index DESC LIMIT %s"
+AFTER: Final = COLUMNS + " WHERE index > %s ORDER BY index LIMIT %s"
+OF_TARGET: Final = COLUMNS + " WHERE target_type = %s AND target_id = %s ORDER BY occurred_at, index"
+OF_ACTOR: Final = COLUMNS + " WHERE actor_type = %s AND actor_id = %s ORDER BY occurred_at, index"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One event in the log; ``event`` is all of it."""
+
+    index: int
+    event_id: UUID
+    occurred_at: datetime
+    recorded_at: datetime
+    persisted_at: datetime
+    action: str
+    outcome: str
+    actor_type: str | None
+    actor_id: str | None
+    target_type: str | None
+    target_id: str | None
+    tenant: str | None
+    event: dict[str, Any]
+
+
+def last(conn: psycopg.Connection[Any], count: int) -> list[Entry]:
+    """The newest entries, the oldest of them first."""
+    with conn.cursor(row_factory=class_row(Entry)) as cursor:
+        return cursor.execute(LAST, [count]).fetchall()[::-1]
+
+
+def after(conn: psycopg.Connection[Any], index: int, limit: int = 1_000) -> list[Entry]:
+    """What follows that index, at most ``limit`` entries. Index order is commit order: no entry is missed.
+
+    :param index: the last index seen; -1 for the beginning of the log.
+    """
+    with conn.cursor(row_factory=class_row(Entry)) as cursor:
+        return cursor.execute(AFTER, [index, limit]).fetchall()
+
+
+def of_target(conn: psycopg.Connection[Any], kind: str, identity: str) -> list[Entry]:
+    """All that happened to a target, such as ("claim", "7"), in the order in which it happened."""
+    with conn.cursor(row_factory=class_row(Entry)) as cursor:
+        return cursor.execute(OF_TARGET, [kind, identity]).fetchall()
+
+
+def of_actor(conn: psycopg.Connection[Any], kind: str, identity: str) -> list[Entry]:
+    """All that an actor did, such as ("user", "42"), in the order in which it happened."""
+    with conn.cursor(row_factory=class_row(Entry)) as cursor:
+        return cursor.execute(OF_ACTOR, [kind, identity]).fetchall()
