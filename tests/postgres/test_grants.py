@@ -1,0 +1,129 @@
+"""Roles: each can do its part, and nothing else."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+import pytest
+from psycopg.errors import InsufficientPrivilege
+
+from pgaudit import AuditEvent, AuditLog, Settings, health, stats
+from pgaudit.application import AuditApp
+from pgaudit.grants import grant
+
+ROLES = ("t_writer", "t_worker", "t_reader")
+TABLES = (
+    "audit_log", "audit_log_default", "procrastinate_jobs", "procrastinate_workers", "procrastinate_events",
+    "log_head", "batch", "job_error", "alembic_version",
+)
+VIEWS = ("queue_stats", "worker_stats", "failed_jobs", "stalled_jobs", "delayed_jobs", "throughput", "storage_stats")
+
+
+@pytest.fixture
+def granted(dsn: str) -> Iterator[str]:
+    """The database, with a writer, a worker and a reader."""
+    with psycopg.connect(dsn) as conn:
+        for role in ROLES:
+            conn.execute(f"CREATE ROLE {role} LOGIN")
+        grant(conn, writer="t_writer", worker="t_worker", reader="t_reader")
+        grant(conn, writer="t_writer", worker="t_worker", reader="t_reader")
+    yield dsn
+    with psycopg.connect(dsn) as conn:
+        for role in ROLES:
+            conn.execute(f"DROP OWNED BY {role}")
+            conn.execute(f"DROP ROLE {role}")
+
+
+def connect_as(role: str, dsn: str) -> psycopg.Connection:
+    """A connection of that role."""
+    return psycopg.connect(dsn, user=role, autocommit=True)
+
+
+@contextmanager
+def refused() -> Iterator[None]:
+    """What is inside is refused for want of a right."""
+    with pytest.raises(InsufficientPrivilege):
+        yield
+
+
+def test_a_writer_records_and_does_nothing_else(granted: str) -> None:
+    """EXECUTE on pgaudit.record is all it has: no table of the schema can be read, written or emptied."""
+    with connect_as("t_writer", granted) as conn:
+        with conn.transaction():
+            AuditLog(Settings(dsn=granted)).record(conn, AuditEvent(action="claim.approved"))
+        for table in TABLES:
+            for statement in (f"SELECT FROM pgaudit.{table}", f"DELETE FROM pgaudit.{table}", f"TRUNCATE pgaudit.{table}"):
+                with refused():
+                    conn.execute(statement)
+        for view in VIEWS:
+            with refused():
+                conn.execute(f"SELECT FROM pgaudit.{view}")
+        with refused():
+            conn.execute("INSERT INTO pgaudit.procrastinate_jobs (queue_name, task_name) VALUES ('audit', 'x')")
+        with refused():
+            conn.execute("SELECT pgaudit.persist(1, NULL, 10)")
+        with refused():
+            conn.execute("SELECT pgaudit.append(ARRAY['{}'::jsonb], 1)")
+        with refused():
+            conn.execute("SET session_replication_role = replica")
+    with psycopg.connect(granted) as conn:
+        assert conn.execute("SELECT count(*) FROM pgaudit.procrastinate_jobs").fetchone() == (1,)
+
+
+def test_a_writer_cannot_shadow_the_tables_of_record(granted: str) -> None:
+    """Functions with the owner's rights look into their own schema first, whatever the caller has made."""
+    with connect_as("t_writer", granted) as conn, conn.transaction():
+        conn.execute("CREATE TEMPORARY TABLE procrastinate_jobs (queue_name text, task_name text, args jsonb)")
+        AuditLog(Settings(dsn=granted)).record(conn, AuditEvent(action="claim.approved"))
+        assert conn.execute("SELECT count(*) FROM pg_temp.procrastinate_jobs").fetchone() == (0,)
+
+
+@pytest.mark.anyio
+async def test_a_worker_works_with_its_own_rights(granted: str) -> None:
+    """A worker role fetches, persists, fails, beats and makes its rounds; it cannot touch the log itself."""
+    with psycopg.connect(granted) as owner:
+        AuditLog(Settings(dsn=granted)).record(owner, AuditEvent(action="claim.approved"))
+        owner.execute("INSERT INTO pgaudit.procrastinate_jobs (queue_name, task_name) VALUES ('audit', 'pgaudit.persist')")
+    settings = Settings(dsn=granted.replace("user=postgres", "user=t_worker"), job_attempts=1)
+    app = AuditApp(settings)
+    async with app.open_async():
+        await app.run_worker_async(wait=False, install_signal_handlers=False)
+    with connect_as("t_worker", granted) as conn:
+        for statement in (
+            "SELECT FROM pgaudit.audit_log", "DELETE FROM pgaudit.audit_log", "UPDATE pgaudit.log_head SET size = 0",
+            "DELETE FROM pgaudit.procrastinate_jobs", "UPDATE pgaudit.procrastinate_jobs SET args = '{}'",
+        ):
+            with refused():
+                conn.execute(statement)
+    with psycopg.connect(granted) as owner:
+        (queue,) = stats.queue_stats(owner)
+        assert (queue.completed, queue.failed, queue.waiting) == (1, 1, 0)
+
+
+def test_a_reader_reads_and_changes_nothing(granted: str) -> None:
+    """The log, the views and the health report are open to it; everything else is closed."""
+    with connect_as("t_reader", granted) as conn:
+        conn.execute("SELECT * FROM pgaudit.audit_log").fetchall()
+        assert stats.queue_stats(conn)[0].queue_name == "audit"
+        assert stats.worker_stats(conn) == stats.failed_jobs(conn) == stats.throughput(conn) == []
+        assert stats.storage_stats(conn)
+        assert {check.name for check in health.check(conn, Settings(dsn=granted)).checks} > {"workers", "partitions"}
+        for table in TABLES:
+            for statement in (f"DELETE FROM pgaudit.{table}", f"INSERT INTO pgaudit.{table} DEFAULT VALUES"):
+                with refused():
+                    conn.execute(statement)
+        with refused():
+            conn.execute("SELECT FROM pgaudit.procrastinate_jobs")
+        with refused():
+            conn.execute("SELECT pgaudit.record('[]')")
+
+
+def test_everybody_else_can_do_nothing(granted: str) -> None:
+    """A role that was granted nothing does not even reach the schema."""
+    with psycopg.connect(granted, autocommit=True) as conn:
+        conn.execute("CREATE ROLE t_stranger LOGIN")
+        try:
+            with connect_as("t_stranger", granted) as stranger, refused():
+                stranger.execute("SELECT pgaudit.record('[]')")
+        finally:
+            conn.execute("DROP ROLE t_stranger")

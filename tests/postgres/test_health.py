@@ -1,0 +1,100 @@
+"""The health report: each check turns when its cause appears."""
+
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from pgaudit import AuditEvent, AuditLog, Settings, health, spool
+from pgaudit.health import HealthReport, Status
+
+
+def verdict(report: HealthReport, name: str) -> Status:
+    """What the report says of one check."""
+    (check,) = [check for check in report.checks if check.name == name]
+    return check.status
+
+
+@pytest.fixture
+def patient(dsn: str, tmp_path: Path) -> Settings:
+    """Settings with a spool of their own."""
+    return Settings(dsn=dsn, spool_dir=tmp_path)
+
+
+def start_worker(conn: psycopg.Connection) -> None:
+    """Registers a worker that has just shown a sign of life."""
+    conn.execute("SELECT pgaudit.procrastinate_register_worker_v1()")
+
+
+def test_an_idle_trail_with_a_worker_is_healthy(conn: psycopg.Connection, patient: Settings) -> None:
+    """Every check is healthy, and says what it saw in a sentence."""
+    start_worker(conn)
+    report = health.check(conn, patient)
+    assert report.status is Status.HEALTHY, report
+    assert all(check.message.endswith(".") for check in report.checks)
+
+
+@pytest.mark.anyio
+async def test_the_async_check_sees_the_same(dsn: str, conn: psycopg.Connection, patient: Settings) -> None:
+    """check_async is check for asynchronous connections."""
+    async with await psycopg.AsyncConnection.connect(dsn) as async_conn:
+        seen = await health.check_async(async_conn, patient)
+    assert [check.name for check in seen.checks] == [check.name for check in health.check(conn, patient).checks]
+
+
+def test_no_worker_is_degraded_and_an_old_event_unhealthy(conn: psycopg.Connection, patient: Settings) -> None:
+    """Lag is the contract: without workers the trail degrades, and turns unhealthy when an event waits too long."""
+    assert verdict(health.check(conn, patient), "workers") is Status.DEGRADED
+    AuditLog(patient).record(conn, AuditEvent(action="claim.approved"))
+    conn.execute("""UPDATE pgaudit.procrastinate_jobs
+                       SET args = jsonb_set(args, '{event,recorded_at}', to_jsonb(now() - interval '61 seconds'))""")
+    report = health.check(conn, patient)
+    assert (report.status, verdict(report, "oldest_waiting")) == (Status.UNHEALTHY, Status.UNHEALTHY)
+
+
+def test_no_worker_is_needed_inline(conn: psycopg.Connection, patient: Settings) -> None:
+    """With PGAUDIT_MODE=inline nothing waits for a worker."""
+    assert health.check(conn, patient.model_copy(update={"mode": "inline"})).status is Status.HEALTHY
+
+
+def test_a_failed_job_degrades(conn: psycopg.Connection, patient: Settings) -> None:
+    """Somebody has to look at a job that failed for good."""
+    conn.execute("""INSERT INTO pgaudit.procrastinate_jobs (queue_name, task_name, status)
+                    VALUES ('audit', 'pgaudit.persist', 'failed')""")
+    assert verdict(health.check(conn, patient), "failed") is Status.DEGRADED
+
+
+def test_a_stalled_job_degrades(conn: psycopg.Connection, patient: Settings) -> None:
+    """A running job without a living worker waits to be reclaimed."""
+    conn.execute("""INSERT INTO pgaudit.procrastinate_jobs (queue_name, task_name, status, worker_id)
+                    VALUES ('audit', 'pgaudit.persist', 'doing', 99)""")
+    assert verdict(health.check(conn, patient), "stalled") is Status.DEGRADED
+
+
+def test_a_spooled_event_degrades(conn: psycopg.Connection, patient: Settings) -> None:
+    """An event in a file is safe, but not in the log."""
+    spool.append(patient.spool_dir, ['{"id": "x"}'], None)
+    assert verdict(health.check(conn, patient), "spooled") is Status.DEGRADED
+
+
+def test_a_missing_partition_degrades(conn: psycopg.Connection, patient: Settings) -> None:
+    """Without next month's partition its events would go to the default one."""
+    conn.execute("""DO $$ BEGIN EXECUTE 'DROP TABLE pgaudit.audit_log_' ||
+                    to_char(now() AT TIME ZONE 'UTC' + interval '1 month', 'YYYY_MM'); END $$""")
+    assert verdict(health.check(conn, patient), "partitions") is Status.DEGRADED
+
+
+def test_a_long_transaction_degrades(dsn: str, conn: psycopg.Connection, patient: Settings) -> None:
+    """A transaction that stays open holds back vacuum of the queue."""
+    with psycopg.connect(dsn) as idler:
+        idler.execute("DECLARE held CURSOR FOR SELECT 1")
+        strict = patient.model_copy(update={"health_max_transaction": 1e-9})
+        assert verdict(health.check(conn, strict), "long_transactions") is Status.DEGRADED
+
+
+def test_a_database_without_the_schema_is_unhealthy(empty_dsn: str, patient: Settings) -> None:
+    """The report says what to run; it does not raise."""
+    with psycopg.connect(empty_dsn) as conn:
+        report = health.check(conn, patient)
+    assert report.status is Status.UNHEALTHY
+    assert "pgaudit migrate" in report.checks[0].message
