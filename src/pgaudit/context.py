@@ -22,12 +22,10 @@ def bind(*, actor: Actor | str | None = None, tenant: str | None = None, **conte
     :param context: fields of :class:`~pgaudit.AuditContext`, such as ``request_id``.
     :raises InvalidEvent: a value cannot be recorded, or there is no such field.
     """
-    given: dict[str, Any] = dict(AuditContext(**context).model_dump(exclude_none=True))
-    if actor is not None:
-        given["actor"] = actor if isinstance(actor, Actor) else AuditEvent(action="actor.bound", actor=actor).actor
-    if tenant is not None:
-        given["tenant"] = AuditEvent(action="tenant.bound", tenant=tenant).tenant
-    token = _bound.set(_bound.get({}) | given)
+    # An event is what checks the values that events will inherit.
+    given = AuditEvent(action="context.bound", actor=actor, tenant=tenant, context=AuditContext(**context))
+    values = {"actor": given.actor, "tenant": given.tenant, **fields_of(given.context)}
+    token = _bound.set(_bound.get({}) | {name: value for name, value in values.items() if value is not None})
     try:
         yield
     finally:
@@ -39,8 +37,7 @@ def inherit(event: AuditEvent) -> AuditEvent:
     bound = _bound.get({})
     if not bound:
         return event
-    own = event.context.model_dump(exclude_none=True) if event.context else {}
-    context = {name: value for name, value in bound.items() if name not in {"actor", "tenant"}} | own
+    context = {name: value for name, value in bound.items() if name not in {"actor", "tenant"}} | fields_of(event.context)
     return event.model_copy(
         update={
             "actor": event.actor or bound.get("actor"),
@@ -48,3 +45,8 @@ def inherit(event: AuditEvent) -> AuditEvent:
             "context": AuditContext(**context) if context else None,
         },
     )
+
+
+def fields_of(context: AuditContext | None) -> dict[str, str]:
+    """The fields of a context that are set."""
+    return context.model_dump(exclude_none=True) if context else {}

@@ -7,7 +7,6 @@
     ├── InvalidSettings    an environment variable or setting has no sense
     ├── NotInTransaction   the connection would commit the event on its own
     ├── UnknownConnection  record() was given something that is no database connection
-    ├── NotMigrated        the database has no pgaudit schema, or an older one
     ├── SpoolUnreadable    a spool file holds a line that is no spooled event
     ├── MissingExtra       a feature whose packages are not installed
     └── JobNotFound        there is no such job, or it is not in a state for that
@@ -34,10 +33,6 @@ class NotInTransaction(PgauditError):
 
 class UnknownConnection(PgauditError, TypeError):
     """``record`` was given something that is no database connection it knows."""
-
-
-class NotMigrated(PgauditError):
-    """The database has no pgaudit schema, or an older one than this version needs."""
 
 
 class SpoolUnreadable(PgauditError):

@@ -36,7 +36,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="PGAUDIT_", frozen=True, extra="ignore", populate_by_name=True)
 
-    dsn: str = Field("", description="libpq string or URL of the database; `embedded:PATH` starts a server of its own. Empty: libpq's `PG*` variables apply.")
+    dsn: str = Field("", repr=False, description="libpq string or URL of the database; `embedded:PATH` starts a server of its own. Empty: libpq's `PG*` variables apply.")
     mode: Mode = Field(Mode.QUEUE, description="`queue`, `inline` (appended in the caller's transaction; no worker needed) or `off`.")
     on_failure: OnFailure = Field(OnFailure.RAISE, description="`raise`, or `spool`: the business transaction goes on and the event waits in a file.")
     spool_dir: Path = Field(Path("pgaudit-spool"), description="Where spooled events wait.")

@@ -51,8 +51,11 @@ async def run_until(stop: asyncio.Event, settings: Settings) -> Exception | None
 async def run_worker(settings: Settings) -> None:
     """Opens the connections, runs a worker, closes them."""
     app = AuditApp(settings)
-    async with app.open_async():
+    try:
+        await app.open_async()
         await app.run_worker_async(install_signal_handlers=False)
+    finally:
+        await app.close_async()  # an opening that was broken off leaves a pool behind, too
 
 
 async def wait_at_most(stop: asyncio.Event, seconds: float) -> None:
