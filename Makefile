@@ -1,0 +1,39 @@
+# `make` lists the commands.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check bench clean
+
+PYTHON := $(shell command -v python3.11 || echo python3)
+PGBOUNCER := $(shell PATH="$$PATH:/usr/sbin" command -v pgbouncer)
+READY := .venv/ready
+
+help: ## Lists the commands
+	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+setup: $(READY) ## Makes .venv, with all that the others need; they do so by themselves
+
+$(READY): pyproject.toml requirements-dev.txt
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --upgrade pip
+	.venv/bin/python -m pip install --quiet --requirement requirements-dev.txt
+	.venv/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(READY) ## Shows it: an application, two workers, one killed half way, and a reckoning
+	.venv/bin/pgaudit demo
+
+test: $(READY) ## Runs the tests, on real servers that they start
+	$(if $(PGBOUNCER),,@echo "Without the tests marked pgbouncer: apt-get install pgbouncer brings them in.")
+	.venv/bin/pytest $(if $(PGBOUNCER),,-m "not pgbouncer")
+
+check: $(READY) ## Runs the linters, the type checkers and the contract on imports
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+	.venv/bin/basedpyright
+	.venv/bin/lint-imports --no-logo
+
+bench: $(READY) ## Measures it: what recording costs, how fast workers drain
+	.venv/bin/python -m benchmarks
+
+clean: ## Removes .venv and what tools have left
+	rm -rf .venv dist .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache

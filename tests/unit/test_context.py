@@ -1,0 +1,99 @@
+"""bind: what the events of one request have in common."""
+
+import asyncio
+import threading
+
+import pytest
+
+from pgaudit import Actor, AuditContext, AuditEvent, InvalidEvent, bind
+from pgaudit.context import inherit
+
+
+def inherited() -> AuditEvent:
+    """A bare event with what is bound."""
+    return inherit(AuditEvent(action="claim.approved"))
+
+
+def test_an_event_inherits_what_it_leaves_unset() -> None:
+    """Its own values win, field by field."""
+    with bind(actor="user:42", tenant="acme", request_id="r-1", ip="10.0.0.1"):
+        event = inherit(AuditEvent(action="claim.approved", tenant="other", context=AuditContext(ip="10.0.0.2")))
+    assert (event.actor, event.tenant) == (Actor(type="user", id="42"), "other")
+    assert event.context == AuditContext(request_id="r-1", ip="10.0.0.2")
+
+
+def test_nesting_accumulates_and_the_inner_wins() -> None:
+    """What is bound further out stays visible, and comes back at the end of the block."""
+    with bind(actor="user:1", request_id="r-1"):
+        with bind(actor="user:2", trace_id="t-1"):
+            event = inherited()
+            assert (event.actor, event.context) == (
+                Actor(type="user", id="2"),
+                AuditContext(request_id="r-1", trace_id="t-1"),
+            )
+        assert inherited().actor == Actor(type="user", id="1")
+        assert inherited().context == AuditContext(request_id="r-1")
+    assert (inherited().actor, inherited().context) == (None, None)
+
+
+def test_the_block_ends_with_an_error_too() -> None:
+    """Nothing stays bound."""
+    with pytest.raises(RuntimeError), bind(tenant="acme"):
+        raise RuntimeError
+    assert inherited().tenant is None
+
+
+def test_nothing_bound_leaves_the_event_itself() -> None:
+    """The same object, not a copy."""
+    event = AuditEvent(action="claim.approved")
+    assert inherit(event) is event
+
+
+def test_threads_do_not_see_each_other() -> None:
+    """A thread starts with nothing bound, and what it binds stays with it."""
+    seen: list[AuditEvent] = []
+    bound, checked = threading.Event(), threading.Event()
+
+    def work() -> None:
+        seen.append(inherited())
+        with bind(tenant="thread"):
+            bound.set()
+            checked.wait(10)
+            seen.append(inherited())
+
+    thread = threading.Thread(target=work)
+    with bind(tenant="main"):
+        thread.start()
+        assert bound.wait(10)
+        assert inherited().tenant == "main"
+    checked.set()
+    thread.join(10)
+    assert [event.tenant for event in seen] == [None, "thread"]
+
+
+@pytest.mark.anyio
+async def test_tasks_do_not_see_each_other() -> None:
+    """Each task of an event loop has its own, and inherits what was bound when it was made."""
+    meeting = asyncio.Barrier(2)
+
+    async def work(tenant: str) -> tuple[str | None, Actor | None]:
+        with bind(tenant=tenant):
+            await meeting.wait()
+            event = inherited()
+            await meeting.wait()
+            return event.tenant, event.actor
+
+    with bind(actor="user:1"):
+        results = await asyncio.gather(work("a"), work("b"))
+    actor = Actor(type="user", id="1")
+    assert list(results) == [("a", actor), ("b", actor)]
+
+
+@pytest.mark.parametrize(
+    ("values", "field"),
+    [({"actor": "user"}, "actor"), ({"tenant": "\0"}, "tenant"), ({"ip": "\ud800"}, "ip"), ({"host": "x"}, "host")],
+)
+def test_what_no_event_could_hold_is_refused_where_it_is_bound(values: dict[str, str], field: str) -> None:
+    """bind raises InvalidEvent, naming the field; the events inside never come to it."""
+    with pytest.raises(InvalidEvent, match=field), bind(**values):
+        pytest.fail("bound")

@@ -1,0 +1,28 @@
+"""Identifiers: version 7, in the order of time."""
+
+import time
+
+from pgaudit.ids import uuid7
+
+
+def test_an_id_is_a_version_7_uuid_of_this_millisecond() -> None:
+    """RFC 9562: version, variant, and Unix milliseconds in the first 48 bits."""
+    before = time.time_ns() // 1_000_000
+    made = uuid7()
+    assert (made.version, made.variant) == (7, "specified in RFC 4122")
+    assert before <= made.int >> 80 <= time.time_ns() // 1_000_000
+
+
+def test_ids_sort_by_the_time_they_were_made() -> None:
+    """An id of a later millisecond is greater, as UUID, as text and as bytes."""
+    first = uuid7()
+    while (later := uuid7()).int >> 80 == first.int >> 80:
+        continue
+    assert first < later
+    assert str(first) < str(later)
+    assert first.bytes < later.bytes
+
+
+def test_ids_of_one_millisecond_differ() -> None:
+    """74 random bits."""
+    assert len({uuid7() for _ in range(10_000)}) == 10_000

@@ -1,0 +1,90 @@
+"""The package as users get it: what the wheel holds, what an import loads, which names are public."""
+
+import json
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import pgaudit
+from pgaudit import migrate, schema
+
+ROOT = Path(__file__).parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+HEAVY = {"alembic", "procrastinate", "rich", "sqlalchemy", "starlette", "typer"}
+
+
+def run(*arguments: str, directory: Path = ROOT) -> str:
+    """What a fresh interpreter prints."""
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, cwd=directory, capture_output=True, text=True, check=True, timeout=60).stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built from this checkout."""
+    directory = tmp_path_factory.mktemp("dist")
+    run("-m", "hatchling", "build", "--target", "wheel", "--directory", str(directory))
+    (path,) = directory.glob("*.whl")
+    return path
+
+
+def test_the_wheel_holds_the_package_and_its_migrations(wheel: Path) -> None:
+    """Every file of src and migrations is in it, py.typed and the SQL too, and nothing that Python has compiled."""
+    sources = {
+        target / path.relative_to(source)
+        for source, target in ((ROOT / "src", Path()), (ROOT / "migrations", Path("pgaudit/migrations")))
+        for path in source.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts and not path.parent.name.endswith("-info")
+    }
+    with zipfile.ZipFile(wheel) as archive:
+        packed = {Path(name) for name in archive.namelist() if name.startswith("pgaudit/")}
+    assert packed == sources
+    assert {Path("pgaudit/py.typed"), Path("pgaudit/migrations/sql/record.sql")} < packed
+
+
+def test_the_wheel_finds_its_migrations(wheel: Path, tmp_path: Path) -> None:
+    """Installed away from the checkout, it knows its newest revision and prints all of them."""
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path)
+    first = f"import sys; sys.path.insert(0, {str(tmp_path)!r})"
+    code = f"{first}; from pgaudit import migrate; print(migrate.MIGRATIONS, migrate.newest())"
+    assert run("-c", code, directory=tmp_path).split() == [str(tmp_path / "pgaudit" / "migrations"), schema.NEWEST]
+
+
+def test_an_import_loads_nothing_that_recording_does_not_need() -> None:
+    """What only workers, migrations and the command line use stays out of the application until asked for."""
+    loaded = json.loads(run("-c", "import json, sys, pgaudit; print(json.dumps(list(sys.modules)))"))
+    assert {name.partition(".")[0] for name in loaded} & HEAVY == set()
+
+
+def test_all_names_what_is_public() -> None:
+    """Whatever ``import pgaudit`` brings, other than modules and private names, is in __all__, and in order."""
+    public = {name for name, value in vars(pgaudit).items() if not (name[0] == "_" or isinstance(value, ModuleType))}
+    assert set(pgaudit.__all__) == public
+    assert pgaudit.__all__ == sorted(pgaudit.__all__)
+
+
+def test_the_newest_revision_is_told_without_alembic() -> None:
+    """schema.NEWEST names the head of the migrations: the health check must not load Alembic to know it."""
+    assert migrate.newest() == schema.NEWEST
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    """In the package, in its metadata, and at the top of the changelog."""
+    assert PROJECT["version"] == pgaudit.__version__
+    changelog = (ROOT / "CHANGELOG.md").read_text()
+    newest = next(line for line in changelog.splitlines() if line.startswith("## ["))
+    assert newest.startswith(f"## [{pgaudit.__version__}]")
+
+
+def test_every_requirement_is_pinned_for_development() -> None:
+    """requirements-dev.txt pins what pyproject.toml asks for, and names packages alone: no index, no path."""
+    lines = [line for line in (ROOT / "requirements-dev.txt").read_text().splitlines() if not line.startswith("#")]
+    assert all(line.count("==") == 1 and not {"/", ":"} & set(line) for line in lines)
+    pinned = {line.partition("==")[0] for line in lines}
+    assert {"alembic", "anyio", "procrastinate", "psycopg", "psycopg-pool", "pydantic", "pydantic-settings"} < pinned

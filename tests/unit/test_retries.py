@@ -1,0 +1,100 @@
+"""Retries: when a job runs again, and which errors count."""
+
+import psycopg
+import pytest
+from procrastinate.exceptions import ConnectorException
+from procrastinate.jobs import Job
+from psycopg import errors
+
+from pgaudit import Settings
+from pgaudit.retries import JITTER, Backoff, delay_before_retry, is_infrastructure
+
+
+def job(attempts: int) -> Job:
+    """A job that had failed that often before."""
+    return Job(id=1, queue="audit", lock=None, queueing_lock=None, task_name="pgaudit.persist", attempts=attempts)
+
+
+def test_the_delay_doubles_with_each_attempt_within_a_fifth() -> None:
+    """delay, 2 delay, 4 delay …, give or take a fifth."""
+    settings = Settings(job_attempts=10, job_backoff_delay=2_000)
+    for attempts, middle in ((1, 2.0), (2, 4.0), (3, 8.0), (4, 16.0)):
+        delays = [delay_before_retry(attempts, settings) or 0.0 for _ in range(500)]
+        assert middle * (1 - JITTER) <= min(delays) < middle < max(delays) <= middle * (1 + JITTER)
+
+
+def test_the_delay_has_a_cap() -> None:
+    """However many attempts: job_backoff_max, give or take a fifth."""
+    settings = Settings(job_attempts=100, job_backoff_delay=2_000, job_backoff_max=10_000)
+    assert 8 <= (delay_before_retry(90, settings) or 0.0) <= 12
+
+
+@pytest.mark.parametrize("attempts", [1, 3, 7])
+def test_the_last_attempt_is_the_last(attempts: int) -> None:
+    """job_attempts counts all runs, the first included."""
+    settings = Settings(job_attempts=attempts)
+    assert delay_before_retry(attempts, settings) is None
+    assert attempts == 1 or delay_before_retry(attempts - 1, settings) is not None
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        psycopg.OperationalError("connection lost"),
+        errors.ConnectionFailure(),
+        errors.InFailedSqlTransaction(),
+        errors.SerializationFailure(),
+        errors.DeadlockDetected(),
+        errors.UndefinedFunction(),
+        errors.InsufficientPrivilege(),
+        errors.DiskFull(),
+        errors.LockNotAvailable(),
+        errors.AdminShutdown(),
+        errors.QueryCanceled(),
+        errors.IoError(),
+        ConnectorException(),
+        ConnectionRefusedError(),
+        TimeoutError(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_the_event_is_not_to_blame_for_infrastructure(error: Exception) -> None:
+    """Classes 08, 25, 40, 42, 53, 55, 57, 58, lost connections and the operating system."""
+    assert is_infrastructure(error)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        errors.UniqueViolation(),
+        errors.DataCorrupted(),
+        errors.InvalidTextRepresentation(),
+        errors.NotNullViolation(),
+        errors.ProgramLimitExceeded(),
+        ValueError(),
+        psycopg.InterfaceError(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_the_event_is_to_blame_for_the_rest(error: Exception) -> None:
+    """These consume attempts."""
+    assert not is_infrastructure(error)
+
+
+def test_the_cause_decides() -> None:
+    """An error that wraps the database's counts as that one."""
+    wrapped = ConnectorException()
+    wrapped.__cause__ = errors.UniqueViolation()
+    assert not is_infrastructure(wrapped)
+    outer = ValueError()
+    outer.__context__ = errors.AdminShutdown()
+    assert is_infrastructure(outer)
+
+
+def test_procrastinate_hears_the_same() -> None:
+    """Backoff retries what does not count and what has attempts left, and answers an abort with a retry."""
+    backoff = Backoff(Settings(job_attempts=2))
+    assert backoff.get_retry_decision(exception=ValueError(), job=job(0)) is not None
+    assert backoff.get_retry_decision(exception=ValueError(), job=job(1)) is None
+    assert backoff.get_retry_decision(exception=errors.AdminShutdown(), job=job(50)) is not None
+    assert backoff.get_retry_decision(exception=KeyboardInterrupt(), job=job(50)) is not None

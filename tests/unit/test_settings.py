@@ -1,0 +1,85 @@
+"""Settings: from the environment, in code, under old names; nonsense is named."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from pgaudit import InvalidSettings, Mode, OnFailure, Settings
+
+
+def test_every_field_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PGAUDIT_ and the name in upper case."""
+    given = {
+        "DSN": "dbname=x",
+        "MODE": "inline",
+        "ON_FAILURE": "spool",
+        "SPOOL_DIR": "/spool",
+        "BATCH_SIZE": "7",
+        "JOB_ATTEMPTS": "5",
+        "JOB_BACKOFF_DELAY": "100",
+        "STALLED_AFTER": "1.5",
+        "DRAIN_ON_SHUTDOWN": "true",
+    }
+    for name, value in given.items():
+        monkeypatch.setenv(f"PGAUDIT_{name}", value)
+    settings = Settings()
+    assert (settings.dsn, settings.mode, settings.on_failure) == ("dbname=x", Mode.INLINE, OnFailure.SPOOL)
+    assert (settings.spool_dir, settings.batch_size, settings.stalled_after) == (Path("/spool"), 7, 1.5)
+    assert (settings.job_attempts, settings.job_backoff_delay, settings.drain_on_shutdown) == (5, 100, True)
+
+
+def test_the_old_names_are_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """QUEUE_JOB_ATTEMPTS and QUEUE_JOB_BACKOFF_DELAY still configure; the new names win over them."""
+    monkeypatch.setenv("QUEUE_JOB_ATTEMPTS", "9")
+    monkeypatch.setenv("QUEUE_JOB_BACKOFF_DELAY", "50")
+    assert (Settings().job_attempts, Settings().job_backoff_delay) == (9, 50)
+    monkeypatch.setenv("PGAUDIT_JOB_ATTEMPTS", "4")
+    assert Settings().job_attempts == 4
+
+
+def test_defaults_are_those_of_the_contract() -> None:
+    """Three attempts from two seconds on, events of 64 KiB, errors raised, events queued."""
+    settings = Settings()
+    assert (settings.job_attempts, settings.job_backoff_delay, settings.max_event_bytes) == (3, 2_000, 65_536)
+    assert (settings.mode, settings.on_failure, settings.stalled_after) == (Mode.QUEUE, OnFailure.RAISE, 30)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("PGAUDIT_BATCH_SIZE", "0"),
+        ("PGAUDIT_BATCH_SIZE", "many"),
+        ("PGAUDIT_MODE", "sometimes"),
+        ("PGAUDIT_ON_FAILURE", "ignore"),
+        ("PGAUDIT_MAX_EVENT_BYTES", "1"),
+        ("PGAUDIT_STALLED_AFTER", "-1"),
+        ("PGAUDIT_JOB_ATTEMPTS", "0"),
+        ("QUEUE_JOB_ATTEMPTS", "three"),
+        ("QUEUE_JOB_BACKOFF_DELAY", "-5"),
+    ],
+)
+def test_a_value_without_sense_is_named(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
+    """The message holds the variable as it was set, and its value."""
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(InvalidSettings, match=f"^{variable}='{value}': "):
+        Settings()
+
+
+def test_a_value_without_sense_given_in_code_is_named_too() -> None:
+    """By the variable that it would be read from."""
+    with pytest.raises(InvalidSettings, match="PGAUDIT_BATCH_SIZE=0"):
+        Settings(batch_size=0)
+    with pytest.raises(InvalidSettings, match="PGAUDIT_JOB_ATTEMPTS=0"):
+        Settings(job_attempts=0)
+
+
+def test_settings_are_frozen() -> None:
+    """One AuditLog serves all threads."""
+    with pytest.raises(ValidationError, match="frozen"):
+        Settings().batch_size = 7
+
+
+def test_the_repr_keeps_the_password() -> None:
+    """A DSN may hold one, and settings end up in logs."""
+    assert "secret" not in repr(Settings(dsn="postgresql://u:secret@host/db"))
