@@ -1,8 +1,10 @@
 """Alembic's entry: runs the revisions on the connection that pgaudit.migrate opened, or prints them."""
 
+from typing import Any
+
 from alembic import context
 
-options = {
+options: dict[str, Any] = {
     "version_table": "alembic_version",
     "version_table_schema": "pgaudit",
     "transaction_per_migration": True,  # the first revision commits file by file

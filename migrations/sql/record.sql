@@ -3,8 +3,8 @@
 -- RFC 6962 leaf over jsonb's own text (keys ordered by length, then bytes).
 -- STABLE, as convert_to is: declared IMMUTABLE it would not be inlined, and cost half as much again.
 CREATE FUNCTION pgaudit.leaf_hash(event jsonb) RETURNS bytea
-LANGUAGE sql STABLE STRICT PARALLEL SAFE AS
-$$ SELECT pg_catalog.sha256('\x00'::bytea || pg_catalog.convert_to(event::text, 'UTF8')) $$;
+LANGUAGE sql STABLE STRICT PARALLEL SAFE AS  -- E'': whatever standard_conforming_strings says
+$$ SELECT pg_catalog.sha256(E'\\x00'::bytea || pg_catalog.convert_to(event::text, 'UTF8')) $$;
 
 -- What travels as the args of a job: the events with recorded_at, their hashes, the business transaction.
 CREATE FUNCTION pgaudit.entries(events jsonb) RETURNS SETOF jsonb

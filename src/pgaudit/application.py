@@ -9,7 +9,7 @@ from typing import Any, Final, LiteralString, Unpack, cast
 import psycopg
 from procrastinate import App, PsycopgConnector
 from procrastinate.app import WorkerOptions
-from procrastinate.jobs import Job, Status
+from procrastinate.jobs import Job
 from procrastinate.manager import JobManager
 
 from pgaudit import housekeeping, tasks
@@ -41,10 +41,12 @@ class AuditConnector(PsycopgConnector):
         await super().execute_query_async(in_schema(query), **arguments)
 
     async def execute_query_one_async(self, query: LiteralString, **arguments: Any) -> dict[str, Any]:
-        return await super().execute_query_one_async(in_schema(query), **arguments)
+        row: dict[str, Any] = await super().execute_query_one_async(in_schema(query), **arguments)
+        return row
 
     async def execute_query_all_async(self, query: LiteralString, **arguments: Any) -> list[dict[str, Any]]:
-        return await super().execute_query_all_async(in_schema(query), **arguments)
+        rows: list[dict[str, Any]] = await super().execute_query_all_async(in_schema(query), **arguments)
+        return rows
 
 
 def in_schema(query: LiteralString) -> LiteralString:
@@ -71,7 +73,7 @@ class AuditJobManager(JobManager):
         self.worker_id = None
         await super().unregister_worker(worker_id)
 
-    async def fetch_job(self, queues: Iterable[str] | None, worker_id: int) -> Job | None:
+    async def fetch_job(self, queues: Iterable[str] | None, worker_id: int) -> Job | None:  # noqa: ARG002 - one queue
         try:
             row = await self.connector.execute_query_all_async(FETCH_LEAD, worker_id=worker_id)
         except Exception as error:
@@ -85,11 +87,11 @@ class AuditJobManager(JobManager):
         self.running.add(cast("int", job.id))
         return job
 
-    async def finish_job(self, job: Job, status: Status, delete_job: bool) -> None:
+    async def finish_job(self, job: Job, *_: Any, **_outcome: Any) -> None:
         """The transaction that logged the event has deleted the job; ``pgaudit.outcomes`` has settled all others."""
         self.running.discard(cast("int", job.id))
 
-    async def retry_job(self, job: Job, **_decision: Any) -> None:
+    async def retry_job(self, job: Job, *_: Any, **_decision: Any) -> None:
         """As for ``finish_job``."""
         self.running.discard(cast("int", job.id))
 
@@ -109,9 +111,14 @@ class AuditApp(App):
             timeout=POOL_TIMEOUT,
             reconnect_timeout=POOL_TIMEOUT,
         )
-        super().__init__(connector=connector, worker_defaults=worker_defaults(settings))
+        # Procrastinate leaves open what one of its dicts holds.
+        super().__init__(  # pyright: ignore[reportUnknownMemberType]
+            connector=connector,
+            worker_defaults=worker_defaults(settings),
+        )
         self.settings = settings
-        self.job_manager = AuditJobManager(connector)
+        # It is never replaced, so a narrower type does no harm.
+        self.job_manager = AuditJobManager(connector)  # pyright: ignore[reportIncompatibleVariableOverride]
         self.task(name=TASK, queue=QUEUE, pass_context=True, retry=Backoff(settings))(tasks.persist)
 
     async def run_worker_async(self, **options: Unpack[WorkerOptions]) -> None:

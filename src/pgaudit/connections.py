@@ -18,12 +18,15 @@ class Transaction(Protocol):
 
     def execute(self, query: LiteralString, parameters: Sequence[Any]) -> None:
         """Runs one statement."""
+        ...
 
     def savepoint(self) -> AbstractContextManager[Any]:
         """A part of the transaction that an error rolls back alone."""
+        ...
 
     def xid(self) -> str:
         """Number of the transaction."""
+        ...
 
 
 class AsyncTransaction(Protocol):
@@ -31,12 +34,15 @@ class AsyncTransaction(Protocol):
 
     async def execute(self, query: LiteralString, parameters: Sequence[Any]) -> None:
         """Runs one statement."""
+        ...
 
     def savepoint(self) -> AbstractAsyncContextManager[Any]:
         """A part of the transaction that an error rolls back alone."""
+        ...
 
     async def xid(self) -> str:
         """Number of the transaction."""
+        ...
 
 
 class PsycopgTransaction:
@@ -47,7 +53,8 @@ class PsycopgTransaction:
         self._connection = connection
 
     def execute(self, query: LiteralString, parameters: Sequence[Any]) -> None:
-        self._connection.execute(query, parameters)
+        with psycopg.Cursor(self._connection) as cursor:  # the connection's own may be a raw one
+            cursor.execute(query, parameters)
 
     def savepoint(self) -> AbstractContextManager[Any]:
         return self._connection.transaction()
@@ -66,7 +73,8 @@ class AsyncPsycopgTransaction:
         self._connection = connection
 
     async def execute(self, query: LiteralString, parameters: Sequence[Any]) -> None:
-        await self._connection.execute(query, parameters)
+        async with psycopg.AsyncCursor(self._connection) as cursor:
+            await cursor.execute(query, parameters)
 
     def savepoint(self) -> AbstractAsyncContextManager[Any]:
         return self._connection.transaction()
@@ -93,7 +101,7 @@ def transaction_of(conn: object) -> Transaction:
     :raises NotInTransaction: it is in autocommit, outside a transaction.
     """
     if isinstance(conn, psycopg.Cursor):
-        conn = conn.connection
+        return PsycopgTransaction(conn.connection)
     if isinstance(conn, psycopg.Connection):
         return PsycopgTransaction(conn)
     if isinstance(conn, psycopg.AsyncConnection | psycopg.AsyncCursor):
@@ -104,7 +112,7 @@ def transaction_of(conn: object) -> Transaction:
 def async_transaction_of(conn: object) -> AsyncTransaction:
     """The transaction that an asynchronous connection is in; raises as ``transaction_of`` does."""
     if isinstance(conn, psycopg.AsyncCursor):
-        conn = conn.connection
+        return AsyncPsycopgTransaction(conn.connection)
     if isinstance(conn, psycopg.AsyncConnection):
         return AsyncPsycopgTransaction(conn)
     if isinstance(conn, psycopg.Connection | psycopg.Cursor):

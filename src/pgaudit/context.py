@@ -1,6 +1,6 @@
 """What the events of one request have in common."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -12,7 +12,7 @@ _bound: ContextVar[dict[str, Any]] = ContextVar("pgaudit.bound")
 
 
 @contextmanager
-def bind(*, actor: Actor | str | None = None, tenant: str | None = None, **context: str | None) -> Iterator[None]:
+def bind(*, actor: Actor | str | None = None, tenant: str | None = None, **context: str | None) -> Generator[None]:
     """Gives every event recorded inside what it leaves unset; what is bound further in wins.
 
     >>> with bind(actor="user:42", request_id="r-1"):
@@ -37,7 +37,8 @@ def inherit(event: AuditEvent) -> AuditEvent:
     bound = _bound.get({})
     if not bound:
         return event
-    context = {name: value for name, value in bound.items() if name not in {"actor", "tenant"}} | fields_of(event.context)
+    context = {name: value for name, value in bound.items() if name not in {"actor", "tenant"}}
+    context |= fields_of(event.context)
     return event.model_copy(
         update={
             "actor": event.actor or bound.get("actor"),

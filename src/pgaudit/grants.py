@@ -19,6 +19,9 @@ WORKER: Final[tuple[LiteralString, ...]] = (
        pgaudit.procrastinate_prune_stalled_workers_v1 TO {role}""",
     "GRANT SELECT, INSERT, UPDATE, DELETE ON pgaudit.procrastinate_workers TO {role}",
     "GRANT SELECT ON pgaudit.procrastinate_jobs, pgaudit.job_error TO {role}",
+    # What the health check reads: a worker serves it to its container's probe.
+    "GRANT SELECT ON pgaudit.queue_stats, pgaudit.worker_stats, pgaudit.alembic_version TO {role}",
+    "GRANT EXECUTE ON FUNCTION pgaudit.stalled TO {role}",
 )
 
 # Reads the log and the views, and how healthy it all is.
@@ -26,7 +29,7 @@ READER: Final[tuple[LiteralString, ...]] = (
     USAGE,
     """GRANT SELECT ON pgaudit.audit_log, pgaudit.queue_stats, pgaudit.worker_stats, pgaudit.failed_jobs,
        pgaudit.stalled_jobs, pgaudit.delayed_jobs, pgaudit.throughput, pgaudit.storage_stats,
-       pgaudit.alembic_version TO {role}""",
+       pgaudit.batch, pgaudit.alembic_version TO {role}""",
     "GRANT EXECUTE ON FUNCTION pgaudit.stalled, pgaudit.leaf_hash TO {role}",
 )
 

@@ -122,7 +122,7 @@ def verdicts(seen: Observation, settings: Settings) -> Iterator[Check]:
     yield Check("database", good, "answers", None, "The database answers.")
 
     current = seen.version >= NEWEST
-    advice = "The schema is current." if current else "The schema is older than this version needs: run `pgaudit migrate`."
+    advice = "The schema is current." if current else "The schema is too old for this version: run `pgaudit migrate`."
     yield Check("schema_version", good if current else bad, seen.version, NEWEST, advice)
 
     if settings.mode is not Mode.QUEUE:
@@ -137,9 +137,10 @@ def verdicts(seen: Observation, settings: Settings) -> Iterator[Check]:
 
     yield none_of("failed", seen.failed, "job(s) failed for good: see pgaudit.failed_jobs, then `pgaudit jobs retry`.")
     yield none_of("stalled", seen.stalled, "job(s) of silent workers wait to be reclaimed.")
-    yield none_of("spooled", spool.count(settings.spool_dir), f"event(s) wait in {settings.spool_dir}: a worker or `pgaudit replay` brings them in.")
+    where = f"event(s) wait in {settings.spool_dir}: a worker or `pgaudit replay` brings them in."
+    yield none_of("spooled", spool.count(settings.spool_dir), where)
 
-    advice = "Next month's partition exists." if seen.next_partition else "Next month's partition is missing: does a worker run?"
+    advice = "Next month's partition " + ("exists." if seen.next_partition else "is missing: does a worker run?")
     yield Check("partitions", good if seen.next_partition else fair, str(seen.next_partition).lower(), "true", advice)
 
     age, limit = seen.longest_transaction or 0.0, settings.health_max_transaction

@@ -1,5 +1,7 @@
 """Audit events as jobs: how they enter the queue, and how people look at them there."""
 
+import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,6 +20,7 @@ TASK: Final = "pgaudit.persist"
 RECORD: Final = "SELECT pgaudit.record(%s)"
 RECORD_INLINE: Final = "SELECT pgaudit.record(%s, true)"
 
+NOT_ASCII: Final = re.compile(r"[^\x00-\x7f]+")
 State = Literal["waiting", "active", "delayed", "failed"]
 
 
@@ -36,7 +39,12 @@ def statement_for(events: Sequence[AuditEvent], settings: Settings) -> Statement
     """
     documents = [sized_json(event, settings.max_event_bytes) for event in events]
     query: LiteralString = RECORD_INLINE if settings.mode is Mode.INLINE else RECORD
-    return Statement(query, [f"[{','.join(documents)}]"])
+    return Statement(query, [in_ascii(f"[{','.join(documents)}]")])
+
+
+def in_ascii(document: str) -> str:
+    """The same JSON in ASCII, which a connection of any client encoding can send."""
+    return document if document.isascii() else NOT_ASCII.sub(lambda text: json.dumps(text[0])[1:-1], document)
 
 
 def sized_json(event: AuditEvent, limit: int) -> str:

@@ -6,10 +6,10 @@ the application's own migrations neither see ours nor are seen.
 
 import io
 import logging
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, TextIO
 
 import psycopg
 from alembic import command, op
@@ -31,7 +31,7 @@ LOCK: Final = "SELECT pg_advisory_lock(hashtext('pgaudit.migrate'))"
 LOCK_TIMEOUT: Final = "SET lock_timeout = '10s'"
 
 
-def config(output: io.TextIOBase | None = None) -> Config:
+def config(output: TextIO | None = None) -> Config:
     """Alembic's configuration for our migrations."""
     settings = Config(output_buffer=output or io.StringIO(), stdout=output or io.StringIO())
     settings.set_main_option("script_location", str(MIGRATIONS))
@@ -89,7 +89,7 @@ def with_connection(conn: Connection) -> Config:
 
 
 @contextmanager
-def connection(dsn: str) -> Iterator[Connection]:
+def connection(dsn: str) -> Generator[Connection]:
     """A connection that holds the migration lock, and gives up on a table that stays locked."""
     engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(dsn), poolclass=NullPool)
     with engine.connect() as conn:

@@ -4,11 +4,12 @@ import asyncio
 import logging
 import traceback
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any, Final, Self
+from typing import Any, Final, Self, cast
 
 import psycopg
-from procrastinate import JobContext
+from procrastinate import JobContext, PsycopgConnector
 from procrastinate.exceptions import JobAborted
 from procrastinate.worker import Worker
 
@@ -63,7 +64,9 @@ class Failure:
         )
 
 
-async def settle(conn: psycopg.AsyncConnection[Any], worker_id: int | None, failure: Failure, settings: Settings) -> None:
+async def settle(
+    conn: psycopg.AsyncConnection[Any], worker_id: int | None, failure: Failure, settings: Settings
+) -> None:
     """Writes a failure down, and retries the job or ends it as failed. Infrastructure errors never count."""
     retry_in = delay_before_retry(failure.attempts + 1, settings)
     if failure.infrastructure:
@@ -112,13 +115,23 @@ async def settle_lead(
     conn: psycopg.AsyncConnection[Any], context: JobContext, worker_id: int | None, failure: Failure
 ) -> None:
     """Settles the job that the worker fetched."""
-    await settle(conn, worker_id, failure, context.additional_context["settings"])
+    await settle(conn, worker_id, failure, settings_of(context))
 
 
 async def attempt(action: Callable[..., Awaitable[None]], context: JobContext, *arguments: Any) -> None:
     """Runs it on a connection of the worker's. Without one, the job stays ours until it is found lost."""
     try:
-        async with context.app.connector.pool.connection() as conn:  # type: ignore[attr-defined]
+        async with connection_of(context) as conn:
             await action(conn, context, *arguments)
     except psycopg.Error as error:
         logger.warning("job %s stays with its worker for now: %s", context.job.id, error)
+
+
+def connection_of(context: JobContext) -> AbstractAsyncContextManager[psycopg.AsyncConnection[Any]]:
+    """A connection of the worker that runs the job."""
+    return cast("PsycopgConnector", context.app.connector).pool.connection()
+
+
+def settings_of(context: JobContext) -> Settings:
+    """The settings of the worker that runs the job."""
+    return cast("Settings", context.additional_context["settings"])

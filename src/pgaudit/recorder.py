@@ -10,7 +10,9 @@ import psycopg
 from pgaudit import jobs, spool
 from pgaudit.connections import async_transaction_of, transaction_of
 from pgaudit.context import inherit
+from pgaudit.embedded import conninfo
 from pgaudit.events import AuditEvent
+from pgaudit.jobs import Statement
 from pgaudit.settings import Mode, OnFailure, Settings
 
 logger = logging.getLogger("pgaudit")
@@ -42,9 +44,8 @@ class AuditLog:
         :raises NotInTransaction: the connection would commit the events on their own.
         :raises UnknownConnection: ``conn`` is no connection that pgaudit knows.
         """
-        events = tuple(inherit(event) for event in events)
-        statement = jobs.statement_for(events, self.settings)
-        if not events or self.settings.mode is Mode.OFF:
+        events, statement = self._prepare(events)
+        if statement is None:
             return
         transaction = transaction_of(conn)
         if self.settings.on_failure is OnFailure.RAISE:
@@ -53,15 +54,14 @@ class AuditLog:
         try:
             with transaction.savepoint():
                 transaction.execute(statement.query, statement.parameters)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the change goes on
             # On a broken connection this raises: then the change is lost too, and needs no event.
             self._spool(events, transaction.xid(), error)
 
     async def record_async(self, conn: object, *events: AuditEvent) -> None:
         """``record`` for asynchronous connections."""
-        events = tuple(inherit(event) for event in events)
-        statement = jobs.statement_for(events, self.settings)
-        if not events or self.settings.mode is Mode.OFF:
+        events, statement = self._prepare(events)
+        if statement is None:
             return
         transaction = async_transaction_of(conn)
         if self.settings.on_failure is OnFailure.RAISE:
@@ -70,7 +70,7 @@ class AuditLog:
         try:
             async with transaction.savepoint():
                 await transaction.execute(statement.query, statement.parameters)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the change goes on
             await asyncio.to_thread(self._spool, events, await transaction.xid(), error)
 
     def record_autonomous(self, *events: AuditEvent) -> None:
@@ -79,27 +79,36 @@ class AuditLog:
         For what must be kept although nothing changed: denied attempts, failed logins. Opens a connection
         to ``PGAUDIT_DSN`` for each call.
         """
+        events, statement = self._prepare(events)
+        if statement is None:
+            return
         try:
-            with psycopg.connect(self.settings.dsn) as conn:
-                AuditLog(self._raising()).record(conn, *events)
+            with psycopg.connect(conninfo(self.settings.dsn)) as conn:
+                transaction_of(conn).execute(statement.query, statement.parameters)
         except psycopg.Error as error:
             self._spool_or_raise(events, error)
 
     async def record_autonomous_async(self, *events: AuditEvent) -> None:
         """``record_autonomous`` without blocking the event loop."""
+        events, statement = self._prepare(events)
+        if statement is None:
+            return
         try:
-            async with await psycopg.AsyncConnection.connect(self.settings.dsn) as conn:
-                await AuditLog(self._raising()).record_async(conn, *events)
+            async with await psycopg.AsyncConnection.connect(conninfo(self.settings.dsn)) as conn:
+                await async_transaction_of(conn).execute(statement.query, statement.parameters)
         except psycopg.Error as error:
             await asyncio.to_thread(self._spool_or_raise, events, error)
 
-    def _raising(self) -> Settings:
-        return self.settings.model_copy(update={"on_failure": OnFailure.RAISE})
+    def _prepare(self, events: Sequence[AuditEvent]) -> tuple[tuple[AuditEvent, ...], Statement | None]:
+        """The events with what is bound, checked, and the statement that records them, if one has to be sent."""
+        events = tuple(inherit(event) for event in events)
+        statement = jobs.statement_for(events, self.settings)
+        return events, statement if events and self.settings.mode is not Mode.OFF else None
 
     def _spool_or_raise(self, events: Sequence[AuditEvent], error: psycopg.Error) -> None:
         if self.settings.on_failure is OnFailure.RAISE:
             raise error
-        self._spool([inherit(event) for event in events], None, error)
+        self._spool(events, None, error)
 
     def _spool(self, events: Sequence[AuditEvent], xid: str | None, error: Exception) -> None:
         path = spool.append(self.settings.spool_dir, [event.to_json() for event in events], xid)

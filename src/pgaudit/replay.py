@@ -35,9 +35,12 @@ def replay(conn: psycopg.Connection[Any], path: Path) -> Replayed:
     An event whose transaction is still open stays for the next time. Run again, or killed half way and
     run again, it stores nothing twice: the log knows the events by their ids.
 
+    :param conn: in autocommit, for what leaves the file has to be committed.
     :raises FileNotFoundError: there is no such file.
     :raises SpoolUnreadable: a line is no spooled event; nothing was recorded.
     """
+    if not conn.autocommit:
+        raise ValueError("replay commits on its own: give it a connection in autocommit")
     with spool.locked(path) as file:
         fates = by_fate(conn, spool.read(file, path))
         for start in range(0, len(fates["committed"]), BATCH):
@@ -53,7 +56,7 @@ def replay(conn: psycopg.Connection[Any], path: Path) -> Replayed:
 def by_fate(conn: psycopg.Connection[Any], entries: list[Spooled]) -> defaultdict[str, list[Spooled]]:
     """The entries by what became of their transaction: committed, aborted or in progress.
 
-    One so old that the server has forgotten it counts as committed: rather an event too many than one lost.
+    One that the server has forgotten, or never knew, counts as committed: rather an event too many than one lost.
     """
     fates: defaultdict[str, list[Spooled]] = defaultdict(list)
     for entry in entries:
@@ -65,8 +68,11 @@ def fate_of(conn: psycopg.Connection[Any], xid: str | None) -> str:
     """What became of a transaction."""
     if xid is None:
         return "committed"
-    with psycopg.Cursor(conn) as cursor:
-        (status,) = cursor.execute(XACT_STATUS, [xid]).fetchone() or (None,)
+    try:
+        with psycopg.Cursor(conn) as cursor:
+            (status,) = cursor.execute(XACT_STATUS, [xid]).fetchone() or (None,)
+    except psycopg.errors.InvalidParameterValue:
+        return "committed"  # the server was restored to a time before that transaction
     return status or "committed"
 
 
@@ -75,7 +81,8 @@ def replay_all(conninfo: str, settings: Settings) -> None:
     files = spool.files(settings.spool_dir)
     if not files:
         return
-    with psycopg.connect(conninfo, autocommit=True) as conn:
+    # Not prepared: a session of PgBouncer's may hold what somebody else has prepared in it.
+    with psycopg.connect(conninfo, autocommit=True, prepare_threshold=None) as conn:
         for path in files:
             if replay(conn, path).pending == 0:
                 spool.remove_if_empty(path)

@@ -30,8 +30,10 @@ def is_infrastructure(error: BaseException) -> bool:
     for cause in causes(error):
         if isinstance(cause, psycopg.Error):
             # An OperationalError without a SQLSTATE is libpq's: no connection, or a lost one.
-            return (cause.sqlstate or "08")[:2] in INFRASTRUCTURE if isinstance(cause, psycopg.OperationalError) else (
-                (cause.sqlstate or "")[:2] in INFRASTRUCTURE
+            return (
+                (cause.sqlstate or "08")[:2] in INFRASTRUCTURE
+                if isinstance(cause, psycopg.OperationalError)
+                else ((cause.sqlstate or "")[:2] in INFRASTRUCTURE)
             )
     return isinstance(error, ConnectorException | OSError)
 

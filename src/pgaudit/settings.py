@@ -1,13 +1,19 @@
 """Settings, from the environment or given in code."""
 
+import os
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from pydantic import AliasChoices, Field, ValidationError
+from pydantic import AliasChoices, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pgaudit.errors import InvalidSettings
+
+OLD_NAMES: Final = {
+    "PGAUDIT_JOB_ATTEMPTS": "QUEUE_JOB_ATTEMPTS",
+    "PGAUDIT_JOB_BACKOFF_DELAY": "QUEUE_JOB_BACKOFF_DELAY",
+}
 
 
 class Mode(StrEnum):
@@ -36,26 +42,74 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="PGAUDIT_", frozen=True, extra="ignore", populate_by_name=True)
 
-    dsn: str = Field("", repr=False, description="libpq string or URL of the database; `embedded:PATH` starts a server of its own. Empty: libpq's `PG*` variables apply.")
-    mode: Mode = Field(Mode.QUEUE, description="`queue`, `inline` (appended in the caller's transaction; no worker needed) or `off`.")
-    on_failure: OnFailure = Field(OnFailure.RAISE, description="`raise`, or `spool`: the business transaction goes on and the event waits in a file.")
+    dsn: str = Field(
+        "",
+        repr=False,
+        description="libpq string or URL of the database; `embedded:PATH` starts a server of its own. "
+        "Empty: libpq's `PG*` variables apply.",
+    )
+    mode: Mode = Field(
+        Mode.QUEUE, description="`queue`, `inline` (appended in the caller's transaction; no worker needed) or `off`."
+    )
+    on_failure: OnFailure = Field(
+        OnFailure.RAISE,
+        description="`raise`, or `spool`: the business transaction goes on and the event waits in a file.",
+    )
     spool_dir: Path = Field(Path("pgaudit-spool"), description="Where spooled events wait.")
     max_event_bytes: int = Field(65_536, ge=1_024, le=16_777_216, description="Largest event, in bytes of JSON.")
 
     batch_size: int = Field(1_000, ge=1, le=10_000, description="Most events appended in one transaction.")
     worker_concurrency: int = Field(1, ge=1, le=32, description="Batches that one worker prepares at a time.")
-    poll_interval: float = Field(0.2, gt=0, le=60, description="Seconds between two looks of an idle worker into the queue.")
-    linger: float = Field(0.1, ge=0, le=5, description="Seconds for which a worker that found events keeps looking for more, every 5 ms.")
-    job_attempts: int = Field(3, ge=1, le=100, validation_alias=AliasChoices("PGAUDIT_JOB_ATTEMPTS", "QUEUE_JOB_ATTEMPTS"), description="Runs of a job, the first one included, before it ends as failed.")
-    job_backoff_delay: int = Field(2_000, ge=0, validation_alias=AliasChoices("PGAUDIT_JOB_BACKOFF_DELAY", "QUEUE_JOB_BACKOFF_DELAY"), description="Milliseconds before the second run; doubled before each further one.")
+    poll_interval: float = Field(
+        0.2, gt=0, le=60, description="Seconds between two looks of an idle worker into the queue."
+    )
+    linger: float = Field(
+        0.1, ge=0, le=5, description="Seconds for which a worker that found events keeps looking for more, every 5 ms."
+    )
+    job_attempts: int = Field(
+        3,
+        ge=1,
+        le=100,
+        validation_alias=AliasChoices("PGAUDIT_JOB_ATTEMPTS", "QUEUE_JOB_ATTEMPTS"),
+        description="Runs of a job, the first one included, before it ends as failed.",
+    )
+    job_backoff_delay: int = Field(
+        2_000,
+        ge=0,
+        validation_alias=AliasChoices("PGAUDIT_JOB_BACKOFF_DELAY", "QUEUE_JOB_BACKOFF_DELAY"),
+        description="Milliseconds before the second run; doubled before each further one.",
+    )
     job_backoff_max: int = Field(300_000, ge=0, description="Milliseconds that no delay exceeds.")
-    stalled_after: float = Field(30.0, gt=0, description="Seconds without a heartbeat after which a worker's jobs are reclaimed.")
+    stalled_after: float = Field(
+        30.0, gt=0, description="Seconds without a heartbeat after which a worker's jobs are reclaimed."
+    )
     max_stalls: int = Field(5, ge=0, description="Times that a job is reclaimed before it ends as failed.")
     drain_on_shutdown: bool = Field(default=False, description="Empty the queue before the worker exits.")
-    shutdown_timeout: float = Field(30.0, gt=0, description="Seconds that a worker takes at most to finish, drain included.")
+    shutdown_timeout: float = Field(
+        30.0, gt=0, description="Seconds that a worker takes at most to finish, drain included."
+    )
 
-    health_max_lag: float = Field(60.0, gt=0, description="Age of the oldest waiting event, in seconds, above which health is `unhealthy`; `degraded` from half of it.")
-    health_max_transaction: float = Field(900.0, gt=0, description="Age of the oldest open transaction, in seconds, above which health is `degraded`: it holds back vacuum.")
+    health_max_lag: float = Field(
+        60.0,
+        gt=0,
+        description="Age of the oldest waiting event, in seconds, above which health is `unhealthy`; "
+        "`degraded` from half of it.",
+    )
+    health_max_transaction: float = Field(
+        900.0,
+        gt=0,
+        description="Age of the oldest open transaction, in seconds, above which health is `degraded`: "
+        "it holds back vacuum.",
+    )
+    admin_token: SecretStr | None = Field(
+        None, description="Bearer token of the admin routes of `pgaudit.web`; without one they answer 403."
+    )
+    health_port: int | None = Field(
+        None,
+        ge=1,
+        le=65_535,
+        description="Port on which `pgaudit worker` serves the health route, for a container's probe.",
+    )
 
     def __init__(self, **values: Any) -> None:
         try:
@@ -66,9 +120,11 @@ class Settings(BaseSettings):
 
 def describe(error: ValidationError) -> str:
     """One sentence for each setting that is wrong, by the name of its variable."""
-    problems = []
+    problems: list[str] = []
     for problem in error.errors():
         field = str(problem["loc"][0])
         variable = field if field.isupper() else f"PGAUDIT_{field.upper()}"
+        if variable not in os.environ and OLD_NAMES.get(variable, "") in os.environ:
+            variable = OLD_NAMES[variable]
         problems.append(f"{variable}={problem['input']!r}: {problem['msg']}")
     return "; ".join(problems)

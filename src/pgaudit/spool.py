@@ -4,8 +4,8 @@ import fcntl
 import json
 import os
 import socket
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -36,7 +36,7 @@ def append(directory: Path, documents: Sequence[str], xid: str | None) -> Path:
 
 
 @contextmanager
-def locked(path: Path, *, create: bool = False) -> Iterator[IO[str]]:
+def locked(path: Path, *, create: bool = False) -> Generator[IO[str]]:
     """The file, open and locked against appenders and replays in every process of this machine."""
     while True:
         flags = os.O_RDWR | (os.O_CREAT if create else 0)
@@ -67,7 +67,7 @@ def read(file: IO[str], path: Path) -> list[Spooled]:
 
     :raises SpoolUnreadable: a line is no spooled event. Nothing is skipped in silence.
     """
-    entries = []
+    entries: list[Spooled] = []
     for number, line in enumerate(file, start=1):
         try:
             entry = json.loads(line)
@@ -90,12 +90,20 @@ def replace(path: Path, entries: Sequence[Spooled]) -> None:
 
 def files(directory: Path) -> list[Path]:
     """The files of a spool, the oldest first."""
-    return sorted(directory.glob("*.ndjson"), key=lambda path: path.stat().st_mtime)
+    found: list[tuple[float, Path]] = []
+    for path in directory.glob("*.ndjson"):
+        with suppress(FileNotFoundError):  # a replay has removed it meanwhile
+            found.append((path.stat().st_mtime, path))
+    return [path for _, path in sorted(found)]
 
 
 def count(directory: Path) -> int:
     """How many events wait in a spool."""
-    return sum(path.read_text(encoding="utf-8").count("\n") for path in files(directory))
+    total = 0
+    for path in files(directory):
+        with suppress(FileNotFoundError):
+            total += path.read_bytes().count(b"\n")
+    return total
 
 
 def remove_if_empty(path: Path) -> None:

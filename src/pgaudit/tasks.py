@@ -10,7 +10,7 @@ import psycopg
 from procrastinate import JobContext
 from psycopg.rows import class_row
 
-from pgaudit.outcomes import Failure, settle
+from pgaudit.outcomes import Failure, connection_of, settings_of, settle
 from pgaudit.settings import Settings
 
 logger = logging.getLogger("pgaudit.worker")
@@ -36,9 +36,9 @@ async def persist(context: JobContext) -> int:
 
     :returns: how many jobs it took.
     """
-    settings: Settings = context.additional_context["settings"]
+    settings = settings_of(context)
     worker_id = context.job.worker_id
-    async with context.app.connector.pool.connection() as conn:  # type: ignore[attr-defined]
+    async with connection_of(context) as conn:
         batch = await persist_batch(conn, worker_id, context.job.id, settings)
         try:
             return batch.claimed + await persist_following(conn, worker_id, settings)

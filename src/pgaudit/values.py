@@ -1,11 +1,11 @@
 """The values that an event may carry: what JSON in Postgres can hold, and gives back unchanged."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
 from enum import Enum
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 from uuid import UUID
 
 from pydantic import AfterValidator, BeforeValidator
@@ -47,7 +47,7 @@ def checked_time(moment: date | time) -> str:
     return moment.isoformat()
 
 
-def checked_object(value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
+def checked_object(value: Mapping[object, object], depth: int) -> dict[str, Any]:
     """The mapping as a dict, its keys and values checked."""
     result: dict[str, Any] = {}
     for key, item in value.items():
@@ -60,7 +60,7 @@ def checked_object(value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
     return result
 
 
-def checked_value(value: object, depth: int = 0) -> Any:
+def checked_value(value: object, depth: int = 0) -> Any:  # noqa: C901, PLR0911, PLR0912 - a case for each type
     """The value as JSON will return it, or a ValueError that says where it cannot be JSON."""
     if depth > MAX_DEPTH:
         raise ValueError(f"is nested more than {MAX_DEPTH} deep")
@@ -76,9 +76,9 @@ def checked_value(value: object, depth: int = 0) -> Any:
         case float():
             return checked_float(value)
         case Mapping():
-            return checked_object(value, depth)
+            return checked_object(cast("Mapping[object, object]", value), depth)
         case list() | tuple():
-            return [checked_value(item, depth + 1) for item in value]
+            return [checked_value(item, depth + 1) for item in cast("Sequence[object]", value)]
         case Decimal():
             if not value.is_finite():
                 raise ValueError(f"{value} is not a number that JSON can hold")
@@ -95,7 +95,7 @@ def checked_data(value: object) -> Any:
     """A JSON object."""
     if not isinstance(value, Mapping):
         raise ValueError(f"must be a dict, not {type(value).__name__}")
-    return checked_object(value, 0)
+    return checked_object(cast("Mapping[object, object]", value), 0)
 
 
 Text = Annotated[str, AfterValidator(checked_text)]

@@ -11,7 +11,7 @@
 import asyncio
 import atexit
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Self
@@ -39,7 +39,7 @@ def run(settings: Settings | None = None) -> None:
 
 
 @asynccontextmanager
-async def running(settings: Settings | None = None) -> AsyncIterator[None]:
+async def running(settings: Settings | None = None) -> AsyncGenerator[None]:
     """Runs a worker in this event loop for as long as the block lasts, then finishes what it is doing.
 
     >>> async with running(settings):

@@ -13,8 +13,15 @@ from pgaudit.grants import grant
 
 ROLES = ("t_writer", "t_worker", "t_reader")
 TABLES = (
-    "audit_log", "audit_log_default", "procrastinate_jobs", "procrastinate_workers", "procrastinate_events",
-    "log_head", "batch", "job_error", "alembic_version",
+    "audit_log",
+    "audit_log_default",
+    "procrastinate_jobs",
+    "procrastinate_workers",
+    "procrastinate_events",
+    "log_head",
+    "batch",
+    "job_error",
+    "alembic_version",
 )
 VIEWS = ("queue_stats", "worker_stats", "failed_jobs", "stalled_jobs", "delayed_jobs", "throughput", "storage_stats")
 
@@ -52,7 +59,11 @@ def test_a_writer_records_and_does_nothing_else(granted: str) -> None:
         with conn.transaction():
             AuditLog(Settings(dsn=granted)).record(conn, AuditEvent(action="claim.approved"))
         for table in TABLES:
-            for statement in (f"SELECT FROM pgaudit.{table}", f"DELETE FROM pgaudit.{table}", f"TRUNCATE pgaudit.{table}"):
+            for statement in (
+                f"SELECT FROM pgaudit.{table}",
+                f"DELETE FROM pgaudit.{table}",
+                f"TRUNCATE pgaudit.{table}",
+            ):
                 with refused():
                     conn.execute(statement)
         for view in VIEWS:
@@ -83,15 +94,20 @@ async def test_a_worker_works_with_its_own_rights(granted: str) -> None:
     """A worker role fetches, persists, fails, beats and makes its rounds; it cannot touch the log itself."""
     with psycopg.connect(granted) as owner:
         AuditLog(Settings(dsn=granted)).record(owner, AuditEvent(action="claim.approved"))
-        owner.execute("INSERT INTO pgaudit.procrastinate_jobs (queue_name, task_name) VALUES ('audit', 'pgaudit.persist')")
+        owner.execute(
+            "INSERT INTO pgaudit.procrastinate_jobs (queue_name, task_name) VALUES ('audit', 'pgaudit.persist')"
+        )
     settings = Settings(dsn=granted.replace("user=postgres", "user=t_worker"), job_attempts=1)
     app = AuditApp(settings)
     async with app.open_async():
         await app.run_worker_async(wait=False, install_signal_handlers=False)
     with connect_as("t_worker", granted) as conn:
         for statement in (
-            "SELECT FROM pgaudit.audit_log", "DELETE FROM pgaudit.audit_log", "UPDATE pgaudit.log_head SET size = 0",
-            "DELETE FROM pgaudit.procrastinate_jobs", "UPDATE pgaudit.procrastinate_jobs SET args = '{}'",
+            "SELECT FROM pgaudit.audit_log",
+            "DELETE FROM pgaudit.audit_log",
+            "UPDATE pgaudit.log_head SET size = 0",
+            "DELETE FROM pgaudit.procrastinate_jobs",
+            "UPDATE pgaudit.procrastinate_jobs SET args = '{}'",
         ):
             with refused():
                 conn.execute(statement)
@@ -105,7 +121,8 @@ def test_a_reader_reads_and_changes_nothing(granted: str) -> None:
     with connect_as("t_reader", granted) as conn:
         conn.execute("SELECT * FROM pgaudit.audit_log").fetchall()
         assert stats.queue_stats(conn)[0].queue_name == "audit"
-        assert stats.worker_stats(conn) == stats.failed_jobs(conn) == stats.throughput(conn) == []
+        for view in (stats.worker_stats, stats.failed_jobs, stats.throughput):
+            assert view(conn) == []
         assert stats.storage_stats(conn)
         assert {check.name for check in health.check(conn, Settings(dsn=granted)).checks} > {"workers", "partitions"}
         for table in TABLES:

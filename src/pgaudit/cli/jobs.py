@@ -59,7 +59,8 @@ def show(job_id: int, *, json: AsJson = False) -> None:
     console.print("\n[bold]event[/]")
     console.print_json(to_json(details.event))
     for error in details.errors:
-        console.print(f"\n[bold]attempt {error.attempt}[/], {cell(error.at)}: {error.error_class}\n{escape(error.message)}")
+        console.print(f"\n[bold]attempt {error.attempt}[/], {cell(error.at)}: {error.error_class}")
+        console.print(escape(error.message))
 
 
 @app.command()

@@ -100,7 +100,8 @@ class Line:
         """The line of an entry."""
         actor = f"{entry.actor_type}:{entry.actor_id}" if entry.actor_type else "–"
         target = f"{entry.target_type}:{entry.target_id}" if entry.target_type else "–"
-        return cls(entry.index, f"{entry.occurred_at:%Y-%m-%d %H:%M:%S.%f}Z", entry.action, entry.outcome, actor, target)
+        occurred_at = f"{entry.occurred_at:%Y-%m-%d %H:%M:%S.%f}Z"
+        return cls(entry.index, occurred_at, entry.action, entry.outcome, actor, target)
 
 
 def tail(
@@ -133,4 +134,5 @@ def print_entries(entries: list[trail.Entry], *, as_json: bool) -> None:
             typer.echo(to_json(asdict(entry)))
         else:
             line = Line.of(entry)
-            typer.echo(f"{line.index:>9}  {line.occurred_at}  {line.action:<28} {line.outcome:<8} {line.actor:<18} {line.target}")
+            what = f"{line.action:<28} {line.outcome:<8} {line.actor:<18} {line.target}"
+            typer.echo(f"{line.index:>9}  {line.occurred_at}  {what}")

@@ -26,7 +26,9 @@ class Row(Protocol):
 
 def connect() -> psycopg.Connection[Any]:
     """The database that the environment names."""
-    return psycopg.connect(conninfo(Settings().dsn), autocommit=True, application_name="pgaudit")
+    return psycopg.connect(
+        conninfo(Settings().dsn), autocommit=True, prepare_threshold=None, application_name="pgaudit"
+    )
 
 
 def to_json(value: object) -> str:

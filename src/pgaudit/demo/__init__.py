@@ -1,0 +1,35 @@
+"""``pgaudit demo``: a claims application, two workers, one killed half way, and a reckoning.
+
+=============  ==================================================================
+``play``       the plot
+``claims``     the application; the same file as ``examples/claims.py``
+``traffic``    one process of it at work
+``processes``  starts and ends the processes
+``server``     starts and removes the database
+``figures``    what is read from the database meanwhile
+``screen``     shows it, on a terminal or line by line
+``reckoning``  counts at the end; ``report`` prints that
+=============  ==================================================================
+"""
+
+from pathlib import Path
+
+from pgaudit.demo.server import own_environment
+from pgaudit.errors import MissingExtra
+
+
+def run(*, seconds: float = 15.0, directory: Path | None = None) -> bool:
+    """Plays the demo on an embedded server; whether the reckoning was right.
+
+    :param seconds: how long the application runs.
+    :param directory: where the server keeps its data; a temporary one, removed at the end, when left out.
+    :raises MissingExtra: rich or the server's binaries are not installed.
+    """
+    with own_environment():
+        try:
+            from pgaudit.demo.play import play  # noqa: PLC0415 - it draws with an extra, and reads the environment
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] != "rich":
+                raise
+            raise MissingExtra('The demo draws with rich: pip install "pgaudit[cli,embedded]"') from error
+        return play(seconds, directory)

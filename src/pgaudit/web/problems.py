@@ -1,0 +1,62 @@
+"""Errors as RFC 9457 problem details: what is wrong, in a sentence, and never how it looks inside."""
+
+import json
+import logging
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from typing import Any, Final
+
+import psycopg
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from pgaudit.errors import JobNotFound, PgauditError
+
+logger = logging.getLogger("pgaudit.web")
+
+MEDIA_TYPE: Final = "application/problem+json"
+NEVER_CACHED: Final = {"Cache-Control": "no-store"}
+
+
+def problem(status: int, detail: str, headers: Mapping[str, str] | None = None) -> Response:
+    """The response that says so. Its type is about:blank: the status says all that a program needs."""
+    body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
+    return Response(json.dumps(body), status, {**NEVER_CACHED, **(headers or {})}, MEDIA_TYPE)
+
+
+def refused(request: Request, error: Exception) -> Response:
+    """What a route, or the router, has refused."""
+    assert isinstance(error, HTTPException)  # noqa: S101 - it is registered for these
+    detail = error.detail
+    if error.status_code == HTTPStatus.NOT_FOUND:
+        detail = "There is nothing at this path."
+    elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        detail = f"{request.method} is not for this path."
+    return problem(error.status_code, detail, error.headers)
+
+
+def not_failed(_request: Request, error: Exception) -> Response:
+    """There is no failed job of that number."""
+    return problem(HTTPStatus.NOT_FOUND, f"{error}.")
+
+
+def unavailable(_request: Request, error: Exception) -> Response:
+    """The database is away, or refuses; the server's log says more than the client may know."""
+    logger.warning("cannot look at the trail: %s", error)
+    return problem(HTTPStatus.SERVICE_UNAVAILABLE, "The audit trail cannot be reached; the server's log says why.")
+
+
+def broken(_request: Request, _error: Exception) -> Response:
+    """A mistake of ours; Starlette raises it on to the server, which logs it."""
+    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "An error that nobody expected; the server's log has it.")
+
+
+HANDLERS: Final[Mapping[Any, Callable[[Request, Exception], Response]]] = {
+    HTTPException: refused,
+    JobNotFound: not_failed,
+    PgauditError: unavailable,
+    psycopg.Error: unavailable,
+    OSError: unavailable,  # the spool
+    Exception: broken,
+}

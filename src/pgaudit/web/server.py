@@ -1,0 +1,75 @@
+"""Runs the application: alone, or the health route beside a worker."""
+
+import socket
+from collections.abc import Generator
+from contextlib import contextmanager
+from threading import Thread
+from typing import Final
+
+import uvicorn
+from starlette.applications import Starlette
+
+from pgaudit.settings import Settings
+from pgaudit.web.application import create_app, create_probe
+
+# A client that does not finish may not keep the process from ending.
+SHUTDOWN_TIMEOUT: Final = 5
+
+
+def serve(settings: Settings | None = None, *, host: str = "127.0.0.1", port: int = 8_000) -> None:
+    """Serves the application until SIGTERM or SIGINT.
+
+    :raises OSError: somebody else listens there.
+    """
+    with listening(host, port) as listener:
+        server(create_app(settings)).run(sockets=[listener])
+
+
+@contextmanager
+def probing(settings: Settings) -> Generator[None]:
+    """Serves the health route on ``health_port`` for as long as the block lasts; without a port it does nothing.
+
+    It has a thread and an event loop of its own: a worker that is busy keeps no probe waiting.
+
+    :raises OSError: somebody else listens there.
+    """
+    if settings.health_port is None:
+        yield
+        return
+    with listening("", settings.health_port) as listener, serving(create_probe(settings), listener):
+        yield
+
+
+@contextmanager
+def serving(app: Starlette, listener: socket.socket) -> Generator[None]:
+    """Serves an application in a thread for as long as the block lasts."""
+    running = server(app, log_level="warning")
+    thread = Thread(target=running.run, kwargs={"sockets": [listener]}, name="pgaudit web", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        running.should_exit = True
+        thread.join()
+
+
+def server(app: Starlette, log_level: str = "info") -> uvicorn.Server:
+    """Uvicorn, which leaves the logging as it is."""
+    return uvicorn.Server(
+        uvicorn.Config(
+            app,
+            log_config=None,
+            log_level=log_level,
+            lifespan="on",
+            server_header=False,
+            timeout_graceful_shutdown=SHUTDOWN_TIMEOUT,
+        )
+    )
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """A socket that listens there: on every address, of IPv6 as well where there is any, when no host is named."""
+    if host == "" and socket.has_dualstack_ipv6():
+        return socket.create_server((host, port), family=socket.AF_INET6, dualstack_ipv6=True)
+    family = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
+    return socket.create_server((host, port), family=family)

@@ -1,0 +1,101 @@
+"""Neighbours in the same database: the host's own Alembic and its own Procrastinate."""
+
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from alembic import command
+from alembic.config import Config
+from procrastinate.schema import SchemaManager
+from sqlalchemy import create_engine
+from sqlalchemy.pool import NullPool
+
+from pgaudit import AuditLog, Settings, migrate, schema
+from tests.migrations.catalog import catalog
+from tests.postgres.trail import event, persist
+
+ENVIRONMENT = """
+from alembic import context
+connection = context.config.attributes["connection"]
+context.configure(connection=connection)
+with context.begin_transaction():
+    context.run_migrations()
+"""
+REVISION = """
+from alembic import op
+revision, down_revision = "host1", None
+def upgrade():
+    op.execute("CREATE TABLE claims (id integer)")
+def downgrade():
+    op.execute("DROP TABLE claims")
+"""
+
+
+@pytest.fixture
+def host(empty_dsn: str, tmp_path: Path) -> Any:
+    """An application's own migrations, as a function of Alembic's commands."""
+    (tmp_path / "versions").mkdir()
+    (tmp_path / "env.py").write_text(ENVIRONMENT)
+    (tmp_path / "versions" / "host1.py").write_text(REVISION)
+
+    def run(action: Any, *arguments: str) -> None:
+        config = Config()
+        config.set_main_option("script_location", str(tmp_path))
+        engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(empty_dsn), poolclass=NullPool)
+        with engine.connect() as conn:
+            config.attributes["connection"] = conn
+            action(config, *arguments)
+            conn.commit()
+
+    return run
+
+
+def version_of_host(conn: psycopg.Connection) -> list[Any]:
+    """Where the host's migrations are."""
+    return conn.execute("SELECT version_num FROM public.alembic_version").fetchall()
+
+
+def test_the_hosts_migrations_and_ours_do_not_meet(empty_dsn: str, host: Any) -> None:
+    """Each has its version table; up and down of one leaves the other where it was."""
+    host(command.upgrade, "head")
+    migrate.upgrade(empty_dsn)
+    with psycopg.connect(empty_dsn, autocommit=True) as conn:
+        ours = catalog(conn)
+        assert version_of_host(conn) == [("host1",)]
+        host(command.downgrade, "base")
+        host(command.upgrade, "head")
+        assert catalog(conn) == ours
+        assert migrate.current(empty_dsn) == schema.NEWEST
+        theirs = catalog(conn, "public")
+        migrate.downgrade(empty_dsn)
+        migrate.upgrade(empty_dsn)
+        assert version_of_host(conn) == [("host1",)]
+        assert catalog(conn, "public") == theirs
+
+
+def test_the_hosts_own_procrastinate_is_not_touched(empty_dsn: str) -> None:
+    """Its tables in public stay as they are, its jobs too; our jobs go to our tables."""
+    with psycopg.connect(empty_dsn, autocommit=True) as conn:
+        conn.execute(SchemaManager.get_schema().encode())
+        conn.execute("INSERT INTO procrastinate_jobs (queue_name, task_name) VALUES ('audit', 'pgaudit.persist')")
+        theirs = catalog(conn, "public")
+        jobs = "SELECT * FROM public.procrastinate_jobs ORDER BY id"
+        before = conn.execute(jobs).fetchall()
+        migrate.upgrade(empty_dsn)
+        with conn.transaction():
+            AuditLog(Settings(dsn=empty_dsn)).record(conn, event())
+        assert persist(conn) == []
+        assert conn.execute("SELECT count(*) FROM pgaudit.audit_log").fetchone() == (1,)
+        assert conn.execute(jobs).fetchall() == before
+        assert catalog(conn, "public") == theirs
+
+
+def test_downgrading_leaves_the_hosts_procrastinate(empty_dsn: str) -> None:
+    """Down to nothing takes our schema and nothing else."""
+    with psycopg.connect(empty_dsn, autocommit=True) as conn:
+        conn.execute(SchemaManager.get_schema().encode())
+        theirs = catalog(conn, "public")
+        migrate.upgrade(empty_dsn)
+        migrate.downgrade(empty_dsn)
+        assert catalog(conn, "public") == theirs

@@ -1,0 +1,43 @@
+"""Views: the columns that were promised, each with a sentence on it."""
+
+import psycopg
+
+PROMISED = {
+    "queue_stats": "queue_name waiting active delayed failed completed stalled oldest_waiting_seconds",
+    "worker_stats": "worker_id last_heartbeat heartbeat_age_seconds alive active_jobs",
+    "failed_jobs": "job_id queue_name task_name event_id action attempts failed_at error_class error_message",
+    "stalled_jobs": "job_id queue_name task_name event_id attempts worker_id heartbeat_age_seconds",
+    "delayed_jobs": "job_id queue_name task_name event_id attempts scheduled_at last_error",
+    "throughput": "minute events batches avg_lag_seconds max_lag_seconds",
+    "storage_stats": "table_name estimated_rows total_bytes dead_rows last_autovacuum",
+}
+COLUMNS = """
+    SELECT c.relname, string_agg(a.attname, ' ' ORDER BY a.attnum)
+      FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0
+     WHERE c.relnamespace = 'pgaudit'::regnamespace AND c.relkind = 'v' GROUP BY 1
+"""
+WITHOUT_COMMENT = """
+    SELECT c.relname, a.attname
+      FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum >= 0 AND NOT a.attisdropped
+     WHERE c.relnamespace = 'pgaudit'::regnamespace
+       AND (c.relkind = 'v' OR c.relname IN ('audit_log', 'log_head', 'batch', 'job_error'))
+       AND (coalesce(col_description(c.oid, a.attnum), '') !~ '[.…]$' OR obj_description(c.oid, 'pg_class') IS NULL)
+       AND (c.relname, a.attname) <> ('log_head', 'singleton') AND (c.relname, a.attname) <> ('job_error', 'id')
+"""
+
+
+def test_the_views_have_the_columns_that_were_promised(conn: psycopg.Connection) -> None:
+    """By these names, in this order, and no view more."""
+    assert dict(conn.execute(COLUMNS).fetchall()) == PROMISED
+
+
+def test_everything_that_dbas_read_is_commented(conn: psycopg.Connection) -> None:
+    """Each view and table with its columns says in psql what it is, in a sentence."""
+    assert conn.execute(WITHOUT_COMMENT).fetchall() == []
+
+
+def test_an_empty_trail_can_be_looked_at(conn: psycopg.Connection) -> None:
+    """No view fails for want of rows; the queue has its one row, all zeros."""
+    for view in PROMISED:
+        conn.execute(f"SELECT * FROM pgaudit.{view}")
+    assert conn.execute("SELECT * FROM pgaudit.queue_stats").fetchall() == [("audit", 0, 0, 0, 0, 0, 0, None)]

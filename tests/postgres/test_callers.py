@@ -1,0 +1,166 @@
+"""Callers: what record takes and refuses, and that the caller's habits do not matter."""
+
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.rows import dict_row, namedtuple_row
+
+from pgaudit import AuditLog, NotInTransaction, Settings, UnknownConnection
+from tests.postgres.trail import Connection, event, queued_ids
+
+
+@pytest.fixture
+def audit(settings: Settings) -> AuditLog:
+    """The library, as an application uses it."""
+    return AuditLog(settings)
+
+
+def test_a_connection_or_its_cursor(conn: Connection, audit: AuditLog) -> None:
+    """A cursor stands for its connection, server-side cursors included; what it has fetched stays."""
+    cursor = conn.execute("SELECT 42")
+    made = [event(number) for number in range(3)]
+    audit.record(conn, made[0])
+    audit.record(cursor, made[1])
+    with conn.cursor("named") as named:
+        audit.record(named, made[2])
+    assert cursor.fetchone() == (42,)
+    assert queued_ids(conn) == [each.id for each in made]
+
+
+async def test_an_async_connection_or_its_cursor(dsn: str, conn: Connection, audit: AuditLog) -> None:
+    """The same for the asynchronous twins."""
+    made = [event(number) for number in range(3)]
+    async with await psycopg.AsyncConnection.connect(dsn) as caller:
+        cursor = await caller.execute("SELECT 42")
+        await audit.record_async(caller, made[0])
+        await audit.record_async(cursor, made[1])
+        async with caller.cursor("named") as named:
+            await audit.record_async(named, made[2])
+        assert await cursor.fetchone() == (42,)
+    assert queued_ids(conn) == [each.id for each in made]
+
+
+async def test_an_async_rollback_leaves_no_event(dsn: str, conn: Connection, audit: AuditLog) -> None:
+    """Savepoints included."""
+    async with await psycopg.AsyncConnection.connect(dsn) as caller:
+        await audit.record_async(caller, kept := event())
+        async with caller.transaction():
+            await audit.record_async(caller, event())
+            raise psycopg.Rollback
+        await caller.commit()
+        await audit.record_async(caller, event())
+        await caller.rollback()
+    assert queued_ids(conn) == [kept.id]
+
+
+def test_autocommit_is_refused_outside_a_transaction(dsn: str, audit: AuditLog) -> None:
+    """It would commit the event alone; inside ``conn.transaction()`` or BEGIN it is fine."""
+    with psycopg.connect(dsn, autocommit=True) as caller:
+        for conn in (caller, caller.cursor()):
+            with pytest.raises(NotInTransaction, match=r"conn\.transaction\(\).*record_autonomous"):
+                audit.record(conn, event())
+        with caller.transaction():
+            audit.record(caller, first := event())
+        caller.execute("BEGIN")
+        audit.record(caller, second := event())
+        caller.execute("COMMIT")
+        assert queued_ids(caller) == [first.id, second.id]
+
+
+async def test_async_autocommit_is_refused_outside_a_transaction(dsn: str, conn: Connection, audit: AuditLog) -> None:
+    """The same for asynchronous connections."""
+    async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as caller:
+        with pytest.raises(NotInTransaction):
+            await audit.record_async(caller, event())
+        async with caller.transaction():
+            await audit.record_async(caller, made := event())
+    assert queued_ids(conn) == [made.id]
+
+
+@pytest.mark.parametrize("foreign", [None, "dbname=test", object(), 42])
+async def test_a_foreign_object_is_refused(audit: AuditLog, foreign: object) -> None:
+    """The message says what was given, and what is accepted."""
+    expected = f"{type(foreign).__name__} is no connection.*psycopg Connection, AsyncConnection"
+    with pytest.raises(UnknownConnection, match=expected):
+        audit.record(foreign, event())
+    with pytest.raises(UnknownConnection, match=expected):
+        await audit.record_async(foreign, event())
+    with pytest.raises(TypeError):
+        audit.record(foreign, event())
+
+
+async def test_the_wrong_twin_is_told_the_right_one(dsn: str, conn: Connection, audit: AuditLog) -> None:
+    """A synchronous connection given to record_async, or the reverse, is refused with the name of the other."""
+    async with await psycopg.AsyncConnection.connect(dsn) as caller:
+        for given in (caller, caller.cursor()):
+            with pytest.raises(UnknownConnection, match=r"asynchronous: await audit\.record_async"):
+                audit.record(given, event())
+    for twin in (conn, conn.cursor()):
+        with pytest.raises(UnknownConnection, match=r"synchronous: audit\.record\("):
+            await audit.record_async(twin, event())
+
+
+def test_any_search_path_will_do(conn: Connection, audit: AuditLog) -> None:
+    """None at all, or one that leads to tables of the same names as ours."""
+    conn.execute("CREATE SCHEMA decoy CREATE TABLE procrastinate_jobs (queue_name text, task_name text, args jsonb)")
+    made = []
+    for path in ("''", "decoy", "decoy, pgaudit, pg_catalog", "pg_temp"):
+        conn.execute(f"SET LOCAL search_path = {path}")
+        audit.record(conn, each := event())
+        made.append(each.id)
+    assert queued_ids(conn) == made
+    assert conn.execute("SELECT count(*) FROM decoy.procrastinate_jobs").fetchone() == (0,)
+
+
+@pytest.mark.parametrize("row_factory", [dict_row, namedtuple_row, lambda _cursor: broken])
+@pytest.mark.parametrize("cursor_factory", [psycopg.Cursor, psycopg.ClientCursor, psycopg.RawCursor])
+def test_the_callers_factories_do_not_matter(
+    dsn: str, conn: Connection, tmp_path: Path, row_factory: Any, cursor_factory: Any
+) -> None:
+    """Whatever rows and cursors the connection makes, and when an error is to be spooled, too."""
+    audit = AuditLog(Settings(dsn=dsn, on_failure="spool", spool_dir=tmp_path))
+    with psycopg.connect(dsn, row_factory=row_factory, cursor_factory=cursor_factory) as caller:
+        audit.record(caller, made := event())
+        AuditLog(Settings(dsn=dsn)).record(caller, again := event())
+    assert queued_ids(conn) == [made.id, again.id]
+
+
+def broken(_values: object) -> object:
+    """A row factory that must not be called."""
+    raise AssertionError("the caller's row factory was used")
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "UTF8", "SQL_ASCII"])
+def test_the_callers_encoding_does_not_matter(dsn: str, conn: Connection, encoding: str) -> None:
+    """A connection that speaks another encoding records any text."""
+    with psycopg.connect(dsn, client_encoding=encoding) as caller:
+        made = event().model_copy(update={"reason": "Zürich 保险 🧾"})
+        AuditLog(Settings(dsn=dsn)).record(caller, made)
+    row = conn.execute("SELECT args->'event'->>'reason' FROM pgaudit.procrastinate_jobs").fetchone()
+    assert row == ("Zürich 保险 🧾",)
+
+
+@pytest.mark.parametrize(
+    "setting", ["standard_conforming_strings = off", "datestyle = 'SQL, DMY'", "timezone = 'Asia/Tokyo'"]
+)
+def test_the_callers_session_settings_do_not_matter(dsn: str, conn: Connection, setting: str) -> None:
+    """What a session has set changes nothing in the event."""
+    with psycopg.connect(dsn, cursor_factory=psycopg.ClientCursor) as caller:
+        caller.execute(f"SET {setting}")
+        made = event().model_copy(update={"reason": r"a\b'c\\"})
+        AuditLog(Settings(dsn=dsn)).record(caller, made)
+    stored = conn.execute("SELECT args->'event' FROM pgaudit.procrastinate_jobs").fetchone()
+    assert stored is not None
+    assert type(made).from_log(stored[0]) == made
+
+
+async def test_autonomous_events_survive_the_callers_rollback(conn: Connection, audit: AuditLog) -> None:
+    """In a transaction of their own, sync and async."""
+    conn.execute("CREATE TABLE claims ()")
+    audit.record_autonomous(first := event(1))
+    await audit.record_autonomous_async(second := event(2), third := event(3))
+    audit.record_autonomous()
+    conn.rollback()
+    assert queued_ids(conn) == [first.id, second.id, third.id]

@@ -1,0 +1,250 @@
+"""PGAUDIT_ON_FAILURE=spool: the change goes on, and its event is recorded later, once."""
+
+import json
+import logging
+import multiprocessing
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from pgaudit import AuditLog, InvalidEvent, OnFailure, Settings, replay, spool
+from pgaudit.errors import SpoolUnreadable
+from pgaudit.replay import Replayed
+from tests.postgres.trail import Connection, event, logged_ids, persist, queued_ids
+
+
+@pytest.fixture
+def spooling(dsn: str, tmp_path: Path) -> Settings:
+    """Settings that spool."""
+    return Settings(dsn=dsn, on_failure="spool", spool_dir=tmp_path / "spool")
+
+
+@pytest.fixture
+def owner(dsn: str, spooling: Settings) -> Any:
+    """Another connection, in autocommit, to a database whose pgaudit.record is broken; with a table of claims."""
+    assert spooling.dsn == dsn
+    with psycopg.connect(dsn, autocommit=True) as owner:
+        owner.execute("CREATE TABLE claims (id integer PRIMARY KEY)")
+        break_record(owner)
+        yield owner
+
+
+def break_record(owner: Connection) -> None:
+    """From now on recording fails."""
+    owner.execute("ALTER FUNCTION pgaudit.record RENAME TO broken_record")
+
+
+def mend_record(owner: Connection) -> None:
+    """From now on recording works again."""
+    owner.execute("ALTER FUNCTION pgaudit.broken_record RENAME TO record")
+
+
+def claims(owner: Connection) -> list[int]:
+    """The changes that were committed."""
+    return [number for (number,) in owner.execute("SELECT id FROM claims ORDER BY id").fetchall()]
+
+
+def file_of(settings: Settings) -> Path:
+    """The one file of the spool."""
+    (path,) = spool.files(settings.spool_dir)
+    return path
+
+
+def spooled(settings: Settings) -> list[str]:
+    """The ids of the events in the spool."""
+    lines = [line for path in spool.files(settings.spool_dir) for line in path.read_text().split("\n") if line]
+    return [json.loads(line)["event"]["id"] for line in lines]
+
+
+def change_and_record(conn: Connection, settings: Settings, number: int) -> str:
+    """A change with its event, not yet committed; the event's id."""
+    conn.execute("INSERT INTO claims VALUES (%s)", [number])
+    AuditLog(settings).record(conn, made := event(number))
+    return str(made.id)
+
+
+def test_the_change_goes_on_and_the_event_waits(
+    conn: Connection, owner: Connection, spooling: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The error undoes the recording alone; the file has the event, the log an ERROR with its id."""
+    identity = change_and_record(conn, spooling, 1)
+    conn.execute("INSERT INTO claims VALUES (2)")
+    conn.commit()
+    assert claims(owner) == [1, 2]
+    assert spooled(spooling) == [identity]
+    assert file_of(spooling).stat().st_mode & 0o777 == 0o600
+    (entry,) = [entry for entry in caplog.records if entry.levelno == logging.ERROR]
+    assert (vars(entry)["action"], vars(entry)["events"]) == ("event_spooled", [identity])
+
+
+def test_replay_records_each_event_once_however_often_it_is_run(
+    conn: Connection, owner: Connection, spooling: Settings
+) -> None:
+    """The file is emptied; put back, as after a crash in between, the log still holds each event once."""
+    made = [change_and_record(conn, spooling, number) for number in range(3)]
+    conn.commit()
+    path = file_of(spooling)
+    content = path.read_bytes()
+    mend_record(owner)
+    assert replay.replay(owner, path) == Replayed(recorded=3, rolled_back=0, pending=0)
+    assert replay.replay(owner, path) == Replayed(recorded=0, rolled_back=0, pending=0)
+    path.write_bytes(content)
+    assert replay.replay(owner, path) == Replayed(recorded=3, rolled_back=0, pending=0)
+    assert persist(conn) == []
+    assert [str(identity) for identity in logged_ids(conn)] == made
+    assert path.read_bytes() == b""
+
+
+def test_the_event_of_a_rolled_back_change_is_dropped(conn: Connection, owner: Connection, spooling: Settings) -> None:
+    """No event without its change, either."""
+    change_and_record(conn, spooling, 1)
+    conn.rollback()
+    mend_record(owner)
+    assert replay.replay(owner, file_of(spooling)) == Replayed(recorded=0, rolled_back=1, pending=0)
+    assert (claims(owner), queued_ids(owner), spooled(spooling)) == ([], [], [])
+
+
+def test_the_event_of_an_open_transaction_stays(conn: Connection, owner: Connection, spooling: Settings) -> None:
+    """Until it is known whether the change was committed; the next replay sees to it."""
+    identity = change_and_record(conn, spooling, 1)
+    mend_record(owner)
+    assert replay.replay(owner, file_of(spooling)) == Replayed(recorded=0, rolled_back=0, pending=1)
+    assert spooled(spooling) == [identity]
+    conn.commit()
+    assert replay.replay(owner, file_of(spooling)) == Replayed(recorded=1, rolled_back=0, pending=0)
+    assert [str(each) for each in queued_ids(owner)] == [identity]
+
+
+def test_the_event_of_a_transaction_unknown_to_the_server_is_recorded(conn: Connection, spooling: Settings) -> None:
+    """After a restore the server may not know the transaction yet: rather an event too many than one lost."""
+    made = event()
+    spool.append(spooling.spool_dir, [made.to_json()], "999999999999")
+    replay.replay_all(spooling.dsn, spooling)
+    assert queued_ids(conn) == [made.id]
+
+
+def test_replay_all_takes_every_file_and_leaves_none(conn: Connection, owner: Connection, spooling: Settings) -> None:
+    """A file is removed when nothing waits in it any more."""
+    made = change_and_record(conn, spooling, 1)
+    conn.commit()
+    file_of(spooling).rename(spooling.spool_dir / "other-host-1.ndjson")
+    other = change_and_record(conn, spooling, 2)
+    mend_record(owner)
+    replay.replay_all(spooling.dsn, spooling)
+    assert spooled(spooling) == [other]
+    conn.commit()
+    replay.replay_all(spooling.dsn, spooling)
+    assert spool.files(spooling.spool_dir) == []
+    assert [str(each) for each in queued_ids(owner)] == [made, other]
+
+
+@pytest.mark.parametrize("line", ["not json", "[]", '{"xid": null}', '{"event": "x"}', '{"event": {"id"'])
+def test_a_bad_line_is_named_and_nothing_recorded(
+    conn: Connection, owner: Connection, spooling: Settings, line: str
+) -> None:
+    """Nothing is skipped in silence: the message says which file and line."""
+    change_and_record(conn, spooling, 1)
+    conn.commit()
+    mend_record(owner)
+    path = file_of(spooling)
+    path.write_text(content := path.read_text() + line + "\n")
+    with pytest.raises(SpoolUnreadable, match=rf"{path.name}:2 is no spooled event"):
+        replay.replay(owner, path)
+    assert (queued_ids(owner), path.read_text()) == ([], content)
+
+
+def test_replay_needs_autocommit(conn: Connection, owner: Connection, spooling: Settings) -> None:
+    """In somebody's transaction the file would be emptied before its events are committed."""
+    change_and_record(conn, spooling, 1)
+    conn.commit()
+    mend_record(owner)
+    with pytest.raises(ValueError, match="autocommit"):
+        replay.replay(conn, file_of(spooling))
+    assert len(spooled(spooling)) == 1
+
+
+def test_a_wrong_event_raises_all_the_same(conn: Connection, owner: Connection, spooling: Settings) -> None:
+    """Spooling is for the database's errors, not for the caller's."""
+    strict = spooling.model_copy(update={"max_event_bytes": 1_024})
+    made = event().model_copy(update={"reason": "x" * 2_000})
+    with pytest.raises(InvalidEvent):
+        AuditLog(strict).record(conn, made)
+    with pytest.raises(InvalidEvent):
+        AuditLog(strict).record_autonomous(made)
+    assert spool.files(spooling.spool_dir) == []
+    assert claims(owner) == []
+
+
+def test_a_broken_connection_raises(conn: Connection, owner: Connection, spooling: Settings) -> None:
+    """Its change is lost with it, so there is no event to keep."""
+    conn.execute("INSERT INTO claims VALUES (1)")
+    owner.execute("SELECT pg_terminate_backend(%s)", [conn.info.backend_pid])
+    with pytest.raises(psycopg.OperationalError):
+        AuditLog(spooling).record(conn, event())
+    assert spool.files(spooling.spool_dir) == []
+
+
+async def test_the_async_twin(owner: Connection, spooling: Settings) -> None:
+    """record_async spools as record does."""
+    async with await psycopg.AsyncConnection.connect(spooling.dsn) as caller:
+        await caller.execute("INSERT INTO claims VALUES (1)")
+        await AuditLog(spooling).record_async(caller, made := event(1))
+    assert (claims(owner), spooled(spooling)) == ([1], [str(made.id)])
+    mend_record(owner)
+    assert replay.replay(owner, file_of(spooling)).recorded == 1
+
+
+async def test_autonomous_events_wait_while_the_database_is_down(conn: Connection, spooling: Settings) -> None:
+    """Without a transaction of the caller's they are recorded whenever it is back; by default they raise."""
+    down = spooling.model_copy(update={"dsn": "host=127.0.0.1 port=1 connect_timeout=2"})
+    AuditLog(down).record_autonomous(first := event(1))
+    await AuditLog(down).record_autonomous_async(second := event(2))
+    for_raise = AuditLog(down.model_copy(update={"on_failure": OnFailure.RAISE}))
+    with pytest.raises(psycopg.OperationalError):
+        for_raise.record_autonomous(event(3))
+    with pytest.raises(psycopg.OperationalError):
+        await for_raise.record_autonomous_async(event(3))
+    replay.replay_all(spooling.dsn, spooling)
+    assert queued_ids(conn) == [first.id, second.id]
+
+
+def append_many(directory: Path, process: int) -> None:
+    """Appends a hundred events, one by one, from two threads, and counts meanwhile what waits."""
+
+    def append(number: int) -> None:
+        spool.append(directory, [json.dumps({"id": f"{process}-{number}"})], None)
+        assert 0 <= spool.count(directory) <= 300
+
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(append, range(100)))
+
+
+def test_concurrent_appends_lose_nothing(tmp_path: Path) -> None:
+    """Three processes of two threads each append while their files are emptied and removed again and again."""
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=append_many, args=(tmp_path, number)) for number in range(3)]
+    for process in processes:
+        process.start()
+    taken: list[str] = []
+    while any(process.is_alive() for process in processes):
+        taken += take_all(tmp_path)
+    for process in processes:
+        process.join()
+        assert process.exitcode == 0
+    taken += take_all(tmp_path)
+    assert sorted(taken) == sorted(f"{process}-{number}" for process in range(3) for number in range(100))
+    assert list(tmp_path.iterdir()) == []
+
+
+def take_all(directory: Path) -> list[str]:
+    """Takes all events out of the spool, as a replay does; their ids."""
+    taken: list[str] = []
+    for path in spool.files(directory):
+        with spool.locked(path) as file:
+            taken += [entry.event["id"] for entry in spool.read(file, path)]
+            spool.replace(path, [])
+        spool.remove_if_empty(path)
+    return taken
