@@ -1,0 +1,71 @@
+"""The promise itself, while everything that can be killed is killed."""
+
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from pgaudit import stats
+from tests.acceptance.conftest import CrashableServer
+from tests.processes import kill, query, start_worker, terminate
+from tests.waiting import wait_until
+
+WRITER = Path(__file__).parent / "writer.py"
+SECONDS = 14
+LEFT = "SELECT count(*) FROM pgaudit.procrastinate_jobs"
+
+
+@pytest.fixture
+def claims(own_server: CrashableServer) -> CrashableServer:
+    """A server with the tables of the writers' application."""
+    with psycopg.connect(own_server.conninfo) as conn:
+        conn.execute("CREATE TABLE claim AS SELECT id, 0 AS version FROM generate_series(1, 50) id")
+        conn.execute("CREATE TABLE claim_change (event_id uuid)")
+    return own_server
+
+
+def events_reach(dsn: str, count: int) -> None:
+    """Waits until that many events are in the log."""
+    wait_until(lambda: int(str(query(dsn, "SELECT size FROM pgaudit.log_head"))) >= count)
+
+
+def test_nothing_is_lost_or_doubled(claims: CrashableServer) -> None:
+    """Four writers, two workers killed again and again, two crashes of the server: the log holds exactly what
+    was committed, without a gap, and the views agree with it."""
+    dsn, dice = claims.conninfo, random.Random(7)
+    writers = [subprocess.Popen([sys.executable, WRITER, dsn, str(SECONDS), str(seed)]) for seed in range(4)]
+    workers = [start_worker(dsn, PGAUDIT_STALLED_AFTER="1", PGAUDIT_BATCH_SIZE="50") for _ in range(2)]
+    try:
+        for turn in range(1, 7):
+            events_reach(dsn, turn * 200)
+            victim = dice.randrange(2)
+            kill(workers[victim])
+            workers[victim] = start_worker(dsn, PGAUDIT_STALLED_AFTER="1", PGAUDIT_BATCH_SIZE="50")
+            if turn in {3, 5}:
+                claims.crash()
+                claims.start()
+        assert [writer.wait(60) for writer in writers] == [0, 0, 0, 0]
+        wait_until(lambda: query(dsn, LEFT) == 0)
+        assert [terminate(process) for process in workers] == [0, 0]
+    finally:
+        for process in [*writers, *workers]:
+            kill(process)
+    check_reckoning(dsn)
+
+
+def check_reckoning(dsn: str) -> None:
+    """The log against the application's own table, and the views against the log."""
+    with psycopg.connect(dsn) as conn:
+        committed = {row[0] for row in conn.execute("SELECT event_id FROM claim_change")}
+        rows = conn.execute("SELECT event_id, index FROM pgaudit.audit_log ORDER BY index").fetchall()
+        (changes,) = conn.execute("SELECT sum(version) FROM claim").fetchone() or (None,)
+        (queue,) = stats.queue_stats(conn)
+        batched = conn.execute("SELECT sum(count) FROM pgaudit.batch").fetchone()
+        throughput = sum(minute.events for minute in stats.throughput(conn))
+    assert {event for event, _ in rows} == committed
+    assert [index for _, index in rows] == list(range(changes))
+    assert (queue.completed, queue.waiting, queue.active, queue.delayed, queue.failed) == (changes, 0, 0, 0, 0)
+    assert (batched, throughput) == ((changes,), changes)

@@ -1,0 +1,51 @@
+"""A claim has to be changed even while recording is broken."""
+
+from pathlib import Path
+
+import psycopg
+
+from pgaudit import AuditEvent, AuditLog, Settings, spool
+from pgaudit.replay import replay
+from tests.processes import query, worker
+from tests.waiting import wait_until
+
+BREAK = "ALTER FUNCTION pgaudit.record(jsonb, boolean) RENAME TO broken"
+MEND = "ALTER FUNCTION pgaudit.broken(jsonb, boolean) RENAME TO record"
+LOGGED = "SELECT size FROM pgaudit.log_head"
+
+
+def change_while_broken(dsn: str, directory: Path) -> None:
+    """Changes a claim and records it while ``pgaudit.record`` is missing."""
+    audit = AuditLog(Settings(dsn=dsn, on_failure="spool", spool_dir=directory))
+    with psycopg.connect(dsn) as conn:
+        conn.execute("CREATE TABLE claim AS SELECT 7 AS id, 'open' AS status")
+        conn.execute(BREAK)
+    with psycopg.connect(dsn) as conn:
+        conn.execute("UPDATE claim SET status = 'approved' WHERE id = 7")
+        audit.record(conn, AuditEvent(action="claim.approved", target="claim:7"))
+    with psycopg.connect(dsn) as conn:
+        conn.execute(MEND)
+
+
+def test_the_change_commits_and_replay_brings_the_event_in_once(dsn: str, tmp_path: Path) -> None:
+    """The business goes on; the event waits in a file, and is stored once however often the file is replayed."""
+    change_while_broken(dsn, tmp_path)
+    assert query(dsn, "SELECT status FROM claim") == "approved"
+    (path,) = spool.files(tmp_path)
+    saved = path.read_text()
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        assert replay(conn, path).recorded == 1
+        assert replay(conn, path).recorded == 0
+        path.write_text(saved)
+        assert replay(conn, path).recorded == 1
+    with worker(dsn, PGAUDIT_SPOOL_DIR=str(tmp_path)):
+        wait_until(lambda: query(dsn, "SELECT count(*) FROM pgaudit.procrastinate_jobs") == 0)
+    assert query(dsn, LOGGED) == 1
+
+
+def test_a_worker_replays_the_spool_by_itself(dsn: str, tmp_path: Path) -> None:
+    """Where a worker runs on the same machine nobody has to do anything."""
+    change_while_broken(dsn, tmp_path)
+    with worker(dsn, PGAUDIT_SPOOL_DIR=str(tmp_path), PGAUDIT_STALLED_AFTER="2"):
+        wait_until(lambda: query(dsn, LOGGED) == 1)
+        wait_until(lambda: spool.files(tmp_path) == [])
