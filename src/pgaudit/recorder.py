@@ -14,6 +14,7 @@ from pgaudit.embedded import conninfo
 from pgaudit.events import AuditEvent
 from pgaudit.jobs import Statement
 from pgaudit.settings import Mode, OnFailure, Settings
+from pgaudit.sqlstates import in_brief
 
 logger = logging.getLogger("pgaudit")
 
@@ -63,7 +64,7 @@ class AuditLog:
         events, statement = self._prepare(events)
         if statement is None:
             return
-        transaction = async_transaction_of(conn)
+        transaction = await async_transaction_of(conn)
         if self.settings.on_failure is OnFailure.RAISE:
             await transaction.execute(statement.query, statement.parameters)
             return
@@ -95,7 +96,7 @@ class AuditLog:
             return
         try:
             async with await psycopg.AsyncConnection.connect(conninfo(self.settings.dsn)) as conn:
-                await async_transaction_of(conn).execute(statement.query, statement.parameters)
+                await (await async_transaction_of(conn)).execute(statement.query, statement.parameters)
         except psycopg.Error as error:
             await asyncio.to_thread(self._spool_or_raise, events, error)
 
@@ -113,4 +114,4 @@ class AuditLog:
     def _spool(self, events: Sequence[AuditEvent], xid: str | None, error: Exception) -> None:
         path = spool.append(self.settings.spool_dir, [event.to_json() for event in events], xid)
         extra: dict[str, Any] = {"action": "event_spooled", "events": [str(event.id) for event in events]}
-        logger.error("%d event(s) went to %s, not to the database: %s", len(events), path, error, extra=extra)
+        logger.error("%d event(s) went to %s, not to the database: %s", len(events), path, in_brief(error), extra=extra)

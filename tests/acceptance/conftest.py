@@ -1,6 +1,7 @@
 """A server that a test may crash, stop and start."""
 
 import signal
+import subprocess
 from collections.abc import Generator
 
 import pytest
@@ -12,8 +13,11 @@ from tests.server import Server
 class CrashableServer(Server):
     """A migrated server of the test's own."""
 
+    child_process: subprocess.Popen[bytes] | None
+
     def crash(self) -> None:
         """What ``pg_ctl stop -m immediate`` does: the next start recovers from the WAL."""
+        assert self.child_process is not None
         self.child_process.send_signal(signal.SIGQUIT)
         self.child_process.wait()
         self.child_process = None

@@ -1,6 +1,7 @@
 """The database is away for a minute."""
 
 import time
+from functools import partial
 
 import psycopg
 
@@ -20,6 +21,11 @@ def record(dsn: str) -> None:
         AuditLog(Settings(dsn=dsn)).record(conn, AuditEvent(action="claim.approved"))
 
 
+def has_logged(dsn: str, count: int) -> bool:
+    """Whether that many events are in the log."""
+    return query(dsn, LOGGED) == count
+
+
 def test_workers_outlive_an_outage(own_server: CrashableServer) -> None:
     """Workers under both commands find the database again by themselves after 60 s, and nothing has failed."""
     dsn = own_server.conninfo
@@ -35,7 +41,7 @@ def test_workers_outlive_an_outage(own_server: CrashableServer) -> None:
         for position, (command, process) in enumerate(workers.items(), start=2):
             assert process.poll() is None, command
             record(dsn)
-            wait_until(lambda position=position: query(dsn, LOGGED) == position)
+            wait_until(partial(has_logged, dsn, position))
             assert terminate(process) == 0
     finally:
         for process in workers.values():

@@ -15,7 +15,9 @@ FAILED = "SELECT count(*) FROM pgaudit.failed_jobs"
 # The waits between the first and second, and the second and third attempt of each job, in seconds.
 WAITS = """
     SELECT min(second.at - first.at) >= '1.6 s', min(third.at - second.at) >= '3.2 s'
-      FROM pgaudit.job_error first JOIN pgaudit.job_error second USING (job_id) JOIN pgaudit.job_error third USING (job_id)
+      FROM pgaudit.job_error first
+      JOIN pgaudit.job_error second USING (job_id)
+      JOIN pgaudit.job_error third USING (job_id)
      WHERE (first.attempt, second.attempt, third.attempt) = (1, 2, 3)
 """
 

@@ -56,7 +56,9 @@ def test_a_batch_that_outlasts_the_timeout_is_given_back(dsn: str, command: str)
     with head_locked(dsn), worker(dsn, command, PGAUDIT_SHUTDOWN_TIMEOUT="1") as process:
         wait_until(lambda: query(dsn, BLOCKED))
         assert terminate(process) == 0
-        assert query(dsn, "SELECT array_agg(DISTINCT status::text || attempts) FROM pgaudit.procrastinate_jobs") == ["todo0"]
+        assert query(dsn, "SELECT array_agg(DISTINCT status::text || attempts) FROM pgaudit.procrastinate_jobs") == [
+            "todo0"
+        ]
     with worker(dsn, command) as process:
         wait_until(lambda: query(dsn, LOGGED) == 10)
         assert terminate(process) == 0

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from pgaudit import AuditEvent, AuditLog, Settings
-from pgaudit.retries import INFRASTRUCTURE
+from pgaudit.sqlstates import INFRASTRUCTURE
 from tests.postgres.trail import (
     Connection,
     event,
@@ -146,7 +146,7 @@ def test_infrastructure_errors_give_the_whole_batch_back(conn: Connection, setti
 
 
 def test_python_and_sql_agree_on_infrastructure(conn: Connection) -> None:
-    """pgaudit.is_infrastructure holds the classes that retries.INFRASTRUCTURE holds, of all there could be."""
+    """pgaudit.is_infrastructure holds the classes that sqlstates.INFRASTRUCTURE holds, of all there could be."""
     digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
     classes = [first + second for first in digits for second in digits]
     query = "SELECT c FROM unnest(%s::text[]) c WHERE pgaudit.is_infrastructure(c || '000')"

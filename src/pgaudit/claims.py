@@ -1,0 +1,124 @@
+"""The vocabulary of insurance: claims and policies, what is done to them, and signals of it.
+
+The signals need blinker: ``pip install "pgaudit[claims]"``.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, Final
+
+from blinker import NamedSignal, Namespace
+
+from pgaudit.events import AuditEvent
+from pgaudit.listener import AuditListener
+from pgaudit.recorder import AuditLog
+
+signals: Final = Namespace()
+claim_submitted: Final[NamedSignal] = signals.signal("claim-submitted")
+claim_approved: Final[NamedSignal] = signals.signal("claim-approved")
+claim_rejected: Final[NamedSignal] = signals.signal("claim-rejected")
+claim_settled: Final[NamedSignal] = signals.signal("claim-settled")
+
+
+class ClaimAction(StrEnum):
+    """What is done to a claim."""
+
+    SUBMIT = "claim.submitted"
+    UPDATE = "claim.updated"
+    ASSIGN = "claim.assigned"
+    APPROVE = "claim.approved"
+    REJECT = "claim.rejected"
+    SETTLE = "claim.settled"
+    REOPEN = "claim.reopened"
+    CLOSE = "claim.closed"
+    VIEW = "claim.viewed"
+
+
+class PolicyAction(StrEnum):
+    """What is done to a policy."""
+
+    ISSUE = "policy.issued"
+    UPDATE = "policy.updated"
+    RENEW = "policy.renewed"
+    CANCEL = "policy.cancelled"
+    LAPSE = "policy.lapsed"
+    REINSTATE = "policy.reinstated"
+
+
+class ClaimAudit:
+    """Records what users do to claims and policies.
+
+    >>> claims = ClaimAudit(AuditLog())
+    >>> claims.log_action(conn, 42, 7, ClaimAction.APPROVE, {"approval_amount": 1000})
+
+    Each method takes the caller's connection and raises as :meth:`pgaudit.AuditLog.record` does.
+    """
+
+    def __init__(self, audit: AuditLog) -> None:
+        self._audit = audit
+
+    def log_action(
+        self,
+        conn: object,
+        user_id: object,
+        claim_id: object,
+        action: ClaimAction,
+        data: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Records what a user did to a claim."""
+        self._audit.record(conn, event(user_id, f"claim:{claim_id}", action, data))
+
+    async def log_action_async(
+        self,
+        conn: object,
+        user_id: object,
+        claim_id: object,
+        action: ClaimAction,
+        data: Mapping[str, Any] | None = None,
+    ) -> None:
+        """``log_action`` for asynchronous connections."""
+        await self._audit.record_async(conn, event(user_id, f"claim:{claim_id}", action, data))
+
+    def log_policy_change(
+        self,
+        conn: object,
+        user_id: object,
+        policy_id: object,
+        action: PolicyAction,
+        data: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Records what a user did to a policy."""
+        self._audit.record(conn, event(user_id, f"policy:{policy_id}", action, data))
+
+    async def log_policy_change_async(
+        self,
+        conn: object,
+        user_id: object,
+        policy_id: object,
+        action: PolicyAction,
+        data: Mapping[str, Any] | None = None,
+    ) -> None:
+        """``log_policy_change`` for asynchronous connections."""
+        await self._audit.record_async(conn, event(user_id, f"policy:{policy_id}", action, data))
+
+
+def event(user_id: object, target: str, action: StrEnum, data: Mapping[str, Any] | None) -> AuditEvent:
+    """The event of what a user did."""
+    return AuditEvent(action=action.value, actor=f"user:{user_id}", target=target, data=dict(data or {}))
+
+
+class ClaimAuditListener(AuditListener):
+    """Turns the four claim signals into events, in the sender's transaction.
+
+    >>> ClaimAuditListener(audit)
+    >>> claim_approved.send(conn=conn, claim_id=7, user_id=42, approval_amount="1000.00")
+    """
+
+    def __init__(self, audit: AuditLog) -> None:
+        actions = {
+            claim_submitted: ClaimAction.SUBMIT.value,
+            claim_approved: ClaimAction.APPROVE.value,
+            claim_rejected: ClaimAction.REJECT.value,
+            claim_settled: ClaimAction.SETTLE.value,
+        }
+        super().__init__(audit, actions, target_type="claim")

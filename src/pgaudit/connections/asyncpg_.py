@@ -1,0 +1,44 @@
+"""Connections of asyncpg, also those of its pool."""
+
+# pyright: basic, reportMissingTypeStubs=false
+# asyncpg ships no types.
+
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, LiteralString, NoReturn, cast
+
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+
+from pgaudit.connections.transaction import XID, not_in_transaction, refuse_asynchronous, refuse_unknown
+
+
+class AsyncpgTransaction:
+    """The transaction of an asyncpg connection."""
+
+    def __init__(self, conn: asyncpg.Connection | PoolConnectionProxy) -> None:
+        self._conn = conn
+
+    async def execute(self, query: LiteralString, parameters: Sequence[Any]) -> None:
+        # As text: the application may have set a codec of its own for jsonb.
+        await self._conn.execute(query.replace("%s", "$1::text::jsonb"), *parameters)
+
+    def savepoint(self) -> AbstractAsyncContextManager[Any]:
+        return cast("AbstractAsyncContextManager[Any]", self._conn.transaction())
+
+    async def xid(self) -> str:
+        return str(await self._conn.fetchval(XID))
+
+
+def sync_transaction(conn: object) -> NoReturn:
+    """asyncpg has no synchronous connections."""
+    refuse_asynchronous(conn)
+
+
+async def async_transaction(conn: object) -> AsyncpgTransaction:
+    """The transaction that an asyncpg connection is in."""
+    if not isinstance(conn, asyncpg.Connection | PoolConnectionProxy):
+        refuse_unknown(conn)
+    if not conn.is_in_transaction():
+        raise not_in_transaction("async with conn.transaction():")
+    return AsyncpgTransaction(conn)

@@ -1,0 +1,64 @@
+"""What recording needs of a connection."""
+
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from typing import Any, Final, LiteralString, NoReturn, Protocol
+
+from pgaudit.errors import NotInTransaction, UnknownConnection
+
+XID: Final = "SELECT pg_current_xact_id()::text"
+
+
+class Transaction(Protocol):
+    """The transaction of a synchronous connection."""
+
+    def execute(self, query: LiteralString, parameters: Sequence[Any]) -> None:
+        """Runs one statement with ``%s`` for each parameter."""
+        ...
+
+    def savepoint(self) -> AbstractContextManager[Any]:
+        """A part of the transaction that an error rolls back alone."""
+        ...
+
+    def xid(self) -> str:
+        """Number of the transaction."""
+        ...
+
+
+class AsyncTransaction(Protocol):
+    """The transaction of an asynchronous connection."""
+
+    async def execute(self, query: LiteralString, parameters: Sequence[Any]) -> None:
+        """Runs one statement with ``%s`` for each parameter."""
+        ...
+
+    def savepoint(self) -> AbstractAsyncContextManager[Any]:
+        """A part of the transaction that an error rolls back alone."""
+        ...
+
+    async def xid(self) -> str:
+        """Number of the transaction."""
+        ...
+
+
+def not_in_transaction(how: str) -> NotInTransaction:
+    """The error when a connection would commit the event on its own; ``how`` opens a transaction with its library."""
+    return NotInTransaction(
+        f"the connection is in autocommit and outside a transaction: put the change and its event into `{how}`, "
+        "or use record_autonomous for an event without a change",
+    )
+
+
+def refuse_synchronous(conn: object) -> NoReturn:
+    """Raises UnknownConnection: an asynchronous connection was expected."""
+    raise UnknownConnection(f"{type(conn).__name__} is synchronous: audit.record(conn, ...)")
+
+
+def refuse_asynchronous(conn: object) -> NoReturn:
+    """Raises UnknownConnection: a synchronous connection was expected."""
+    raise UnknownConnection(f"{type(conn).__name__} is asynchronous: await audit.record_async(conn, ...)")
+
+
+def refuse_unknown(conn: object) -> NoReturn:
+    """Raises UnknownConnection: it is of a library that pgaudit knows, but no connection."""
+    raise UnknownConnection(f"{type(conn).__name__} is no connection: give record the one that the change is made with")

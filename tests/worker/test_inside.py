@@ -1,0 +1,62 @@
+"""Workers inside the application's own process."""
+
+import os
+import subprocess
+import sys
+
+import psycopg
+import pytest
+
+from pgaudit import Settings, stats, worker
+from tests.waiting import wait_until
+from tests.worker.inside import record, until
+
+PROGRAM = """
+import psycopg
+from pgaudit import AuditEvent, AuditLog, worker
+
+worker.start_in_thread()
+audit = AuditLog()
+with psycopg.connect(audit.settings.dsn) as conn:
+    audit.record(conn, *(AuditEvent(action="claim.approved") for _ in range(2_000)))
+"""
+
+
+@pytest.mark.anyio
+async def test_in_an_event_loop(dsn: str, settings: Settings) -> None:
+    """running() works while its block lasts, and has said goodbye when it ends."""
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        async with worker.running(settings):
+            record(conn)
+            await until(lambda: stats.queue_stats(conn)[0].completed == 1)
+            assert len(stats.worker_stats(conn)) == 1
+        assert stats.worker_stats(conn) == []
+
+
+def test_in_a_thread(dsn: str, settings: Settings) -> None:
+    """start_in_thread() works until stop(); stopping twice, or at once, is no harm."""
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        with worker.start_in_thread(settings) as thread:
+            record(conn)
+            wait_until(lambda: stats.queue_stats(conn)[0].completed == 1)
+            thread.stop()
+        worker.start_in_thread(settings).stop()
+        assert stats.worker_stats(conn) == []
+
+
+def test_a_program_that_ends_ends_its_worker(dsn: str) -> None:
+    """A program may end without a word: its worker finishes, and empties the queue if it is told to."""
+    environment = os.environ | {"PGAUDIT_DSN": dsn, "PGAUDIT_DRAIN_ON_SHUTDOWN": "true"}
+    subprocess.run([sys.executable, "-c", PROGRAM], env=environment, timeout=60, check=True)
+    with psycopg.connect(dsn) as conn:
+        (queue,) = stats.queue_stats(conn)
+        assert (queue.waiting + queue.completed, queue.active) == (2_000, 0)
+        assert stats.worker_stats(conn) == []
+
+
+def test_the_module_needs_no_valid_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the app that Procrastinate asks for reads it."""
+    monkeypatch.setenv("PGAUDIT_BATCH_SIZE", "none")
+    assert callable(worker.running)
+    with pytest.raises(ValueError, match="PGAUDIT_BATCH_SIZE"):
+        worker.__getattr__("app")
