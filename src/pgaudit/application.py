@@ -11,6 +11,7 @@ from procrastinate import App, PsycopgConnector
 from procrastinate.app import WorkerOptions
 from procrastinate.jobs import Job
 from procrastinate.manager import JobManager
+from procrastinate.worker import Worker
 
 from pgaudit import housekeeping, tasks
 from pgaudit.embedded import conninfo
@@ -18,6 +19,8 @@ from pgaudit.jobs import QUEUE, TASK
 from pgaudit.outcomes import settle_outcome
 from pgaudit.retries import Backoff, is_infrastructure
 from pgaudit.settings import Settings
+from pgaudit.signals import worker_started, worker_stopped
+from pgaudit.sqlstates import in_brief
 
 logger = logging.getLogger("pgaudit.worker")
 
@@ -66,12 +69,16 @@ class AuditJobManager(JobManager):
         self.running: set[int] = set()
 
     async def register_worker(self) -> int:
-        self.worker_id = await super().register_worker()
-        return self.worker_id
+        self.worker_id = worker_id = await super().register_worker()
+        worker_started.send(worker_id=worker_id)
+        return worker_id
 
     async def unregister_worker(self, worker_id: int) -> None:
         self.worker_id = None
-        await super().unregister_worker(worker_id)
+        try:
+            await super().unregister_worker(worker_id)
+        finally:
+            worker_stopped.send(worker_id=worker_id)
 
     async def fetch_job(self, queues: Iterable[str] | None, worker_id: int) -> Job | None:  # noqa: ARG002 - one queue
         try:
@@ -131,26 +138,41 @@ class AuditApp(App):
             await super().run_worker_async(**options)
         finally:
             if self.settings.drain_on_shutdown:
-                await self.drain()
+                await self.drain(self._latest.time_left(self.settings.shutdown_timeout))
             for companion in companions:
                 companion.cancel()
             await asyncio.gather(*companions, return_exceptions=True)
 
-    async def drain(self) -> int:
-        """Persists what is in the queue, for at most ``shutdown_timeout``; how many jobs that were."""
-        end = time.monotonic() + self.settings.shutdown_timeout
+    def _worker(self, **options: Unpack[WorkerOptions]) -> "AuditWorker":
+        self._latest = AuditWorker(self, **(self.worker_defaults | options))
+        return self._latest
+
+    async def drain(self, seconds: float) -> int:
+        """Persists what is in the queue, for at most that long; how many jobs that were."""
         total = 0
         try:
-            async with self.connector.pool.connection() as conn:
-                while time.monotonic() < end:
-                    batch = await tasks.persist_batch(conn, None, None, self.settings)
+            async with asyncio.timeout(seconds), self.connector.pool.connection() as conn:
+                while (batch := await tasks.persist_batch(conn, None, None, self.settings)).claimed:
                     total += batch.claimed
-                    if batch.claimed == len(batch.failures):
-                        break
-        except psycopg.Error as error:
-            logger.warning("stopped draining, the queue keeps the rest: %s", error)
+        except (psycopg.Error, TimeoutError) as error:
+            logger.warning("stopped draining, the queue keeps the rest: %s", in_brief(error))
         logger.info("drained %d job(s)", total, extra={"action": "queue_drained", "jobs": total})
         return total
+
+
+class AuditWorker(Worker):
+    """Knows when it was told to stop: what its jobs leave of the shutdown's time is the drain's."""
+
+    stopped_at: float | None = None
+
+    def stop(self) -> None:
+        if self.stopped_at is None:
+            self.stopped_at = time.monotonic()
+        super().stop()
+
+    def time_left(self, timeout: float) -> float:
+        """How much is left of that many seconds since then; all of them, when it has ended by itself."""
+        return timeout if self.stopped_at is None else max(0.0, self.stopped_at + timeout - time.monotonic())
 
 
 def worker_defaults(settings: Settings) -> WorkerOptions:

@@ -10,8 +10,8 @@ from procrastinate import PsycopgConnector
 
 from pgaudit import replay, rescue
 from pgaudit.embedded import conninfo
-from pgaudit.errors import PgauditError
 from pgaudit.settings import Settings
+from pgaudit.sqlstates import in_brief
 
 logger = logging.getLogger("pgaudit.worker")
 
@@ -42,7 +42,7 @@ async def beat(connector: PsycopgConnector, alive: Alive, settings: Settings) ->
         try:
             async with connector.pool.connection() as conn:
                 await conn.execute(BEAT, [alive.worker_id])
-        except psycopg.Error as error:
+        except Exception as error:  # noqa: BLE001 - whatever it was, the heart beats on
             logger.warning("cannot show that the worker lives: %s", error)
 
 
@@ -65,15 +65,15 @@ class Rounds:
         self._partitions_due = 0.0
 
     async def make(self) -> None:
-        """A round; what the database refuses is tried again in the next."""
+        """A round; what fails in it is tried again in the next."""
         try:
             async with self._connector.pool.connection() as conn:
                 await rescue.reclaim_stalled(conn, self._settings)
                 await self._release_lost(conn)
                 await self._keep_partitions(conn)
             await asyncio.to_thread(replay.replay_all, conninfo(self._settings.dsn), self._settings)
-        except (psycopg.Error, PgauditError, OSError) as error:
-            logger.warning("round broken off, the next one goes on: %s", error)
+        except Exception as error:  # noqa: BLE001 - without rounds nothing is reclaimed, and nobody would notice
+            logger.warning("round broken off, the next one goes on: %s", in_brief(error))
 
     async def _release_lost(self, conn: psycopg.AsyncConnection) -> None:
         worker_id = self._alive.worker_id

@@ -13,8 +13,10 @@ from procrastinate import JobContext, PsycopgConnector
 from procrastinate.exceptions import JobAborted
 from procrastinate.worker import Worker
 
-from pgaudit.retries import causes, delay_before_retry, is_infrastructure, spread
+from pgaudit.retries import delay_before_retry, is_infrastructure, spread
 from pgaudit.settings import Settings
+from pgaudit.signals import job_failed, job_retried
+from pgaudit.sqlstates import causes, in_brief
 
 logger = logging.getLogger("pgaudit.worker")
 
@@ -23,6 +25,10 @@ SETTLE_FAILURE: Final = """
                                   %(error_class)s, %(sqlstate)s, %(message)s, %(traceback)s)
 """
 RELEASE: Final = "SELECT pgaudit.release(%s::bigint[], %s)"
+
+
+class NotPersisted(Exception):
+    """What Procrastinate logs in place of a database error, which may quote the event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +93,11 @@ async def settle(
     )
     if await cursor.fetchone() != (True,):
         return  # the job has moved on: somebody else has settled it
-    extra = {"action": "job_failed" if retry_in is None else "job_retried", "job_id": failure.job}
-    level = logging.ERROR if retry_in is None else logging.WARNING
-    outcome = "failed for good" if retry_in is None else f"runs again in {retry_in:.1f} s"
-    logger.log(level, "job %d %s: %s: %s", failure.job, outcome, failure.error_class, failure.message, extra=extra)
+    details = {"job_id": failure.job, "error_class": failure.error_class, "sqlstate": failure.sqlstate}
+    if retry_in is None:
+        job_failed.send(**details)
+    else:
+        job_retried.send(**details, attempt=failure.attempts + 1, retry_in=retry_in)
 
 
 async def settle_outcome(call_next: Callable[[], Awaitable[Any]], context: JobContext, worker: Worker) -> Any:
@@ -103,6 +110,8 @@ async def settle_outcome(call_next: Callable[[], Awaitable[Any]], context: JobCo
     except Exception as error:
         failure = Failure.from_exception(context.job.id or 0, context.job.attempts, error)
         await attempt(settle_lead, context, worker.worker_id, failure)
+        if isinstance(error, psycopg.Error):
+            raise NotPersisted(in_brief(error)) from None
         raise
 
 
@@ -124,7 +133,7 @@ async def attempt(action: Callable[..., Awaitable[None]], context: JobContext, *
         async with connection_of(context) as conn:
             await action(conn, context, *arguments)
     except psycopg.Error as error:
-        logger.warning("job %s stays with its worker for now: %s", context.job.id, error)
+        logger.warning("job %s stays with its worker for now: %s", context.job.id, in_brief(error))
 
 
 def connection_of(context: JobContext) -> AbstractAsyncContextManager[psycopg.AsyncConnection[Any]]:

@@ -10,6 +10,7 @@ from typing import Any, Final
 import psycopg
 
 from pgaudit import spool
+from pgaudit.errors import SpoolUnreadable
 from pgaudit.jobs import RECORD
 from pgaudit.settings import Settings
 from pgaudit.spool import Spooled
@@ -77,12 +78,17 @@ def fate_of(conn: psycopg.Connection[Any], xid: str | None) -> str:
 
 
 def replay_all(conninfo: str, settings: Settings) -> None:
-    """Replays every file of the spool, and removes those that are empty then."""
+    """Replays every file of the spool that it can, and removes those that are empty then."""
     files = spool.files(settings.spool_dir)
     if not files:
         return
     # Not prepared: a session of PgBouncer's may hold what somebody else has prepared in it.
     with psycopg.connect(conninfo, autocommit=True, prepare_threshold=None) as conn:
         for path in files:
-            if replay(conn, path).pending == 0:
-                spool.remove_if_empty(path)
+            try:
+                if replay(conn, path).pending == 0:
+                    spool.remove_if_empty(path)
+            except FileNotFoundError:
+                continue  # another worker of this machine has been faster
+            except (SpoolUnreadable, psycopg.DataError, OSError) as error:
+                logger.warning("cannot replay %s: %s", path, error)  # the others need not wait for it

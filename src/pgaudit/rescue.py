@@ -10,6 +10,7 @@ import psycopg
 from psycopg.rows import class_row
 
 from pgaudit.settings import Settings
+from pgaudit.signals import job_failed, job_stalled
 
 logger = logging.getLogger("pgaudit.worker")
 
@@ -34,9 +35,9 @@ async def reclaim_stalled(conn: psycopg.AsyncConnection[Any], settings: Settings
         await cursor.execute(RECLAIM, [timedelta(seconds=settings.stalled_after), settings.max_stalls])
         reclaimed = await cursor.fetchall()
     for job in reclaimed:
-        outcome = "failed for good" if job.failed else "back in the queue"
-        extra = {"action": "job_stalled", "job_id": job.job_id, "worker_id": job.worker_id, "stalls": job.stalls}
-        logger.warning("job %d stalled on worker %s, %s", job.job_id, job.worker_id, outcome, extra=extra)
+        job_stalled.send(job_id=job.job_id, worker_id=job.worker_id, stalls=job.stalls, failed=job.failed)
+        if job.failed:
+            job_failed.send(job_id=job.job_id, error_class="JobStalled", sqlstate=None)
     return reclaimed
 
 

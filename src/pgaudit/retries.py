@@ -1,7 +1,6 @@
 """When a job runs again, and which errors are not its fault."""
 
 import random
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -11,30 +10,16 @@ from procrastinate.exceptions import ConnectorException
 from procrastinate.jobs import Job
 
 from pgaudit.settings import Settings
+from pgaudit.sqlstates import blames_database, causes
 
-# SQLSTATE classes: connection, transaction state, rollback, missing object or right, resources,
-# object in use, operator, system. pgaudit.is_infrastructure holds the same list.
-INFRASTRUCTURE: Final = frozenset({"08", "25", "40", "42", "53", "55", "57", "58"})
 JITTER: Final = 0.2
-
-
-def causes(error: BaseException | None) -> Iterator[BaseException]:
-    """The error and what it was raised from."""
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
 
 
 def is_infrastructure(error: BaseException) -> bool:
     """Whether the database or the way to it is to blame, and not the event."""
-    for cause in causes(error):
-        if isinstance(cause, psycopg.Error):
-            # An OperationalError without a SQLSTATE is libpq's: no connection, or a lost one.
-            return (
-                (cause.sqlstate or "08")[:2] in INFRASTRUCTURE
-                if isinstance(cause, psycopg.OperationalError)
-                else ((cause.sqlstate or "")[:2] in INFRASTRUCTURE)
-            )
+    origin = next((cause for cause in causes(error) if isinstance(cause, psycopg.Error)), None)
+    if origin is not None:
+        return blames_database(origin)
     return isinstance(error, ConnectorException | OSError)
 
 

@@ -2,11 +2,12 @@
 
 import os
 from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from pgaudit.errors import InvalidSettings
 
@@ -29,6 +30,14 @@ class OnFailure(StrEnum):
 
     RAISE = "raise"  # no change without its event
     SPOOL = "spool"  # the change goes on; the event waits in a file
+
+
+def listed(value: object) -> object:
+    """Takes "10.0.0.0/8, ::1" for the networks that it lists."""
+    return [ip_network(item.strip()) for item in value.split(",") if item.strip()] if isinstance(value, str) else value
+
+
+Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(listed)]
 
 
 class Settings(BaseSettings):
@@ -109,6 +118,12 @@ class Settings(BaseSettings):
         ge=1,
         le=65_535,
         description="Port on which `pgaudit worker` serves the health route, for a container's probe.",
+    )
+
+    trusted_proxies: Networks = Field(
+        (),
+        description="Networks, separated by commas, of the proxies whose `X-Forwarded-For` the middlewares believe. "
+        "Empty: nobody's.",
     )
 
     def __init__(self, **values: Any) -> None:

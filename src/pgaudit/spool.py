@@ -8,7 +8,7 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, TextIO
 
 from pgaudit.errors import SpoolUnreadable
 
@@ -36,7 +36,7 @@ def append(directory: Path, documents: Sequence[str], xid: str | None) -> Path:
 
 
 @contextmanager
-def locked(path: Path, *, create: bool = False) -> Generator[IO[str]]:
+def locked(path: Path, *, create: bool = False) -> Generator[TextIO]:
     """The file, open and locked against appenders and replays in every process of this machine."""
     while True:
         flags = os.O_RDWR | (os.O_CREAT if create else 0)
@@ -48,7 +48,7 @@ def locked(path: Path, *, create: bool = False) -> Generator[IO[str]]:
             # A replay has put a new file in its place while we waited for the lock.
 
 
-def is_current(file: IO[str], path: Path) -> bool:
+def is_current(file: TextIO, path: Path) -> bool:
     """Whether the path still leads to this file."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
@@ -56,19 +56,19 @@ def is_current(file: IO[str], path: Path) -> bool:
         return False
 
 
-def to_disk(file: IO[str]) -> None:
+def to_disk(file: TextIO) -> None:
     """Waits until the file's content would survive a power cut."""
     file.flush()
     os.fsync(file.fileno())
 
 
-def read(file: IO[str], path: Path) -> list[Spooled]:
+def read(file: TextIO, path: Path) -> list[Spooled]:
     """What the file holds.
 
     :raises SpoolUnreadable: a line is no spooled event. Nothing is skipped in silence.
     """
     entries: list[Spooled] = []
-    for number, line in enumerate(file, start=1):
+    for number, line in enumerate(file.buffer, start=1):
         try:
             entry = json.loads(line)
             entries.append(Spooled(event=dict(entry["event"]), xid=entry.get("xid")))

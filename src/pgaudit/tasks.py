@@ -12,6 +12,8 @@ from psycopg.rows import class_row
 
 from pgaudit.outcomes import Failure, connection_of, settings_of, settle
 from pgaudit.settings import Settings
+from pgaudit.signals import job_completed
+from pgaudit.sqlstates import in_brief
 
 logger = logging.getLogger("pgaudit.worker")
 
@@ -44,7 +46,7 @@ async def persist(context: JobContext) -> int:
             return batch.claimed + await persist_following(conn, worker_id, settings)
         except psycopg.Error as error:
             # The lead is settled, and what was tried after it is in the queue as before.
-            logger.warning("batch given back to the queue: %s", error)
+            logger.warning("batch given back to the queue: %s", in_brief(error))
             return batch.claimed
 
 
@@ -73,6 +75,8 @@ async def persist_batch(
     async with conn.transaction(), conn.cursor(row_factory=class_row(Batch)) as cursor:
         await cursor.execute(PERSIST, [worker_id, lead, settings.batch_size])
         batch = await cursor.fetchone() or Batch(0, [])
+    if completed := batch.claimed - len(batch.failures):
+        job_completed.send(count=completed, worker_id=worker_id)
     for failure in batch.failures:
         await settle(conn, worker_id, Failure.from_batch(failure), settings)
     return batch

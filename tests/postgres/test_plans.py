@@ -7,7 +7,7 @@ import pytest
 
 from tests.postgres.trail import Connection
 
-QUERY = re.compile(r"SELECT (?:id INTO lead|j) FROM procrastinate_jobs.*?SKIP LOCKED", re.DOTALL)
+QUERY = re.compile(r"SELECT (?:id INTO lead|id, args) FROM procrastinate_jobs.*?SKIP LOCKED", re.DOTALL)
 PRIORITY, SCHEDULED = "procrastinate_jobs_priority_idx_v1", "jobs_scheduled_idx"
 FILL = """
     INSERT INTO pgaudit.procrastinate_jobs (queue_name, task_name, priority, scheduled_at, args)

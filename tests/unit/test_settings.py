@@ -1,5 +1,6 @@
 """Settings: from the environment, in code, under old names; nonsense is named."""
 
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ def test_every_field_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch) 
         "JOB_BACKOFF_DELAY": "100",
         "STALLED_AFTER": "1.5",
         "DRAIN_ON_SHUTDOWN": "true",
+        "TRUSTED_PROXIES": "10.0.0.0/8, ::1,",
     }
     for name, value in given.items():
         monkeypatch.setenv(f"PGAUDIT_{name}", value)
@@ -27,6 +29,7 @@ def test_every_field_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch) 
     assert (settings.dsn, settings.mode, settings.on_failure) == ("dbname=x", Mode.INLINE, OnFailure.SPOOL)
     assert (settings.spool_dir, settings.batch_size, settings.stalled_after) == (Path("/spool"), 7, 1.5)
     assert (settings.job_attempts, settings.job_backoff_delay, settings.drain_on_shutdown) == (5, 100, True)
+    assert settings.trusted_proxies == (ip_network("10.0.0.0/8"), ip_network("::1"))
 
 
 def test_the_old_names_are_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,6 +46,7 @@ def test_defaults_are_those_of_the_contract() -> None:
     settings = Settings()
     assert (settings.job_attempts, settings.job_backoff_delay, settings.max_event_bytes) == (3, 2_000, 65_536)
     assert (settings.mode, settings.on_failure, settings.stalled_after) == (Mode.QUEUE, OnFailure.RAISE, 30)
+    assert settings.trusted_proxies == ()
 
 
 @pytest.mark.parametrize(
@@ -55,6 +59,8 @@ def test_defaults_are_those_of_the_contract() -> None:
         ("PGAUDIT_MAX_EVENT_BYTES", "1"),
         ("PGAUDIT_STALLED_AFTER", "-1"),
         ("PGAUDIT_JOB_ATTEMPTS", "0"),
+        ("PGAUDIT_TRUSTED_PROXIES", "10.0.0.1/8"),
+        ("PGAUDIT_TRUSTED_PROXIES", "::1,proxy"),
         ("QUEUE_JOB_ATTEMPTS", "three"),
         ("QUEUE_JOB_BACKOFF_DELAY", "-5"),
     ],

@@ -1,0 +1,69 @@
+"""For WSGI applications."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextvars import Context, copy_context
+from typing import Any
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+from pgaudit.context import bind
+from pgaudit.events import Actor
+from pgaudit.middleware.request import REQUEST_ID, context_of, headers_of
+from pgaudit.settings import Settings
+
+
+class WsgiMiddleware:
+    """Binds what is known of a request for as long as the application serves it, its response's body included.
+
+    >>> flask_app.wsgi_app = WsgiMiddleware(flask_app.wsgi_app, actor=lambda environ: environ.get("REMOTE_USER"))
+
+    :param actor: given the environ, says who acts.
+    :param settings: for ``trusted_proxies``; read from the environment when left out.
+    """
+
+    def __init__(
+        self,
+        app: WSGIApplication,
+        actor: Callable[[WSGIEnvironment], Actor | str | None] | None = None,
+        settings: Settings | None = None,
+    ) -> None:
+        self._app = app
+        self._actor = actor
+        self._trusted = (settings or Settings()).trusted_proxies
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Serves one request."""
+        known = context_of(environ.get("REMOTE_ADDR"), headers_of(environ), self._trusted)
+        # A body is iterated after this has returned: what is bound lives on in a copy of the context.
+        with bind(actor=self._actor(environ) if self._actor else None, **known):
+            context = copy_context()
+        body = context.run(self._app, environ, answering(start_response, known["request_id"]))
+        return body if isinstance(body, list | tuple) else Body(context, body)
+
+
+class Body:
+    """A response's body, iterated and closed in a context."""
+
+    def __init__(self, context: Context, body: Iterable[bytes]) -> None:
+        self._context = context
+        self._body = body
+
+    def __iter__(self) -> Iterator[bytes]:
+        chunks = self._context.run(iter, self._body)
+        while (chunk := self._context.run(next, chunks, None)) is not None:
+            yield chunk
+
+    def close(self) -> None:
+        """Closes the body, if there is anything to close."""
+        close = getattr(self._body, "close", None)
+        if close is not None:
+            self._context.run(close)
+
+
+def answering(start_response: StartResponse, request_id: str) -> StartResponse:
+    """Starts a response with the request's id among its headers."""
+
+    def start_with_id(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Callable[[bytes], object]:
+        others = [header for header in headers if header[0].lower() != REQUEST_ID.lower()]
+        return start_response(status, [*others, (REQUEST_ID, request_id)], *exc_info)
+
+    return start_with_id

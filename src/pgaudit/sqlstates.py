@@ -1,0 +1,39 @@
+"""What an error's SQLSTATE says: who is to blame, and how much of the error may be told."""
+
+from collections.abc import Iterator
+from typing import Final
+
+import psycopg
+
+from pgaudit.errors import PgauditError
+
+# SQLSTATE classes: connection, transaction state, rollback, missing object or right, resources,
+# object in use, operator, system. pgaudit.is_infrastructure holds the same list.
+INFRASTRUCTURE: Final = frozenset({"08", "25", "40", "42", "53", "55", "57", "58"})
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error and what it was raised from."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def blames_database(error: psycopg.Error) -> bool:
+    """Whether the database or the way to it is to blame, and not the event."""
+    # An OperationalError without a SQLSTATE is libpq's: no connection, or a lost one.
+    unknown = "08" if isinstance(error, psycopg.OperationalError) else ""
+    return (error.sqlstate or unknown)[:2] in INFRASTRUCTURE
+
+
+def in_brief(error: BaseException) -> str:
+    """The error for a log line: with its message only where that cannot quote an event.
+
+    What Postgres says of a value quotes it, and SQLAlchemy quotes the parameters of the statement.
+    """
+    origin = next((cause for cause in causes(error) if hasattr(cause, "sqlstate")), error)
+    state = getattr(origin, "sqlstate", None)
+    kind = f"{type(origin).__name__}, SQLSTATE {state}" if state else type(origin).__name__
+    if isinstance(origin, psycopg.Error) and blames_database(origin):
+        return f"{kind}: {origin.diag.message_primary or origin}"
+    return f"{kind}: {origin}" if isinstance(origin, PgauditError | OSError) else kind

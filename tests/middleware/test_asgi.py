@@ -1,0 +1,146 @@
+"""The ASGI middleware: what a request is given, and that it is given to nobody else."""
+
+import asyncio
+from collections.abc import MutableMapping
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from pgaudit import Actor, AuditContext, AuditEvent, InvalidEvent, Settings
+from pgaudit.context import inherit
+from pgaudit.middleware import AsgiMiddleware
+from pgaudit.middleware.asgi import Receive, Scope, Send
+
+pytestmark = pytest.mark.anyio
+TRACEPARENT = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+def seen() -> AuditEvent:
+    """What an event recorded here would hold."""
+    return inherit(AuditEvent(action="claim.approved"))
+
+
+class Application:
+    """Remembers what it saw, and answers."""
+
+    def __init__(self) -> None:
+        self.events: list[AuditEvent] = []
+
+    async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
+        self.events.append(seen())
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"X-Request-Id", b"its own")]})
+        await send({"type": "http.response.body", "body": b""})
+
+
+async def receive() -> MutableMapping[str, Any]:
+    """Never asked."""
+    raise AssertionError
+
+
+async def serve(app: AsgiMiddleware, *headers: tuple[bytes, bytes], **scope: Any) -> list[MutableMapping[str, Any]]:
+    """Serves one request; what was sent back."""
+    sent: list[MutableMapping[str, Any]] = []
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        sent.append(message)
+
+    await app({"type": "http", "headers": headers, "client": ("10.0.0.1", 4711), **scope}, receive, send)
+    return sent
+
+
+async def test_an_event_inherits_what_the_request_says() -> None:
+    """Request id, trace, span, address and user agent."""
+    app = Application()
+    middleware = AsgiMiddleware(app, settings=Settings(trusted_proxies=["10.0.0.0/8"]))
+    headers = [(b"X-Request-ID", b"r-1"), (b"traceparent", TRACEPARENT), (b"user-agent", b"Agent/1")]
+    forwarded = [(b"x-forwarded-for", b"6.6.6.6"), (b"x-forwarded-for", b"203.0.113.9")]
+    await serve(AsgiMiddleware(app), *headers, *forwarded)
+    await serve(middleware, *headers, *forwarded)
+    expected = AuditContext(
+        request_id="r-1",
+        trace_id="4bf92f3577b34da6a3ce929d0e0e4736",
+        span_id="00f067aa0ba902b7",
+        ip="10.0.0.1",
+        user_agent="Agent/1",
+    )
+    assert app.events[0].context == expected
+    assert app.events[1].context == expected.model_copy(update={"ip": "203.0.113.9"})
+    assert (seen().context, seen().actor) == (None, None)
+
+
+async def test_the_response_carries_the_request_id() -> None:
+    """Once, whether it was given or made, and whatever the application says."""
+    app = Application()
+    start, body = await serve(AsgiMiddleware(app), (b"x-request-id", b"r-1"))
+    assert start["headers"] == [(b"x-request-id", b"r-1")]
+    assert body == {"type": "http.response.body", "body": b""}
+    start, _ = await serve(AsgiMiddleware(app))
+    ((_, made),) = start["headers"]
+    assert app.events[1].context == AuditContext(request_id=str(UUID(made.decode())), ip="10.0.0.1")
+
+
+async def test_bytes_that_are_no_text_break_nothing() -> None:
+    """They are left out, and the request is served."""
+    app = Application()
+    await serve(AsgiMiddleware(app), (b"user-agent", b"A\x00\xff\x85"), (b"x-request-id", b"\xff"), client=None)
+    assert app.events[0].context is not None
+    assert (app.events[0].context.user_agent, app.events[0].context.ip) == ("A\xff", None)
+
+
+async def test_the_actor_is_whom_the_callable_names() -> None:
+    """As a string, as an Actor, asynchronously, or nobody."""
+    app = Application()
+    named = Actor(type="user", id="42")
+
+    async def later(scope: Scope) -> Actor:
+        await asyncio.sleep(0)
+        return Actor(type="user", id=scope["user"])
+
+    await serve(AsgiMiddleware(app, actor=lambda scope: f"user:{scope['user']}"), user="42")
+    await serve(AsgiMiddleware(app, actor=lambda _: named))
+    await serve(AsgiMiddleware(app, actor=later), user="42")
+    await serve(AsgiMiddleware(app, actor=lambda _: None))
+    assert [event.actor for event in app.events] == [named, named, named, None]
+
+
+async def test_an_actor_that_no_event_could_hold_is_refused() -> None:
+    """Rather no request than one whose events name nobody."""
+    with pytest.raises(InvalidEvent, match="actor"):
+        await serve(AsgiMiddleware(Application(), actor=lambda _: "nobody"))
+
+
+async def test_websockets_are_served_and_lifespans_pass() -> None:
+    """A WebSocket's events inherit what its handshake said; the server's own messages have no headers."""
+    app = Application()
+    await serve(AsgiMiddleware(app), (b"x-request-id", b"r-1"), type="websocket")
+    await AsgiMiddleware(app)({"type": "lifespan"}, receive, app_send)
+    assert [event.context and event.context.request_id for event in app.events] == ["r-1", None]
+
+
+async def app_send(_message: MutableMapping[str, Any]) -> None:
+    """Drops it."""
+
+
+async def test_concurrent_requests_never_see_each_other() -> None:
+    """Twenty at once, all of them begun before any looks, and looking again after every other has."""
+    requests = 20
+    meeting = asyncio.Barrier(requests)
+    found: dict[str, list[AuditEvent]] = {}
+
+    async def app(scope: Scope, _receive: Receive, _send: Send) -> None:
+        await meeting.wait()
+        before = seen()
+        await meeting.wait()
+        found[scope["user"]] = [before, seen(), await asyncio.create_task(later())]
+
+    async def later() -> AuditEvent:
+        return seen()
+
+    middleware = AsgiMiddleware(app, actor=lambda scope: f"user:{scope['user']}")
+    names = [f"u{number}" for number in range(requests)]
+    await asyncio.gather(*(serve(middleware, (b"x-request-id", name.encode()), user=name) for name in names))
+    assert {name: {event.actor and event.actor.id for event in events} for name, events in found.items()} == {
+        name: {name} for name in names
+    }
+    assert all(event.context == AuditContext(request_id=name, ip="10.0.0.1") for name in names for event in found[name])

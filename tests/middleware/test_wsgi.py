@@ -1,0 +1,159 @@
+"""The WSGI middleware: what a request is given, its body's generator included, and nobody else."""
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+from uuid import UUID
+from wsgiref.types import StartResponse, WSGIEnvironment
+from wsgiref.util import setup_testing_defaults
+from wsgiref.validate import validator
+
+import pytest
+
+from pgaudit import Actor, AuditContext, AuditEvent
+from pgaudit.context import inherit
+from pgaudit.middleware import WsgiMiddleware
+
+
+def seen() -> AuditEvent:
+    """What an event recorded here would hold."""
+    return inherit(AuditEvent(action="claim.approved"))
+
+
+class Application:
+    """Remembers what it saw: called, while its body was iterated, and when that was closed."""
+
+    def __init__(self) -> None:
+        self.events: list[AuditEvent] = []
+
+    def __call__(self, _environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        self.events.append(seen())
+        start_response("200 OK", [("Content-Type", "text/plain"), ("x-request-id", "its own")])
+        return self.body()
+
+    def body(self) -> Iterator[bytes]:
+        """Two chunks."""
+        try:
+            self.events.append(seen())
+            yield b"one"
+            self.events.append(seen())
+            yield b"two"
+        finally:
+            self.events.append(seen())
+
+
+class Response:
+    """What a server gets from an application that it calls as PEP 3333 asks for, which is checked."""
+
+    def __init__(self, app: Any, **environ: str) -> None:
+        self.headers: list[tuple[str, str]] = []
+        given: dict[str, Any] = {"REMOTE_ADDR": "10.0.0.1", "QUERY_STRING": "", **environ}
+        setup_testing_defaults(given)
+        self.body = validator(app)(given, self._start)
+
+    def _start(self, _status: str, headers: list[tuple[str, str]], *_: Any) -> Callable[[bytes], object]:
+        self.headers = headers
+        return self._never
+
+    def _never(self, _chunk: bytes) -> object:
+        raise AssertionError
+
+    def read(self) -> bytes:
+        """The whole body."""
+        try:
+            return b"".join(self.body)
+        finally:
+            self.body.close()  # type: ignore[attr-defined]  # the validator's has it
+
+
+def test_the_context_covers_the_call_the_body_and_its_end() -> None:
+    """And nothing is bound where the server iterates, between the chunks or after."""
+    app = Application()
+    response = Response(WsgiMiddleware(app, actor=lambda environ: f"user:{environ['USER']}"), USER="42")
+    chunks = iter(response.body)
+    assert next(chunks) == b"one"
+    assert (seen().actor, seen().context) == (None, None)
+    assert list(chunks) == [b"two"]
+    response.body.close()  # type: ignore[attr-defined]
+    ((_, made),) = [header for header in response.headers if header[0].lower() == "x-request-id"]
+    expected = AuditContext(request_id=str(UUID(made)), ip="10.0.0.1")
+    assert [(event.actor, event.context) for event in app.events] == [(Actor(type="user", id="42"), expected)] * 4
+
+
+def test_a_body_that_is_broken_off_is_closed_in_its_context() -> None:
+    """The server closes what the client no longer reads."""
+    app = Application()
+    response = Response(WsgiMiddleware(app), HTTP_X_REQUEST_ID="r-1")
+    assert next(iter(response.body)) == b"one"
+    response.body.close()  # type: ignore[attr-defined]
+    assert [event.context and event.context.request_id for event in app.events] == ["r-1"] * 3
+
+
+def test_a_list_is_passed_on_as_it_is() -> None:
+    """Servers take the length of its only chunk for the length of the body."""
+    body = [b"all"]
+
+    def app(_environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        start_response("200 OK", [])
+        return body
+
+    assert WsgiMiddleware(app)({}, lambda *_: print) is body
+
+
+def test_headers_that_are_no_text_break_nothing() -> None:
+    """They are left out, and the request is served."""
+    app = Application()
+    environ = {"HTTP_USER_AGENT": "A\0\x85\xff", "HTTP_X_REQUEST_ID": "\xff", "HTTP_TRACEPARENT": "\0"}
+    assert Response(WsgiMiddleware(app), **environ, HTTP_X_FORWARDED_FOR="\0").read() == b"onetwo"
+    assert app.events[0].context is not None
+    assert (app.events[0].context.user_agent, app.events[0].context.ip) == ("A\xff", "10.0.0.1")
+
+
+def test_an_error_leaves_nothing_bound() -> None:
+    """It reaches the server."""
+
+    def app(_environ: WSGIEnvironment, _start_response: StartResponse) -> Iterable[bytes]:
+        raise RuntimeError(seen().context)
+
+    with pytest.raises(RuntimeError, match="r-1"):
+        Response(WsgiMiddleware(app), HTTP_X_REQUEST_ID="r-1")
+    assert seen().context is None
+
+
+def test_concurrent_requests_never_see_each_other() -> None:
+    """In threads, and on one thread too: whose bodies are iterated in turns, chunk by chunk."""
+    app = Application()
+    turns = [Response(WsgiMiddleware(app), HTTP_X_REQUEST_ID=name) for name in ("a", "b")]
+    bodies = [iter(response.body) for response in turns]
+    for _ in range(2):
+        for body in bodies:
+            next(body)
+    for response in turns:
+        response.body.close()  # type: ignore[attr-defined]
+    ids = [event.context and event.context.request_id for event in app.events]
+    assert ids == ["a", "b", "a", "b", "a", "b", "a", "b"]
+
+
+def test_threads_never_see_each_other() -> None:
+    """Eight at once, each looking while all the others are bound."""
+    meeting = threading.Barrier(8)
+    found: dict[str, str | None] = {}
+
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        meeting.wait(30)
+        context = seen().context or AuditContext()
+        found[environ["HTTP_X_REQUEST_ID"]] = context.request_id
+        meeting.wait(30)
+        return [b""]
+
+    middleware = WsgiMiddleware(app)
+    threads = [
+        threading.Thread(target=lambda name=name: Response(middleware, HTTP_X_REQUEST_ID=name).read())
+        for name in "abcdefgh"
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert found == {name: name for name in "abcdefgh"}
