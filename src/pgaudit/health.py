@@ -125,7 +125,7 @@ def verdicts(seen: Observation, settings: Settings) -> Iterator[Check]:
     advice = "The schema is current." if current else "The schema is too old for this version: run `pgaudit migrate`."
     yield Check("schema_version", good if current else bad, seen.version, NEWEST, advice)
 
-    if settings.mode is not Mode.QUEUE:
+    if settings.mode != Mode.QUEUE:
         yield Check("workers", good, seen.workers, 0, f"PGAUDIT_MODE={settings.mode}: no worker is needed.")
     else:
         advice = f"{seen.workers} worker(s) live." if seen.workers else "No worker lives: start `pgaudit worker`."

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Final, Literal, LiteralString
 
 import psycopg
-from psycopg.rows import class_row
+from psycopg.rows import class_row, tuple_row
 
 from pgaudit.errors import InvalidEvent, JobNotFound
 from pgaudit.events import AuditEvent
@@ -38,7 +38,7 @@ def statement_for(events: Sequence[AuditEvent], settings: Settings) -> Statement
     :raises InvalidEvent: one is larger than ``max_event_bytes``.
     """
     documents = [sized_json(event, settings.max_event_bytes) for event in events]
-    query: LiteralString = RECORD_INLINE if settings.mode is Mode.INLINE else RECORD
+    query: LiteralString = RECORD_INLINE if settings.mode == Mode.INLINE else RECORD
     return Statement(query, [in_ascii(f"[{','.join(documents)}]")])
 
 
@@ -140,7 +140,7 @@ def show(conn: psycopg.Connection[Any], job_id: int) -> JobDetails:
         raise JobNotFound(f"no job {job_id} in the queue: a job leaves it when its event is in the log")
     with conn.cursor(row_factory=class_row(JobError)) as cursor:
         errors = cursor.execute(SELECT_ERRORS, [job_id]).fetchall()
-    with psycopg.Cursor(conn) as cursor:
+    with psycopg.Cursor(conn, row_factory=tuple_row) as cursor:
         row = cursor.execute(SELECT_EVENT, [job_id]).fetchone()
     return JobDetails(job, row[0] if row else None, tuple(errors))
 
@@ -151,7 +151,7 @@ def retry(conn: psycopg.Connection[Any], job_ids: Sequence[int] | None = None) -
     :returns: the numbers of the jobs that now wait.
     :raises JobNotFound: one that was named has not failed; then none is retried.
     """
-    with conn.transaction(), psycopg.Cursor(conn) as cursor:
+    with conn.transaction(), psycopg.Cursor(conn, row_factory=tuple_row) as cursor:
         row = cursor.execute(RETRY, [None if job_ids is None else list(job_ids)]).fetchone()
         retried: list[int] = row[0] if row else []
         if missing := set(job_ids or ()) - set(retried):

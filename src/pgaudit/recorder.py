@@ -49,7 +49,7 @@ class AuditLog:
         if statement is None:
             return
         transaction = transaction_of(conn)
-        if self.settings.on_failure is OnFailure.RAISE:
+        if self.settings.on_failure == OnFailure.RAISE:
             transaction.execute(statement.query, statement.parameters)
             return
         try:
@@ -65,7 +65,7 @@ class AuditLog:
         if statement is None:
             return
         transaction = await async_transaction_of(conn)
-        if self.settings.on_failure is OnFailure.RAISE:
+        if self.settings.on_failure == OnFailure.RAISE:
             await transaction.execute(statement.query, statement.parameters)
             return
         try:
@@ -104,10 +104,10 @@ class AuditLog:
         """The events with what is bound, checked, and the statement that records them, if one has to be sent."""
         events = tuple(inherit(event) for event in events)
         statement = jobs.statement_for(events, self.settings)
-        return events, statement if events and self.settings.mode is not Mode.OFF else None
+        return events, statement if events and self.settings.mode != Mode.OFF else None
 
     def _spool_or_raise(self, events: Sequence[AuditEvent], error: psycopg.Error) -> None:
-        if self.settings.on_failure is OnFailure.RAISE:
+        if self.settings.on_failure == OnFailure.RAISE:
             raise error
         self._spool(events, None, error)
 

@@ -69,19 +69,26 @@ class WorkerThread:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._started = threading.Event()
+        self._finished = False
         self._thread = threading.Thread(target=self._run, name="pgaudit worker", daemon=True)
         self._thread.start()
         self._started.wait()
         atexit.register(self.stop)
 
     def _run(self) -> None:
-        asyncio.run(self._supervise())
+        try:
+            asyncio.run(self._supervise())
+        except RuntimeError:
+            # While the interpreter exits, Python 3.12 starts no thread, and asyncio needs one to close its executor.
+            if not self._finished:
+                raise
 
     async def _supervise(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
         self._started.set()
         await supervise(self._settings, self._stop)
+        self._finished = True
 
     def stop(self) -> None:
         """Finishes what runs, for at most ``shutdown_timeout``, and ends the thread. Twice is no harm."""

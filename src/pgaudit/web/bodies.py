@@ -1,7 +1,6 @@
 """What the routes send as JSON."""
 
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, Final, Self
 
 from pydantic import TypeAdapter
@@ -15,6 +14,10 @@ from pgaudit.web.problems import NEVER_CACHED
 TOLD: Final = frozenset(
     {"schema_version", "workers", "oldest_waiting", "failed", "stalled", "partitions", "long_transactions"}
 )
+INSTEAD: Final = {
+    "database": "The database does not answer, or not to this role.",
+    "spooled": "Events wait in files until a worker brings them in.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,7 @@ def sentence(check: Check) -> str:
     """What everybody may know of a check that is not healthy."""
     if check.name in TOLD:
         return check.message
-    return f"The check of `{check.name}` is {check.status}: its details are for administrators."
+    return INSTEAD.get(check.name, f"The check of {check.name} is {check.status}.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +77,13 @@ class Problem:
     detail: str
 
 
-@cache
-def adapter(kind: type[Any]) -> TypeAdapter[Any]:
-    """What turns that kind into JSON, and describes it."""
-    return TypeAdapter(kind)
+# What turns each kind into JSON, and describes it.
+ADAPTERS: Final[dict[type[Any], TypeAdapter[Any]]] = {
+    kind: TypeAdapter(kind) for kind in (PublicHealth, HealthReport, Statistics, Retried, Problem)
+}
 
 
 def json_response(body: PublicHealth | HealthReport | Statistics | Retried, status: int = 200) -> Response:
     """The body as a response."""
-    kind: type[Any] = type(body)
-    return Response(adapter(kind).dump_json(body), status, NEVER_CACHED, "application/json")
+    # An int is a float to the type checker, and worth a warning to pydantic.
+    return Response(ADAPTERS[type(body)].dump_json(body, warnings=False), status, NEVER_CACHED, "application/json")

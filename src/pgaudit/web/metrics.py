@@ -37,7 +37,7 @@ class Lag:
     longest: float | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # a registry knows its collectors by identity
 class Scrape:
     """What was seen; a prometheus-client collector, so that an application can put it into a registry of its own."""
 

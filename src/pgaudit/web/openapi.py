@@ -1,17 +1,15 @@
 """The OpenAPI document of the routes."""
 
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from pydantic import TypeAdapter
-from pydantic.json_schema import JsonSchemaMode
 
 from pgaudit.health import HealthReport
-from pgaudit.web.bodies import Problem, PublicHealth, Retried, Statistics, adapter
+from pgaudit.web.bodies import ADAPTERS, Problem, PublicHealth, Retried, Statistics
 from pgaudit.web.problems import MEDIA_TYPE
 
 LARGEST_ID: Final = 2**63 - 1
 REFERENCE: Final = "#/components/schemas/{model}"
-KINDS: Final[tuple[type, ...]] = (PublicHealth, HealthReport, Statistics, Retried, Problem)
 Json = dict[str, Any]
 
 REFUSALS: Final = {
@@ -104,7 +102,8 @@ def described() -> Json:
 
 def schemas() -> Json:
     """The bodies."""
-    mode: JsonSchemaMode = "serialization"
-    inputs = [(kind.__name__, mode, adapter(kind)) for kind in KINDS]
+    inputs: list[tuple[str, Literal["serialization"], TypeAdapter[Any]]] = [
+        (kind.__name__, "serialization", adapter) for kind, adapter in ADAPTERS.items()
+    ]
     definitions: Json = TypeAdapter.json_schemas(inputs, ref_template=REFERENCE)[1]["$defs"]
     return definitions

@@ -1,5 +1,6 @@
 """Runs the application: alone, or the health route beside a worker."""
 
+import logging
 import socket
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -7,10 +8,12 @@ from threading import Thread
 from typing import Final
 
 import uvicorn
-from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
 from pgaudit.settings import Settings
 from pgaudit.web.application import create_app, create_probe
+
+logger = logging.getLogger("pgaudit.web")
 
 # A client that does not finish may not keep the process from ending.
 SHUTDOWN_TIMEOUT: Final = 5
@@ -22,6 +25,7 @@ def serve(settings: Settings | None = None, *, host: str = "127.0.0.1", port: in
     :raises OSError: somebody else listens there.
     """
     with listening(host, port) as listener:
+        logger.info("serving on http://%s:%d", host, listener.getsockname()[1])
         server(create_app(settings)).run(sockets=[listener])
 
 
@@ -41,7 +45,7 @@ def probing(settings: Settings) -> Generator[None]:
 
 
 @contextmanager
-def serving(app: Starlette, listener: socket.socket) -> Generator[None]:
+def serving(app: ASGIApp, listener: socket.socket) -> Generator[None]:
     """Serves an application in a thread for as long as the block lasts."""
     running = server(app, log_level="warning")
     thread = Thread(target=running.run, kwargs={"sockets": [listener]}, name="pgaudit web", daemon=True)
@@ -53,7 +57,7 @@ def serving(app: Starlette, listener: socket.socket) -> Generator[None]:
         thread.join()
 
 
-def server(app: Starlette, log_level: str = "info") -> uvicorn.Server:
+def server(app: ASGIApp, log_level: str = "info") -> uvicorn.Server:
     """Uvicorn, which leaves the logging as it is."""
     return uvicorn.Server(
         uvicorn.Config(

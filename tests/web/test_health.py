@@ -1,0 +1,122 @@
+"""The health route: what probes and everybody else may know."""
+
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import psycopg
+import pytest
+
+from pgaudit import AuditEvent, AuditLog, Settings, worker
+from pgaudit.grants import grant
+from pgaudit.web import create_app, probing
+from tests.pgbouncer import free_port
+from tests.processes import kill, terminate
+from tests.waiting import wait_until
+from tests.web.conftest import BEARER, client_of
+
+HEALTH = "/api/v1/health/queues"
+REPORT = "/api/v1/admin/queues/health"
+AGED = """UPDATE pgaudit.procrastinate_jobs
+             SET args = jsonb_set(args, '{event,recorded_at}', to_jsonb(now() - interval '61 seconds'))"""
+HASHED = """UPDATE pgaudit.procrastinate_jobs
+               SET args = jsonb_set(args, '{leaf_hash}', to_jsonb(encode(pgaudit.leaf_hash(args->'event'), 'hex')))"""
+
+
+def test_health_is_200_while_events_flow(client: httpx.Client) -> None:
+    """Without a worker it is degraded: still 200, with the reason, and never cached."""
+    answer = client.get(HEALTH)
+    assert (answer.status_code, answer.headers["Cache-Control"]) == (200, "no-store")
+    body = answer.json()
+    assert (body["status"], body["reason"]) == ("degraded", "No worker lives: start `pgaudit worker`.")
+    assert {"name": "database", "status": "healthy"} in body["checks"]
+
+
+def test_health_is_503_while_an_event_is_too_old_and_200_when_a_worker_returns(
+    client: httpx.Client, conn: psycopg.Connection, settings: Settings
+) -> None:
+    """Lag makes it unhealthy, with the reason in the body; a worker that takes the event makes it healthy."""
+    AuditLog(settings).record(conn, AuditEvent(action="claim.approved"))
+    conn.commit()
+    conn.execute(AGED)
+    conn.execute(HASHED)
+    conn.commit()
+    answer = client.get(HEALTH)
+    assert (answer.status_code, answer.json()["status"]) == (503, "unhealthy")
+    assert "The oldest waiting event has waited for 61." in answer.json()["reason"]
+    with worker.start_in_thread(settings):
+        wait_until(lambda: client.get(HEALTH).json()["status"] == "healthy")
+        assert (client.get(HEALTH).status_code, client.get(HEALTH).json()["reason"]) == (200, None)
+
+
+def test_a_database_that_is_away_is_unhealthy_and_tells_no_secret(settings: Settings) -> None:
+    """Everybody learns that the database is to blame; nobody, which one: that is in the server's log."""
+    away = "host=127.0.0.1 port=1 user=somebody password=secret dbname=hidden"
+    with client_of(create_app(settings.model_copy(update={"dsn": away}))) as client:
+        paths = (HEALTH, REPORT, "/metrics", "/api/v1/admin/queues/stats")
+        with ThreadPoolExecutor() as threads:
+            answer, report, *problems = threads.map(lambda path: client.get(path, headers=BEARER), paths)
+    assert (answer.status_code, answer.json()["status"]) == (503, "unhealthy")
+    assert answer.json()["reason"] == "The database does not answer, or not to this role."
+    assert (report.status_code, report.json()["status"]) == (200, "unhealthy")
+    assert report.json()["checks"][0]["message"].startswith("The database does not answer")
+    for problem in problems:
+        assert (problem.status_code, problem.json()["title"]) == (503, "Service Unavailable")
+    for text in [one.text for one in (answer, report, *problems)]:
+        assert not any(word in text for word in ("secret", "somebody", "hidden", "127.0.0.1"))
+
+
+def test_connections_that_the_server_has_closed_are_replaced(client: httpx.Client, conn: psycopg.Connection) -> None:
+    """After a restart of the database the first answer is a good one again."""
+    assert client.get(HEALTH).status_code == 200
+    conn.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'pgaudit web'")
+    conn.commit()
+    assert client.get(HEALTH).json()["checks"][0] == {"name": "database", "status": "healthy"}
+
+
+def test_a_worker_with_its_own_rights_serves_health_alone(dsn: str, settings: Settings) -> None:
+    """On PGAUDIT_HEALTH_PORT there is the health route, and no other; a worker's role may ask what it asks."""
+    with psycopg.connect(dsn, autocommit=True) as owner:
+        owner.execute("CREATE ROLE t_prober LOGIN")
+        grant(owner, worker="t_prober")
+        try:
+            port = free_port()
+            as_worker = dsn.replace("user=postgres", "user=t_prober")
+            given = settings.model_copy(update={"dsn": as_worker, "health_port": port})
+            with probing(given), httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+                assert client.get(HEALTH).json()["status"] == "degraded"
+                assert client.get("/metrics").status_code == 404
+                assert client.get(REPORT, headers=BEARER).status_code == 404
+        finally:
+            owner.execute("DROP OWNED BY t_prober; DROP ROLE t_prober")
+
+
+def test_a_worker_process_answers_its_probe(dsn: str) -> None:
+    """``pgaudit worker`` with PGAUDIT_HEALTH_PORT is healthy once it is registered, and ends as ever."""
+    port = free_port()
+    environment = os.environ | {"PGAUDIT_DSN": dsn, "PGAUDIT_HEALTH_PORT": str(port)}
+    command = [sys.executable, "-m", "pgaudit", "worker"]
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: is_healthy(f"http://127.0.0.1:{port}{HEALTH}"))
+        assert terminate(process) == 0
+    finally:
+        kill(process)
+
+
+def test_a_port_that_is_taken_is_told_at_once(settings: Settings) -> None:
+    """A worker whose probe could never answer does not start."""
+    port = free_port()
+    taken = settings.model_copy(update={"health_port": port})
+    with probing(taken), pytest.raises(OSError, match="in use"), probing(taken):
+        pass
+
+
+def is_healthy(url: str) -> bool:
+    """Whether that is the answer."""
+    try:
+        return bool(httpx.get(url, trust_env=False, timeout=30).json()["status"] == "healthy")
+    except httpx.TransportError:
+        return False

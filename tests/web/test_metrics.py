@@ -1,0 +1,45 @@
+"""The metrics: what a scrape holds, and that others can read it."""
+
+import httpx
+import psycopg
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+
+from pgaudit import AuditEvent, AuditLog, Mode, Settings
+
+
+def samples(client: httpx.Client) -> dict[tuple[str, ...], float]:
+    """The values of a scrape, by name and the values of their labels."""
+    answer = client.get("/metrics")
+    assert answer.status_code == 200
+    assert answer.headers["Content-Type"] == "application/openmetrics-text; version=1.0.0; charset=utf-8"
+    families = text_string_to_metric_families(answer.text)  # type: ignore[no-untyped-call]
+    return {(one.name, *one.labels.values()): one.value for family in families for one in family.samples}
+
+
+def test_an_idle_trail_has_metrics_without_a_lag(client: httpx.Client) -> None:
+    """All depths are there, at zero; the lag of nothing is not a number, so it is left out."""
+    seen = samples(client)
+    assert {seen["pgaudit_jobs", "audit", state] for state in ("waiting", "active", "delayed", "failed")} == {0}
+    assert (seen["pgaudit_oldest_waiting_seconds", "audit"], seen["pgaudit_workers_alive",]) == (0, 0)
+    assert not [name for name, *_ in seen if name.startswith("pgaudit_lag")]
+
+
+def test_a_scrape_tells_what_is_in_the_trail(
+    client: httpx.Client, conn: psycopg.Connection, settings: Settings, failed_job: int
+) -> None:
+    """Depths, ages, what is persisted and how long that took, the workers' heartbeats."""
+    AuditLog(settings.model_copy(update={"mode": Mode.INLINE})).record(conn, AuditEvent(action="claim.approved"))
+    AuditLog(settings).record(conn, AuditEvent(action="claim.approved"), AuditEvent(action="claim.denied"))
+    (worker,) = conn.execute("SELECT pgaudit.procrastinate_register_worker_v1()").fetchone() or (None,)
+    conn.execute("""INSERT INTO pgaudit.procrastinate_jobs (queue_name, task_name, status, worker_id)
+                    VALUES ('audit', 'pgaudit.persist', 'doing', 99)""")
+    conn.commit()
+    seen = samples(client)
+    assert failed_job
+    assert [seen["pgaudit_jobs", "audit", state] for state in ("waiting", "active", "failed")] == [2, 1, 1]
+    assert (seen["pgaudit_stalled_jobs", "audit"], seen["pgaudit_events_persisted_total", "audit"]) == (1, 1)
+    assert seen["pgaudit_oldest_waiting_seconds", "audit"] > 0
+    assert seen["pgaudit_workers_alive",] == 1
+    assert 0 <= seen["pgaudit_worker_heartbeat_age_seconds", str(worker)] < 30
+    assert 0 <= seen["pgaudit_lag_average_seconds",] <= seen["pgaudit_lag_max_seconds",] < 60
+    assert seen["pgaudit_spooled_events",] == 0
