@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import psycopg
+from psycopg.rows import tuple_row
 
 from pgaudit import spool
 from pgaudit.errors import SpoolUnreadable
@@ -70,7 +71,7 @@ def fate_of(conn: psycopg.Connection[Any], xid: str | None) -> str:
     if xid is None:
         return "committed"
     try:
-        with psycopg.Cursor(conn) as cursor:
+        with psycopg.Cursor(conn, row_factory=tuple_row) as cursor:
             (status,) = cursor.execute(XACT_STATUS, [xid]).fetchone() or (None,)
     except psycopg.errors.InvalidParameterValue:
         return "committed"  # the server was restored to a time before that transaction

@@ -11,7 +11,8 @@ import pytest
 
 from pgaudit import AuditEvent, AuditLog, Settings, housekeeping, rescue, signals
 from pgaudit.application import AuditApp
-from tests.worker.queue import Connection, insert_poison, record, run_until_idle, value
+from tests.worker.inside import drain
+from tests.worker.queue import Connection, insert_poison, record, value
 
 pytestmark = pytest.mark.anyio
 SECRET = "the diagnosis of a patient"
@@ -80,7 +81,7 @@ async def test_a_worker_tells_when_it_starts_and_stops_and_what_it_completed(
 ) -> None:
     """A batch is told as one, however many events it holds."""
     record(dsn, 5)
-    await run_until_idle(settings)
+    await drain(settings)
     worker_id = value(conn, "SELECT worker_id FROM pgaudit.batch")
     completed = {"count": 5, "worker_id": worker_id}
     alone = {"worker_id": worker_id}
@@ -93,7 +94,7 @@ async def test_a_job_that_fails_is_told_at_each_attempt(
 ) -> None:
     """Retried as often as there are further attempts, then failed; nothing was completed."""
     job = insert_poison(conn)
-    await run_until_idle(Settings(dsn=dsn, job_backoff_delay=0, job_attempts=3))
+    await drain(Settings(dsn=dsn, job_backoff_delay=0, job_attempts=3))
     error = {"job_id": job, "error_class": "DataCorrupted", "sqlstate": "XX001"}
     assert [(name, details) for name, details in told if name.startswith("job_")] == [
         ("job_retried", {**error, "attempt": 1, "retry_in": 0.0}),
@@ -133,7 +134,7 @@ async def test_a_receiver_that_raises_does_not_disturb_the_worker(
     for name in names:
         getattr(signals, name).connect(broken)
     try:
-        await run_until_idle(settings)
+        await drain(settings)
     finally:
         for name in names:
             getattr(signals, name).disconnect(broken)
@@ -145,7 +146,7 @@ async def test_details_are_ready_for_json(dsn: str, conn: Connection, told: Told
     """As they are, without an encoder."""
     record(dsn)
     insert_poison(conn)
-    await run_until_idle(Settings(dsn=dsn, job_backoff_delay=0))
+    await drain(Settings(dsn=dsn, job_backoff_delay=0))
     assert json.loads(json.dumps(told)) == [[name, details] for name, details in told]
 
 
@@ -154,7 +155,7 @@ async def test_the_log_holds_nothing_of_an_event_that_is_persisted(
 ) -> None:
     """Above DEBUG, in no logger."""
     record_secret(conn, settings)
-    await run_until_idle(settings)
+    await drain(settings)
     assert value(conn, "SELECT size FROM pgaudit.log_head") == 1
     assert_kept_secret(caplog)
 
@@ -166,7 +167,7 @@ async def test_the_log_holds_nothing_of_an_event_that_fails(
     record_secret(conn, Settings(dsn=dsn))
     conn.execute(SPOIL, [SECRET])
     conn.commit()
-    await run_until_idle(Settings(dsn=dsn, job_attempts=2, job_backoff_delay=0))
+    await drain(Settings(dsn=dsn, job_attempts=2, job_backoff_delay=0))
     assert SECRET in value(conn, "SELECT min(message) FROM pgaudit.job_error")
     assert [len(lines(caplog, name)) for name in NAMES[:3]] == [0, 1, 1]
     assert_kept_secret(caplog)
@@ -179,7 +180,7 @@ async def test_the_log_holds_nothing_of_an_event_that_meets_an_outage(
     record_secret(conn, Settings(dsn=dsn))
     conn.execute(REFUSE)
     conn.commit()
-    await run_until_idle(Settings(dsn=dsn, job_backoff_delay=10_000))
+    await drain(Settings(dsn=dsn, job_backoff_delay=10_000))
     assert "DiskFull, SQLSTATE 53100: disk full" in caplog.text
     assert len(lines(caplog, "job_retried")) == 1
     assert_kept_secret(caplog)

@@ -9,6 +9,7 @@ from typing import Any, LiteralString
 
 import psycopg
 from psycopg.pq import TransactionStatus
+from psycopg.rows import tuple_row
 
 from pgaudit.connections.transaction import (
     XID,
@@ -33,7 +34,7 @@ class PsycopgTransaction:
         return self._conn.transaction()
 
     def xid(self) -> str:
-        with psycopg.Cursor(self._conn) as cursor:
+        with psycopg.Cursor(self._conn, row_factory=tuple_row) as cursor:
             (xid,) = cursor.execute(XID).fetchone() or ("",)
         return str(xid)
 
@@ -52,7 +53,7 @@ class AsyncPsycopgTransaction:
         return self._conn.transaction()
 
     async def xid(self) -> str:
-        async with psycopg.AsyncCursor(self._conn) as cursor:
+        async with psycopg.AsyncCursor(self._conn, row_factory=tuple_row) as cursor:
             (xid,) = await (await cursor.execute(XID)).fetchone() or ("",)
         return str(xid)
 

@@ -1,0 +1,59 @@
+"""Callers' connections return rows as dicts, or as anything else: ours are read as tuples."""
+
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.rows import dict_row
+
+from pgaudit import AuditLog, OnFailure, Settings, jobs, migrate, schema, spool
+from pgaudit.replay import Replayed, replay
+from tests.postgres.trail import event, queued_ids
+
+Connection = psycopg.Connection[Any]
+INSERT_FAILED = """
+    INSERT INTO pgaudit.procrastinate_jobs (queue_name, task_name, args, status)
+    VALUES ('audit', 'pgaudit.persist', '{"event": {"id": "1"}}', 'failed') RETURNING id
+"""
+
+
+@pytest.fixture
+def dicts(dsn: str) -> Generator[Connection]:
+    """A connection whose rows are dicts."""
+    with psycopg.connect(dsn, row_factory=dict_row) as conn:
+        yield conn
+
+
+def test_the_schema_is_read(dicts: Connection) -> None:
+    """The revision, and not the name of its column."""
+    assert schema.version_of(dicts) == migrate.newest()
+
+
+def test_jobs_are_shown_and_retried(dicts: Connection) -> None:
+    """With the event."""
+    (job,) = (row["id"] for row in dicts.execute(INSERT_FAILED))
+    assert jobs.show(dicts, job).event == {"id": "1"}
+    assert jobs.retry(dicts, [job]) == [job]
+
+
+async def test_a_spooled_event_knows_its_transaction(
+    dsn: str, dicts: Connection, conn: Connection, tmp_path: Path
+) -> None:
+    """Synchronous or not: it is replayed when that was committed, and dropped when it was not."""
+    audit = AuditLog(Settings(dsn=dsn, on_failure=OnFailure.SPOOL, spool_dir=tmp_path))
+    conn.execute("ALTER FUNCTION pgaudit.record RENAME TO gone")
+    conn.commit()
+    kept, dropped = event(1), event(2)
+    audit.record(dicts, kept)
+    dicts.commit()
+    async with await psycopg.AsyncConnection.connect(dsn, row_factory=dict_row) as other:
+        await audit.record_async(other, dropped)
+        await other.rollback()
+    conn.execute("ALTER FUNCTION pgaudit.gone RENAME TO record")
+    conn.commit()
+    dicts.autocommit = True
+    (path,) = spool.files(tmp_path)
+    assert replay(dicts, path) == Replayed(recorded=1, rolled_back=1, pending=0)
+    assert queued_ids(conn) == [kept.id]

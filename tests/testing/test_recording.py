@@ -1,0 +1,65 @@
+"""What the code under test records, in memory: as it would be sent, and not sent."""
+
+import asyncio
+
+import pytest
+
+from pgaudit import AuditEvent, AuditLog, InvalidEvent, Mode, Settings, bind
+from pgaudit.testing import recording
+
+# Nobody listens there: whatever is sent fails.
+NOWHERE = Settings(dsn="host=127.0.0.1 port=1 dbname=nowhere")
+EVENT = AuditEvent(action="claim.approved", target="claim:7")
+
+
+def test_every_way_to_record_is_kept_in_order() -> None:
+    """With the change or on its own, synchronous or not, on any log; the connection may be anything."""
+    audit, other = AuditLog(NOWHERE), AuditLog(NOWHERE)
+    names = ["record", "record_async", "record_autonomous", "record_autonomous_async"]
+    given = [AuditEvent(action=f"claim.{name}") for name in names]
+    with recording() as events:
+        audit.record(None, given[0])
+        asyncio.run(other.record_async(object(), given[1]))
+        audit.record_autonomous(given[2])
+        asyncio.run(other.record_autonomous_async(given[3]))
+    assert events == given
+
+
+def test_a_method_that_was_taken_hold_of_before_is_kept_too() -> None:
+    """``record = audit.record`` at the top of a module."""
+    record = AuditLog(NOWHERE).record
+    with recording() as events:
+        record(None, EVENT)
+    events.assert_recorded(action="claim.approved", target="claim:7")
+
+
+def test_what_is_bound_is_inherited() -> None:
+    """The event is as it would be sent, and not as it was given."""
+    with recording() as events, bind(actor="user:42", request_id="r-1"):
+        AuditLog(NOWHERE).record(None, EVENT)
+    events.assert_recorded(actor="user:42", context={"request_id": "r-1"})
+
+
+def test_an_event_that_is_too_large_is_refused_and_not_kept() -> None:
+    """The limit is the one of the log's settings."""
+    audit = AuditLog(Settings(max_event_bytes=1_024))
+    with recording() as events, pytest.raises(InvalidEvent, match="PGAUDIT_MAX_EVENT_BYTES"):
+        audit.record(None, EVENT, AuditEvent(action="claim.approved", data={"note": "x" * 1_024}))
+    events.assert_nothing_recorded()
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_events_are_kept_in_every_mode(mode: Mode) -> None:
+    """A suite that runs with PGAUDIT_MODE=off still sees what is recorded, where it looks."""
+    with recording() as events:
+        AuditLog(Settings(mode=mode)).record(None, EVENT)
+    assert events == [EVENT]
+
+
+def test_afterwards_everything_is_sent_again() -> None:
+    """The end of the block, or of the test, is the end of it."""
+    with recording() as events:
+        pass
+    with pytest.raises(TypeError, match="NoneType is no connection"):
+        AuditLog(NOWHERE).record(None, EVENT)
+    events.assert_nothing_recorded()

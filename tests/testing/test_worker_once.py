@@ -1,0 +1,159 @@
+"""One run of a worker in the test's own process, on the test's own connection."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+import pytest
+from django.db import transaction as django_transaction
+from psycopg.rows import dict_row
+from sqlalchemy import create_engine
+from sqlalchemy.orm import Session
+
+from pgaudit import AuditEvent, AuditLog, Settings, UnknownConnection
+from pgaudit.testing import EventsNotPersisted, assert_nothing_recorded, assert_recorded, run_worker_once
+from pgaudit.testing.trail import events_of
+from tests.postgres.test_drivers import django_connection
+from tests.postgres.trail import event, is_dense, logged_ids, queued_ids
+
+Connection = psycopg.Connection[Any]
+TAMPER = """
+    UPDATE pgaudit.procrastinate_jobs SET args = jsonb_set(args, '{event,action}', '"claim.denied"')
+     WHERE args->'event'->>'id' = %s
+"""
+MAKE_DUE = "UPDATE pgaudit.procrastinate_jobs SET priority = %s, scheduled_at = now() WHERE args->'event'->>'id' = %s"
+STATES = "SELECT status, worker_id, attempts FROM pgaudit.procrastinate_jobs ORDER BY id"
+
+
+def record(conn: Connection, *events: AuditEvent) -> None:
+    """Records and commits."""
+    AuditLog().record(conn, *events)
+    conn.commit()
+
+
+@contextmanager
+def second_connection(dsn: str) -> Generator[Connection]:
+    """What somebody else sees of the database."""
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        yield conn
+
+
+def test_what_is_queued_is_logged_and_committed(conn: Connection, dsn: str) -> None:
+    """More than a batch, in order, before the call returns; how many, and none the second time."""
+    events = [event(number) for number in range(1_200)]
+    record(conn, *events)
+    assert run_worker_once(conn) == 1_200
+    with second_connection(dsn) as other:
+        assert logged_ids(other) == [one.id for one in events]
+        assert is_dense(other)
+    assert run_worker_once(conn) == 0
+
+
+def test_inside_a_transaction_it_is_a_part_of_it(conn: Connection) -> None:
+    """A test that rolls everything back persists what it has recorded, and leaves nothing behind."""
+    AuditLog().record(conn, event())
+    assert run_worker_once(conn) == 1
+    assert_recorded(conn, action="claim.approved")
+    conn.rollback()
+    assert_nothing_recorded(conn)
+
+
+def test_retries_that_are_due_are_persisted(conn: Connection) -> None:
+    """Those that failed before, and those whose workers vanished."""
+    fresh, retried, stalled = event(1), event(2), event(3)
+    record(conn, fresh, retried, stalled)
+    conn.execute(MAKE_DUE, [-1, str(retried.id)])
+    conn.execute(MAKE_DUE, [-2, str(stalled.id)])
+    conn.commit()
+    assert run_worker_once(conn) == 3
+    assert {fresh.id, retried.id, stalled.id} == set(logged_ids(conn))
+
+
+def test_an_event_recorded_twice_is_logged_and_counted_once(conn: Connection) -> None:
+    """And is one event for the asserts too, queued or logged."""
+    record(conn, event(1))
+    twice = event(2)
+    record(conn, twice, twice)
+    assert_recorded(conn, target="claim:2")
+    assert run_worker_once(conn) == 2
+    assert_recorded(conn, target="claim:2")
+
+
+def test_events_that_cannot_be_persisted_are_named(conn: Connection, dsn: str) -> None:
+    """The error says which and why; their neighbours are in the log, their jobs wait as before."""
+    events = [event(number) for number in range(5)]
+    record(conn, *events)
+    for bad in (events[0], events[3]):
+        conn.execute(TAMPER, [str(bad.id)])
+    conn.commit()
+    with pytest.raises(EventsNotPersisted) as caught:
+        run_worker_once(conn)
+    first, _, *lines = str(caught.value).splitlines()
+    assert first == "2 of the queue's events cannot be persisted:"
+    assert [f"event {bad.id}: event {bad.id} was changed" in line for bad, line in zip(events[::3], lines, strict=True)]
+    with second_connection(dsn) as other:
+        assert logged_ids(other) == [events[number].id for number in (1, 2, 4)]
+        assert queued_ids(other) == [events[0].id, events[3].id]
+        assert other.execute(STATES).fetchall() == [("todo", None, 0)] * 2
+
+
+@pytest.mark.parametrize(
+    "options", [{"autocommit": True}, {"row_factory": dict_row}, {"cursor_factory": psycopg.RawCursor}]
+)
+def test_any_psycopg_connection_will_do(dsn: str, options: Any) -> None:
+    """Whatever its rows and cursors are; a cursor of one will do too."""
+    with psycopg.connect(dsn, **options) as conn:
+        with conn.transaction():
+            AuditLog().record(conn, event())
+        assert run_worker_once(conn.cursor()) == 1
+        assert_recorded(conn.cursor(), action="claim.approved")
+
+
+def test_connections_and_sessions_of_sqlalchemy_on_psycopg_will_do(dsn: str) -> None:
+    """Their transaction stays theirs: a rollback takes back what it holds."""
+    engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(dsn))
+    with engine.connect() as conn, Session(engine) as session:
+        AuditLog().record(conn, event(1))
+        assert run_worker_once(conn) == 1
+        conn.commit()
+        AuditLog().record(session, event(2))
+        assert run_worker_once(session) == 1
+        assert [one.targets[0].id for one in events_of(session)] == ["1", "2"]
+        session.rollback()
+        assert [one.targets[0].id for one in events_of(conn)] == ["1"]
+    engine.dispose()
+
+
+def test_django_connections_on_psycopg_will_do(dsn: str) -> None:
+    """Inside atomic() as a part of it, and outside; although Django reads JSON as text."""
+    conn = django_connection(dsn)
+    try:
+        with django_transaction.atomic(using="default"):
+            AuditLog().record(conn, event(1))
+            assert run_worker_once(conn) == 1
+        with django_transaction.atomic(using="default"):
+            AuditLog().record(conn, event(2))
+        assert run_worker_once(conn) == 1
+        assert [one.targets[0].id for one in events_of(conn)] == ["1", "2"]
+    finally:
+        conn.close()
+
+
+def test_the_log_and_the_queue_are_looked_at_together(conn: Connection, settings: Settings) -> None:
+    """In the order of the trail: what is logged, then what waits; the events are as they were given."""
+    events = [event(number) for number in range(3)]
+    record(conn, *events[:2])
+    run_worker_once(conn)
+    AuditLog(settings).record(conn, events[2])
+    assert events_of(conn) == events
+    assert assert_recorded(conn, target="claim:2") == [events[2]]
+
+
+async def test_an_asynchronous_connection_is_refused(dsn: str) -> None:
+    """A worker's run in a test is synchronous; the message says what to do."""
+    async with await psycopg.AsyncConnection.connect(dsn) as conn:
+        with pytest.raises(UnknownConnection, match="AsyncConnection has no synchronous psycopg connection"):
+            run_worker_once(conn)
+    with pytest.raises(UnknownConnection, match="NoneType has no"):
+        assert_recorded(None, action="claim.approved")
