@@ -13,6 +13,7 @@ connection = context.config.attributes.get("connection")
 
 if connection is None:
     context.configure(dialect_name="postgresql", **options)
+    context.get_context().impl.static_output("\\set ON_ERROR_STOP on")  # psql would go on after an error
     # Alembic's own table lives in the schema, so the schema comes before the first revision.
     context.get_context().impl.static_output("CREATE SCHEMA IF NOT EXISTS pgaudit;")
     with context.begin_transaction():

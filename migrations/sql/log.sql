@@ -66,22 +66,38 @@ END $$;
 CREATE TABLE pgaudit.audit_log_default PARTITION OF pgaudit.audit_log DEFAULT;
 SELECT pgaudit.guard_partition('pgaudit.audit_log_default');
 
-CREATE FUNCTION pgaudit.create_partition(month date) RETURNS boolean
-LANGUAGE plpgsql SET search_path = pgaudit, pg_temp SET timezone = 'UTC' SET lock_timeout = '2s' AS $$
+-- Takes away what ALTER DEFAULT PRIVILEGES has given to others: rights come from pgaudit grant alone.
+CREATE FUNCTION pgaudit.revoke_defaults(relation regclass) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
-    name text := 'audit_log_' || to_char(month, 'YYYY_MM');
+    grantee regrole;
+BEGIN
+    FOR grantee IN SELECT DISTINCT a.grantee::regrole FROM pg_class c, aclexplode(c.relacl) a
+                    WHERE c.oid = relation AND a.grantee NOT IN (0, c.relowner) LOOP
+        EXECUTE format('REVOKE ALL ON %s FROM %s', relation, grantee);
+    END LOOP;
+END $$;
+
+CREATE FUNCTION pgaudit.create_partition(month date) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp SET timezone = 'UTC' SET lock_timeout = '100ms' AS $$
+DECLARE
+    name  text        := 'audit_log_' || to_char(month, 'YYYY_MM');
+    first timestamptz := month;
+    next  timestamptz := month + interval '1 month';
 BEGIN
     IF to_regclass('pgaudit.' || name) IS NOT NULL THEN
         RETURN false;
+    ELSIF EXISTS (SELECT FROM audit_log_default WHERE occurred_at >= first AND occurred_at < next) THEN
+        RAISE WARNING 'events of % are in the default partition already and stay there', to_char(month, 'YYYY-MM');
+        RETURN false;
     END IF;
-    -- ATTACH, unlike CREATE … PARTITION OF, lets writers and readers of the log go on.
     EXECUTE format('CREATE TABLE %I (LIKE audit_log INCLUDING DEFAULTS INCLUDING CONSTRAINTS)', name);
-    EXECUTE format('ALTER TABLE audit_log ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)',
-                   name, month::timestamptz, (month + interval '1 month')::timestamptz);
-    PERFORM guard_partition(name::regclass);
+    -- Unlike CREATE … PARTITION OF this locks the default partition alone against readers, and only for a moment.
+    EXECUTE format('ALTER TABLE audit_log ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)', name, first, next);
+    PERFORM guard_partition(name::regclass), revoke_defaults(name::regclass);
     RETURN true;
-EXCEPTION WHEN check_violation THEN
-    RAISE WARNING 'events of % are in the default partition already and stay there', to_char(month, 'YYYY-MM');
+EXCEPTION WHEN lock_not_available OR check_violation OR unique_violation OR duplicate_table THEN
+    -- A long reader, or another worker: there are months until the partition is needed, and a next time.
     RETURN false;
 END $$;
 

@@ -2,15 +2,21 @@
 
 -- The queue never loses what the log does not hold, whoever deletes.
 CREATE FUNCTION pgaudit.keep_unlogged_jobs() RETURNS trigger
-LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp
+SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off AS $$  -- the end of the log is read by its index
 DECLARE
     unlogged bigint;
 BEGIN
+    -- A batch that was just persisted is the end of the log: one scan finds it by hash. Looking each event
+    -- up by its key takes three times as long, and is for what was not found: duplicates, and the unlogged.
+    PERFORM args->>'leaf_hash' FROM deleted WHERE queue_name = 'audit'
+     EXCEPT SELECT encode(leaf_hash, 'hex') FROM audit_log
+             WHERE index >= (SELECT size FROM log_head) - (SELECT count(*) FROM deleted);
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
     SELECT d.id INTO unlogged FROM deleted d
-     WHERE d.queue_name = 'audit' AND NOT EXISTS (
-           SELECT FROM audit_log WHERE event_id = (d.args->'event'->>'id')::uuid
-                                   AND occurred_at = (d.args->'event'->>'occurred_at')::timestamptz)
-     LIMIT 1;
+     WHERE d.queue_name = 'audit' AND NOT is_logged(d.args->'event') LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION 'job % holds an audit event that is not in the log yet', unlogged
             USING ERRCODE = 'insufficient_privilege', HINT = 'Let a worker persist it, or retry it when it has failed.';
@@ -25,7 +31,9 @@ ALTER TABLE pgaudit.procrastinate_jobs ENABLE ALWAYS TRIGGER keep_unlogged_jobs;
 CREATE FUNCTION pgaudit.keep_queued_jobs() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 BEGIN
-    IF EXISTS (SELECT FROM procrastinate_jobs WHERE queue_name = 'audit') THEN
+    -- An older snapshot does not see what others have recorded since.
+    IF current_setting('transaction_isolation') <> 'read committed'
+       OR EXISTS (SELECT FROM procrastinate_jobs WHERE queue_name = 'audit') THEN
         RAISE EXCEPTION 'the queue holds audit events that are not in the log yet'
             USING ERRCODE = 'insufficient_privilege', HINT = 'Let the workers drain it first.';
     END IF;
@@ -34,6 +42,21 @@ END $$;
 CREATE TRIGGER keep_queued_jobs BEFORE TRUNCATE ON pgaudit.procrastinate_jobs
     FOR EACH STATEMENT EXECUTE FUNCTION pgaudit.keep_queued_jobs();
 ALTER TABLE pgaudit.procrastinate_jobs ENABLE ALWAYS TRIGGER keep_queued_jobs;
+
+-- Nor does an audit job leave the queue by another door: no other queue, no end but the log. (A CHECK would say
+-- the same, and cost every INSERT, for it is compiled anew with each statement.)
+CREATE FUNCTION pgaudit.refuse_other_end() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    RAISE EXCEPTION 'job % holds an audit event: it ends in the log, or stays as failed', OLD.id
+        USING ERRCODE = 'insufficient_privilege', HINT = 'Let a worker persist it, or retry it when it has failed.';
+END $$;
+CREATE TRIGGER refuse_other_end
+    BEFORE UPDATE OF status, queue_name, task_name ON pgaudit.procrastinate_jobs FOR EACH ROW
+    WHEN (OLD.task_name = 'pgaudit.persist' AND (
+          NEW.task_name <> OLD.task_name OR NEW.queue_name <> 'audit' OR NEW.status NOT IN ('todo', 'doing', 'failed')))
+    EXECUTE FUNCTION pgaudit.refuse_other_end();
+ALTER TABLE pgaudit.procrastinate_jobs ENABLE ALWAYS TRIGGER refuse_other_end;
 
 -- Writes down a failed attempt and what follows from it: a retry in retry_in seconds, or, when that is
 -- NULL, the end. A failure that does not count (counted = false) leaves attempts as they are.
@@ -82,6 +105,18 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
         UPDATE procrastinate_jobs SET status = 'todo', attempts = 0, priority = 0, scheduled_at = NULL, worker_id = NULL
          WHERE status = 'failed' AND (jobs IS NULL OR id = ANY (jobs)) RETURNING id)
     SELECT coalesce(array_agg(id ORDER BY id), '{}') FROM retried
+$$;
+
+-- Deletes batches older than that, the oldest first and only so many at a time; how many were deleted. What
+-- they append to is not touched: a batch is history of throughput and lag, the events are the log.
+CREATE FUNCTION pgaudit.forget_batches(older interval DEFAULT '30 days', most integer DEFAULT 20000) RETURNS bigint
+LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+    WITH forgotten AS (
+        DELETE FROM batch WHERE first_index IN (
+            SELECT first_index FROM batch WHERE persisted_at < clock_timestamp() - older
+             ORDER BY persisted_at LIMIT most FOR UPDATE SKIP LOCKED)
+        RETURNING 1)
+    SELECT count(*) FROM forgotten
 $$;
 
 -- A sign of life. A worker whose row was pruned while it lived gets it back.

@@ -1,5 +1,14 @@
 -- What DBAs read. Views belong to their owner: a reader needs no right on the tables behind them.
 
+-- What is no time, in an event that was made by hand, is NULL: a view that raises tells nobody anything.
+CREATE FUNCTION pgaudit.as_time(value text) RETURNS timestamptz
+LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    RETURN value::timestamptz;
+EXCEPTION WHEN data_exception THEN
+    RETURN NULL;
+END $$;
+
 CREATE VIEW pgaudit.queue_stats AS
 SELECT queue_name,
        coalesce(waiting, 0) AS waiting,
@@ -8,12 +17,14 @@ SELECT queue_name,
        coalesce(failed, 0) AS failed,
        (SELECT size FROM pgaudit.log_head) AS completed,
        (SELECT count(*) FROM pgaudit.stalled('30 s')) AS stalled,
-       -- The head of each lane is its oldest job: one index entry each, however long the queue.
+       -- The head of each lane (fresh, retries, stalled) is its oldest job: one index entry each.
        extract(epoch FROM clock_timestamp() - least(
-           (SELECT (args->'event'->>'recorded_at')::timestamptz FROM pgaudit.procrastinate_jobs
+           (SELECT pgaudit.as_time(args->'event'->>'recorded_at') FROM pgaudit.procrastinate_jobs
              WHERE status = 'todo' AND priority >= 0 ORDER BY priority DESC, id LIMIT 1),
-           (SELECT min(scheduled_at) FROM pgaudit.procrastinate_jobs
-             WHERE status = 'todo' AND scheduled_at <= clock_timestamp())
+           (SELECT pgaudit.as_time(args->'event'->>'recorded_at') FROM pgaudit.procrastinate_jobs
+             WHERE status = 'todo' AND priority = -1 ORDER BY priority DESC, id LIMIT 1),
+           (SELECT pgaudit.as_time(args->'event'->>'recorded_at') FROM pgaudit.procrastinate_jobs
+             WHERE status = 'todo' AND priority < -1 ORDER BY priority DESC, id LIMIT 1)
        ))::double precision AS oldest_waiting_seconds
   FROM (VALUES ('audit')) AS queue (queue_name),
        (SELECT count(*) FILTER (WHERE status = 'todo' AND (scheduled_at IS NULL OR scheduled_at <= clock_timestamp())) AS waiting,
@@ -29,7 +40,7 @@ COMMENT ON COLUMN pgaudit.queue_stats.delayed IS 'Jobs that wait for the time of
 COMMENT ON COLUMN pgaudit.queue_stats.failed IS 'Jobs whose attempts are used up. They stay until somebody retries them.';
 COMMENT ON COLUMN pgaudit.queue_stats.completed IS 'Events in the log.';
 COMMENT ON COLUMN pgaudit.queue_stats.stalled IS 'Active jobs whose worker is gone or silent for 30 s.';
-COMMENT ON COLUMN pgaudit.queue_stats.oldest_waiting_seconds IS 'Age of the oldest waiting job, in seconds; NULL when none waits.';
+COMMENT ON COLUMN pgaudit.queue_stats.oldest_waiting_seconds IS 'Age of the oldest event that waits, for a worker or for its retry, in seconds; NULL when none does.';
 
 CREATE VIEW pgaudit.worker_stats AS
 SELECT w.id AS worker_id, w.last_heartbeat,
@@ -123,6 +134,20 @@ COMMENT ON COLUMN pgaudit.storage_stats.total_bytes IS 'Bytes on disk, with inde
 COMMENT ON COLUMN pgaudit.storage_stats.dead_rows IS 'Rows that vacuum has still to remove.';
 COMMENT ON COLUMN pgaudit.storage_stats.last_autovacuum IS 'Last vacuum by itself.';
 
--- Nothing here is for everybody: pgaudit grant gives each role the least it needs.
-REVOKE ALL ON ALL FUNCTIONS IN SCHEMA pgaudit FROM PUBLIC;
+-- Nothing here is for everybody, or for those whom the owner's default privileges name: pgaudit grant gives each
+-- role the least it needs.
+DO $$
+DECLARE
+    function regprocedure;
+    grantee  text;
+BEGIN
+    PERFORM pgaudit.revoke_defaults(oid) FROM pg_class
+      WHERE relnamespace = 'pgaudit'::regnamespace AND relkind IN ('r', 'p', 'v', 'S');
+    FOR function, grantee IN
+        SELECT p.oid, CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END
+          FROM pg_proc p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
+         WHERE p.pronamespace = 'pgaudit'::regnamespace AND a.grantee <> p.proowner LOOP
+        EXECUTE format('REVOKE ALL ON FUNCTION %s FROM %s', function, grantee);
+    END LOOP;
+END $$;
 REVOKE ALL ON ALL TABLES IN SCHEMA pgaudit FROM PUBLIC;

@@ -13,5 +13,6 @@ def upgrade() -> None:
 def downgrade() -> None:
     run_sql("""
         DROP TABLE pgaudit.audit_log, pgaudit.log_head, pgaudit.batch, pgaudit.job_error;
-        DROP FUNCTION pgaudit.refuse_change, pgaudit.guard_partition, pgaudit.create_partition, pgaudit.keep_partitions;
+        DROP FUNCTION pgaudit.refuse_change, pgaudit.guard_partition, pgaudit.create_partition, pgaudit.revoke_defaults,
+                      pgaudit.keep_partitions;
     """)

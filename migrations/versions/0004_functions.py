@@ -12,10 +12,18 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    """Looks once more, with the queue locked: whoever records meanwhile waits, and then finds no function to do so."""
     run_sql("""
-        DROP FUNCTION pgaudit.keep_unlogged_jobs, pgaudit.keep_queued_jobs CASCADE;
+        LOCK TABLE pgaudit.procrastinate_jobs IN ACCESS EXCLUSIVE MODE;
+        DO $$ BEGIN
+            IF EXISTS (SELECT FROM pgaudit.procrastinate_jobs) THEN
+                RAISE EXCEPTION 'the queue is not empty' USING HINT = 'pgaudit migrate, and let a worker drain it.';
+            END IF;
+        END $$;
+        DROP FUNCTION pgaudit.keep_unlogged_jobs, pgaudit.keep_queued_jobs, pgaudit.refuse_other_end CASCADE;
         DROP FUNCTION pgaudit.record, pgaudit.entries, pgaudit.append_inline, pgaudit.persist, pgaudit.fetch_lead,
                       pgaudit.append, pgaudit.append_all, pgaudit.is_logged, pgaudit.is_infrastructure,
                       pgaudit.refuse_tampered, pgaudit.leaf_hash, pgaudit.settle_failure, pgaudit.release,
-                      pgaudit.jobs_of, pgaudit.retry_failed, pgaudit.beat, pgaudit.reclaim_stalled, pgaudit.stalled;
+                      pgaudit.jobs_of, pgaudit.forget_batches,
+                      pgaudit.retry_failed, pgaudit.beat, pgaudit.reclaim_stalled, pgaudit.stalled;
     """)

@@ -21,4 +21,5 @@ def downgrade() -> None:
         END $$;
         DROP VIEW pgaudit.queue_stats, pgaudit.worker_stats, pgaudit.failed_jobs, pgaudit.stalled_jobs,
                   pgaudit.delayed_jobs, pgaudit.throughput, pgaudit.storage_stats;
+        DROP FUNCTION pgaudit.as_time;
     """)

@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import signal
+import threading
 import time
 from collections.abc import Iterable
 from typing import Any, Final, LiteralString, Unpack, cast
@@ -67,26 +69,36 @@ class AuditJobManager(JobManager):
         super().__init__(connector)
         self.worker_id: int | None = None
         self.running: set[int] = set()
+        self.paused_until = 0.0  # after an infrastructure error: every job would meet the same one
+        self.leaving = asyncio.Lock()  # who holds it shows that the worker lives, or takes it out of the list
 
     async def register_worker(self) -> int:
-        self.worker_id = worker_id = await super().register_worker()
+        registration = asyncio.create_task(super().register_worker())
+        try:
+            self.worker_id = worker_id = await asyncio.shield(registration)
+        except asyncio.CancelledError:
+            await super().unregister_worker(await registration)  # told to stop before it had begun
+            raise
         worker_started.send(worker_id=worker_id)
         return worker_id
 
     async def unregister_worker(self, worker_id: int) -> None:
-        self.worker_id = None
         try:
-            await super().unregister_worker(worker_id)
+            async with self.leaving:
+                self.worker_id = None
+                await super().unregister_worker(worker_id)
         finally:
             worker_stopped.send(worker_id=worker_id)
 
     async def fetch_job(self, queues: Iterable[str] | None, worker_id: int) -> Job | None:  # noqa: ARG002 - one queue
+        if time.monotonic() < self.paused_until:
+            return None
         try:
             row = await self.connector.execute_query_all_async(FETCH_LEAD, worker_id=worker_id)
         except Exception as error:
             if not is_infrastructure(error):
                 raise
-            logger.warning("cannot look into the queue, will try again: %s", error.__cause__ or error)
+            logger.warning("cannot look into the queue, will try again: %s", in_brief(error.__cause__ or error))
             return None
         if not row:
             return None
@@ -124,6 +136,7 @@ class AuditApp(App):
             worker_defaults=worker_defaults(settings),
         )
         self.settings = settings
+        self._latest: AuditWorker | None = None
         # It is never replaced, so a narrower type does no harm.
         self.job_manager = AuditJobManager(connector)  # pyright: ignore[reportIncompatibleVariableOverride]
         self.task(name=TASK, queue=QUEUE, pass_context=True, retry=Backoff(settings))(tasks.persist)
@@ -133,11 +146,12 @@ class AuditApp(App):
         companions = [
             asyncio.create_task(housekeeping.beat(self.connector, self.job_manager, self.settings)),
             asyncio.create_task(housekeeping.make_rounds(self.connector, self.job_manager, self.settings)),
+            asyncio.create_task(housekeeping.replay_spool(self.settings)),
         ]
         try:
             await super().run_worker_async(**options)
         finally:
-            if self.settings.drain_on_shutdown:
+            if self.settings.drain_on_shutdown and self._latest is not None:
                 await self.drain(self._latest.time_left(self.settings.shutdown_timeout))
             for companion in companions:
                 companion.cancel()
@@ -168,7 +182,10 @@ class AuditWorker(Worker):
     def stop(self) -> None:
         if self.stopped_at is None:
             self.stopped_at = time.monotonic()
-        super().stop()
+        if self.install_signal_handlers and threading.current_thread() is threading.main_thread():
+            # A second Ctrl-C exits at once, as a second SIGTERM does; asyncio's own handler would wait for what runs.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+        super().stop()  # type: ignore[no-untyped-call]  # Procrastinate has left it untyped
 
     def time_left(self, timeout: float) -> float:
         """How much is left of that many seconds since then; all of them, when it has ended by itself."""

@@ -1,8 +1,8 @@
 """Is the audit trail keeping up? One query, and a sentence for each thing that matters."""
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
 from enum import StrEnum
 from typing import Any, Final
 
@@ -45,7 +45,7 @@ class HealthReport:
 class Observation:
     """What the database says of itself."""
 
-    version: str
+    version: str | None
     workers: int
     oldest_waiting: float | None
     failed: int
@@ -79,10 +79,10 @@ def check(conn: psycopg.Connection[Any], settings: Settings | None = None) -> He
     settings = settings or Settings()
     try:
         with conn.cursor(row_factory=class_row(Observation)) as cursor:
-            observation = cursor.execute(OBSERVE, parameters(settings)).fetchone()
+            observation = cursor.execute(OBSERVE, {"stalled_after": settings.stalled_after}).fetchone()
     except psycopg.Error as error:
         return unreachable(error)
-    return report(observation, settings)
+    return report(observation, spooled(settings), settings)
 
 
 async def check_async(conn: psycopg.AsyncConnection[Any], settings: Settings | None = None) -> HealthReport:
@@ -90,15 +90,11 @@ async def check_async(conn: psycopg.AsyncConnection[Any], settings: Settings | N
     settings = settings or Settings()
     try:
         async with conn.cursor(row_factory=class_row(Observation)) as cursor:
-            observation = await (await cursor.execute(OBSERVE, parameters(settings))).fetchone()
+            await cursor.execute(OBSERVE, {"stalled_after": settings.stalled_after})
+            observation = await cursor.fetchone()
     except psycopg.Error as error:
         return unreachable(error)
-    return report(observation, settings)
-
-
-def parameters(settings: Settings) -> dict[str, Any]:
-    """What the query is asked with."""
-    return {"stalled_after": timedelta(seconds=settings.stalled_after).total_seconds()}
+    return report(observation, await asyncio.to_thread(spooled, settings), settings)
 
 
 def unreachable(error: psycopg.Error) -> HealthReport:
@@ -108,10 +104,10 @@ def unreachable(error: psycopg.Error) -> HealthReport:
     return HealthReport(Status.UNHEALTHY, (Check("database", Status.UNHEALTHY, error.sqlstate, None, message),))
 
 
-def report(seen: Observation | None, settings: Settings) -> HealthReport:
+def report(seen: Observation | None, spool_check: Check, settings: Settings) -> HealthReport:
     """The verdict on what was seen."""
     assert seen is not None, "queue_stats has one row"  # noqa: S101
-    checks = tuple(verdicts(seen, settings))
+    checks = (*verdicts(seen, settings), spool_check)
     worst = max(checks, key=lambda check: list(Status).index(check.status))
     return HealthReport(worst.status, checks)
 
@@ -121,7 +117,7 @@ def verdicts(seen: Observation, settings: Settings) -> Iterator[Check]:
     good, fair, bad = Status.HEALTHY, Status.DEGRADED, Status.UNHEALTHY
     yield Check("database", good, "answers", None, "The database answers.")
 
-    current = seen.version >= NEWEST
+    current = (seen.version or "") >= NEWEST
     advice = "The schema is current." if current else "The schema is too old for this version: run `pgaudit migrate`."
     yield Check("schema_version", good if current else bad, seen.version, NEWEST, advice)
 
@@ -137,8 +133,6 @@ def verdicts(seen: Observation, settings: Settings) -> Iterator[Check]:
 
     yield none_of("failed", seen.failed, "job(s) failed for good: see pgaudit.failed_jobs, then `pgaudit jobs retry`.")
     yield none_of("stalled", seen.stalled, "job(s) of silent workers wait to be reclaimed.")
-    where = f"event(s) wait in {settings.spool_dir}: a worker or `pgaudit replay` brings them in."
-    yield none_of("spooled", spool.count(settings.spool_dir), where)
 
     advice = "Next month's partition " + ("exists." if seen.next_partition else "is missing: does a worker run?")
     yield Check("partitions", good if seen.next_partition else fair, str(seen.next_partition).lower(), "true", advice)
@@ -146,6 +140,15 @@ def verdicts(seen: Observation, settings: Settings) -> Iterator[Check]:
     age, limit = seen.longest_transaction or 0.0, settings.health_max_transaction
     advice = f"The oldest open transaction is {age:.0f} s old" + ("; it holds back vacuum." if age > limit else ".")
     yield Check("long_transactions", fair if age > limit else good, age, limit, advice)
+
+
+def spooled(settings: Settings) -> Check:
+    """The spool of this machine."""
+    try:
+        waiting = spool.count(settings.spool_dir)
+    except OSError as error:
+        return Check("spooled", Status.DEGRADED, None, 0, f"{settings.spool_dir} cannot be read: {error.strerror}.")
+    return none_of("spooled", waiting, f"event(s) wait in {settings.spool_dir}: see `pgaudit replay --help`.")
 
 
 def none_of(name: str, count: int, what: str) -> Check:

@@ -17,6 +17,7 @@ logger = logging.getLogger("pgaudit.worker")
 
 BEAT: Final = "SELECT pgaudit.beat(%s)"
 KEEP_PARTITIONS: Final = "SELECT pgaudit.keep_partitions()"
+FORGET: Final = "SELECT pgaudit.forget_batches()"
 LONGEST_BEAT_INTERVAL: Final = 10.0
 PARTITIONS_EVERY: Final = 3_600.0
 
@@ -26,6 +27,7 @@ class Alive(Protocol):
 
     worker_id: int | None
     running: set[int]
+    leaving: asyncio.Lock
 
 
 def beat_interval(settings: Settings) -> float:
@@ -37,45 +39,53 @@ async def beat(connector: PsycopgConnector, alive: Alive, settings: Settings) ->
     """Shows that the worker lives, until it is unregistered."""
     while True:
         await asyncio.sleep(beat_interval(settings))
-        if alive.worker_id is None:
-            continue
         try:
-            async with connector.pool.connection() as conn:
-                await conn.execute(BEAT, [alive.worker_id])
+            # A beat that overtook the goodbye would bring the worker's row back for good.
+            async with connector.pool.connection() as conn, alive.leaving:
+                if alive.worker_id is not None:
+                    await conn.execute(BEAT, [alive.worker_id])
         except Exception as error:  # noqa: BLE001 - whatever it was, the heart beats on
-            logger.warning("cannot show that the worker lives: %s", error)
+            logger.warning("cannot show that the worker lives: %s", in_brief(error))
 
 
 async def make_rounds(connector: PsycopgConnector, alive: Alive, settings: Settings) -> None:
-    """Reclaims stalled jobs, releases lost ones, replays the spool and keeps partitions ahead."""
-    rounds = Rounds(connector, alive, settings)
+    """Reclaims stalled jobs, releases lost ones, keeps partitions ahead and forgets old history."""
+    rounds = Rounds(alive, settings)
     while True:
-        await rounds.make()
+        for step in (rounds.reclaim, rounds.release_lost, rounds.keep_partitions, rounds.forget):
+            try:
+                async with connector.pool.connection() as conn:
+                    await step(conn)
+            except Exception as error:  # noqa: BLE001 - one step must not keep the others from being made
+                logger.warning("round: could not %s, will try again: %s", step.__name__, in_brief(error))
+        await asyncio.sleep(beat_interval(settings))
+
+
+async def replay_spool(settings: Settings) -> None:
+    """Brings in what this machine has spooled. A round of its own: a file or a disk may take its time."""
+    while True:
+        try:
+            await asyncio.to_thread(replay.replay_all, conninfo(settings.dsn), settings)
+        except Exception as error:  # noqa: BLE001 - whatever it was, the spool is looked at again
+            logger.warning("cannot replay the spool, will try again: %s", in_brief(error))
         await asyncio.sleep(beat_interval(settings))
 
 
 class Rounds:
-    """One round after the other, with what one has to remember for the next."""
+    """The steps of a round, and what one round has to remember for the next."""
 
-    def __init__(self, connector: PsycopgConnector, alive: Alive, settings: Settings) -> None:
-        self._connector = connector
+    def __init__(self, alive: Alive, settings: Settings) -> None:
         self._alive = alive
         self._settings = settings
         self._lost: set[int] = set()
         self._partitions_due = 0.0
 
-    async def make(self) -> None:
-        """A round; what fails in it is tried again in the next."""
-        try:
-            async with self._connector.pool.connection() as conn:
-                await rescue.reclaim_stalled(conn, self._settings)
-                await self._release_lost(conn)
-                await self._keep_partitions(conn)
-            await asyncio.to_thread(replay.replay_all, conninfo(self._settings.dsn), self._settings)
-        except Exception as error:  # noqa: BLE001 - without rounds nothing is reclaimed, and nobody would notice
-            logger.warning("round broken off, the next one goes on: %s", in_brief(error))
+    async def reclaim(self, conn: psycopg.AsyncConnection) -> None:
+        """Takes jobs from workers that are gone."""
+        await rescue.reclaim_stalled(conn, self._settings)
 
-    async def _release_lost(self, conn: psycopg.AsyncConnection) -> None:
+    async def release_lost(self, conn: psycopg.AsyncConnection) -> None:
+        """Gives jobs back that this worker has lost sight of: those that were lost in the round before, too."""
         worker_id = self._alive.worker_id
         if worker_id is None:
             return
@@ -83,7 +93,12 @@ class Rounds:
         await rescue.release_lost(conn, worker_id, lost & self._lost)
         self._lost = lost
 
-    async def _keep_partitions(self, conn: psycopg.AsyncConnection) -> None:
+    async def keep_partitions(self, conn: psycopg.AsyncConnection) -> None:
+        """Creates the partitions of the coming months, if it is time to look."""
         if time.monotonic() >= self._partitions_due:
             await conn.execute(KEEP_PARTITIONS)
             self._partitions_due = time.monotonic() + PARTITIONS_EVERY
+
+    async def forget(self, conn: psycopg.AsyncConnection) -> None:
+        """Deletes some of the history of batches that is older than a month."""
+        await conn.execute(FORGET)

@@ -38,8 +38,12 @@ def statement_for(events: Sequence[AuditEvent], settings: Settings) -> Statement
     :raises InvalidEvent: one is larger than ``max_event_bytes``.
     """
     documents = [sized_json(event, settings.max_event_bytes) for event in events]
-    query: LiteralString = RECORD_INLINE if settings.mode == Mode.INLINE else RECORD
-    return Statement(query, [in_ascii(f"[{','.join(documents)}]")])
+    return Statement(record_query(settings.mode), [in_ascii(f"[{','.join(documents)}]")])
+
+
+def record_query(mode: Mode) -> LiteralString:
+    """The statement that records a JSON array of events."""
+    return RECORD_INLINE if mode == Mode.INLINE else RECORD
 
 
 def in_ascii(document: str) -> str:
@@ -137,7 +141,9 @@ def show(conn: psycopg.Connection[Any], job_id: int) -> JobDetails:
     with conn.cursor(row_factory=class_row(Job)) as cursor:
         job = cursor.execute(SELECT_JOBS + ONE, [job_id]).fetchone()
     if job is None:
-        raise JobNotFound(f"no job {job_id} in the queue: a job leaves it when its event is in the log")
+        raise JobNotFound(
+            f"no job {job_id} in the queue: a job leaves it when its event is in the log, see `pgaudit tail`"
+        )
     with conn.cursor(row_factory=class_row(JobError)) as cursor:
         errors = cursor.execute(SELECT_ERRORS, [job_id]).fetchall()
     with psycopg.Cursor(conn, row_factory=tuple_row) as cursor:
@@ -155,5 +161,7 @@ def retry(conn: psycopg.Connection[Any], job_ids: Sequence[int] | None = None) -
         row = cursor.execute(RETRY, [None if job_ids is None else list(job_ids)]).fetchone()
         retried: list[int] = row[0] if row else []
         if missing := set(job_ids or ()) - set(retried):
-            raise JobNotFound(f"not failed, so not to be retried: {', '.join(map(str, sorted(missing)))}")
+            raise JobNotFound(
+                f"not failed, so not to be retried: {', '.join(map(str, sorted(missing)))}; see `pgaudit jobs list`"
+            )
     return retried

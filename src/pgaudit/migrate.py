@@ -5,7 +5,6 @@ the application's own migrations neither see ours nor are seen.
 """
 
 import io
-import logging
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,8 +19,6 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.pool import NullPool
 
 from pgaudit.schema import version_of
-
-logger = logging.getLogger("pgaudit")
 
 # Beside this file in an installed package, at the top of the project in a checkout.
 MIGRATIONS: Final = next(
@@ -65,7 +62,7 @@ def upgrade(dsn: str, revision: str = "head") -> None:
 def downgrade(dsn: str, revision: str = "base") -> None:
     """Takes the schema back to a revision, ``base`` being nothing.
 
-    :raises Exception: the log or the queue holds events. An audit trail is not dropped in passing.
+    :raises sqlalchemy.exc.DBAPIError: the log or the queue holds events. An audit trail is not dropped in passing.
     """
     with connection(dsn) as conn:
         command.downgrade(with_connection(conn), revision)

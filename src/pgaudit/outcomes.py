@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
+import time
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Final, Self, cast
@@ -16,7 +17,7 @@ from procrastinate.worker import Worker
 from pgaudit.retries import delay_before_retry, is_infrastructure, spread
 from pgaudit.settings import Settings
 from pgaudit.signals import job_failed, job_retried
-from pgaudit.sqlstates import causes, in_brief
+from pgaudit.sqlstates import causes, error_class, in_brief
 
 logger = logging.getLogger("pgaudit.worker")
 
@@ -49,7 +50,7 @@ class Failure:
         return cls(
             job=failure["job_id"],
             attempts=failure["attempts"],
-            error_class=psycopg.errors.lookup(failure["sqlstate"]).__name__,
+            error_class=error_class(failure["sqlstate"]),
             sqlstate=failure["sqlstate"],
             message=failure["message"],
             traceback=failure["context"],
@@ -105,19 +106,32 @@ async def settle_outcome(call_next: Callable[[], Awaitable[Any]], context: JobCo
     try:
         return await call_next()
     except (asyncio.CancelledError, JobAborted):
-        await asyncio.shield(attempt(release, context, worker.worker_id))
+        await asyncio.shield(attempt(release_lead, context, worker.worker_id))
         raise
     except Exception as error:
         failure = Failure.from_exception(context.job.id or 0, context.job.attempts, error)
+        if failure.infrastructure:
+            pause(context)
         await attempt(settle_lead, context, worker.worker_id, failure)
         if isinstance(error, psycopg.Error):
             raise NotPersisted(in_brief(error)) from None
         raise
 
 
-async def release(conn: psycopg.AsyncConnection[Any], context: JobContext, worker_id: int | None) -> None:
-    """Gives the job back as it was: another worker takes it at once."""
-    await conn.execute(RELEASE, [[context.job.id], worker_id])
+def pause(context: JobContext) -> None:
+    """Lets the worker wait before it fetches again: what keeps this job from the log keeps the next from it, too."""
+    delay = settings_of(context).job_backoff_delay / 1_000
+    context.app.job_manager.paused_until = time.monotonic() + spread(delay)  # type: ignore[attr-defined]
+
+
+async def release(conn: psycopg.AsyncConnection[Any], worker_id: int | None, jobs: Collection[int]) -> None:
+    """Gives a worker's jobs back as they were: another one takes them at once."""
+    await conn.execute(RELEASE, [list(jobs), worker_id])
+
+
+async def release_lead(conn: psycopg.AsyncConnection[Any], context: JobContext, worker_id: int | None) -> None:
+    """Gives the job back that the worker fetched."""
+    await release(conn, worker_id, [context.job.id or 0])
 
 
 async def settle_lead(

@@ -12,8 +12,8 @@ from psycopg.rows import tuple_row
 
 from pgaudit import spool
 from pgaudit.errors import SpoolUnreadable
-from pgaudit.jobs import RECORD
-from pgaudit.settings import Settings
+from pgaudit.jobs import record_query
+from pgaudit.settings import Mode, Settings
 from pgaudit.spool import Spooled
 
 logger = logging.getLogger("pgaudit")
@@ -31,13 +31,14 @@ class Replayed:
     pending: int
 
 
-def replay(conn: psycopg.Connection[Any], path: Path) -> Replayed:
+def replay(conn: psycopg.Connection[Any], path: Path, mode: Mode = Mode.QUEUE) -> Replayed:
     """Records the events of a spool file whose change was committed, and takes them out of the file.
 
     An event whose transaction is still open stays for the next time. Run again, or killed half way and
     run again, it stores nothing twice: the log knows the events by their ids.
 
     :param conn: in autocommit, for what leaves the file has to be committed.
+    :param mode: ``inline`` appends to the log at once, as ``record`` does; else a worker has to.
     :raises FileNotFoundError: there is no such file.
     :raises SpoolUnreadable: a line is no spooled event; nothing was recorded.
     """
@@ -48,7 +49,7 @@ def replay(conn: psycopg.Connection[Any], path: Path) -> Replayed:
         for start in range(0, len(fates["committed"]), BATCH):
             events = [entry.event for entry in fates["committed"][start : start + BATCH]]
             with conn.transaction():
-                conn.execute(RECORD, [json.dumps(events)])
+                conn.execute(record_query(mode), [json.dumps(events)])
         spool.replace(path, fates["in progress"])
     replayed = Replayed(len(fates["committed"]), len(fates["aborted"]), len(fates["in progress"]))
     logger.info("replayed %s: %s", path, replayed, extra={"action": "spool_replayed"})
@@ -84,10 +85,10 @@ def replay_all(conninfo: str, settings: Settings) -> None:
     if not files:
         return
     # Not prepared: a session of PgBouncer's may hold what somebody else has prepared in it.
-    with psycopg.connect(conninfo, autocommit=True, prepare_threshold=None) as conn:
+    with psycopg.connect(conninfo, autocommit=True, prepare_threshold=None, connect_timeout=5) as conn:
         for path in files:
             try:
-                if replay(conn, path).pending == 0:
+                if replay(conn, path, settings.mode).pending == 0:
                     spool.remove_if_empty(path)
             except FileNotFoundError:
                 continue  # another worker of this machine has been faster

@@ -9,6 +9,7 @@ from typing import Any, Final
 import psycopg
 from psycopg.rows import class_row
 
+from pgaudit import outcomes
 from pgaudit.settings import Settings
 from pgaudit.signals import job_failed, job_stalled
 
@@ -16,7 +17,6 @@ logger = logging.getLogger("pgaudit.worker")
 
 RECLAIM: Final = "SELECT job_id, worker_id, stalls, failed FROM pgaudit.reclaim_stalled(%s, %s)"
 JOBS_OF: Final = "SELECT job FROM pgaudit.jobs_of(%s) job"
-RELEASE: Final = "SELECT pgaudit.release(%s::bigint[], %s)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,5 +53,5 @@ async def lost_jobs(conn: psycopg.AsyncConnection[Any], worker_id: int, running:
 async def release_lost(conn: psycopg.AsyncConnection[Any], worker_id: int, jobs: Collection[int]) -> None:
     """Gives lost jobs back."""
     if jobs:
-        await conn.execute(RELEASE, [list(jobs), worker_id])
+        await outcomes.release(conn, worker_id, jobs)
         logger.warning("worker %d had lost sight of jobs %s, back in the queue", worker_id, sorted(jobs))

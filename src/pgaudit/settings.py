@@ -64,7 +64,10 @@ class Settings(BaseSettings):
         OnFailure.RAISE,
         description="`raise`, or `spool`: the business transaction goes on and the event waits in a file.",
     )
-    spool_dir: Path = Field(Path("pgaudit-spool"), description="Where spooled events wait.")
+    spool_dir: Path = Field(
+        Path("pgaudit-spool"),
+        description="Where spooled events wait: an absolute path, the same for application and worker.",
+    )
     max_event_bytes: int = Field(65_536, ge=1_024, le=16_777_216, description="Largest event, in bytes of JSON.")
 
     batch_size: int = Field(1_000, ge=1, le=10_000, description="Most events appended in one transaction.")

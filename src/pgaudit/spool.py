@@ -26,13 +26,30 @@ class Spooled:
 
 def append(directory: Path, documents: Sequence[str], xid: str | None) -> Path:
     """Writes events, as JSON, to this process's file and on to the disk; the file."""
-    directory.mkdir(parents=True, exist_ok=True)
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = directory / f"{socket.gethostname()}-{os.getpid()}.ndjson"
     with locked(path, create=True) as file:
-        file.seek(0, os.SEEK_END)
-        file.writelines(Spooled(json.loads(document), xid).to_line() for document in documents)
-        to_disk(file)
+        end = cut_torn_line(file)
+        try:
+            file.writelines(Spooled(json.loads(document), xid).to_line() for document in documents)
+            to_disk(file)
+        except BaseException:
+            os.ftruncate(file.fileno(), end)
+            raise
+    entry_to_disk(directory)
     return path
+
+
+def cut_torn_line(file: TextIO) -> int:
+    """Goes to the end of the file, and cuts off half a line that a crash has left there; where that is, in bytes.
+
+    Whoever wrote the half did not live to commit the change that it belongs to.
+    """
+    content = file.buffer.read()
+    end = content.rfind(b"\n") + 1
+    os.ftruncate(file.fileno(), end)
+    file.seek(end)
+    return end
 
 
 @contextmanager
@@ -62,6 +79,15 @@ def to_disk(file: TextIO) -> None:
     os.fsync(file.fileno())
 
 
+def entry_to_disk(directory: Path) -> None:
+    """Waits until what was created or renamed in a directory would be found there after a power cut."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def read(file: TextIO, path: Path) -> list[Spooled]:
     """What the file holds.
 
@@ -82,10 +108,12 @@ def read(file: TextIO, path: Path) -> list[Spooled]:
 def replace(path: Path, entries: Sequence[Spooled]) -> None:
     """Leaves these entries in the file; all of the old ones or all of the new ones, whatever happens."""
     successor = path.with_suffix(".new")
-    with successor.open("w", encoding="utf-8") as file:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+    with os.fdopen(os.open(successor, flags, 0o600), "w", encoding="utf-8") as file:
         file.writelines(entry.to_line() for entry in entries)
         to_disk(file)
     successor.replace(path)
+    entry_to_disk(path.parent)
 
 
 def files(directory: Path) -> list[Path]:

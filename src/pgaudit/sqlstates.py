@@ -26,6 +26,14 @@ def blames_database(error: psycopg.Error) -> bool:
     return (error.sqlstate or unknown)[:2] in INFRASTRUCTURE
 
 
+def error_class(state: str) -> str:
+    """The name of the error with that SQLSTATE; a DBA's triggers may raise what has none."""
+    try:
+        return psycopg.errors.lookup(state).__name__
+    except KeyError:
+        return psycopg.DatabaseError.__name__
+
+
 def in_brief(error: BaseException) -> str:
     """The error for a log line: with its message only where that cannot quote an event.
 

@@ -10,11 +10,13 @@ from typing import Final
 from pgaudit.application import AuditApp
 from pgaudit.retries import spread
 from pgaudit.settings import Settings
+from pgaudit.sqlstates import in_brief
 
 logger = logging.getLogger("pgaudit.worker")
 
 FIRST_DELAY: Final = 0.5
 LONGEST_DELAY: Final = 15.0
+WENT_WELL: Final = 15.0  # a run of that many seconds was no failed start
 
 
 async def supervise(settings: Settings, stop: asyncio.Event) -> None:
@@ -23,22 +25,29 @@ async def supervise(settings: Settings, stop: asyncio.Event) -> None:
     while not stop.is_set():
         started = time.monotonic()
         error = await run_until(stop, settings)
+        reason = in_brief(error) if error else "it stopped by itself"
         if stop.is_set():
+            if error:
+                logger.warning("worker ended while it shut down: %s", reason)
             return
-        delay = FIRST_DELAY if time.monotonic() - started > LONGEST_DELAY else min(delay * 2, LONGEST_DELAY)
+        if time.monotonic() - started > WENT_WELL:
+            delay = FIRST_DELAY
         pause = spread(delay)
-        logger.warning("worker ended, starting again in %.1f s: %s", pause, error or "it stopped by itself")
+        logger.warning("worker ended, starting again in %.1f s: %s", pause, reason)
         await wait_at_most(stop, pause)
+        delay = min(delay * 2, LONGEST_DELAY)
 
 
 async def run_until(stop: asyncio.Event, settings: Settings) -> Exception | None:
     """One run of a worker; the error that ended it, if one did."""
     run = asyncio.create_task(run_worker(settings))
     stopped = asyncio.create_task(stop.wait())
-    await asyncio.wait({run, stopped}, return_when=asyncio.FIRST_COMPLETED)
-    stopped.cancel()
-    # Procrastinate takes a cancelled run for a request to shut down: it finishes its jobs first.
-    run.cancel()
+    try:
+        await asyncio.wait({run, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stopped.cancel()
+        # Procrastinate takes a cancelled run for a request to shut down: it finishes its jobs first.
+        run.cancel()
     try:
         await run
     except asyncio.CancelledError:

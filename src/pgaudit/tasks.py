@@ -73,6 +73,8 @@ async def persist_batch(
     # miss the duplicates that it was taken for.
     await conn.set_isolation_level(psycopg.IsolationLevel.READ_COMMITTED)
     async with conn.transaction(), conn.cursor(row_factory=class_row(Batch)) as cursor:
+        # A timeout of the role's or the database's would fail the same batch for ever.
+        await cursor.execute("SET LOCAL statement_timeout = 0")
         await cursor.execute(PERSIST, [worker_id, lead, settings.batch_size])
         batch = await cursor.fetchone() or Batch(0, [])
     if completed := batch.claimed - len(batch.failures):

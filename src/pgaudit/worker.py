@@ -12,7 +12,7 @@ import asyncio
 import atexit
 import threading
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from types import TracebackType
 from typing import Self
 
@@ -82,6 +82,8 @@ class WorkerThread:
             # While the interpreter exits, Python 3.12 starts no thread, and asyncio needs one to close its executor.
             if not self._finished:
                 raise
+        finally:
+            self._started.set()  # a loop that could not be made has ended, too
 
     async def _supervise(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -91,10 +93,16 @@ class WorkerThread:
         self._finished = True
 
     def stop(self) -> None:
-        """Finishes what runs, for at most ``shutdown_timeout``, and ends the thread. Twice is no harm."""
+        """Finishes what runs, and ends the thread; after ``shutdown_timeout`` what still runs is given back.
+
+        Twice is no harm. Called in the worker's own thread, by a receiver of a signal, it does not wait.
+        """
         atexit.unregister(self.stop)
-        if self._thread.is_alive() and not self._loop.is_closed():
+        if not self._thread.is_alive():
+            return
+        with suppress(RuntimeError):  # the loop has closed meanwhile
             self._loop.call_soon_threadsafe(self._stop.set)
+        if self._thread is not threading.current_thread():
             self._thread.join()
 
     def __enter__(self) -> Self:

@@ -13,6 +13,7 @@ from pgaudit import AuditLog, Settings, migrate, schema
 from tests.migrations.catalog import catalog
 from tests.postgres.trail import event, persist
 from tests.server import BINARIES, VERSION
+from tests.waiting import wait_until
 
 SCHEMAS = "SELECT count(*) FROM pg_namespace WHERE nspname = 'pgaudit'"
 
@@ -102,13 +103,29 @@ def test_the_script_for_a_dba_gives_the_same(
     assert empty.execute("SELECT version_num FROM pgaudit.alembic_version").fetchall() == [(schema.NEWEST,)]
 
 
+def test_the_script_for_a_dba_does_no_harm_when_it_is_run_again(
+    dsn: str, conn: psycopg.Connection[Any], settings: Settings, tmp_path: Path
+) -> None:
+    """Psql stops at once, and what is queued and what guards the log is as it was."""
+    AuditLog(settings).record(conn, event())
+    conn.commit()
+    before = catalog(conn)
+    conn.commit()
+    (tmp_path / "migrations.sql").write_text(migrate.sql())
+    psql = [str(BINARIES[VERSION] / "psql"), "-X", "-q", "-d", dsn, "-f", str(tmp_path / "migrations.sql")]
+    ran = subprocess.run(psql, capture_output=True, text=True, timeout=60, check=False)
+    assert ran.returncode != 0
+    assert catalog(conn) == before
+    assert conn.execute("SELECT count(*) FROM pgaudit.procrastinate_jobs").fetchone() == (1,)
+
+
+HELD = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted"
+
+
 def test_a_table_in_use_is_not_waited_for_for_ever(empty_dsn: str, empty: psycopg.Connection) -> None:
     """The session that migrates gives up on a lock after ten seconds: traffic queues up behind it."""
     with migrate.connection(empty_dsn) as conn:
         assert conn.exec_driver_sql("SHOW lock_timeout").scalar() == "10s"
-        (held,) = empty.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted").fetchone() or (
-            0,
-        )
-        assert held == 1
-    query = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted"
-    assert empty.execute(query).fetchone() == (0,)
+        assert empty.execute(HELD).fetchone() == (1,)
+        empty.rollback()
+    wait_until(lambda: empty.execute(HELD).fetchone() == (0,))

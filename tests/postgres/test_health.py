@@ -98,3 +98,33 @@ def test_a_database_without_the_schema_is_unhealthy(empty_dsn: str, patient: Set
         report = health.check(conn, patient)
     assert report.status is Status.UNHEALTHY
     assert "pgaudit migrate" in report.checks[0].message
+
+
+def test_a_retry_that_waits_counts_as_lag(conn: psycopg.Connection, patient: Settings) -> None:
+    """An outage that keeps every event waiting for its retry is seen, however often it is put off."""
+    AuditLog(patient).record(conn, AuditEvent(action="claim.approved"))
+    conn.execute("""UPDATE pgaudit.procrastinate_jobs SET priority = -1, scheduled_at = now() + interval '1 minute',
+                           args = jsonb_set(args, '{event,recorded_at}', to_jsonb(now() - interval '61 seconds'))""")
+    assert verdict(health.check(conn, patient), "oldest_waiting") is Status.UNHEALTHY
+
+
+def test_a_broken_event_does_not_break_the_report(conn: psycopg.Connection, patient: Settings) -> None:
+    """What was put into the queue by hand may hold anything for a time."""
+    conn.execute("""INSERT INTO pgaudit.procrastinate_jobs (queue_name, task_name, args)
+                    VALUES ('audit', 'pgaudit.persist', '{"event": {"recorded_at": "once"}}')""")
+    assert verdict(health.check(conn, patient), "database") is Status.HEALTHY
+
+
+def test_a_spool_that_cannot_be_read_degrades(conn: psycopg.Connection, patient: Settings) -> None:
+    """Nobody knows what waits in it."""
+    (patient.spool_dir / "host-1.ndjson").mkdir()
+    assert verdict(health.check(conn, patient), "spooled") is Status.DEGRADED
+
+
+def test_old_batches_are_forgotten_and_the_log_is_not(conn: psycopg.Connection, patient: Settings) -> None:
+    """The history of throughput is kept for a month; what was logged stays."""
+    for _ in range(2):
+        AuditLog(patient.model_copy(update={"mode": "inline"})).record(conn, AuditEvent(action="claim.approved"))
+    conn.execute("UPDATE pgaudit.batch SET persisted_at = now() - interval '31 days' WHERE first_index = 0")
+    assert conn.execute("SELECT pgaudit.forget_batches()").fetchone() == (1,)
+    assert conn.execute("SELECT count(*) FROM pgaudit.audit_log").fetchone() == (2,)

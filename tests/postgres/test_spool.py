@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from pgaudit import AuditLog, InvalidEvent, OnFailure, Settings, replay, spool
+from pgaudit import AuditEvent, AuditLog, InvalidEvent, Mode, OnFailure, Settings, replay, spool
 from pgaudit.errors import SpoolUnreadable
 from pgaudit.replay import Replayed
 from tests.postgres.trail import Connection, event, logged_ids, persist, queued_ids
@@ -248,3 +248,30 @@ def take_all(directory: Path) -> list[str]:
             spool.replace(path, [])
         spool.remove_if_empty(path)
     return taken
+
+
+def test_half_a_line_is_cut_off(tmp_path: Path) -> None:
+    """What a crash has left of an event, whose change was never committed, does not spoil the next one."""
+    path = spool.append(tmp_path, ['{"id": "first"}'], None)
+    with path.open("a") as file:
+        file.write('{"xid": null, "event": {"id": "ha')
+    spool.append(tmp_path, ['{"id": "second"}'], None)
+    with spool.locked(path) as locked:
+        assert [entry.event["id"] for entry in spool.read(locked, path)] == ["first", "second"]
+
+
+def test_a_spool_is_for_its_owner_alone(dsn: str, tmp_path: Path) -> None:
+    """Events may be personal data: nobody else reads them, before a replay and after."""
+    path = spool.append(tmp_path / "spool", [AuditEvent(action="claim.approved").to_json()], None)
+    modes = [path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777]
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        replay.replay(conn, path)
+    assert [*modes, path.stat().st_mode & 0o777] == [0o600, 0o700, 0o600]
+
+
+def test_a_replay_inline_needs_no_worker(dsn: str, tmp_path: Path) -> None:
+    """Where events are appended at once, spooled ones are, too."""
+    path = spool.append(tmp_path, [AuditEvent(action="claim.approved").to_json()], None)
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        replay.replay(conn, path, Mode.INLINE)
+        assert conn.execute("SELECT size FROM pgaudit.log_head").fetchone() == (1,)

@@ -42,7 +42,7 @@ def migrate_(
     before, newest = migrate.current(dsn), migrate.newest()
     if check:
         typer.echo(f"The database is at {before or 'nothing'}; this version needs {newest}.")
-        raise typer.Exit(0 if before == newest else 1)
+        raise typer.Exit(0 if (before or "") >= newest else 1)
     migrate.upgrade(dsn)
     done = "is current" if before == newest else f"went from {before or 'nothing'} to {newest}"
     typer.echo(f"The schema pgaudit {done}.")
@@ -69,7 +69,7 @@ def probing(settings: Settings) -> AbstractContextManager[None]:
 def replay_(file: Annotated[Path, typer.Argument(help="A file of the spool.", exists=True, dir_okay=False)]) -> None:
     """Records the events of a spool file. However often it is run, each is stored once."""
     with connect() as conn:
-        result = replay.replay(conn, file)
+        result = replay.replay(conn, file, Settings().mode)
     typer.echo(
         f"{result.recorded} event(s) recorded, {result.rolled_back} dropped with their rolled-back change, "
         f"{result.pending} left because their transaction is still open.",
