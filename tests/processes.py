@@ -25,9 +25,7 @@ def start_worker(dsn: str, command: str = "pgaudit", log: int = subprocess.DEVNU
 
 
 @contextmanager
-def worker(
-    dsn: str, command: str = "pgaudit", log: int = subprocess.DEVNULL, **environment: str
-) -> Generator[Process]:
+def worker(dsn: str, command: str = "pgaudit", log: int = subprocess.DEVNULL, **environment: str) -> Generator[Process]:
     """A worker that has registered itself; it is killed at the end, if it still runs."""
     process = start_worker(dsn, command, log, **environment)
     try:

@@ -79,6 +79,21 @@ def test_a_second_signal_exits_at_once(dsn: str, first: signal.Signals, second: 
         wait_until(lambda: query(dsn, LOGGED) == 1)
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_ends_procrastinates_command_at_once(dsn: str, number: signal.Signals) -> None:
+    """It says that it stops; told again, it is gone, and another worker takes the event."""
+    record(dsn, 1)
+    with head_locked(dsn), worker(dsn, "procrastinate", log=subprocess.PIPE, PGAUDIT_STALLED_AFTER="1") as process:
+        wait_until(lambda: query(dsn, BLOCKED))
+        process.send_signal(number)
+        assert process.stderr is not None
+        assert any(b"Stop requested" in line for line in process.stderr)
+        process.send_signal(number)
+        assert process.wait(5) == -number
+    with worker(dsn, PGAUDIT_STALLED_AFTER="1"):
+        wait_until(lambda: query(dsn, LOGGED) == 1)
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_drain_empties_the_queue(dsn: str, command: str) -> None:
     """With PGAUDIT_DRAIN_ON_SHUTDOWN a worker leaves nothing behind."""

@@ -1,0 +1,141 @@
+"""A worker's life: its heart beats as long as it runs, and it ends in time."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from pgaudit import Settings
+from pgaudit.application import AuditApp
+from pgaudit.housekeeping import Rounds
+from tests.postgres.trail import is_dense
+from tests.worker.inside import until
+from tests.worker.queue import Connection, insert_poison, record, rows, value, working
+
+pytestmark = pytest.mark.anyio
+
+LEFT = "SELECT count(*) FROM pgaudit.procrastinate_jobs"
+LOGGED = "SELECT size FROM pgaudit.log_head"
+STATE = "SELECT status::text, attempts, priority, worker_id FROM pgaudit.procrastinate_jobs ORDER BY id"
+STALLS = "SELECT error_class FROM pgaudit.job_error"
+PROGRAM = """
+import sys
+from pathlib import Path
+from pgaudit import Settings, spool, worker
+
+thread = worker.start_in_thread()
+directory = Settings().spool_dir
+while spool.files(directory):  # replayed in a thread of the event loop's
+    pass
+{ending}
+"""
+
+
+async def test_the_heart_beats_while_a_shutdown_waits(dsn: str, conn: Connection) -> None:
+    """For as long as a batch runs nobody takes the worker for dead."""
+    record(dsn, 3)
+    conn.execute("SELECT FROM pgaudit.log_head FOR UPDATE")
+    with psycopg.connect(dsn, autocommit=True) as other:
+        async with working(Settings(dsn=dsn, stalled_after=0.5)) as worker:
+            await until(lambda: worker.app.job_manager.running)
+            worker.stop()
+            begun = value(other, "SELECT clock_timestamp()")
+            query = "SELECT max(last_heartbeat) > %s + interval '1 s' FROM pgaudit.procrastinate_workers"
+            await until(lambda: value(other, query, [begun]))
+            assert rows(other, "SELECT * FROM pgaudit.stalled('0.5 s')") == []
+            conn.rollback()
+            await until(lambda: value(other, LOGGED) == 3)
+        assert rows(other, STALLS) == []
+
+
+async def test_a_worker_that_is_pruned_in_a_batch_loses_nothing(dsn: str, conn: Connection) -> None:
+    """Its row cannot go while its batch runs; what it does is in the log, once."""
+    record(dsn, 3)
+    conn.execute("SELECT FROM pgaudit.log_head FOR UPDATE")
+    with psycopg.connect(dsn, autocommit=True) as other:
+        async with working(Settings(dsn=dsn)):
+            await until(lambda: value(other, f"{LEFT} WHERE status = 'doing'"))
+            await until(lambda: value(other, "SELECT count(*) FROM pg_locks WHERE NOT granted"))
+            other.execute("SET lock_timeout = '100ms'")
+            with pytest.raises(psycopg.errors.LockNotAvailable):
+                other.execute("DELETE FROM pgaudit.procrastinate_workers")
+            conn.rollback()
+            await until(lambda: value(other, LOGGED) == 3)
+        assert is_dense(other)
+
+
+async def test_a_job_that_was_fetched_this_moment_is_not_lost(dsn: str, conn: Connection) -> None:
+    """Only what a worker does not know of in two rounds running is given back, with nothing counted."""
+    settings = Settings(dsn=dsn, poll_interval=60)
+    async with working(settings) as worker:
+        record(dsn)
+        conn.execute("UPDATE pgaudit.procrastinate_jobs SET status = 'doing', worker_id = %s", [worker.number])
+        conn.commit()
+        rounds = Rounds(worker.app.job_manager, settings)
+        async with worker.app.connector.pool.connection() as own:
+            await rounds.release_lost(own)
+            assert rows(conn, STATE) == [("doing", 0, 0, worker.number)]
+            await rounds.release_lost(own)
+        assert rows(conn, STATE) == [("todo", 0, 0, None)]
+    assert rows(conn, STALLS) == []
+
+
+async def test_a_drain_ends_with_the_shutdowns_time(dsn: str, conn: Connection) -> None:
+    """Somebody holds the log: the worker ends nevertheless, and the queue keeps what it holds."""
+    record(dsn, 3)
+    conn.execute("SELECT FROM pgaudit.log_head FOR UPDATE")
+    with psycopg.connect(dsn, autocommit=True) as other:
+        settings = Settings(dsn=dsn, shutdown_timeout=0.5, drain_on_shutdown=True)
+        async with working(settings) as worker:
+            await until(lambda: worker.app.job_manager.running)
+        assert rows(other, STATE) == [("todo", 0, 0, None)] * 3
+        assert rows(other, "SELECT * FROM pgaudit.job_error") == []
+
+
+async def test_a_drain_has_what_the_jobs_leave_of_the_time(dsn: str, conn: Connection) -> None:
+    """shutdown_timeout is for both: where a job has taken all of it, there is no drain."""
+    record(dsn, 3)
+    conn.execute("SELECT FROM pgaudit.log_head FOR UPDATE")
+    drained: list[float] = []
+
+    class Watched(AuditApp):
+        async def drain(self, seconds: float) -> int:
+            drained.append(seconds)
+            return await super().drain(seconds)
+
+    settings = Settings(dsn=dsn, shutdown_timeout=0.5, drain_on_shutdown=True)
+    async with working(settings, Watched) as worker:
+        await until(lambda: worker.app.job_manager.running)
+    assert drained == [0.0]
+
+
+async def test_a_drain_passes_poison_by(dsn: str, conn: Connection) -> None:
+    """Batches that hold nothing else do not end it."""
+    for _ in range(3):
+        insert_poison(conn)
+    conn.commit()
+    record(dsn, 3)
+    app = AuditApp(Settings(dsn=dsn, batch_size=1))
+    async with app.open_async():
+        assert await app.drain(20) == 6
+    assert (value(conn, LOGGED), value(conn, LEFT)) == (3, 3)
+
+
+@pytest.mark.parametrize(("ending", "code"), [("", 0), ("sys.exit(3)", 3), ("raise SystemExit('no')", 1)])
+def test_a_program_ends_as_if_there_were_no_worker(dsn: str, tmp_path: Path, ending: str, code: int) -> None:
+    """Its exit code is its own, its worker says goodbye, and nobody complains."""
+    environment = os.environ | {"PGAUDIT_DSN": dsn, "PGAUDIT_SPOOL_DIR": str(tmp_path), "PGAUDIT_STALLED_AFTER": "2"}
+    (tmp_path / "host-1.ndjson").touch()
+    result = subprocess.run(
+        [sys.executable, "-c", PROGRAM.format(ending=ending)],
+        env=environment,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert (result.returncode, result.stderr.decode()) == (code, "no\n" if "'no'" in ending else "")
+    with psycopg.connect(dsn) as conn:
+        assert rows(conn, "SELECT * FROM pgaudit.procrastinate_workers") == []

@@ -1,0 +1,141 @@
+"""The queue under a worker: whose jobs it takes, in which order, and under which settings of the database."""
+
+import asyncio
+
+import psycopg
+import pytest
+
+from pgaudit import AuditLog, Settings
+from tests.postgres.trail import event, is_dense, logged_ids
+from tests.worker.inside import drain, until
+from tests.worker.queue import Connection, insert_poison, record, rows, value, working
+
+pytestmark = pytest.mark.anyio
+
+LOGGED = "SELECT size FROM pgaudit.log_head"
+LEFT = "SELECT count(*) FROM pgaudit.procrastinate_jobs"
+WAITING_RETRIES = """
+    INSERT INTO pgaudit.procrastinate_jobs (queue_name, task_name, priority, scheduled_at)
+    SELECT 'audit', 'pgaudit.persist', -1, now() + interval '1 hour' FROM generate_series(1, 2000)
+"""
+
+
+async def test_a_task_of_a_newer_version_waits_for_a_newer_worker(dsn: str, conn: Connection) -> None:
+    """During a rolling deploy an old worker leaves alone what it does not know."""
+    conn.execute("INSERT INTO pgaudit.procrastinate_jobs (queue_name, task_name) VALUES ('audit', 'pgaudit.newer')")
+    conn.commit()
+    record(dsn, 2)
+    await drain(Settings(dsn=dsn))
+    assert rows(conn, "SELECT task_name, status::text, attempts FROM pgaudit.procrastinate_jobs") == [
+        ("pgaudit.newer", "todo", 0)
+    ]
+    assert value(conn, LOGGED) == 2
+
+
+async def test_the_lead_is_gone_when_its_run_ends(dsn: str, conn: Connection, caplog: pytest.LogCaptureFixture) -> None:
+    """Its own transaction has deleted it; the worker takes that for a success, and says nothing."""
+    record(dsn, 3)
+    async with working(Settings(dsn=dsn)) as worker:
+        await until(lambda: value(conn, LOGGED) == 3)
+        await until(lambda: not worker.app.job_manager.running)
+    assert value(conn, LEFT) == 0
+    assert [entry.getMessage() for entry in caplog.records if entry.levelname in {"WARNING", "ERROR"}] == []
+
+
+async def test_retries_that_wait_do_not_stand_before_fresh_jobs(dsn: str, conn: Connection) -> None:
+    """Two thousand of them: what is recorded after them does not wait for them."""
+    conn.execute(WAITING_RETRIES)
+    conn.commit()
+    record(dsn, 5)
+    await drain(Settings(dsn=dsn))
+    assert (value(conn, LOGGED), value(conn, LEFT)) == (5, 2_000)
+
+
+async def test_a_retry_that_is_due_comes_before_fresh_jobs(dsn: str, conn: Connection) -> None:
+    """However long the queue: it has waited long enough."""
+    record(dsn, 30)
+    conn.execute("""UPDATE pgaudit.procrastinate_jobs SET priority = -1, scheduled_at = now()
+                     WHERE id = (SELECT max(id) FROM pgaudit.procrastinate_jobs)""")
+    due = value(conn, "SELECT args->'event'->>'id' FROM pgaudit.procrastinate_jobs WHERE priority = -1")
+    await drain(Settings(dsn=dsn, batch_size=10))
+    assert str(logged_ids(conn)[0]) == due
+
+
+@pytest.mark.parametrize("level", ["serializable", "repeatable read"])
+async def test_a_strict_isolation_by_default_does_no_harm(dsn: str, conn: Connection, level: str) -> None:
+    """Two workers append each event once, whatever a database gives to those who do not ask."""
+    name = conn.info.dbname
+    conn.execute(f"ALTER DATABASE {name} SET default_transaction_isolation = '{level}'")
+    conn.commit()
+    await drain_with_two_workers(dsn, conn)
+
+
+async def test_functions_that_forbid_scans_are_not_compiled(conn: Connection) -> None:
+    """Before PostgreSQL 18 a forbidden scan costs so much that jit would compile the plan at every call."""
+    query = """SELECT proname, proconfig @> ARRAY['jit=off'] FROM pg_proc
+                WHERE pronamespace = 'pgaudit'::regnamespace AND proconfig @> ARRAY['enable_seqscan=off']"""
+    found = dict(rows(conn, query))
+    assert {"fetch_lead", "persist"} <= found.keys()
+    assert all(found.values()), found
+
+
+async def test_two_workers_keep_the_index_dense(dsn: str, conn: Connection) -> None:
+    """Poison among the events or not, no index is left out and none is given twice."""
+    poison = {insert_poison(conn) for _ in range(3)}
+    await drain_with_two_workers(dsn, conn)
+    failed = {job for (job,) in rows(conn, "SELECT job_id FROM pgaudit.failed_jobs")}
+    assert failed <= poison
+
+
+async def drain_with_two_workers(dsn: str, conn: Connection) -> None:
+    """Records while two workers persist; then looks at the log."""
+    settings = Settings(dsn=dsn, batch_size=7, job_backoff_delay=0, poll_interval=0.02, linger=0, stalled_after=2)
+    async with working(settings), working(settings):
+        for _ in range(20):
+            await asyncio.to_thread(record, dsn, 30)
+        await until(lambda: value(conn, LOGGED) == 600)
+        await until(lambda: value(conn, f"{LEFT} WHERE status <> 'failed'") == 0)
+    assert is_dense(conn)
+    assert len(set(logged_ids(conn))) == 600
+    workers = value(conn, "SELECT count(DISTINCT worker_id) FROM pgaudit.batch")
+    assert workers == 2
+
+
+async def test_functions_need_no_search_path(dsn: str, conn: Connection) -> None:
+    """Ours and Procrastinate's name their tables for every caller; a table in the caller's way changes nothing."""
+    conn.execute("CREATE TABLE public.procrastinate_jobs (id bigint)")
+    conn.execute("CREATE TABLE public.procrastinate_workers (id bigint)")
+    conn.commit()
+    record(dsn, 2)
+    settings = Settings(dsn=f"{dsn} options='-c search_path=public'")
+    await drain(settings)
+    assert value(conn, LOGGED) == 2
+    with psycopg.connect(settings.dsn) as own:
+        assert own.execute("SELECT pgaudit.procrastinate_prune_stalled_workers_v1(30)").fetchall() == []
+        register = "SELECT pgaudit.procrastinate_register_worker_v1()"
+        assert own.execute(register).fetchone() is not None
+
+
+async def test_an_abort_gives_the_job_back(dsn: str, conn: Connection) -> None:
+    """Procrastinate aborts a job by cancelling its task: an audit job must neither be lost nor end as aborted."""
+    record(dsn)
+    conn.execute("SELECT FROM pgaudit.log_head FOR UPDATE")
+    with psycopg.connect(dsn, autocommit=True) as other:
+        async with working(Settings(dsn=dsn)) as worker:
+            await until(lambda: worker.app.job_manager.running)
+            (job,) = worker.app.job_manager.running
+            (task,) = [task for task in asyncio.all_tasks() if task.get_name() == f"process job pgaudit.persist[{job}]"]
+            task.cancel()
+            await until(task.done)
+            conn.rollback()
+            await until(lambda: value(other, LOGGED) == 1)
+        assert value(other, "SELECT count(*) FROM pgaudit.job_error") == 0
+
+
+async def test_an_event_that_is_recorded_twice_is_logged_once(dsn: str, conn: Connection) -> None:
+    """The second job is done when the log has the event."""
+    made = event()
+    AuditLog(Settings(dsn=dsn)).record(conn, made, made)
+    conn.commit()
+    await drain(Settings(dsn=dsn))
+    assert (logged_ids(conn), value(conn, LEFT)) == ([made.id], 0)

@@ -1,0 +1,64 @@
+"""The rounds of a worker go on, whatever one of them meets."""
+
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from pgaudit import Settings, spool
+from pgaudit.spool import Spooled
+from tests.postgres.trail import event
+from tests.worker.inside import until
+from tests.worker.queue import Connection, record, value, working
+
+pytestmark = pytest.mark.anyio
+
+LOGGED = "SELECT size FROM pgaudit.log_head"
+LEAVE_BEHIND = "UPDATE pgaudit.procrastinate_jobs SET status = 'doing', worker_id = 4711"
+
+
+@pytest.fixture
+def spooling(dsn: str, tmp_path: Path) -> Settings:
+    """Settings with a spool of their own, and frequent rounds."""
+    return Settings(dsn=dsn, spool_dir=tmp_path, stalled_after=0.4)
+
+
+def is_logged(conn: Connection, count: int) -> bool:
+    """Whether that many events are in the log."""
+    return bool(value(conn, LOGGED) == count)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"\xff\xfe\n", b"no JSON\n", b'{"event": 7}\n', b"\n", b"[]\n", b"null\n"],
+)
+async def test_a_broken_spool_file_stops_no_round(conn: Connection, spooling: Settings, content: bytes) -> None:
+    """A file that nobody can read stays for somebody to mend; later rounds still reclaim what stalls."""
+    (spooling.spool_dir / "broken.ndjson").write_bytes(content)
+    async with working(spooling):
+        await until(lambda: value(conn, "SELECT count(*) FROM pgaudit.procrastinate_workers"))
+        for count in (1, 2):
+            record(spooling.dsn)
+            conn.execute(LEAVE_BEHIND)
+            conn.commit()
+            await until(partial(is_logged, conn, count))
+    assert (spooling.spool_dir / "broken.ndjson").read_bytes() == content
+
+
+async def test_a_broken_spool_file_does_not_stand_before_others(conn: Connection, spooling: Settings) -> None:
+    """What can be replayed is, whatever is older."""
+    (spooling.spool_dir / "broken.ndjson").write_text("no JSON\n")
+    path = spool.append(spooling.spool_dir, [event().to_json()], None)
+    async with working(spooling):
+        await until(lambda: value(conn, LOGGED) == 1)
+        await until(lambda: not path.exists())
+    assert spool.count(spooling.spool_dir) == 1
+
+
+async def test_an_event_that_record_refuses_stays_in_the_spool(conn: Connection, spooling: Settings) -> None:
+    """pgaudit.record takes any JSON object: what is wrong with it a worker finds out, and keeps it as failed."""
+    path = spooling.spool_dir / "host-1.ndjson"
+    path.write_text(Spooled({"id": "no uuid"}, None).to_line())
+    async with working(spooling.model_copy(update={"job_attempts": 1})):
+        await until(lambda: value(conn, "SELECT count(*) FROM pgaudit.failed_jobs") == 1)
+    assert not path.exists()
