@@ -1,0 +1,134 @@
+"""The web applications among the examples, served for real and driven by many clients at once."""
+
+import asyncio
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import psycopg
+import pytest
+
+from tests.processes import kill, query, terminate, worker
+from tests.waiting import wait_until
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+# Arguments of Python's. On a port that the system chooses; each of them says which.
+SERVERS = {
+    "fastapi": ["-m", "uvicorn", "--app-dir", f"{EXAMPLES}/fastapi_sqlalchemy", "app:app", "--port", "0"],
+    "flask": ["-m", "flask", "--app", f"{EXAMPLES}/flask_psycopg/app.py", "run", "--port", "0"],
+    "django": [f"{EXAMPLES}/django/app.py", "runserver", "--noreload", "127.0.0.1:0"],
+}
+CLAIMS = 100
+AT_A_TIME = 20
+
+CHANGES = """
+    SELECT 'claim.submitted', id::text FROM claims
+    UNION ALL SELECT 'claim.approved', id::text FROM claims WHERE status = 'approved'
+    ORDER BY 1, 2
+"""
+EVENTS = """
+    SELECT action, target_id, actor_type || ':' || actor_id, event->'context'->>'request_id'
+      FROM pgaudit.audit_log ORDER BY action, target_id
+"""
+QUEUED = "SELECT count(*) FROM pgaudit.procrastinate_jobs"
+
+
+@dataclass(frozen=True, order=True)
+class Told:
+    """A change that the application has confirmed, and the request that asked for it."""
+
+    action: str
+    claim: str
+    actor: str
+    request_id: str
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_the_log_holds_each_committed_change_once_with_who_asked_for_it(name: str, dsn: str, tmp_path: Path) -> None:
+    """Of 200 requests, 20 at a time, a quarter rolls back after its event was recorded."""
+    beside = worker(dsn) if name == "django" else nullcontext()
+    with beside, served(name, dsn, tmp_path / "log") as url:
+        told = asyncio.run(drive(url))
+        wait_until(lambda: query(dsn, QUEUED) == 0)
+    with psycopg.connect(dsn) as conn:
+        changes = conn.execute(CHANGES).fetchall()
+        events = conn.execute(EVENTS).fetchall()
+    assert len(changes) == 2 * CLAIMS * 3 // 4
+    assert [event[:2] for event in events] == changes
+    assert [Told(*event) for event in events] == sorted(told)
+
+
+def test_the_routes_of_the_trail_are_mounted(dsn: str, tmp_path: Path) -> None:
+    """FastAPI's own worker is alive, and the trail's health says so."""
+    with served("fastapi", dsn, tmp_path / "log") as url:
+        wait_until(lambda: query(dsn, "SELECT count(*) FROM pgaudit.worker_stats WHERE alive") == 1)
+        health = httpx.get(f"{url}/audit/api/v1/health/queues", trust_env=False, timeout=30)
+    assert (health.status_code, health.json()["status"]) == (200, "healthy")
+
+
+async def drive(url: str) -> list[Told]:
+    """Submits claims and approves each of them, one way or the other; what was confirmed."""
+    slots = asyncio.Semaphore(AT_A_TIME)
+    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=30) as client:
+
+        async def life(number: int) -> list[Told]:
+            async with slots:
+                return await submit_and_approve(client, number)
+
+        lives = await asyncio.gather(*(life(number) for number in range(CLAIMS)))
+    return [told for life in lives for told in life]
+
+
+async def submit_and_approve(client: httpx.AsyncClient, number: int) -> list[Told]:
+    """Two requests, by two users; of every other claim, the bank declines the approval."""
+    declined = number % 2 == 1
+    claim = {"holder": "Ada", "amount": "5000.00" if declined else "250.00"}
+    submitted = await client.post("/claims", json=claim, headers=headers(f"customer-{number}"))
+    assert submitted.status_code == 201, submitted.text
+    identity = str(submitted.json()["id"])
+    approved = await client.post(f"/claims/{identity}/approve", headers=headers(f"clerk-{number}"))
+    assert approved.status_code == (409 if declined else 200), approved.text
+    confirmed = [told("claim.submitted", identity, submitted)]
+    return confirmed if declined else [*confirmed, told("claim.approved", identity, approved)]
+
+
+def headers(user: str) -> dict[str, str]:
+    """Who is asking, and in which request."""
+    return {"X-User": user, "X-Request-ID": f"request-of-{user}"}
+
+
+def told(action: str, claim: str, response: httpx.Response) -> Told:
+    """What a response confirms; it carries the id of its request."""
+    request = response.request.headers
+    assert response.headers["X-Request-ID"] == request["X-Request-ID"]
+    return Told(action, claim, f"user:{request['X-User']}", request["X-Request-ID"])
+
+
+@contextmanager
+def served(name: str, dsn: str, log: Path) -> Generator[str]:
+    """Serves an application in a process of its own, and ends it when asked to; its address."""
+    environment = os.environ | {"PGAUDIT_DSN": dsn, "PYTHONUNBUFFERED": "1"}
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, *SERVERS[name]], env=environment, stdout=output, stderr=subprocess.STDOUT
+        )
+    try:
+        wait_until(lambda: address(log) or process.poll() is not None)
+        assert process.poll() is None, log.read_text()
+        yield address(log)
+        terminate(process)
+        assert "Traceback" not in log.read_text(), log.read_text()
+    finally:
+        kill(process)
+
+
+def address(log: Path) -> str:
+    """Where the server says that it listens; nothing until it does."""
+    found = re.search(r"http://127\.0\.0\.1:\d+(?=\D)", log.read_text())
+    return found[0] if found else ""
