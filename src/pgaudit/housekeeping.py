@@ -3,13 +3,14 @@
 import asyncio
 import logging
 import time
-from typing import Final, Protocol
+from typing import Final
 
 import psycopg
 from procrastinate import PsycopgConnector
 
 from pgaudit import replay, rescue
 from pgaudit.embedded import conninfo
+from pgaudit.fetching import AuditJobManager
 from pgaudit.settings import Settings
 from pgaudit.sqlstates import in_brief
 
@@ -22,20 +23,12 @@ LONGEST_BEAT_INTERVAL: Final = 10.0
 PARTITIONS_EVERY: Final = 3_600.0
 
 
-class Alive(Protocol):
-    """Which worker of this process is registered, and which jobs it runs."""
-
-    worker_id: int | None
-    running: set[int]
-    leaving: asyncio.Lock
-
-
 def beat_interval(settings: Settings) -> float:
     """Three beats may get lost before a worker counts as silent."""
     return min(settings.stalled_after / 4, LONGEST_BEAT_INTERVAL)
 
 
-async def beat(connector: PsycopgConnector, alive: Alive, settings: Settings) -> None:
+async def beat(connector: PsycopgConnector, alive: AuditJobManager, settings: Settings) -> None:
     """Shows that the worker lives, until it is unregistered."""
     while True:
         await asyncio.sleep(beat_interval(settings))
@@ -48,7 +41,7 @@ async def beat(connector: PsycopgConnector, alive: Alive, settings: Settings) ->
             logger.warning("cannot show that the worker lives: %s", in_brief(error))
 
 
-async def make_rounds(connector: PsycopgConnector, alive: Alive, settings: Settings) -> None:
+async def make_rounds(connector: PsycopgConnector, alive: AuditJobManager, settings: Settings) -> None:
     """Reclaims stalled jobs, releases lost ones, keeps partitions ahead and forgets old history."""
     rounds = Rounds(alive, settings)
     while True:
@@ -74,7 +67,7 @@ async def replay_spool(settings: Settings) -> None:
 class Rounds:
     """The steps of a round, and what one round has to remember for the next."""
 
-    def __init__(self, alive: Alive, settings: Settings) -> None:
+    def __init__(self, alive: AuditJobManager, settings: Settings) -> None:
         self._alive = alive
         self._settings = settings
         self._lost: set[int] = set()

@@ -3,21 +3,20 @@
 import asyncio
 import logging
 import time
-import traceback
 from collections.abc import Awaitable, Callable, Collection
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
-from typing import Any, Final, Self, cast
+from typing import Any, Final, cast
 
 import psycopg
 from procrastinate import JobContext, PsycopgConnector
 from procrastinate.exceptions import JobAborted
 from procrastinate.worker import Worker
 
-from pgaudit.retries import delay_before_retry, is_infrastructure, spread
+from pgaudit.failures import Failure
+from pgaudit.retries import delay_before_retry, spread
 from pgaudit.settings import Settings
 from pgaudit.signals import job_failed, job_retried
-from pgaudit.sqlstates import causes, error_class, in_brief
+from pgaudit.sqlstates import in_brief
 
 logger = logging.getLogger("pgaudit.worker")
 
@@ -30,45 +29,6 @@ RELEASE: Final = "SELECT pgaudit.release(%s::bigint[], %s)"
 
 class NotPersisted(Exception):
     """What Procrastinate logs in place of a database error, which may quote the event."""
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """A failed attempt at a job that had failed ``attempts`` times before."""
-
-    job: int
-    attempts: int
-    error_class: str
-    sqlstate: str | None
-    message: str
-    traceback: str | None
-    infrastructure: bool = False
-
-    @classmethod
-    def from_batch(cls, failure: dict[str, Any]) -> Self:
-        """One that ``pgaudit.persist`` split off its batch."""
-        return cls(
-            job=failure["job_id"],
-            attempts=failure["attempts"],
-            error_class=error_class(failure["sqlstate"]),
-            sqlstate=failure["sqlstate"],
-            message=failure["message"],
-            traceback=failure["context"],
-        )
-
-    @classmethod
-    def from_exception(cls, job: int, attempts: int, error: Exception) -> Self:
-        """One that was raised in the worker."""
-        origin = next((cause for cause in causes(error) if isinstance(cause, psycopg.Error)), error)
-        return cls(
-            job=job,
-            attempts=attempts,
-            error_class=type(origin).__name__,
-            sqlstate=getattr(origin, "sqlstate", None),
-            message=str(origin),
-            traceback="".join(traceback.format_exception(error)),
-            infrastructure=is_infrastructure(error),
-        )
 
 
 async def settle(

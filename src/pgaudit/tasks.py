@@ -10,7 +10,8 @@ import psycopg
 from procrastinate import JobContext
 from psycopg.rows import class_row
 
-from pgaudit.outcomes import Failure, connection_of, settings_of, settle
+from pgaudit.failures import Failure
+from pgaudit.outcomes import connection_of, settings_of, settle
 from pgaudit.settings import Settings
 from pgaudit.signals import job_completed
 from pgaudit.sqlstates import in_brief

@@ -41,12 +41,12 @@ def as_text(value: object) -> str:
     return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
-def print_rows(kind: type[Row], rows: Sequence[Row], *, as_json: bool, title: str | None = None) -> None:
+def print_rows(kind: type[Row], rows: Sequence[Row], *, as_json: bool) -> None:
     """Prints rows as a table, or as a JSON array."""
     if as_json:
         typer.echo(to_json([asdict(row) for row in rows]))
     else:
-        console.print(table(kind, rows, title))
+        console.print(table(kind, rows))
 
 
 def table(kind: type[Row], rows: Sequence[Row], title: str | None = None) -> Table:
