@@ -27,9 +27,15 @@ def environment(tmp_path: Path) -> dict[str, str]:
 @pytest.fixture
 def demo(environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
     """The demo, running for longer than anybody waits."""
-    with subprocess.Popen([*COMMAND, "60"], env=environment, stdout=subprocess.PIPE, text=True) as process:
-        yield process
-        process.terminate()
+    # A suite that runs in the background ignores Ctrl-C, and whom it starts would inherit that: as a caught
+    # signal it is back at its default in the demo, as it is in a terminal.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with subprocess.Popen([*COMMAND, "60"], env=environment, stdout=subprocess.PIPE, text=True) as process:
+            yield process
+            process.terminate()
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_the_demo_reckons_that_nothing_is_missing_or_doubled(environment: dict[str, str], tmp_path: Path) -> None:
