@@ -132,7 +132,7 @@ COMMENT ON COLUMN pgaudit.batch.count IS 'How many events it appended.';
 COMMENT ON COLUMN pgaudit.batch.persisted_at IS 'When, by the server''s clock.';
 COMMENT ON COLUMN pgaudit.batch.oldest_recorded IS 'recorded_at of its oldest event.';
 COMMENT ON COLUMN pgaudit.batch.newest_recorded IS 'recorded_at of its newest event.';
-COMMENT ON COLUMN pgaudit.batch.worker_id IS 'Which worker; NULL when it was appended inline, by the application.';
+COMMENT ON COLUMN pgaudit.batch.worker_id IS 'Which worker; NULL when the application appended it inline, or a worker that had already said goodbye drained it.';
 
 CREATE TABLE pgaudit.job_error (
     id          bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY,

@@ -1,11 +1,11 @@
 """Workers: beside the application or inside it.
 
-==============================================  ====================================================
-``pgaudit worker``                              a process of its own, restarted after outages
+=================================================  ====================================================
+``pgaudit worker``                                 a process of its own, restarted after outages
 ``procrastinate --app=pgaudit.worker.app worker``  the same under Procrastinate's own command
-``async with pgaudit.worker.running():``        in the application's event loop (an ASGI lifespan)
-``pgaudit.worker.start_in_thread()``            in a thread of a synchronous application
-==============================================  ====================================================
+``async with pgaudit.worker.running():``           in the application's event loop (an ASGI lifespan)
+``pgaudit.worker.start_in_thread()``               in a thread of a synchronous application
+=================================================  ====================================================
 """
 
 import asyncio
@@ -42,8 +42,10 @@ def run(settings: Settings | None = None) -> None:
 async def running(settings: Settings | None = None) -> AsyncGenerator[None]:
     """Runs a worker in this event loop for as long as the block lasts, then finishes what it is doing.
 
-    >>> async with running(settings):
-    ...     await serve()
+    >>> @asynccontextmanager
+    ... async def lifespan(app):
+    ...     async with running(settings):
+    ...         yield
     """
     stop = asyncio.Event()
     supervised = asyncio.create_task(supervise(settings or Settings(), stop))

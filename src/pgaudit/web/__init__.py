@@ -1,13 +1,13 @@
 """The audit trail over HTTP: health for probes, statistics and retries for administrators, figures for Prometheus.
 
-===========================================  =================================================================
-``GET /api/v1/health/queues``                200, or 503 when unhealthy, with the reason
-``GET /api/v1/admin/queues/stats``           the queue and its workers
-``GET /api/v1/admin/queues/health``          the health report with all details
+=============================================  ===============================================================
+``GET /api/v1/health/queues``                  200, or 503 when unhealthy, with the reason
+``GET /api/v1/admin/queues/stats``             the queue and its workers
+``GET /api/v1/admin/queues/health``            the health report with all details
 ``POST /api/v1/admin/queues/jobs/{id}/retry``  runs a failed job again
-``GET /metrics``                             OpenMetrics
-``GET /api/v1/openapi.json``                 describes them all
-===========================================  =================================================================
+``GET /metrics``                               OpenMetrics
+``GET /api/v1/openapi.json``                   describes them all
+=============================================  ===============================================================
 
 The admin routes want ``Authorization: Bearer`` with ``PGAUDIT_ADMIN_TOKEN``. Errors are RFC 9457 problem details.
 

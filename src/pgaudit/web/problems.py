@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from pgaudit.errors import JobNotFound, PgauditError
+from pgaudit.sqlstates import in_brief
 
 logger = logging.getLogger("pgaudit.web")
 
@@ -43,7 +44,7 @@ def not_failed(_request: Request, error: Exception) -> Response:
 
 def unavailable(_request: Request, error: Exception) -> Response:
     """The database is away, or refuses; the server's log says more than the client may know."""
-    logger.warning("cannot look at the trail: %s", error)
+    logger.warning("cannot look at the trail: %s", in_brief(error))
     return problem(HTTPStatus.SERVICE_UNAVAILABLE, "The audit trail cannot be reached; the server's log says why.")
 
 
