@@ -7,11 +7,15 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, Final
 
-from blinker import NamedSignal, Namespace
-
+from pgaudit.errors import MissingExtra
 from pgaudit.events import AuditEvent
 from pgaudit.listener import AuditListener
 from pgaudit.recorder import AuditLog
+
+try:
+    from blinker import NamedSignal, Namespace
+except ModuleNotFoundError as error:
+    raise MissingExtra('The signals of claims need blinker: pip install "pgaudit[claims]"') from error
 
 signals: Final = Namespace()
 claim_submitted: Final[NamedSignal] = signals.signal("claim-submitted")

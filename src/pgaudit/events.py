@@ -1,8 +1,9 @@
 """What an audit event is."""
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, Required, Self, TypedDict, Unpack, cast
+from typing import Annotated, Any, Final, Literal, Required, Self, TypedDict, Unpack, cast
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, model_validator
@@ -12,6 +13,7 @@ from pgaudit.ids import uuid7
 from pgaudit.values import JsonObject, JsonValue, Text, checked_text
 
 Outcome = Literal["success", "failure", "denied"]
+ACTION: Final = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
 
 
 class Part(BaseModel, frozen=True, extra="forbid"):
@@ -50,6 +52,15 @@ def in_utc(moment: datetime) -> datetime:
         return moment.astimezone(UTC)
     except OverflowError:
         raise ValueError(f"{moment} has no equivalent in UTC between the years 1 and 9999") from None
+
+
+def resource_and_verb(action: str) -> str:
+    """The action, if it is dotted lower case."""
+    if not ACTION.fullmatch(action):
+        raise ValueError(
+            f'{action!r} is not of the form "resource.verb", lower case and dotted, such as "claim.approved"'
+        )
+    return action
 
 
 # Kind and id are indexed together, in at most 2,704 bytes; a character takes up to four.
@@ -129,7 +140,7 @@ class AuditEvent(Part, frozen=True):
     """
 
     id: UUID = Field(default_factory=uuid7)
-    action: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+$", max_length=200)]
+    action: Annotated[str, Field(max_length=200), AfterValidator(resource_and_verb)]
     occurred_at: Annotated[datetime, AfterValidator(in_utc)] = Field(default_factory=lambda: datetime.now(UTC))
     actor: Annotated[Actor | None, BeforeValidator(from_reference)] = None
     targets: tuple[Annotated[Target, BeforeValidator(from_reference)], ...] = ()

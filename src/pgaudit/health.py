@@ -100,7 +100,8 @@ async def check_async(conn: psycopg.AsyncConnection[Any], settings: Settings | N
 def unreachable(error: psycopg.Error) -> HealthReport:
     """The report when the database does not answer, or has no pgaudit schema that this role may read."""
     hint = "; run `pgaudit migrate`, or `pgaudit grant --reader` for this role" if error.sqlstate else ""
-    message = f"The database does not answer: {str(error).splitlines()[0] if str(error) else error!r}{hint}."
+    verdict = "refuses" if error.sqlstate else "does not answer"
+    message = f"The database {verdict}: {str(error).splitlines()[0] if str(error) else error!r}{hint}."
     return HealthReport(Status.UNHEALTHY, (Check("database", Status.UNHEALTHY, error.sqlstate, None, message),))
 
 
@@ -147,8 +148,10 @@ def spooled(settings: Settings) -> Check:
     try:
         waiting = spool.count(settings.spool_dir)
     except OSError as error:
-        return Check("spooled", Status.DEGRADED, None, 0, f"{settings.spool_dir} cannot be read: {error.strerror}.")
-    return none_of("spooled", waiting, f"event(s) wait in {settings.spool_dir}: see `pgaudit replay --help`.")
+        return Check(
+            "spooled", Status.DEGRADED, None, 0, f"{settings.spool_dir.resolve()} cannot be read: {error.strerror}."
+        )
+    return none_of("spooled", waiting, f"event(s) wait in {settings.spool_dir.resolve()}: see `pgaudit replay --help`.")
 
 
 def none_of(name: str, count: int, what: str) -> Check:

@@ -16,6 +16,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
 from sqlalchemy.engine import Connection
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from pgaudit.schema import version_of
@@ -62,7 +63,7 @@ def upgrade(dsn: str, revision: str = "head") -> None:
 def downgrade(dsn: str, revision: str = "base") -> None:
     """Takes the schema back to a revision, ``base`` being nothing.
 
-    :raises sqlalchemy.exc.DBAPIError: the log or the queue holds events. An audit trail is not dropped in passing.
+    :raises psycopg.Error: the log or the queue holds events. An audit trail is not dropped in passing.
     """
     with connection(dsn) as conn:
         command.downgrade(with_connection(conn), revision)
@@ -89,11 +90,14 @@ def with_connection(conn: Connection) -> Config:
 def connection(dsn: str) -> Generator[Connection]:
     """A connection that holds the migration lock, and gives up on a table that stays locked."""
     engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(dsn), poolclass=NullPool)
-    with engine.connect() as conn:
-        conn.exec_driver_sql(LOCK)  # waits for another migration as long as it takes
-        conn.exec_driver_sql(LOCK_TIMEOUT)
-        conn.commit()
-        yield conn
+    try:
+        with engine.connect() as conn:
+            conn.exec_driver_sql(LOCK)  # waits for another migration as long as it takes
+            conn.exec_driver_sql(LOCK_TIMEOUT)
+            conn.commit()
+            yield conn
+    except DBAPIError as error:
+        raise error.orig or error from None  # the driver's own, without the script that it is about
 
 
 def run_file(path: str | Path) -> None:

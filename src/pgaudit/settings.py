@@ -54,7 +54,8 @@ class Settings(BaseSettings):
     dsn: str = Field(
         "",
         repr=False,
-        description="libpq string or URL of the database; `embedded:PATH` starts a server of its own. "
+        description="libpq string or URL of the database; `embedded:PATH` starts a server of its own; "
+        "`pgaudit.embedded.conninfo(dsn)` says where, for psycopg and psql. "
         "Empty: libpq's `PG*` variables apply.",
     )
     mode: Mode = Field(

@@ -29,5 +29,9 @@ def main() -> None:
         logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
         app()
-    except (PgauditError, psycopg.Error, OSError) as error:
+    except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedFunction, psycopg.errors.InvalidSchemaName) as error:
+        sys.exit(f"pgaudit: {error.diag.message_primary}; run `pgaudit migrate`")
+    except psycopg.Error as error:
+        sys.exit(f"pgaudit: {error.diag.message_primary or str(error).strip() or repr(error)}")
+    except (PgauditError, OSError) as error:
         sys.exit(f"pgaudit: {str(error).strip() or repr(error)}")

@@ -35,8 +35,12 @@ def stats(
             while watch:
                 time.sleep(EVERY)
                 typer.echo(to_json(snapshot(conn)))
+        elif watch and not console.is_terminal:
+            while True:
+                console.print(picture(conn))
+                time.sleep(EVERY)
         elif watch:
-            with Live(picture(conn), console=console, auto_refresh=False, screen=console.is_terminal) as live:
+            with Live(picture(conn), console=console, auto_refresh=False, screen=True) as live:
                 while True:
                     time.sleep(EVERY)
                     live.update(picture(conn), refresh=True)

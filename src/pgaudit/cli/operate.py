@@ -1,5 +1,6 @@
 """Commands that change something: migrate, worker, replay, grant, demo."""
 
+import logging
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Annotated
@@ -36,14 +37,17 @@ def migrate_(
     from pgaudit import migrate  # noqa: PLC0415 - likewise
 
     if sql:
+        logging.getLogger("alembic").setLevel(logging.WARNING)  # the script is all that is asked for
         typer.echo(migrate.sql())
         return
     dsn = conninfo(Settings().dsn)
     before, newest = migrate.current(dsn), migrate.newest()
     if check:
-        typer.echo(f"The database is at {before or 'nothing'}; this version needs {newest}.")
+        found = f"at {before}" if before else "not migrated yet"
+        typer.echo(f"The database is {found}; this version needs {newest}.")
         raise typer.Exit(0 if (before or "") >= newest else 1)
-    migrate.upgrade(dsn)
+    if before != newest:
+        migrate.upgrade(dsn)
     done = "is current" if before == newest else f"went from {before or 'nothing'} to {newest}"
     typer.echo(f"The schema pgaudit {done}.")
 

@@ -6,7 +6,7 @@
 ``"pgaudit.middleware.django.audit_middleware"``       in Django's ``MIDDLEWARE``
 =====================================================  ===================================================
 
->>> app = AsgiMiddleware(app, actor=lambda scope: f"user:{scope['user'].username}")
+>>> app = AsgiMiddleware(app, actor=lambda scope: scope.get("user_id") and f"user:{scope['user_id']}")
 
 What the client says is bound as it was said, and no header breaks a request:
 

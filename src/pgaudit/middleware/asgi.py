@@ -20,7 +20,7 @@ Found = Actor | str | None
 class AsgiMiddleware:
     """Binds what is known of a request or WebSocket for as long as the application serves it.
 
-    >>> app = AsgiMiddleware(app, actor=lambda scope: f"user:{scope['user'].username}")
+    >>> app = AsgiMiddleware(app, actor=lambda scope: scope.get("user_id") and f"user:{scope['user_id']}")
 
     :param actor: given the scope, says who acts; may be asynchronous.
     :param settings: for ``trusted_proxies``; read from the environment when left out.

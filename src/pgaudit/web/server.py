@@ -1,10 +1,12 @@
 """Runs the application: alone, or the health route beside a worker."""
 
 import logging
+import signal
 import socket
 from collections.abc import Generator
 from contextlib import contextmanager
 from threading import Thread
+from types import FrameType
 from typing import Final
 
 import uvicorn
@@ -24,9 +26,15 @@ def serve(settings: Settings | None = None, *, host: str = "127.0.0.1", port: in
 
     :raises OSError: somebody else listens there.
     """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, ended)
     with listening(host, port) as listener:
         logger.info("serving on http://%s:%d", host, listener.getsockname()[1])
         server(create_app(settings)).run(sockets=[listener])
+
+
+def ended(_number: int, _frame: FrameType | None) -> None:
+    """Uvicorn sends itself the signal once more that it has handled: its shutdown was clean, so the exit code is 0."""
 
 
 @contextmanager
