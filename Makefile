@@ -1,6 +1,6 @@
 # `make` lists the commands.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench clean
+.PHONY: help setup demo test check bench docs clean
 
 PYTHON := $(shell command -v python3.11 || echo python3)
 PGBOUNCER := $(shell PATH="$$PATH:/usr/sbin" command -v pgbouncer)
@@ -35,5 +35,8 @@ check: $(READY) ## Runs the linters, the type checkers and the contract on impor
 bench: $(READY) ## Measures it: what recording costs, how fast workers drain
 	.venv/bin/python -m benchmarks
 
+docs: $(READY) ## Builds the documentation into site/; a warning is an error
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --quiet
+
 clean: ## Removes .venv and what tools have left
-	rm -rf .venv dist .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf .venv dist site .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache

@@ -1,0 +1,15 @@
+"""An event bus of the application's own, whose events are recorded."""
+
+from blinker import Signal
+
+from pgaudit import AuditLog
+from pgaudit.listener import AuditListener
+
+policy_renewed = Signal()
+
+AuditListener(AuditLog(), {policy_renewed: "policy.renewed"}, target_type="policy")
+
+
+def renew(conn: object, policy: int, user: int) -> None:
+    """The listener records in the sender's transaction; what it does not know by name is the event's data."""
+    policy_renewed.send(conn=conn, policy_id=policy, user_id=user, premium="120.00")

@@ -1,0 +1,28 @@
+"""SQLAlchemy: a Session or a Connection, synchronous or not."""
+
+from sqlalchemy import Connection, text
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Session
+
+from pgaudit import AuditEvent, AuditLog
+
+audit = AuditLog()
+APPROVE = text("UPDATE claims SET status = 'approved' WHERE id = :id")
+
+
+def approve(session: Session, claim: int) -> None:
+    """With the ORM: whoever opened the session commits."""
+    session.execute(APPROVE, {"id": claim})
+    audit.record(session, AuditEvent(action="claim.approved", actor="user:42", target=f"claim:{claim}"))
+
+
+def approve_with_core(conn: Connection, claim: int) -> None:
+    """Inside ``with engine.begin() as conn``."""
+    conn.execute(APPROVE, {"id": claim})
+    audit.record(conn, AuditEvent(action="claim.approved", actor="user:42", target=f"claim:{claim}"))
+
+
+async def approve_async(session: AsyncSession, claim: int) -> None:
+    """An AsyncSession, whether psycopg or asyncpg is below."""
+    await session.execute(APPROVE, {"id": claim})
+    await audit.record_async(session, AuditEvent(action="claim.approved", actor="user:42", target=f"claim:{claim}"))

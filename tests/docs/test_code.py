@@ -1,0 +1,144 @@
+"""The programs that the documentation shows, run on a real server."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import psycopg
+import pytest
+from psycopg.conninfo import conninfo_to_dict
+from sqlalchemy import create_engine
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+from sqlalchemy.orm import Session
+
+from docs.code import asyncpg_, history, listener_, psycopg_, signals_, sqlalchemy_
+from pgaudit import AuditLog
+from pgaudit.signals import job_failed, job_stalled
+from pgaudit.testing import assert_recorded, run_worker_once
+from tests.processes import worker
+from tests.waiting import wait_until
+
+CODE = Path(__file__).parents[2] / "docs" / "code"
+
+
+@pytest.fixture
+def claims(dsn: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[psycopg.Connection]:
+    """The table of the programs, with claim 7 in it; what they have done is told by ``approved``."""
+    monkeypatch.setenv("PGAUDIT_DSN", dsn)
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        conn.execute("CREATE TABLE claims AS SELECT 7::bigint AS id, 'open' AS status")
+        yield conn
+
+
+def approved(conn: psycopg.Connection) -> bool:
+    """Whether the change and its event are both there."""
+    assert_recorded(conn, action="claim.approved", target="claim:7")
+    return conn.execute("SELECT status FROM claims").fetchall() == [("approved",)]
+
+
+def url_of(dsn: str, scheme: str) -> str:
+    """The database as SQLAlchemy and asyncpg read it."""
+    given: dict[str, Any] = conninfo_to_dict(dsn)
+    return f"{scheme}://{given['user']}@{given['host']}:{given['port']}/{given['dbname']}"
+
+
+async def test_asyncpg(claims: psycopg.Connection, dsn: str) -> None:
+    """A connection out of a pool, in a transaction block."""
+    async with asyncpg.create_pool(url_of(dsn, "postgresql"), min_size=1, max_size=1) as pool:
+        await asyncpg_.approve(pool, 7)
+    assert approved(claims)
+
+
+async def test_psycopg(claims: psycopg.Connection, dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A synchronous connection and an asynchronous one; a denied attempt is an event without a change."""
+    async with await psycopg.AsyncConnection.connect(dsn) as conn:
+        await psycopg_.approve(conn, 7)
+    assert approved(claims)
+    psycopg_.approve_all(claims, [7, 8])
+    monkeypatch.setattr(psycopg_, "audit", AuditLog())  # with the settings of this test
+    psycopg_.refuse("13", 7)
+    assert_recorded(claims, action="claim.approved", target="claim:8")
+    assert_recorded(claims, actor="user:13", outcome="denied")
+
+
+@pytest.mark.parametrize("driver", ["psycopg", "asyncpg"])
+async def test_sqlalchemy_async(claims: psycopg.Connection, dsn: str, driver: str) -> None:
+    """An AsyncSession on either driver."""
+    engine = create_async_engine(url_of(dsn, f"postgresql+{driver}"))
+    async with AsyncSession(engine) as session, session.begin():
+        await sqlalchemy_.approve_async(session, 7)
+    await engine.dispose()
+    assert approved(claims)
+
+
+def test_sqlalchemy(claims: psycopg.Connection, dsn: str) -> None:
+    """A Session, and a Connection of the engine."""
+    engine = create_engine(url_of(dsn, "postgresql+psycopg"))
+    with Session(engine) as session, session.begin():
+        sqlalchemy_.approve(session, 7)
+    assert approved(claims)
+    with engine.begin() as conn:
+        sqlalchemy_.approve_with_core(conn, 7)
+    engine.dispose()
+    assert_recorded(claims, times=2, action="claim.approved")
+
+
+def test_a_listener(claims: psycopg.Connection) -> None:
+    """What a signal is sent with becomes actor, target and data."""
+    with claims.transaction():
+        listener_.renew(claims, 7, 42)
+    assert_recorded(claims, action="policy.renewed", actor="user:42", target="policy:7", data={"premium": "120.00"})
+
+
+def test_a_receiver_of_signals(caplog: pytest.LogCaptureFixture) -> None:
+    """It is told of each failed and each stalled job."""
+    try:
+        job_failed.send(job_id=17, error_class="DataCorrupted", sqlstate="XX001")
+        job_stalled.send(job_id=18, worker_id=3, stalls=1, failed=False)
+    finally:
+        for signal in (job_failed, job_stalled):
+            signal.disconnect(signals_.page)
+    alerts = [record.getMessage() for record in caplog.records if record.name == "alerts"]
+    assert [alert[:20] for alert in alerts] == ["job_failed: job 17 {", "job_stalled: job 18 "]
+
+
+def test_an_old_log_is_brought_in_once(claims: psycopg.Connection) -> None:
+    """However often it is done; what is years old finds its place."""
+    old: history.OldRow = {
+        "id": "1234",
+        "action": "claim.approved",
+        "user_id": "42",
+        "claim_id": "7",
+        "created_at": datetime(2019, 5, 1, tzinfo=UTC),
+        "payload": {"amount": "1000.00"},
+    }
+    for _ in range(2):
+        history.bring_in(claims, [old])
+        run_worker_once(claims)
+    rows = claims.execute("SELECT tableoid::regclass::text, occurred_at FROM pgaudit.audit_log").fetchall()
+    assert rows == [("pgaudit.audit_log_default", old["created_at"])]
+
+
+def test_the_tests_of_an_application() -> None:
+    """They pass under pytest as any application runs it."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(CODE / "test_approval.py")]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert result.returncode == 0, result.stdout
+    assert "2 passed" in result.stdout
+
+
+def test_the_first_steps(dsn: str) -> None:
+    """Of a claim that is approved twice there is one event, and the error of the second time."""
+    environment = os.environ | {"PGAUDIT_DSN": dsn}
+    command = [sys.executable, str(CODE / "first.py"), "7"]
+    with worker(dsn), psycopg.connect(dsn, autocommit=True) as conn:
+        subprocess.run(command, env=environment, timeout=60, check=True)
+        wait_until(lambda: conn.execute("SELECT size FROM pgaudit.log_head").fetchone() == (1,))
+        again = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+        assert again.stderr.splitlines()[-1] == "DETAIL:  Key (id)=(7) already exists."
+        assert_recorded(conn, action="claim.approved", actor="user:42", target="claim:7", data={"amount": "1000.00"})
