@@ -1,27 +1,37 @@
-"""The vocabulary of insurance: claims and policies, what is done to them, and signals of it.
+"""The vocabulary of insurance: claims and policies, what is done to them, and signals of it."""
 
-The signals need blinker: ``pip install "pgaudit[claims]"``.
-"""
-
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from enum import StrEnum
 from typing import Any, Final
 
-from pgaudit.errors import MissingExtra
+from blinker import NamedSignal, Namespace
+
 from pgaudit.events import AuditEvent
-from pgaudit.listener import AuditListener
+from pgaudit.listener import AuditListener, asynchronous
 from pgaudit.recorder import AuditLog
 
-try:
-    from blinker import NamedSignal, Namespace
-except ModuleNotFoundError as error:
-    raise MissingExtra('The signals of claims need blinker: pip install "pgaudit[claims]"') from error
 
-signals: Final = Namespace()
-claim_submitted: Final[NamedSignal] = signals.signal("claim-submitted")
-claim_approved: Final[NamedSignal] = signals.signal("claim-approved")
-claim_rejected: Final[NamedSignal] = signals.signal("claim-rejected")
-claim_settled: Final[NamedSignal] = signals.signal("claim-settled")
+class ClaimSignal(NamedSignal):
+    """A signal that a ``ClaimAuditListener`` hears both ways: sent with ``send``, or awaited with ``send_async``."""
+
+    async def send_async(
+        self,
+        sender: Any | None = None,
+        /,
+        *,
+        _sync_wrapper: Callable[[Callable[..., Any]], Callable[..., Coroutine[Any, Any, Any]]] | None = asynchronous,
+        **payload: Any,
+    ) -> list[tuple[Callable[..., Any], Any]]:
+        return await super().send_async(sender, _sync_wrapper=_sync_wrapper, **payload)
+
+
+claim_submitted: Final = ClaimSignal("claim-submitted")
+claim_approved: Final = ClaimSignal("claim-approved")
+claim_rejected: Final = ClaimSignal("claim-rejected")
+claim_settled: Final = ClaimSignal("claim-settled")
+signals: Final = Namespace(
+    {signal.name: signal for signal in (claim_submitted, claim_approved, claim_rejected, claim_settled)}
+)
 
 
 class ClaimAction(StrEnum):
@@ -116,6 +126,8 @@ class ClaimAuditListener(AuditListener):
 
     >>> ClaimAuditListener(audit)
     >>> claim_approved.send(conn=conn, claim_id=7, user_id=42, approval_amount="1000.00")
+
+    With an asynchronous connection, ``await claim_approved.send_async(conn=conn, …)``.
     """
 
     def __init__(self, audit: AuditLog) -> None:

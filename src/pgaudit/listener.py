@@ -1,6 +1,7 @@
 """Events of an application's own event bus, recorded in the transaction of whoever sends them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from pgaudit.events import AuditEvent
@@ -24,6 +25,28 @@ class Emitter(Protocol):
         """Calls the handler whenever that event is emitted."""
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class Receiver:
+    """What a signal calls. Blinker passes the sender by place, Django by name."""
+
+    audit: AuditLog
+    action: str
+    target_type: str | None
+
+    def record(self, _sender: object = None, /, *, conn: object, **payload: Any) -> None:
+        """Records the action in the transaction of a synchronous connection."""
+        self.audit.record(conn, self._event(payload))
+
+    async def record_async(self, _sender: object = None, /, *, conn: object, **payload: Any) -> None:
+        """``record`` for asynchronous connections."""
+        await self.audit.record_async(conn, self._event(payload))
+
+    def _event(self, payload: dict[str, Any]) -> AuditEvent:
+        for name in ("sender", "signal"):
+            payload.pop(name, None)
+        return event_of(self.action, self.target_type, payload)
+
+
 class AuditListener:
     """Turns signals into audit events.
 
@@ -34,6 +57,9 @@ class AuditListener:
     ``{target_type}_id`` or ``target`` what it was done to; the rest is the event's ``data``.
     Recording follows ``PGAUDIT_ON_FAILURE``: when it raises, it raises in the sender.
 
+    A blinker signal is sent one way, with ``send`` to synchronous receivers or with ``send_async`` to asynchronous
+    ones: an ``AsyncAuditListener``. Where one signal has to go both ways, :func:`asynchronous` lets it.
+
     :param actions: the action that each signal, or each name of an emitter's event, stands for.
     """
 
@@ -41,7 +67,7 @@ class AuditListener:
         self._audit = audit
         self._target_type = target_type
         self._names = {source: action for source, action in actions.items() if isinstance(source, str)}
-        self._connected: list[tuple[Signal, Callable[..., None]]] = [
+        self._connected: list[tuple[Signal, Callable[..., object]]] = [
             (source, self.handler(action)) for source, action in actions.items() if not isinstance(source, str)
         ]
         for signal, handler in self._connected:
@@ -57,15 +83,43 @@ class AuditListener:
         for name, action in self._names.items():
             emitter.on(name, self.handler(action))
 
-    def handler(self, action: str) -> Callable[..., None]:
-        """A receiver that records that action. Blinker passes the sender by place, Django by name."""
+    def handler(self, action: str) -> Callable[..., object]:
+        """A receiver that records that action."""
+        return Receiver(self._audit, action, self._target_type).record
 
-        def record(_sender: object = None, *, conn: object, **payload: Any) -> None:
-            for name in ("sender", "signal"):
-                payload.pop(name, None)
-            self._audit.record(conn, event_of(action, self._target_type, payload))
 
-        return record
+class AsyncAuditListener(AuditListener):
+    """``AuditListener`` for asynchronous connections, and for signals whose sender awaits the receivers.
+
+    >>> AsyncAuditListener(audit, {policy_renewed: "policy.renewed"}, target_type="policy")
+    >>> async def renew(conn):
+    ...     await policy_renewed.send_async(conn=conn, policy_id=7, user_id=42)  # with Django: asend
+
+    An emitter has to await its handlers, too: one that makes tasks of them, as pyee does, goes on before the event is
+    recorded, and the transaction may be over by then.
+    """
+
+    def handler(self, action: str) -> Callable[..., Coroutine[Any, Any, None]]:
+        return Receiver(self._audit, action, self._target_type).record_async
+
+
+def asynchronous(receiver: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, Any]]:
+    """The ``_sync_wrapper`` with which blinker's ``send_async`` reaches an AuditListener.
+
+    >>> AuditListener(audit, {policy_renewed: "policy.renewed"}, target_type="policy")
+    >>> async def renew(conn):
+    ...     await policy_renewed.send_async(conn=conn, policy_id=7, _sync_wrapper=asynchronous)
+
+    The listener records with ``record_async``; other synchronous receivers are called as they are, in the event loop.
+    """
+    owner = getattr(receiver, "__self__", None)
+    if isinstance(owner, Receiver):
+        return owner.record_async
+
+    async def call(*arguments: Any, **payload: Any) -> Any:
+        return receiver(*arguments, **payload)
+
+    return call
 
 
 def event_of(action: str, target_type: str | None, payload: dict[str, Any]) -> AuditEvent:

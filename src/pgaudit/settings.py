@@ -6,15 +6,11 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import BaseModel, BeforeValidator, Field, SecretStr, ValidationError
 
 from pgaudit.errors import InvalidSettings
 
-OLD_NAMES: Final = {
-    "PGAUDIT_JOB_ATTEMPTS": "QUEUE_JOB_ATTEMPTS",
-    "PGAUDIT_JOB_BACKOFF_DELAY": "QUEUE_JOB_BACKOFF_DELAY",
-}
+OLD_NAMES: Final = {"job_attempts": "QUEUE_JOB_ATTEMPTS", "job_backoff_delay": "QUEUE_JOB_BACKOFF_DELAY"}
 
 
 class Mode(StrEnum):
@@ -37,10 +33,10 @@ def listed(value: object) -> object:
     return [ip_network(item.strip()) for item in value.split(",") if item.strip()] if isinstance(value, str) else value
 
 
-Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(listed)]
+Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], BeforeValidator(listed)]
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel, frozen=True, extra="ignore"):
     """Each field is read from ``PGAUDIT_`` and its name in upper case.
 
     >>> Settings(batch_size=200).batch_size
@@ -48,8 +44,6 @@ class Settings(BaseSettings):
 
     :raises InvalidSettings: a value has no sense; the message names the variable.
     """
-
-    model_config = SettingsConfigDict(env_prefix="PGAUDIT_", frozen=True, extra="ignore", populate_by_name=True)
 
     dsn: str = Field(
         "",
@@ -83,13 +77,11 @@ class Settings(BaseSettings):
         3,
         ge=1,
         le=100,
-        validation_alias=AliasChoices("PGAUDIT_JOB_ATTEMPTS", "QUEUE_JOB_ATTEMPTS"),
         description="Runs of a job, the first one included, before it ends as failed.",
     )
     job_backoff_delay: int = Field(
         2_000,
         ge=0,
-        validation_alias=AliasChoices("PGAUDIT_JOB_BACKOFF_DELAY", "QUEUE_JOB_BACKOFF_DELAY"),
         description="Milliseconds before the second run; doubled before each further one.",
     )
     job_backoff_max: int = Field(300_000, ge=0, description="Milliseconds that no delay exceeds.")
@@ -121,7 +113,7 @@ class Settings(BaseSettings):
         None,
         ge=1,
         le=65_535,
-        description="Port on which `pgaudit worker` serves the health route, for a container's probe.",
+        description="Port on which a worker process serves the health route, for a container's probe.",
     )
 
     trusted_proxies: Networks = Field(
@@ -132,18 +124,28 @@ class Settings(BaseSettings):
 
     def __init__(self, **values: Any) -> None:
         try:
-            super().__init__(**values)
+            super().__init__(**(environment() | values))
         except ValidationError as error:
             raise InvalidSettings(describe(error)) from None
 
 
+def environment() -> dict[str, str]:
+    """What the environment says of the fields.
+
+    pydantic-settings would read it as well, and take a third of the time of ``import pgaudit``.
+    """
+    variables = {field: variable_of(field) for field in Settings.model_fields}
+    return {field: os.environ[variable] for field, variable in variables.items() if variable in os.environ}
+
+
+def variable_of(field: str) -> str:
+    """The variable that a field is read from: the one of its old name only where the new one is not set."""
+    variable, old = f"PGAUDIT_{field.upper()}", OLD_NAMES.get(field, "")
+    return old if old in os.environ and variable not in os.environ else variable
+
+
 def describe(error: ValidationError) -> str:
     """One sentence for each setting that is wrong, by the name of its variable."""
-    problems: list[str] = []
-    for problem in error.errors():
-        field = str(problem["loc"][0])
-        variable = field if field.isupper() else f"PGAUDIT_{field.upper()}"
-        if variable not in os.environ and OLD_NAMES.get(variable, "") in os.environ:
-            variable = OLD_NAMES[variable]
-        problems.append(f"{variable}={problem['input']!r}: {problem['msg']}")
-    return "; ".join(problems)
+    return "; ".join(
+        f"{variable_of(str(problem['loc'][0]))}={problem['input']!r}: {problem['msg']}" for problem in error.errors()
+    )

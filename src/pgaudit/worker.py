@@ -6,15 +6,19 @@
 ``async with pgaudit.worker.running():``           in the application's event loop (an ASGI lifespan)
 ``pgaudit.worker.start_in_thread()``               in a thread of a synchronous application
 =================================================  ====================================================
+
+The first two serve the health route on ``PGAUDIT_HEALTH_PORT``; an application has HTTP of its own.
 """
 
 import asyncio
 import atexit
 import threading
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext, suppress
 from types import TracebackType
-from typing import Self
+from typing import Self, Unpack
+
+from procrastinate.app import WorkerOptions
 
 from pgaudit.application import AuditApp
 from pgaudit.settings import Settings
@@ -29,13 +33,35 @@ def __getattr__(name: str) -> AuditApp:
     """Makes ``app`` when Procrastinate asks for it: importing this module needs no valid environment."""
     if name != "app":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()["app"] = made = AuditApp(Settings())
+    globals()["app"] = made = ProbedApp(Settings())
     return made
 
 
+class ProbedApp(AuditApp):
+    """Serves the health route for as long as its worker runs."""
+
+    async def run_worker_async(self, **options: Unpack[WorkerOptions]) -> None:
+        with probing(self.settings):
+            await super().run_worker_async(**options)
+
+
 def run(settings: Settings | None = None) -> None:
-    """Runs a worker in this process until SIGTERM or SIGINT."""
-    asyncio.run(run_in_foreground(settings or Settings()))
+    """Runs a worker in this process until SIGTERM or SIGINT.
+
+    :raises OSError: somebody else listens on ``health_port``.
+    """
+    settings = settings or Settings()
+    with probing(settings):
+        asyncio.run(run_in_foreground(settings))
+
+
+def probing(settings: Settings) -> AbstractContextManager[None]:
+    """Serves the health route meanwhile, if a port is set for it."""
+    if settings.health_port is None:
+        return nullcontext()
+    from pgaudit import web  # noqa: PLC0415 - its packages are an extra
+
+    return web.probing(settings)
 
 
 @asynccontextmanager

@@ -41,7 +41,7 @@ def told() -> Iterator[Told]:
     def receiver(name: str, **details: Any) -> None:
         told.append((name, details))
 
-    connected: list[signals.Signal] = [getattr(signals, name) for name in NAMES]
+    connected: list[signals.WorkerSignal] = [getattr(signals, name) for name in NAMES]
     for signal in connected:
         signal.connect(receiver)
     yield told

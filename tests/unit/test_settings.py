@@ -83,7 +83,7 @@ def test_a_value_without_sense_given_in_code_is_named_too() -> None:
 def test_settings_are_frozen() -> None:
     """One AuditLog serves all threads."""
     with pytest.raises(ValidationError, match="frozen"):
-        Settings().batch_size = 7
+        Settings().batch_size = 7  # type: ignore[misc]
 
 
 def test_the_repr_keeps_the_password() -> None:

@@ -3,17 +3,19 @@
 import gc
 import json
 import logging
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 
-from pgaudit.signals import Signal
+from pgaudit.signals import WorkerSignal
 
 
 @pytest.fixture
-def signal() -> Signal:
+def signal() -> WorkerSignal:
     """A signal that nobody is connected to."""
-    return Signal("something_happened", logging.WARNING, "something happened to %(job_id)d")
+    return WorkerSignal("something_happened", logging.WARNING, "something happened to %(job_id)d")
 
 
 class Receiver:
@@ -30,8 +32,8 @@ class Receiver:
         self(name, **details)
 
 
-def test_receivers_are_told_until_they_are_disconnected(signal: Signal) -> None:
-    """In the order connected, once each, with the signal's name and the details."""
+def test_receivers_are_told_until_they_are_disconnected(signal: WorkerSignal) -> None:
+    """Once each, with the signal's name and the details."""
     first, second = Receiver(), Receiver()
     for receiver in (first, second, second):
         assert signal.connect(receiver) is receiver
@@ -43,7 +45,7 @@ def test_receivers_are_told_until_they_are_disconnected(signal: Signal) -> None:
     assert second.told == first.told[:1]
 
 
-def test_connect_is_a_decorator(signal: Signal) -> None:
+def test_connect_is_a_decorator(signal: WorkerSignal) -> None:
     """And what it decorates stays what it was."""
     told: list[int] = []
 
@@ -56,7 +58,7 @@ def test_connect_is_a_decorator(signal: Signal) -> None:
     assert told == [7, 8]
 
 
-def test_a_receiver_is_kept_alive_unless_it_is_weak(signal: Signal) -> None:
+def test_a_receiver_is_kept_alive_unless_it_is_weak(signal: WorkerSignal) -> None:
     """A weak one is told for as long as something else holds it; a method, its object."""
     told: list[str] = []
     kept, dropped = Receiver(), Receiver()
@@ -73,7 +75,7 @@ def test_a_receiver_is_kept_alive_unless_it_is_weak(signal: Signal) -> None:
     assert len(kept.told) == 1
 
 
-def test_a_receiver_that_raises_disturbs_nobody(signal: Signal, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_receiver_that_raises_disturbs_nobody(signal: WorkerSignal, caplog: pytest.LogCaptureFixture) -> None:
     """It is logged with its traceback, and the others are told."""
 
     def broken(*_: Any, **__: Any) -> None:
@@ -89,17 +91,38 @@ def test_a_receiver_that_raises_disturbs_nobody(signal: Signal, caplog: pytest.L
     assert "out of pagers" in caplog.text
 
 
-def test_an_asynchronous_receiver_is_refused(signal: Signal) -> None:
+async def page(*_: Any, **__: Any) -> None:
+    """A receiver that somebody would have to await."""
+
+
+class Pager:
+    """Another one."""
+
+    async def __call__(self, *_: Any, **__: Any) -> None:
+        """As above."""
+
+
+@pytest.mark.parametrize("receiver", [page, partial(page, 7), Pager(), Pager().__call__])
+def test_an_asynchronous_receiver_is_refused(signal: WorkerSignal, receiver: Callable[..., Any]) -> None:
     """Nobody would await it, and no alert would ever come."""
-
-    async def receiver(*_: Any, **__: Any) -> None:
-        raise AssertionError
-
     with pytest.raises(TypeError, match="asynchronous"):
         signal.connect(receiver)
+    assert not signal.receivers
 
 
-def test_a_signal_is_one_line_of_the_log(signal: Signal, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_blinker_offers_for_tests_works(signal: WorkerSignal, caplog: pytest.LogCaptureFixture) -> None:
+    """Connected for a block, and muted for one: then the line of the log is all."""
+    receiver = Receiver()
+    with signal.connected_to(receiver):
+        signal.send(job_id=7)
+        with signal.muted():
+            signal.send(job_id=8)
+    signal.send(job_id=9)
+    assert [details["job_id"] for _, details in receiver.told] == [7]
+    assert len(caplog.records) == 3
+
+
+def test_a_signal_is_one_line_of_the_log(signal: WorkerSignal, caplog: pytest.LogCaptureFixture) -> None:
     """Its details are attributes of the record, ready for JSON, with its name as the action."""
     signal.send(job_id=7, sqlstate=None)
     (entry,) = caplog.records

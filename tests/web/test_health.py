@@ -1,8 +1,5 @@
 """The health route: what probes and everybody else may know."""
 
-import os
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
@@ -13,7 +10,7 @@ from pgaudit import AuditEvent, AuditLog, Settings, worker
 from pgaudit.grants import grant
 from pgaudit.web import create_app, probing
 from tests.pgbouncer import free_port
-from tests.processes import kill, terminate
+from tests.processes import COMMANDS, kill, start_worker, terminate
 from tests.waiting import wait_until
 from tests.web.conftest import BEARER, client_of
 
@@ -93,12 +90,11 @@ def test_a_worker_with_its_own_rights_serves_health_alone(dsn: str, settings: Se
             owner.execute("DROP OWNED BY t_prober; DROP ROLE t_prober")
 
 
-def test_a_worker_process_answers_its_probe(dsn: str) -> None:
-    """``pgaudit worker`` with PGAUDIT_HEALTH_PORT is healthy once it is registered, and ends as ever."""
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_worker_process_answers_its_probe(dsn: str, command: str) -> None:
+    """With PGAUDIT_HEALTH_PORT, either kind is healthy once it is registered, and ends as ever."""
     port = free_port()
-    environment = os.environ | {"PGAUDIT_DSN": dsn, "PGAUDIT_HEALTH_PORT": str(port)}
-    command = [sys.executable, "-m", "pgaudit", "worker"]
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = start_worker(dsn, command, PGAUDIT_HEALTH_PORT=str(port))
     try:
         wait_until(lambda: is_healthy(f"http://127.0.0.1:{port}{HEALTH}"))
         assert terminate(process) == 0

@@ -1,7 +1,6 @@
 """Commands that change something: migrate, worker, replay, grant, demo."""
 
 import logging
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -56,18 +55,7 @@ def worker_() -> None:
     """Runs a worker until SIGTERM or SIGINT, through outages of any length. A second signal exits at once."""
     from pgaudit import worker  # noqa: PLC0415 - likewise
 
-    settings = Settings()
-    with probing(settings):
-        worker.run(settings)
-
-
-def probing(settings: Settings) -> AbstractContextManager[None]:
-    """Serves the health route meanwhile, if a port is set for it."""
-    if settings.health_port is None:
-        return nullcontext()
-    from pgaudit import web  # noqa: PLC0415 - its packages are an extra
-
-    return web.probing(settings)
+    worker.run()
 
 
 def replay_(file: Annotated[Path, typer.Argument(help="A file of the spool.", exists=True, dir_okay=False)]) -> None:

@@ -51,12 +51,18 @@ def not_in_transaction(how: str) -> NotInTransaction:
 
 def refuse_synchronous(conn: object) -> NoReturn:
     """Raises UnknownConnection: an asynchronous connection was expected."""
-    raise UnknownConnection(f"{type(conn).__name__} is synchronous: audit.record(conn, ...)")
+    raise UnknownConnection(
+        f"{type(conn).__name__} is synchronous: audit.record(conn, ...), "
+        "or signal.send(conn=conn, ...) to an AuditListener"
+    )
 
 
 def refuse_asynchronous(conn: object) -> NoReturn:
     """Raises UnknownConnection: a synchronous connection was expected."""
-    raise UnknownConnection(f"{type(conn).__name__} is asynchronous: await audit.record_async(conn, ...)")
+    raise UnknownConnection(
+        f"{type(conn).__name__} is asynchronous: await audit.record_async(conn, ...), "
+        "or await signal.send_async(conn=conn, ...) to an AsyncAuditListener"
+    )
 
 
 def refuse_unknown(conn: object) -> NoReturn:
