@@ -37,13 +37,21 @@ BEGIN
     UPDATE log_head SET size = head + cardinality(entries);
 END $$;
 
+-- What makes an event the same: not when it was recorded, nor in which span. Who tries again does so in another.
+CREATE FUNCTION pgaudit.content_of(event jsonb) RETURNS jsonb
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT event - '{recorded_at,context}'::text[] || jsonb_build_object('context',
+               CASE jsonb_typeof(event->'context') WHEN 'object' THEN (event->'context') - '{trace_id,span_id}'::text[]
+               ELSE coalesce(event->'context', '{}') END)
+$$;
+
 -- Whether the log holds this very event: the same id with other content is not a duplicate but a
 -- mistake, or an attempt to have an event dropped.
 CREATE FUNCTION pgaudit.is_logged(sought jsonb) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT EXISTS (SELECT FROM audit_log
                     WHERE event_id = (sought->>'id')::uuid AND occurred_at = (sought->>'occurred_at')::timestamptz
-                      AND event - 'recorded_at' = sought - 'recorded_at')
+                      AND content_of(event) = content_of(sought))
 $$;
 
 -- A connection, transaction, resource, lock, operator or server error, or a database that is not migrated:
@@ -115,8 +123,10 @@ END $$;
 
 -- One batch, one transaction: the lead and its followers leave the queue and are in the log, or neither.
 -- Without a lead, the oldest fresh jobs. claimed: how many jobs were taken; failures: those that stay, as
--- [{"job_id", "event_id", "attempts", "sqlstate", "message", "context"}].
-CREATE FUNCTION pgaudit.persist(worker bigint, lead bigint, batch_size integer, OUT claimed integer, OUT failures jsonb[])
+-- [{"job_id", "event_id", "attempts", "sqlstate", "message", "context"}]; traces, if traced: W3C traceparents of what
+-- was taken, each once, as many as a span has links.
+CREATE FUNCTION pgaudit.persist(worker bigint, lead bigint, batch_size integer, traced boolean DEFAULT false,
+                                OUT claimed integer, OUT failures jsonb[], OUT traces text[])
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp
 SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET jit = off AS $$
 DECLARE
@@ -158,5 +168,13 @@ BEGIN
                    LATERAL (SELECT * FROM procrastinate_jobs WHERE id = ids[(f->>'entry')::integer] OFFSET 0) j);
         DELETE FROM procrastinate_jobs
          WHERE id = ANY (array(SELECT unnest(ids) EXCEPT SELECT (f->>'job_id')::bigint FROM unnest(failures) f));
+    END IF;
+    IF traced THEN
+        traces := array(
+            SELECT DISTINCT traceparent
+              FROM unnest(entries) entry, LATERAL (SELECT entry->'event'->'context' AS context) opened,
+                   LATERAL (SELECT format('00-%s-%s-01', context->>'trace_id', context->>'span_id') AS traceparent) named
+             WHERE traceparent ~ '^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-01$'
+             LIMIT 128);
     END IF;
 END $$;

@@ -1,6 +1,6 @@
 """What the events of one request have in common."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -32,13 +32,16 @@ def bind(*, actor: Actor | str | None = None, tenant: str | None = None, **conte
         _bound.reset(token)
 
 
-def inherit(event: AuditEvent) -> AuditEvent:
-    """The event with what is bound, wherever it left that unset."""
+def inherit(event: AuditEvent, trace: Mapping[str, str] | None = None) -> AuditEvent:
+    """The event with what is bound, wherever it left that unset.
+
+    :param trace: ``trace_id`` and ``span_id`` that it is recorded in.
+    """
     bound = _bound.get({})
-    if not bound:
+    if not (bound or trace):
         return event
     context = {name: value for name, value in bound.items() if name not in {"actor", "tenant"}}
-    context |= fields_of(event.context)
+    context = joined(context, trace or {}, fields_of(event.context))
     return event.model_copy(
         update={
             "actor": event.actor or bound.get("actor"),
@@ -46,6 +49,18 @@ def inherit(event: AuditEvent) -> AuditEvent:
             "context": AuditContext(**context) if context else None,
         },
     )
+
+
+def joined(bound: dict[str, str], trace: Mapping[str, str], own: dict[str, str]) -> dict[str, str]:
+    """The fields of a context: its own, else where it is recorded, else what is bound; a span only of its trace."""
+    trace_id = own.get("trace_id") or bound.get("trace_id") or trace.get("trace_id")
+    inherited = bound.copy()
+    # The trace that a request came with is kept. Where it goes on here, our span is nearer than the caller's.
+    if trace_id == trace.get("trace_id"):
+        inherited |= trace
+    if inherited.get("trace_id") != trace_id:
+        inherited.pop("span_id", None)
+    return inherited | own
 
 
 def fields_of(context: AuditContext | None) -> dict[str, str]:

@@ -3,11 +3,12 @@
 import asyncio
 import logging
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import psycopg
 
-from pgaudit import jobs, spool
+from pgaudit import jobs, spool, tracing
 from pgaudit.connections import async_transaction_of, transaction_of
 from pgaudit.context import inherit
 from pgaudit.embedded import conninfo
@@ -45,34 +46,36 @@ class AuditLog:
         :raises NotInTransaction: the connection would commit the events on their own.
         :raises UnknownConnection: ``conn`` is no connection that pgaudit knows.
         """
-        events, statement = self._prepare(events)
-        if statement is None:
-            return
-        transaction = transaction_of(conn)
-        if self.settings.on_failure == OnFailure.RAISE:
-            transaction.execute(statement.query, statement.parameters)
-            return
-        try:
-            with transaction.savepoint():
+        with self._span(events):
+            events, statement = self._prepare(events)
+            if statement is None:
+                return
+            transaction = transaction_of(conn)
+            if self.settings.on_failure == OnFailure.RAISE:
                 transaction.execute(statement.query, statement.parameters)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the change goes on
-            # On a broken connection this raises: then the change is lost too, and needs no event.
-            self._spool(events, transaction.xid(), error)
+                return
+            try:
+                with transaction.savepoint():
+                    transaction.execute(statement.query, statement.parameters)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the change goes on
+                # On a broken connection this raises: then the change is lost too, and needs no event.
+                self._spool(events, transaction.xid(), error)
 
     async def record_async(self, conn: object, *events: AuditEvent) -> None:
         """``record`` for asynchronous connections."""
-        events, statement = self._prepare(events)
-        if statement is None:
-            return
-        transaction = await async_transaction_of(conn)
-        if self.settings.on_failure == OnFailure.RAISE:
-            await transaction.execute(statement.query, statement.parameters)
-            return
-        try:
-            async with transaction.savepoint():
+        with self._span(events):
+            events, statement = self._prepare(events)
+            if statement is None:
+                return
+            transaction = await async_transaction_of(conn)
+            if self.settings.on_failure == OnFailure.RAISE:
                 await transaction.execute(statement.query, statement.parameters)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the change goes on
-            await asyncio.to_thread(self._spool, events, await transaction.xid(), error)
+                return
+            try:
+                async with transaction.savepoint():
+                    await transaction.execute(statement.query, statement.parameters)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the change goes on
+                await asyncio.to_thread(self._spool, events, await transaction.xid(), error)
 
     def record_autonomous(self, *events: AuditEvent) -> None:
         """Records the events in a transaction of their own, which outlives the caller's rollback.
@@ -80,29 +83,36 @@ class AuditLog:
         For what must be kept although nothing changed: denied attempts, failed logins. Opens a connection
         to ``PGAUDIT_DSN`` for each call.
         """
-        events, statement = self._prepare(events)
-        if statement is None:
-            return
-        try:
-            with psycopg.connect(conninfo(self.settings.dsn)) as conn:
-                transaction_of(conn).execute(statement.query, statement.parameters)
-        except psycopg.Error as error:
-            self._spool_or_raise(events, error)
+        with self._span(events):
+            events, statement = self._prepare(events)
+            if statement is None:
+                return
+            try:
+                with psycopg.connect(conninfo(self.settings.dsn)) as conn:
+                    transaction_of(conn).execute(statement.query, statement.parameters)
+            except psycopg.Error as error:
+                self._spool_or_raise(events, error)
 
     async def record_autonomous_async(self, *events: AuditEvent) -> None:
         """``record_autonomous`` without blocking the event loop."""
-        events, statement = self._prepare(events)
-        if statement is None:
-            return
-        try:
-            async with await psycopg.AsyncConnection.connect(conninfo(self.settings.dsn)) as conn:
-                await (await async_transaction_of(conn)).execute(statement.query, statement.parameters)
-        except psycopg.Error as error:
-            await asyncio.to_thread(self._spool_or_raise, events, error)
+        with self._span(events):
+            events, statement = self._prepare(events)
+            if statement is None:
+                return
+            try:
+                async with await psycopg.AsyncConnection.connect(conninfo(self.settings.dsn)) as conn:
+                    await (await async_transaction_of(conn)).execute(statement.query, statement.parameters)
+            except psycopg.Error as error:
+                await asyncio.to_thread(self._spool_or_raise, events, error)
+
+    def _span(self, events: Sequence[AuditEvent]) -> AbstractContextManager[None]:
+        """The span that they are recorded in, if they are to go anywhere."""
+        return tracing.recording(0 if self.settings.mode == Mode.OFF else len(events))
 
     def _prepare(self, events: Sequence[AuditEvent]) -> tuple[tuple[AuditEvent, ...], Statement | None]:
         """The events with what is bound, checked, and the statement that records them, if one has to be sent."""
-        events = tuple(inherit(event) for event in events)
+        trace = tracing.ids()
+        events = tuple(inherit(event, trace) for event in events)
         statement = jobs.statement_for(events, self.settings)
         return events, statement if events and self.settings.mode != Mode.OFF else None
 
@@ -112,6 +122,7 @@ class AuditLog:
         self._spool(events, None, error)
 
     def _spool(self, events: Sequence[AuditEvent], xid: str | None, error: Exception) -> None:
+        tracing.failed(error)
         path = spool.append(self.settings.spool_dir, [event.to_json() for event in events], xid)
         extra: dict[str, Any] = {"action": "event_spooled", "events": [str(event.id) for event in events]}
         logger.error("%d event(s) went to %s, not to the database: %s", len(events), path, in_brief(error), extra=extra)

@@ -10,6 +10,7 @@ import psycopg
 from procrastinate import JobContext
 from psycopg.rows import class_row
 
+from pgaudit import tracing
 from pgaudit.failures import Failure
 from pgaudit.outcomes import connection_of, settings_of, settle
 from pgaudit.settings import Settings
@@ -18,7 +19,7 @@ from pgaudit.sqlstates import in_brief
 
 logger = logging.getLogger("pgaudit.worker")
 
-PERSIST: Final = "SELECT claimed, failures FROM pgaudit.persist(%s, %s, %s)"
+PERSIST: Final = "SELECT claimed, failures, traces FROM pgaudit.persist(%s, %s, %s, %s)"
 
 # Between two looks into the queue while events keep coming; the median wait for an event is half of it.
 PAUSE: Final = 0.005
@@ -28,10 +29,14 @@ LONGEST_RUN: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """How many jobs were taken, and what ``pgaudit.persist`` says of those that could not be persisted."""
+    """How many jobs were taken, and what ``pgaudit.persist`` says of those that could not be persisted.
+
+    ``traces``: the W3C traceparents of their events, when they were asked for.
+    """
 
     claimed: int
     failures: list[dict[str, Any]]
+    traces: list[str] | None = None
 
 
 async def persist(context: JobContext) -> int:
@@ -70,16 +75,36 @@ async def persist_batch(
     conn: psycopg.AsyncConnection[Any], worker_id: int | None, lead: int | None, settings: Settings
 ) -> Batch:
     """One batch in one transaction; then, one by one, those that could not be persisted."""
+    start = time.time_ns()
+    try:
+        batch = await take_batch(conn, worker_id, lead, settings)
+    except psycopg.Error:
+        with tracing.persisting(start):
+            raise
+    if batch.claimed:
+        with tracing.persisting(start, batch.claimed, batch.traces):
+            await conclude(conn, worker_id, batch, settings)
+    return batch
+
+
+async def take_batch(
+    conn: psycopg.AsyncConnection[Any], worker_id: int | None, lead: int | None, settings: Settings
+) -> Batch:
+    """The transaction: what it took from the queue is in the log, or among the failures."""
     # READ COMMITTED, whatever the database's default: a snapshot older than the head's lock would
     # miss the duplicates that it was taken for.
     await conn.set_isolation_level(psycopg.IsolationLevel.READ_COMMITTED)
     async with conn.transaction(), conn.cursor(row_factory=class_row(Batch)) as cursor:
         # A timeout of the role's or the database's would fail the same batch for ever.
         await cursor.execute("SET LOCAL statement_timeout = 0")
-        await cursor.execute(PERSIST, [worker_id, lead, settings.batch_size])
-        batch = await cursor.fetchone() or Batch(0, [])
+        await cursor.execute(PERSIST, [worker_id, lead, settings.batch_size, tracing.is_on()])
+        return await cursor.fetchone() or Batch(0, [])
+
+
+async def conclude(conn: psycopg.AsyncConnection[Any], worker_id: int | None, batch: Batch, settings: Settings) -> None:
+    """Tells what was persisted, and settles what was not."""
     if completed := batch.claimed - len(batch.failures):
         job_completed.send(count=completed, worker_id=worker_id)
-    for failure in batch.failures:
-        await settle(conn, worker_id, Failure.from_batch(failure), settings)
-    return batch
+    for failure in map(Failure.from_batch, batch.failures):
+        tracing.job_failed(failure.job, failure.error_class, failure.sqlstate)
+        await settle(conn, worker_id, failure, settings)

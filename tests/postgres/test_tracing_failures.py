@@ -1,0 +1,151 @@
+"""What spans say of failures, and what they keep to themselves."""
+
+import json
+from pathlib import Path
+
+import psycopg
+import pytest
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.trace import StatusCode
+
+from pgaudit import AuditEvent, AuditLog, InvalidEvent, Settings
+from tests.postgres.traces import Spans, ids, linked, logged_ids
+from tests.postgres.trail import Connection, event
+from tests.worker.inside import drain
+from tests.worker.queue import insert_poison, value
+
+pytestmark = pytest.mark.anyio
+SECRET = "the diagnosis of a patient"
+
+REFUSE = """
+    CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        RAISE EXCEPTION '%', NEW USING ERRCODE = TG_ARGV[0];
+    END $$;
+    CREATE TRIGGER refuse BEFORE INSERT ON pgaudit.{} FOR EACH ROW EXECUTE FUNCTION refuse('{}')
+"""
+# Contexts of events; the first one alone names a span.
+CONTEXTS = [
+    {"trace_id": "a" * 32, "span_id": "b" * 16},
+    {"trace_id": "A" * 32, "span_id": "b" * 16},
+    {"trace_id": "a" * 32 + "\n", "span_id": "b" * 16},
+    {"trace_id": "0" * 32, "span_id": "b" * 16},
+    {"trace_id": "a" * 32, "span_id": "0" * 16},
+    {"trace_id": "a" * 32},
+    {"trace_id": "a" * 31, "span_id": "b" * 17},
+    {"trace_id": ["a" * 32], "span_id": {"b": 16}},
+    "a" * 32,
+    None,
+    7,
+    [],
+]
+
+
+def said(span: ReadableSpan) -> tuple[StatusCode, str | None, object]:
+    """How it ended, and the kind of error; checked to quote nothing of an event."""
+    assert SECRET not in span.to_json()
+    return span.status.status_code, span.status.description, (span.attributes or {}).get("error.type")
+
+
+def secret_event() -> AuditEvent:
+    """An event with something in it that is nobody's business."""
+    return AuditEvent(action="claim.approved", actor=f"user:{SECRET}", data={"note": SECRET})
+
+
+def refuse(conn: Connection, table: str, sqlstate: str) -> None:
+    """From now on inserting there fails, with a message that quotes the row."""
+    conn.execute(REFUSE.format(table, sqlstate))
+    conn.commit()
+
+
+async def test_an_error_in_record_is_its_spans(dsn: str, conn: Connection, spans: Spans) -> None:
+    """Its kind, in all ways to record; not its message, which quotes the event."""
+    refuse(conn, "procrastinate_jobs", "22000")
+    audit = AuditLog(Settings(dsn=dsn))
+    with pytest.raises(psycopg.DataError):
+        audit.record(conn, secret_event())
+    with pytest.raises(psycopg.DataError):
+        audit.record_autonomous(secret_event())
+    with pytest.raises(psycopg.DataError):
+        await audit.record_autonomous_async(secret_event())
+    async with await psycopg.AsyncConnection.connect(dsn) as own:
+        with pytest.raises(psycopg.DataError):
+            await audit.record_async(own, secret_event())
+    assert [said(span) for span in spans.named("pgaudit.record")] == [
+        (StatusCode.ERROR, "DataException, SQLSTATE 22000", "DataException")
+    ] * 4
+
+
+def test_an_event_that_is_refused_is_an_error_of_its_span(dsn: str, conn: Connection, spans: Spans) -> None:
+    """The message is pgaudit's own: it names action and size."""
+    made = secret_event().model_copy(update={"reason": "x" * 1_024})
+    with pytest.raises(InvalidEvent):
+        AuditLog(Settings(dsn=dsn, max_event_bytes=1_024)).record(conn, made)
+    code, description, kind = said(spans.only("pgaudit.record"))
+    assert (code, kind) == (StatusCode.ERROR, "InvalidEvent")
+    assert "PGAUDIT_MAX_EVENT_BYTES" in (description or "")
+
+
+async def test_an_event_that_was_spooled_is_an_error_too(
+    dsn: str, conn: Connection, spans: Spans, tmp_path: Path
+) -> None:
+    """The change goes on, but the event is not where it should be."""
+    refuse(conn, "procrastinate_jobs", "22000")
+    audit = AuditLog(Settings(dsn=dsn, on_failure="spool", spool_dir=tmp_path))
+    audit.record(conn, secret_event())
+    async with await psycopg.AsyncConnection.connect(dsn) as own:
+        await audit.record_async(own, secret_event())
+    expected = (StatusCode.ERROR, "DataException, SQLSTATE 22000", "DataException")
+    assert [said(span) for span in spans.named("pgaudit.record")] == [expected] * 2
+
+
+async def test_jobs_that_fail_are_events_of_their_batch(
+    dsn: str, settings: Settings, conn: Connection, spans: Spans
+) -> None:
+    """Which job, and the kind of error; the batch, though its other events are in the log, ended with an error."""
+    AuditLog(settings).record(conn, event())
+    job = insert_poison(conn)
+    conn.commit()
+    await drain(Settings(dsn=dsn, job_attempts=1))
+    span = spans.only("pgaudit.persist")
+    assert said(span) == (StatusCode.ERROR, "not all jobs were persisted", None)
+    (failure,) = span.events
+    assert (failure.name, failure.attributes) == (
+        "exception",
+        {"pgaudit.job_id": job, "exception.type": "DataCorrupted", "sqlstate": "XX001"},
+    )
+    assert linked(span) == {ids(spans.only("pgaudit.record"))}
+
+
+async def test_a_batch_that_is_given_back_ends_with_an_error(dsn: str, conn: Connection, spans: Spans) -> None:
+    """Nothing of it was persisted; who would be linked is not known."""
+    AuditLog(Settings(dsn=dsn)).record(conn, event())
+    refuse(conn, "batch", "53100")
+    await drain(Settings(dsn=dsn, job_backoff_delay=60_000))
+    code, description, kind = said(spans.only("pgaudit.persist"))
+    assert (code, kind) == (StatusCode.ERROR, "DiskFull")
+    assert (description or "").startswith("DiskFull, SQLSTATE 53100")
+    assert value(conn, "SELECT size FROM pgaudit.log_head") == 0
+
+
+async def test_a_context_that_names_no_span_is_not_linked(conn: Connection, settings: Settings, spans: Spans) -> None:
+    """Whatever somebody wrote there by hand: its event is persisted as any other, and once."""
+    documents = json.dumps([json.loads(event().to_json()) | {"context": context} for context in CONTEXTS])
+    for _ in range(2):
+        conn.execute("SELECT pgaudit.record(%s)", [documents])
+    conn.commit()
+    await drain(settings)
+    assert value(conn, "SELECT size FROM pgaudit.log_head") == len(CONTEXTS)
+    assert value(conn, "SELECT count(*) FROM pgaudit.procrastinate_jobs") == 0
+    assert linked(spans.only("pgaudit.persist")) == {("a" * 32, "b" * 16)}
+
+
+async def test_a_batch_has_at_most_128_links(conn: Connection, settings: Settings, spans: Spans) -> None:
+    """As many as OpenTelemetry keeps by default, each once."""
+    for number in range(130):
+        AuditLog(settings).record(conn, event(number), event(number))
+    conn.commit()
+    await drain(settings)
+    links = linked(spans.only("pgaudit.persist"))
+    assert len(spans.only("pgaudit.persist").links) == len(links) == 128
+    assert links < {(trace or "", span or "") for trace, span in logged_ids(conn)}
