@@ -1,14 +1,30 @@
-"""``python -m benchmarks record|drain``: what recording costs, and how fast a worker drains.
+"""``python -m benchmarks [NAME] [--peers …] [--seconds …] [--rounds …] [--json FILE] [--plot FILE.svg]``.
 
-============  =====================================================================
-``server``    the server, and a fresh database for every run
-``events``    the events that everybody records
-``peers``     pgaudit's tables, and those of what it is compared with
-``record``    business transactions by pgbench; ``api`` the same from Python
-``drain``     a worker process, by the side of stock Procrastinate's (``stock``)
-``workers``   starts them, and reads what they use
-``figures``   medians, spread, ratios; ``report`` prints them and writes the JSON
-============  =====================================================================
+``record``     what recording costs the business transaction, by connections; ``api`` the same from Python,
+               ``wire`` what it sends, ``loads`` many events at a time, ``crossover`` beside a full log
+``drain``      events a second by batch size, workers and concurrency
+``latency``    how long an event is on its way
+``footprint``  WAL, heap, indexes and dead rows for each event
+``horizon``    draining while an old snapshot holds back vacuum
+``backlog``    draining while the queue is long
+``stats``      what the views and ``/metrics`` cost
+``soak``       all of it at once, for as long as it is told (never unless named)
+
+A benchmark is a module of that name with
+
+- a docstring, whose first line ``--help`` shows,
+- ``add_arguments(parser)``, which adds its own options, each with a default that is done in a few minutes,
+- ``run(bench, report, options)``, which measures and tells the report.
+
+``options`` has ``peers`` (``options.chosen(options, known)`` picks), ``seconds`` for a timed run, ``rounds``, and what
+the module added. The report is told by ``report.progress(text)`` while it runs, then ``report.table(title, figures,
+*others)`` with a :class:`~benchmarks.figures.Figure` for each quantity (``ours=True`` for pgaudit's: the plot shows it
+in colour; all figures of a table have one unit), ``report.curve(title, (x label, y label), {name: [(x, y), …]})`` where
+a figure depends on another, and ``report.target(name, value, bound, limit=…)``. Tables become bars, curves lines.
+
+What they share: ``server`` (a fresh database for every run), ``events``, ``peers`` (the databases), ``variants`` (what
+each adds to a business transaction), ``contenders`` (those who drain), ``limits``, ``ways`` (from end to end),
+``stock`` and ``pgqueuer`` (the peers' own code), ``pgbench``, ``workers``, ``figures``, ``report``, ``plot``.
 
 Every figure is one of several taken by turns in the same minutes: the ratios hold on a machine that is shared,
 where the figures themselves do not.

@@ -1,5 +1,7 @@
 """What recording costs a Python program: one connection, one transaction after the other."""
 
+import argparse
+import json
 import time
 from collections.abc import Callable
 from statistics import median
@@ -8,42 +10,61 @@ from typing import Any, Final
 import psycopg
 from procrastinate import App
 
-from benchmarks import peers
+from benchmarks import peers, wire
 from benchmarks.events import event
 from benchmarks.figures import Figure, ratio
 from benchmarks.report import Report
 from benchmarks.server import RUN, Bench
 from pgaudit import AuditLog, Settings
+from pgaudit.settings import Mode
 
 UPDATE: Final = "UPDATE claims SET version = version + 1 WHERE id = %s"
 TRANSACTIONS: Final = 600
 WARM: Final = 50
+CALLS: Final = 2_000
+NAMES: Final = {"bare": "nothing else", "pgaudit": "+ audit.record", "stock": "+ task.defer, on the same connection"}
 
 Recorder = Callable[[psycopg.Connection[Any], int], None]
 
 
-def run(bench: Bench, report: Report, rounds: int) -> None:
+def run(bench: Bench, report: Report, options: argparse.Namespace) -> None:
     """Compares the time that ``audit.record`` adds to a transaction with what a stock ``defer`` adds."""
-    peers.create_business(bench)
     bench.create(RUN, peers.BUSINESS)
-    names = {"bare": "nothing else", "pgaudit": "+ audit.record", "stock": "+ task.defer, on the same connection"}
-    totals = {each: Figure(name, each, "µs") for each, name in names.items()}
-    added = {each: Figure(names[each], each, "µs added") for each in ("pgaudit", "stock")}
+    totals = {each: Figure(name, each, "µs", ours=each == "pgaudit") for each, name in NAMES.items()}
+    added = {each: Figure(NAMES[each], each, "µs added", ours=each == "pgaudit") for each in ("pgaudit", "stock")}
+    cpu = Figure("an event made, and its statement", "cpu", "µs of CPU", ours=True)
     dsn = peers.stock_conninfo(bench, RUN)
+    ready = document(0)
     with peers.stock_app(dsn).open() as app, psycopg.connect(dsn) as conn:
-        recorders: dict[str, Recorder] = {"bare": record_nothing, "pgaudit": by_pgaudit(), "stock": by_stock(app)}
-        for number in range(rounds):
+        recorders: dict[str, Recorder] = {
+            "bare": record_nothing,
+            "pgaudit": by_pgaudit(),
+            "stock": by_stock(app, lambda _: ready),
+        }
+        for number in range(options.rounds):
             times = measured(conn, recorders)
             for each, figure in totals.items():
                 figure.values.append(times[each])
             for each, figure in added.items():
                 figure.values.append(times[each] - times["bare"])
+            cpu.values.append(own_cpu())
             shown = ", ".join(f"{each} {value:,.0f} µs" for each, value in times.items())
-            report.progress(f"round {number + 1}/{rounds}, from Python: {shown}")
+            report.progress(f"round {number + 1}/{options.rounds}, from Python: {shown}")
+        wire.run(report, dsn, {each: recorders[each] for each in added})
     report.table("A transaction from Python, one connection", list(totals.values()), totals["bare"])
     report.table("What the event adds to it", list(added.values()), added["stock"])
+    report.table("What of it is the program's own", [cpu])
     report.target("audit.record, added time, of stock's", ratio(added["pgaudit"], added["stock"]), 0.5, limit=True)
-    bench.drop(RUN, peers.BUSINESS)
+    report.target("µs of CPU for an event, without the database", cpu.median, 60, limit=True)
+
+
+def own_cpu() -> float:
+    """The microseconds of this thread for making an event and the statement that would record it."""
+    audit = AuditLog(Settings(mode=Mode.OFF))
+    start = time.thread_time()
+    for number in range(CALLS):
+        audit.record(None, event(number))
+    return (time.thread_time() - start) / CALLS * 1e6
 
 
 def measured(conn: psycopg.Connection[Any], recorders: dict[str, Recorder]) -> dict[str, float]:
@@ -74,16 +95,20 @@ def by_pgaudit() -> Recorder:
     return record
 
 
-def by_stock(app: App) -> Recorder:
-    """Defers a job with an event that is there already: stock Procrastinate checks none, so it need make none."""
+def document(number: int) -> dict[str, Any]:
+    """An event as the arguments of a job."""
+    made: dict[str, Any] = json.loads(event(number).to_json())
+    return made
+
+
+def by_stock(app: App, arguments: Callable[[int], dict[str, Any]]) -> Recorder:
+    """Defers a job with an event; when time counts, one that is there: stock Procrastinate checks no event."""
 
     @app.task(name="store", queue="audit")
     def store(event: dict[str, Any]) -> None:
         del event
 
-    document = event().model_dump(mode="json")
-
-    def record(conn: psycopg.Connection[Any], _number: int) -> None:
-        store.configure(connection=conn).defer(event=document)
+    def record(conn: psycopg.Connection[Any], number: int) -> None:
+        store.configure(connection=conn).defer(event=arguments(number))
 
     return record

@@ -1,83 +1,118 @@
-"""How fast one worker empties the queue, beside stock Procrastinate's and a plain INSERT … SELECT."""
+"""How fast workers empty the queue: by batch size, number and concurrency, beside the limits and the peers."""
 
-import time
+import argparse
+from collections.abc import Iterator
+from itertools import product
 from typing import Final
 
-from benchmarks import peers, workers
+from benchmarks import contenders, peers
+from benchmarks.contenders import Contender, drain
 from benchmarks.figures import Figure, ratio
+from benchmarks.limits import LIMITS
+from benchmarks.options import chosen, numbers
 from benchmarks.report import Report
 from benchmarks.server import RUN, Bench
 
-COPY: Final = "INSERT INTO pgaudit.audit_log SELECT * FROM finished ORDER BY index"
-REGISTERED: Final = "SELECT EXISTS (SELECT FROM pgaudit.procrastinate_workers)"
-DRAINED: Final = "SELECT size >= %s FROM pgaudit.log_head"
-STOCK_REGISTERED: Final = "SELECT EXISTS (SELECT FROM stock.procrastinate_workers)"
-STOCK_DRAINED: Final = "SELECT NOT EXISTS (SELECT FROM stock.procrastinate_jobs WHERE status IN ('todo', 'doing'))"
-STORED: Final = "SELECT count(*) FROM pgaudit.audit_log"
-IDLE: Final = 10.0
+STOCK, PGQUEUER, SELECT = "stock", "pgqueuer", "select"
+BATCH: Final = 1_000
+BOUNDS: Final = {STOCK: 75, PGQUEUER: 10}
+TITLES: Final = {STOCK: "stock Procrastinate", PGQUEUER: "PgQueuer"}
 
 
-def run(bench: Bench, report: Report, events: int, stock_events: int, rounds: int) -> None:
-    """Takes all figures by turns, and notes the targets."""
-    report.progress(f"queueing {events:,} events")
-    peers.create_queued(bench, events, stock_events)
-    copy = Figure("INSERT … SELECT of finished rows", "copy", "events/s")
-    ours = Figure("a worker", "worker", "events/s")
-    stock = {each: Figure(f"stock worker, concurrency {each}", f"stock {each}", "events/s") for each in (1, 10)}
-    memory = Figure("peak memory of a worker", "memory", "MB")
-    idle = Figure("an idle worker", "idle", "% of a core")
-    for number in range(rounds):
-        copy.values.append(copied(bench, events))
-        drained(bench, events, ours, memory, idle)
-        for concurrency, figure in stock.items():
-            figure.values.append(drained_by_stock(bench, stock_events, concurrency))
-        rates = ", ".join(f"{figure.values[-1]:,.0f}" for figure in (copy, ours, *stock.values()))
-        report.progress(f"round {number + 1}/{rounds}: copy, worker, stock 1 and 10: {rates} events/s")
-    report.table(
-        f"Draining {events:,} events (stock: {stock_events:,})", [copy, ours, *stock.values()], copy, stock[10]
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What draining alone is asked for."""
+    parser.add_argument("--events", type=int, default=100_000, help="how many events are drained (100,000)")
+    parser.add_argument("--batch-sizes", type=numbers, default=[BATCH], help="of pgaudit's workers (1000)")
+    parser.add_argument("--workers", type=numbers, default=[1, 2], help="processes of pgaudit's (1,2)")
+    parser.add_argument("--concurrency", type=numbers, default=[1], help="of each process (1)")
+    parser.add_argument(
+        "--peer-events", type=int, default=3_000, help="how many the peers drain (3,000; PgQueuer five times as many)"
     )
+    parser.add_argument("--stock-concurrency", type=numbers, default=[10, 30], help="of stock's worker (10,30)")
+    parser.add_argument("--pgqueuer-batches", type=numbers, default=[10, 100], help="of PgQueuer's worker (10,100)")
+    parser.add_argument("--idle", type=float, default=5.0, help="seconds for which an idle worker is watched (5)")
+
+
+def run(bench: Bench, report: Report, options: argparse.Namespace) -> None:
+    """Takes all figures by turns, and notes the targets."""
+    report.progress(f"queueing {options.events:,} events")
+    peers.create_queued(bench, options.events, options.peer_events, options.peer_events * 5)
+    limits = {each: Figure(LIMITS[each][0], each, "events/s") for each in chosen(options, LIMITS)}
+    ours = {each: Figure(each.name, each.short, "events/s", ours=True) for each in of_pgaudit(options)}
+    theirs = {each: Figure(each.name, each.short, "events/s") for each in of_peers(bench, options)}
+    memory = Figure("peak memory of a worker", "memory", "MB", ours=True)
+    idle = Figure("an idle worker", "idle", "% of a core", ours=True)
+    for turn in range(options.rounds):
+        for each, figure in limits.items():
+            figure.values.append(LIMITS[each][1](bench, options.events))
+        for nth, (contender, figure) in enumerate((ours | theirs).items()):
+            bench.create(RUN, peers.QUEUED)
+            result = drain(bench, contender, events_of(contender, options), 0.0 if nth else options.idle)
+            figure.values.append(result.rate)
+            if not nth:
+                memory.values.append(result.megabytes)
+                idle.values.append(result.idle)
+        taken = [*limits.values(), *ours.values(), *theirs.values()]
+        shown = ", ".join(f"{figure.short} {figure.values[-1]:,.0f}" for figure in taken)
+        report.progress(f"round {turn + 1}/{options.rounds}: {shown} events/s")
+    fewer = f"stock: {options.peer_events:,}, PgQueuer: {options.peer_events * 5:,}"
+    title = f"Draining {options.events:,} events ({fewer})"
+    report.table(title, taken, *limits.values(), *theirs.values())
     report.table("What a worker uses", [memory])
     report.table("What it uses when the queue is empty", [idle])
-    report.target("worker, times the better stock worker", min(ratio(ours, figure) for figure in stock.values()), 40)
-    report.target("worker, of INSERT … SELECT", ratio(ours, copy), 0.45)
-    report.target("worker, peak memory in MB", max(memory.values), 150, limit=True)
-    report.target("idle worker, % of a core", idle.median, 2, limit=True)
+    show_curves(report, ours)
+    note_targets(report, limits, ours, theirs)
+    report.target("a worker's peak memory in MB", max(memory.values), 150, limit=True)
+    report.target("an idle worker, % of a core", idle.median, 2, limit=True)
     bench.drop(RUN, peers.QUEUED, peers.BUSINESS)
 
 
-def copied(bench: Bench, events: int) -> float:
-    """Events a second of one statement that has nothing else to do."""
-    bench.create(RUN, peers.QUEUED)
-    with bench.connect(RUN) as conn:
-        start = time.perf_counter()
-        conn.execute(COPY)
-        return events / (time.perf_counter() - start)
+def of_pgaudit(options: argparse.Namespace) -> Iterator[Contender]:
+    """Workers with all the settings that were asked for."""
+    for processes, size, concurrency in product(options.workers, options.batch_sizes, options.concurrency):
+        yield contenders.pgaudit(size, processes, concurrency)
 
 
-def drained(bench: Bench, events: int, rate: Figure, memory: Figure, idle: Figure) -> None:
-    """One worker process, from its registration to the last commit; then what it uses with nothing to do."""
-    bench.create(RUN, peers.QUEUED)
-    with bench.connect(RUN) as conn, workers.worker(bench.conninfo(RUN), *workers.PGAUDIT) as process:
-        start = workers.wait_for(conn, REGISTERED, process, pause=0.005)
-        rate.values.append(events / (workers.wait_for(conn, DRAINED, process, events) - start))
-        expect(conn.execute(STORED).fetchone(), events)
-        memory.values.append(workers.peak_megabytes(process))
-        time.sleep(1)  # the last run of the task lingers
-        idle.values.append(workers.cpu_share(process, IDLE))
+def of_peers(bench: Bench, options: argparse.Namespace) -> Iterator[Contender]:
+    """The workers of the others."""
+    for peer in chosen(options, (STOCK, PGQUEUER)):
+        if peer == STOCK:
+            yield from (contenders.stock(bench, concurrency) for concurrency in options.stock_concurrency)
+        else:
+            yield from (contenders.pgqueuer(bench, size) for size in options.pgqueuer_batches)
 
 
-def drained_by_stock(bench: Bench, events: int, concurrency: int) -> float:
-    """The same for a worker of stock Procrastinate."""
-    bench.create(RUN, peers.QUEUED)
-    command = [*workers.STOCK, peers.stock_conninfo(bench, RUN), str(concurrency)]
-    with bench.connect(RUN) as conn, workers.worker(bench.conninfo(RUN), *command) as process:
-        start = workers.wait_for(conn, STOCK_REGISTERED, process, pause=0.005)
-        rate = events / (workers.wait_for(conn, STOCK_DRAINED, process, pause=0.05) - start)
-        expect(conn.execute(STORED).fetchone(), events)
-        return rate
+def events_of(contender: Contender, options: argparse.Namespace) -> int:
+    """How many events are in its queue."""
+    if contender.ours:
+        return int(options.events)
+    return int(options.peer_events) * (5 if contender.short.startswith(PGQUEUER) else 1)
 
 
-def expect(row: tuple[int] | None, events: int) -> None:
-    """Refuses a figure that was won by losing events."""
-    if row != (events,):
-        raise RuntimeError(f"{row} events in the log, expected {events}")
+def show_curves(report: Report, ours: dict[Contender, Figure]) -> None:
+    """By batch size, where several were asked for."""
+    curves: dict[str, list[tuple[float, float]]] = {}
+    for contender, figure in ours.items():
+        size = int(contender.environment["PGAUDIT_BATCH_SIZE"])
+        concurrency = contender.environment["PGAUDIT_WORKER_CONCURRENCY"]
+        curves.setdefault(f"workers {contender.processes}, concurrency {concurrency}", []).append((size, figure.median))
+    if max(map(len, curves.values())) > 1:
+        report.curve("Draining by batch size", ("events in a batch", "events/s"), curves)
+
+
+def note_targets(
+    report: Report, limits: dict[str, Figure], ours: dict[Contender, Figure], theirs: dict[Contender, Figure]
+) -> None:
+    """What one of our workers should reach, and that more of them do no harm."""
+    alike = {(each.processes, *each.environment.values()): figure for each, figure in ours.items()}
+    one = alike.get((1, str(BATCH), "1"), next(iter(ours.values())))
+    if SELECT in limits:
+        report.target("a worker, of INSERT … SELECT", ratio(one, limits[SELECT]), 0.65)
+    for contender, figure in ours.items():
+        alone = alike.get((1, *contender.environment.values()))
+        if alone and contender.processes > 1:
+            report.target(f"{contender.name}, of one", ratio(figure, alone), 1)
+    for peer, bound in BOUNDS.items():
+        ratios = [ratio(one, figure) for each, figure in theirs.items() if each.short.startswith(peer)]
+        if ratios:
+            report.target(f"a worker, times the best of {TITLES[peer]}", min(ratios), bound)

@@ -12,6 +12,7 @@ class Figure:
     short: str
     unit: str
     values: list[float] = field(default_factory=list)
+    ours: bool = field(default=False, kw_only=True)
 
     @property
     def median(self) -> float:
@@ -26,7 +27,10 @@ class Figure:
 
 def ratio(figure: Figure, other: Figure) -> float:
     """How many times the other one it is: the median of the rounds' own ratios, for a round is one stretch of time."""
-    return median(mine / its for mine, its in zip(figure.values, other.values, strict=True))
+    return median(mine / its if its else float("nan") for mine, its in zip(figure.values, other.values, strict=True))
+
+
+Curves = dict[str, list[tuple[float, float]]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,42 +1,44 @@
-"""The databases: pgaudit's schema, stock Procrastinate's, an outbox, a plain log, and the claims."""
+"""The databases: pgaudit's schema, those of stock Procrastinate and PgQueuer, an outbox, and the claims."""
 
-from typing import Final
+from typing import Any, Final
 
+import psycopg
 from procrastinate import App, SyncPsycopgConnector
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
+from benchmarks import pgqueuer
 from benchmarks.events import event
 from benchmarks.server import Bench
 from pgaudit import Settings, jobs, migrate
 
 BUSINESS: Final = "pgaudit_benchmark_business"
 QUEUED: Final = "pgaudit_benchmark_queued"
+CLAIMS: Final = 10_000
 TABLES: Final = """
     CREATE SCHEMA stock;
     CREATE TABLE claims (id int PRIMARY KEY, status text NOT NULL, version int NOT NULL) WITH (fillfactor = 50);
     INSERT INTO claims SELECT n, 'open', 0 FROM generate_series(1, 10000) n;
     CREATE TABLE outbox (id bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY, payload jsonb NOT NULL,
                          at timestamptz NOT NULL DEFAULT now());
-    CREATE TABLE plain_log (LIKE pgaudit.audit_log);
-    ALTER TABLE plain_log ADD PRIMARY KEY (event_id, occurred_at);
-    CREATE INDEX ON plain_log (index);
-    CREATE INDEX ON plain_log (target_type, target_id, occurred_at);
-    CREATE INDEX ON plain_log (actor_type, actor_id, occurred_at);
     CREATE SEQUENCE log_index;
     VACUUM ANALYZE claims;
 """
+COLUMNS: Final = """index, event_id, occurred_at, recorded_at, persisted_at, action, outcome, actor_type, actor_id,
+    target_type, target_id, tenant, event, leaf_hash"""
+STAGED: Final = "CREATE TABLE staged (index bigint, event jsonb)"
+STAGE: Final = "COPY staged FROM STDIN"
 # The rows that the log will hold, finished but for the time at which they are persisted.
 FINISHED: Final = """
     CREATE TABLE finished AS
-    SELECT row_number() OVER (ORDER BY id) - 1 AS index, (event->>'id')::uuid AS event_id,
-           (event->>'occurred_at')::timestamptz AS occurred_at, (event->>'recorded_at')::timestamptz AS recorded_at,
-           now() AS persisted_at, event->>'action' AS action, event->>'outcome' AS outcome,
-           event->'actor'->>'type' AS actor_type, event->'actor'->>'id' AS actor_id,
+    SELECT index, (event->>'id')::uuid AS event_id, (event->>'occurred_at')::timestamptz AS occurred_at,
+           (event->>'recorded_at')::timestamptz AS recorded_at, now() AS persisted_at, event->>'action' AS action,
+           event->>'outcome' AS outcome, event->'actor'->>'type' AS actor_type, event->'actor'->>'id' AS actor_id,
            event->'targets'->0->>'type' AS target_type, event->'targets'->0->>'id' AS target_id,
-           event->>'tenant' AS tenant, event, decode(leaf_hash, 'hex') AS leaf_hash
-      FROM (SELECT id, args->'event' AS event, args->>'leaf_hash' AS leaf_hash
-              FROM pgaudit.procrastinate_jobs) queued ORDER BY index
+           event->>'tenant' AS tenant, event, pgaudit.leaf_hash(event) AS leaf_hash
+      FROM (SELECT index, event || jsonb_build_object('recorded_at', to_char(
+                       clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')) AS event
+              FROM staged OFFSET 0) stamped ORDER BY index
 """
 STOCK_JOBS: Final = """
     SELECT stock.procrastinate_defer_jobs_v1(array_agg(
@@ -44,6 +46,7 @@ STOCK_JOBS: Final = """
                ::stock.procrastinate_job_to_defer_v1 ORDER BY index))
       FROM finished WHERE index < %s
 """
+FIRST: Final = "SELECT event::text FROM finished WHERE index < %s ORDER BY index"
 BATCH: Final = 1_000
 
 
@@ -57,29 +60,43 @@ def stock_app(dsn: str) -> App:
     return App(connector=SyncPsycopgConnector(conninfo=dsn))
 
 
-def create_business(bench: Bench) -> None:
+def create_business(bench: Bench, name: str = BUSINESS) -> None:
     """The database of which every business transaction gets a copy."""
-    bench.create(BUSINESS)
-    migrate.upgrade(bench.conninfo(BUSINESS))
-    with bench.connect(BUSINESS) as conn:
+    bench.create(name)
+    migrate.upgrade(bench.conninfo(name))
+    with bench.connect(name) as conn:
         for statement in TABLES.strip().rstrip(";").split(";\n"):
             conn.execute(sql.SQL(statement))
-    with stock_app(stock_conninfo(bench, BUSINESS)).open() as app:
+    with stock_app(stock_conninfo(bench, name)).open() as app:
         app.schema_manager.apply_schema()
+    pgqueuer.install(bench.conninfo(name))
 
 
-def create_queued(bench: Bench, events: int, stock_events: int) -> None:
-    """The database of which every worker gets a copy: its queue is full."""
+def create_queued(bench: Bench, events: int, stock_events: int = 0, pgqueuer_events: int = 0) -> None:
+    """The database of which every worker gets a copy: its queues are full, the rows of its log ``finished``."""
     create_business(bench)
     bench.create(QUEUED, BUSINESS)
-    settings = Settings()
     with bench.connect(QUEUED) as conn:
-        for first in range(0, events, BATCH):
-            batch = [event(number) for number in range(first, min(first + BATCH, events))]
-            statement = jobs.statement_for(batch, settings)
-            conn.execute(statement.query, statement.parameters)
+        queue(conn, events)
         conn.execute(FINISHED)
+        if pgqueuer_events:
+            documents = [document for (document,) in conn.execute(FIRST, [pgqueuer_events])]
+            pgqueuer.enqueue(bench.conninfo(QUEUED), documents)
     with bench.connect(QUEUED) as conn:
         conn.execute("SET search_path = stock, public")
-        conn.execute(STOCK_JOBS, [stock_events])
+        if stock_events:
+            conn.execute(STOCK_JOBS, [stock_events])
         conn.execute("VACUUM ANALYZE")
+
+
+def queue(conn: psycopg.Connection[Any], events: int) -> None:
+    """Records the events, and keeps them beside the queue for those that are compared."""
+    conn.execute(STAGED)
+    settings = Settings()
+    for first in range(0, events, BATCH):
+        numbered = [(number, event(number)) for number in range(first, min(first + BATCH, events))]
+        statement = jobs.statement_for([each for _, each in numbered], settings)
+        conn.execute(statement.query, statement.parameters)
+        with conn.cursor() as cursor, cursor.copy(STAGE) as copy:
+            for number, each in numbered:
+                copy.write_row((number, each.to_json()))

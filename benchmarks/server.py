@@ -67,7 +67,11 @@ def server() -> Generator[Bench]:
     if dsn := os.environ.pop("PGAUDIT_DSN", None):
         yield Bench(conninfo(dsn))
         return
-    with tempfile.TemporaryDirectory(prefix="pgaudit-bench-") as scratch, embedded.own_environment():
+    with (
+        tempfile.TemporaryDirectory(prefix="pgaudit-bench-") as scratch,
+        embedded.own_environment(),
+        embedded.tidy_end(),
+    ):
         directory = Path(scratch) / "data"
         with embedded.server(directory) as dsn, psycopg.connect(dsn, autocommit=True) as conn:
             for name, value in SETTINGS.items():

@@ -1,24 +1,21 @@
 """Stock Procrastinate's worker, which stores the same events one by one."""
 
 import asyncio
+import json
 import sys
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from procrastinate import App, PsycopgConnector
-from psycopg.types.json import Jsonb
+from psycopg import AsyncRawCursor
 
-STORE: Final = """
-    INSERT INTO pgaudit.audit_log
-    SELECT nextval('log_index'), (event->>'id')::uuid, (event->>'occurred_at')::timestamptz,
-           (event->>'recorded_at')::timestamptz, clock_timestamp(), event->>'action', event->>'outcome',
-           event->'actor'->>'type', event->'actor'->>'id', event->'targets'->0->>'type', event->'targets'->0->>'id',
-           event->>'tenant', event, pgaudit.leaf_hash(event)
-      FROM (SELECT %s::jsonb AS event OFFSET 0) given
-    ON CONFLICT DO NOTHING
-"""
+from benchmarks.store import STORE
+
+# Finished jobs are deleted, as its documentation advises for queues with much traffic, or kept, as is its default.
+Delete = Literal["successful", "never"]
+DELETE: Final[tuple[Delete, ...]] = ("successful", "never")
 
 
-async def work(dsn: str, concurrency: int) -> None:
+async def work(dsn: str, concurrency: int, delete: Delete) -> None:
     """Works until it is killed."""
     connector = PsycopgConnector(conninfo=dsn, min_size=1, max_size=concurrency + 3)
     app = App(connector=connector)
@@ -26,12 +23,14 @@ async def work(dsn: str, concurrency: int) -> None:
     @app.task(name="store", queue="audit")
     async def store(event: dict[str, Any]) -> None:
         async with connector.pool.connection() as conn:
-            await conn.execute(STORE, [Jsonb(event)])
+            await AsyncRawCursor(conn).execute(STORE, [json.dumps(event)])
 
     async with app.open_async():
-        await app.run_worker_async(queues=["audit"], concurrency=concurrency, install_signal_handlers=False)
+        await app.run_worker_async(
+            queues=["audit"], concurrency=concurrency, delete_jobs=delete, install_signal_handlers=False
+        )
 
 
 def main() -> None:
-    """Works for the database and with the concurrency of the command line."""
-    asyncio.run(work(sys.argv[1], int(sys.argv[2])))
+    """Works for the database, with the concurrency and the fate of finished jobs of the command line."""
+    asyncio.run(work(sys.argv[1], int(sys.argv[2]), next(each for each in DELETE if each == sys.argv[3])))

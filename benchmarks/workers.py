@@ -13,15 +13,14 @@ import psycopg
 
 Process = subprocess.Popen[bytes]
 PGAUDIT: Final = [sys.executable, "-c", "from pgaudit import worker; worker.run()"]
-STOCK: Final = [sys.executable, "-c", "from benchmarks import stock; stock.main()"]
 AT_MOST: Final = 600.0
 TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
 @contextmanager
-def worker(dsn: str, *command: str) -> Generator[Process]:
+def worker(dsn: str, *command: str, **environment: str) -> Generator[Process]:
     """A worker; it is killed at the end."""
-    process = subprocess.Popen(command, env=os.environ | {"PGAUDIT_DSN": dsn})
+    process = subprocess.Popen(command, env=os.environ | {"PGAUDIT_DSN": dsn} | environment)
     try:
         yield process
     finally:

