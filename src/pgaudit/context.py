@@ -52,7 +52,7 @@ def inherit(event: AuditEvent, trace: Mapping[str, str] | None = None) -> AuditE
 
 
 def joined(bound: dict[str, str], trace: Mapping[str, str], own: dict[str, str]) -> dict[str, str]:
-    """The fields of a context: its own, else where it is recorded, else what is bound; a span only of its trace."""
+    """The fields of a context: its own, else what is bound, else where it is recorded. No span of another trace."""
     trace_id = own.get("trace_id") or bound.get("trace_id") or trace.get("trace_id")
     inherited = bound.copy()
     # The trace that a request came with is kept. Where it goes on here, our span is nearer than the caller's.

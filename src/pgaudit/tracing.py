@@ -43,8 +43,8 @@ def is_on() -> bool:
 
 @contextmanager
 def recording(count: int) -> Generator[None]:
-    """The current span becomes one for the recording of that many events; none for none."""
-    if not count or not is_used():
+    """The current span becomes one for the recording of that many events, if spans go anywhere; none for none."""
+    if not count or not is_on():
         yield
         return
     from opentelemetry.trace import SpanKind
@@ -93,8 +93,8 @@ def failing() -> Generator[None]:
 
 
 def failed(error: Exception) -> None:
-    """The current span ends with an error."""
-    if span := current_span():
+    """The current span ends with an error, if it is ours."""
+    if is_on() and (span := current_span()):
         span.set_attribute("error.type", type(error).__name__)
         fail(span, in_brief(error))
 

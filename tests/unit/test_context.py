@@ -49,6 +49,30 @@ def test_nothing_bound_leaves_the_event_itself() -> None:
     assert inherit(event) is event
 
 
+@pytest.mark.parametrize(
+    ("bound", "own", "expected"),
+    [
+        ({}, {}, ("t", "s")),
+        ({"trace_id": "t", "span_id": "caller's"}, {}, ("t", "s")),
+        ({"trace_id": "b", "span_id": "caller's"}, {}, ("b", "caller's")),
+        ({"trace_id": "b"}, {}, ("b", None)),
+        ({"span_id": "caller's"}, {}, ("t", "s")),
+        ({"trace_id": "t", "span_id": "caller's"}, {"trace_id": "o"}, ("o", None)),
+        ({"trace_id": "b", "span_id": "caller's"}, {"trace_id": "t"}, ("t", "s")),
+        ({"trace_id": "t"}, {"trace_id": "t", "span_id": "o"}, ("t", "o")),
+        ({}, {"span_id": "o"}, ("t", "o")),
+    ],
+)
+def test_an_event_is_tied_to_the_span_that_it_is_recorded_in(
+    bound: dict[str, str], own: dict[str, str], expected: tuple[str, str | None]
+) -> None:
+    """Unless it has a trace or came with one; it never has a span of another trace."""
+    with bind(request_id="r-1", **bound):
+        event = AuditEvent(action="claim.approved", context=AuditContext(**own))
+        context = inherit(event, {"trace_id": "t", "span_id": "s"}).context
+    assert context == AuditContext(request_id="r-1", trace_id=expected[0], span_id=expected[1])
+
+
 def test_threads_do_not_see_each_other() -> None:
     """A thread starts with nothing bound, and what it binds stays with it."""
     seen: list[AuditEvent] = []
