@@ -109,21 +109,15 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp SET timezone = 
 $$;
 SELECT pgaudit.keep_partitions();
 
-CREATE TABLE pgaudit.log_head (
-    singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton),
-    size bigint NOT NULL DEFAULT 0
-) WITH (fillfactor = 10);
-INSERT INTO pgaudit.log_head DEFAULT VALUES;
-COMMENT ON TABLE pgaudit.log_head IS 'The end of the log. Whoever appends holds this row locked to its commit: index order is commit order.';
-COMMENT ON COLUMN pgaudit.log_head.size IS 'How many events the log holds, and the index of the next one.';
-
 CREATE TABLE pgaudit.batch (
     first_index     bigint PRIMARY KEY,
     count           integer     NOT NULL CHECK (count > 0),
     persisted_at    timestamptz NOT NULL,
     oldest_recorded timestamptz NOT NULL,
     newest_recorded timestamptz NOT NULL,
-    worker_id       bigint
+    worker_id       bigint,
+    lags            bigint[]    NOT NULL,
+    lag_sum         interval    NOT NULL
 );
 CREATE INDEX batch_persisted_idx ON pgaudit.batch (persisted_at);
 COMMENT ON TABLE pgaudit.batch IS 'One row for each transaction that appended to the log: the history of throughput and lag.';
@@ -133,6 +127,25 @@ COMMENT ON COLUMN pgaudit.batch.persisted_at IS 'When, by the server''s clock.';
 COMMENT ON COLUMN pgaudit.batch.oldest_recorded IS 'recorded_at of its oldest event.';
 COMMENT ON COLUMN pgaudit.batch.newest_recorded IS 'recorded_at of its newest event.';
 COMMENT ON COLUMN pgaudit.batch.worker_id IS 'Which worker; NULL when the application appended it inline, or a worker that had already said goodbye drained it.';
+COMMENT ON COLUMN pgaudit.batch.lags IS 'Events of the whole log, this batch included, by how long they took from recorded to persisted: below the first of pgaudit.lag_bounds(), between the first and the second …, above the last.';
+COMMENT ON COLUMN pgaudit.batch.lag_sum IS 'How long all of them took together.';
+
+-- Upper ends of the classes that lags are counted in.
+CREATE FUNCTION pgaudit.lag_bounds() RETURNS interval[]
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS
+$$ SELECT '{5ms,10ms,25ms,50ms,100ms,250ms,500ms,1s,2.5s,5s,10s,30s,60s,300s}'::interval[] $$;
+
+CREATE TABLE pgaudit.log_lock (singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton));
+INSERT INTO pgaudit.log_lock DEFAULT VALUES;
+COMMENT ON TABLE pgaudit.log_lock IS 'Whoever appends to the log holds this row locked to its commit: index order is commit order.';
+
+-- Nothing is ever updated here: under a snapshot that is held for hours every version of a counter would stay, and
+-- be walked through by each append. FOR UPDATE on the view locks the row of log_lock.
+CREATE VIEW pgaudit.log_head AS
+SELECT coalesce((SELECT first_index + count FROM pgaudit.batch ORDER BY first_index DESC LIMIT 1), 0) AS size
+  FROM pgaudit.log_lock;
+COMMENT ON VIEW pgaudit.log_head IS 'The end of the log. Whoever appends holds its row locked to the commit: index order is commit order.';
+COMMENT ON COLUMN pgaudit.log_head.size IS 'How many events the log holds, and the index of the next one.';
 
 CREATE TABLE pgaudit.job_error (
     id          bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY,

@@ -23,10 +23,6 @@ BEGIN
     END IF;
     RETURN NULL;
 END $$;
-CREATE TRIGGER keep_unlogged_jobs
-    AFTER DELETE ON pgaudit.procrastinate_jobs REFERENCING OLD TABLE AS deleted
-    FOR EACH STATEMENT EXECUTE FUNCTION pgaudit.keep_unlogged_jobs();
-ALTER TABLE pgaudit.procrastinate_jobs ENABLE ALWAYS TRIGGER keep_unlogged_jobs;
 
 CREATE FUNCTION pgaudit.keep_queued_jobs() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
@@ -39,9 +35,6 @@ BEGIN
     END IF;
     RETURN NULL;
 END $$;
-CREATE TRIGGER keep_queued_jobs BEFORE TRUNCATE ON pgaudit.procrastinate_jobs
-    FOR EACH STATEMENT EXECUTE FUNCTION pgaudit.keep_queued_jobs();
-ALTER TABLE pgaudit.procrastinate_jobs ENABLE ALWAYS TRIGGER keep_queued_jobs;
 
 -- Nor does an audit job leave the queue by another door: no other queue, no end but the log. (A CHECK would say
 -- the same, and cost every INSERT, for it is compiled anew with each statement.)
@@ -51,12 +44,27 @@ BEGIN
     RAISE EXCEPTION 'job % holds an audit event: it ends in the log, or stays as failed', OLD.id
         USING ERRCODE = 'insufficient_privilege', HINT = 'Let a worker persist it, or retry it when it has failed.';
 END $$;
-CREATE TRIGGER refuse_other_end
-    BEFORE UPDATE OF status, queue_name, task_name ON pgaudit.procrastinate_jobs FOR EACH ROW
-    WHEN (OLD.task_name = 'pgaudit.persist' AND (
-          NEW.task_name <> OLD.task_name OR NEW.queue_name <> 'audit' OR NEW.status NOT IN ('todo', 'doing', 'failed')))
-    EXECUTE FUNCTION pgaudit.refuse_other_end();
-ALTER TABLE pgaudit.procrastinate_jobs ENABLE ALWAYS TRIGGER refuse_other_end;
+
+-- Whether a command names the parent or the child.
+DO $$
+DECLARE
+    jobs regclass;
+BEGIN
+    FOREACH jobs IN ARRAY '{pgaudit.procrastinate_jobs,pgaudit.audit_jobs}'::regclass[] LOOP
+        EXECUTE format('CREATE TRIGGER keep_unlogged_jobs AFTER DELETE ON %s REFERENCING OLD TABLE AS deleted
+                        FOR EACH STATEMENT EXECUTE FUNCTION pgaudit.keep_unlogged_jobs()', jobs);
+        EXECUTE format('CREATE TRIGGER keep_queued_jobs BEFORE TRUNCATE ON %s
+                        FOR EACH STATEMENT EXECUTE FUNCTION pgaudit.keep_queued_jobs()', jobs);
+        EXECUTE format($trigger$
+            CREATE TRIGGER refuse_other_end BEFORE UPDATE OF status, queue_name, task_name ON %s FOR EACH ROW
+            WHEN (OLD.task_name = 'pgaudit.persist' AND (
+                  NEW.task_name <> OLD.task_name OR NEW.queue_name <> 'audit'
+                  OR NEW.status NOT IN ('todo', 'doing', 'failed')))
+            EXECUTE FUNCTION pgaudit.refuse_other_end() $trigger$, jobs);
+        EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER keep_unlogged_jobs,
+                        ENABLE ALWAYS TRIGGER keep_queued_jobs, ENABLE ALWAYS TRIGGER refuse_other_end', jobs);
+    END LOOP;
+END $$;
 
 -- Writes down a failed attempt and what follows from it: a retry in retry_in seconds, or, when that is
 -- NULL, the end. A failure that does not count (counted = false) leaves attempts as they are.
@@ -84,11 +92,13 @@ BEGIN
     RETURN true;
 END $$;
 
--- Gives a worker's own jobs back untouched: nothing was tried, nothing is counted.
+-- Gives a worker's own jobs back: nothing was tried, nothing is counted. They are due at once, and found by their
+-- time, for the floor may have risen above them.
 CREATE FUNCTION pgaudit.release(jobs bigint[], worker bigint) RETURNS bigint[]
 LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
     WITH released AS (
-        UPDATE procrastinate_jobs SET status = 'todo', worker_id = NULL, abort_requested = false
+        UPDATE procrastinate_jobs
+           SET status = 'todo', scheduled_at = clock_timestamp(), worker_id = NULL, abort_requested = false
          WHERE id = ANY (jobs) AND status = 'doing' AND worker_id = worker RETURNING id)
     SELECT coalesce(array_agg(id), '{}') FROM released
 $$;
@@ -102,21 +112,41 @@ $$ SELECT id FROM procrastinate_jobs WHERE worker_id = worker AND status = 'doin
 CREATE FUNCTION pgaudit.retry_failed(jobs bigint[]) RETURNS bigint[]
 LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
     WITH retried AS (
-        UPDATE procrastinate_jobs SET status = 'todo', attempts = 0, priority = 0, scheduled_at = NULL, worker_id = NULL
+        UPDATE procrastinate_jobs
+           SET status = 'todo', attempts = 0, priority = -1, scheduled_at = clock_timestamp(), worker_id = NULL
          WHERE status = 'failed' AND (jobs IS NULL OR id = ANY (jobs)) RETURNING id)
     SELECT coalesce(array_agg(id ORDER BY id), '{}') FROM retried
 $$;
 
 -- Deletes batches older than that, the oldest first and only so many at a time; how many were deleted. What
--- they append to is not touched: a batch is history of throughput and lag, the events are the log.
+-- they append to is not touched: a batch is history of throughput and lag, the events are the log. The last one
+-- stays: it says where the log ends.
 CREATE FUNCTION pgaudit.forget_batches(older interval DEFAULT '30 days', most integer DEFAULT 20000) RETURNS bigint
 LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
     WITH forgotten AS (
         DELETE FROM batch WHERE first_index IN (
-            SELECT first_index FROM batch WHERE persisted_at < clock_timestamp() - older
+            SELECT first_index FROM batch
+             WHERE persisted_at < clock_timestamp() - older AND first_index < (SELECT max(first_index) FROM batch)
              ORDER BY persisted_at LIMIT most FOR UPDATE SKIP LOCKED)
         RETURNING 1)
     SELECT count(*) FROM forgotten
+$$;
+
+-- Makes fresh jobs due that the scan for fresh jobs passes by, for they are below the floor: somebody has put them
+-- there by hand. How many there were.
+CREATE FUNCTION pgaudit.readmit_strays() RETURNS bigint
+LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp
+SET enable_seqscan = off SET jit = off AS $$
+    WITH lost AS (  -- a floor above what the sequence has given: of before a restore
+        DELETE FROM queue_floor WHERE floor > (SELECT last_value + 1 FROM procrastinate_jobs_id_seq) RETURNING 1
+    ), ground AS (
+        INSERT INTO queue_floor SELECT 0, 0, '0' FROM lost LIMIT 1 ON CONFLICT DO NOTHING
+    ), readmitted AS (
+        UPDATE procrastinate_jobs SET scheduled_at = clock_timestamp(), priority = least(priority, -1)
+         WHERE id < (SELECT max(floor) FROM queue_floor) AND status = 'todo' AND scheduled_at IS NULL
+           AND queue_name = 'audit' AND task_name = 'pgaudit.persist'
+        RETURNING 1)
+    SELECT count(*) FROM readmitted
 $$;
 
 -- A sign of life. A worker whose row was pruned while it lived gets it back.

@@ -3,6 +3,7 @@
 -- A job's priority is its lane:   0  fresh: travels in batches
 --                                -1  waits for a retry: travels with others that are due
 --                            -1 - n  its worker vanished n times: runs alone
+-- A fresh job has no scheduled_at; whatever comes back into the queue gets one.
 
 -- An edited event must not enter the log looking genuine.
 CREATE FUNCTION pgaudit.refuse_tampered(event_id text) RETURNS bytea
@@ -12,29 +13,53 @@ BEGIN
         USING ERRCODE = 'data_corrupted';
 END $$;
 
--- Appends the entries in their order, or raises and appends none. The caller holds log_head.
-CREATE FUNCTION pgaudit.append_all(entries jsonb[], worker bigint) RETURNS void
-LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
-DECLARE
-    head bigint := (SELECT size FROM log_head);
-    persisted timestamptz := clock_timestamp();
+-- The entries as rows of the log, but for when they are persisted; index is their place among the entries, from 1.
+CREATE FUNCTION pgaudit.prepared(entries jsonb[]) RETURNS pgaudit.audit_log[]
+LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp AS $$
 BEGIN
-    WITH appended AS (
-        INSERT INTO audit_log
-        SELECT head + n - 1, (event->>'id')::uuid, (event->>'occurred_at')::timestamptz,
-               (event->>'recorded_at')::timestamptz, persisted, event->>'action', event->>'outcome',
-               event->'actor'->>'type', event->'actor'->>'id', target->>'type', target->>'id', event->>'tenant',
-               event, CASE WHEN hash = encode(leaf, 'hex') THEN leaf ELSE refuse_tampered(event->>'id') END
+    RETURN array(
+        SELECT ROW (n, event->>'id', event->>'occurred_at', event->>'recorded_at', NULL, event->>'action', event->>'outcome',
+                    event->'actor'->>'type', event->'actor'->>'id', target->>'type', target->>'id', event->>'tenant',
+                    event, CASE WHEN hash = encode(leaf, 'hex') THEN leaf ELSE refuse_tampered(event->>'id') END)::audit_log
           FROM (SELECT n, event, hash, leaf_hash(event) AS leaf, event->'targets'->0 AS target
                   FROM (SELECT n, entry->'event' AS event, entry->>'leaf_hash' AS hash
                           FROM unnest(entries) WITH ORDINALITY AS given (entry, n)
                         OFFSET 0) opened
-                OFFSET 0) hashed  -- each OFFSET 0: once for each entry, not once for each column
+                OFFSET 0) hashed);  -- each OFFSET 0: once for each entry, not once for each column
+END $$;
+
+-- Appends the rows in their order, or raises and appends none. The caller holds log_lock.
+CREATE FUNCTION pgaudit.append_all(rows pgaudit.audit_log[], worker bigint) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    last      batch;
+    head      bigint;
+    persisted timestamptz := clock_timestamp();
+BEGIN
+    SELECT * INTO last FROM batch ORDER BY first_index DESC LIMIT 1;
+    head := coalesce(last.first_index + last.count, 0);
+    WITH appended AS (
+        INSERT INTO audit_log
+        SELECT head + r.index - 1, r.event_id, r.occurred_at, r.recorded_at, persisted, r.action, r.outcome, r.actor_type,
+               r.actor_id, r.target_type, r.target_id, r.tenant, r.event, r.leaf_hash
+          FROM unnest(rows) r
         RETURNING recorded_at
+    ), lag AS (
+        SELECT width_bucket(persisted - recorded_at, lag_bounds()) AS class, count(*) AS events,
+               min(recorded_at) AS oldest, max(recorded_at) AS newest, sum(persisted - recorded_at) AS total
+          FROM appended GROUP BY 1
     )
     INSERT INTO batch
-    SELECT head, count(*), persisted, min(recorded_at), max(recorded_at), worker FROM appended;
-    UPDATE log_head SET size = head + cardinality(entries);
+    SELECT head, sum(events), persisted, min(oldest), max(newest), worker,
+           array(SELECT coalesce(last.lags[class + 1], 0) + coalesce(events, 0)
+                   FROM generate_series(0, cardinality(lag_bounds())) class LEFT JOIN lag USING (class) ORDER BY class),
+           coalesce(last.lag_sum, '0') + sum(total)
+      FROM lag
+    -- Only a snapshot that is older than the lock can meet a batch it does not see: Postgres then says 40001.
+    ON CONFLICT DO NOTHING;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'batch % is there already: the history of batches was changed', head USING ERRCODE = 'data_corrupted';
+    END IF;
 END $$;
 
 -- What makes an event the same: not when it was recorded, nor in which span. Who tries again does so in another.
@@ -60,8 +85,9 @@ CREATE FUNCTION pgaudit.is_infrastructure(state text) RETURNS boolean
 LANGUAGE sql IMMUTABLE AS $$ SELECT left(state, 2) IN ('08', '25', '40', '42', '53', '55', '57', '58') $$;
 
 -- Appends what can be appended and skips what is in the log already. What cannot is split off, half by
--- half, and returned: {"entry": its place, "sqlstate", "message", "context"}. The caller holds log_head.
-CREATE FUNCTION pgaudit.append(entries jsonb[], worker bigint, first integer DEFAULT 1) RETURNS jsonb[]
+-- half, and returned: {"entry": its place, "sqlstate", "message", "context"}. The caller holds log_lock.
+CREATE FUNCTION pgaudit.append(entries jsonb[], worker bigint, rows pgaudit.audit_log[] DEFAULT NULL, first integer DEFAULT 1)
+RETURNS jsonb[]
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
     half    integer := cardinality(entries) / 2;
@@ -70,7 +96,7 @@ DECLARE
     context text;
 BEGIN
     BEGIN
-        PERFORM append_all(entries, worker);
+        PERFORM append_all(coalesce(rows, prepared(entries)), worker);
         RETURN '{}';
     EXCEPTION WHEN OTHERS THEN
         GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, message = MESSAGE_TEXT, context = PG_EXCEPTION_CONTEXT;
@@ -79,7 +105,7 @@ BEGIN
         END IF;
     END;
     IF half > 0 THEN
-        RETURN append(entries[:half], worker, first) || append(entries[half + 1:], worker, first + half);
+        RETURN append(entries[:half], worker, NULL, first) || append(entries[half + 1:], worker, NULL, first + half);
     ELSIF state = '23505' AND is_logged(entries[1]->'event') THEN
         RETURN '{}';
     ELSE
@@ -93,7 +119,7 @@ LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
     failures jsonb[];
 BEGIN
-    PERFORM FROM log_head FOR UPDATE;
+    PERFORM FROM log_lock FOR UPDATE;
     failures := append(entries, NULL);
     IF cardinality(failures) > 0 THEN
         RAISE EXCEPTION '%', failures[1]->>'message' USING ERRCODE = failures[1]->>'sqlstate';
@@ -114,11 +140,32 @@ BEGIN
      ORDER BY scheduled_at LIMIT 1 FOR UPDATE SKIP LOCKED;
     IF lead IS NULL THEN
         SELECT id INTO lead FROM procrastinate_jobs
-         WHERE status = 'todo' AND priority >= 0 AND scheduled_at IS NULL
+         WHERE id >= (SELECT coalesce(max(floor), 0) FROM queue_floor) AND status = 'todo' AND scheduled_at IS NULL
            AND queue_name = 'audit' AND task_name = 'pgaudit.persist'
-         ORDER BY priority DESC, id LIMIT 1 FOR UPDATE SKIP LOCKED;
+         ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED;
     END IF;
     RETURN QUERY UPDATE procrastinate_jobs SET status = 'doing', worker_id = worker WHERE id = lead RETURNING *;
+END $$;
+
+-- Raises the floor to the oldest fresh job, as far as every transaction is over to which a lower number was given:
+-- its jobs are seen by now, or will never be.
+CREATE FUNCTION pgaudit.raise_floor() RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp SET enable_seqscan = off SET enable_sort = off SET jit = off AS $$
+DECLARE
+    last    queue_floor;
+    given   bigint := (SELECT last_value FROM procrastinate_jobs_id_seq);
+    oldest  bigint;
+BEGIN
+    SELECT * INTO last FROM queue_floor ORDER BY floor DESC LIMIT 1;
+    -- The numbers first, then, in a later snapshot, the transactions: one that is not seen by then got a higher one.
+    IF last.before > pg_snapshot_xmin(pg_current_snapshot()) OR current_setting('transaction_isolation') <> 'read committed' THEN
+        RETURN;
+    END IF;
+    SELECT min(id) INTO oldest FROM procrastinate_jobs
+      WHERE id >= last.floor AND status = 'todo' AND scheduled_at IS NULL;
+    INSERT INTO queue_floor VALUES (least(last.issued + 1, oldest), given, pg_snapshot_xmax(pg_current_snapshot()))
+    ON CONFLICT DO NOTHING;
+    DELETE FROM queue_floor WHERE floor < last.floor;
 END $$;
 
 -- One batch, one transaction: the lead and its followers leave the queue and are in the log, or neither.
@@ -133,6 +180,7 @@ DECLARE
     ids     bigint[] := '{}';
     entries jsonb[]  := '{}';
     lane    integer  := 0;
+    rows    audit_log[];
 BEGIN
     failures := '{}';
     IF lead IS NOT NULL THEN
@@ -148,9 +196,9 @@ BEGIN
     IF lane >= 0 THEN
         SELECT ids || array_agg(id), entries || array_agg(args) INTO ids, entries FROM (
             SELECT id, args FROM procrastinate_jobs
-             WHERE status = 'todo' AND priority >= 0 AND scheduled_at IS NULL
+             WHERE id >= (SELECT coalesce(max(floor), 0) FROM queue_floor) AND status = 'todo' AND scheduled_at IS NULL
                AND queue_name = 'audit' AND task_name = 'pgaudit.persist'
-             ORDER BY priority DESC, id LIMIT batch_size FOR UPDATE SKIP LOCKED) followers;
+             ORDER BY id LIMIT batch_size FOR UPDATE SKIP LOCKED) followers;
     ELSIF lane = -1 THEN
         SELECT ids || array_agg(id), entries || array_agg(args) INTO ids, entries FROM (
             SELECT id, args FROM procrastinate_jobs
@@ -160,14 +208,22 @@ BEGIN
     END IF;
     claimed := cardinality(ids);
     IF claimed > 0 THEN
-        -- The head first, then the look for duplicates: what was appended meanwhile is seen.
-        PERFORM FROM log_head FOR UPDATE;
+        BEGIN
+            rows := prepared(entries);  -- while another worker appends: nothing of this needs the lock
+        EXCEPTION WHEN OTHERS THEN
+            rows := NULL;  -- append will see why, and whose fault it is
+        END;
+        -- The lock first, then the look for duplicates: what was appended meanwhile is seen.
+        PERFORM FROM log_lock FOR UPDATE;
         failures := array(
             SELECT f || jsonb_build_object('job_id', j.id, 'attempts', j.attempts, 'event_id', j.args->'event'->'id')
-              FROM unnest(append(entries, worker)) f,
+              FROM unnest(append(entries, worker, rows)) f,
                    LATERAL (SELECT * FROM procrastinate_jobs WHERE id = ids[(f->>'entry')::integer] OFFSET 0) j);
         DELETE FROM procrastinate_jobs
          WHERE id = ANY (array(SELECT unnest(ids) EXCEPT SELECT (f->>'job_id')::bigint FROM unnest(failures) f));
+        IF ids[claimed] > (SELECT coalesce(max(floor), 0) FROM queue_floor) + 1000 THEN
+            PERFORM raise_floor();
+        END IF;
     END IF;
     IF traced THEN
         traces := array(

@@ -7,10 +7,9 @@ LANGUAGE sql STABLE STRICT PARALLEL SAFE AS  -- E'': whatever standard_conformin
 $$ SELECT pg_catalog.sha256(E'\\x00'::bytea || pg_catalog.convert_to(event::text, 'UTF8')) $$;
 
 -- What travels as the args of a job: the events with recorded_at, their hashes, the business transaction.
-CREATE FUNCTION pgaudit.entries(events jsonb) RETURNS SETOF jsonb
+CREATE FUNCTION pgaudit.entries(events jsonb, xid text) RETURNS SETOF jsonb
 LANGUAGE sql STABLE AS $$  -- as VOLATILE it would not be inlined
-    SELECT jsonb_build_object('event', event, 'leaf_hash', encode(pgaudit.leaf_hash(event), 'hex'),
-                              'xid', pg_current_xact_id()::text)
+    SELECT jsonb_build_object('event', event, 'leaf_hash', encode(pgaudit.leaf_hash(event), 'hex'), 'xid', xid)
       FROM (SELECT given || jsonb_build_object('recorded_at', to_char(
                        clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')) AS event
               FROM jsonb_array_elements(events) given
@@ -20,12 +19,14 @@ $$;
 -- SECURITY DEFINER: a writer needs EXECUTE on this function and nothing else.
 CREATE FUNCTION pgaudit.record(events jsonb, inline boolean DEFAULT false) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    xid text := pg_current_xact_id();  -- before a job gets its number: raise_floor counts on that order
 BEGIN
     IF inline THEN
-        PERFORM append_inline(array(SELECT entries(events)));
+        PERFORM append_inline(array(SELECT entries(events, xid)));
     ELSE
-        INSERT INTO procrastinate_jobs (queue_name, task_name, args)
-        SELECT 'audit', 'pgaudit.persist', entry FROM entries(events) entry;
+        INSERT INTO audit_jobs (queue_name, task_name, args)
+        SELECT 'audit', 'pgaudit.persist', entry FROM entries(events, xid) entry;
     END IF;
 END $$;
 

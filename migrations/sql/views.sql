@@ -9,29 +9,31 @@ EXCEPTION WHEN data_exception THEN
     RETURN NULL;
 END $$;
 
+-- Fresh jobs are counted as what is left of all, which reads no columns; the others by the index that holds them.
 CREATE VIEW pgaudit.queue_stats AS
 SELECT queue_name,
-       coalesce(waiting, 0) AS waiting,
-       coalesce(active, 0) AS active,
-       coalesce(delayed, 0) AS delayed,
-       coalesce(failed, 0) AS failed,
+       total - unusual + due AS waiting,
+       active,
+       delayed,
+       failed,
        (SELECT size FROM pgaudit.log_head) AS completed,
        (SELECT count(*) FROM pgaudit.stalled('30 s')) AS stalled,
-       -- The head of each lane (fresh, retries, stalled) is its oldest job: one index entry each.
-       extract(epoch FROM clock_timestamp() - least(
-           (SELECT pgaudit.as_time(args->'event'->>'recorded_at') FROM pgaudit.procrastinate_jobs
-             WHERE status = 'todo' AND priority >= 0 ORDER BY priority DESC, id LIMIT 1),
-           (SELECT pgaudit.as_time(args->'event'->>'recorded_at') FROM pgaudit.procrastinate_jobs
-             WHERE status = 'todo' AND priority = -1 ORDER BY priority DESC, id LIMIT 1),
-           (SELECT pgaudit.as_time(args->'event'->>'recorded_at') FROM pgaudit.procrastinate_jobs
-             WHERE status = 'todo' AND priority < -1 ORDER BY priority DESC, id LIMIT 1)
+       extract(epoch FROM clock_timestamp() - (
+           SELECT pgaudit.as_time(args->'event'->>'recorded_at') FROM pgaudit.procrastinate_jobs
+            WHERE id = least(oldest_fresh, oldest_other)  -- numbers are given in the order of recording
        ))::double precision AS oldest_waiting_seconds
   FROM (VALUES ('audit')) AS queue (queue_name),
-       (SELECT count(*) FILTER (WHERE status = 'todo' AND (scheduled_at IS NULL OR scheduled_at <= clock_timestamp())) AS waiting,
-               count(*) FILTER (WHERE status = 'doing') AS active,
+       (SELECT count(*) AS total FROM pgaudit.procrastinate_jobs) everything,
+       (SELECT count(*) AS unusual,
+               count(*) FILTER (WHERE status = 'todo' AND scheduled_at <= clock_timestamp()) AS due,
                count(*) FILTER (WHERE status = 'todo' AND scheduled_at > clock_timestamp()) AS delayed,
-               count(*) FILTER (WHERE status = 'failed') AS failed
-          FROM pgaudit.procrastinate_jobs) counted;
+               count(*) FILTER (WHERE status = 'doing') AS active,
+               count(*) FILTER (WHERE status = 'failed') AS failed,
+               min(id) FILTER (WHERE status = 'todo') AS oldest_other
+          FROM pgaudit.procrastinate_jobs WHERE status <> 'todo' OR scheduled_at IS NOT NULL) others,
+       (SELECT (SELECT id FROM pgaudit.procrastinate_jobs
+                 WHERE id >= (SELECT max(floor) FROM pgaudit.queue_floor) AND status = 'todo' AND scheduled_at IS NULL
+                 ORDER BY id LIMIT 1) AS oldest_fresh) fresh;
 COMMENT ON VIEW pgaudit.queue_stats IS 'The queue in one line: how many jobs in each state, and how old the oldest is.';
 COMMENT ON COLUMN pgaudit.queue_stats.queue_name IS 'Name of the queue.';
 COMMENT ON COLUMN pgaudit.queue_stats.waiting IS 'Jobs that a worker could take now.';

@@ -14,7 +14,10 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Makes Procrastinate's tables anew, as they were; the revisions above have seen that they are empty."""
-    run_sql("DROP FUNCTION pgaudit.unlink_deleted_jobs, pgaudit.unlink_deleted_workers CASCADE")
+    run_sql("""
+        DROP TABLE pgaudit.audit_jobs, pgaudit.queue_floor;
+        DROP FUNCTION pgaudit.unlink_deleted_jobs, pgaudit.unlink_deleted_workers CASCADE;
+    """)
     procrastinate = importlib.import_module("0001_procrastinate")
     procrastinate.downgrade()
     procrastinate.upgrade()

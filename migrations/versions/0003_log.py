@@ -12,7 +12,8 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     run_sql("""
-        DROP TABLE pgaudit.audit_log, pgaudit.log_head, pgaudit.batch, pgaudit.job_error;
+        DROP VIEW pgaudit.log_head;
+        DROP TABLE pgaudit.audit_log, pgaudit.log_lock, pgaudit.batch, pgaudit.job_error;
         DROP FUNCTION pgaudit.refuse_change, pgaudit.guard_partition, pgaudit.create_partition, pgaudit.revoke_defaults,
-                      pgaudit.keep_partitions;
+                      pgaudit.keep_partitions, pgaudit.lag_bounds;
     """)

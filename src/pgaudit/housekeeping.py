@@ -18,9 +18,11 @@ logger = logging.getLogger("pgaudit.worker")
 
 BEAT: Final = "SELECT pgaudit.beat(%s)"
 KEEP_PARTITIONS: Final = "SELECT pgaudit.keep_partitions()"
+READMIT: Final = "SELECT pgaudit.readmit_strays()"
 FORGET: Final = "SELECT pgaudit.forget_batches()"
 LONGEST_BEAT_INTERVAL: Final = 10.0
 PARTITIONS_EVERY: Final = 3_600.0
+STRAYS_EVERY: Final = 300.0  # it reads what vacuum has still to remove
 
 
 def beat_interval(settings: Settings) -> float:
@@ -45,7 +47,7 @@ async def make_rounds(connector: PsycopgConnector, alive: AuditJobManager, setti
     """Reclaims stalled jobs, releases lost ones, keeps partitions ahead and forgets old history."""
     rounds = Rounds(alive, settings)
     while True:
-        for step in (rounds.reclaim, rounds.release_lost, rounds.keep_partitions, rounds.forget):
+        for step in rounds.steps:
             try:
                 async with connector.pool.connection() as conn:
                     await step(conn)
@@ -72,6 +74,8 @@ class Rounds:
         self._settings = settings
         self._lost: set[int] = set()
         self._partitions_due = 0.0
+        self._strays_due = 0.0
+        self.steps = (self.reclaim, self.release_lost, self.keep_partitions, self.readmit, self.forget)
 
     async def reclaim(self, conn: psycopg.AsyncConnection) -> None:
         """Takes jobs from workers that are gone."""
@@ -82,7 +86,7 @@ class Rounds:
         worker_id = self._alive.worker_id
         if worker_id is None:
             return
-        lost = await rescue.lost_jobs(conn, worker_id, self._alive.running)
+        lost = await rescue.lost_jobs(conn, worker_id, self._alive.runs.jobs)
         await rescue.release_lost(conn, worker_id, lost & self._lost)
         self._lost = lost
 
@@ -91,6 +95,12 @@ class Rounds:
         if time.monotonic() >= self._partitions_due:
             await conn.execute(KEEP_PARTITIONS)
             self._partitions_due = time.monotonic() + PARTITIONS_EVERY
+
+    async def readmit(self, conn: psycopg.AsyncConnection) -> None:
+        """Makes jobs due that somebody has put into the queue below its floor, if it is time to look."""
+        if time.monotonic() >= self._strays_due:
+            await conn.execute(READMIT)
+            self._strays_due = time.monotonic() + STRAYS_EVERY
 
     async def forget(self, conn: psycopg.AsyncConnection) -> None:
         """Deletes some of the history of batches that is older than a month."""

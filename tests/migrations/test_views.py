@@ -9,6 +9,7 @@ PROMISED = {
     "stalled_jobs": "job_id queue_name task_name event_id attempts worker_id heartbeat_age_seconds",
     "delayed_jobs": "job_id queue_name task_name event_id attempts scheduled_at last_error",
     "throughput": "minute events batches avg_lag_seconds max_lag_seconds",
+    "log_head": "size",
     "storage_stats": "table_name estimated_rows total_bytes dead_rows last_autovacuum",
 }
 COLUMNS = """
@@ -20,9 +21,9 @@ WITHOUT_COMMENT = """
     SELECT c.relname, a.attname
       FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum >= 0 AND NOT a.attisdropped
      WHERE c.relnamespace = 'pgaudit'::regnamespace
-       AND (c.relkind = 'v' OR c.relname IN ('audit_log', 'log_head', 'batch', 'job_error'))
+       AND (c.relkind = 'v' OR c.relname IN ('audit_log', 'log_lock', 'batch', 'job_error', 'queue_floor'))
        AND (coalesce(col_description(c.oid, a.attnum), '') !~ '[.…]$' OR obj_description(c.oid, 'pg_class') IS NULL)
-       AND (c.relname, a.attname) <> ('log_head', 'singleton') AND (c.relname, a.attname) <> ('job_error', 'id')
+       AND (c.relname, a.attname) <> ('log_lock', 'singleton') AND (c.relname, a.attname) <> ('job_error', 'id')
 """
 
 

@@ -18,7 +18,9 @@ TABLES = (
     "procrastinate_jobs",
     "procrastinate_workers",
     "procrastinate_events",
-    "log_head",
+    "log_lock",
+    "audit_jobs",
+    "queue_floor",
     "batch",
     "job_error",
     "alembic_version",
@@ -105,7 +107,7 @@ async def test_a_worker_works_with_its_own_rights(granted: str) -> None:
         for statement in (
             "SELECT FROM pgaudit.audit_log",
             "DELETE FROM pgaudit.audit_log",
-            "UPDATE pgaudit.log_head SET size = 0",
+            "UPDATE pgaudit.log_lock SET singleton = true",
             "DELETE FROM pgaudit.procrastinate_jobs",
             "UPDATE pgaudit.procrastinate_jobs SET args = '{}'",
         ):

@@ -136,7 +136,7 @@ def test_infrastructure_errors_give_the_whole_batch_back(conn: Connection, setti
     record(conn, settings, event(1), event(2))
     conn.execute("ALTER TABLE pgaudit.batch RENAME TO batch_gone")
     conn.commit()
-    with pytest.raises(psycopg.errors.UndefinedTable):
+    with pytest.raises(psycopg.errors.UndefinedObject):
         persist(conn)
     conn.rollback()
     conn.execute("ALTER TABLE pgaudit.batch_gone RENAME TO batch")
@@ -214,3 +214,20 @@ def test_workers_at_once_append_each_event_once(dsn: str, conn: Connection, sett
     assert failures == []
     assert sorted(logged_ids(conn)) == sorted(each.id for each in made)
     assert (is_dense(conn), queued_ids(conn)) == (True, [])
+
+
+LATE = """
+    INSERT INTO pgaudit.audit_jobs (queue_name, task_name, args)
+    SELECT 'audit', 'pgaudit.persist', jsonb_build_object('event', e, 'leaf_hash', encode(pgaudit.leaf_hash(e), 'hex'))
+      FROM (SELECT %s::jsonb || '{"recorded_at": "2026-01-01T00:00:00Z"}' AS e) late
+"""
+
+
+def test_lags_are_counted_over_the_whole_log(conn: Connection, settings: Settings) -> None:
+    """Each batch goes on where the last one ended; an event that waited for months is in the last class."""
+    record_and_persist(conn, settings, event(1), event(2))
+    conn.execute(LATE, [event(3).to_json()])
+    assert persist(conn) == []
+    query = "SELECT lags, lag_sum > '1 hour' FROM pgaudit.batch ORDER BY first_index DESC LIMIT 1"
+    lags, long = conn.execute(query).fetchone() or ([], False)
+    assert (sum(lags), lags[-1], long) == (3, 1, True)

@@ -191,7 +191,7 @@ def test_the_log_holds_nothing_of_an_event_that_is_spooled(
     dsn: str, conn: Connection, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Although Postgres quotes it, when it is recorded and when it is replayed."""
-    conn.execute(REFUSE.replace("pgaudit.audit_log", "pgaudit.procrastinate_jobs").replace("NEW.event", "NEW.args"))
+    conn.execute(REFUSE.replace("pgaudit.audit_log", "pgaudit.audit_jobs").replace("NEW.event", "NEW.args"))
     conn.commit()
     settings = Settings(dsn=dsn, on_failure="spool", spool_dir=tmp_path)
     record_secret(conn, settings)

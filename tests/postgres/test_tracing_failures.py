@@ -60,7 +60,7 @@ def refuse(conn: Connection, table: str, sqlstate: str) -> None:
 
 async def test_an_error_in_record_is_its_spans(dsn: str, conn: Connection, spans: Spans) -> None:
     """Its kind, in all ways to record; not its message, which quotes the event."""
-    refuse(conn, "procrastinate_jobs", "22000")
+    refuse(conn, "audit_jobs", "22000")
     audit = AuditLog(Settings(dsn=dsn))
     with pytest.raises(psycopg.DataError):
         audit.record(conn, secret_event())
@@ -90,7 +90,7 @@ async def test_an_event_that_was_spooled_is_an_error_too(
     dsn: str, conn: Connection, spans: Spans, tmp_path: Path
 ) -> None:
     """The change goes on, but the event is not where it should be."""
-    refuse(conn, "procrastinate_jobs", "22000")
+    refuse(conn, "audit_jobs", "22000")
     audit = AuditLog(Settings(dsn=dsn, on_failure="spool", spool_dir=tmp_path))
     audit.record(conn, secret_event())
     async with await psycopg.AsyncConnection.connect(dsn) as own:

@@ -38,7 +38,7 @@ async def test_a_failed_job_runs_again_when_it_is_retried(dsn: str, conn: Connec
     await drain(settings)
     assert jobs.retry(conn, [job]) == [job]
     conn.commit()
-    assert rows(conn, STATE, [job]) == [("todo", 0, 0)]
+    assert rows(conn, STATE, [job]) == [("todo", 0, -1)]
     await drain(settings)
     assert [attempt for attempt, *_ in rows(conn, ERRORS, [job])] == [1, 2, 1, 2]
 
@@ -71,7 +71,7 @@ async def test_jobs_that_failed_together_do_not_come_back_together(dsn: str, con
             "ALTER FUNCTION pgaudit.gone RENAME TO append_all",
             "42883",
         ),
-        ("ALTER TABLE pgaudit.audit_log RENAME TO gone", "ALTER TABLE pgaudit.gone RENAME TO audit_log", "42P01"),
+        ("ALTER TABLE pgaudit.audit_log RENAME TO gone", "ALTER TABLE pgaudit.gone RENAME TO audit_log", "42704"),
     ],
     ids=["function", "table"],
 )
