@@ -5,7 +5,7 @@ import logging
 import signal
 import threading
 import time
-from typing import Final, Unpack
+from typing import Final, Unpack, cast
 
 import psycopg
 from procrastinate import App
@@ -18,6 +18,7 @@ from pgaudit.fetching import AuditConnector, AuditJobManager
 from pgaudit.jobs import QUEUE, TASK
 from pgaudit.outcomes import settle_outcome
 from pgaudit.retries import Backoff
+from pgaudit.runs import Runs
 from pgaudit.settings import Settings
 from pgaudit.sqlstates import in_brief
 
@@ -44,14 +45,15 @@ class AuditApp(App):
             reconnect_timeout=POOL_TIMEOUT,
         )
         # Procrastinate leaves open what one of its dicts holds.
+        job_manager = AuditJobManager(connector)
         super().__init__(  # pyright: ignore[reportUnknownMemberType]
             connector=connector,
-            worker_defaults=worker_defaults(settings),
+            worker_defaults=worker_defaults(settings, job_manager.runs),
         )
         self.settings = settings
         self._latest: AuditWorker | None = None
         # It is never replaced, so a narrower type does no harm.
-        self.job_manager = AuditJobManager(connector)  # pyright: ignore[reportIncompatibleVariableOverride]
+        self.job_manager = job_manager  # pyright: ignore[reportIncompatibleVariableOverride]
         self.task(name=TASK, queue=QUEUE, pass_context=True, retry=Backoff(settings))(tasks.persist)
 
     async def run_worker_async(self, **options: Unpack[WorkerOptions]) -> None:
@@ -92,12 +94,18 @@ class AuditWorker(Worker):
 
     stopped_at: float | None = None
 
+    @property
+    def runs(self) -> Runs:
+        """What it is running."""
+        return cast("Runs", (self.additional_context or {})["runs"])
+
     def stop(self) -> None:
         if self.stopped_at is None:
             self.stopped_at = time.monotonic()
         if self.install_signal_handlers and threading.current_thread() is threading.main_thread():
             # A second Ctrl-C exits at once, as a second SIGTERM does; asyncio's own handler would wait for what runs.
             signal.signal(signal.SIGINT, signal.SIG_DFL)
+        self.runs.stopping = True
         super().stop()  # type: ignore[no-untyped-call]  # Procrastinate has left it untyped
 
     def time_left(self, timeout: float) -> float:
@@ -105,7 +113,7 @@ class AuditWorker(Worker):
         return timeout if self.stopped_at is None else max(0.0, self.stopped_at + timeout - time.monotonic())
 
 
-def worker_defaults(settings: Settings) -> WorkerOptions:
+def worker_defaults(settings: Settings, runs: Runs) -> WorkerOptions:
     """How a worker runs unless its command line says otherwise."""
     return {
         "queues": [QUEUE],
@@ -114,7 +122,7 @@ def worker_defaults(settings: Settings) -> WorkerOptions:
         "shutdown_graceful_timeout": settings.shutdown_timeout,
         "listen_notify": False,  # audit jobs do not NOTIFY
         "worker_middleware": [settle_outcome],
-        "additional_context": {"settings": settings},
+        "additional_context": {"settings": settings, "runs": runs},
         # Ours does both: Procrastinate's heart stops when a shutdown begins, and a missed beat ends the worker.
         "update_heartbeat_interval": DAY,
         "stalled_worker_timeout": DAY,

@@ -11,6 +11,7 @@ from procrastinate.jobs import Job
 from procrastinate.manager import JobManager
 
 from pgaudit.retries import is_infrastructure
+from pgaudit.runs import Runs
 from pgaudit.signals import worker_started, worker_stopped
 from pgaudit.sqlstates import in_brief
 
@@ -55,8 +56,7 @@ class AuditJobManager(JobManager):
     def __init__(self, connector: AuditConnector) -> None:
         super().__init__(connector)
         self.worker_id: int | None = None
-        self.running: set[int] = set()
-        self.paused_until = 0.0  # after an infrastructure error: every job would meet the same one
+        self.runs = Runs()
         self.leaving = asyncio.Lock()  # who holds it shows that the worker lives, or takes it out of the list
 
     async def register_worker(self) -> int:
@@ -78,7 +78,7 @@ class AuditJobManager(JobManager):
             worker_stopped.send(worker_id=worker_id)
 
     async def fetch_job(self, queues: Iterable[str] | None, worker_id: int) -> Job | None:  # noqa: ARG002 - one queue
-        if time.monotonic() < self.paused_until:
+        if time.monotonic() < self.runs.paused_until:
             return None
         try:
             row = await self.connector.execute_query_all_async(FETCH_LEAD, worker_id=worker_id)
@@ -90,13 +90,13 @@ class AuditJobManager(JobManager):
         if not row:
             return None
         job = Job.from_row(row[0])
-        self.running.add(cast("int", job.id))
+        self.runs.jobs.add(cast("int", job.id))
         return job
 
     async def finish_job(self, job: Job, *_: Any, **_outcome: Any) -> None:
         """The transaction that logged the event has deleted the job; ``pgaudit.outcomes`` has settled all others."""
-        self.running.discard(cast("int", job.id))
+        self.runs.jobs.discard(cast("int", job.id))
 
     async def retry_job(self, job: Job, *_: Any, **_decision: Any) -> None:
         """As for ``finish_job``."""
-        self.running.discard(cast("int", job.id))
+        self.runs.jobs.discard(cast("int", job.id))

@@ -14,6 +14,7 @@ from procrastinate.worker import Worker
 
 from pgaudit.failures import Failure
 from pgaudit.retries import delay_before_retry, spread
+from pgaudit.runs import Runs
 from pgaudit.settings import Settings
 from pgaudit.signals import job_failed, job_retried
 from pgaudit.sqlstates import in_brief
@@ -81,7 +82,7 @@ async def settle_outcome(call_next: Callable[[], Awaitable[Any]], context: JobCo
 def pause(context: JobContext) -> None:
     """Lets the worker wait before it fetches again: what keeps this job from the log keeps the next from it, too."""
     delay = settings_of(context).job_backoff_delay / 1_000
-    context.app.job_manager.paused_until = time.monotonic() + spread(delay)  # type: ignore[attr-defined]
+    runs_of(context).paused_until = time.monotonic() + spread(delay)
 
 
 async def release(conn: psycopg.AsyncConnection[Any], worker_id: int | None, jobs: Collection[int]) -> None:
@@ -118,3 +119,8 @@ def connection_of(context: JobContext) -> AbstractAsyncContextManager[psycopg.As
 def settings_of(context: JobContext) -> Settings:
     """The settings of the worker that runs the job."""
     return cast("Settings", context.additional_context["settings"])
+
+
+def runs_of(context: JobContext) -> Runs:
+    """What the worker that runs the job is running."""
+    return cast("Runs", context.additional_context["runs"])

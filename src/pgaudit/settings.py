@@ -66,7 +66,9 @@ class Settings(BaseModel, frozen=True, extra="ignore"):
     max_event_bytes: int = Field(65_536, ge=1_024, le=16_777_216, description="Largest event, in bytes of JSON.")
 
     batch_size: int = Field(1_000, ge=1, le=10_000, description="Most events appended in one transaction.")
-    worker_concurrency: int = Field(1, ge=1, le=32, description="Batches that one worker prepares at a time.")
+    worker_concurrency: int = Field(
+        2, ge=1, le=32, description="Batches that one worker prepares at a time; one of them is appended."
+    )
     poll_interval: float = Field(
         0.2, gt=0, le=60, description="Seconds between two looks of an idle worker into the queue."
     )

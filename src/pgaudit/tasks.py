@@ -12,7 +12,7 @@ from psycopg.rows import class_row
 
 from pgaudit import tracing
 from pgaudit.failures import Failure
-from pgaudit.outcomes import connection_of, settings_of, settle
+from pgaudit.outcomes import connection_of, runs_of, settings_of, settle
 from pgaudit.settings import Settings
 from pgaudit.signals import job_completed
 from pgaudit.sqlstates import in_brief
@@ -23,7 +23,7 @@ PERSIST: Final = "SELECT claimed, failures, traces FROM pgaudit.persist(%s, %s, 
 
 # Between two looks into the queue while events keep coming; the median wait for an event is half of it.
 PAUSE: Final = 0.005
-# How long one run of the task goes on at most: so long may a shutdown have to wait for it.
+# How long a run goes on that stands in the way of others.
 LONGEST_RUN: Final = 1.0
 
 
@@ -49,26 +49,41 @@ async def persist(context: JobContext) -> int:
     async with connection_of(context) as conn:
         batch = await persist_batch(conn, worker_id, context.job.id, settings)
         try:
-            return batch.claimed + await persist_following(conn, worker_id, settings)
+            return batch.claimed + await persist_following(context, conn, batch, settings)
         except psycopg.Error as error:
             # The lead is settled, and what was tried after it is in the queue as before.
             logger.warning("batch given back to the queue: %s", in_brief(error))
             return batch.claimed
 
 
-async def persist_following(conn: psycopg.AsyncConnection[Any], worker_id: int | None, settings: Settings) -> int:
-    """Persists what is in the queue and what comes, until nothing has come for ``linger`` or time is up."""
+async def persist_following(
+    context: JobContext, conn: psycopg.AsyncConnection[Any], batch: Batch, settings: Settings
+) -> int:
+    """Persists what is left in the queue after that batch, and what comes, until nothing has come for ``linger``."""
     total = 0
-    end = time.monotonic() + LONGEST_RUN
-    last_found = time.monotonic()
-    while (now := time.monotonic()) < end and now - last_found <= settings.linger:
-        batch = await persist_batch(conn, worker_id, None, settings)
+    start = last_found = time.monotonic()
+    while goes_on(context, batch.claimed == settings.batch_size, start, last_found):
+        batch = await persist_batch(conn, context.job.worker_id, None, settings)
         total += batch.claimed
         if batch.claimed:
             last_found = time.monotonic()
         if batch.claimed < settings.batch_size:
             await asyncio.sleep(PAUSE)
     return total
+
+
+def goes_on(context: JobContext, full: bool, start: float, last_found: float) -> bool:  # noqa: FBT001 - of the last batch
+    """Whether a run looks into the queue again.
+
+    The oldest run of a worker waits for what comes. The others help with a backlog, and make room now and then: what
+    is to be retried, and what has to run alone, needs a run of its own.
+    """
+    runs, settings, now = runs_of(context), settings_of(context), time.monotonic()
+    if runs.stopping:
+        return False
+    if not runs.is_oldest(context.job.id or 0):
+        return full and now - start < LONGEST_RUN
+    return now - last_found <= settings.linger and (settings.worker_concurrency > 1 or now - start < LONGEST_RUN)
 
 
 async def persist_batch(

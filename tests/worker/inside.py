@@ -20,8 +20,8 @@ def record(conn: psycopg.Connection, count: int = 1) -> None:
 
 
 async def drain(settings: Settings) -> None:
-    """Runs a worker until it finds nothing more to do."""
-    app = AuditApp(settings)
+    """Runs a worker, one job at a time, until it finds nothing more to do."""
+    app = AuditApp(settings.model_copy(update={"worker_concurrency": 1}))
     async with app.open_async():
         await app.run_worker_async(wait=False, install_signal_handlers=False)
 

@@ -23,13 +23,14 @@ STATE = "SELECT status::text, attempts, priority, worker_id FROM pgaudit.procras
 STALLS = "SELECT error_class FROM pgaudit.job_error"
 PROGRAM = """
 import sys
+import time
 from pathlib import Path
 from pgaudit import Settings, spool, worker
 
 thread = worker.start_in_thread()
 directory = Settings().spool_dir
 while spool.files(directory):  # replayed in a thread of the event loop's
-    pass
+    time.sleep(0.01)
 {ending}
 """
 
@@ -40,7 +41,7 @@ async def test_the_heart_beats_while_a_shutdown_waits(dsn: str, conn: Connection
     conn.execute("SELECT FROM pgaudit.log_head FOR UPDATE")
     with psycopg.connect(dsn, autocommit=True) as other:
         async with working(Settings(dsn=dsn, stalled_after=0.5)) as worker:
-            await until(lambda: worker.app.job_manager.running)
+            await until(lambda: worker.app.job_manager.runs.jobs)
             worker.stop()
             begun = value(other, "SELECT clock_timestamp()")
             query = "SELECT max(last_heartbeat) > %s + interval '1 s' FROM pgaudit.procrastinate_workers"
@@ -90,7 +91,7 @@ async def test_a_drain_ends_with_the_shutdowns_time(dsn: str, conn: Connection) 
     with psycopg.connect(dsn, autocommit=True) as other:
         settings = Settings(dsn=dsn, shutdown_timeout=0.5, drain_on_shutdown=True)
         async with working(settings) as worker:
-            await until(lambda: worker.app.job_manager.running)
+            await until(lambda: worker.app.job_manager.runs.jobs)
         assert rows(other, STATE) == [("todo", 0, 0, None)] * 3
         assert rows(other, "SELECT * FROM pgaudit.job_error") == []
 
@@ -108,7 +109,7 @@ async def test_a_drain_has_what_the_jobs_leave_of_the_time(dsn: str, conn: Conne
 
     settings = Settings(dsn=dsn, shutdown_timeout=0.5, drain_on_shutdown=True)
     async with working(settings, Watched) as worker:
-        await until(lambda: worker.app.job_manager.running)
+        await until(lambda: worker.app.job_manager.runs.jobs)
     assert drained == [0.0]
 
 

@@ -37,7 +37,7 @@ async def test_the_lead_is_gone_when_its_run_ends(dsn: str, conn: Connection, ca
     record(dsn, 3)
     async with working(Settings(dsn=dsn)) as worker:
         await until(lambda: value(conn, LOGGED) == 3)
-        await until(lambda: not worker.app.job_manager.running)
+        await until(lambda: not worker.app.job_manager.runs.jobs)
     assert value(conn, LEFT) == 0
     assert [entry.getMessage() for entry in caplog.records if entry.levelname in {"WARNING", "ERROR"}] == []
 
@@ -122,8 +122,8 @@ async def test_an_abort_gives_the_job_back(dsn: str, conn: Connection) -> None:
     conn.execute("SELECT FROM pgaudit.log_head FOR UPDATE")
     with psycopg.connect(dsn, autocommit=True) as other:
         async with working(Settings(dsn=dsn)) as worker:
-            await until(lambda: worker.app.job_manager.running)
-            (job,) = worker.app.job_manager.running
+            await until(lambda: worker.app.job_manager.runs.jobs)
+            (job,) = worker.app.job_manager.runs.jobs
             (task,) = [task for task in asyncio.all_tasks() if task.get_name() == f"process job pgaudit.persist[{job}]"]
             task.cancel()
             await until(task.done)
