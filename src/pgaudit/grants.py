@@ -14,15 +14,16 @@ WRITER: Final[tuple[LiteralString, ...]] = (USAGE, "GRANT EXECUTE ON FUNCTION pg
 WORKER: Final[tuple[LiteralString, ...]] = (
     *WRITER,
     """GRANT EXECUTE ON FUNCTION pgaudit.fetch_lead, pgaudit.persist, pgaudit.settle_failure, pgaudit.release,
-       pgaudit.jobs_of, pgaudit.forget_batches,
+       pgaudit.jobs_of, pgaudit.forget_batches, pgaudit.readmit_strays,
        pgaudit.beat, pgaudit.reclaim_stalled, pgaudit.retry_failed, pgaudit.keep_partitions,
        pgaudit.procrastinate_register_worker_v1, pgaudit.procrastinate_unregister_worker_v1,
        pgaudit.procrastinate_prune_stalled_workers_v1 TO {role}""",
     "GRANT SELECT, INSERT, UPDATE, DELETE ON pgaudit.procrastinate_workers TO {role}",
     "GRANT SELECT ON pgaudit.procrastinate_jobs, pgaudit.job_error TO {role}",
-    # What the health check reads: a worker serves it to its container's probe.
-    "GRANT SELECT ON pgaudit.queue_stats, pgaudit.worker_stats, pgaudit.alembic_version TO {role}",
-    "GRANT EXECUTE ON FUNCTION pgaudit.stalled, pgaudit.as_time TO {role}",
+    # What the health check and /metrics read: a worker serves its container's probe, and `pgaudit serve` retries jobs.
+    """GRANT SELECT ON pgaudit.queue_stats, pgaudit.worker_stats, pgaudit.batch, pgaudit.alembic_version
+       TO {role}""",
+    "GRANT EXECUTE ON FUNCTION pgaudit.stalled, pgaudit.as_time, pgaudit.lag_bounds TO {role}",
 )
 
 # Reads the log and the views, and how healthy it all is.
@@ -31,7 +32,7 @@ READER: Final[tuple[LiteralString, ...]] = (
     """GRANT SELECT ON pgaudit.audit_log, pgaudit.queue_stats, pgaudit.worker_stats, pgaudit.failed_jobs,
        pgaudit.stalled_jobs, pgaudit.delayed_jobs, pgaudit.throughput, pgaudit.storage_stats,
        pgaudit.batch, pgaudit.alembic_version TO {role}""",
-    "GRANT EXECUTE ON FUNCTION pgaudit.stalled, pgaudit.as_time, pgaudit.leaf_hash TO {role}",
+    "GRANT EXECUTE ON FUNCTION pgaudit.stalled, pgaudit.as_time, pgaudit.lag_bounds, pgaudit.leaf_hash TO {role}",
 )
 
 

@@ -41,5 +41,8 @@ def test_a_scrape_tells_what_is_in_the_trail(
     assert seen["pgaudit_oldest_waiting_seconds", "audit"] > 0
     assert seen["pgaudit_workers_alive",] == 1
     assert 0 <= seen["pgaudit_worker_heartbeat_age_seconds", str(worker)] < 30
-    assert 0 <= seen["pgaudit_lag_average_seconds",] <= seen["pgaudit_lag_max_seconds",] < 60
+    counts = [seen["pgaudit_lag_seconds_bucket", le] for le in ("0.005", "0.1", "300.0", "+Inf")]
+    assert counts == sorted(counts)
+    assert counts[-2:] == [1, 1] == [seen["pgaudit_lag_seconds_count",]] * 2
+    assert 0 <= seen["pgaudit_lag_seconds_sum",] < 60
     assert seen["pgaudit_spooled_events",] == 0

@@ -1,17 +1,13 @@
-"""The trail as OpenMetrics, from one look at the database.
-
-Lag is told as two gauges over the last minute, and not as a histogram: a histogram's buckets are counters of
-events, and the database keeps the oldest and the newest event of each batch, not the lag of every one. Counting
-in this process instead would count anew in each of several, and miss what came before it.
-"""
+"""The trail as OpenMetrics, from one look at the database: whichever process is asked, it counts the same."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, Final, cast
 
 import psycopg
 from prometheus_client import CollectorRegistry
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.openmetrics import exposition as openmetrics
 from psycopg.rows import class_row
 
@@ -20,21 +16,24 @@ from pgaudit.settings import Settings
 from pgaudit.stats import QueueStats, WorkerStats
 
 MEDIA_TYPE: Final = openmetrics.CONTENT_TYPE_LATEST
-# Of each batch, as in pgaudit.throughput: the middle of its oldest and newest event, and its oldest.
+# The last batch has counted the whole log.
 LAG: Final = """
-    SELECT (sum(count * extract(epoch FROM persisted_at - oldest_recorded + (persisted_at - newest_recorded)))
-               / 2 / sum(count))::double precision AS average,
-           max(extract(epoch FROM persisted_at - oldest_recorded))::double precision AS longest
-      FROM pgaudit.batch WHERE persisted_at > now() - interval '1 minute'
+    SELECT array(SELECT extract(epoch FROM bound)::double precision FROM unnest(pgaudit.lag_bounds()) bound) AS bounds,
+           lags AS events, extract(epoch FROM lag_sum)::double precision AS seconds
+      FROM pgaudit.batch ORDER BY first_index DESC LIMIT 1
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Lag:
-    """Seconds from recorded to persisted, over the last minute; None when nothing was persisted in it."""
+    """How many events took up to each bound from recorded to persisted, each counted once; the last are above all.
 
-    average: float | None
-    longest: float | None
+    Bounds, and the sum of all lags, are in seconds.
+    """
+
+    bounds: list[float]
+    events: list[int]
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)  # a registry knows its collectors by identity
@@ -43,7 +42,7 @@ class Scrape:
 
     queues: list[QueueStats]
     workers: list[WorkerStats]
-    lag: Lag
+    lag: Lag | None
     spooled: int
 
     def collect(self) -> Iterator[Metric]:
@@ -57,7 +56,7 @@ class Scrape:
 def look(conn: psycopg.Connection[Any], settings: Settings) -> Scrape:
     """One look at the trail, in the caller's transaction."""
     with conn.cursor(row_factory=class_row(Lag)) as cursor:
-        lag = cursor.execute(LAG).fetchone() or Lag(None, None)
+        lag = cursor.execute(LAG).fetchone()
     return Scrape(stats.queue_stats(conn), stats.worker_stats(conn), lag, spool.count(settings.spool_dir))
 
 
@@ -102,9 +101,10 @@ def of_workers(workers: list[WorkerStats]) -> Iterator[Metric]:
     yield age
 
 
-def of_lag(lag: Lag) -> Iterator[Metric]:
-    """How long events took to reach the log; without a sample when none did."""
-    for name, value, what in (("average", lag.average, "on average"), ("max", lag.longest, "at most")):
-        yield GaugeMetricFamily(
-            f"pgaudit_lag_{name}", f"From recorded to persisted over the last minute, {what}.", value, unit="seconds"
-        )
+def of_lag(lag: Lag | None) -> Iterator[Metric]:
+    """How long events took to reach the log; without a sample when the log is empty."""
+    family = HistogramMetricFamily("pgaudit_lag", "Time from recorded to persisted.", unit="seconds")
+    if lag:
+        ends = [*map(str, lag.bounds), "+Inf"]
+        family.add_metric([], list(zip(ends, accumulate(lag.events), strict=True)), lag.seconds)
+    yield family

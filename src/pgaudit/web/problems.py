@@ -48,6 +48,13 @@ def unavailable(_request: Request, error: Exception) -> Response:
     return problem(HTTPStatus.SERVICE_UNAVAILABLE, "The audit trail cannot be reached; the server's log says why.")
 
 
+def not_entitled(_request: Request, error: Exception) -> Response:
+    """The role of PGAUDIT_DSN may not do that."""
+    logger.warning("cannot look at the trail: %s", in_brief(error))
+    detail = "The database role of this server lacks a right that the route needs: pgaudit grant --worker."
+    return problem(HTTPStatus.SERVICE_UNAVAILABLE, detail)
+
+
 def broken(_request: Request, _error: Exception) -> Response:
     """A mistake of ours; Starlette raises it on to the server, which logs it."""
     return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "An error that nobody expected; the server's log has it.")
@@ -57,6 +64,7 @@ HANDLERS: Final[Mapping[Any, Callable[[Request, Exception], Response]]] = {
     HTTPException: refused,
     JobNotFound: not_failed,
     PgauditError: unavailable,
+    psycopg.errors.InsufficientPrivilege: not_entitled,
     psycopg.Error: unavailable,
     OSError: unavailable,  # the spool
     Exception: broken,
