@@ -21,10 +21,12 @@ FETCH: Final = "SELECT id FROM pgaudit.fetch_lead(1)"
 PERSIST: Final = "SELECT claimed FROM pgaudit.persist(1, %s, %s)"
 # What a failed attempt leaves behind: retries that are not due.
 DELAY: Final = """
-    UPDATE pgaudit.procrastinate_jobs
+    UPDATE pgaudit.audit_jobs
        SET scheduled_at = now() + interval '1 day', priority = -1, attempts = 1
 """
 FACTOR: Final = 1.5
+# Batches after which a worker knows what it need not look at again.
+BEGUN: Final = 3
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,13 +71,15 @@ def run(bench: Bench, report: Report, options: argparse.Namespace) -> None:
 
 
 def fill(bench: Bench, queue: Queue, batch_size: int) -> None:
-    """Retries that wait, if any, then fresh events, one batch at least."""
+    """Retries that wait, if any, then fresh events, one batch at least; a worker has begun on them."""
     load.create(bench, queue.database)
     with bench.connect(queue.database) as conn:
         if queue.waiting:
             load.record(conn, queue.waiting)
             conn.execute(DELAY)
-        load.record(conn, max(queue.queued, batch_size), queue.waiting + 1)
+        load.record(conn, max(queue.queued, batch_size) + BEGUN * batch_size, queue.waiting + 1)
+        for _ in range(BEGUN):
+            conn.execute(PERSIST, [None, batch_size])
         conn.execute("VACUUM ANALYZE")
 
 
@@ -85,7 +89,7 @@ def take_turns(bench: Bench, queues: list[Queue], batch_size: int, claims: int) 
         conns = [stack.enter_context(bench.connect(queue.database)) for queue in queues]
         turns = [[claimed(conn, batch_size) for conn in conns] for _ in range(claims + 1)][1:]
         for conn in conns:
-            conn.execute("VACUUM pgaudit.audit_log, pgaudit.batch, pgaudit.procrastinate_jobs")
+            conn.execute("VACUUM pgaudit.audit_log, pgaudit.batch, pgaudit.audit_jobs")
     for queue, taken in zip(queues, zip(*turns, strict=True), strict=True):
         queue.fetch.append(median(fetch for fetch, _ in taken))
         queue.batch.append(median(batch for _, batch in taken))

@@ -35,11 +35,11 @@ class Contender:
         return self.command == workers.PGAUDIT
 
 
-def pgaudit(batch_size: int = 1_000, processes: int = 1, concurrency: int = 1) -> Contender:
+def pgaudit(batch_size: int = 1_000, processes: int = 1, concurrency: int = 2) -> Contender:
     """Workers with settings."""
     environment = {"PGAUDIT_BATCH_SIZE": str(batch_size), "PGAUDIT_WORKER_CONCURRENCY": str(concurrency)}
     many = f"{processes} workers" if processes > 1 else "a worker"
-    more = f", concurrency {concurrency}" if concurrency > 1 else ""
+    more = f", concurrency {concurrency}" if concurrency != 2 else ""  # noqa: PLR2004 - the default
     return Contender(
         f"{many}, batches of {batch_size:,}{more}",
         f"{processes}x{batch_size}x{concurrency}",

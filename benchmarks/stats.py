@@ -36,8 +36,6 @@ BATCHES: Final = """
               FROM generate_series(1, %(events)s::bigint - 1, %(batch)s::bigint) first) spread
      WHERE first_index = 0
 """
-IS_TABLE: Final = "SELECT relkind = 'r' FROM pg_class WHERE oid = 'pgaudit.log_head'::regclass"
-HEAD: Final = "UPDATE pgaudit.log_head SET size = (SELECT max(first_index + count) FROM pgaudit.batch)"
 # A hundred jobs that have failed for good, and a hundred that wait for a retry.
 TROUBLE: Final = """
     WITH troubled AS (SELECT id, row_number() OVER (ORDER BY id) <= 100 AS final
@@ -83,8 +81,6 @@ def fill(bench: Bench, report: Report, options: argparse.Namespace) -> None:
     filled.fill(bench, RUN, options.logged, report.progress)
     with bench.connect(RUN) as conn:
         conn.execute(BATCHES, {"events": options.logged, "batch": options.batch})
-        if conn.execute(IS_TABLE).fetchone() == (True,):
-            conn.execute(HEAD)
         load.record(conn, options.queued)
         conn.execute(TROUBLE)
         conn.execute("VACUUM ANALYZE")

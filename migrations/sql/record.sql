@@ -10,8 +10,8 @@ $$ SELECT pg_catalog.sha256(E'\\x00'::bytea || pg_catalog.convert_to(event::text
 CREATE FUNCTION pgaudit.entries(events jsonb, xid text) RETURNS SETOF jsonb
 LANGUAGE sql STABLE AS $$  -- as VOLATILE it would not be inlined
     SELECT jsonb_build_object('event', event, 'leaf_hash', encode(pgaudit.leaf_hash(event), 'hex'), 'xid', xid)
-      FROM (SELECT given || jsonb_build_object('recorded_at', to_char(
-                       clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')) AS event
+      FROM (SELECT jsonb_set(given, '{recorded_at}', to_jsonb(to_char(
+                       clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'))) AS event
               FROM jsonb_array_elements(events) given
             OFFSET 0) stamped  -- stamps each event once: hash and event must not see two clocks
 $$;
