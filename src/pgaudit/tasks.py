@@ -19,7 +19,15 @@ from pgaudit.sqlstates import in_brief
 
 logger = logging.getLogger("pgaudit.worker")
 
-PERSIST: Final = "SELECT claimed, failures, traces FROM pgaudit.persist(%s, %s, %s, %s)"
+# One message: nobody else can append while a commit is on its way to the server.
+PERSIST: Final = """
+    -- Whatever the database's default: a snapshot older than the lock would miss the duplicates that it was taken for.
+    BEGIN ISOLATION LEVEL READ COMMITTED;
+    -- A timeout of the role's or the database's would fail the same batch for ever.
+    SET LOCAL statement_timeout = 0;
+    SELECT claimed, failures, traces FROM pgaudit.persist(%s, %s, %s, %s);
+    COMMIT
+"""
 
 # Between two looks into the queue while events keep coming; the median wait for an event is half of it.
 PAUSE: Final = 0.005
@@ -105,14 +113,20 @@ async def persist_batch(
 async def take_batch(
     conn: psycopg.AsyncConnection[Any], worker_id: int | None, lead: int | None, settings: Settings
 ) -> Batch:
-    """The transaction: what it took from the queue is in the log, or among the failures."""
-    # READ COMMITTED, whatever the database's default: a snapshot older than the head's lock would
-    # miss the duplicates that it was taken for.
-    await conn.set_isolation_level(psycopg.IsolationLevel.READ_COMMITTED)
-    async with conn.transaction(), conn.cursor(row_factory=class_row(Batch)) as cursor:
-        # A timeout of the role's or the database's would fail the same batch for ever.
-        await cursor.execute("SET LOCAL statement_timeout = 0")
-        await cursor.execute(PERSIST, [worker_id, lead, settings.batch_size, tracing.is_on()])
+    """The transaction: what it took from the queue is in the log, or among the failures.
+
+    :param conn: in autocommit.
+    """
+    # Values go into the text: several statements in one message take no parameters.
+    async with psycopg.AsyncClientCursor(conn, row_factory=class_row(Batch)) as cursor:
+        try:
+            await cursor.execute(PERSIST, [worker_id, lead, settings.batch_size, tracing.is_on()])
+        except psycopg.Error:
+            if not conn.closed:
+                await conn.rollback()
+            raise
+        for _ in ("BEGIN", "SET"):
+            cursor.nextset()
         return await cursor.fetchone() or Batch(0, [])
 
 
