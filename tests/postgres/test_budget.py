@@ -4,12 +4,15 @@ Each budget is what was measured on PostgreSQL 18 with the event of the benchmar
 more. Who exceeds one has made recording or persisting dearer; who has a reason writes it beside the new number.
 """
 
+from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from benchmarks.events import event
 from pgaudit import Settings, jobs
+from pgaudit.tasks import persist_batch
 from tests.postgres.trail import Connection
 
 MANY = 1_000
@@ -81,3 +84,17 @@ def test_a_look_into_an_empty_queue_writes_nothing(warm: Connection) -> None:
         warm.execute(PERSIST)
     work = work_of(warm, PERSIST)
     assert (work["WAL Records"], work["Shared Hit Blocks"] * MANY < 30) == (0, True)
+
+
+async def test_a_batch_is_one_round_trip(dsn: str, conn: Connection, tmp_path: Path) -> None:
+    """Its transaction is one message, begin and commit included; recording has its own test of that."""
+    record(conn, 10)
+    conn.commit()
+    async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as worker:
+        with (tmp_path / "trace").open("w") as file:
+            worker.pgconn.trace(file.fileno())
+            worker.pgconn.set_trace_flags(psycopg.pq.Trace.SUPPRESS_TIMESTAMPS)
+            assert (await persist_batch(worker, None, None, Settings())).claimed == 10
+            worker.pgconn.untrace()
+    lines = [line.split("\t") for line in (tmp_path / "trace").read_text().splitlines()]
+    assert [kind for who, _, kind, *_ in lines if who == "F"] == ["Query"]
