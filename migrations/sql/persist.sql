@@ -164,7 +164,7 @@ BEGIN
     SELECT min(id) INTO oldest FROM procrastinate_jobs
       WHERE id >= last.floor AND status = 'todo' AND scheduled_at IS NULL;
     INSERT INTO queue_floor VALUES (least(last.issued + 1, oldest), given, pg_snapshot_xmax(pg_current_snapshot()))
-    ON CONFLICT DO NOTHING;
+    ON CONFLICT (floor) DO UPDATE SET issued = excluded.issued, before = excluded.before;  -- so that it can rise next time
     DELETE FROM queue_floor WHERE floor < last.floor;
 END $$;
 

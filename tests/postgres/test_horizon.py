@@ -66,6 +66,13 @@ def test_what_is_done_is_not_read_again(dsn: str, conn: Connection) -> None:
         assert pages(conn, "SELECT pgaudit.fetch_lead(1)") < before * 1.5
 
 
+def test_the_floor_rises_however_often_the_queue_was_empty(dsn: str, conn: Connection) -> None:
+    """Two batches behind what is done, or less."""
+    for batches in (1, 2, 3, 1, 2, 3):
+        fill_and_drain(dsn, conn, batches)
+        assert value(conn, FLOOR) > value(conn, "SELECT last_value FROM pgaudit.procrastinate_jobs_id_seq") - 4_000
+
+
 def test_the_end_of_the_log_costs_nothing_to_find(dsn: str, conn: Connection) -> None:
     """Two thousand appends leave no version of it behind that the next one would have to walk through."""
     with old_snapshot(dsn):
