@@ -137,8 +137,10 @@ $$;
 CREATE FUNCTION pgaudit.readmit_strays() RETURNS bigint
 LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp
 SET enable_seqscan = off SET jit = off AS $$
-    WITH lost AS (  -- a floor above what the sequence has given: of before a restore
-        DELETE FROM queue_floor WHERE floor > (SELECT last_value + 1 FROM procrastinate_jobs_id_seq) RETURNING 1
+    WITH lost AS (  -- of before a restore: above what the sequence has given, or of transactions yet to come
+        DELETE FROM queue_floor
+         WHERE floor > (SELECT last_value + 1 FROM procrastinate_jobs_id_seq)
+            OR before > pg_snapshot_xmax(pg_current_snapshot()) RETURNING 1
     ), ground AS (
         INSERT INTO queue_floor SELECT 0, 0, '0' FROM lost LIMIT 1 ON CONFLICT DO NOTHING
     ), readmitted AS (

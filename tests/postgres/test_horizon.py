@@ -128,6 +128,17 @@ def test_a_floor_of_before_a_restore_is_given_up(dsn: str, conn: Connection) -> 
     assert value(conn, FLOOR) == 0
 
 
+def test_a_floor_that_waits_for_transactions_of_another_cluster_is_given_up(dsn: str, conn: Connection) -> None:
+    """Their numbers are far ahead after a dump and restore: it would not rise for years."""
+    fill_and_drain(dsn, conn, 3)
+    conn.execute("UPDATE pgaudit.queue_floor SET before = '999999999'")
+    assert value(conn, "SELECT pgaudit.readmit_strays()") == 0
+    assert value(conn, FLOOR) == 0
+    conn.commit()
+    fill_and_drain(dsn, conn, 3)
+    assert value(conn, FLOOR) > 6_000
+
+
 @pytest.mark.parametrize("level", [psycopg.IsolationLevel.REPEATABLE_READ, psycopg.IsolationLevel.SERIALIZABLE])
 def test_an_older_snapshot_cannot_append_twice_at_one_place(
     dsn: str, conn: Connection, level: psycopg.IsolationLevel
