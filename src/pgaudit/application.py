@@ -68,9 +68,7 @@ class AuditApp(App):
         finally:
             if self.settings.drain_on_shutdown and self._latest is not None:
                 await self.drain(self._latest.time_left(self.settings.shutdown_timeout))
-            for companion in companions:
-                companion.cancel()
-            await asyncio.gather(*companions, return_exceptions=True)
+            await housekeeping.end(companions)
 
     def _worker(self, **options: Unpack[WorkerOptions]) -> "AuditWorker":
         self._latest = AuditWorker(self, **(self.worker_defaults | options))

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections.abc import Collection
 from typing import Final
 
 import psycopg
@@ -22,6 +23,8 @@ READMIT: Final = "SELECT pgaudit.readmit_strays()"
 FORGET: Final = "SELECT pgaudit.forget_batches()"
 LONGEST_BEAT_INTERVAL: Final = 10.0
 PARTITIONS_EVERY: Final = 3_600.0
+# So long a task may take to end: a cancellation that was not heard by then is repeated.
+HEARD_WITHIN: Final = 1.0
 STRAYS_EVERY: Final = 300.0  # it reads what vacuum has still to remove
 
 
@@ -64,6 +67,18 @@ async def replay_spool(settings: Settings) -> None:
         except Exception as error:  # noqa: BLE001 - whatever it was, the spool is looked at again
             logger.warning("cannot replay the spool, will try again: %s", in_brief(error))
         await asyncio.sleep(beat_interval(settings))
+
+
+async def end(companions: Collection[asyncio.Task[None]]) -> None:
+    """Cancels them, and returns when all have ended."""
+    pending = set(companions)
+    while pending:
+        for companion in pending:
+            companion.cancel()
+        # Once is not enough: psycopg_pool waits by wait_for, which before Python 3.12 forgets a cancellation
+        # that arrives together with the connection.
+        _, pending = await asyncio.wait(pending, timeout=HEARD_WITHIN)
+    await asyncio.gather(*companions, return_exceptions=True)
 
 
 class Rounds:

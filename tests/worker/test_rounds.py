@@ -1,11 +1,13 @@
 """The rounds of a worker go on, whatever one of them meets."""
 
+import asyncio
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from pgaudit import Settings, spool
+from pgaudit import Settings, housekeeping, spool
 from pgaudit.spool import Spooled
 from tests.postgres.trail import event
 from tests.worker.inside import until
@@ -62,3 +64,20 @@ async def test_an_event_that_record_refuses_stays_in_the_spool(conn: Connection,
     async with working(spooling.model_copy(update={"job_attempts": 1})):
         await until(lambda: value(conn, "SELECT count(*) FROM pgaudit.failed_jobs") == 1)
     assert not path.exists()
+
+
+async def test_a_cancellation_that_was_not_heard_is_repeated() -> None:
+    """What a library swallows must not keep a worker from ending."""
+    waiting = asyncio.Event()
+
+    async def deaf() -> None:
+        waiting.set()
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        await asyncio.Event().wait()
+
+    companion = asyncio.create_task(deaf())
+    await waiting.wait()
+    async with asyncio.timeout(20):
+        await housekeeping.end([companion])
+    assert companion.cancelled()
