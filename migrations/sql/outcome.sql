@@ -132,25 +132,6 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
     SELECT count(*) FROM forgotten
 $$;
 
--- Makes fresh jobs due that the scan for fresh jobs passes by, for they are below the floor: somebody has put them
--- there by hand. How many there were.
-CREATE FUNCTION pgaudit.readmit_strays() RETURNS bigint
-LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp
-SET enable_seqscan = off SET jit = off AS $$
-    WITH lost AS (  -- of before a restore: above what the sequence has given, or of transactions yet to come
-        DELETE FROM queue_floor
-         WHERE floor > (SELECT last_value + 1 FROM procrastinate_jobs_id_seq)
-            OR before > pg_snapshot_xmax(pg_current_snapshot()) RETURNING 1
-    ), ground AS (
-        INSERT INTO queue_floor SELECT 0, 0, '0' FROM lost LIMIT 1 ON CONFLICT DO NOTHING
-    ), readmitted AS (
-        UPDATE procrastinate_jobs SET scheduled_at = clock_timestamp(), priority = least(priority, -1)
-         WHERE id < (SELECT max(floor) FROM queue_floor) AND status = 'todo' AND scheduled_at IS NULL
-           AND queue_name = 'audit' AND task_name = 'pgaudit.persist'
-        RETURNING 1)
-    SELECT count(*) FROM readmitted
-$$;
-
 -- A sign of life. A worker whose row was pruned while it lived gets it back.
 CREATE FUNCTION pgaudit.beat(worker bigint) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
