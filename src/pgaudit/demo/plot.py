@@ -12,6 +12,8 @@ from pgaudit.demo.screen import Moment, Screen, WorkerLine
 
 HOLD_HEAD: Final = "SELECT FROM pgaudit.log_head FOR UPDATE"
 TICK: Final = 0.15
+# The batches that a worker has sent, and Postgres has not finished.
+SENT: Final = "SELECT pid FROM pg_stat_activity WHERE state = 'active' AND query LIKE %s"
 LONGEST_HOLD: Final = 2.0
 LONGEST_DRAIN: Final = 60.0
 
@@ -80,7 +82,16 @@ class Plot:
                 active = jobs.listing(self._conn, "active")
                 job = next((job.job_id for job in active if job.worker_id == victim.number), None)
             victim.kill()
+            self._wait_until_missed(victim)
         return job
+
+    def _wait_until_missed(self, victim: Worker) -> None:
+        """Until Postgres has given up what the worker had sent; two seconds at most."""
+        end = time.monotonic() + LONGEST_HOLD
+        sent = [f"%pgaudit.persist({victim.number}, %"]
+        while self._conn.execute(SENT, sent).fetchone() and time.monotonic() < end:
+            self._conn.execute("SELECT pg_stat_clear_snapshot()")
+            time.sleep(TICK / 10)
 
     def _follow_takeover(self) -> None:
         if self._killed_job is None or (self.takeover and self.takeover.appended_by):

@@ -46,6 +46,8 @@ class Processes:
         """Starts ``pgaudit worker``."""
         # Without linger every batch has a lead, as under constant load: what a killed worker leaves behind is seen.
         settings = {"PGAUDIT_STALLED_AFTER": STALLED_AFTER, "PGAUDIT_LINGER": "0"}
+        # Postgres goes on with what a dead client has sent, unless it looks after it: as if the machine had vanished.
+        settings["PGOPTIONS"] = "-c client_connection_check_interval=20"
         worker = Worker(self._start(["pgaudit", "worker"], settings))
         self.workers.append(worker)
         return worker
