@@ -27,22 +27,22 @@ BEGIN
 END $$;
 
 -- Raises the floor to the oldest fresh job, as far as every transaction is over to which a lower number was given:
--- its jobs are seen by now, or will never be.
-CREATE FUNCTION pgaudit.raise_floor() RETURNS void
+-- its jobs are seen by now, or will never be. given: the highest number given before this transaction had its own
+-- xid, so that whoever was given it, or a lower one, has an older xid than this transaction.
+CREATE FUNCTION pgaudit.raise_floor(given bigint) RETURNS void
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp SET enable_seqscan = off SET enable_sort = off SET jit = off AS $$
 DECLARE
-    last    queue_floor;
-    given   bigint := (SELECT last_value FROM procrastinate_jobs_id_seq);
-    oldest  bigint;
+    last   queue_floor;
+    oldest bigint;
 BEGIN
     SELECT * INTO last FROM queue_floor ORDER BY floor DESC LIMIT 1;
-    -- The numbers first, then, in a later snapshot, the transactions: one that is not seen by then got a higher one.
+    last := coalesce(last, ROW (0, 0, '0')::queue_floor);
     IF last.before > pg_snapshot_xmin(pg_current_snapshot()) OR current_setting('transaction_isolation') <> 'read committed' THEN
         RETURN;
     END IF;
     SELECT min(id) INTO oldest FROM procrastinate_jobs
       WHERE id >= last.floor AND status = 'todo' AND scheduled_at IS NULL;
-    INSERT INTO queue_floor VALUES (least(last.issued + 1, oldest), given, pg_snapshot_xmax(pg_current_snapshot()))
+    INSERT INTO queue_floor VALUES (least(last.issued + 1, oldest), given, pg_current_xact_id())
     ON CONFLICT (floor) DO UPDATE SET issued = excluded.issued, before = excluded.before;  -- so that it can rise next time
     DELETE FROM queue_floor WHERE floor < last.floor;
 END $$;
@@ -79,6 +79,8 @@ DECLARE
     entries jsonb[]  := '{}';
     lane    integer  := 0;
     rows    audit_log[];
+    given   bigint   := (SELECT last_value - (NOT is_called)::integer FROM procrastinate_jobs_id_seq
+                          WHERE pg_current_xact_id_if_assigned() IS NULL);
 BEGIN
     failures := '{}';
     IF lead IS NOT NULL THEN
@@ -119,8 +121,8 @@ BEGIN
                    LATERAL (SELECT * FROM procrastinate_jobs WHERE id = ids[(f->>'entry')::integer] OFFSET 0) j);
         DELETE FROM procrastinate_jobs
          WHERE id = ANY (array(SELECT unnest(ids) EXCEPT SELECT (f->>'job_id')::bigint FROM unnest(failures) f));
-        IF ids[claimed] > (SELECT coalesce(max(floor), 0) FROM queue_floor) + 1000 THEN
-            PERFORM raise_floor();
+        IF given IS NOT NULL AND ids[claimed] > (SELECT coalesce(max(floor), 0) FROM queue_floor) + 1000 THEN
+            PERFORM raise_floor(given);
         END IF;
     END IF;
     IF traced THEN

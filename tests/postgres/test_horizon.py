@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,9 +11,11 @@ import pytest
 
 from pgaudit import AuditEvent, AuditLog, Settings
 from tests.postgres.trail import Connection
+from tests.waiting import wait_until
 
-PERSIST = "SELECT claimed FROM pgaudit.persist(NULL, NULL, 1000)"
+PERSIST = "SELECT claimed FROM pgaudit.persist(NULL, NULL, %s)"
 FLOOR = "SELECT max(floor) FROM pgaudit.queue_floor"
+WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted AND pid <> pg_backend_pid()"
 BUFFERS = "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) "
 
 
@@ -21,16 +24,16 @@ def record(conn: Connection, count: int) -> None:
     AuditLog(Settings()).record(conn, *(AuditEvent(action="claim.approved") for _ in range(count)))
 
 
-def value(conn: Connection, query: str) -> Any:
+def value(conn: Connection, query: str, *parameters: object) -> Any:
     """The one value of a query."""
-    (found,) = conn.execute(query).fetchone() or (None,)
+    (found,) = conn.execute(query, parameters or None).fetchone() or (None,)
     return found
 
 
-def persist(dsn: str) -> int:
+def persist(dsn: str, size: int = 1_000) -> int:
     """Persists what is in the queue, batch by batch, each in a transaction of its own; how many jobs."""
     with psycopg.connect(dsn, autocommit=True) as conn:
-        return sum(iter(lambda: int(value(conn, PERSIST)), 0))
+        return sum(iter(lambda: int(value(conn, PERSIST, size)), 0))
 
 
 def pages(conn: Connection, query: str) -> int:
@@ -95,6 +98,22 @@ def test_an_open_transaction_is_waited_for(dsn: str, conn: Connection) -> None:
     assert persist(dsn) == 1
     fill_and_drain(dsn, conn, 2)
     assert value(conn, FLOOR) > job
+
+
+def test_a_transaction_that_began_during_a_batch_is_waited_for(dsn: str, conn: Connection) -> None:
+    """It is younger than the batch that raises the floor, and no younger one is over: the floor stays below its jobs."""
+    record(conn, 2_000)
+    conn.commit()
+    with psycopg.connect(dsn) as holder, psycopg.connect(dsn) as late, ThreadPoolExecutor() as pool:
+        holder.execute("SELECT FROM pgaudit.log_head FOR UPDATE")
+        batch = pool.submit(persist, dsn, size=1_500)  # has claimed its jobs, and waits for the end of the log
+        wait_until(lambda: value(conn, WAITING) == 1)
+        record(late, 1)
+        holder.rollback()
+        assert batch.result() == 2_000
+        fill_and_drain(dsn, conn, 3)
+        late.commit()
+    assert persist(dsn) == 1
 
 
 def test_a_savepoint_that_is_rolled_back_holds_nothing_up(dsn: str, conn: Connection) -> None:
