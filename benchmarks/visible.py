@@ -4,6 +4,7 @@ A writer notes when each commit returned, this process when it first saw the eve
 the machine. That it looks every millisecond adds half of one.
 """
 
+import random
 import sys
 import time
 from collections.abc import Generator
@@ -110,15 +111,21 @@ def last_of(side: Side) -> int:
 
 
 def first(side: Side, idle: float) -> tuple[float, float]:
-    """Percent of a core that the worker uses through so many seconds of nothing, then milliseconds of one event."""
+    """Percent of a core that the worker uses through so many seconds of nothing, then milliseconds of one event.
+
+    :raises RuntimeError: it has not come after two minutes.
+    """
     with psycopg.connect(side.dsn) as conn:
         used = workers.cpu_share(side.process, idle)
+        time.sleep(random.random())  # the worker looks by the same clock: whole seconds would meet it at one point
         last, made, seen = last_of(side), event(), dict[UUID, float]()
         side.recorder(conn, made)
         conn.commit()
         committed = time.monotonic()
     end = committed + AT_MOST
-    while made.id not in seen and time.monotonic() < end:
+    while made.id not in seen:
         last = look(side, last, seen)
+        if time.monotonic() > end:
+            raise RuntimeError("the first event after nothing was not seen")
         time.sleep(PAUSE)
     return used, (seen[made.id] - committed) * 1_000
