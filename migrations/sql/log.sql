@@ -120,7 +120,7 @@ CREATE TABLE pgaudit.batch (
     lag_sum         interval    NOT NULL
 );
 CREATE INDEX batch_persisted_idx ON pgaudit.batch (persisted_at);
-COMMENT ON TABLE pgaudit.batch IS 'One row for each transaction that appended to the log: the history of throughput and lag.';
+COMMENT ON TABLE pgaudit.batch IS 'One row for each transaction that appended to the log: the history of throughput and lag. The last one says where the log ends.';
 COMMENT ON COLUMN pgaudit.batch.first_index IS 'Index of the first event of the batch.';
 COMMENT ON COLUMN pgaudit.batch.count IS 'How many events it appended.';
 COMMENT ON COLUMN pgaudit.batch.persisted_at IS 'When, by the server''s clock.';
@@ -138,6 +138,25 @@ $$ SELECT '{5ms,10ms,25ms,50ms,100ms,250ms,500ms,1s,2.5s,5s,10s,30s,60s,300s}'::
 CREATE TABLE pgaudit.log_lock (singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton));
 INSERT INTO pgaudit.log_lock DEFAULT VALUES;
 COMMENT ON TABLE pgaudit.log_lock IS 'Whoever appends to the log holds this row locked to its commit: index order is commit order.';
+
+-- The last batch says where the log ends: without it the next event would get an index that is taken.
+CREATE FUNCTION pgaudit.keep_last_batch() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    IF TG_OP = 'DELETE' THEN
+        PERFORM FROM deleted WHERE first_index >= coalesce((SELECT max(first_index) FROM batch), 0);
+        IF NOT FOUND THEN
+            RETURN NULL;
+        END IF;
+    END IF;
+    RAISE EXCEPTION '% on batch: its last row is the end of the log', TG_OP
+        USING ERRCODE = 'insufficient_privilege', HINT = 'pgaudit.forget_batches() deletes what may be deleted.';
+END $$;
+CREATE TRIGGER keep_last_batch AFTER DELETE ON pgaudit.batch REFERENCING OLD TABLE AS deleted
+    FOR EACH STATEMENT EXECUTE FUNCTION pgaudit.keep_last_batch();
+CREATE TRIGGER keep_batches BEFORE UPDATE OR TRUNCATE ON pgaudit.batch
+    FOR EACH STATEMENT EXECUTE FUNCTION pgaudit.keep_last_batch();
+ALTER TABLE pgaudit.batch ENABLE ALWAYS TRIGGER keep_last_batch, ENABLE ALWAYS TRIGGER keep_batches;
 
 -- Nothing is ever updated here: under a snapshot that is held for hours every version of a counter would stay, and
 -- be walked through by each append. FOR UPDATE on the view locks the row of log_lock.

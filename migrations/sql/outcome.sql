@@ -33,6 +33,8 @@ BEGIN
         RAISE EXCEPTION 'the queue holds audit events that are not in the log yet'
             USING ERRCODE = 'insufficient_privilege', HINT = 'Let the workers drain it first.';
     END IF;
+    DELETE FROM queue_floor;  -- RESTART IDENTITY may follow
+    INSERT INTO queue_floor VALUES (0, 0, '0');
     RETURN NULL;
 END $$;
 

@@ -101,7 +101,7 @@ def test_an_open_transaction_is_waited_for(dsn: str, conn: Connection) -> None:
 
 
 def test_a_transaction_that_began_during_a_batch_is_waited_for(dsn: str, conn: Connection) -> None:
-    """It is younger than the batch that raises the floor, and no younger one is over: the floor stays below its jobs."""
+    """It is younger than the batch that raises the floor, and no younger one is over: the floor waits for it."""
     record(conn, 2_000)
     conn.commit()
     with psycopg.connect(dsn) as holder, psycopg.connect(dsn) as late, ThreadPoolExecutor() as pool:
@@ -156,6 +156,29 @@ def test_a_floor_that_waits_for_transactions_of_another_cluster_is_given_up(dsn:
     conn.commit()
     fill_and_drain(dsn, conn, 3)
     assert value(conn, FLOOR) > 6_000
+
+
+def test_an_empty_queue_that_is_truncated_begins_anew(dsn: str, conn: Connection) -> None:
+    """Its numbers begin at 1 again, below the floor of before, and are found."""
+    fill_and_drain(dsn, conn, 3)
+    conn.execute("TRUNCATE pgaudit.procrastinate_jobs RESTART IDENTITY")
+    record(conn, 1)
+    conn.commit()
+    assert persist(dsn) == 1
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["DELETE FROM pgaudit.batch", "TRUNCATE pgaudit.batch", "UPDATE pgaudit.batch SET first_index = first_index - 1"],
+)
+def test_the_last_batch_stays(dsn: str, conn: Connection, statement: str) -> None:
+    """It says where the log ends; those before it are history, and may go."""
+    fill_and_drain(dsn, conn, 1)
+    with pytest.raises(psycopg.errors.InsufficientPrivilege, match="end of the log"):
+        conn.execute(statement)
+    conn.rollback()
+    assert conn.execute("DELETE FROM pgaudit.batch WHERE first_index = 0").rowcount == 1
+    assert value(conn, "SELECT size FROM pgaudit.log_head") == 2_000
 
 
 @pytest.mark.parametrize("level", [psycopg.IsolationLevel.REPEATABLE_READ, psycopg.IsolationLevel.SERIALIZABLE])
