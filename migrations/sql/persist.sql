@@ -5,21 +5,29 @@
 --                            -1 - n  its worker vanished n times: runs alone
 -- A fresh job has no scheduled_at; whatever comes back into the queue gets one.
 
--- Marks the next job as this worker's: a retry that is due, or else the oldest fresh one.
-CREATE FUNCTION pgaudit.fetch_lead(worker bigint) RETURNS SETOF pgaudit.procrastinate_jobs
+-- Marks the next job as this worker's: a retry that is due, or else the oldest fresh one. spared: how many fresh jobs
+-- are left to a run that is at work already, which would be overtaken.
+CREATE FUNCTION pgaudit.fetch_lead(worker bigint, spared integer DEFAULT 0) RETURNS SETOF pgaudit.procrastinate_jobs
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp
 -- The queue's statistics are always stale: never scan it, never sort it. Before PostgreSQL 18 a plan that does what
 -- is forbidden costs 1e10, and with jit every call would be compiled, for half a second.
 SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET jit = off AS $$
 DECLARE
-    lead bigint;
+    first bigint := (SELECT coalesce(max(floor), 0) FROM queue_floor);
+    lead  bigint;
 BEGIN
     SELECT id INTO lead FROM procrastinate_jobs
      WHERE status = 'todo' AND scheduled_at <= now() AND queue_name = 'audit' AND task_name = 'pgaudit.persist'
      ORDER BY scheduled_at LIMIT 1 FOR UPDATE SKIP LOCKED;
-    IF lead IS NULL THEN
+    IF lead IS NULL AND spared > 0 THEN  -- before the search that locks: it would lock what it passes over, too
+        first := (SELECT id FROM procrastinate_jobs
+                   WHERE id >= first AND status = 'todo' AND scheduled_at IS NULL
+                     AND queue_name = 'audit' AND task_name = 'pgaudit.persist'
+                   ORDER BY id OFFSET spared LIMIT 1);
+    END IF;
+    IF lead IS NULL AND first IS NOT NULL THEN
         SELECT id INTO lead FROM procrastinate_jobs
-         WHERE id >= (SELECT coalesce(max(floor), 0) FROM queue_floor) AND status = 'todo' AND scheduled_at IS NULL
+         WHERE id >= first AND status = 'todo' AND scheduled_at IS NULL
            AND queue_name = 'audit' AND task_name = 'pgaudit.persist'
          ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED;
     END IF;
@@ -96,7 +104,8 @@ BEGIN
     IF lane >= 0 THEN
         SELECT ids || array_agg(id), entries || array_agg(args) INTO ids, entries FROM (
             SELECT id, args FROM procrastinate_jobs
-             WHERE id >= (SELECT coalesce(max(floor), 0) FROM queue_floor) AND status = 'todo' AND scheduled_at IS NULL
+             WHERE id >= greatest(lead, (SELECT coalesce(max(floor), 0) FROM queue_floor))
+               AND status = 'todo' AND scheduled_at IS NULL
                AND queue_name = 'audit' AND task_name = 'pgaudit.persist'
              ORDER BY id LIMIT batch_size FOR UPDATE SKIP LOCKED) followers;
     ELSIF lane = -1 THEN

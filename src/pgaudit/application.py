@@ -45,7 +45,7 @@ class AuditApp(App):
             reconnect_timeout=POOL_TIMEOUT,
         )
         # Procrastinate leaves open what one of its dicts holds.
-        job_manager = AuditJobManager(connector)
+        job_manager = AuditJobManager(connector, settings.batch_size)
         super().__init__(  # pyright: ignore[reportUnknownMemberType]
             connector=connector,
             worker_defaults=worker_defaults(settings, job_manager.runs),

@@ -20,7 +20,7 @@ logger = logging.getLogger("pgaudit.worker")
 FETCH_LEAD: Final = """
     SELECT id, status, task_name, priority, lock, queueing_lock, '{}'::jsonb AS args, scheduled_at, queue_name,
            attempts, worker_id
-      FROM pgaudit.fetch_lead(%(worker_id)s)
+      FROM pgaudit.fetch_lead(%(worker_id)s, %(spared)s)
 """
 
 
@@ -53,8 +53,9 @@ class AuditJobManager(JobManager):
     A database that is away is no reason for a worker to end: it finds no job, and looks again.
     """
 
-    def __init__(self, connector: AuditConnector) -> None:
+    def __init__(self, connector: AuditConnector, batch_size: int) -> None:
         super().__init__(connector)
+        self._batch_size = batch_size
         self.worker_id: int | None = None
         self.runs = Runs()
         self.leaving = asyncio.Lock()  # who holds it shows that the worker lives, or takes it out of the list
@@ -80,8 +81,10 @@ class AuditJobManager(JobManager):
     async def fetch_job(self, queues: Iterable[str] | None, worker_id: int) -> Job | None:  # noqa: ARG002 - one queue
         if time.monotonic() < self.runs.paused_until:
             return None
+        # A run that is at work takes the next batch itself, in its order; another one helps with what is behind that.
+        spared = self._batch_size if self.runs.jobs else 0
         try:
-            row = await self.connector.execute_query_all_async(FETCH_LEAD, worker_id=worker_id)
+            row = await self.connector.execute_query_all_async(FETCH_LEAD, worker_id=worker_id, spared=spared)
         except Exception as error:
             if not is_infrastructure(error):
                 raise

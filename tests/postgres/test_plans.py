@@ -7,7 +7,9 @@ import pytest
 
 from tests.postgres.trail import Connection
 
-QUERY = re.compile(r"SELECT (?:id INTO lead|id, args) FROM procrastinate_jobs.*?SKIP LOCKED", re.DOTALL)
+QUERY = re.compile(r"SELECT (?:id|id, args) FROM procrastinate_jobs(?:(?!SELECT id).)*?SKIP LOCKED", re.DOTALL)
+# What the functions' variables stand for.
+VALUES = {"id INTO lead": "id", "batch_size": "1000", ">= first": ">= 1", "greatest(lead": "greatest(NULL"}
 FRESH, DUE = "audit_jobs_pkey", "audit_jobs_unusual_idx"
 CLAIM = ["Limit", "LockRows", "Merge Append", "Index Scan", "Index Scan"]  # of Procrastinate's table and its child
 FILL = """
@@ -34,7 +36,9 @@ def queries_of(conn: Connection, function: str) -> list[str]:
     source, settings = conn.execute(query, [f"pgaudit.{function}"]).fetchone() or ("", [])
     for setting in settings:
         conn.execute("SELECT set_config(%s, %s, true)", setting.split("=", 1))
-    found = [found.replace("id INTO lead", "id").replace("batch_size", "1000") for found in QUERY.findall(source)]
+    for variable, value in VALUES.items():
+        source = source.replace(variable, value)
+    found = QUERY.findall(source)
     assert found, f"no query in {function}"
     return found
 
@@ -121,3 +125,15 @@ def test_a_fetch_reads_few_pages_of_a_long_queue(long_queue: Connection) -> None
     for query in queries_of(long_queue, "fetch_lead"):
         plan = explained(long_queue, f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {query}")
         assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 20
+
+
+def test_looking_behind_the_next_batch_locks_nothing_in_it(long_queue: Connection) -> None:
+    """A second run's lead is the job behind those that the first will take; only that one is written to."""
+    long_queue.execute("UPDATE pgaudit.audit_jobs SET scheduled_at = 'infinity' WHERE scheduled_at IS NOT NULL")
+    work = explained(long_queue, "EXPLAIN (ANALYZE, WAL, FORMAT JSON) SELECT pgaudit.fetch_lead(1, 1000)")
+    assert work["WAL Records"] < 10
+    (lead,) = long_queue.execute("SELECT id FROM pgaudit.audit_jobs WHERE status = 'doing'").fetchone() or ()
+    (passed,) = long_queue.execute(
+        "SELECT count(*) FROM pgaudit.audit_jobs WHERE scheduled_at IS NULL AND id < %s", [lead]
+    ).fetchone() or ()
+    assert passed == 1_000

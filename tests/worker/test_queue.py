@@ -1,11 +1,12 @@
 """The queue under a worker: whose jobs it takes, in which order, and under which settings of the database."""
 
 import asyncio
+from collections.abc import Sequence
 
 import psycopg
 import pytest
 
-from pgaudit import AuditLog, Settings
+from pgaudit import AuditEvent, AuditLog, Settings
 from tests.postgres.trail import event, is_dense, logged_ids
 from tests.worker.inside import drain, until
 from tests.worker.queue import Connection, insert_poison, record, rows, value, working
@@ -77,6 +78,23 @@ async def test_functions_that_forbid_scans_are_not_compiled(conn: Connection) ->
     found = dict(rows(conn, query))
     assert {"fetch_lead", "persist"} <= found.keys()
     assert all(found.values()), found
+
+
+async def test_what_a_worker_keeps_up_with_is_logged_in_the_order_of_recording(dsn: str, conn: Connection) -> None:
+    """One commit after the other: no second batch overtakes the one at work, however often the worker looks."""
+    recorded = [event(number) for number in range(300)]
+    async with working(Settings(dsn=dsn, poll_interval=0.005)):
+        await asyncio.to_thread(record_singly, dsn, recorded)
+        await until(lambda: value(conn, LOGGED) == 300)
+    assert logged_ids(conn) == [each.id for each in recorded]
+
+
+def record_singly(dsn: str, events: Sequence[AuditEvent]) -> None:
+    """A transaction for each."""
+    with psycopg.connect(dsn) as conn:
+        for each in events:
+            AuditLog(Settings(dsn=dsn)).record(conn, each)
+            conn.commit()
 
 
 async def test_two_workers_keep_the_index_dense(dsn: str, conn: Connection) -> None:
