@@ -1,7 +1,8 @@
 """``python -m benchmarks [NAME] [--peers …] [--seconds …] [--rounds …] [--json FILE] [--plot FILE.svg]``.
 
 ``record``     what recording costs the business transaction, by connections; ``api`` the same from Python,
-               ``wire`` what it sends, ``loads`` many events at a time, ``crossover`` beside a full log
+               ``wire`` what it sends, ``steps`` where the time goes, ``loads`` many events at a time,
+               ``crossover`` beside a full log
 ``drain``      events a second by batch size, workers and concurrency
 ``latency``    how long an event is on its way
 ``footprint``  WAL, heap, indexes and dead rows for each event

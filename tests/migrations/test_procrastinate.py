@@ -83,4 +83,4 @@ def test_every_function_is_pinned_and_closed(dsn: str) -> None:
     assert [name for name, _, public in rows if public] == []
     # Inlined into their callers, which are pinned; what they name is named with its schema.
     unpinned = {name for name, config, _ in rows if "search_path=pgaudit, pg_temp" not in (config or [])}
-    assert unpinned == {"content_of", "entries", "is_infrastructure", "lag_bounds", "leaf_hash"}
+    assert unpinned == {"content_of", "entries", "entry", "is_infrastructure", "lag_bounds", "leaf_hash", "stamped"}

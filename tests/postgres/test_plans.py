@@ -132,11 +132,6 @@ def test_looking_behind_the_next_batch_locks_nothing_in_it(long_queue: Connectio
     long_queue.execute("UPDATE pgaudit.audit_jobs SET scheduled_at = 'infinity' WHERE scheduled_at IS NOT NULL")
     work = explained(long_queue, "EXPLAIN (ANALYZE, WAL, FORMAT JSON) SELECT pgaudit.fetch_lead(1, 1000)")
     assert work["WAL Records"] < 10
-    (lead,) = long_queue.execute("SELECT id FROM pgaudit.audit_jobs WHERE status = 'doing'").fetchone() or ()
-    (passed,) = (
-        long_queue.execute(
-            "SELECT count(*) FROM pgaudit.audit_jobs WHERE scheduled_at IS NULL AND id < %s", [lead]
-        ).fetchone()
-        or ()
-    )
-    assert passed == 1_000
+    query = """SELECT count(*) FROM pgaudit.audit_jobs WHERE status = 'todo' AND scheduled_at IS NULL
+                  AND id < (SELECT id FROM pgaudit.audit_jobs WHERE status = 'doing')"""
+    assert long_queue.execute(query).fetchone() == (1_000,)
