@@ -110,7 +110,7 @@ CREATE FUNCTION pgaudit.jobs_of(worker bigint) RETURNS SETOF bigint
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp AS
 $$ SELECT id FROM procrastinate_jobs WHERE worker_id = worker AND status = 'doing' $$;
 
--- Runs what has failed again, from the first attempt. NULL: all of it. The ids that were failed.
+-- Runs failed jobs again, from their first attempt; NULL means all. Returns the ids of those that had failed.
 CREATE FUNCTION pgaudit.retry_failed(jobs bigint[]) RETURNS bigint[]
 LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
     WITH retried AS (

@@ -22,8 +22,8 @@ def downgrade() -> None:
         END $$;
         DROP FUNCTION pgaudit.keep_unlogged_jobs, pgaudit.keep_queued_jobs, pgaudit.refuse_other_end CASCADE;
         DROP FUNCTION pgaudit.record, pgaudit.entries, pgaudit.entry, pgaudit.stamped, pgaudit.append_inline,
-                      pgaudit.persist, pgaudit.fetch_lead, pgaudit.append, pgaudit.append_all, pgaudit.prepared, pgaudit.is_logged, pgaudit.content_of,
-                      pgaudit.is_infrastructure,
+                      pgaudit.persist, pgaudit.fetch_lead, pgaudit.append, pgaudit.append_all, pgaudit.prepared,
+                      pgaudit.is_logged, pgaudit.content_of, pgaudit.is_infrastructure,
                       pgaudit.refuse_tampered, pgaudit.leaf_hash, pgaudit.settle_failure, pgaudit.release,
                       pgaudit.jobs_of, pgaudit.forget_batches, pgaudit.raise_floor, pgaudit.readmit_strays,
                       pgaudit.retry_failed, pgaudit.beat, pgaudit.reclaim_stalled, pgaudit.stalled;

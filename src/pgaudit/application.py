@@ -75,7 +75,7 @@ class AuditApp(App):
         return self._latest
 
     async def drain(self, seconds: float) -> int:
-        """Persists what is in the queue, for at most that long; how many jobs that were."""
+        """Persists queued jobs for at most that many seconds; returns how many."""
         total = 0
         try:
             async with asyncio.timeout(seconds), self.connector.pool.connection() as conn:

@@ -4,12 +4,12 @@
 
     PgauditError
     ├── InvalidEvent       the event cannot be recorded as it is
-    ├── InvalidSettings    an environment variable or setting has no sense
+    ├── InvalidSettings    an environment variable or setting is invalid
     ├── NotInTransaction   the connection would commit the event on its own
-    ├── UnknownConnection  record() was given something that is no database connection
-    ├── SpoolUnreadable    a spool file holds a line that is no spooled event
+    ├── UnknownConnection  record() was given something that is not a database connection
+    ├── SpoolUnreadable    a spool file holds a line that is not a spooled event
     ├── MissingExtra       a feature whose packages are not installed
-    └── JobNotFound        there is no such job, or it is not in a state for that
+    └── JobNotFound        there is no such job, or it is not in the required state
 
 Errors of the database itself pass through unchanged: they are the driver's.
 """
@@ -24,7 +24,7 @@ class InvalidEvent(PgauditError, ValueError):
 
 
 class InvalidSettings(PgauditError, ValueError):
-    """A setting has no sense; the message names its environment variable."""
+    """A setting is invalid; the message names its environment variable."""
 
 
 class NotInTransaction(PgauditError):
@@ -32,11 +32,11 @@ class NotInTransaction(PgauditError):
 
 
 class UnknownConnection(PgauditError, TypeError):
-    """``record`` was given something that is no database connection it knows."""
+    """``record`` was given something that is not a database connection it knows."""
 
 
 class SpoolUnreadable(PgauditError):
-    """A spool file holds a line that is no spooled event; the message names file and line."""
+    """A spool file holds a line that is not a spooled event; the message names file and line."""
 
 
 class MissingExtra(PgauditError, ImportError):
@@ -44,4 +44,4 @@ class MissingExtra(PgauditError, ImportError):
 
 
 class JobNotFound(PgauditError, LookupError):
-    """There is no job of that number, or it is not in a state for what was asked."""
+    """There is no job of that number, or it is not in the required state."""

@@ -108,7 +108,7 @@ class AuditContext(Part, frozen=True):
 
 
 class EventValues(TypedDict, total=False):
-    """What an event can be made of: more than its fields hold."""
+    """Keyword arguments of AuditEvent, shorthands included."""
 
     id: UUID
     action: Required[str]

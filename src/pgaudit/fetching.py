@@ -84,15 +84,15 @@ class AuditJobManager(JobManager):
         # A run that is at work takes the next batch itself, in its order; another one helps with what is behind that.
         spared = self._batch_size if self.runs.jobs else 0
         try:
-            row = await self.connector.execute_query_all_async(FETCH_LEAD, worker_id=worker_id, spared=spared)
+            rows = await self.connector.execute_query_all_async(FETCH_LEAD, worker_id=worker_id, spared=spared)
         except Exception as error:
             if not is_infrastructure(error):
                 raise
-            logger.warning("cannot look into the queue, will try again: %s", in_brief(error.__cause__ or error))
+            logger.warning("cannot fetch jobs, will retry: %s", in_brief(error.__cause__ or error))
             return None
-        if not row:
+        if not rows:
             return None
-        job = Job.from_row(row[0])
+        job = Job.from_row(rows[0])
         self.runs.jobs.add(cast("int", job.id))
         return job
 

@@ -39,7 +39,7 @@ READER: Final[tuple[LiteralString, ...]] = (
 def grant(
     conn: psycopg.Connection[Any], *, writer: str | None = None, worker: str | None = None, reader: str | None = None
 ) -> None:
-    """Gives each role that is named what it needs, in the caller's transaction. Twice is no harm.
+    """Gives each role that is named what it needs, in the caller's transaction. Safe to repeat.
 
     :raises psycopg.errors.UndefinedObject: there is no such role.
     """

@@ -54,6 +54,8 @@ class Observation:
     longest_transaction: float | None
 
 
+# Classes of SQLSTATE: there is no such schema; there is no such object, or no right to it.
+MISSING: Final = ("3F", "42")
 OBSERVE: Final = """
     SELECT (SELECT version_num FROM pgaudit.alembic_version) AS version,
            (SELECT count(*) FROM pgaudit.worker_stats WHERE heartbeat_age_seconds < %(stalled_after)s) AS workers,
@@ -99,10 +101,11 @@ async def check_async(conn: psycopg.AsyncConnection[Any], settings: Settings | N
 
 def unreachable(error: psycopg.Error) -> HealthReport:
     """The report when the database does not answer, or has no pgaudit schema that this role may read."""
-    hint = "; run `pgaudit migrate`, or `pgaudit grant --reader` for this role" if error.sqlstate else ""
-    verdict = "refuses" if error.sqlstate else "does not answer"
-    message = f"The database {verdict}: {str(error).splitlines()[0] if str(error) else error!r}{hint}."
-    return HealthReport(Status.UNHEALTHY, (Check("database", Status.UNHEALTHY, error.sqlstate, None, message),))
+    state, reason = error.sqlstate or "", str(error).partition("\n")[0] or repr(error)
+    verdict = "refuses" if state else "does not answer"
+    hint = "; run `pgaudit migrate`, or `pgaudit grant --reader` for this role" if state[:2] in MISSING else ""
+    check = Check("database", Status.UNHEALTHY, error.sqlstate, None, f"The database {verdict}: {reason}{hint}.")
+    return HealthReport(Status.UNHEALTHY, (check,))
 
 
 def report(seen: Observation | None, spool_check: Check, settings: Settings) -> HealthReport:
@@ -125,7 +128,7 @@ def verdicts(seen: Observation, settings: Settings) -> Iterator[Check]:
     if settings.mode != Mode.QUEUE:
         yield Check("workers", good, seen.workers, 0, f"PGAUDIT_MODE={settings.mode}: no worker is needed.")
     else:
-        advice = f"{seen.workers} worker(s) live." if seen.workers else "No worker lives: start `pgaudit worker`."
+        advice = f"{seen.workers} worker(s) live." if seen.workers else "No live worker: start `pgaudit worker`."
         yield Check("workers", good if seen.workers else fair, seen.workers, 1, advice)
 
     lag, limit = seen.oldest_waiting or 0.0, settings.health_max_lag

@@ -43,7 +43,7 @@ async def beat(connector: PsycopgConnector, alive: AuditJobManager, settings: Se
                 if alive.worker_id is not None:
                     await conn.execute(BEAT, [alive.worker_id])
         except Exception as error:  # noqa: BLE001 - whatever it was, the heart beats on
-            logger.warning("cannot show that the worker lives: %s", in_brief(error))
+            logger.warning("cannot record a heartbeat, will retry: %s", in_brief(error))
 
 
 async def make_rounds(connector: PsycopgConnector, alive: AuditJobManager, settings: Settings) -> None:
@@ -55,7 +55,7 @@ async def make_rounds(connector: PsycopgConnector, alive: AuditJobManager, setti
                 async with connector.pool.connection() as conn:
                     await step(conn)
             except Exception as error:  # noqa: BLE001 - one step must not keep the others from being made
-                logger.warning("round: could not %s, will try again: %s", step.__name__, in_brief(error))
+                logger.warning("round: could not %s, will retry: %s", step.__name__.replace("_", " "), in_brief(error))
         await asyncio.sleep(beat_interval(settings))
 
 
@@ -65,7 +65,7 @@ async def replay_spool(settings: Settings) -> None:
         try:
             await asyncio.to_thread(replay.replay_all, conninfo(settings.dsn), settings)
         except Exception as error:  # noqa: BLE001 - whatever it was, the spool is looked at again
-            logger.warning("cannot replay the spool, will try again: %s", in_brief(error))
+            logger.warning("cannot replay the spool, will retry: %s", in_brief(error))
         await asyncio.sleep(beat_interval(settings))
 
 

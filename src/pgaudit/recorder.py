@@ -30,7 +30,7 @@ class AuditLog:
     No I/O until it is used. One instance serves all threads and event loops.
 
     :param settings: read from the environment when left out.
-    :raises InvalidSettings: the environment has a value without sense.
+    :raises InvalidSettings: a value in the environment is invalid.
     """
 
     def __init__(self, settings: Settings | None = None) -> None:
@@ -44,7 +44,7 @@ class AuditLog:
         :param conn: a connection in a transaction, or a cursor of one.
         :raises InvalidEvent: an event is too large; nothing was sent.
         :raises NotInTransaction: the connection would commit the events on their own.
-        :raises UnknownConnection: ``conn`` is no connection that pgaudit knows.
+        :raises UnknownConnection: ``conn`` is not a connection that pgaudit knows.
         """
         with self._span(events):
             events, statement = self._prepare(events)

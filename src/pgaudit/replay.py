@@ -39,6 +39,7 @@ def replay(conn: psycopg.Connection[Any], path: Path, mode: Mode = Mode.QUEUE) -
 
     :param conn: in autocommit, for what leaves the file has to be committed.
     :param mode: ``inline`` appends to the log at once, as ``record`` does; else a worker has to.
+    :raises ValueError: the connection is not in autocommit.
     :raises FileNotFoundError: there is no such file.
     :raises SpoolUnreadable: a line is no spooled event; nothing was recorded.
     """

@@ -54,4 +54,4 @@ async def release_lost(conn: psycopg.AsyncConnection[Any], worker_id: int, jobs:
     """Gives lost jobs back."""
     if jobs:
         await outcomes.release(conn, worker_id, jobs)
-        logger.warning("worker %d had lost sight of jobs %s, back in the queue", worker_id, sorted(jobs))
+        logger.warning("released jobs %s: this worker, %d, does not run them", sorted(jobs), worker_id)

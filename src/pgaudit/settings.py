@@ -36,13 +36,13 @@ def listed(value: object) -> object:
 Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], BeforeValidator(listed)]
 
 
-class Settings(BaseModel, frozen=True, extra="ignore"):
+class Settings(BaseModel, frozen=True, extra="forbid"):
     """Each field is read from ``PGAUDIT_`` and its name in upper case.
 
     >>> Settings(batch_size=200).batch_size
     200
 
-    :raises InvalidSettings: a value has no sense; the message names the variable.
+    :raises InvalidSettings: a value is invalid; the message names the variable.
     """
 
     dsn: str = Field(
@@ -61,17 +61,15 @@ class Settings(BaseModel, frozen=True, extra="ignore"):
     )
     spool_dir: Path = Field(
         Path("pgaudit-spool"),
-        description="Where spooled events wait: an absolute path, the same for application and worker.",
+        description="Directory of spooled events; set an absolute path, the same for application and worker.",
     )
     max_event_bytes: int = Field(65_536, ge=1_024, le=16_777_216, description="Largest event, in bytes of JSON.")
 
     batch_size: int = Field(1_000, ge=1, le=10_000, description="Most events appended in one transaction.")
     worker_concurrency: int = Field(
-        2, ge=1, le=32, description="Batches that one worker prepares at a time; one of them is appended."
+        2, ge=1, le=32, description="Batches that one worker works on at a time; only one of them is being appended."
     )
-    poll_interval: float = Field(
-        0.2, gt=0, le=60, description="Seconds between two looks of an idle worker into the queue."
-    )
+    poll_interval: float = Field(0.2, gt=0, le=60, description="Seconds between two polls of an idle worker.")
     linger: float = Field(
         0.1, ge=0, le=5, description="Seconds for which a worker that found events keeps looking for more, every 5 ms."
     )
@@ -86,15 +84,15 @@ class Settings(BaseModel, frozen=True, extra="ignore"):
         ge=0,
         description="Milliseconds before the second run; doubled before each further one.",
     )
-    job_backoff_max: int = Field(300_000, ge=0, description="Milliseconds that no delay exceeds.")
+    job_backoff_max: int = Field(
+        300_000, ge=0, description="Longest delay in milliseconds, before it is spread by a fifth either way."
+    )
     stalled_after: float = Field(
         30.0, gt=0, description="Seconds without a heartbeat after which a worker's jobs are reclaimed."
     )
-    max_stalls: int = Field(5, ge=0, description="Times that a job is reclaimed before it ends as failed.")
+    max_stalls: int = Field(5, ge=0, description="How often a stalled job is reclaimed; the next stall fails it.")
     drain_on_shutdown: bool = Field(default=False, description="Empty the queue before the worker exits.")
-    shutdown_timeout: float = Field(
-        30.0, gt=0, description="Seconds that a worker takes at most to finish, drain included."
-    )
+    shutdown_timeout: float = Field(30.0, gt=0, description="Seconds within which a worker shuts down, drain included.")
 
     health_max_lag: float = Field(
         60.0,
@@ -121,7 +119,7 @@ class Settings(BaseModel, frozen=True, extra="ignore"):
     trusted_proxies: Networks = Field(
         (),
         description="Networks, separated by commas, of the proxies whose `X-Forwarded-For` the middlewares believe. "
-        "Empty: nobody's.",
+        "Empty: none is believed.",
     )
 
     def __init__(self, **values: Any) -> None:

@@ -25,7 +25,7 @@ class Spooled:
 
 
 def append(directory: Path, documents: Sequence[str], xid: str | None) -> Path:
-    """Writes events, as JSON, to this process's file and on to the disk; the file."""
+    """Appends events, as JSON, to this process's file, fsyncs it, and returns its path."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = directory / f"{socket.gethostname()}-{os.getpid()}.ndjson"
     with locked(path, create=True) as file:
@@ -41,7 +41,7 @@ def append(directory: Path, documents: Sequence[str], xid: str | None) -> Path:
 
 
 def cut_torn_line(file: TextIO) -> int:
-    """Goes to the end of the file, and cuts off half a line that a crash has left there; where that is, in bytes.
+    """Goes to the end of the file, and cuts off half a line that a crash has left there; returns that offset, in bytes.
 
     Whoever wrote the half did not live to commit the change that it belongs to.
     """

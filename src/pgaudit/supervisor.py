@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 import time
+from contextlib import suppress
 from typing import Final
 
 from pgaudit.application import AuditApp
@@ -69,10 +70,8 @@ async def run_worker(settings: Settings) -> None:
 
 async def wait_at_most(stop: asyncio.Event, seconds: float) -> None:
     """Waits that long, or until told to stop."""
-    try:
+    with suppress(TimeoutError):
         await asyncio.wait_for(stop.wait(), seconds)
-    except TimeoutError:
-        return
 
 
 async def run_in_foreground(settings: Settings) -> None:

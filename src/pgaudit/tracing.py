@@ -28,7 +28,7 @@ SILENT: Final[Mapping[str, Any]] = {"record_exception": False, "set_status_on_ex
 
 
 def is_used() -> bool:
-    """Whether somebody has imported OpenTelemetry's API: who has not can have no tracing."""
+    """Whether somebody has imported OpenTelemetry's API: without it there is no tracing."""
     return sys.modules.get("opentelemetry.trace") is not None
 
 

@@ -54,12 +54,12 @@ def after(conn: psycopg.Connection[Any], index: int, limit: int = 1_000) -> list
 
 
 def of_target(conn: psycopg.Connection[Any], kind: str, identity: str) -> list[Entry]:
-    """All that happened to a target, such as ("claim", "7"), in the order in which it happened."""
+    """The events whose primary (first) target this is, such as ("claim", "7"), in the order in which they happened."""
     with conn.cursor(row_factory=class_row(Entry)) as cursor:
         return cursor.execute(OF_TARGET, [kind, identity]).fetchall()
 
 
 def of_actor(conn: psycopg.Connection[Any], kind: str, identity: str) -> list[Entry]:
-    """All that an actor did, such as ("user", "42"), in the order in which it happened."""
+    """The events of an actor, such as ("user", "42"), in the order in which they happened."""
     with conn.cursor(row_factory=class_row(Entry)) as cursor:
         return cursor.execute(OF_ACTOR, [kind, identity]).fetchall()

@@ -35,8 +35,8 @@ def checked_float(number: float) -> float | int:
 
 def checked_int(number: int) -> int:
     """The number, if both Python and Postgres can print it."""
-    if number.bit_length() > MAX_DIGITS * 3:
-        raise ValueError(f"has more than {MAX_DIGITS:,} digits")
+    if number.bit_length() > MAX_DIGITS * 10 // 3:  # a digit is a little less than that many bits
+        raise ValueError(f"has more than {MAX_DIGITS:,} digits; store it as a string")
     return int(number)
 
 

@@ -61,7 +61,7 @@ def probing(settings: Settings) -> AbstractContextManager[None]:
         return nullcontext()
     from pgaudit import web  # noqa: PLC0415 - its packages are an extra
 
-    return web.probing(settings)
+    return web.probing(settings, settings.health_port)
 
 
 @asynccontextmanager
@@ -123,7 +123,7 @@ class WorkerThread:
     def stop(self) -> None:
         """Finishes what runs, and ends the thread; after ``shutdown_timeout`` what still runs is given back.
 
-        Twice is no harm. Called in the worker's own thread, by a receiver of a signal, it does not wait.
+        Safe to repeat. Called in the worker's own thread, by a receiver of a signal, it does not wait.
         """
         atexit.unregister(self.stop)
         if not self._thread.is_alive():

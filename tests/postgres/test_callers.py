@@ -82,7 +82,7 @@ async def test_async_autocommit_is_refused_outside_a_transaction(dsn: str, conn:
 @pytest.mark.parametrize("foreign", [None, "dbname=test", object(), 42])
 async def test_a_foreign_object_is_refused(audit: AuditLog, foreign: object) -> None:
     """The message says what was given, and what is accepted."""
-    expected = f"{type(foreign).__name__} is no connection.*psycopg Connection, AsyncConnection"
+    expected = f"{type(foreign).__name__} is not a connection.*psycopg Connection, AsyncConnection"
     with pytest.raises(UnknownConnection, match=expected):
         audit.record(foreign, event())
     with pytest.raises(UnknownConnection, match=expected):

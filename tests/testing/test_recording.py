@@ -60,6 +60,6 @@ def test_afterwards_everything_is_sent_again() -> None:
     """The end of the block, or of the test, is the end of it."""
     with recording() as events:
         pass
-    with pytest.raises(TypeError, match="NoneType is no connection"):
+    with pytest.raises(TypeError, match="NoneType is not a connection"):
         AuditLog(NOWHERE).record(None, EVENT)
     events.assert_nothing_recorded()

@@ -80,6 +80,12 @@ def test_a_value_without_sense_given_in_code_is_named_too() -> None:
         Settings(job_attempts=0)
 
 
+def test_a_setting_that_does_not_exist_is_refused() -> None:
+    """A slip of the pen in code would else leave the default in force."""
+    with pytest.raises(InvalidSettings, match="PGAUDIT_BATCHSIZE=3"):
+        Settings(batchsize=3)
+
+
 def test_settings_are_frozen() -> None:
     """One AuditLog serves all threads."""
     with pytest.raises(ValidationError, match="frozen"):

@@ -27,7 +27,7 @@ def test_health_is_200_while_events_flow(client: httpx.Client) -> None:
     answer = client.get(HEALTH)
     assert (answer.status_code, answer.headers["Cache-Control"]) == (200, "no-store")
     body = answer.json()
-    assert (body["status"], body["reason"]) == ("degraded", "No worker lives: start `pgaudit worker`.")
+    assert (body["status"], body["reason"]) == ("degraded", "No live worker: start `pgaudit worker`.")
     assert {"name": "database", "status": "healthy"} in body["checks"]
 
 
@@ -81,8 +81,8 @@ def test_a_worker_with_its_own_rights_serves_health_alone(dsn: str, settings: Se
         try:
             port = free_port()
             as_worker = dsn.replace("user=postgres", "user=t_prober")
-            given = settings.model_copy(update={"dsn": as_worker, "health_port": port})
-            with probing(given), httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+            given = settings.model_copy(update={"dsn": as_worker})
+            with probing(given, port), httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
                 assert client.get(HEALTH).json()["status"] == "degraded"
                 assert client.get("/metrics").status_code == 404
                 assert client.get(REPORT, headers=BEARER).status_code == 404
@@ -105,8 +105,7 @@ def test_a_worker_process_answers_its_probe(dsn: str, command: str) -> None:
 def test_a_port_that_is_taken_is_told_at_once(settings: Settings) -> None:
     """A worker whose probe could never answer does not start."""
     port = free_port()
-    taken = settings.model_copy(update={"health_port": port})
-    with probing(taken), pytest.raises(OSError, match="in use"), probing(taken):
+    with probing(settings, port), pytest.raises(OSError, match="in use"), probing(settings, port):
         pass
 
 

@@ -32,8 +32,7 @@ def client(request: pytest.FixtureRequest, dsn: str, settings: Settings) -> Iter
 @pytest.mark.parametrize("client", ["worker"], indirect=True)
 def test_the_worker_role_serves_every_route(client: httpx.Client) -> None:
     """There is nothing that it may not look at, and a job that has not failed is not there to be retried."""
-    assert {path for path in READ if "The audit trail" in client.get(path).text} == set()
-    assert client.get("/metrics").status_code == 200
+    assert {path: client.get(path).status_code for path in READ} == dict.fromkeys(READ, 200)
     assert client.post("/api/v1/admin/queues/jobs/1/retry").status_code == 404
 
 

@@ -111,18 +111,17 @@ class Line:
 def tail(
     *,
     number: Annotated[int, typer.Option("--number", "-n", min=0, help="How many of the newest events.")] = 10,
-    target: Annotated[str | None, typer.Option(help='All of one target\'s events instead: "claim:7".')] = None,
+    target: Annotated[str | None, typer.Option(help='All events of one primary target instead: "claim:7".')] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes.")] = False,
     json: AsJson = False,
 ) -> None:
     """Prints events of the log, one a line."""
+    kind, _, identity = (target or "").partition(":")
+    if target is not None and not (kind and identity):
+        raise typer.BadParameter('write the target as "type:id", such as "claim:7"')
     with connect() as conn:
         seen = max((entry.index for entry in trail.last(conn, 1)), default=-1)
-        if target is not None:
-            kind, _, identity = target.partition(":")
-            entries = trail.of_target(conn, kind, identity)
-        else:
-            entries = trail.last(conn, number)
+        entries = trail.last(conn, number) if target is None else trail.of_target(conn, kind, identity)
         print_entries([entry for entry in entries if entry.index <= seen], as_json=json)
         while follow:
             time.sleep(EVERY / 5)

@@ -32,7 +32,7 @@ def migrate_(
     sql: Annotated[bool, typer.Option("--sql", help="Print all migrations as SQL, and change nothing.")] = False,
     check: Annotated[bool, typer.Option("--check", help="Exit with 1 when the database is behind.")] = False,
 ) -> None:
-    """Brings the database to the schema that this version needs. Twice in a row does nothing."""
+    """Brings the database to the schema that this version needs. Safe to repeat."""
     from pgaudit import migrate  # noqa: PLC0415 - likewise
 
     if sql:
@@ -41,13 +41,14 @@ def migrate_(
         return
     dsn = conninfo(Settings().dsn)
     before, newest = migrate.current(dsn), migrate.newest()
+    behind = (before or "") < newest  # ahead of it: a later version of pgaudit has migrated already
     if check:
         found = f"at {before}" if before else "not migrated yet"
         typer.echo(f"The database is {found}; this version needs {newest}.")
-        raise typer.Exit(0 if (before or "") >= newest else 1)
-    if before != newest:
+        raise typer.Exit(1 if behind else 0)
+    if behind:
         migrate.upgrade(dsn)
-    done = "is current" if before == newest else f"went from {before or 'nothing'} to {newest}"
+    done = f"went from {before or 'nothing'} to {newest}" if behind else "is current"
     typer.echo(f"The schema pgaudit {done}.")
 
 

@@ -19,7 +19,7 @@ ACCEPTED: Final = (
 def transaction_of(conn: object) -> Transaction:
     """The transaction that a synchronous connection is in.
 
-    :raises UnknownConnection: it is no connection that pgaudit knows, or an asynchronous one.
+    :raises UnknownConnection: it is not a connection that pgaudit knows, or an asynchronous one.
     :raises NotInTransaction: it is in autocommit, outside a transaction.
     """
     return cast("Transaction", importlib.import_module(library_of(conn)).sync_transaction(conn))
@@ -36,4 +36,4 @@ def library_of(conn: object) -> str:
         library = base.__module__.partition(".")[0]
         if library in LIBRARIES:
             return f"{__name__}.{library}_"
-    raise UnknownConnection(f"{type(conn).__name__} is no connection that pgaudit knows; it takes {ACCEPTED}")
+    raise UnknownConnection(f"{type(conn).__name__} is not a connection that pgaudit knows; it takes {ACCEPTED}")

@@ -67,4 +67,6 @@ def refuse_asynchronous(conn: object) -> NoReturn:
 
 def refuse_unknown(conn: object) -> NoReturn:
     """Raises UnknownConnection: it is of a library that pgaudit knows, but no connection."""
-    raise UnknownConnection(f"{type(conn).__name__} is no connection: give record the one that the change is made with")
+    raise UnknownConnection(
+        f"{type(conn).__name__} is not a connection: pass record() the connection that makes the change"
+    )

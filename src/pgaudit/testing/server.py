@@ -31,6 +31,8 @@ class Server(testing.postgresql.Postgresql):
     """One server, with fsync off unless ``arguments`` are others, and stopped with ``stop()``."""
 
     def __init__(self, version: str = VERSION, *, arguments: str = "-F", **settings: Any) -> None:
+        if version not in BINARIES:
+            raise ValueError(f"PGAUDIT_TEST_PG={version}: choose one of {', '.join(BINARIES)}")
         binaries = BINARIES[version]
         super().__init__(
             initdb=str(binaries / "initdb"),

@@ -17,7 +17,7 @@ The admin routes want ``Authorization: Bearer`` with ``PGAUDIT_ADMIN_TOKEN``. Er
 >>> FastAPI().mount("/audit", create_app())                           # FastAPI
 >>> Starlette(routes=[Mount("/audit", app=create_app()), Mount("/", app=get_asgi_application())])  # Django
 
-Its database role has to be a worker (to retry) and a reader: ``pgaudit grant --worker ROLE --reader ROLE``.
+Its database role has to be a worker, which may retry jobs, too: ``pgaudit grant --worker ROLE``.
 
 ===============  ==============================================
 ``application``  puts routes, errors and database together

@@ -26,7 +26,7 @@ LAG: Final = """
 
 @dataclass(frozen=True, slots=True)
 class Lag:
-    """How many events took up to each bound from recorded to persisted, each counted once; the last are above all.
+    """Events by class of lag, from recorded to persisted, each counted once; the last class is above every bound.
 
     Bounds, and the sum of all lags, are in seconds.
     """

@@ -27,28 +27,25 @@ def serve(settings: Settings | None = None, *, host: str = "127.0.0.1", port: in
     :raises OSError: somebody else listens there.
     """
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, ended)
+        signal.signal(number, ignore_repeated)
     with listening(host, port) as listener:
         logger.info("serving on http://%s:%d", host, listener.getsockname()[1])
         server(create_app(settings)).run(sockets=[listener])
 
 
-def ended(_number: int, _frame: FrameType | None) -> None:
+def ignore_repeated(_number: int, _frame: FrameType | None) -> None:
     """Uvicorn sends itself the signal once more that it has handled: its shutdown was clean, so the exit code is 0."""
 
 
 @contextmanager
-def probing(settings: Settings) -> Generator[None]:
-    """Serves the health route on ``health_port`` for as long as the block lasts; without a port it does nothing.
+def probing(settings: Settings, port: int) -> Generator[None]:
+    """Serves the health route on that port for as long as the block lasts.
 
     It has a thread and an event loop of its own: a worker that is busy keeps no probe waiting.
 
     :raises OSError: somebody else listens there.
     """
-    if settings.health_port is None:
-        yield
-        return
-    with listening("", settings.health_port) as listener, serving(create_probe(settings), listener):
+    with listening("", port) as listener, serving(create_probe(settings), listener):
         yield
 
 
