@@ -36,7 +36,7 @@ bench: $(READY) ## Measures it: what recording costs, how fast workers drain
 	.venv/bin/python -m benchmarks
 
 docs: $(READY) ## Builds the documentation into site/; a warning is an error
-	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict
 
 clean: ## Removes .venv and what tools have left
 	rm -rf .venv dist site .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache

@@ -4,7 +4,7 @@ from pgaudit import Actor, AuditContext, AuditEvent, Change, Target
 
 
 def event(number: int = 0) -> AuditEvent:
-    """An event with an id and a time of its own, 470 bytes of JSON."""
+    """An event with an id and a time of its own, 430 bytes of JSON."""
     return AuditEvent(
         action="claim.approved",
         actor=Actor(type="user", id=str(number % 500), name="Ada"),

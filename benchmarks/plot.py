@@ -57,7 +57,7 @@ def bars(axes: "Axes", table: dict[str, Any]) -> None:
     colours = [OURS if each["ours"] else PEER for each in figures]
     axes.barh(places, medians, xerr=[below, above], color=colours, ecolor=INK, height=0.7, error_kw={"lw": 0.8})
     for place, each in zip(places, figures, strict=True):
-        text = f"{each['median']:,.{0 if each['median'] >= 100 else 2}f}"  # noqa: PLR2004 - as in the table
+        text = f"{each['median']:,.{0 if each['median'] >= 100 else 2}f}"  # noqa: PLR2004 - a million - as in the table
         axes.annotate(text, (max(each["values"]), place), (4, 0), textcoords="offset points", va="center")
     axes.set_yticks(places, [each["name"] for each in figures])
     axes.set_xlim(0, max((max(each["values"]) for each in figures), default=1) * 1.14 or 1)
@@ -83,6 +83,6 @@ def framed(axes: "Axes", title: str, label: str) -> None:
     """Title, unit, and no more frame than needed."""
     axes.set_title(title, loc="left", fontsize=10, fontweight="bold")
     axes.set_xlabel(label)
-    axes.xaxis.set_major_formatter(lambda value, _place: f"{value:,.6g}" if value < 1e6 else f"{value / 1e6:,.3g} M")  # noqa: PLR2004
+    axes.xaxis.set_major_formatter(lambda value, _place: f"{value:,.6g}" if value < 1e6 else f"{value / 1e6:,.3g} M")  # noqa: PLR2004 - a million
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)

@@ -52,7 +52,7 @@ def measure(  # noqa: PLR0913 - what, where, how many, how long, how
 
 def script_of(variant: str, bench: Bench, claims: int) -> str:
     """The transaction as pgbench reads it."""
-    new_id = "uuidv7()" if float(bench.settings()["server_version"]) >= 18 else "gen_random_uuid()"  # noqa: PLR2004
+    new_id = "uuidv7()" if float(bench.settings()["server_version"]) >= 18 else "gen_random_uuid()"  # noqa: PLR2004 - which brought uuidv7()
     statement = " ".join(STATEMENTS[variant].format(new_id=new_id).split())
     actors = max(claims // 20, 1)
     chosen = f"\\set claim random(1, {claims})\n\\set actor random(1, {actors})\n"

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, LiteralString
@@ -56,8 +56,8 @@ def cpu_seconds(process: Process) -> float:
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
-def cpu_share(process: Process, seconds: float, sleep: Callable[[float], None] = time.sleep) -> float:
+def cpu_share(process: Process, seconds: float) -> float:
     """The share of one core that it uses over so many seconds, in percent."""
     before, start = cpu_seconds(process), time.perf_counter()
-    sleep(seconds)
+    time.sleep(seconds)
     return (cpu_seconds(process) - before) / (time.perf_counter() - start) * 100

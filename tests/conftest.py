@@ -1,16 +1,13 @@
 """Fixtures: one server for the whole run, and for each test a database of its own, migrated."""
 
 from collections.abc import Iterator
-from itertools import count
 
 import psycopg
 import pytest
 
-from pgaudit import Settings, migrate
-from tests.server import Server
-
-numbers = count()
-TEMPLATE = "migrated"
+from pgaudit import Settings
+from pgaudit.testing.copies import fresh_database, migrated_server
+from pgaudit.testing.server import Server
 
 
 @pytest.fixture
@@ -22,25 +19,22 @@ def anyio_backend() -> str:
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
     """A server of the version that PGAUDIT_TEST_PG names, with a migrated database to copy."""
-    server = Server()
-    try:
-        create_database(server, TEMPLATE)
-        migrate.upgrade(database_conninfo(server, TEMPLATE))
+    with migrated_server() as server:
         yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture
 def empty_dsn(server: Server) -> Iterator[str]:
     """An empty database."""
-    yield from database(server, "template1")
+    with fresh_database(server, template="template1") as database:
+        yield database.dsn
 
 
 @pytest.fixture
 def dsn(server: Server) -> Iterator[str]:
     """A migrated database, its log and queue empty."""
-    yield from database(server, TEMPLATE)
+    with fresh_database(server) as database:
+        yield database.dsn
 
 
 @pytest.fixture
@@ -54,25 +48,3 @@ def conn(dsn: str) -> Iterator[psycopg.Connection]:
 def settings(dsn: str) -> Settings:
     """Settings for the migrated database."""
     return Settings(dsn=dsn)
-
-
-def database(server: Server, template: str) -> Iterator[str]:
-    """A database made from a template, dropped at the end, whoever is still connected."""
-    name = f"test_{next(numbers)}"
-    create_database(server, name, template)
-    try:
-        yield database_conninfo(server, name)
-    finally:
-        with psycopg.connect(server.conninfo, autocommit=True) as conn:
-            conn.execute(f"DROP DATABASE {name} WITH (FORCE)")
-
-
-def create_database(server: Server, name: str, template: str = "template1") -> None:
-    """Creates a database from a template."""
-    with psycopg.connect(server.conninfo, autocommit=True) as conn:
-        conn.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
-
-
-def database_conninfo(server: Server, name: str) -> str:
-    """Where that database is, as libpq reads it."""
-    return server.conninfo.replace("dbname=test", f"dbname={name}")

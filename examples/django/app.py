@@ -1,40 +1,49 @@
-"""Claims over HTTP: a Django project in one file, its ORM, and the worker in a process beside it.
+"""Claims over HTTP: a Django project in one file, its ORM, the trail's routes beside it, and the worker in a process.
 
 Run it against a database of yours::
 
-    pip install "pgaudit[all]" django
+    pip install "pgaudit[all]" "django>=5.1"
     export PGAUDIT_DSN=postgresql://localhost/claims
     pgaudit migrate
     pgaudit worker &
-    python examples/django/app.py runserver
+    uvicorn --app-dir examples/django --no-proxy-headers app:app
 
     curl -H "X-User: ada" --json '{"holder": "Ada", "amount": "250.00"}' localhost:8000/claims
     curl -H "X-User: bob" -X POST localhost:8000/claims/1/approve
+    curl localhost:8000/audit/api/v1/health/queues
 """
 
 import json
-import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from decimal import Decimal
 
 import django
+from asgiref.sync import sync_to_async
 from django.conf import settings
-from django.core.management import execute_from_command_line
+from django.core.asgi import get_asgi_application
 from django.db import connection, models, transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import path
 from django.views.decorators.http import require_POST
 from psycopg.conninfo import conninfo_to_dict
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
 from pgaudit import AuditEvent, AuditLog, Change
+from pgaudit.web import create_app
 
 audit = AuditLog()  # settings from PGAUDIT_*; no I/O until it is used
 database = conninfo_to_dict(audit.settings.dsn)
 
 settings.configure(
     ALLOWED_HOSTS=["localhost", "127.0.0.1"],
-    # The database that the trail is in: one transaction holds both.
     DATABASES={
-        "default": {"ENGINE": "django.db.backends.postgresql", "NAME": database.pop("dbname", ""), "OPTIONS": database}
+        "default": {  # the database that the trail is in: one transaction holds both
+            "ENGINE": "django.db.backends.postgresql",
+            "NAME": database.pop("dbname", ""),
+            "OPTIONS": database | {"pool": {"max_size": 10}},
+        }
     },
     MIDDLEWARE=["pgaudit.middleware.django.audit_middleware"],  # after those that authenticate
     PGAUDIT_ACTOR=f"{__name__}.actor",  # left out, it is request.user
@@ -124,6 +133,13 @@ def create_table() -> None:
             editor.create_model(Claim)
 
 
-if __name__ == "__main__":
-    create_table()
-    execute_from_command_line(sys.argv)
+@asynccontextmanager
+async def lifespan(_app: Starlette) -> AsyncGenerator[None]:
+    """Creates the table before anything is served."""
+    await sync_to_async(create_table)()
+    yield
+    connection.close_pool()
+
+
+routes = [Mount("/audit", app=create_app()), Mount("/", app=get_asgi_application())]
+app = Starlette(routes=routes, lifespan=lifespan)

@@ -1,11 +1,11 @@
-"""Claims over HTTP: FastAPI, SQLAlchemy's AsyncSession, and the worker in the application's own event loop.
+"""Claims over HTTP: FastAPI, SQLAlchemy's AsyncSession, signals that become events, and the worker in the event loop.
 
 Run it against a database of yours::
 
     pip install "pgaudit[all]" fastapi "sqlalchemy[asyncio]"
     export PGAUDIT_DSN=postgresql://localhost/claims
     pgaudit migrate
-    uvicorn --app-dir examples/fastapi_sqlalchemy app:app
+    uvicorn --app-dir examples/fastapi_sqlalchemy --no-proxy-headers app:app
 
     curl -H "X-User: ada" --json '{"holder": "Ada", "amount": "250.00"}' localhost:8000/claims
     curl -H "X-User: bob" -X POST localhost:8000/claims/1/approve
@@ -25,12 +25,12 @@ from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from pgaudit import AuditLog, worker
-from pgaudit.claims import ClaimAction, ClaimAudit
+from pgaudit.claims import ClaimAuditListener, claim_approved, claim_submitted
 from pgaudit.middleware import AsgiMiddleware
 from pgaudit.web import create_app
 
 audit = AuditLog()  # settings from PGAUDIT_*; no I/O until it is used
-claim_audit = ClaimAudit(audit)
+ClaimAuditListener(audit)  # from now on, each of the claim signals is an event
 
 
 async def connect() -> psycopg.AsyncConnection:
@@ -89,7 +89,7 @@ async def submit(new: NewClaim, user: User) -> dict[str, object]:
         claim = Claim(holder=new.holder, amount=new.amount)
         session.add(claim)
         await session.flush()  # it has its id now
-        await claim_audit.log_action_async(session, user, claim.id, ClaimAction.SUBMIT, {"amount": claim.amount})
+        await claim_submitted.send_async(conn=session, claim_id=claim.id, user_id=user, amount=claim.amount)
     return {"id": claim.id, "status": claim.status}
 
 
@@ -101,7 +101,7 @@ async def approve(claim_id: int, user: User) -> dict[str, object]:
         if claim is None or claim.status != "submitted":
             raise HTTPException(404, f"no claim {claim_id} waits for an approval")
         claim.status = "approved"
-        await claim_audit.log_action_async(session, user, claim_id, ClaimAction.APPROVE, {"amount": claim.amount})
+        await claim_approved.send_async(conn=session, claim_id=claim_id, user_id=user, amount=claim.amount)
         pay(claim.amount)
     return {"id": claim.id, "status": claim.status}
 

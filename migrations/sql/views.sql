@@ -29,7 +29,7 @@ SELECT queue_name,
                count(*) FILTER (WHERE status = 'todo' AND scheduled_at > clock_timestamp()) AS delayed,
                count(*) FILTER (WHERE status = 'doing') AS active,
                count(*) FILTER (WHERE status = 'failed') AS failed,
-               min(id) FILTER (WHERE status = 'todo') AS oldest_other
+               min(id) FILTER (WHERE status <> 'failed') AS oldest_other
           FROM pgaudit.procrastinate_jobs WHERE status <> 'todo' OR scheduled_at IS NOT NULL) others,
        (SELECT (SELECT id FROM pgaudit.procrastinate_jobs
                  WHERE id >= (SELECT max(floor) FROM pgaudit.queue_floor) AND status = 'todo' AND scheduled_at IS NULL
@@ -42,7 +42,7 @@ COMMENT ON COLUMN pgaudit.queue_stats.delayed IS 'Jobs that wait for the time of
 COMMENT ON COLUMN pgaudit.queue_stats.failed IS 'Jobs whose attempts are used up. They stay until somebody retries them.';
 COMMENT ON COLUMN pgaudit.queue_stats.completed IS 'Events in the log.';
 COMMENT ON COLUMN pgaudit.queue_stats.stalled IS 'Active jobs whose worker is gone or silent for 30 s.';
-COMMENT ON COLUMN pgaudit.queue_stats.oldest_waiting_seconds IS 'Age of the oldest event that waits, for a worker or for its retry, in seconds; NULL when none does.';
+COMMENT ON COLUMN pgaudit.queue_stats.oldest_waiting_seconds IS 'Age of the oldest event that is not in the log yet, in seconds, whether it waits for a worker or for its retry, or a worker has it; failed jobs do not count. NULL when there is none.';
 
 CREATE VIEW pgaudit.worker_stats AS
 SELECT w.id AS worker_id, w.last_heartbeat,

@@ -46,7 +46,7 @@ class AuditApp(App):
         )
         # Procrastinate leaves open what one of its dicts holds.
         job_manager = AuditJobManager(connector, settings.batch_size)
-        super().__init__(  # pyright: ignore[reportUnknownMemberType]
+        super().__init__(  # pyright: ignore[reportUnknownMemberType] - partly untyped
             connector=connector,
             worker_defaults=worker_defaults(settings, job_manager.runs),
         )

@@ -110,7 +110,7 @@ def unreachable(error: psycopg.Error) -> HealthReport:
 
 def report(seen: Observation | None, spool_check: Check, settings: Settings) -> HealthReport:
     """The verdict on what was seen."""
-    assert seen is not None, "queue_stats has one row"  # noqa: S101
+    assert seen is not None, "queue_stats has one row"  # noqa: S101 - for the type checker
     checks = (*verdicts(seen, settings), spool_check)
     worst = max(checks, key=lambda check: list(Status).index(check.status))
     return HealthReport(worst.status, checks)

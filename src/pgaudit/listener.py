@@ -4,6 +4,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from pgaudit.errors import UnknownConnection
 from pgaudit.events import AuditEvent
 from pgaudit.recorder import AuditLog
 
@@ -33,13 +34,18 @@ class Receiver:
     action: str
     target_type: str | None
 
-    def record(self, _sender: object = None, /, *, conn: object, **payload: Any) -> None:
+    def record(self, _sender: object = None, /, **payload: Any) -> None:
         """Records the action in the transaction of a synchronous connection."""
-        self.audit.record(conn, self._event(payload))
+        self.audit.record(self._connection(payload), self._event(payload))
 
-    async def record_async(self, _sender: object = None, /, *, conn: object, **payload: Any) -> None:
+    async def record_async(self, _sender: object = None, /, **payload: Any) -> None:
         """``record`` for asynchronous connections."""
-        await self.audit.record_async(conn, self._event(payload))
+        await self.audit.record_async(self._connection(payload), self._event(payload))
+
+    def _connection(self, payload: dict[str, Any]) -> object:
+        if "conn" not in payload:
+            raise UnknownConnection(f"{self.action} was sent without the sender's connection: send(conn=conn, ...)")
+        return payload.pop("conn")
 
     def _event(self, payload: dict[str, Any]) -> AuditEvent:
         for name in ("sender", "signal"):

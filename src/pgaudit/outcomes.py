@@ -108,7 +108,9 @@ async def attempt(action: Callable[..., Awaitable[None]], context: JobContext, *
         async with connection_of(context) as conn:
             await action(conn, context, *arguments)
     except psycopg.Error as error:
-        logger.warning("could not save the outcome of job %s, a later round will: %s", context.job.id, in_brief(error))
+        logger.warning(
+            "could not save the outcome of job %s, it is released later: %s", context.job.id, in_brief(error)
+        )
 
 
 def connection_of(context: JobContext) -> AbstractAsyncContextManager[psycopg.AsyncConnection[Any]]:

@@ -1,4 +1,4 @@
-"""The views of the schema as typed rows. Ages and lags are in seconds, sizes in bytes."""
+"""Views of the schema as typed rows; ``pgaudit.jobs`` lists jobs. Ages and lags are in seconds, sizes in bytes."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -72,12 +72,15 @@ class StorageStats:
     last_autovacuum: datetime | None
 
 
+# The views cannot know PGAUDIT_STALLED_AFTER: what they call silent is silent for 30 s.
+STALLED_AFTER: Final = 30.0
 QUEUE_STATS: Final = """
-    SELECT queue_name, waiting, active, delayed, failed, completed, stalled, oldest_waiting_seconds
+    SELECT queue_name, waiting, active, delayed, failed, completed, oldest_waiting_seconds,
+           (SELECT count(*) FROM pgaudit.stalled(make_interval(secs => %s))) AS stalled
       FROM pgaudit.queue_stats
 """
 WORKER_STATS: Final = """
-    SELECT worker_id, last_heartbeat, heartbeat_age_seconds, alive, active_jobs
+    SELECT worker_id, last_heartbeat, heartbeat_age_seconds, heartbeat_age_seconds < %s AS alive, active_jobs
       FROM pgaudit.worker_stats ORDER BY worker_id
 """
 FAILED_JOBS: Final = """
@@ -94,14 +97,20 @@ STORAGE_STATS: Final = """
 """
 
 
-def queue_stats(conn: psycopg.Connection[Any]) -> list[QueueStats]:
-    """The queue in one row."""
-    return rows(conn, QueueStats, QUEUE_STATS)
+def queue_stats(conn: psycopg.Connection[Any], stalled_after: float = STALLED_AFTER) -> list[QueueStats]:
+    """The queue in one row.
+
+    :param stalled_after: seconds without a heartbeat after which a worker's jobs count as stalled.
+    """
+    return rows(conn, QueueStats, QUEUE_STATS, stalled_after)
 
 
-def worker_stats(conn: psycopg.Connection[Any]) -> list[WorkerStats]:
-    """A row for each worker."""
-    return rows(conn, WorkerStats, WORKER_STATS)
+def worker_stats(conn: psycopg.Connection[Any], stalled_after: float = STALLED_AFTER) -> list[WorkerStats]:
+    """A row for each worker.
+
+    :param stalled_after: seconds without a heartbeat after which a worker does not count as alive.
+    """
+    return rows(conn, WorkerStats, WORKER_STATS, stalled_after)
 
 
 def failed_jobs(conn: psycopg.Connection[Any], limit: int = 100) -> list[FailedJob]:

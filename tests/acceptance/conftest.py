@@ -7,7 +7,7 @@ from collections.abc import Generator
 import pytest
 
 from pgaudit import migrate
-from tests.server import Server
+from pgaudit.testing.server import Server
 
 
 class CrashableServer(Server):

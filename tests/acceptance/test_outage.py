@@ -35,8 +35,7 @@ def test_workers_outlive_an_outage(own_server: CrashableServer) -> None:
         wait_until(lambda: query(dsn, LOGGED) == 1)
         wait_until(lambda: query(dsn, "SELECT count(*) FROM pgaudit.worker_stats WHERE alive") == len(COMMANDS))
         own_server.crash()
-        end = time.monotonic() + OUTAGE
-        wait_until(lambda: time.monotonic() > end, seconds=OUTAGE + 5)
+        time.sleep(OUTAGE)  # the outage itself
         own_server.start()
         for position, (command, process) in enumerate(workers.items(), start=2):
             assert process.poll() is None, command

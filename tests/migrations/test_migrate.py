@@ -10,9 +10,9 @@ import pytest
 from alembic.script import ScriptDirectory
 
 from pgaudit import AuditLog, Settings, migrate, schema
+from pgaudit.testing.server import BINARIES, VERSION
 from tests.migrations.catalog import catalog
 from tests.postgres.trail import event, persist
-from tests.server import BINARIES, VERSION
 from tests.waiting import wait_until
 
 SCHEMAS = "SELECT count(*) FROM pg_namespace WHERE nspname = 'pgaudit'"

@@ -8,23 +8,21 @@ import pytest
 from procrastinate.schema import SchemaManager, migrations_path
 
 from pgaudit import migrate
-from tests.conftest import create_database, database_conninfo
+from pgaudit.testing.copies import fresh_database
+from pgaudit.testing.server import Server
 from tests.migrations.catalog import Catalog, catalog
-from tests.server import Server
 
 
 @pytest.fixture
 def stock(server: Server) -> Iterator[Catalog]:
     """Procrastinate's own schema.sql, in a database of its own."""
-    create_database(server, "stock")
-    with psycopg.connect(database_conninfo(server, "stock"), autocommit=True) as conn:
-        conn.execute("CREATE SCHEMA pgaudit")
-        conn.execute("SET search_path = pgaudit")
-        conn.execute(SchemaManager.get_schema().encode())
-        made = catalog(conn)
-    yield made
-    with psycopg.connect(server.conninfo, autocommit=True) as conn:
-        conn.execute("DROP DATABASE stock WITH (FORCE)")
+    with fresh_database(server, template="template1") as database:
+        with psycopg.connect(database.dsn, autocommit=True) as conn:
+            conn.execute("CREATE SCHEMA pgaudit")
+            conn.execute("SET search_path = pgaudit")
+            conn.execute(SchemaManager.get_schema().encode())
+            made = catalog(conn)
+        yield made
 
 
 def without_alembic(found: Catalog) -> Catalog:

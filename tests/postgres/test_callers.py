@@ -1,11 +1,15 @@
 """Callers: what record takes and refuses, and that the caller's habits do not matter."""
 
+import subprocess
+import sys
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import psycopg
 import pytest
 from psycopg.rows import dict_row, namedtuple_row
+from sqlalchemy import create_engine
 
 from pgaudit import AuditLog, NotInTransaction, Settings, UnknownConnection
 from tests.postgres.trail import Connection, event, queued_ids
@@ -89,6 +93,32 @@ async def test_a_foreign_object_is_refused(audit: AuditLog, foreign: object) -> 
         await audit.record_async(foreign, event())
     with pytest.raises(TypeError):
         audit.record(foreign, event())
+
+
+def test_what_a_library_has_beside_connections_is_refused(audit: AuditLog) -> None:
+    """An engine makes connections and is none; a connection to another database holds no trail."""
+    engine = create_engine("sqlite://")
+    with pytest.raises(UnknownConnection, match=r"Engine is not a connection.*psycopg Connection, AsyncConnection"):
+        audit.record(engine, event())
+    with engine.connect() as elsewhere, pytest.raises(UnknownConnection, match="not a connection to Postgres"):
+        audit.record(elsewhere, event())
+    engine.dispose()
+
+
+def test_synchronous_sqlalchemy_needs_no_greenlet(dsn: str, conn: Connection) -> None:
+    """SQLAlchemy alone does not bring it, and its asynchronous half cannot be imported then."""
+    program = f"""
+        import sys
+        sys.modules["greenlet"] = None
+        import psycopg
+        from sqlalchemy import create_engine
+        from pgaudit import AuditEvent, AuditLog
+        engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect({dsn!r}))
+        with engine.begin() as conn:
+            AuditLog().record(conn, AuditEvent(action="claim.approved"))
+    """
+    subprocess.run([sys.executable, "-c", dedent(program)], check=True, timeout=60)
+    assert len(queued_ids(conn)) == 1
 
 
 async def test_the_wrong_twin_is_told_the_right_one(dsn: str, conn: Connection, audit: AuditLog) -> None:

@@ -9,7 +9,7 @@ import pytest
 from blinker import Signal
 from django.dispatch import Signal as DjangoSignal
 
-from pgaudit import AuditLog, InvalidEvent, NotInTransaction, Settings
+from pgaudit import AuditLog, InvalidEvent, NotInTransaction, Settings, UnknownConnection
 from pgaudit.claims import (
     ClaimAction,
     ClaimAudit,
@@ -104,6 +104,16 @@ def test_django_signals_work(conn: psycopg.Connection, settings: Settings) -> No
         [{"type": "policy", "id": "9"}],
     )
     assert "data" not in event
+
+
+def test_a_signal_without_a_connection_is_refused(settings: Settings) -> None:
+    """The message says how to send it."""
+    listener = ClaimAuditListener(AuditLog(settings))
+    try:
+        with pytest.raises(UnknownConnection, match=r"claim\.approved was sent without .*send\(conn=conn"):
+            claim_approved.send(claim_id=7)
+    finally:
+        listener.disconnect()
 
 
 class Emitter:

@@ -234,7 +234,7 @@ async def test_a_mixup_of_sync_and_async_is_told(dsn: str, settings: Settings) -
         with pytest.raises(UnknownConnection, match=r"await audit\.record_async"):
             audit.record(session, event("claim.mixed"))
     await engine.dispose()
-    with pytest.raises(UnknownConnection, match="no connection"):
+    with pytest.raises(UnknownConnection, match="not a connection"):
         audit.record(engine, event("claim.mixed"))
     with pytest.raises(UnknownConnection, match=r"asyncpg Connection$"):
         audit.record(object(), event("claim.mixed"))

@@ -52,6 +52,15 @@ def test_no_worker_is_degraded_and_an_old_event_unhealthy(conn: psycopg.Connecti
     assert (report.status, verdict(report, "oldest_waiting")) == (Status.UNHEALTHY, Status.UNHEALTHY)
 
 
+def test_an_old_event_that_a_dead_worker_holds_is_unhealthy(conn: psycopg.Connection, patient: Settings) -> None:
+    """It is not in the log either: until somebody reclaims it, its age counts."""
+    AuditLog(patient).record(conn, AuditEvent(action="claim.approved"))
+    conn.execute("""UPDATE pgaudit.procrastinate_jobs
+                       SET status = 'doing', worker_id = 99,
+                           args = jsonb_set(args, '{event,recorded_at}', to_jsonb(now() - interval '61 seconds'))""")
+    assert verdict(health.check(conn, patient), "oldest_waiting") is Status.UNHEALTHY
+
+
 def test_no_worker_is_needed_inline(conn: psycopg.Connection, patient: Settings) -> None:
     """With PGAUDIT_MODE=inline nothing waits for a worker."""
     assert health.check(conn, patient.model_copy(update={"mode": "inline"})).status is Status.HEALTHY

@@ -5,6 +5,7 @@ import psycopg
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from pgaudit import AuditEvent, AuditLog, Mode, Settings
+from pgaudit.web import metrics
 
 
 def samples(client: httpx.Client) -> dict[tuple[str, ...], float]:
@@ -46,3 +47,14 @@ def test_a_scrape_tells_what_is_in_the_trail(
     assert counts[-2:] == [1, 1] == [seen["pgaudit_lag_seconds_count",]] * 2
     assert 0 <= seen["pgaudit_lag_seconds_sum",] < 60
     assert seen["pgaudit_spooled_events",] == 0
+
+
+def test_a_worker_is_alive_for_as_long_as_the_settings_say(conn: psycopg.Connection, settings: Settings) -> None:
+    """Whatever the views count: who calls a worker silent after 5 s sees it stalled after 5 s."""
+    conn.execute("SELECT pgaudit.procrastinate_register_worker_v1()")
+    conn.execute("UPDATE pgaudit.procrastinate_workers SET last_heartbeat = now() - interval '9 seconds'")
+    conn.execute("""INSERT INTO pgaudit.procrastinate_jobs (queue_name, task_name, status, worker_id)
+                    SELECT 'audit', 'pgaudit.persist', 'doing', id FROM pgaudit.procrastinate_workers""")
+    for stalled_after, alive, stalled in ((30.0, True, 0), (5.0, False, 1)):
+        scrape = metrics.look(conn, settings.model_copy(update={"stalled_after": stalled_after}))
+        assert ([worker.alive for worker in scrape.workers], scrape.queues[0].stalled) == ([alive], stalled)

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from typing import Annotated
 
 import psycopg
 import typer
@@ -16,6 +17,19 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+@app.callback()
+def options(
+    *,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
+) -> None:
+    """What applies to every command."""
+    if version:
+        typer.echo(sys.modules["pgaudit"].__version__)
+        raise typer.Exit
+
+
 operate.register(app)
 observe.register(app)
 serve.register(app)

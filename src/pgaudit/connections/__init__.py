@@ -3,17 +3,13 @@
 import importlib
 from typing import Final, cast
 
-from pgaudit.connections.transaction import AsyncTransaction, Transaction
+from pgaudit.connections.transaction import ACCEPTED, AsyncTransaction, Transaction
 from pgaudit.errors import UnknownConnection
 
 __all__ = ["AsyncTransaction", "Transaction", "async_transaction_of", "transaction_of"]
 
 # Each has sync_transaction() and async_transaction(); none is imported unless its library is there already.
 LIBRARIES: Final = ("psycopg", "sqlalchemy", "django", "asyncpg")
-ACCEPTED: Final = (
-    "a psycopg Connection, AsyncConnection or cursor, a SQLAlchemy Connection, Session, AsyncConnection or "
-    "AsyncSession, a Django connection, or an asyncpg Connection"
-)
 
 
 def transaction_of(conn: object) -> Transaction:

@@ -3,12 +3,12 @@
 # isinstance() leaves open what rows a connection returns.
 # pyright: reportUnknownArgumentType=false
 
-from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager, AbstractContextManager
-from typing import Any, LiteralString
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, LiteralString
 
 from sqlalchemy import Connection, TextClause, text
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_session
 from sqlalchemy.orm import Session, scoped_session
 
 from pgaudit.connections.transaction import (
@@ -18,6 +18,12 @@ from pgaudit.connections.transaction import (
     refuse_synchronous,
     refuse_unknown,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from contextlib import AbstractAsyncContextManager, AbstractContextManager
+
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 
 class SqlalchemyTransaction:
@@ -58,7 +64,7 @@ def bound(query: LiteralString, parameters: Sequence[Any]) -> tuple[TextClause, 
     """The statement with named parameters. Sent as text, JSON means the same to every driver below."""
     values = {f"p{number}": value for number, value in enumerate(parameters)}
     for name in values:
-        query = query.replace("%s", f"CAST(CAST(:{name} AS text) AS jsonb)", 1)  # pyright: ignore[reportAssignmentType]
+        query = query.replace("%s", f"CAST(CAST(:{name} AS text) AS jsonb)", 1)  # pyright: ignore[reportAssignmentType] - a constant with a constant in it
     return text(query), values
 
 
@@ -66,16 +72,20 @@ def sync_transaction(conn: object) -> SqlalchemyTransaction:
     """The transaction that a Connection or Session is in."""
     if isinstance(conn, scoped_session):
         return sync_transaction(conn())
-    if isinstance(conn, AsyncConnection | AsyncSession | async_scoped_session):
+    # It needs greenlet, which SQLAlchemy alone does not bring: who has not imported it has nothing of it.
+    asyncio = sys.modules.get("sqlalchemy.ext.asyncio")
+    if asyncio and isinstance(conn, asyncio.AsyncConnection | asyncio.AsyncSession | asyncio.async_scoped_session):
         refuse_asynchronous(conn)
     if not isinstance(conn, Connection | Session):
         refuse_unknown(conn)
-    refuse_autocommit(conn.connection() if isinstance(conn, Session) else conn)
+    refuse_unfit(conn.connection() if isinstance(conn, Session) else conn)
     return SqlalchemyTransaction(conn)
 
 
 async def async_transaction(conn: object) -> AsyncSqlalchemyTransaction:
     """The transaction that an AsyncConnection or AsyncSession is in."""
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_session  # noqa: PLC0415 - as above
+
     if isinstance(conn, async_scoped_session):
         return await async_transaction(conn())
     if isinstance(conn, Connection | Session | scoped_session):
@@ -83,12 +93,14 @@ async def async_transaction(conn: object) -> AsyncSqlalchemyTransaction:
     if not isinstance(conn, AsyncConnection | AsyncSession):
         refuse_unknown(conn)
     connection = await conn.connection() if isinstance(conn, AsyncSession) else conn
-    refuse_autocommit(connection.sync_connection)
+    refuse_unfit(connection.sync_connection)
     return AsyncSqlalchemyTransaction(conn)
 
 
-def refuse_autocommit(connection: Connection | None) -> None:
-    """Raises NotInTransaction when the driver would commit the event on its own; asks the driver, not the server."""
+def refuse_unfit(connection: Connection | None) -> None:
+    """Raises when it leads elsewhere than to Postgres, or would commit the event on its own; asks the driver alone."""
+    if connection is not None and connection.dialect.name != "postgresql":
+        refuse_unknown(connection)
     driver = connection.connection.dbapi_connection if connection is not None else None
     if driver is not None and driver.autocommit:
         raise not_in_transaction("with engine.begin() as conn:")

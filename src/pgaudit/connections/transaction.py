@@ -6,6 +6,10 @@ from typing import Any, Final, LiteralString, NoReturn, Protocol
 
 from pgaudit.errors import NotInTransaction, UnknownConnection
 
+ACCEPTED: Final = (
+    "a psycopg Connection, AsyncConnection or cursor, a SQLAlchemy Connection, Session, AsyncConnection or "
+    "AsyncSession, a Django connection, or an asyncpg Connection"
+)
 XID: Final = "SELECT pg_current_xact_id()::text"
 
 
@@ -66,7 +70,7 @@ def refuse_asynchronous(conn: object) -> NoReturn:
 
 
 def refuse_unknown(conn: object) -> NoReturn:
-    """Raises UnknownConnection: it is of a library that pgaudit knows, but no connection."""
+    """Raises UnknownConnection: it is of a library that pgaudit knows, but not a connection, or not to Postgres."""
     raise UnknownConnection(
-        f"{type(conn).__name__} is not a connection: pass record() the connection that makes the change"
+        f"{type(conn).__name__} is not a connection to Postgres that makes a change; record() takes {ACCEPTED}"
     )

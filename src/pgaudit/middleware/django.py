@@ -31,7 +31,7 @@ Found = Actor | str | None
 Bound = dict[str, Any]
 
 
-@sync_and_async_middleware  # type: ignore[untyped-decorator]
+@sync_and_async_middleware  # type: ignore[untyped-decorator]  # Django ships no types
 def audit_middleware(get_response: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """Binds what is known of a request for as long as Django serves it, a streamed body included."""
     trusted = Settings().trusted_proxies

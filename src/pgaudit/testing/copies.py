@@ -34,11 +34,11 @@ def migrated_server() -> Generator[Server]:
 
 
 @contextmanager
-def fresh_database(server: Server) -> Generator[AuditDatabase]:
+def fresh_database(server: Server, template: str = TEMPLATE) -> Generator[AuditDatabase]:
     """A migrated database, its log and queue empty; dropped at the end, whoever is still connected."""
     name = f"audit_test_{next(numbers)}"
     dsn = server.conninfo_of(name)
-    execute(server, COPY, name=name, template=TEMPLATE)
+    execute(server, COPY, name=name, template=template)
     try:
         yield AuditDatabase(dsn, Settings(dsn=dsn))
     finally:

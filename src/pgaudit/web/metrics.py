@@ -57,7 +57,9 @@ def look(conn: psycopg.Connection[Any], settings: Settings) -> Scrape:
     """One look at the trail, in the caller's transaction."""
     with conn.cursor(row_factory=class_row(Lag)) as cursor:
         lag = cursor.execute(LAG).fetchone()
-    return Scrape(stats.queue_stats(conn), stats.worker_stats(conn), lag, spool.count(settings.spool_dir))
+    queues = stats.queue_stats(conn, settings.stalled_after)
+    workers = stats.worker_stats(conn, settings.stalled_after)
+    return Scrape(queues, workers, lag, spool.count(settings.spool_dir))
 
 
 def exposition(scrape: Scrape) -> bytes:

@@ -41,7 +41,8 @@ class Queues:
     def stats(self, _request: Request) -> Response:
         """The queue and its workers."""
         with self._database.connection() as conn:
-            statistics = Statistics(stats.queue_stats(conn), stats.worker_stats(conn))
+            silent = self._settings.stalled_after
+            statistics = Statistics(stats.queue_stats(conn, silent), stats.worker_stats(conn, silent))
         return json_response(statistics)
 
     def retry(self, request: Request) -> Response:
