@@ -48,12 +48,15 @@ BEGIN
     SELECT head, sum(events), persisted, min(oldest), max(newest), worker,
            array(SELECT coalesce(last.lags[class + 1], 0) + coalesce(events, 0)
                    FROM generate_series(0, cardinality(lag_bounds())) class LEFT JOIN lag USING (class) ORDER BY class),
-           coalesce(last.lag_sum, '0') + sum(total)
+           -- In seconds: an interval counts whole days apart, and has no room for more than two thousand million.
+           make_interval(secs => extract(epoch FROM coalesce(last.lag_sum, '0') + sum(total))::double precision)
       FROM lag
+     HAVING sum(events) = cardinality(rows)
     -- Only a snapshot that is older than the lock can meet a batch it does not see: Postgres then says 40001.
     ON CONFLICT DO NOTHING;
     IF NOT FOUND THEN
-        RAISE EXCEPTION 'batch % is there already: the history of batches was changed', head USING ERRCODE = 'data_corrupted';
+        RAISE EXCEPTION 'a trigger left events out of the log, or batch % is there already', head
+            USING ERRCODE = 'triggered_data_change_violation';
     END IF;
 END $$;
 
@@ -114,6 +117,9 @@ LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
     failures jsonb[];
 BEGIN
+    IF cardinality(entries) = 0 THEN
+        RETURN;
+    END IF;
     PERFORM FROM log_lock FOR UPDATE;
     failures := append(entries, NULL);
     IF cardinality(failures) > 0 THEN

@@ -15,7 +15,8 @@ CREATE TABLE pgaudit.audit_log (
     tenant       text,
     event        jsonb       NOT NULL,
     leaf_hash    bytea       NOT NULL,
-    PRIMARY KEY (event_id, occurred_at)
+    PRIMARY KEY (event_id, occurred_at),
+    CHECK (isfinite(occurred_at))  -- what an event made by hand may say, and no driver can read
 ) PARTITION BY RANGE (occurred_at);
 CREATE INDEX audit_log_index_idx ON pgaudit.audit_log (index);
 CREATE INDEX audit_log_target_idx ON pgaudit.audit_log (target_type, target_id, occurred_at);
@@ -58,9 +59,26 @@ CREATE FUNCTION pgaudit.guard_partition(partition regclass) RETURNS void
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 BEGIN
     EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER append_only', partition);
-    EXECUTE format('CREATE TRIGGER append_only_truncate BEFORE TRUNCATE ON %s
+    EXECUTE format('CREATE OR REPLACE TRIGGER append_only_truncate BEFORE TRUNCATE ON %s
                     FOR EACH STATEMENT EXECUTE FUNCTION pgaudit.refuse_change()', partition);
     EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER append_only_truncate', partition);
+END $$;
+
+-- Guards the partitions that somebody has made by hand.
+CREATE FUNCTION pgaudit.guard_partitions() RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp SET lock_timeout = '100ms' AS $$
+DECLARE
+    partition regclass;
+BEGIN
+    FOR partition IN SELECT relid FROM pg_partition_tree('audit_log') WHERE level > 0
+                      AND (SELECT count(*) FROM pg_trigger WHERE tgrelid = relid AND tgenabled = 'A'
+                              AND tgname IN ('append_only', 'append_only_truncate')) < 2 LOOP
+        BEGIN
+            PERFORM guard_partition(partition);
+        EXCEPTION WHEN lock_not_available OR insufficient_privilege THEN
+            RAISE WARNING 'partition % is not guarded against TRUNCATE: %', partition, SQLERRM;
+        END;
+    END LOOP;
 END $$;
 
 CREATE TABLE pgaudit.audit_log_default PARTITION OF pgaudit.audit_log DEFAULT;
@@ -101,11 +119,12 @@ EXCEPTION WHEN lock_not_available OR check_violation OR unique_violation OR dupl
     RETURN false;
 END $$;
 
--- This month and the next ones: how many partitions were created.
+-- This month and the next ones, two years at most: how many partitions were created.
 CREATE FUNCTION pgaudit.keep_partitions(ahead integer DEFAULT 3) RETURNS integer
 LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp SET timezone = 'UTC' AS $$
+    SELECT pgaudit.guard_partitions();
     SELECT count(*) FILTER (WHERE pgaudit.create_partition((date_trunc('month', now()) + n * interval '1 month')::date))
-      FROM generate_series(0, ahead) n
+      FROM generate_series(0, least(ahead, 24)) n
 $$;
 SELECT pgaudit.keep_partitions();
 
@@ -138,6 +157,9 @@ $$ SELECT '{5ms,10ms,25ms,50ms,100ms,250ms,500ms,1s,2.5s,5s,10s,30s,60s,300s}'::
 CREATE TABLE pgaudit.log_lock (singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton));
 INSERT INTO pgaudit.log_lock DEFAULT VALUES;
 COMMENT ON TABLE pgaudit.log_lock IS 'Whoever appends to the log holds this row locked to its commit: index order is commit order.';
+CREATE TRIGGER keep_lock BEFORE DELETE OR TRUNCATE ON pgaudit.log_lock
+    FOR EACH STATEMENT EXECUTE FUNCTION pgaudit.refuse_change();
+ALTER TABLE pgaudit.log_lock ENABLE ALWAYS TRIGGER keep_lock;
 
 -- The last batch says where the log ends: without it the next event would get an index that is taken.
 CREATE FUNCTION pgaudit.keep_last_batch() RETURNS trigger

@@ -47,6 +47,14 @@ BEGIN
         USING ERRCODE = 'insufficient_privilege', HINT = 'Let a worker persist it, or retry it when it has failed.';
 END $$;
 
+-- Nor is an event replaced by another one, which the log may hold already: its job would be done, and the event gone.
+CREATE FUNCTION pgaudit.refuse_edit() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    RAISE EXCEPTION 'job % holds an audit event, which is not to be changed', OLD.id
+        USING ERRCODE = 'insufficient_privilege', HINT = 'Record a new event that corrects it.';
+END $$;
+
 -- Whether a command names the parent or the child.
 DO $$
 DECLARE
@@ -63,8 +71,12 @@ BEGIN
                   NEW.task_name <> OLD.task_name OR NEW.queue_name <> 'audit'
                   OR NEW.status NOT IN ('todo', 'doing', 'failed')))
             EXECUTE FUNCTION pgaudit.refuse_other_end() $trigger$, jobs);
-        EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER keep_unlogged_jobs,
-                        ENABLE ALWAYS TRIGGER keep_queued_jobs, ENABLE ALWAYS TRIGGER refuse_other_end', jobs);
+        EXECUTE format($trigger$
+            CREATE TRIGGER refuse_edit BEFORE UPDATE OF args ON %s FOR EACH ROW
+            WHEN (OLD.task_name = 'pgaudit.persist' AND NEW.args <> OLD.args)
+            EXECUTE FUNCTION pgaudit.refuse_edit() $trigger$, jobs);
+        EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER keep_unlogged_jobs, ENABLE ALWAYS TRIGGER keep_queued_jobs,
+                        ENABLE ALWAYS TRIGGER refuse_other_end, ENABLE ALWAYS TRIGGER refuse_edit', jobs);
     END LOOP;
 END $$;
 
@@ -122,13 +134,13 @@ $$;
 
 -- Deletes batches older than that, the oldest first and only so many at a time; how many were deleted. What
 -- they append to is not touched: a batch is history of throughput and lag, the events are the log. The last one
--- stays: it says where the log ends.
+-- stays: it says where the log ends. So does a day of them: by their key, who appends under an old snapshot is noticed.
 CREATE FUNCTION pgaudit.forget_batches(older interval DEFAULT '30 days', most integer DEFAULT 20000) RETURNS bigint
 LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
     WITH forgotten AS (
         DELETE FROM batch WHERE first_index IN (
             SELECT first_index FROM batch
-             WHERE persisted_at < clock_timestamp() - older AND first_index < (SELECT max(first_index) FROM batch)
+             WHERE persisted_at < clock_timestamp() - greatest(older, interval '1 day') AND first_index < (SELECT max(first_index) FROM batch)
              ORDER BY persisted_at LIMIT most FOR UPDATE SKIP LOCKED)
         RETURNING 1)
     SELECT count(*) FROM forgotten
@@ -149,16 +161,13 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
      WHERE j.status = 'doing' AND (w.id IS NULL OR w.last_heartbeat < clock_timestamp() - after)
 $$;
 
--- Puts stalled jobs back in the queue, to run alone from now on, or fails them after max_stalls. One caller at
--- a time; the others get no rows. Workers that were silent for a day are forgotten.
+-- Puts stalled jobs back in the queue, to run alone from now on, or fails them after max_stalls. Of several callers
+-- at once each job has one. (No advisory lock: any role could hold it.) Workers that were silent for a day are forgotten.
 CREATE FUNCTION pgaudit.reclaim_stalled(after interval, max_stalls integer)
 RETURNS TABLE (job_id bigint, worker_id bigint, stalls integer, failed boolean)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
-    IF NOT pg_try_advisory_xact_lock(hashtext('pgaudit.reclaim_stalled')) THEN
-        RETURN;
-    END IF;
     RETURN QUERY
     WITH stalled AS (
         SELECT j.id, s.worker_id, s.silent, greatest(-1 - j.priority, 0) + 1 AS stalls
@@ -179,5 +188,7 @@ BEGIN
           FROM reclaimed
     )
     SELECT id, lost_worker, stalls, status = 'failed' FROM reclaimed;
-    DELETE FROM procrastinate_workers WHERE last_heartbeat < clock_timestamp() - greatest(after, interval '1 day');
+    DELETE FROM procrastinate_workers WHERE id IN (
+        SELECT id FROM procrastinate_workers
+         WHERE last_heartbeat < clock_timestamp() - greatest(after, interval '1 day') FOR UPDATE SKIP LOCKED);
 END $$;

@@ -75,7 +75,7 @@ SET enable_seqscan = off SET jit = off AS $$
 $$;
 
 -- One batch, one transaction: the lead and its followers leave the queue and are in the log, or neither.
--- Without a lead, the oldest fresh jobs. claimed: how many jobs were taken; failures: those that stay, as
+-- Without a lead, the oldest fresh jobs; one of them, however large. claimed: how many jobs were taken; failures: those that stay, as
 -- [{"job_id", "event_id", "attempts", "sqlstate", "message", "context"}]; traces, if traced: W3C traceparents of what
 -- was taken, each once, as many as a span has links.
 CREATE FUNCTION pgaudit.persist(worker bigint, lead bigint, batch_size integer, traced boolean DEFAULT false,
@@ -83,6 +83,8 @@ CREATE FUNCTION pgaudit.persist(worker bigint, lead bigint, batch_size integer, 
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp
 SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET jit = off AS $$
 DECLARE
+    -- As they are stored. Unpacked it is 255 times as much at the most, and no array can have more than 1 GB.
+    most_bytes CONSTANT integer := 4000000;
     ids     bigint[] := '{}';
     entries jsonb[]  := '{}';
     lane    integer  := 0;
@@ -103,17 +105,21 @@ BEGIN
     END IF;
     IF lane >= 0 THEN
         SELECT ids || array_agg(id), entries || array_agg(args) INTO ids, entries FROM (
-            SELECT id, args FROM procrastinate_jobs
-             WHERE id >= greatest(lead, (SELECT coalesce(max(floor), 0) FROM queue_floor))
-               AND status = 'todo' AND scheduled_at IS NULL
-               AND queue_name = 'audit' AND task_name = 'pgaudit.persist'
-             ORDER BY id LIMIT batch_size FOR UPDATE SKIP LOCKED) followers;
+            SELECT id, args, sum(pg_column_size(args)) OVER (ROWS UNBOUNDED PRECEDING) AS bytes, row_number() OVER () AS n
+              FROM (SELECT id, args FROM procrastinate_jobs
+                     WHERE id >= greatest(lead, (SELECT coalesce(max(floor), 0) FROM queue_floor))
+                       AND status = 'todo' AND scheduled_at IS NULL
+                       AND queue_name = 'audit' AND task_name = 'pgaudit.persist'
+                     ORDER BY id LIMIT batch_size FOR UPDATE SKIP LOCKED) followers) weighed
+         WHERE bytes <= most_bytes OR n = 1 AND lead IS NULL;
     ELSIF lane = -1 THEN
         SELECT ids || array_agg(id), entries || array_agg(args) INTO ids, entries FROM (
-            SELECT id, args FROM procrastinate_jobs
-             WHERE status = 'todo' AND priority = -1 AND scheduled_at <= now()
-               AND queue_name = 'audit' AND task_name = 'pgaudit.persist'
-             ORDER BY scheduled_at LIMIT batch_size FOR UPDATE SKIP LOCKED) followers;
+            SELECT id, args, sum(pg_column_size(args)) OVER (ROWS UNBOUNDED PRECEDING) AS bytes
+              FROM (SELECT id, args FROM procrastinate_jobs
+                     WHERE status = 'todo' AND priority = -1 AND scheduled_at <= now()
+                       AND queue_name = 'audit' AND task_name = 'pgaudit.persist'
+                     ORDER BY scheduled_at LIMIT batch_size FOR UPDATE SKIP LOCKED) followers) weighed
+         WHERE bytes <= most_bytes;
     END IF;
     claimed := cardinality(ids);
     IF claimed > 0 THEN
@@ -125,7 +131,8 @@ BEGIN
         -- The lock first, then the look for duplicates: what was appended meanwhile is seen.
         PERFORM FROM log_lock FOR UPDATE;
         failures := array(
-            SELECT f || jsonb_build_object('job_id', j.id, 'attempts', j.attempts, 'event_id', j.args->'event'->'id')
+            SELECT f || jsonb_build_object('job_id', j.id, 'attempts', j.attempts,
+                                           'event_id', left(j.args->'event'->>'id', 100))
               FROM unnest(append(entries, worker, rows)) f,
                    LATERAL (SELECT * FROM procrastinate_jobs WHERE id = ids[(f->>'entry')::integer] OFFSET 0) j);
         DELETE FROM procrastinate_jobs

@@ -7,7 +7,8 @@ DO $$
 DECLARE
     function regprocedure;
 BEGIN
-    FOR function IN SELECT oid FROM pg_proc WHERE pronamespace = 'pgaudit'::regnamespace LOOP
+    FOR function IN SELECT oid FROM pg_proc
+                     WHERE pronamespace = 'pgaudit'::regnamespace AND proname LIKE 'procrastinate%' LOOP
         EXECUTE format('ALTER FUNCTION %s SET search_path = pgaudit, pg_temp', function);
         EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', function);
     END LOOP;

@@ -21,6 +21,7 @@ SELECT queue_name,
        extract(epoch FROM clock_timestamp() - (
            SELECT pgaudit.as_time(args->'event'->>'recorded_at') FROM pgaudit.procrastinate_jobs
             WHERE id = least(oldest_fresh, oldest_other)  -- numbers are given in the order of recording
+            LIMIT 1  -- the parent may hold a job of the same number, made by hand
        ))::double precision AS oldest_waiting_seconds
   FROM (VALUES ('audit')) AS queue (queue_name),
        (SELECT count(*) AS total FROM pgaudit.procrastinate_jobs) everything,

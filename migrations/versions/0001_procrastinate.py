@@ -14,18 +14,21 @@ LAST = "03.04.00_50_post_add_retry_failed_job_procedure.sql"
 # What an attempt that broke off has left goes first. One block: a script that is run by hand is run twice some day,
 # and must then stop before anything is dropped, in psql or elsewhere.
 CLEAR = """
-    DO $$ DECLARE function regprocedure; BEGIN
+    DO $$ DECLARE command text; BEGIN
         IF to_regclass('pgaudit.audit_log') IS NOT NULL THEN
             RAISE EXCEPTION 'pgaudit is installed already' USING HINT = 'pgaudit migrate applies what is missing.';
         END IF;
-        DROP TABLE IF EXISTS pgaudit.procrastinate_events, pgaudit.procrastinate_periodic_defers,
-                             pgaudit.procrastinate_jobs, pgaudit.procrastinate_workers CASCADE;
-        FOR function IN SELECT oid FROM pg_proc
-                         WHERE pronamespace = 'pgaudit'::regnamespace AND proname LIKE 'procrastinate%' LOOP
-            EXECUTE format('DROP FUNCTION %s CASCADE', function);
+        FOREACH command IN ARRAY array(  -- all names first: each command may take others along
+            SELECT format('DROP %s IF EXISTS %s CASCADE', kind, name)
+              FROM (SELECT 'TABLE' AS kind, oid::regclass::text AS name, relname, relnamespace AS schema FROM pg_class
+                     WHERE relkind = 'r'
+                    UNION ALL SELECT 'ROUTINE', oid::regprocedure::text, proname, pronamespace FROM pg_proc
+                    UNION ALL SELECT 'TYPE', oid::regtype::text, typname, typnamespace FROM pg_type
+                     WHERE typtype = 'e' OR typrelid IN (SELECT oid FROM pg_class WHERE relkind = 'c')) object
+             WHERE schema = 'pgaudit'::regnamespace AND relname LIKE 'procrastinate%')
+        LOOP
+            EXECUTE command;
         END LOOP;
-        DROP TYPE IF EXISTS pgaudit.procrastinate_job_to_defer_v1, pgaudit.procrastinate_job_event_type,
-                            pgaudit.procrastinate_job_status;
     END $$;
 """
 

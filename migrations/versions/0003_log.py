@@ -14,6 +14,7 @@ def downgrade() -> None:
     run_sql("""
         DROP VIEW pgaudit.log_head;
         DROP TABLE pgaudit.audit_log, pgaudit.log_lock, pgaudit.batch, pgaudit.job_error;
-        DROP FUNCTION pgaudit.refuse_change, pgaudit.guard_partition, pgaudit.create_partition, pgaudit.revoke_defaults,
+        DROP FUNCTION pgaudit.refuse_change, pgaudit.guard_partition, pgaudit.guard_partitions,
+                      pgaudit.create_partition, pgaudit.revoke_defaults,
                       pgaudit.keep_partitions, pgaudit.lag_bounds, pgaudit.keep_last_batch;
     """)

@@ -20,7 +20,8 @@ def downgrade() -> None:
                 RAISE EXCEPTION 'the queue is not empty' USING HINT = 'pgaudit migrate, and let a worker drain it.';
             END IF;
         END $$;
-        DROP FUNCTION pgaudit.keep_unlogged_jobs, pgaudit.keep_queued_jobs, pgaudit.refuse_other_end CASCADE;
+        DROP FUNCTION pgaudit.keep_unlogged_jobs, pgaudit.keep_queued_jobs, pgaudit.refuse_other_end,
+                      pgaudit.refuse_edit CASCADE;
         DROP FUNCTION pgaudit.record, pgaudit.entries, pgaudit.entry, pgaudit.stamped, pgaudit.append_inline,
                       pgaudit.persist, pgaudit.fetch_lead, pgaudit.append, pgaudit.append_all, pgaudit.prepared,
                       pgaudit.is_logged, pgaudit.content_of, pgaudit.is_infrastructure,

@@ -5,7 +5,7 @@ import logging
 import signal
 import threading
 import time
-from typing import Final, Unpack, cast
+from typing import Any, Final, Unpack, cast
 
 import psycopg
 from procrastinate import App
@@ -27,6 +27,12 @@ logger = logging.getLogger("pgaudit.worker")
 # How long a poll waits for a connection: a shutdown during an outage waits as long.
 POOL_TIMEOUT: Final = 5.0
 DAY: Final = 86_400.0
+CONNECTION: Final[dict[str, Any]] = {
+    "autocommit": True,
+    "prepare_threshold": None,  # behind PgBouncer the next session knows nothing of it
+    "application_name": "pgaudit worker",
+    "client_encoding": "utf8",  # a message about an event may quote it
+}
 
 
 class AuditApp(App):
@@ -38,7 +44,7 @@ class AuditApp(App):
     def __init__(self, settings: Settings) -> None:
         connector = AuditConnector(
             conninfo=conninfo(settings.dsn),
-            kwargs={"autocommit": True, "prepare_threshold": None, "application_name": "pgaudit worker"},
+            kwargs=CONNECTION,
             min_size=1,
             max_size=settings.worker_concurrency + 3,
             timeout=POOL_TIMEOUT,

@@ -18,7 +18,8 @@ from pgaudit.sqlstates import in_brief
 logger = logging.getLogger("pgaudit.worker")
 
 FETCH_LEAD: Final = """
-    SELECT id, status, task_name, priority, lock, queueing_lock, '{}'::jsonb AS args, scheduled_at, queue_name,
+    -- scheduled_at: a time that nobody asks for, and that psycopg reads under one DateStyle alone.
+    SELECT id, status, task_name, priority, lock, queueing_lock, '{}'::jsonb AS args, NULL AS scheduled_at, queue_name,
            attempts, worker_id
       FROM pgaudit.fetch_lead(%(worker_id)s, %(spared)s)
 """

@@ -64,10 +64,14 @@ OBSERVE: Final = """
            (SELECT count(*) FROM pgaudit.stalled(make_interval(secs => %(stalled_after)s))) AS stalled,
            to_regclass('pgaudit.audit_log_' || to_char(now() AT TIME ZONE 'UTC' + interval '1 month', 'YYYY_MM'))
                IS NOT NULL AS next_partition,
-           -- Only what the role may see: its own sessions, or, with pg_monitor, all of them.
-           (SELECT max(extract(epoch FROM clock_timestamp() - xact_start))::double precision FROM pg_stat_activity
-             WHERE backend_xmin IS NOT NULL AND backend_type = 'client backend'
-               AND pid <> pg_backend_pid()) AS longest_transaction
+           -- Only what the role may see: its own sessions, or, with pg_monitor, all of them; and what is prepared.
+           (SELECT max(extract(epoch FROM clock_timestamp() - start))::double precision
+              FROM (SELECT xact_start AS start FROM pg_stat_activity
+                     WHERE (backend_xmin IS NOT NULL OR backend_xid IS NOT NULL)
+                       AND backend_type = 'client backend' AND pid <> pg_backend_pid()
+                    UNION ALL
+                    SELECT prepared FROM pg_prepared_xacts WHERE database = current_database()) open
+           ) AS longest_transaction
       FROM pgaudit.queue_stats
 """
 
@@ -138,7 +142,8 @@ def verdicts(seen: Observation, settings: Settings) -> Iterator[Check]:
     yield none_of("failed", seen.failed, "job(s) failed for good: see pgaudit.failed_jobs, then `pgaudit jobs retry`.")
     yield none_of("stalled", seen.stalled, "job(s) of silent workers wait to be reclaimed.")
 
-    advice = "Next month's partition " + ("exists." if seen.next_partition else "is missing: does a worker run?")
+    missing = "is missing: does a worker run? Or events of that month came early, into the default partition."
+    advice = "Next month's partition " + ("exists." if seen.next_partition else missing)
     yield Check("partitions", good if seen.next_partition else fair, str(seen.next_partition).lower(), "true", advice)
 
     age, limit = seen.longest_transaction or 0.0, settings.health_max_transaction

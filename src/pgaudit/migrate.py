@@ -53,9 +53,11 @@ def upgrade(dsn: str, revision: str = "head") -> None:
     """Applies what is missing. Of several callers at once, one does; twice in a row does nothing.
 
     :raises psycopg.errors.LockNotAvailable: a table was in use for ten seconds; nothing was changed.
+    :raises psycopg.errors.InsufficientPrivilege: the schema belongs to somebody else.
+    :raises psycopg.errors.DuplicateObject: the schema holds what is not ours.
     """
     with connection(dsn) as conn:
-        conn.exec_driver_sql("CREATE SCHEMA IF NOT EXISTS pgaudit")
+        conn.exec_driver_sql(schema_script(), execution_options={"no_parameters": True})
         conn.commit()
         command.upgrade(with_connection(conn), revision)
 
@@ -68,7 +70,8 @@ def downgrade(dsn: str, revision: str = "base") -> None:
     with connection(dsn) as conn:
         command.downgrade(with_connection(conn), revision)
         if revision == "base":
-            conn.exec_driver_sql("DROP SCHEMA pgaudit CASCADE")
+            conn.exec_driver_sql("DROP TABLE pgaudit.alembic_version")
+            conn.exec_driver_sql("DROP SCHEMA pgaudit")  # or say so, if somebody has put something into it
             conn.commit()
 
 
@@ -77,6 +80,11 @@ def sql() -> str:
     output = io.StringIO()
     command.upgrade(config(output), "head", sql=True)
     return output.getvalue()
+
+
+def schema_script() -> str:
+    """What makes the schema, or refuses one that others could change."""
+    return (MIGRATIONS / "sql" / "schema.sql").read_text(encoding="utf-8")
 
 
 def with_connection(conn: Connection) -> Config:

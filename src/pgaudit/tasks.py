@@ -20,14 +20,19 @@ from pgaudit.sqlstates import in_brief
 logger = logging.getLogger("pgaudit.worker")
 
 # One message: nobody else can append while a commit is on its way to the server.
-PERSIST: Final = """
+BEGIN: Final = """
     -- Whatever the database's default: a snapshot older than the lock would miss the duplicates that it was taken for.
     BEGIN ISOLATION LEVEL READ COMMITTED;
     -- A timeout of the role's or the database's would fail the same batch for ever.
     SET LOCAL statement_timeout = 0;
+"""
+BEGIN_SINCE_17: Final = BEGIN + "SET LOCAL transaction_timeout = 0;"
+PERSIST: Final = """
     SELECT claimed, failures, traces FROM pgaudit.persist(%s, %s, %s, %s);
     COMMIT
 """
+
+VERSION_17: Final = 170_000
 
 # Between two looks into the queue while events keep coming; the median wait for an event is half of it.
 PAUSE: Final = 0.005
@@ -120,12 +125,13 @@ async def take_batch(
     # Values go into the text: several statements in one message take no parameters.
     async with psycopg.AsyncClientCursor(conn, row_factory=class_row(Batch)) as cursor:
         try:
-            await cursor.execute(PERSIST, [worker_id, lead, settings.batch_size, tracing.is_on()])
+            begin = BEGIN_SINCE_17 if conn.info.server_version >= VERSION_17 else BEGIN
+            await cursor.execute(begin + PERSIST, [worker_id, lead, settings.batch_size, tracing.is_on()])
         except psycopg.Error:
             if not conn.closed:
                 await conn.rollback()
             raise
-        for _ in ("BEGIN", "SET"):
+        while cursor.description is None:
             cursor.nextset()
         return await cursor.fetchone() or Batch(0, [])
 

@@ -4,11 +4,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
+import psycopg
 import pytest
 from psycopg.errors import InsufficientPrivilege
 
 from pgaudit import AuditLog, Settings
-from tests.postgres.trail import Connection, event, logged, persist, queued_ids, record_and_persist
+from tests.postgres.trail import (
+    Connection,
+    event,
+    let_jobs_be_edited,
+    logged,
+    persist,
+    queued_ids,
+    record_and_persist,
+)
 
 PARTITIONS = """
     SELECT 'pgaudit.audit_log' UNION ALL
@@ -105,6 +114,24 @@ def test_other_queues_and_an_empty_one_are_free(conn: Connection) -> None:
     conn.execute("TRUNCATE pgaudit.procrastinate_jobs")
 
 
+def test_an_event_in_the_queue_is_not_to_be_changed(conn: Connection, settings: Settings) -> None:
+    """Not into another one that the log holds already, either: it would be taken for a duplicate, and go."""
+    record_and_persist(conn, settings, event(1))
+    AuditLog(settings).record(conn, made := event(2))
+    logged_args = "(SELECT jsonb_build_object('event', event) FROM pgaudit.audit_log)"
+    for table, args in (("procrastinate_jobs", "'{}'"), ("audit_jobs", logged_args)):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="not to be changed"), conn.transaction():
+            conn.execute(f"UPDATE pgaudit.{table} SET args = {args}")
+    assert queued_ids(conn) == [made.id]
+
+
+def test_the_lock_of_the_log_stays(conn: Connection) -> None:
+    """Without its row nothing could be appended."""
+    for statement in ("DELETE FROM pgaudit.log_lock", "TRUNCATE pgaudit.log_lock"):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege), conn.transaction():
+            conn.execute(statement)
+
+
 @pytest.mark.parametrize(
     "edit",
     [
@@ -120,6 +147,7 @@ def test_other_queues_and_an_empty_one_are_free(conn: Connection) -> None:
 def test_an_event_edited_in_the_queue_does_not_reach_the_log(conn: Connection, settings: Settings, edit: str) -> None:
     """Its text no longer matches its hash: it fails, stays where it is, and its neighbours go through."""
     AuditLog(settings).record(conn, first := event(1), event(2), third := event(3))
+    let_jobs_be_edited(conn)
     conn.execute(f"UPDATE pgaudit.procrastinate_jobs SET args = {edit} WHERE id = 2")
     conn.commit()
     (failure,) = persist(conn)

@@ -7,6 +7,7 @@ import pytest
 
 from pgaudit import AuditEvent, AuditLog, Settings, health, spool
 from pgaudit.health import HealthReport, Status
+from tests.postgres.trail import let_jobs_be_edited
 
 
 def verdict(report: HealthReport, name: str) -> Status:
@@ -46,6 +47,7 @@ def test_no_worker_is_degraded_and_an_old_event_unhealthy(conn: psycopg.Connecti
     """Lag is the contract: without workers the trail degrades, and turns unhealthy when an event waits too long."""
     assert verdict(health.check(conn, patient), "workers") is Status.DEGRADED
     AuditLog(patient).record(conn, AuditEvent(action="claim.approved"))
+    let_jobs_be_edited(conn)
     conn.execute("""UPDATE pgaudit.procrastinate_jobs
                        SET args = jsonb_set(args, '{event,recorded_at}', to_jsonb(now() - interval '61 seconds'))""")
     report = health.check(conn, patient)
@@ -55,6 +57,7 @@ def test_no_worker_is_degraded_and_an_old_event_unhealthy(conn: psycopg.Connecti
 def test_an_old_event_that_a_dead_worker_holds_is_unhealthy(conn: psycopg.Connection, patient: Settings) -> None:
     """It is not in the log either: until somebody reclaims it, its age counts."""
     AuditLog(patient).record(conn, AuditEvent(action="claim.approved"))
+    let_jobs_be_edited(conn)
     conn.execute("""UPDATE pgaudit.procrastinate_jobs
                        SET status = 'doing', worker_id = 99,
                            args = jsonb_set(args, '{event,recorded_at}', to_jsonb(now() - interval '61 seconds'))""")
@@ -112,6 +115,7 @@ def test_a_database_without_the_schema_is_unhealthy(empty_dsn: str, patient: Set
 def test_a_retry_that_waits_counts_as_lag(conn: psycopg.Connection, patient: Settings) -> None:
     """An outage that keeps every event waiting for its retry is seen, however often it is put off."""
     AuditLog(patient).record(conn, AuditEvent(action="claim.approved"))
+    let_jobs_be_edited(conn)
     conn.execute("""UPDATE pgaudit.procrastinate_jobs SET priority = -1, scheduled_at = now() + interval '1 minute',
                            args = jsonb_set(args, '{event,recorded_at}', to_jsonb(now() - interval '61 seconds'))""")
     assert verdict(health.check(conn, patient), "oldest_waiting") is Status.UNHEALTHY

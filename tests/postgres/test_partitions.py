@@ -2,6 +2,9 @@
 
 from datetime import UTC, datetime, timedelta
 
+import psycopg
+import pytest
+
 from pgaudit import AuditEvent, Settings
 from tests.postgres.trail import Connection, record_and_persist
 
@@ -66,6 +69,19 @@ def test_a_new_partition_has_every_index_of_the_log(conn: Connection) -> None:
     query = "SELECT count(*) FROM pg_index WHERE indrelid = %s::regclass AND indisvalid"
     counts = [conn.execute(query, [f"pgaudit.{name}"]).fetchone() for name in ("audit_log", "audit_log_2031_05")]
     assert counts == [(4,), (4,)]
+
+
+def test_a_partition_made_by_hand_is_guarded_too(conn: Connection, settings: Settings) -> None:
+    """Postgres clones no TRUNCATE trigger: who keeps partitions adds it; two years ahead are enough."""
+    conn.execute("CREATE TABLE history PARTITION OF pgaudit.audit_log FOR VALUES FROM ('2019-05-01') TO ('2019-06-01')")
+    assert record_and_persist(conn, settings, at(datetime(2019, 5, 5, tzinfo=UTC))) == []
+    conn.execute("SELECT pgaudit.keep_partitions(1000)")
+    conn.commit()
+    assert len(months(conn)) == 1 + 1 + 25  # by hand, the default one, this month and two years
+    for statement in ("TRUNCATE history", "DELETE FROM history"):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="append-only"):
+            conn.execute(statement)
+        conn.rollback()
 
 
 def test_events_that_came_too_early_stay_in_the_default_partition(conn: Connection, settings: Settings) -> None:

@@ -1,17 +1,19 @@
 """Persisting: from the queue into the log, each event once, without a gap."""
 
+import random
 import threading
 from typing import Any
 
 import psycopg
 import pytest
 
-from pgaudit import AuditEvent, AuditLog, Settings
+from pgaudit import AuditEvent, AuditLog, Mode, Settings
 from pgaudit.sqlstates import INFRASTRUCTURE
 from tests.postgres.trail import (
     Connection,
     event,
     is_dense,
+    let_jobs_be_edited,
     logged,
     logged_ids,
     persist,
@@ -119,6 +121,7 @@ def test_poison_fails_alone(conn: Connection, settings: Settings, poison: set[in
     """Wherever in the batch it is, and however many: the neighbours go through, dense and in order."""
     made = [event(number) for number in range(7)]
     record(conn, settings, *made)
+    let_jobs_be_edited(conn)
     conn.execute(
         "UPDATE pgaudit.procrastinate_jobs SET args = jsonb_set(args, '{event,outcome}', 'null') WHERE id = ANY (%s)",
         [[number + 1 for number in poison]],
@@ -231,3 +234,54 @@ def test_lags_are_counted_over_the_whole_log(conn: Connection, settings: Setting
     query = "SELECT lags, lag_sum > '1 hour' FROM pgaudit.batch ORDER BY first_index DESC LIMIT 1"
     lags, long = conn.execute(query).fetchone() or ([], False)
     assert (sum(lags), lags[-1], long) == (3, 1, True)
+
+
+def test_a_trigger_that_leaves_an_event_out_is_noticed(conn: Connection, settings: Settings) -> None:
+    """Such as one of a DBA's on the log: the event stays in the queue as failed, and no index is given twice."""
+    conn.execute("""CREATE FUNCTION leave_out() RETURNS trigger LANGUAGE plpgsql AS
+                    $$ BEGIN RETURN CASE WHEN NEW.action = 'claim.rejected' THEN NULL ELSE NEW END; END $$""")
+    conn.execute("""CREATE TRIGGER leave_out BEFORE INSERT ON pgaudit.audit_log
+                    FOR EACH ROW EXECUTE FUNCTION leave_out()""")
+    made = [event(1), AuditEvent(action="claim.rejected"), event(2)]
+    (failure,) = record_and_persist(conn, settings, *made)
+    assert (failure["event_id"], failure["sqlstate"]) == (str(made[1].id), "27000")
+    assert (logged_ids(conn), is_dense(conn)) == ([made[0].id, made[2].id], True)
+    inline = AuditLog(settings.model_copy(update={"mode": Mode.INLINE}))
+    with pytest.raises(psycopg.errors.TriggeredDataChangeViolation), conn.transaction():
+        inline.record(conn, *made)
+
+
+def test_a_batch_is_bounded_by_bytes_too(conn: Connection, settings: Settings) -> None:
+    """Large events travel few at a time: what a batch holds in memory has a bound, whatever its size in events."""
+    roomy = settings.model_copy(update={"max_event_bytes": 4_000_000})
+    made = [AuditEvent(action="claim.approved", data={"scan": random.randbytes(900_000).hex()}) for _ in range(6)]
+    record(conn, roomy, *made)
+    query = "SELECT claimed FROM pgaudit.persist(1, NULL, 1000)"
+    claimed = [conn.execute(query).fetchone() for _ in range(6)]
+    assert claimed[0] in {(2,), (3,), (4,)}
+    assert logged_ids(conn) == [each.id for each in made]
+
+
+def test_one_event_is_not_too_large_for_a_batch(conn: Connection, settings: Settings) -> None:
+    """Larger than what a batch is bounded by, it travels alone."""
+    roomy = settings.model_copy(update={"max_event_bytes": 16_000_000})
+    large = AuditEvent(action="claim.approved", data={"scan": random.randbytes(7_000_000).hex()})
+    record(conn, roomy, large, event(1))
+    assert persist(conn) == []
+    assert logged_ids(conn) == [large.id]
+    assert persist(conn) == []
+    assert (len(logged(conn)), is_dense(conn)) == (2, True)
+
+
+def test_recording_nothing_inline_is_no_error(conn: Connection) -> None:
+    """As in the queue."""
+    conn.execute("SELECT pgaudit.record('[]', true)")
+    assert logged(conn) == []
+
+
+def test_a_time_that_no_driver_can_read_does_not_enter_the_log(conn: Connection) -> None:
+    """Recorded by hand; whoever pages through the log would stop there for ever."""
+    conn.execute("""SELECT pgaudit.record('[{"id": "01890000-0000-7000-8000-000000000000", "action": "a.b",
+                                             "occurred_at": "infinity", "outcome": "success"}]')""")
+    (failure,) = persist(conn)
+    assert failure["sqlstate"] == "23514"

@@ -11,6 +11,7 @@ import pytest
 
 from pgaudit import AuditEvent, AuditLog, Settings, replay, rescue, signals
 from pgaudit.sqlstates import in_brief
+from tests.postgres.trail import let_jobs_be_edited
 from tests.worker.inside import drain
 from tests.worker.queue import Connection, insert_poison, record, value
 
@@ -166,6 +167,7 @@ async def test_the_log_holds_nothing_of_an_event_that_fails(
 ) -> None:
     """Although Postgres quotes it; the error, with its message, is in the table."""
     record_secret(conn, Settings(dsn=dsn))
+    let_jobs_be_edited(conn)
     conn.execute(SPOIL, [SECRET])
     conn.commit()
     await drain(Settings(dsn=dsn, job_attempts=2, job_backoff_delay=0))

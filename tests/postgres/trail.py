@@ -60,3 +60,9 @@ def record_and_persist(conn: Connection, settings: Settings, *events: AuditEvent
     AuditLog(settings).record(conn, *events)
     conn.commit()
     return persist(conn)
+
+
+def let_jobs_be_edited(conn: Connection) -> None:
+    """As the owner of the tables can: without the triggers that refuse it."""
+    for table in ("procrastinate_jobs", "audit_jobs"):
+        conn.execute(f"DROP TRIGGER IF EXISTS refuse_edit ON pgaudit.{table}")

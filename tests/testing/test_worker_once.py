@@ -15,7 +15,7 @@ from pgaudit import AuditEvent, AuditLog, Settings, UnknownConnection
 from pgaudit.testing import EventsNotPersisted, assert_nothing_recorded, assert_recorded, run_worker_once
 from pgaudit.testing.trail import events_of
 from tests.postgres.test_drivers import django_connection
-from tests.postgres.trail import event, is_dense, logged_ids, queued_ids
+from tests.postgres.trail import event, is_dense, let_jobs_be_edited, logged_ids, queued_ids
 
 Connection = psycopg.Connection[Any]
 TAMPER = """
@@ -85,6 +85,7 @@ def test_events_that_cannot_be_persisted_are_named(conn: Connection, dsn: str) -
     events = [event(number) for number in range(5)]
     record(conn, *events)
     for bad in (events[0], events[3]):
+        let_jobs_be_edited(conn)
         conn.execute(TAMPER, [str(bad.id)])
     conn.commit()
     with pytest.raises(EventsNotPersisted) as caught:

@@ -10,6 +10,7 @@ from pgaudit import AuditEvent, AuditLog, Settings, worker
 from pgaudit.grants import grant
 from pgaudit.web import create_app, probing
 from tests.pgbouncer import free_port
+from tests.postgres.trail import let_jobs_be_edited
 from tests.processes import COMMANDS, kill, start_worker, terminate
 from tests.waiting import wait_until
 from tests.web.conftest import BEARER, client_of
@@ -37,6 +38,7 @@ def test_health_is_503_while_an_event_is_too_old_and_200_when_a_worker_returns(
     """Lag makes it unhealthy, with the reason in the body; a worker that takes the event makes it healthy."""
     AuditLog(settings).record(conn, AuditEvent(action="claim.approved"))
     conn.commit()
+    let_jobs_be_edited(conn)
     conn.execute(AGED)
     conn.execute(HASHED)
     conn.commit()

@@ -16,7 +16,7 @@ from tests.worker.inside import until
 Connection = psycopg.Connection[Any]
 
 POISON: Final = """
-    INSERT INTO pgaudit.procrastinate_jobs (queue_name, task_name, args) VALUES ('audit', 'pgaudit.persist', '{}')
+    INSERT INTO pgaudit.procrastinate_jobs (queue_name, task_name, args) VALUES ('audit', 'pgaudit.persist', %s)
     RETURNING id
 """
 
@@ -27,9 +27,9 @@ def record(dsn: str, count: int = 1) -> None:
         AuditLog(Settings(dsn=dsn)).record(conn, *(event(number) for number in range(count)))
 
 
-def insert_poison(conn: Connection) -> int:
+def insert_poison(conn: Connection, args: str = "{}") -> int:
     """A job whose event nobody can persist; its number."""
-    return int(value(conn, POISON))
+    return int(value(conn, POISON, [args]))
 
 
 def value(conn: Connection, query: str, parameters: list[Any] | None = None) -> Any:

@@ -15,6 +15,10 @@ pytestmark = pytest.mark.anyio
 
 LOGGED = "SELECT size FROM pgaudit.log_head"
 LEFT = "SELECT count(*) FROM pgaudit.procrastinate_jobs"
+OUTLASTED = """
+    SELECT count(*) FROM pg_stat_activity
+     WHERE datname = current_database() AND wait_event_type = 'Lock' AND clock_timestamp() - xact_start > '400ms'
+"""
 WAITING_RETRIES = """
     INSERT INTO pgaudit.procrastinate_jobs (queue_name, task_name, priority, scheduled_at)
     SELECT 'audit', 'pgaudit.persist', -1, now() + interval '1 hour' FROM generate_series(1, 2000)
@@ -69,6 +73,35 @@ async def test_a_strict_isolation_by_default_does_no_harm(dsn: str, conn: Connec
     conn.execute(f"ALTER DATABASE {name} SET default_transaction_isolation = '{level}'")
     conn.commit()
     await drain_with_two_workers(dsn, conn)
+
+
+@pytest.mark.parametrize("setting", ["datestyle = 'SQL, DMY'", "client_encoding = 'LATIN1'"])
+async def test_settings_of_a_database_do_no_harm(dsn: str, conn: Connection, setting: str) -> None:
+    """A job is retried, with an error that quotes what Latin 1 cannot say, and ends as failed; no other is blamed."""
+    record(dsn)
+    poison = insert_poison(conn, '{"event": {"id": "Δ"}}')
+    conn.execute(f"ALTER DATABASE {conn.info.dbname} SET {setting}")
+    conn.commit()
+    record(dsn, 50)
+    await drain(Settings(dsn=dsn, job_backoff_delay=0))
+    assert value(conn, LOGGED) == 51
+    assert rows(conn, "SELECT job_id, attempt FROM pgaudit.job_error") == [(poison, attempt) for attempt in (1, 2, 3)]
+
+
+@pytest.mark.parametrize("setting", ["statement_timeout", "transaction_timeout"])
+async def test_a_timeout_of_the_database_does_not_end_a_batch(dsn: str, conn: Connection, setting: str) -> None:
+    """A batch that takes its time would take it again, and end again, for ever."""
+    if conn.info.server_version < 170_000:  # which brought the second
+        setting = "statement_timeout"
+    record(dsn)
+    conn.execute("SELECT FROM pgaudit.log_head FOR UPDATE")
+    with psycopg.connect(dsn, autocommit=True) as other:
+        other.execute(f"ALTER DATABASE {conn.info.dbname} SET {setting} = '250ms'")
+        async with working(Settings(dsn=dsn)):
+            await until(lambda: value(other, OUTLASTED))
+            conn.rollback()
+            await until(lambda: value(other, LOGGED) == 1)
+        assert value(other, "SELECT count(*) FROM pgaudit.job_error") == 0
 
 
 async def test_functions_that_forbid_scans_are_not_compiled(conn: Connection) -> None:

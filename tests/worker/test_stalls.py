@@ -67,14 +67,25 @@ async def test_a_job_that_stalls_too_often_fails(watcher: psycopg.Connection) ->
     assert {job.error_class for job in stats.failed_jobs(watcher)} == {"JobStalled"}
 
 
-async def test_only_one_worker_reclaims_at_a_time(dsn: str, watcher: psycopg.Connection) -> None:
+async def test_a_job_is_reclaimed_by_one_of_several_workers(dsn: str, watcher: psycopg.Connection) -> None:
     """While one makes its round the others get nothing, and do not wait."""
     record(watcher)
     vanish(watcher)
     with psycopg.connect(dsn) as other:
-        other.execute("SELECT pg_advisory_xact_lock(hashtext('pgaudit.reclaim_stalled'))")
+        assert len(other.execute("SELECT pgaudit.reclaim_stalled('1 s', 2)").fetchall()) == 1
         assert watcher.execute("SELECT pgaudit.reclaim_stalled('1 s', 2)").fetchall() == []
-    assert len(watcher.execute("SELECT pgaudit.reclaim_stalled('1 s', 2)").fetchall()) == 1
+    assert watcher.execute("SELECT pgaudit.reclaim_stalled('1 s', 2)").fetchall() == []
+
+
+async def test_a_role_without_rights_cannot_keep_jobs_from_being_reclaimed(
+    dsn: str, watcher: psycopg.Connection
+) -> None:
+    """Advisory locks need none, so nothing depends on them."""
+    record(watcher)
+    vanish(watcher)
+    with psycopg.connect(dsn) as other:
+        other.execute("SELECT pg_advisory_lock(hashtext('pgaudit.reclaim_stalled'))")
+        assert len(watcher.execute("SELECT pgaudit.reclaim_stalled('1 s', 2)").fetchall()) == 1
 
 
 async def test_a_job_lost_by_a_living_worker_is_found(watcher: psycopg.Connection, settings: Settings) -> None:
