@@ -1,8 +1,11 @@
 """asyncpg: the transaction is the block."""
 
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
 import asyncpg
 
-from pgaudit import AuditEvent, AuditLog
+from pgaudit import AuditEvent, AuditLog, worker
 
 audit = AuditLog()
 
@@ -12,3 +15,10 @@ async def approve(pool: asyncpg.Pool, claim: int) -> None:
     async with pool.acquire() as conn, conn.transaction():
         await conn.execute("UPDATE claims SET status = 'approved' WHERE id = $1", claim)
         await audit.record_async(conn, AuditEvent(action="claim.approved", actor="user:42", target=f"claim:{claim}"))
+
+
+@asynccontextmanager
+async def serving(dsn: str) -> AsyncGenerator[asyncpg.Pool]:
+    """The application's pool, and a worker beside it."""
+    async with asyncpg.create_pool(dsn) as pool, worker.running():
+        yield pool

@@ -34,13 +34,27 @@ def describe(error: ValidationError) -> str:
     )
 
 
-def from_reference(value: object) -> object:
+def as_actor(value: object) -> object:
     """Takes "user:42" for {"type": "user", "id": "42"}."""
+    if value is None or isinstance(value, Actor | dict):
+        return cast("object", value)
+    return from_reference(value, "an Actor", "user:42")
+
+
+def as_target(value: object) -> object:
+    """Takes "claim:7" for {"type": "claim", "id": "7"}."""
+    if isinstance(value, Target | dict):
+        return cast("object", value)
+    return from_reference(value, "a Target", "claim:7")
+
+
+def from_reference(value: object, expected: str, example: str) -> dict[str, str]:
+    """The two parts of "type:id"."""
     if not isinstance(value, str):
-        return value
-    kind, colon, identity = value.partition(":")
-    if not (kind and colon and identity):
-        raise ValueError(f'{value!r} is not of the form "type:id", such as "user:42"')
+        raise ValueError(f'{type(value).__name__} is not {expected} or "type:id", such as "{example}"')  # noqa: TRY004 - pydantic lets a TypeError through
+    kind, _, identity = value.partition(":")
+    if not (kind and identity):
+        raise ValueError(f'{value!r} is not of the form "type:id", such as "{example}"')
     return {"type": kind, "id": identity}
 
 
@@ -71,40 +85,42 @@ Identity = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(ch
 class Actor(Part, frozen=True):
     """Who did it: ``Actor(type="user", id="42")``, or "user:42" for short."""
 
-    type: Kind
-    id: Identity
-    name: Text | None = None
-    on_behalf_of: Text | None = None
+    type: Kind = Field(description="What kind of actor: `user`, `service` …; 1 to 100 characters.")
+    id: Identity = Field(description="Which one of its kind; 1 to 500 characters.")
+    name: Text | None = Field(default=None, description="Its name at the time, for people to read.")
+    on_behalf_of: Text | None = Field(
+        default=None, description="For whom it acted, such as `user:1`, if not for itself."
+    )
 
 
 class Target(Part, frozen=True):
     """What it was done to: ``Target(type="claim", id="7")``, or "claim:7" for short."""
 
-    type: Kind
-    id: Identity
-    name: Text | None = None
-    role: Text | None = None
+    type: Kind = Field(description="What kind of thing: `claim`, `policy` …; 1 to 100 characters.")
+    id: Identity = Field(description="Which one of its kind; 1 to 500 characters.")
+    name: Text | None = Field(default=None, description="Its name at the time, for people to read.")
+    role: Text | None = Field(default=None, description="Its part in the action, where there are several targets.")
 
 
 class Change(Part, frozen=True):
     """What it was before and after: ``Change(path="status", before="open", after="approved")``."""
 
-    path: Annotated[Text, Field(min_length=1)]
-    before: JsonValue = None
-    after: JsonValue = None
+    path: Annotated[Text, Field(min_length=1)] = Field(description="What has changed: a field, or the path to one.")
+    before: JsonValue = Field(default=None, description="Its value before: any JSON.")
+    after: JsonValue = Field(default=None, description="Its value after: any JSON.")
 
 
 class AuditContext(Part, frozen=True):
     """Where the request came from. :func:`pgaudit.bind` fills it in for a whole request."""
 
-    request_id: Text | None = None
-    trace_id: Text | None = None
-    span_id: Text | None = None
-    session_id: Text | None = None
-    ip: Text | None = None
-    user_agent: Text | None = None
-    correlation_id: Text | None = None
-    causation_id: Text | None = None
+    request_id: Text | None = Field(default=None, description="The request, as `X-Request-ID` names it.")
+    trace_id: Text | None = Field(default=None, description="The trace of W3C or OpenTelemetry.")
+    span_id: Text | None = Field(default=None, description="The span of that trace.")
+    session_id: Text | None = Field(default=None, description="The user's session.")
+    ip: Text | None = Field(default=None, description="The client's address.")
+    user_agent: Text | None = Field(default=None, description="The client's `User-Agent`.")
+    correlation_id: Text | None = Field(default=None, description="What events of several requests have in common.")
+    causation_id: Text | None = Field(default=None, description="The event or message that led to this one.")
 
 
 class EventValues(TypedDict, total=False):
@@ -139,18 +155,38 @@ class AuditEvent(Part, frozen=True):
     :raises InvalidEvent: a value cannot be recorded; the message names the field.
     """
 
-    id: UUID = Field(default_factory=uuid7)
-    action: Annotated[str, Field(max_length=200), AfterValidator(resource_and_verb)]
-    occurred_at: Annotated[datetime, AfterValidator(in_utc)] = Field(default_factory=lambda: datetime.now(UTC))
-    actor: Annotated[Actor | None, BeforeValidator(from_reference)] = None
-    targets: tuple[Annotated[Target, BeforeValidator(from_reference)], ...] = ()
-    outcome: Outcome = "success"
-    reason: Text | None = None
-    changes: tuple[Change, ...] = ()
-    tenant: Text | None = None
-    context: AuditContext | None = None
-    data: JsonObject = Field(default_factory=dict)
-    schema_version: int = Field(default=1, ge=1, le=2_147_483_647)
+    id: UUID = Field(
+        default_factory=uuid7,
+        description="Identity and idempotency key: the same id with the same `occurred_at` is stored once. "
+        "Left out, a new UUIDv7.",
+    )
+    action: Annotated[str, Field(max_length=200), AfterValidator(resource_and_verb)] = Field(
+        description="What was done: `resource.verb`, lower case and dotted; at most 200 characters."
+    )
+    occurred_at: Annotated[datetime, AfterValidator(in_utc)] = Field(
+        default_factory=lambda: datetime.now(UTC),
+        description="When it happened, by the application's clock. Must have a time zone; stored in UTC. "
+        "Left out, now.",
+    )
+    actor: Annotated[Actor | None, BeforeValidator(as_actor)] = Field(
+        default=None, description='Who did it: an `Actor`, or `"user:42"` for short.'
+    )
+    targets: tuple[Annotated[Target, BeforeValidator(as_target)], ...] = Field(
+        default=(),
+        description='What it was done to, the primary target first: each a `Target`, or `"claim:7"` for short. '
+        "`target=` is short for a single one.",
+    )
+    outcome: Outcome = Field(default="success", description="`success`, `failure` or `denied`.")
+    reason: Text | None = Field(default=None, description="Why it was done, failed or was denied.")
+    changes: tuple[Change, ...] = Field(default=(), description="What was changed, before and after.")
+    tenant: Text | None = Field(default=None, description="Whose data it is, in a multi-tenant application.")
+    context: AuditContext | None = Field(
+        default=None, description="Where the request came from. What is left unset here is taken from `bind`."
+    )
+    data: JsonObject = Field(default_factory=dict, description="Anything else: a JSON object, its keys strings.")
+    schema_version: int = Field(
+        default=1, ge=1, le=2_147_483_647, description="The version of what the application puts into `data`, from 1."
+    )
 
     def __init__(self, **values: Unpack[EventValues]) -> None:
         super().__init__(**values)

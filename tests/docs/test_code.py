@@ -1,5 +1,6 @@
 """The programs that the documentation shows, run on a real server."""
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 
 from docs.code import asyncpg_, history, listener_, psycopg_, signals_, sqlalchemy_
-from pgaudit import AuditLog
+from pgaudit import AuditContext, AuditLog
 from pgaudit.signals import job_failed, job_stalled
 from pgaudit.testing import assert_recorded, run_worker_once
 from tests.processes import worker
@@ -54,15 +55,25 @@ async def test_asyncpg(claims: psycopg.Connection, dsn: str) -> None:
     assert approved(claims)
 
 
+async def test_asyncpg_beside_a_worker(claims: psycopg.Connection, dsn: str) -> None:
+    """What is recorded is appended meanwhile."""
+    async with asyncpg_.serving(url_of(dsn, "postgresql")) as pool:
+        await asyncpg_.approve(pool, 7)
+        while claims.execute("SELECT size FROM pgaudit.log_head").fetchone() != (1,):
+            await asyncio.sleep(0.01)
+    assert approved(claims)
+
+
 async def test_psycopg(claims: psycopg.Connection, dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A synchronous connection and an asynchronous one; a denied attempt is an event without a change."""
     async with await psycopg.AsyncConnection.connect(dsn) as conn:
         await psycopg_.approve(conn, 7)
     assert approved(claims)
-    psycopg_.approve_all(claims, [7, 8])
+    psycopg_.approve_batch(claims, [7, 8])
     monkeypatch.setattr(psycopg_, "audit", AuditLog())  # with the settings of this test
     psycopg_.refuse("13", 7)
-    assert_recorded(claims, action="claim.approved", target="claim:8")
+    bound = AuditContext(correlation_id="batch-17")
+    assert_recorded(claims, times=2, action="claim.approved", actor="service:import", context=bound)
     assert_recorded(claims, actor="user:13", outcome="denied")
 
 
@@ -86,6 +97,14 @@ def test_sqlalchemy(claims: psycopg.Connection, dsn: str) -> None:
         sqlalchemy_.approve_with_core(conn, 7)
     engine.dispose()
     assert_recorded(claims, times=2, action="claim.approved")
+
+
+def test_the_middleware_of_django() -> None:
+    """A process with these settings serves: each path leads to a middleware."""
+    program = "import django; django.setup(); django.core.handlers.wsgi.WSGIHandler()"
+    environment = os.environ | {"DJANGO_SETTINGS_MODULE": "docs.code.django_"}
+    command = [sys.executable, "-c", f"import django.core.handlers.wsgi; {program}"]
+    subprocess.run(command, cwd=CODE.parents[1], env=environment, timeout=60, check=True)
 
 
 def test_a_listener(claims: psycopg.Connection) -> None:

@@ -2,21 +2,44 @@
 
 import re
 from pathlib import Path
+from types import ModuleType
 
 import psycopg
 import pytest
 from mkdocs.exceptions import PluginError
 
-from docs import hooks
-from pgaudit import Settings
+import pgaudit
+from docs import generated, hooks, source
+from pgaudit import AuditEvent, Settings, claims, health, jobs, listener, migrate, replay, stats, testing, trail, worker
+from pgaudit.health import Status
+from pgaudit.values import MAX_DEPTH, MAX_DIGITS
 from pgaudit.web import metrics
 
 ROOT = Path(__file__).parents[2]
 COLUMNS = """
     SELECT c.relname, a.attname, col_description(c.oid, a.attnum)
       FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0
-     WHERE c.relnamespace = 'pgaudit'::regnamespace AND c.relkind IN ('v', 'p')
+     WHERE c.relnamespace = 'pgaudit'::regnamespace
+       AND (c.relkind IN ('v', 'p') OR c.relkind = 'r' AND col_description(c.oid, a.attnum) IS NOT NULL)
 """
+
+
+TABLES = """
+    SELECT relname, obj_description(oid, 'pg_class') FROM pg_class
+     WHERE relnamespace = 'pgaudit'::regnamespace AND relkind IN ('v', 'p', 'r') AND NOT relispartition
+       AND relname NOT LIKE 'procrastinate%' AND relname <> 'alembic_version'
+"""
+REFERENCE = ROOT / "docs" / "reference"
+# What a module of the reference defines, for itself or for other modules of pgaudit.
+INTERNAL = {
+    health: {"Observation", "unreachable", "report", "verdicts", "spooled", "none_of"},
+    jobs: {"Statement", "statement_for", "record_query", "in_ascii", "sized_json"},
+    listener: {"Signal", "Emitter", "Receiver", "event_of"},
+    claims: {"event"},
+    migrate: {"config", "downgrade", "sql", "schema_script", "with_connection", "connection", "run_file", "run_sql"},
+    replay: {"by_fate", "fate_of", "replay_all"},
+    stats: {"Row", "rows"},
+}
 
 
 def rows(text: str) -> list[str]:
@@ -26,21 +49,25 @@ def rows(text: str) -> list[str]:
 
 def test_the_readme_has_the_table_of_the_settings() -> None:
     """Row by row what is generated from Settings: no default that has changed since, no setting forgotten."""
-    assert rows((ROOT / "README.md").read_text()) == rows(hooks.settings())
-    assert len(rows(hooks.settings())) == len(Settings.model_fields)
+    assert rows((ROOT / "README.md").read_text()) == rows(generated.settings())
+    assert len(rows(generated.settings())) == len(Settings.model_fields)
 
 
 def test_every_column_of_the_database_is_described(conn: psycopg.Connection) -> None:
-    """Of each view and of the log, as psql shows it."""
-    page = hooks.relations()
-    for view, column, said in conn.execute(COLUMNS):
-        assert f"`pgaudit.{view}`" in page
-        assert f"| `{column}` | {hooks.unquoted(said)} |" in page
+    """Of each view, of the log, and what is said of other tables, as psql shows it."""
+    sections = dict(
+        re.findall(r"^## `pgaudit\.(\w+)`\n(.+?)(?=\n## |\Z)", generated.relations(), re.MULTILINE | re.DOTALL)
+    )
+    for relation, column, said in conn.execute(COLUMNS):
+        assert f"| `{column}` | {generated.unquoted(said)} |" in sections[relation]
+    for relation, said in conn.execute(TABLES):
+        assert generated.unquoted(said) in sections[relation]
+    assert {"audit_jobs", "queue_floor"} < set(sections)
 
 
 def test_every_metric_is_described(conn: psycopg.Connection, settings: Settings) -> None:
     """What one scrape exposes; a name that is made up when it runs is there with an ellipsis."""
-    names = re.findall(r"`(pgaudit_\S+)`", hooks.metric_families())
+    names = re.findall(r"`(pgaudit_\S+)`", generated.metric_families())
     described = [name.removesuffix("_total").replace("…", r"\w+") for name in names]
     exposed = re.findall(r"^# TYPE (\w+)", metrics.exposition(metrics.look(conn, settings)).decode(), re.MULTILINE)
     assert exposed
@@ -50,12 +77,68 @@ def test_every_metric_is_described(conn: psycopg.Connection, settings: Settings)
 
 def test_code_is_shown_as_it_is_written() -> None:
     """With its decorators and comments, and without words to linters."""
-    shown = hooks.code("examples/django/app.py", "approve_and_pay")
+    shown = source.code("examples/django/app.py", "approve_and_pay")
     assert shown.startswith("@transaction.atomic\ndef approve_and_pay(claim_id: int) -> Claim:\n")
     assert shown.endswith("    return claim")
 
 
-@pytest.mark.parametrize("line", ["{{ nothing }}", "{{ code examples/plain.py nothing }}"])
+def test_every_field_of_an_event_is_described() -> None:
+    """Of each of its parts, too, and how long it may be."""
+    page = hooks.on_page_markdown((REFERENCE / "python.md").read_text())
+    for model in (AuditEvent, *(getattr(pgaudit, name) for name in ("Actor", "Target", "Change", "AuditContext"))):
+        section = page.partition(f"### `{model.__name__}`\n")[2].partition("\n### ")[0]
+        for name, field in model.model_fields.items():
+            assert field.description, f"{model.__name__}.{name}"
+            assert re.search(rf"^\| `{name}` \| .+ \| {re.escape(field.description)} \|$", section, re.MULTILINE)
+            for limit in (limit.max_length for limit in field.metadata if hasattr(limit, "max_length")):
+                assert f"{limit} characters" in field.description
+                assert f"{limit} characters" in page.partition("### Limits")[2]
+
+
+def test_the_limits_of_an_event_are_told() -> None:
+    """As the code has them."""
+    limits = (REFERENCE / "python.md").read_text().partition("### Limits")[2]
+    size = Settings.model_fields["max_event_bytes"].default
+    for limit in (f"nested at most {MAX_DEPTH} deep", f"at most {MAX_DIGITS:,} digits", f"{size:,} bytes"):
+        assert limit in limits
+
+
+@pytest.mark.parametrize("module", [*INTERNAL, pgaudit, testing, trail, worker], ids=lambda module: module.__name__)
+def test_what_is_public_is_in_the_reference(module: ModuleType) -> None:
+    """All of the module that is not named above as internal: a new function has to be placed."""
+    page = hooks.on_page_markdown((REFERENCE / "python.md").read_text())
+    section = page.partition(f"## `{module.__name__}`\n")[2].partition("\n## ")[0]
+    _, _, events = page.partition("## Events\n")
+    public = getattr(module, "__all__", None) or {
+        name for name, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__
+    }
+    for name in {name for name in public if name[0] != "_"} - INTERNAL.get(module, set()):
+        shown = rf"^(?:async )?(?:def|class) {name}\b|^{name}: |`(?:{module.__name__}\.)?{name}`"
+        assert re.search(shown, section, re.MULTILINE) or f"### `{name}`" in events, name
+    assert INTERNAL.get(module, set()) <= set(vars(module))
+
+
+def test_a_stub_says_what_is_public() -> None:
+    """How it is called and what it does, without how."""
+    shown = source.stubs("pgaudit.worker", "start_in_thread", "WorkerThread")
+    assert shown.startswith(
+        'def start_in_thread(settings: Settings | None = None) -> "WorkerThread":\n    """Runs a worker'
+    )
+    assert "    def __init__(self, settings: Settings) -> None: ...\n\n    def stop(self) -> None:" in shown
+    assert "_supervise" not in shown
+
+
+def test_every_health_check_is_in_the_table(conn: psycopg.Connection, settings: Settings) -> None:
+    """In the order of the report, with what is wrong when it is not healthy."""
+    report = health.check(conn, settings)
+    table = (REFERENCE / "http.md").read_text().partition("## Health checks")[2].partition("\n## ")[0]
+    assert re.findall(r"^\| `(\w+)`", table, re.MULTILINE) == [check.name for check in report.checks]
+    assert all(f"`{status}` when" in table for status in Status if status != Status.HEALTHY)
+
+
+@pytest.mark.parametrize(
+    "line", ["{{ nothing }}", "{{ code examples/plain.py nothing }}", "{{ stubs pgaudit.trail nothing }}"]
+)
 def test_what_is_not_there_ends_the_build(line: str) -> None:
     """A page cannot ask in vain."""
     with pytest.raises(PluginError, match="nothing"):
