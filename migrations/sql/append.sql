@@ -126,3 +126,17 @@ BEGIN
         RAISE EXCEPTION '%', failures[1]->>'message' USING ERRCODE = failures[1]->>'sqlstate';
     END IF;
 END $$;
+
+-- Deletes batches older than that, the oldest first and only so many at a time; how many were deleted. What
+-- they append to is not touched: a batch is history of throughput and lag, the events are the log. The last one
+-- stays: it says where the log ends. So does a day of them: by their key, who appends under an old snapshot is noticed.
+CREATE FUNCTION pgaudit.forget_batches(older interval DEFAULT '30 days', most integer DEFAULT 20000) RETURNS bigint
+LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+    WITH forgotten AS (
+        DELETE FROM batch WHERE first_index IN (
+            SELECT first_index FROM batch
+             WHERE persisted_at < clock_timestamp() - greatest(older, interval '1 day') AND first_index < (SELECT max(first_index) FROM batch)
+             ORDER BY persisted_at LIMIT most FOR UPDATE SKIP LOCKED)
+        RETURNING 1)
+    SELECT count(*) FROM forgotten
+$$;

@@ -7,7 +7,7 @@ down_revision = "0003"
 
 
 def upgrade() -> None:
-    for name in ("record.sql", "append.sql", "persist.sql", "outcome.sql"):
+    for name in ("record.sql", "append.sql", "persist.sql", "guards.sql", "outcome.sql", "workers.sql"):
         run_file(name)
 
 

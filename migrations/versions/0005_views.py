@@ -1,4 +1,4 @@
-"""The views that DBAs read."""
+"""The views that DBAs read, and the rights of everybody else: none."""
 
 from pgaudit.migrate import run_file, run_sql
 
@@ -8,6 +8,7 @@ down_revision = "0004"
 
 def upgrade() -> None:
     run_file("views.sql")
+    run_file("rights.sql")
 
 
 def downgrade() -> None:

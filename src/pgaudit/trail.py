@@ -1,12 +1,15 @@
 """Reading the log: the trail of a target or an actor, and what comes in."""
 
+import json
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from decimal import Decimal
+from typing import Any, Final, LiteralString
 from uuid import UUID
 
 import psycopg
 from psycopg.rows import class_row
+from psycopg.types.json import set_json_loads
 
 COLUMNS: Final = """
     SELECT index, event_id, occurred_at, recorded_at, persisted_at, action, outcome, actor_type, actor_id,
@@ -17,6 +20,7 @@ LAST: Final = COLUMNS + " ORDER BY index DESC LIMIT %s"
 AFTER: Final = COLUMNS + " WHERE index > %s ORDER BY index LIMIT %s"
 OF_TARGET: Final = COLUMNS + " WHERE target_type = %s AND target_id = %s ORDER BY occurred_at, index"
 OF_ACTOR: Final = COLUMNS + " WHERE actor_type = %s AND actor_id = %s ORDER BY occurred_at, index"
+LONGEST_INT: Final = 4_300  # digits
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +44,7 @@ class Entry:
 
 def last(conn: psycopg.Connection[Any], count: int) -> list[Entry]:
     """The newest entries, the oldest of them first."""
-    with conn.cursor(row_factory=class_row(Entry)) as cursor:
-        return cursor.execute(LAST, [count]).fetchall()[::-1]
+    return entries(conn, LAST, count)[::-1]
 
 
 def after(conn: psycopg.Connection[Any], index: int, limit: int = 1_000) -> list[Entry]:
@@ -49,17 +52,26 @@ def after(conn: psycopg.Connection[Any], index: int, limit: int = 1_000) -> list
 
     :param index: the last index seen; -1 for the beginning of the log.
     """
-    with conn.cursor(row_factory=class_row(Entry)) as cursor:
-        return cursor.execute(AFTER, [index, limit]).fetchall()
+    return entries(conn, AFTER, index, limit)
 
 
 def of_target(conn: psycopg.Connection[Any], kind: str, identity: str) -> list[Entry]:
     """The events whose primary (first) target this is, such as ("claim", "7"), in the order in which they happened."""
-    with conn.cursor(row_factory=class_row(Entry)) as cursor:
-        return cursor.execute(OF_TARGET, [kind, identity]).fetchall()
+    return entries(conn, OF_TARGET, kind, identity)
 
 
 def of_actor(conn: psycopg.Connection[Any], kind: str, identity: str) -> list[Entry]:
     """The events of an actor, such as ("user", "42"), in the order in which they happened."""
+    return entries(conn, OF_ACTOR, kind, identity)
+
+
+def entries(conn: psycopg.Connection[Any], query: LiteralString, *parameters: object) -> list[Entry]:
+    """What a query of the log returns."""
     with conn.cursor(row_factory=class_row(Entry)) as cursor:
-        return cursor.execute(OF_ACTOR, [kind, identity]).fetchall()
+        set_json_loads(loads, cursor)
+        return cursor.execute(query, parameters).fetchall()
+
+
+def loads(document: str | bytes) -> Any:
+    """JSON as Postgres holds it: with numbers too long for Python's integers, which an event made by hand may have."""
+    return json.loads(document, parse_int=lambda digits: int(digits) if len(digits) < LONGEST_INT else Decimal(digits))

@@ -34,11 +34,12 @@ REFERENCE = ROOT / "docs" / "reference"
 INTERNAL = {
     health: {"Observation", "unreachable", "report", "verdicts", "spooled", "none_of"},
     jobs: {"Statement", "statement_for", "record_query", "in_ascii", "sized_json"},
-    listener: {"Signal", "Emitter", "Receiver", "event_of"},
+    listener: {"Signal", "Emitter", "Receiver", "connect", "event_of"},
     claims: {"event"},
     migrate: {"config", "downgrade", "sql", "schema_script", "with_connection", "connection", "run_file", "run_sql"},
     replay: {"by_fate", "fate_of", "replay_all"},
     stats: {"Row", "rows"},
+    trail: {"entries", "loads"},
 }
 
 
@@ -103,7 +104,7 @@ def test_the_limits_of_an_event_are_told() -> None:
         assert limit in limits
 
 
-@pytest.mark.parametrize("module", [*INTERNAL, pgaudit, testing, trail, worker], ids=lambda module: module.__name__)
+@pytest.mark.parametrize("module", [*INTERNAL, pgaudit, testing, worker], ids=lambda module: module.__name__)
 def test_what_is_public_is_in_the_reference(module: ModuleType) -> None:
     """All of the module that is not named above as internal: a new function has to be placed."""
     page = hooks.on_page_markdown((REFERENCE / "python.md").read_text())
