@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Coroutine, Mapping
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from blinker import NamedSignal, Namespace
 
+from pgaudit.errors import InvalidEvent
 from pgaudit.events import AuditEvent
 from pgaudit.listener import AuditListener, asynchronous
 from pgaudit.recorder import AuditLog
@@ -59,13 +60,17 @@ class PolicyAction(StrEnum):
     REINSTATE = "policy.reinstated"
 
 
+_Action = TypeVar("_Action", ClaimAction, PolicyAction)
+
+
 class ClaimAudit:
     """Records what users do to claims and policies.
 
     >>> claims = ClaimAudit(AuditLog())
     >>> claims.log_action(conn, 42, 7, ClaimAction.APPROVE, {"approval_amount": 1000})
 
-    Each method takes the caller's connection and raises as :meth:`pgaudit.AuditLog.record` does.
+    An action may also be given as its value: "claim.approved". Each method takes the caller's connection and raises as
+    :meth:`pgaudit.AuditLog.record` does.
     """
 
     def __init__(self, audit: AuditLog) -> None:
@@ -76,44 +81,65 @@ class ClaimAudit:
         conn: object,
         user_id: object,
         claim_id: object,
-        action: ClaimAction,
+        action: ClaimAction | str,
         data: Mapping[str, Any] | None = None,
     ) -> None:
         """Records what a user did to a claim."""
-        self._audit.record(conn, event(user_id, f"claim:{claim_id}", action, data))
+        self._audit.record(conn, event(user_id, f"claim:{claim_id}", _action_on("claims", ClaimAction, action), data))
 
     async def log_action_async(
         self,
         conn: object,
         user_id: object,
         claim_id: object,
-        action: ClaimAction,
+        action: ClaimAction | str,
         data: Mapping[str, Any] | None = None,
     ) -> None:
         """``log_action`` for asynchronous connections."""
-        await self._audit.record_async(conn, event(user_id, f"claim:{claim_id}", action, data))
+        await self._audit.record_async(
+            conn, event(user_id, f"claim:{claim_id}", _action_on("claims", ClaimAction, action), data)
+        )
 
     def log_policy_change(
         self,
         conn: object,
         user_id: object,
         policy_id: object,
-        action: PolicyAction,
+        action: PolicyAction | str,
         data: Mapping[str, Any] | None = None,
     ) -> None:
         """Records what a user did to a policy."""
-        self._audit.record(conn, event(user_id, f"policy:{policy_id}", action, data))
+        self._audit.record(
+            conn, event(user_id, f"policy:{policy_id}", _action_on("policies", PolicyAction, action), data)
+        )
 
     async def log_policy_change_async(
         self,
         conn: object,
         user_id: object,
         policy_id: object,
-        action: PolicyAction,
+        action: PolicyAction | str,
         data: Mapping[str, Any] | None = None,
     ) -> None:
         """``log_policy_change`` for asynchronous connections."""
-        await self._audit.record_async(conn, event(user_id, f"policy:{policy_id}", action, data))
+        await self._audit.record_async(
+            conn, event(user_id, f"policy:{policy_id}", _action_on("policies", PolicyAction, action), data)
+        )
+
+
+def _action_on(what: str, kind: type[_Action], given: str) -> _Action:
+    """The action that is given, as a member or as its value.
+
+    :raises InvalidEvent: there is no such action; the message says what is accepted.
+    """
+    try:
+        return kind(given)
+    except ValueError:
+        example = next(iter(kind))
+        raise InvalidEvent(
+            f"{given!r} is not an action on {what}; "
+            f'give a {kind.__name__}, such as {kind.__name__}.{example.name}, or its value: "{example.value}"'
+        ) from None
 
 
 def event(user_id: object, target: str, action: StrEnum, data: Mapping[str, Any] | None) -> AuditEvent:

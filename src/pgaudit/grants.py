@@ -4,7 +4,13 @@ from typing import Any, Final, LiteralString
 
 import psycopg
 from psycopg import sql
+from psycopg.errors import InsufficientPrivilege
+from psycopg.rows import tuple_row
 
+OWNER: Final = """
+    SELECT pg_get_userbyid(nspowner), pg_has_role(nspowner, 'USAGE')
+      FROM pg_catalog.pg_namespace WHERE nspname = 'pgaudit'
+"""
 USAGE: Final = "GRANT USAGE ON SCHEMA pgaudit TO {role}"
 
 # Adds events; cannot read, change or remove any.
@@ -42,8 +48,18 @@ def grant(
     """Gives each role that is named what it needs, in the caller's transaction. Safe to repeat.
 
     :raises psycopg.errors.UndefinedObject: there is no such role.
+    :raises psycopg.errors.InsufficientPrivilege: the connection's role does not own the schema.
     """
+    refuse_others(conn)
     for role, statements in ((writer, WRITER), (worker, WORKER), (reader, READER)):
         if role is not None:
             for statement in statements:
                 conn.execute(sql.SQL(statement).format(role=sql.Identifier(role)))
+
+
+def refuse_others(conn: psycopg.Connection[Any]) -> None:
+    """Raises InsufficientPrivilege when the connection's role is not the owner: Postgres merely warns, and goes on."""
+    with psycopg.Cursor(conn, row_factory=tuple_row) as cursor:
+        owner, may_grant = cursor.execute(OWNER).fetchone() or (None, True)
+    if not may_grant:
+        raise InsufficientPrivilege(f"only the owner of the schema pgaudit can grant: connect as {owner}")

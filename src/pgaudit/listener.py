@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
+from weakref import WeakKeyDictionary
 
-from pgaudit.errors import UnknownConnection
+from pgaudit.errors import InvalidEvent, UnknownConnection
 from pgaudit.events import AuditEvent
 from pgaudit.recorder import AuditLog
 
@@ -24,6 +25,12 @@ class Emitter(Protocol):
 
     def on(self, event: str, f: Callable[..., Any]) -> Any:
         """Calls the handler whenever that event is emitted."""
+
+
+Handler = Callable[..., object]
+# A class of listeners and an action: of one place, a signal is heard once.
+Place = tuple[type, str]
+HEARD: Final[WeakKeyDictionary[Signal, dict[Place, Handler]]] = WeakKeyDictionary()  # keeps no signal alive
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -61,7 +68,11 @@ class AuditListener:
 
     Of what is sent, ``conn`` is the sender's connection, ``user_id`` or ``actor`` who did it,
     ``{target_type}_id`` or ``target`` what it was done to; the rest is the event's ``data``.
+    With a ``target_type``, a signal without its target is refused with InvalidEvent.
     Recording follows ``PGAUDIT_ON_FAILURE``: when it raises, it raises in the sender.
+
+    A signal is recorded once per action: a second listener of the same class, for the same signal and action, takes
+    the place of the first. An application may be made twice in a process, as tests do.
 
     A blinker signal is sent one way, with ``send`` to synchronous receivers or with ``send_async`` to asynchronous
     ones: an ``AsyncAuditListener``. Where one signal has to go both ways, :func:`asynchronous` lets it.
@@ -73,23 +84,26 @@ class AuditListener:
         self._audit = audit
         self._target_type = target_type
         self._names = {source: action for source, action in actions.items() if isinstance(source, str)}
-        self._connected: list[tuple[Signal, Callable[..., object]]] = [
-            (source, self.handler(action)) for source, action in actions.items() if not isinstance(source, str)
+        self._connected: list[tuple[Signal, Place, Handler]] = [
+            (source, (type(self), action), self.handler(action))
+            for source, action in actions.items()
+            if not isinstance(source, str)
         ]
-        for signal, handler in self._connected:
-            signal.connect(handler, weak=False)
+        for signal, place, handler in self._connected:
+            connect(signal, place, handler)
 
     def disconnect(self) -> None:
-        """Stops listening to the signals."""
-        for signal, handler in self._connected:
-            signal.disconnect(handler)
+        """Stops listening to the signals, except where another listener has taken its place."""
+        for signal, place, handler in self._connected:
+            if HEARD.get(signal, {}).get(place) is handler:
+                signal.disconnect(HEARD[signal].pop(place))
 
     def listen(self, emitter: Emitter) -> None:
         """Listens to an emitter with ``.on(name, handler)`` for the names among the actions."""
         for name, action in self._names.items():
             emitter.on(name, self.handler(action))
 
-    def handler(self, action: str) -> Callable[..., object]:
+    def handler(self, action: str) -> Handler:
         """A receiver that records that action."""
         return Receiver(self._audit, action, self._target_type).record
 
@@ -107,6 +121,15 @@ class AsyncAuditListener(AuditListener):
 
     def handler(self, action: str) -> Callable[..., Coroutine[Any, Any, None]]:
         return Receiver(self._audit, action, self._target_type).record_async
+
+
+def connect(signal: Signal, place: Place, handler: Handler) -> None:
+    """Lets the handler hear the signal, instead of whoever did so in its place."""
+    handlers = HEARD.setdefault(signal, {})
+    if place in handlers:
+        signal.disconnect(handlers[place])
+    handlers[place] = handler
+    signal.connect(handler, weak=False)
 
 
 def asynchronous(receiver: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, Any]]:
@@ -129,9 +152,17 @@ def asynchronous(receiver: Callable[..., Any]) -> Callable[..., Coroutine[Any, A
 
 
 def event_of(action: str, target_type: str | None, payload: dict[str, Any]) -> AuditEvent:
-    """The event of what a signal was sent with."""
+    """The event of what a signal was sent with.
+
+    :raises InvalidEvent: it has no target, and should have one.
+    """
     user = payload.pop("user_id", None)
     actor = payload.pop("actor", None if user is None else f"user:{user}")
-    identity = payload.pop(f"{target_type}_id", None)
+    identity = payload.pop(f"{target_type}_id", None) if target_type else None
     target = payload.pop("target", None if identity is None else f"{target_type}:{identity}")
+    if target_type and target is None:
+        raise InvalidEvent(
+            f"{action} was sent without its target: send(conn=conn, {target_type}_id=...), or target=...; "
+            f"what it was sent with: {', '.join(payload) or 'nothing else'}"
+        )
     return AuditEvent(action=action, actor=actor, targets=() if target is None else (target,), data=payload)

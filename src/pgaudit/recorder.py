@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, cast
 
 import psycopg
 
@@ -12,6 +12,7 @@ from pgaudit import jobs, spool, tracing
 from pgaudit.connections import async_transaction_of, transaction_of
 from pgaudit.context import inherit
 from pgaudit.embedded import conninfo
+from pgaudit.errors import InvalidEvent, UnknownConnection
 from pgaudit.events import AuditEvent
 from pgaudit.jobs import Statement
 from pgaudit.settings import Mode, OnFailure, Settings
@@ -42,10 +43,11 @@ class AuditLog:
         They are committed and rolled back with it, savepoints included.
 
         :param conn: a connection in a transaction, or a cursor of one.
-        :raises InvalidEvent: an event is too large; nothing was sent.
+        :raises InvalidEvent: an event is too large, or is none; nothing was sent.
         :raises NotInTransaction: the connection would commit the events on their own.
         :raises UnknownConnection: ``conn`` is not a connection that pgaudit knows.
         """
+        refuse_event(conn, "record")
         with self._span(events):
             events, statement = self._prepare(events)
             if statement is None:
@@ -63,6 +65,7 @@ class AuditLog:
 
     async def record_async(self, conn: object, *events: AuditEvent) -> None:
         """``record`` for asynchronous connections."""
+        refuse_event(conn, "await record_async")
         with self._span(events):
             events, statement = self._prepare(events)
             if statement is None:
@@ -111,6 +114,7 @@ class AuditLog:
 
     def _prepare(self, events: Sequence[AuditEvent]) -> tuple[tuple[AuditEvent, ...], Statement | None]:
         """The events with what is bound, checked, and the statement that records them, if one has to be sent."""
+        refuse_others(events)
         trace = tracing.ids()
         events = tuple(inherit(event, trace) for event in events)
         statement = jobs.statement_for(events, self.settings)
@@ -126,3 +130,23 @@ class AuditLog:
         path = spool.append(self.settings.spool_dir, [event.to_json() for event in events], xid)
         extra: dict[str, Any] = {"action": "event_spooled", "events": [str(event.id) for event in events]}
         logger.error("%d event(s) went to %s, not to the database: %s", len(events), path, in_brief(error), extra=extra)
+
+
+def refuse_event(conn: object, method: str) -> None:
+    """Raises UnknownConnection when events stand in the place of the connection: they would be recorded nowhere."""
+    kind = type(conn)
+    given = cast("Sequence[object]", conn) if isinstance(conn, list | tuple) else [conn]
+    if any(isinstance(each, AuditEvent) for each in given):
+        raise UnknownConnection(
+            f"{kind.__name__} is not a connection; pass the connection first: {method}(conn, event)"
+        )
+
+
+def refuse_others(events: Sequence[object]) -> None:
+    """Raises InvalidEvent when something among the events is none."""
+    for number, event in enumerate(events, start=1):
+        if not isinstance(event, AuditEvent):
+            raise InvalidEvent(
+                f"event {number} is a {type(event).__name__}, not an AuditEvent; "
+                "pass events one by one: record(conn, *events)"
+            )

@@ -4,12 +4,20 @@ import os
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, Self
 
-from pydantic import BaseModel, BeforeValidator, Field, SecretStr, ValidationError
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+from pydantic import BaseModel, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 
 from pgaudit.errors import InvalidSettings
 
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+EMBEDDED: Final = "embedded:"  # what the DSN of a server of one's own begins with
+NOWHERE: Final = "PGAUDIT_DSN=embedded: names no directory; write embedded:PATH, such as embedded:data"
+SECRET: Final = frozenset({"dsn", "admin_token"})  # no error shows their values
 OLD_NAMES: Final = {"job_attempts": "QUEUE_JOB_ATTEMPTS", "job_backoff_delay": "QUEUE_JOB_BACKOFF_DELAY"}
 
 
@@ -128,24 +136,60 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
         except ValidationError as error:
             raise InvalidSettings(describe(error)) from None
 
+    @model_validator(mode="after")
+    def _check_dsn(self) -> Self:
+        if self.dsn.strip() == EMBEDDED:
+            raise ValueError(NOWHERE)
+        if not (self.dsn.startswith(EMBEDDED) or is_conninfo(self.dsn)):
+            raise ValueError(
+                f"{variable_of('dsn')} is not a libpq string or URL "
+                "(a SQLAlchemy URL goes without +asyncpg or +psycopg: postgresql://user@host/database)"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_spool_dir(self) -> Self:
+        if self.on_failure == OnFailure.SPOOL and not self.spool_dir.is_absolute():
+            raise ValueError(
+                f"{variable_of('on_failure')}=spool needs an absolute path in {variable_of('spool_dir')}, not "
+                f"{str(self.spool_dir)!r}, which depends on where a process runs; the worker needs the same"
+            )
+        return self
+
+
+def is_conninfo(dsn: str) -> bool:
+    """Whether libpq can read it. What it says of one that it cannot may quote the password."""
+    try:
+        conninfo_to_dict(dsn)
+    except (psycopg.Error, UnicodeError):
+        return False
+    return True
+
 
 def environment() -> dict[str, str]:
-    """What the environment says of the fields.
+    """What the environment says of the fields; an empty variable, such as Docker Compose makes of ``${X:-}``, nothing.
 
     pydantic-settings would read it as well, and take a third of the time of ``import pgaudit``.
     """
     variables = {field: variable_of(field) for field in Settings.model_fields}
-    return {field: os.environ[variable] for field, variable in variables.items() if variable in os.environ}
+    return {field: value for field, variable in variables.items() if (value := os.environ.get(variable))}
 
 
 def variable_of(field: str) -> str:
     """The variable that a field is read from: the one of its old name only where the new one is not set."""
     variable, old = f"PGAUDIT_{field.upper()}", OLD_NAMES.get(field, "")
-    return old if old in os.environ and variable not in os.environ else variable
+    return old if os.environ.get(old) and not os.environ.get(variable) else variable
 
 
 def describe(error: ValidationError) -> str:
     """One sentence for each setting that is wrong, by the name of its variable."""
-    return "; ".join(
-        f"{variable_of(str(problem['loc'][0]))}={problem['input']!r}: {problem['msg']}" for problem in error.errors()
-    )
+    return "; ".join(sentence(problem) for problem in error.errors())
+
+
+def sentence(problem: "ErrorDetails") -> str:
+    """What is wrong with a setting, by the name of its variable; or with the whole, which names them itself."""
+    if not problem["loc"]:
+        return problem["msg"].removeprefix("Value error, ")
+    field = str(problem["loc"][0])
+    value = "" if field in SECRET else f"={problem['input']!r}"
+    return f"{variable_of(field)}{value}: {problem['msg']}"

@@ -11,6 +11,14 @@ from pgaudit.errors import PgauditError
 # object in use, operator, system. pgaudit.is_infrastructure holds the same list.
 INFRASTRUCTURE: Final = frozenset({"08", "25", "40", "42", "53", "55", "57", "58"})
 
+# What to do about an error, in the words of the command line.
+ADVICE: Final = {
+    "3F000": "; run `pgaudit migrate`",  # no such schema
+    "42P01": "; run `pgaudit migrate`",  # no such table
+    "42883": "; run `pgaudit migrate`",  # no such function
+    "42501": "; see `pgaudit grant`",
+}
+
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:
     """The error and what it was raised from."""
@@ -35,7 +43,7 @@ def error_class(state: str) -> str:
 
 
 def in_brief(error: BaseException) -> str:
-    """The error for a log line: with its message only where that cannot quote an event.
+    """The error for a log line, and what to do about it: with its message only where that cannot quote an event.
 
     What Postgres says of a value quotes it, and SQLAlchemy quotes the parameters of the statement.
     """
@@ -43,5 +51,10 @@ def in_brief(error: BaseException) -> str:
     state = getattr(origin, "sqlstate", None)
     kind = f"{type(origin).__name__}, SQLSTATE {state}" if state else type(origin).__name__
     if isinstance(origin, psycopg.Error) and blames_database(origin):
-        return f"{kind}: {origin.diag.message_primary or origin}"
-    return f"{kind}: {origin}" if isinstance(origin, PgauditError | OSError) else kind
+        return f"{kind}: {origin.diag.message_primary or origin}{advice_on(state)}"
+    return f"{kind}: {origin}" if isinstance(origin, PgauditError | OSError) else f"{kind}{advice_on(state)}"
+
+
+def advice_on(state: str | None) -> str:
+    """What to do about an error of that SQLSTATE: the end of a sentence, or nothing."""
+    return ADVICE.get(state or "", "")

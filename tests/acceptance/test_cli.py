@@ -5,11 +5,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
 
 import psycopg
 import pytest
 
-from pgaudit import AuditEvent, AuditLog, Settings
+from pgaudit import AuditEvent, AuditLog, Settings, grants, spool
 from pgaudit.application import AuditApp
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -19,9 +21,9 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 def run(dsn: str) -> Run:
     """Runs ``pgaudit`` against the test's database."""
 
-    def run_in(*arguments: str, dsn: str = dsn) -> subprocess.CompletedProcess[str]:
+    def run_in(*arguments: str, dsn: str = dsn, **more: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "pgaudit", *arguments]
-        environment = os.environ | {"PGAUDIT_DSN": dsn, "COLUMNS": "120"}
+        environment = os.environ | {"PGAUDIT_DSN": dsn, "COLUMNS": "120"} | more
         return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
     return run_in
@@ -83,3 +85,125 @@ def test_mistakes_end_in_one_line(run: Run) -> None:
         result = run(*arguments)
         assert (result.returncode, result.stderr.count("\n")) == (1, 1), result.stderr
         assert result.stderr.startswith("pgaudit: ")
+
+
+MANY = 1_234_567
+TOKYO = {"PGTZ": "Asia/Tokyo", "TZ": "America/New_York", "COLUMNS": "200"}
+
+
+def fail(conn: psycopg.Connection, message: str) -> None:
+    """Puts a job with a long number into the queue, that has failed with that message."""
+    event = json.dumps({"event": {"action": "claim.approved", "recorded_at": "2026-03-01T12:00:00.000001Z"}})
+    conn.execute(
+        "INSERT INTO pgaudit.procrastinate_jobs (id, queue_name, task_name, status, args, attempts, scheduled_at)"
+        " OVERRIDING SYSTEM VALUE"
+        " VALUES (%s, 'audit', 'pgaudit.persist', 'failed', %s, 1234, '2026-03-01 13:00:00Z')",
+        [MANY, event],
+    )
+    conn.execute(
+        "INSERT INTO pgaudit.job_error (job_id, task_name, attempt, at, error_class, message)"
+        " VALUES (%s, 'pgaudit.persist', 1, '2026-03-01 12:30:00Z', 'Odd[/bold]', %s)",
+        [MANY, message],
+    )
+    conn.commit()
+
+
+@pytest.mark.parametrize("message", ["GET [/claims/7] failed", "a [bold]name[/bold] :warning: in [red]", "C:\\[x]\\"])
+def test_what_an_error_says_is_printed_as_it_is(run: Run, conn: psycopg.Connection, message: str) -> None:
+    """Whatever it holds that a terminal's markup could be made of."""
+    fail(conn, message)
+    for arguments in (("jobs", "list"), ("jobs", "show", str(MANY))):
+        result = run(*arguments, **TOKYO)
+        assert (result.returncode, message in result.stdout) == (0, True), result.stdout + result.stderr
+    assert "Odd[/bold]" in run("jobs", "show", str(MANY)).stdout
+
+
+def test_numbers_of_jobs_can_be_pasted_back(run: Run, conn: psycopg.Connection) -> None:
+    """Without separators; what is counted has them in tables."""
+    fail(conn, "no")
+    listed, shown = run("jobs", "list").stdout, run("jobs", "show", str(MANY)).stdout
+    assert (str(MANY) in listed, "1,234 " in listed) == (True, True)
+    assert (str(MANY) in shown, "1234\n" in shown, "," in shown.partition("event\n")[0]) == (True, True, False)
+
+
+def test_times_are_in_utc_and_say_so(run: Run, dsn: str, conn: psycopg.Connection) -> None:
+    """Whatever zone the session and the machine are in; a program gets the same."""
+    fail(conn, "no")
+    listed, shown = run("jobs", "list", **TOKYO).stdout, run("jobs", "show", str(MANY), **TOKYO).stdout
+    assert "2026-03-01 12:00:00Z" in listed
+    assert "2026-03-01 13:00:00Z" in shown
+    assert "attempt 1, 2026-03-01 12:30:00Z: " in shown
+    assert json.loads(run("jobs", "list", "--json", **TOKYO).stdout)[0]["scheduled_at"] == "2026-03-01T13:00:00+00:00"
+    happened = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    ancient = datetime(1, 1, 1, 12, tzinfo=UTC)
+    audit = AuditLog(Settings(dsn=dsn, mode="inline"))
+    audit.record(conn, *(AuditEvent(action="claim.approved", occurred_at=time) for time in (happened, ancient)))
+    conn.commit()
+    tail = run("tail", **TOKYO).stdout
+    assert ("2026-03-01 12:00:00.000000Z" in tail, " 0001-01-01 12:00:00.000000Z" in tail) == (True, True)
+    assert f"{datetime.now(UTC):%Y-%m-%d %H:}" in run("stats", **TOKYO).stdout
+
+
+def test_the_columns_of_a_tail_stay_in_line(run: Run, dsn: str, conn: psycopg.Connection) -> None:
+    """Two spaces at least between two of them, however long a name is; a very long one pushes its own line alone."""
+    actions = ["claim.approved", f"claim.{'x' * 30}", f"claim.{'x' * 150}"]
+    for action in actions:
+        event = AuditEvent(action=action, actor="user:42", target="claim:7", outcome="failure")
+        AuditLog(Settings(dsn=dsn, mode="inline")).record(conn, event)
+    conn.commit()
+    lines = run("tail").stdout.splitlines()
+    assert [line.split() for line in lines] == [
+        [str(number), *line.split()[1:3], action, "failure", "user:42", "claim:7"]
+        for number, (line, action) in enumerate(zip(lines, actions, strict=True))
+    ]
+    assert lines[0].index("failure") == lines[1].index("failure")
+    assert f"{actions[2]}  failure  user:42  " in lines[2]
+
+
+def test_a_tail_of_a_target_may_be_short(run: Run, dsn: str, conn: psycopg.Connection) -> None:
+    """-n counts its newest events; without it they are all there."""
+    for number in range(12):
+        event = AuditEvent(action="claim.approved", target=f"claim:{number % 2}", data={"number": number})
+        AuditLog(Settings(dsn=dsn, mode="inline")).record(conn, event)
+    conn.commit()
+    for arguments, numbers in (([], [0, 2, 4, 6, 8, 10]), (["-n", "2"], [8, 10]), (["-n", "0"], [])):
+        lines = run("tail", "--json", "--target", "claim:0", *arguments).stdout.splitlines()
+        assert [json.loads(line)["index"] for line in lines] == numbers
+    assert len(run("tail").stdout.splitlines()) == 10
+
+
+def test_a_replay_says_once_what_it_did(run: Run, tmp_path: Path) -> None:
+    """In a sentence, and not in a line of the log as well."""
+    path = spool.append(tmp_path, [AuditEvent(action="claim.approved").to_json()], None)
+    result = run("replay", str(path))
+    assert (result.stdout.count("1 event(s) recorded"), result.stdout.count("\n"), result.stderr) == (1, 1, "")
+
+
+@pytest.mark.parametrize("role", ["t_stranger", "t_other_reader"])
+def test_a_role_without_the_right_is_told_which_has_it(run: Run, dsn: str, role: str) -> None:
+    """One line: what was refused, and what each command needs."""
+    with psycopg.connect(dsn) as owner:
+        owner.execute(f"CREATE ROLE {role} LOGIN")
+        if role == "t_other_reader":
+            grants.grant(owner, reader=role)
+    try:
+        as_role = dsn.replace("user=postgres", f"user={role}")
+        result = run("jobs", "list", dsn=as_role)
+        assert (result.returncode, result.stderr.count("\n")) == (1, 1)
+        assert "permission denied" in result.stderr
+        assert "`stats`, `health` and `tail` need a reader, `jobs`, `replay` and `serve` a worker, " in result.stderr
+        granted = run("grant", "--reader", role, dsn=as_role)
+        assert (granted.returncode, granted.stdout) == (1, "")
+        assert granted.stderr == "pgaudit: only the owner of the schema pgaudit can grant: connect as postgres\n"
+    finally:
+        with psycopg.connect(dsn) as owner:
+            owner.execute(f"DROP OWNED BY {role}")
+            owner.execute(f"DROP ROLE {role}")
+
+
+@pytest.mark.parametrize("command", [["worker"], ["stats"], ["migrate"]])
+def test_a_dsn_that_nobody_can_read_ends_at_once(run: Run, command: list[str]) -> None:
+    """A worker does not try it again and again; the password stays unsaid."""
+    result = run(*command, dsn="postgresql+asyncpg://u:secret@h/x")
+    assert (result.returncode, result.stderr.count("\n"), "secret" in result.stderr) == (1, 1, False)
+    assert result.stderr.startswith("pgaudit: PGAUDIT_DSN is not a libpq string or URL")

@@ -144,3 +144,17 @@ async def test_concurrent_requests_never_see_each_other() -> None:
         name: {name} for name in names
     }
     assert all(event.context == AuditContext(request_id=name, ip="10.0.0.1") for name in names for event in found[name])
+
+
+@pytest.mark.parametrize("nobody", ["", 0, False])
+async def test_an_actor_that_is_false_is_nobody(nobody: Any) -> None:
+    """What ``user_id and ...`` gives for whom is not logged in: the request is served."""
+    app = Application()
+
+    async def later(_: Scope) -> Any:
+        await asyncio.sleep(0)
+        return nobody
+
+    await serve(AsgiMiddleware(app, actor=lambda _: nobody))
+    await serve(AsgiMiddleware(app, actor=later))
+    assert [event.actor for event in app.events] == [None, None]

@@ -87,6 +87,22 @@ async def actor_of_async(request: HttpRequest) -> str:
     return f"key:{request.headers['X-Key']}"
 
 
+def nobody(_request: HttpRequest) -> str:
+    """Named by PGAUDIT_ACTOR, for whom is not logged in."""
+    return ""
+
+
+def false(_request: HttpRequest) -> Any:
+    """Likewise."""
+    return False
+
+
+async def nobody_async(_request: HttpRequest) -> Any:
+    """Likewise, and awaited."""
+    await asyncio.sleep(0)
+    return 0
+
+
 def view(_request: HttpRequest) -> HttpResponse:
     """Answers with what was found."""
     return JsonResponse(found())
@@ -169,6 +185,20 @@ def test_a_setting_names_the_actor(client: Client) -> None:
     """PGAUDIT_ACTOR is the dotted path of a function, which is asked in place of request.user."""
     with override_settings(PGAUDIT_ACTOR=f"{__name__}.actor_of"):
         assert client.get("/view", headers={"X-Key": "7", "X-User": "42"}).json()["actor"] == "key:7"
+
+
+@pytest.mark.parametrize("name", ["nobody", "false"])
+def test_an_actor_that_is_false_is_nobody(client: Client, name: str) -> None:
+    """Whatever is false: the request is served."""
+    with override_settings(PGAUDIT_ACTOR=f"{__name__}.{name}"):
+        assert client.get("/view", headers={"X-User": "42"}).json()["actor"] is None
+
+
+@pytest.mark.anyio
+async def test_an_actor_that_is_false_is_nobody_in_asynchronous_views(async_client: AsyncClient) -> None:
+    """Likewise."""
+    with override_settings(PGAUDIT_ACTOR=f"{__name__}.nobody_async"):
+        assert (await async_client.get("/view_async")).json()["actor"] is None
 
 
 def test_a_streamed_body_is_made_in_its_context(client: Client) -> None:

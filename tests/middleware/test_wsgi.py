@@ -157,3 +157,11 @@ def test_threads_never_see_each_other() -> None:
     for thread in threads:
         thread.join(30)
     assert found == {name: name for name in "abcdefgh"}
+
+
+@pytest.mark.parametrize("nobody", ["", 0, False])
+def test_an_actor_that_is_false_is_nobody(nobody: Any) -> None:
+    """REMOTE_USER may be empty: the request is served."""
+    app = Application()
+    assert Response(WsgiMiddleware(app, actor=lambda _: nobody)).read() == b"onetwo"
+    assert {event.actor for event in app.events} == {None}

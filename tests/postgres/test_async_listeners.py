@@ -163,7 +163,7 @@ async def test_an_asynchronous_connection_is_refused_where_nobody_awaits(dsn: st
     async with of_psycopg(dsn) as conn:
         for signal in (renewed, claim_approved):
             with pytest.raises(UnknownConnection, match=r"AsyncConnection is asynchronous.*send_async.*AsyncAuditLis"):
-                signal.send(conn=conn)
+                signal.send(conn=conn, claim_id=7)
     assert recorded(dsn) == []
 
 
@@ -175,7 +175,7 @@ async def test_a_synchronous_connection_is_refused_where_the_loop_would_wait(dsn
     with psycopg.connect(dsn) as conn:
         for signal in (renewed, claim_approved):
             with pytest.raises(UnknownConnection, match=r"Connection is synchronous.*signal\.send\(.* an AuditLis"):
-                await signal.send_async(conn=conn)
+                await signal.send_async(conn=conn, claim_id=7)
     assert recorded(dsn) == []
 
 
@@ -186,3 +186,13 @@ async def test_an_error_in_recording_reaches_whoever_awaits(dsn: str, settings: 
     async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as conn:
         with pytest.raises(NotInTransaction):
             await renewed.send_async(conn=conn)
+
+
+async def test_a_second_listener_takes_the_place_of_the_first(dsn: str, settings: Settings) -> None:
+    """Asynchronous ones, too."""
+    renewed = Signal()
+    for _ in range(2):
+        AsyncAuditListener(AuditLog(settings), {renewed: "policy.renewed"}, target_type="policy")
+    async with of_psycopg(dsn) as conn:
+        await renewed.send_async(conn=conn, policy_id=7)
+    assert len(recorded(dsn)) == 1

@@ -11,7 +11,7 @@ import pytest
 from psycopg.rows import dict_row, namedtuple_row
 from sqlalchemy import create_engine
 
-from pgaudit import AuditLog, NotInTransaction, Settings, UnknownConnection
+from pgaudit import AuditLog, InvalidEvent, Mode, NotInTransaction, Settings, UnknownConnection
 from tests.postgres.trail import Connection, event, queued_ids
 
 
@@ -194,3 +194,38 @@ async def test_autonomous_events_survive_the_callers_rollback(conn: Connection, 
     audit.record_autonomous()
     conn.rollback()
     assert queued_ids(conn) == [first.id, second.id, third.id]
+
+
+@pytest.mark.parametrize("mode", Mode)
+async def test_an_event_in_the_place_of_the_connection_is_refused(dsn: str, mode: Mode) -> None:
+    """Without its connection it would be recorded nowhere, and nobody would know: in every mode, alone or in a list."""
+    audit = AuditLog(Settings(dsn=dsn, mode=mode))
+    for forgotten in (event(), [event(), event()], (event(),)):
+        with pytest.raises(UnknownConnection, match=r"pass the connection first: record\(conn, event\)"):
+            audit.record(forgotten)
+        with pytest.raises(UnknownConnection, match=r"pass the connection first: await record_async\(conn, event\)"):
+            await audit.record_async(forgotten)
+
+
+def test_swapped_arguments_are_refused(conn: Connection, audit: AuditLog) -> None:
+    """The connection comes first."""
+    swapped: list[Any] = [event(), conn]
+    with pytest.raises(UnknownConnection, match="AuditEvent is not a connection; pass the connection first"):
+        audit.record(*swapped)
+
+
+@pytest.mark.parametrize("mode", Mode)
+@pytest.mark.parametrize("given", [[event()], (event(),), {"action": "claim.approved"}, "claim.approved", None, 42])
+async def test_what_is_no_event_is_refused(dsn: str, conn: Connection, given: Any, mode: Mode) -> None:
+    """Whichever way it is recorded; what stands beside it is not recorded either."""
+    audit = AuditLog(Settings(dsn=dsn, mode=mode))
+    says = rf"event 2 is a {type(given).__name__}, not an AuditEvent; pass events one by one: record\(conn, \*events\)"
+    with pytest.raises(InvalidEvent, match=says):
+        audit.record(conn, event(), given)
+    with pytest.raises(InvalidEvent, match=says):
+        await audit.record_async(conn, event(), given)
+    with pytest.raises(InvalidEvent, match="not an AuditEvent"):
+        audit.record_autonomous(event(), given)
+    with pytest.raises(InvalidEvent, match="not an AuditEvent"):
+        await audit.record_autonomous_async(event(), given)
+    assert queued_ids(conn) == []

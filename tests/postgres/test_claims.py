@@ -1,5 +1,7 @@
 """The vocabulary of claims, and listeners to an application's own event bus."""
 
+import gc
+import weakref
 from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
@@ -56,6 +58,43 @@ def test_a_change_of_a_policy_is_recorded(conn: psycopg.Connection, settings: Se
     """The policy is the target."""
     ClaimAudit(AuditLog(settings)).log_policy_change(conn, 42, 9, PolicyAction.CANCEL)
     assert [event["action"] for event in recorded(conn)] == ["policy.cancelled"]
+
+
+def test_an_action_may_be_named(conn: psycopg.Connection, settings: Settings) -> None:
+    """As the string that it stands for."""
+    audit = ClaimAudit(AuditLog(settings))
+    audit.log_action(conn, 42, 7, "claim.approved")
+    audit.log_policy_change(conn, 42, 9, "policy.renewed")
+    assert [event["action"] for event in recorded(conn)] == ["claim.approved", "policy.renewed"]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("action", ["approve", "claim.aproved", "policy.issued", PolicyAction.ISSUE, None, 7])
+async def test_an_action_outside_the_vocabulary_is_refused(
+    conn: psycopg.Connection, settings: Settings, action: Any
+) -> None:
+    """The message says what is accepted; an action on policies is none on claims."""
+    audit = ClaimAudit(AuditLog(settings))
+    says = (
+        r'is not an action on claims; give a ClaimAction, such as ClaimAction\.SUBMIT, or its value: "claim\.submitted"'
+    )
+    with pytest.raises(InvalidEvent, match=says):
+        audit.log_action(conn, 42, 7, action)
+    with pytest.raises(InvalidEvent, match=says):
+        await audit.log_action_async(conn, 42, 7, action)
+
+
+@pytest.mark.anyio
+async def test_a_policy_takes_no_action_on_claims(conn: psycopg.Connection, settings: Settings) -> None:
+    """Likewise."""
+    audit = ClaimAudit(AuditLog(settings))
+    says = (
+        'is not an action on policies; give a PolicyAction, such as PolicyAction.ISSUE, or its value: "policy.issued"'
+    )
+    with pytest.raises(InvalidEvent, match=says):
+        audit.log_policy_change(conn, 42, 9, "claim.approved")
+    with pytest.raises(InvalidEvent, match=says):
+        await audit.log_policy_change_async(conn, 42, 9, "claim.approved")
 
 
 @pytest.mark.parametrize(
@@ -138,3 +177,71 @@ def test_an_emitter_with_on_works(conn: psycopg.Connection, settings: Settings) 
     AuditListener(AuditLog(settings), {"claimApproved": "claim.approved"}, target_type="claim").listen(emitter)
     emitter.emit("claimApproved", conn=conn, target="claim:7")
     assert [event["action"] for event in recorded(conn)] == ["claim.approved"]
+
+
+@pytest.mark.parametrize("sent", [{"claim": 7}, {"clam_id": 7}, {"claim_id": None}, {"target": None}, {}])
+def test_a_signal_without_its_target_is_refused(
+    conn: psycopg.Connection, settings: Settings, sent: dict[str, Any]
+) -> None:
+    """A slip of the pen would else record an approval of nothing."""
+    approved = Signal()
+    AuditListener(AuditLog(settings), {approved: "claim.approved"}, target_type="claim")
+    says = r"claim\.approved was sent without its target: send\(conn=conn, claim_id=\.\.\.\), or target="
+    with pytest.raises(InvalidEvent, match=says):
+        approved.send(conn=conn, user_id=42, **sent)
+    assert recorded(conn) == []
+
+
+def test_a_listener_without_a_type_of_targets_needs_none(conn: psycopg.Connection, settings: Settings) -> None:
+    """What happens need not happen to something."""
+    closed = Signal()
+    AuditListener(AuditLog(settings), {closed: "books.closed"})
+    closed.send(conn=conn, None_id=7)
+    (event,) = recorded(conn)
+    assert ("targets" in event, event["data"]) == (False, {"None_id": 7})
+
+
+@pytest.mark.parametrize("make_signal", [Signal, DjangoSignal])
+def test_a_listener_made_again_takes_the_place_of_the_first(
+    conn: psycopg.Connection, settings: Settings, make_signal: Callable[[], Any]
+) -> None:
+    """A factory that makes the application twice in a process does not record everything twice."""
+    renewed, lapsed = make_signal(), make_signal()
+    both = {renewed: "policy.renewed", lapsed: "policy.lapsed"}
+    first = AuditListener(AuditLog(settings), both, target_type="policy")
+    second = AuditListener(AuditLog(Settings(dsn=settings.dsn)), {renewed: "policy.renewed"}, target_type="policy")
+    for signal in both:
+        signal.send(sender=None, conn=conn, policy_id=7)
+    assert [event["action"] for event in recorded(conn)] == ["policy.renewed", "policy.lapsed"]
+    first.disconnect()
+    for signal in both:
+        signal.send(sender=None, conn=conn, policy_id=8)
+    assert [event["action"] for event in recorded(conn)][2:] == ["policy.renewed"]
+    second.disconnect()
+    renewed.send(sender=None, conn=conn, policy_id=9)
+    assert len(recorded(conn)) == 3
+
+
+def test_listeners_that_differ_both_listen(conn: psycopg.Connection, settings: Settings) -> None:
+    """Two actions, two classes."""
+
+    class Another(AuditListener):
+        """A listener of the application's."""
+
+    renewed, audit = Signal(), AuditLog(settings)
+    AuditListener(audit, {renewed: "policy.renewed"})
+    AuditListener(audit, {renewed: "policy.billed"})
+    Another(audit, {renewed: "policy.renewed"})
+    renewed.send(conn=conn)
+    actions = sorted(event["action"] for event in recorded(conn))
+    assert actions == ["policy.billed", "policy.renewed", "policy.renewed"]
+
+
+def test_a_signal_is_not_kept_alive_by_its_listener(settings: Settings) -> None:
+    """What is known of it goes with it."""
+    renewed = Signal()
+    AuditListener(AuditLog(settings), {renewed: "policy.renewed"})
+    alive = weakref.ref(renewed)
+    del renewed
+    gc.collect()
+    assert alive() is None

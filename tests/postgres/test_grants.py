@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import psycopg
 import pytest
 from psycopg.errors import InsufficientPrivilege
+from psycopg.rows import dict_row
 
 from pgaudit import AuditEvent, AuditLog, Settings, health, stats
 from pgaudit.application import AuditApp
@@ -146,3 +147,23 @@ def test_everybody_else_can_do_nothing(granted: str) -> None:
                 stranger.execute("SELECT pgaudit.record('[]')")
         finally:
             conn.execute("DROP ROLE t_stranger")
+
+
+def test_only_the_owner_grants(granted: str) -> None:
+    """Postgres merely warns when somebody else tries: that is an error here, which says as whom to connect."""
+    with connect_as("t_reader", granted) as conn:
+        for kind in ("writer", "worker", "reader"):
+            with pytest.raises(InsufficientPrivilege, match=r"only the owner .*can grant: connect as postgres"):
+                grant(conn, **{kind: "t_writer"})
+        conn.execute("SET client_min_messages = error")
+        with pytest.raises(InsufficientPrivilege, match="connect as postgres"):
+            grant(conn, reader="t_writer")
+        assert conn.execute("SHOW client_min_messages").fetchone() == ("error",)
+
+
+def test_a_member_of_the_owner_grants(granted: str) -> None:
+    """It has the owner's rights; the caller's own handlers of notices, and rows, do not matter."""
+    with psycopg.connect(granted, autocommit=True) as owner:
+        owner.execute("GRANT postgres TO t_reader")
+    with psycopg.connect(granted, user="t_reader", row_factory=dict_row) as conn:
+        grant(conn, writer="t_writer")

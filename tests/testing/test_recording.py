@@ -1,10 +1,11 @@
 """What the code under test records, in memory: as it would be sent, and not sent."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
-from pgaudit import AuditEvent, AuditLog, InvalidEvent, Mode, Settings, bind
+from pgaudit import AuditEvent, AuditLog, InvalidEvent, Mode, Settings, UnknownConnection, bind
 from pgaudit.testing import recording
 
 # Nobody listens there: whatever is sent fails.
@@ -62,4 +63,21 @@ def test_afterwards_everything_is_sent_again() -> None:
         pass
     with pytest.raises(TypeError, match="NoneType is not a connection"):
         AuditLog(NOWHERE).record(None, EVENT)
+    events.assert_nothing_recorded()
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_an_event_without_its_connection_is_refused_here_too(mode: Mode) -> None:
+    """A test would else pass, and the application record nothing. So is what is no event."""
+    audit = AuditLog(Settings(mode=mode))
+    wrong: list[Any] = [EVENT, [EVENT]]
+    with recording() as events:
+        for forgotten in wrong:
+            with pytest.raises(UnknownConnection, match="pass the connection first"):
+                audit.record(forgotten)
+            with pytest.raises(UnknownConnection, match="pass the connection first"):
+                asyncio.run(audit.record_async(forgotten))
+        with pytest.raises(InvalidEvent, match="is a list, not an AuditEvent"):
+            audit.record(None, wrong[1])
+        audit.record(None)
     events.assert_nothing_recorded()

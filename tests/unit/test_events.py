@@ -58,6 +58,7 @@ def test_nothing_can_be_changed_afterwards(part: Any, field: str) -> None:
         setattr(part, field, "x")
 
 
+ACTOR = Actor(type="user", id="42")
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"action": "approve"}, "action"),
     ({"action": "Claim.approved"}, "action"),
@@ -98,6 +99,25 @@ def test_a_refusal_names_the_field(values: dict[str, Any], field: str) -> None:
         AuditEvent(**({"action": "claim.approved"} | values))
     assert isinstance(refusal.value, PgauditError)
     assert isinstance(refusal.value, ValueError)
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"actor": "user"}, """actor: 'user' is not of the form "type:id", such as "user:42\""""),
+        ({"target": "claim"}, """targets.0: 'claim' is not of the form "type:id", such as "claim:7\""""),
+        ({"actor": 42}, """actor: int is not an Actor or "type:id", such as "user:42\""""),
+        ({"target": 7}, """targets.0: int is not a Target or "type:id", such as "claim:7\""""),
+        ({"target": None}, """targets.0: NoneType is not a Target or "type:id", such as "claim:7\""""),
+        ({"target": ACTOR}, """targets.0: Actor is not a Target or "type:id", such as "claim:7\""""),
+        ({"actor": ("user", "42")}, """actor: tuple is not an Actor or "type:id", such as "user:42\""""),
+    ],
+)
+def test_a_wrong_reference_is_told_the_right_form(values: dict[str, Any], says: str) -> None:
+    """With an example of its kind."""
+    with pytest.raises(InvalidEvent) as refusal:
+        AuditEvent(**({"action": "claim.approved"} | values))
+    assert str(refusal.value) == says
 
 
 def test_all_wrong_fields_are_named_at_once() -> None:

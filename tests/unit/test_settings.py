@@ -86,6 +86,59 @@ def test_a_setting_that_does_not_exist_is_refused() -> None:
         Settings(batchsize=3)
 
 
+@pytest.mark.parametrize(
+    "mistake", ["postgresql+asyncpg://u:secret@h/x", "u:secret@h/x", "host=h pasword=secret", "\udcff"]
+)
+def test_a_dsn_that_libpq_cannot_read_is_refused_and_not_told(monkeypatch: pytest.MonkeyPatch, mistake: str) -> None:
+    """It may hold a password: the message says which variable it is and what is wrong, and not its value."""
+    monkeypatch.setenv("PGAUDIT_DSN", "dbname=x")
+    with pytest.raises(InvalidSettings, match=r"^PGAUDIT_DSN is not a libpq string or URL \(") as refusal:
+        Settings(dsn=mistake)
+    assert "secret" not in str(refusal.value)
+    monkeypatch.setenv("PGAUDIT_DSN", mistake.replace("\udcff", "?"))
+    monkeypatch.setenv("PGAUDIT_BATCH_SIZE", "7")
+    with pytest.raises(InvalidSettings, match=r"^PGAUDIT_DSN is not a libpq string or URL") as refusal:
+        Settings()
+    assert "secret" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "dsn", ["", "embedded:data", "dbname=x", "postgresql://u:p@h:1/x?sslmode=require", "postgres://"]
+)
+def test_what_libpq_reads_is_taken_for_a_dsn(dsn: str) -> None:
+    """And the server that pgaudit brings; without any, libpq's own variables apply."""
+    assert Settings(dsn=dsn).dsn == dsn
+
+
+def test_no_secret_is_told() -> None:
+    """Of the two that may hold one, only the variable is named."""
+    with pytest.raises(InvalidSettings, match=r"^PGAUDIT_DSN: .*; PGAUDIT_ADMIN_TOKEN: ") as refusal:
+        Settings(dsn=["secret"], admin_token=["secret"])
+    assert "secret" not in str(refusal.value)
+
+
+def test_an_empty_variable_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files of Docker Compose write ``${X:-}``: the default applies, or what an old name says."""
+    for name in Settings.model_fields:
+        monkeypatch.setenv(f"PGAUDIT_{name.upper()}", "")
+    assert Settings() == Settings.model_construct()
+    monkeypatch.setenv("QUEUE_JOB_ATTEMPTS", "9")
+    monkeypatch.setenv("QUEUE_JOB_BACKOFF_DELAY", "")
+    assert (Settings().job_attempts, Settings().job_backoff_delay) == (9, 2_000)
+
+
+@pytest.mark.parametrize("directory", ["pgaudit-spool", "./spool", "~/spool", None])
+def test_a_spool_needs_an_absolute_path(monkeypatch: pytest.MonkeyPatch, directory: str | None) -> None:
+    """A relative one, as the default, leads wherever a process runs; that matters only where events go there."""
+    if directory:
+        monkeypatch.setenv("PGAUDIT_SPOOL_DIR", directory)
+    Settings()
+    says = r"^PGAUDIT_ON_FAILURE=spool needs an absolute path in PGAUDIT_SPOOL_DIR, not '.*spool'"
+    with pytest.raises(InvalidSettings, match=says):
+        Settings(on_failure="spool")
+    assert Settings(on_failure="spool", spool_dir="/var/spool/pgaudit").spool_dir == Path("/var/spool/pgaudit")
+
+
 def test_settings_are_frozen() -> None:
     """One AuditLog serves all threads."""
     with pytest.raises(ValidationError, match="frozen"):

@@ -18,6 +18,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+NEEDED = (
+    "`stats`, `health` and `tail` need a reader, `jobs`, `replay` and `serve` a worker, `migrate` and `grant` the owner"
+)
+
 
 @app.callback()
 def options(
@@ -45,6 +49,9 @@ def main() -> None:
         app()
     except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedFunction, psycopg.errors.InvalidSchemaName) as error:
         sys.exit(f"pgaudit: {error.diag.message_primary}; run `pgaudit migrate`")
+    except psycopg.errors.InsufficientPrivilege as error:
+        # An error of ours, which has no diagnosis of the server's, says itself what to do.
+        sys.exit(f"pgaudit: {f'{refused}; {NEEDED}' if (refused := error.diag.message_primary) else error}")
     except psycopg.Error as error:
         sys.exit(f"pgaudit: {error.diag.message_primary or str(error).strip() or repr(error)}")
     except (PgauditError, OSError) as error:

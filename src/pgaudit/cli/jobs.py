@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Annotated, Self
 
 import typer
-from rich.markup import escape
+from rich.text import Text
 
 from pgaudit import jobs
 from pgaudit.cli.output import AsJson, cell, connect, console, print_rows, to_json
@@ -26,7 +26,7 @@ class Line:
     @classmethod
     def of(cls, job: jobs.Job) -> Self:
         """The line of a job."""
-        recorded = job.recorded_at and job.recorded_at.replace("T", " ")[:19]
+        recorded = job.recorded_at and f"{job.recorded_at.replace('T', ' ')[:19]}Z"  # the server writes it in UTC
         return cls(job.job_id, job.state, job.action, job.attempts, recorded, job.last_error)
 
 
@@ -55,12 +55,14 @@ def show(job_id: int, *, json: AsJson = False) -> None:
         typer.echo(to_json(asdict(details)))
         return
     for name, value in asdict(details.job).items():
-        console.print(f"[bold]{name:>14}[/]  {cell(value)}", highlight=False)
+        console.print(Text.assemble((f"{name:>14}", "bold"), "  ", cell(value, grouped=False)))
     console.print("\n[bold]event[/]")
     console.print_json(to_json(details.event))
     for error in details.errors:
-        console.print(f"\n[bold]attempt {error.attempt}[/], {cell(error.at)}: {error.error_class}")
-        console.print(escape(error.message))
+        console.print(
+            Text.assemble("\n", (f"attempt {error.attempt}", "bold"), ", ", cell(error.at), f": {error.error_class}")
+        )
+        console.print(Text(error.message))
 
 
 @app.command()

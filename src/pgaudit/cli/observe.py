@@ -12,12 +12,16 @@ from rich.live import Live
 from pgaudit import health as health_
 from pgaudit import stats as stats_
 from pgaudit import trail
-from pgaudit.cli.output import AsJson, connect, console, print_rows, table, to_json
+from pgaudit.cli.output import AsJson, connect, console, in_utc, print_rows, table, to_json
 from pgaudit.health import Status
 from pgaudit.settings import Settings
 
 EXIT_CODES = {Status.HEALTHY: 0, Status.DEGRADED: 1, Status.UNHEALTHY: 2}
 EVERY = 1.0
+NEWEST = 10
+# How wide a tail's index, time, action, outcome and actor are. What is wider still pushes its own line alone.
+LEAST = (9, 27, 27, 7, 17)
+MOST = (9, 27, 60, 7, 40)
 
 
 def register(app: typer.Typer) -> None:
@@ -107,14 +111,18 @@ class Line:
         """The line of an entry."""
         actor = f"{entry.actor_type}:{entry.actor_id}" if entry.actor_type else "–"
         target = f"{entry.target_type}:{entry.target_id}" if entry.target_type else "–"
-        occurred_at = f"{entry.occurred_at:%Y-%m-%d %H:%M:%S.%f}Z"
-        return cls(entry.index, occurred_at, entry.action, entry.outcome, actor, target)
+        return cls(entry.index, in_utc(entry.occurred_at, "microseconds"), entry.action, entry.outcome, actor, target)
 
 
 def tail(
     *,
-    number: Annotated[int, typer.Option("--number", "-n", min=0, help="How many of the newest events.")] = 10,
-    target: Annotated[str | None, typer.Option(help='All events of one primary target instead: "claim:7".')] = None,
+    number: Annotated[
+        int | None,
+        typer.Option("--number", "-n", min=0, help="How many of the newest events: 10, or all those of a target."),
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(help='Only the events of one primary target, such as "claim:7".')
+    ] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes.")] = False,
     json: AsJson = False,
 ) -> None:
@@ -124,7 +132,10 @@ def tail(
         raise typer.BadParameter('write the target as "type:id", such as "claim:7"')
     with connect() as conn:
         seen = max((entry.index for entry in trail.last(conn, 1)), default=-1)
-        entries = trail.last(conn, number) if target is None else trail.of_target(conn, kind, identity)
+        if target is None:
+            entries = trail.last(conn, NEWEST if number is None else number)
+        else:
+            entries = newest(trail.of_target(conn, kind, identity), number)
         print_entries([entry for entry in entries if entry.index <= seen], as_json=json)
         while follow:
             time.sleep(EVERY / 5)
@@ -133,12 +144,22 @@ def tail(
             print_entries([entry for entry in entries if target in {None, Line.of(entry).target}], as_json=json)
 
 
+def newest(entries: list[trail.Entry], number: int | None) -> list[trail.Entry]:
+    """The last of them, at most that many; all, if it is None."""
+    return entries if number is None else entries[max(len(entries) - number, 0) :]
+
+
 def print_entries(entries: list[trail.Entry], *, as_json: bool) -> None:
     """One line for each; with JSON, one object a line."""
-    for entry in entries:
-        if as_json:
+    if as_json:
+        for entry in entries:
             typer.echo(to_json(asdict(entry)))
-        else:
-            line = Line.of(entry)
-            what = f"{line.action:<28} {line.outcome:<8} {line.actor:<18} {line.target}"
-            typer.echo(f"{line.index:>9}  {line.occurred_at}  {what}")
+        return
+    lines = [[str(value) for value in asdict(Line.of(entry)).values()] for entry in entries]
+    widths = [
+        min(max(least, *map(len, column)), most)
+        for least, most, column in zip(LEAST, MOST, zip(*lines, strict=True), strict=False)  # not of the last one
+    ]
+    for index, *others, last in lines:
+        columns = [index.rjust(widths[0]), *map(str.ljust, others, widths[1:]), last]
+        typer.echo("  ".join(columns))

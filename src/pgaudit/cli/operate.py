@@ -61,6 +61,7 @@ def worker_() -> None:
 
 def replay_(file: Annotated[Path, typer.Argument(help="A file of the spool.", exists=True, dir_okay=False)]) -> None:
     """Records the events of a spool file. However often it is run, each is stored once."""
+    logging.getLogger("pgaudit").setLevel(logging.WARNING)  # the sentence below says what the log would say
     with connect() as conn:
         result = replay.replay(conn, file, Settings().mode)
     typer.echo(

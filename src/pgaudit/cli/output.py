@@ -3,13 +3,14 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, fields
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Protocol
 
 import psycopg
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from pgaudit.embedded import conninfo
 from pgaudit.settings import Settings
@@ -32,13 +33,13 @@ def connect() -> psycopg.Connection[Any]:
 
 
 def to_json(value: object) -> str:
-    """JSON with ISO 8601 times."""
+    """JSON with ISO 8601 times, in UTC."""
     return json.dumps(value, default=as_text, ensure_ascii=False)
 
 
 def as_text(value: object) -> str:
     """What JSON has no form for."""
-    return value.isoformat() if isinstance(value, datetime) else str(value)
+    return value.astimezone(UTC).isoformat() if isinstance(value, datetime) else str(value)
 
 
 def print_rows(kind: type[Row], rows: Sequence[Row], *, as_json: bool) -> None:
@@ -57,11 +58,19 @@ def table(kind: type[Row], rows: Sequence[Row], title: str | None = None) -> Tab
         kind_name = getattr(field.type, "__name__", str(field.type))
         result.add_column(field.name, justify="right" if kind_name in numeric else "left", overflow="fold")
     for row in rows:
-        result.add_row(*(cell(value) for value in asdict(row).values()))
+        result.add_row(*(cell(value, grouped=not name.endswith("_id")) for name, value in asdict(row).items()))
     return result
 
 
-def cell(value: object) -> str:
+def cell(value: object, *, grouped: bool = True) -> Text:
+    """A value as people read it. What looks like markup in it is printed as it is.
+
+    :param grouped: 8,641 and not 8641, which can be pasted back into a command.
+    """
+    return Text(in_words(value, grouped=grouped))
+
+
+def in_words(value: object, *, grouped: bool) -> str:
     """A value as people read it."""
     match value:
         case None:
@@ -71,8 +80,13 @@ def cell(value: object) -> str:
         case float():
             return f"{value:,.3f}"
         case int():
-            return f"{value:,}"
+            return f"{value:,}" if grouped else str(value)
         case datetime():
-            return f"{value.astimezone():%Y-%m-%d %H:%M:%S}"
+            return in_utc(value, "seconds")
         case _:
             return str(value)
+
+
+def in_utc(moment: datetime, precision: str) -> str:
+    """A time whose zone is not left to the session or the machine: "2026-03-01 12:00:00Z"."""
+    return moment.astimezone(UTC).isoformat(" ", precision).replace("+00:00", "Z")

@@ -22,7 +22,7 @@ class AsgiMiddleware:
 
     >>> app = AsgiMiddleware(app, actor=lambda scope: scope.get("user_id") and f"user:{scope['user_id']}")
 
-    :param actor: given the scope, says who acts; may be asynchronous.
+    :param actor: given the scope, says who acts, nobody when what it says is false; may be asynchronous.
     :param settings: for ``trusted_proxies``; read from the environment when left out.
     """
 
@@ -50,7 +50,7 @@ class AsgiMiddleware:
         if self._actor is None:
             return None
         found = self._actor(scope)
-        return await found if inspect.isawaitable(found) else found
+        return (await found if inspect.isawaitable(found) else found) or None
 
 
 def headers_of(scope: Scope) -> dict[str, str]:

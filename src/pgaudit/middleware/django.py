@@ -6,8 +6,8 @@ After the middleware that authenticates::
                   "pgaudit.middleware.django.audit_middleware"]
 
 The actor is ``request.user``, once logged in, as "user:" and its primary key; or what the function says that the Django
-setting ``PGAUDIT_ACTOR`` names by its dotted path: given the request it returns an Actor, "user:42" or
-None, and may be asynchronous where Django is.
+setting ``PGAUDIT_ACTOR`` names by its dotted path: given the request it returns an Actor, "user:42" or what is false,
+such as None, for nobody, and may be asynchronous where Django is.
 """
 
 # Django ships no types.
@@ -40,7 +40,7 @@ def audit_middleware(get_response: Callable[[Any], Any]) -> Callable[[Any], Any]
 
     def serve(request: Any) -> Any:
         known = context_of(request.META.get("REMOTE_ADDR"), headers_of(request.META), trusted)
-        bound = known | {"actor": actor(request) if actor else user(request)}
+        bound = known | {"actor": (actor(request) if actor else user(request)) or None}
         with bind(**bound):
             response = get_response(request)
         return answered(response, known["request_id"], bound)
@@ -48,7 +48,7 @@ def audit_middleware(get_response: Callable[[Any], Any]) -> Callable[[Any], Any]
     async def serve_async(request: Any) -> Any:
         known = context_of(request.META.get("REMOTE_ADDR"), headers_of(request.META), trusted)
         found = actor(request) if actor else user_async(request)
-        bound = known | {"actor": await found if inspect.isawaitable(found) else found}
+        bound = known | {"actor": (await found if inspect.isawaitable(found) else found) or None}
         with bind(**bound):
             response = await get_response(request)
         return answered(response, known["request_id"], bound)

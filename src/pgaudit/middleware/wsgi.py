@@ -16,7 +16,7 @@ class WsgiMiddleware:
 
     >>> flask_app.wsgi_app = WsgiMiddleware(flask_app.wsgi_app, actor=lambda environ: environ.get("REMOTE_USER"))
 
-    :param actor: given the environ, says who acts.
+    :param actor: given the environ, says who acts; nobody when what it says is false.
     :param settings: for ``trusted_proxies``; read from the environment when left out.
     """
 
@@ -34,7 +34,7 @@ class WsgiMiddleware:
         """Serves one request."""
         known = context_of(environ.get("REMOTE_ADDR"), headers_of(environ), self._trusted)
         # A body is iterated after this has returned: what is bound lives on in a copy of the context.
-        with bind(actor=self._actor(environ) if self._actor else None, **known):
+        with bind(actor=(self._actor(environ) or None) if self._actor else None, **known):
             context = copy_context()
         body = context.run(self._app, environ, answering(start_response, known["request_id"]))
         return body if isinstance(body, list | tuple) else Body(context, body)

@@ -37,7 +37,7 @@ def recording() -> Generator[RecordedEvents]:
     >>> with recording() as events:
     ...     approve(claim=7)
 
-    Events are checked as they always are. The connection is not looked at: it may be anything.
+    Events are checked as they always are. The connection is not looked at: it may be anything but an event.
     """
     events = RecordedEvents()
     check = getattr(AuditLog, DOOR)

@@ -20,7 +20,7 @@ BINARIES: Final = {
     "16": WHEEL / "pginstall" / "bin",
     "18": WHEEL / "pginstall18" / "bin",
 }
-VERSION: Final = os.environ.get("PGAUDIT_TEST_PG", "18")
+VERSION: Final = os.environ.get("PGAUDIT_TEST_PG") or "18"
 ALWAYS: Final = "-h 127.0.0.1 -c logging_collector=off -c max_connections=100 -c log_min_messages=fatal"
 UNPRIVILEGED: Final = "nobody"
 # By their bits. Either lets the other user read binaries below /root; a container has only the second.
