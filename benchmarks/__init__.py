@@ -1,7 +1,7 @@
 """``python -m benchmarks [NAME] [--peers …] [--seconds …] [--rounds …] [--json FILE] [--plot FILE.svg]``.
 
 ``record``     what recording costs the business transaction, by connections; ``api`` the same from Python,
-               ``wire`` what it sends, ``steps`` where the time goes, ``loads`` many events at a time,
+               ``wire`` what it sends, ``steps`` where the time goes, ``bulk`` many events at a time,
                ``crossover`` beside a full log
 ``drain``      events a second by batch size, workers and concurrency
 ``latency``    how long an event is on its way

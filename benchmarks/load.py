@@ -14,7 +14,7 @@ import psycopg
 
 from benchmarks.events import event
 from benchmarks.server import RUN, Bench
-from pgaudit import AuditEvent, Settings, jobs, migrate
+from pgaudit import AuditEvent, Settings, migrate, statements
 
 Connection = psycopg.Connection[Any]
 Recorder = Callable[[Connection, AuditEvent], None]
@@ -51,7 +51,7 @@ def record(conn: Connection, count: int, first: int = 1) -> None:
 
 def by_pgaudit(conn: Connection, made: AuditEvent) -> None:
     """Records one event as ``AuditLog.record`` does."""
-    statement = jobs.statement_for([made], SETTINGS)
+    statement = statements.statement_for([made], SETTINGS)
     conn.execute(statement.query, statement.parameters)
 
 

@@ -10,7 +10,7 @@ from psycopg.conninfo import make_conninfo
 from benchmarks import pgqueuer
 from benchmarks.events import event
 from benchmarks.server import Bench
-from pgaudit import Settings, jobs, migrate
+from pgaudit import Settings, migrate, statements
 
 BUSINESS: Final = "pgaudit_benchmark_business"
 QUEUED: Final = "pgaudit_benchmark_queued"
@@ -95,7 +95,7 @@ def queue(conn: psycopg.Connection[Any], events: int) -> None:
     settings = Settings()
     for first in range(0, events, BATCH):
         numbered = [(number, event(number)) for number in range(first, min(first + BATCH, events))]
-        statement = jobs.statement_for([each for _, each in numbered], settings)
+        statement = statements.statement_for([each for _, each in numbered], settings)
         conn.execute(statement.query, statement.parameters)
         with conn.cursor() as cursor, cursor.copy(STAGE) as copy:
             for number, each in numbered:

@@ -1,13 +1,13 @@
 """What recording costs inside the business transaction: one UPDATE, with and without its event.
 
 By pgbench at several numbers of connections, on local disk and with slow commits (``record``); beside a log that
-is full (``crossover``); from Python (``api``); many events at a time (``loads``); where the time goes (``steps``).
+is full (``crossover``); from Python (``api``); many events at a time (``bulk``); where the time goes (``steps``).
 """
 
 import argparse
 from typing import Final
 
-from benchmarks import api, crossover, loads, peers, steps
+from benchmarks import api, bulk, crossover, peers, steps
 from benchmarks.figures import Figure, ratio
 from benchmarks.options import chosen, names, numbers
 from benchmarks.report import Report
@@ -20,7 +20,7 @@ LOCAL_DISK, SLOW_COMMIT = "local disk", "commits of 2 ms"
 KINDS: Final = {LOCAL_DISK: "", SLOW_COMMIT: SLOW}
 SLOW_FROM: Final = 16  # with fewer connections a slow commit hides everything else
 TARGETS_AT: Final = 16
-PARTS: Final = frozenset({"transactions", "crossover", "api", "loads", "steps"})
+PARTS: Final = frozenset({"transactions", "crossover", "api", "bulk", "steps"})
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,8 +41,8 @@ def run(bench: Bench, report: Report, options: argparse.Namespace) -> None:
         api.run(bench, report, options)
     if "steps" in options.parts:
         steps.run(bench, report, options)
-    if "loads" in options.parts:
-        loads.run(bench, report, options)
+    if "bulk" in options.parts:
+        bulk.run(bench, report, options)
     if "crossover" in options.parts and max(options.log_rows):
         crossover.run(bench, report, options)
     bench.drop(RUN, peers.BUSINESS)

@@ -13,7 +13,7 @@ from benchmarks.events import event
 from benchmarks.figures import Figure
 from benchmarks.report import Report
 from benchmarks.server import RUN, Bench
-from pgaudit import Settings, jobs
+from pgaudit import Settings, statements
 
 TIMES: Final = 5_000
 # Each runs in a loop of PL/pgSQL's, whose own share is 0.01 µs: what a statement costs beyond that, a client pays, too.
@@ -74,7 +74,7 @@ def in_python() -> dict[str, Callable[[], object]]:
     return {
         "the event is made, checked by pydantic": event,
         "its JSON": ready.to_json,
-        "the same, and the statement": lambda: jobs.statement_for([ready], settings),
+        "the same, and the statement": lambda: statements.statement_for([ready], settings),
     }
 
 

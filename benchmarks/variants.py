@@ -8,7 +8,7 @@ from benchmarks import peers, pgbench, pgqueuer
 from benchmarks.events import event
 from benchmarks.pgbench import Run
 from benchmarks.server import Bench
-from pgaudit.jobs import RECORD
+from pgaudit.statements import RECORD
 
 BARE, OUTBOX, DIRECT, PGAUDIT, STOCK, PGQUEUER = "bare", "outbox", "direct", "pgaudit", "stock", "pgqueuer"
 TEN: Final = "ten"

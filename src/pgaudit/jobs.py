@@ -1,7 +1,5 @@
-"""Audit events as jobs: how they enter the queue, and how people look at them there."""
+"""The jobs of the queue: what is in it, and running again what has failed."""
 
-import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,57 +8,12 @@ from typing import Any, Final, Literal, LiteralString
 import psycopg
 from psycopg.rows import class_row, tuple_row
 
-from pgaudit.errors import InvalidEvent, JobNotFound
-from pgaudit.events import AuditEvent
-from pgaudit.settings import Mode, Settings
+from pgaudit.errors import JobNotFound
 
 QUEUE: Final = "audit"
 TASK: Final = "pgaudit.persist"
 
-RECORD: Final = "SELECT pgaudit.record(%s)"
-RECORD_INLINE: Final = "SELECT pgaudit.record(%s, true)"
-
-NOT_ASCII: Final = re.compile(r"[^\x00-\x7f]+")
 State = Literal["waiting", "active", "delayed", "failed"]
-
-
-@dataclass(frozen=True, slots=True)
-class Statement:
-    """One statement and what it is executed with."""
-
-    query: LiteralString
-    parameters: Sequence[Any]
-
-
-def statement_for(events: Sequence[AuditEvent], settings: Settings) -> Statement:
-    """The one statement that records these events.
-
-    :raises InvalidEvent: one is larger than ``max_event_bytes``.
-    """
-    documents = [sized_json(event, settings.max_event_bytes) for event in events]
-    return Statement(record_query(settings.mode), [in_ascii(f"[{','.join(documents)}]")])
-
-
-def record_query(mode: Mode) -> LiteralString:
-    """The statement that records a JSON array of events."""
-    return RECORD_INLINE if mode == Mode.INLINE else RECORD
-
-
-def in_ascii(document: str) -> str:
-    """The same JSON in ASCII, which a connection of any client encoding can send."""
-    return document if document.isascii() else NOT_ASCII.sub(lambda text: json.dumps(text[0])[1:-1], document)
-
-
-def sized_json(event: AuditEvent, limit: int) -> str:
-    """The event's JSON, if it is no larger than that many bytes."""
-    document = event.to_json()
-    # A character takes four bytes at most: only what could be too large is counted.
-    if len(document) * 4 > limit and (size := len(document.encode())) > limit:
-        raise InvalidEvent(
-            f"event {event.action}: {size:,} bytes of JSON, {limit:,} are allowed (PGAUDIT_MAX_EVENT_BYTES); "
-            "store the bulk elsewhere and record a reference to it",
-        )
-    return document
 
 
 @dataclass(frozen=True, slots=True)

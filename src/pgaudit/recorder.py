@@ -8,15 +8,15 @@ from typing import Any, cast
 
 import psycopg
 
-from pgaudit import jobs, spool, tracing
+from pgaudit import spool, statements, tracing
 from pgaudit.connections import async_transaction_of, transaction_of
 from pgaudit.context import inherit
 from pgaudit.embedded import conninfo
 from pgaudit.errors import InvalidEvent, UnknownConnection
 from pgaudit.events import AuditEvent
-from pgaudit.jobs import Statement
 from pgaudit.settings import Mode, OnFailure, Settings
 from pgaudit.sqlstates import in_brief
+from pgaudit.statements import Statement
 
 logger = logging.getLogger("pgaudit")
 
@@ -117,7 +117,7 @@ class AuditLog:
         refuse_others(events)
         trace = tracing.ids()
         events = tuple(inherit(event, trace) for event in events)
-        statement = jobs.statement_for(events, self.settings)
+        statement = statements.statement_for(events, self.settings)
         return events, statement if events and self.settings.mode != Mode.OFF else None
 
     def _spool_or_raise(self, events: Sequence[AuditEvent], error: psycopg.Error) -> None:

@@ -12,9 +12,9 @@ from psycopg.rows import tuple_row
 
 from pgaudit import spool
 from pgaudit.errors import SpoolUnreadable
-from pgaudit.jobs import record_query
 from pgaudit.settings import Mode, Settings
 from pgaudit.spool import Spooled
+from pgaudit.statements import record_query
 
 logger = logging.getLogger("pgaudit")
 

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from benchmarks.events import event
-from pgaudit import Settings, jobs
+from pgaudit import Settings, statements
 from pgaudit.tasks import persist_batch
 from tests.postgres.trail import Connection
 
@@ -45,7 +45,7 @@ def warm(conn: Connection) -> Connection:
 
 def record(conn: Connection, count: int) -> None:
     """Records that many events of the benchmarks."""
-    statement = jobs.statement_for([event(number) for number in range(count)], Settings())
+    statement = statements.statement_for([event(number) for number in range(count)], Settings())
     conn.execute(statement.query, statement.parameters)
 
 
@@ -66,7 +66,7 @@ def exceeded(work: dict[str, float], budget: dict[str, float]) -> dict[str, floa
 
 def test_recording_keeps_its_budget(warm: Connection) -> None:
     """One row in one index, and the hash beside the event."""
-    statement = jobs.statement_for([event(number) for number in range(MANY)], Settings())
+    statement = statements.statement_for([event(number) for number in range(MANY)], Settings())
     work = work_of(warm, statement.query, statement.parameters)
     assert exceeded(work, RECORDED) == {}
 

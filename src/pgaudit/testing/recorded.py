@@ -7,8 +7,8 @@ from typing import Final, Unpack
 import pytest
 
 from pgaudit.events import AuditEvent
-from pgaudit.jobs import Statement
 from pgaudit.recorder import AuditLog
+from pgaudit.statements import Statement
 from pgaudit.testing import asserts
 from pgaudit.testing.expectation import Expected
 

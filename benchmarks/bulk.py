@@ -22,7 +22,7 @@ def run(bench: Bench, report: Report, options: argparse.Namespace) -> None:
     """Ten in a call, then loads."""
     for connections in CONNECTIONS:
         tens(bench, report, options, connections)
-    bulk(bench, report, options)
+    load(bench, report, options)
 
 
 def tens(bench: Bench, report: Report, options: argparse.Namespace, connections: int) -> None:
@@ -39,17 +39,17 @@ def tens(bench: Bench, report: Report, options: argparse.Namespace, connections:
     report.target(name, ratio(figures[TEN], figures[PGAUDIT]), 2, limit=True)
 
 
-def bulk(bench: Bench, report: Report, options: argparse.Namespace) -> None:
+def load(bench: Bench, report: Report, options: argparse.Namespace) -> None:
     """A load by one connection: a commit for each call."""
     events = [event(number) for number in range(options.events)]
     outbox = Figure("executemany into an outbox", "outbox", "events/s")
     loaded = Figure("audit.record", "record", "events/s", ours=True)
     for number in range(options.rounds):
-        for figure, load in ((outbox, by_outbox), (loaded, by_pgaudit)):
+        for figure, how in ((outbox, by_outbox), (loaded, by_pgaudit)):
             bench.create(RUN, peers.BUSINESS)
             with psycopg.connect(bench.conninfo(RUN)) as conn:
                 start = time.perf_counter()
-                load(conn, events)
+                how(conn, events)
                 figure.values.append(len(events) / (time.perf_counter() - start))
         rates = f"outbox {outbox.values[-1]:,.0f}, record {loaded.values[-1]:,.0f} events/s"
         report.progress(f"round {number + 1}/{options.rounds}, {len(events):,} events in calls of {CALL:,}: {rates}")
