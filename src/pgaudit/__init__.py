@@ -1,4 +1,4 @@
-"""An audit trail for Python monoliths on Postgres: complete, exactly once, tamper-evident, nearly free.
+"""An audit trail for Python monoliths on Postgres: complete, exactly once, tamper-evident, cheap.
 
 >>> audit = AuditLog()
 >>> with psycopg.connect(dsn) as conn:

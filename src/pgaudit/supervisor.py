@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Final
 
 from pgaudit.application import AuditApp
+from pgaudit.errors import InvalidSettings
 from pgaudit.retries import spread
 from pgaudit.settings import Settings
 from pgaudit.sqlstates import in_brief
@@ -21,11 +22,16 @@ WENT_WELL: Final = 15.0  # a run of that many seconds was no failed start
 
 
 async def supervise(settings: Settings, stop: asyncio.Event) -> None:
-    """Runs a worker, and runs it again when it ends, until ``stop`` is set; then it finishes what runs."""
+    """Runs a worker, and runs it again when it ends, until ``stop`` is set; then it finishes what runs.
+
+    :raises InvalidSettings: no worker can run with these, now or later.
+    """
     delay = FIRST_DELAY
     while not stop.is_set():
         started = time.monotonic()
         error = await run_until(stop, settings)
+        if isinstance(error, InvalidSettings):
+            raise error
         reason = in_brief(error) if error else "it stopped by itself"
         if stop.is_set():
             if error:

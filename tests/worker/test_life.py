@@ -1,5 +1,6 @@
 """A worker's life: its heart beats as long as it runs, and it ends in time."""
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -10,7 +11,9 @@ import pytest
 
 from pgaudit import Settings
 from pgaudit.application import AuditApp
+from pgaudit.errors import InvalidSettings
 from pgaudit.housekeeping import Rounds
+from pgaudit.supervisor import supervise
 from tests.postgres.trail import is_dense
 from tests.worker.inside import until
 from tests.worker.queue import Connection, insert_poison, record, rows, value, working
@@ -140,3 +143,10 @@ def test_a_program_ends_as_if_there_were_no_worker(dsn: str, tmp_path: Path, end
     assert (result.returncode, result.stderr.decode()) == (code, "no\n" if "'no'" in ending else "")
     with psycopg.connect(dsn) as conn:
         assert rows(conn, "SELECT * FROM pgaudit.procrastinate_workers") == []
+
+
+async def test_settings_that_no_worker_can_run_with_end_it(tmp_path: Path) -> None:
+    """It is no outage: they would be as wrong the next time."""
+    (tmp_path / "notes").write_text("mine")
+    with pytest.raises(InvalidSettings, match="is not empty"):
+        await supervise(Settings(dsn=f"embedded:{tmp_path}"), asyncio.Event())
