@@ -15,7 +15,7 @@ import psycopg
 
 from benchmarks import load, workers
 from benchmarks.events import event
-from benchmarks.figures import Curves, Figure
+from benchmarks.figures import Figure
 from benchmarks.report import Report
 from benchmarks.server import RUN, Bench
 
@@ -27,6 +27,9 @@ DEAD: Final = """
 PERSIST: Final = "SELECT claimed FROM pgaudit.persist(NULL, NULL, 1000)"
 FETCH: Final = "SELECT id FROM pgaudit.fetch_lead(NULL)"
 SINGLES: Final = 200
+UNDER, WITHOUT = "an old snapshot", "no snapshot"
+FREE: Final = f"{RUN}_free"
+Steps = dict[str, list[dict[str, float]]]
 # Seconds after which fewer have to do.
 PATIENCE: Final = 30.0
 
@@ -38,19 +41,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(bench: Bench, report: Report, options: argparse.Namespace) -> None:
-    """Single events before, the steps under the snapshot, single events after."""
-    load.create(bench)
+    """Single events before, the steps with and without the snapshot by turns, single events after."""
+    # A snapshot holds back the vacuum of its own database alone.
+    databases = {UNDER: load.create(bench), WITHOUT: load.create(bench, FREE)}
+    steps: Steps = {UNDER: [], WITHOUT: []}
     with bench.connect(RUN) as conn:
         before = singles(conn)
         with snapshot(bench):
-            steps = [
-                step(bench, conn, number, options.step, report) for number in range(options.events // options.step)
-            ]
+            for number in range(options.events // options.step):
+                for kind, database in databases.items():
+                    steps[kind].append(step(bench, database, options.step))
+                    shown = ", ".join(f"{name} {value:,.0f}" for name, value in steps[kind][-1].items())
+                    report.progress(f"step {number + 1}, {kind}: {shown}")
             after = singles(conn)
-        load.reckon(conn, options.step * len(steps) + len(before["persist"]) + len(after["persist"]))
+        load.reckon(conn, options.step * len(steps[UNDER]) + len(before["persist"]) + len(after["persist"]))
     show_steps(report, steps, options.step)
     show_singles(report, before, after)
-    bench.drop(RUN)
+    bench.drop(RUN, FREE)
 
 
 @contextmanager
@@ -63,20 +70,20 @@ def snapshot(bench: Bench) -> Generator[None]:
         conn.rollback()
 
 
-def step(bench: Bench, conn: load.Connection, number: int, events: int, report: Report) -> dict[str, float]:
+def step(bench: Bench, database: str, events: int) -> dict[str, float]:
     """Events a second of recording and of draining, and what is dead afterwards: rows, and megabytes in all."""
-    size = single(conn, "SELECT size FROM pgaudit.log_head")
-    start = time.perf_counter()
-    load.record(conn, events, size + 1)
-    recorded = time.perf_counter() - start
-    with workers.worker(bench.conninfo(RUN), *workers.PGAUDIT) as process:
-        start = workers.wait_for(conn, REGISTERED, process, pause=0.005)
-        drained = workers.wait_for(conn, load.DRAINED, process, size + events) - start
-    conn.execute("DELETE FROM pgaudit.procrastinate_workers")
-    dead, size = conn.execute(DEAD).fetchone() or (0, 0)
-    done = {"recorded": events / recorded, "drained": events / drained, "dead": dead, "size": size / 2**20}
-    report.progress(f"step {number + 1}: {', '.join(f'{name} {value:,.0f}' for name, value in done.items())}")
-    return done
+    with bench.connect(database) as conn:
+        size = single(conn, "SELECT size FROM pgaudit.log_head")
+        start = time.perf_counter()
+        load.record(conn, events, size + 1)
+        recorded = time.perf_counter() - start
+        with workers.worker(bench.conninfo(database), *workers.PGAUDIT) as process:
+            start = workers.wait_for(conn, REGISTERED, process, pause=0.005)
+            drained = workers.wait_for(conn, load.DRAINED, process, size + events) - start
+        conn.execute("DELETE FROM pgaudit.procrastinate_workers")
+        conn.execute("VACUUM pgaudit.audit_jobs")  # which autovacuum does once a minute, if it can
+        dead, size = conn.execute(DEAD).fetchone() or (0, 0)
+    return {"recorded": events / recorded, "drained": events / drained, "dead": dead, "size": size / 2**20}
 
 
 def singles(conn: load.Connection) -> dict[str, list[float]]:
@@ -111,20 +118,21 @@ def single(conn: load.Connection, query: Any) -> int:
     return int((conn.execute(query).fetchone() or (0,))[0])
 
 
-def show_steps(report: Report, steps: list[dict[str, float]], events: int) -> None:
-    """Rates and bloat by events so far, and what the last step keeps of the first."""
-    titles = {"recorded": "recording", "drained": "a worker"}
-    rates: Curves = {title: [] for title in titles.values()}
-    dead: Curves = {"the queue": []}
-    for number, step in enumerate(steps):
-        sofar = float((number + 1) * events)
-        dead["the queue"].append((sofar, step["dead"]))
-        for name, title in titles.items():
-            rates[title].append((sofar, step[name]))
-    report.curve("Under an old snapshot", ("events so far", "events/s"), rates, "a worker")
-    report.curve("Rows that vacuum cannot remove", ("events so far", "dead rows"), dead, "the queue")
-    for name, title in titles.items():
-        report.target(f"old snapshot: {title}, last step of first", steps[-1][name] / steps[0][name], 0.8)
+def show_steps(report: Report, steps: Steps, events: int) -> None:
+    """Rates and bloat by events so far; what the last step keeps of the first, and of the one without a snapshot."""
+    for name, title in {"recorded": "Recording", "drained": "A worker"}.items():
+        rates = {kind: points(taken, name, events) for kind, taken in steps.items()}
+        report.curve(title, ("events so far", "events/s"), rates, UNDER)
+        last, first = steps[UNDER][-1][name], steps[UNDER][0][name]
+        report.target(f"{title}, {UNDER}: last step of first", last / first, 0.8)
+        report.target(f"{title}, {UNDER}: last step of {WITHOUT}", last / steps[WITHOUT][-1][name], 0.8)
+    dead = {kind: points(taken, "dead", events) for kind, taken in steps.items()}
+    report.curve("Rows that vacuum could not remove", ("events so far", "dead rows"), dead, UNDER)
+
+
+def points(steps: list[dict[str, float]], name: str, events: int) -> list[tuple[float, float]]:
+    """A quantity of each step, by the events so far."""
+    return [(float((number + 1) * events), step[name]) for number, step in enumerate(steps)]
 
 
 def show_singles(report: Report, *taken: dict[str, list[float]]) -> None:
