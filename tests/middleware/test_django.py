@@ -6,8 +6,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
-from django import setup
-from django.conf import settings as django_settings
 from django.http import FileResponse, HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.test import AsyncClient, Client, RequestFactory, override_settings
 from django.urls import path
@@ -15,16 +13,15 @@ from django.urls import path
 from pgaudit import AuditEvent
 from pgaudit.context import inherit
 from pgaudit.middleware.django import audit_middleware
+from tests import django_project
 
 MEETINGS: dict[str, asyncio.Barrier] = {}
 
 
 @pytest.fixture(autouse=True)
 def configured() -> None:
-    """A process configures Django once, for all of its tests: those of Django's connections need the database."""
-    if not django_settings.configured:
-        django_settings.configure(DATABASES={"default": {"ENGINE": "django.db.backends.postgresql"}}, USE_TZ=True)
-        setup()
+    """Django wants it before anything else."""
+    django_project.configure()
 
 
 class User:

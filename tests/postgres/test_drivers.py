@@ -9,8 +9,6 @@ from typing import Any
 import asyncpg
 import psycopg
 import pytest
-from django import setup
-from django.conf import settings as django_settings
 from django.db import connections as django_connections
 from django.db import transaction as django_transaction
 from sqlalchemy import create_engine
@@ -18,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_asyn
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from pgaudit import AuditEvent, AuditLog, NotInTransaction, Settings, UnknownConnection
+from tests import django_project
 
 pytestmark = pytest.mark.anyio
 QUEUED = "SELECT args->'event'->>'action' FROM pgaudit.procrastinate_jobs ORDER BY id"
@@ -70,9 +69,7 @@ def django(dsn: str) -> Generator[Any]:
 def django_connection(dsn: str) -> Any:
     """Django's default connection, to that database."""
     info = psycopg.conninfo.conninfo_to_dict(dsn)
-    if not django_settings.configured:
-        django_settings.configure(DATABASES={"default": {"ENGINE": "django.db.backends.postgresql"}}, USE_TZ=True)
-        setup()
+    django_project.configure()
     conn = django_connections["default"]
     conn.close()
     conn.settings_dict.update(NAME=info["dbname"], USER=info["user"], HOST=info["host"], PORT=info["port"])

@@ -7,10 +7,8 @@ import subprocess
 import sys
 from collections.abc import Callable
 
-import django
 import httpx
 import pytest
-from django.conf import settings as django_settings
 from django.core.asgi import get_asgi_application
 from fastapi import FastAPI
 from starlette.applications import Starlette
@@ -19,6 +17,7 @@ from starlette.types import ASGIApp
 
 from pgaudit import Settings
 from pgaudit.web import create_app
+from tests import django_project
 from tests.processes import kill, query, terminate
 from tests.waiting import wait_until
 from tests.web.conftest import BEARER, client_of
@@ -43,13 +42,8 @@ def in_fastapi(app: ASGIApp) -> ASGIApp:
 
 def in_django(app: ASGIApp) -> ASGIApp:
     """Beside a Django project."""
-    if not django_settings.configured:
-        django_settings.configure(ALLOWED_HOSTS=["*"], SECRET_KEY="of the tests", ROOT_URLCONF=__name__)
-        django.setup()
+    django_project.configure()
     return Starlette(routes=[Mount("/audit", app=app), Mount("/", app=get_asgi_application())])
-
-
-urlpatterns: list[object] = []
 
 
 @pytest.mark.parametrize("mounted", [in_starlette, in_fastapi, in_django])
