@@ -11,6 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+import pgaudit
 from pgaudit import AuditEvent, AuditLog, Settings, grants, spool
 from pgaudit.application import AuditApp
 
@@ -27,6 +28,12 @@ def run(dsn: str) -> Run:
         return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
     return run_in
+
+
+def test_the_version_is_told(run: Run) -> None:
+    """Without a command, and without a look at the database."""
+    result = run("--version", dsn="host=nowhere.invalid")
+    assert (result.returncode, result.stdout.strip()) == (0, pgaudit.__version__)
 
 
 def test_migrate_brings_an_empty_database_up_once(run: Run, empty_dsn: str) -> None:

@@ -23,15 +23,21 @@ NEEDED = (
 )
 
 
+def print_version(asked: bool) -> None:  # noqa: FBT001 - typer calls it
+    """Prints the version and ends, if it is asked for."""
+    if asked:
+        typer.echo(sys.modules["pgaudit"].__version__)
+        raise typer.Exit
+
+
 @app.callback()
 def options(
     *,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=print_version, is_eager=True)
+    ] = False,
 ) -> None:
     """What applies to every command."""
-    if version:
-        typer.echo(sys.modules["pgaudit"].__version__)
-        raise typer.Exit
 
 
 operate.register(app)
