@@ -135,7 +135,8 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
     WITH forgotten AS (
         DELETE FROM batch WHERE first_index IN (
             SELECT first_index FROM batch
-             WHERE persisted_at < clock_timestamp() - greatest(older, interval '1 day') AND first_index < (SELECT max(first_index) FROM batch)
+             WHERE persisted_at < clock_timestamp() - greatest(older, interval '1 day')
+               AND first_index < (SELECT max(first_index) FROM batch)
              ORDER BY persisted_at LIMIT most FOR UPDATE SKIP LOCKED)
         RETURNING 1)
     SELECT count(*) FROM forgotten

@@ -75,9 +75,9 @@ SET enable_seqscan = off SET jit = off AS $$
 $$;
 
 -- One batch, one transaction: the lead and its followers leave the queue and are in the log, or neither.
--- Without a lead, the oldest fresh jobs; one of them, however large. claimed: how many jobs were taken; failures: those that stay, as
--- [{"job_id", "event_id", "attempts", "sqlstate", "message", "context"}]; traces, if traced: W3C traceparents of what
--- was taken, each once, as many as a span has links.
+-- Without a lead, the oldest fresh jobs; one of them, however large. claimed: how many jobs were taken; failures:
+-- those that stay, as [{"job_id", "event_id", "attempts", "sqlstate", "message", "context"}]; traces, if traced: W3C
+-- traceparents of what was taken, each once, as many as a span has links.
 CREATE FUNCTION pgaudit.persist(worker bigint, lead bigint, batch_size integer, traced boolean DEFAULT false,
                                 OUT claimed integer, OUT failures jsonb[], OUT traces text[])
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp
