@@ -1,0 +1,103 @@
+-- From the business transaction into the queue.
+
+-- check_event(event): raises unless the event can be kept.
+-- Returns its text, which the caller needs for its hash and size.
+--   PA001  the event is refused; the message names the field
+CREATE OR REPLACE FUNCTION pgaudit.check_event(event jsonb) RETURNS text
+LANGUAGE plpgsql AS $$
+DECLARE
+    content text;
+    problem text;
+BEGIN
+    -- Before the text is made: a small value may print as a gigabyte. 2,000 bytes of jsonb print as 22 MB at most;
+    -- no event within the limit takes six times its text.
+    IF jsonb_typeof(event) IS DISTINCT FROM 'object' THEN
+        problem := 'it must be a JSON object';
+    ELSIF pg_column_size(event) > 6 * 65535 THEN
+        problem := 'it is larger than 65,535 bytes';
+    ELSIF pg_column_size(event) > 2000 AND has_long_number(event) THEN
+        problem := 'it holds a number of more than 4,000 digits';
+    ELSE
+        content := event::text;
+        problem := event_problem(event, content);
+        IF problem IS NULL AND octet_length(content) > 4000 THEN
+            problem := size_problem(event, content);
+        END IF;
+    END IF;
+    IF problem IS NOT NULL THEN
+        RAISE EXCEPTION 'invalid audit event: %', problem USING ERRCODE = 'PA001';
+    END IF;
+    RETURN content;
+END $$;
+
+-- size_problem(event, content): what is too large in an event of more than 4,000 bytes; NULL if nothing is.
+CREATE OR REPLACE FUNCTION pgaudit.size_problem(event jsonb, content text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT CASE
+        WHEN octet_length(content) > max_event_bytes
+            THEN format('its text has %s bytes, %s are allowed (pgaudit.settings.max_event_bytes); '
+                        'store the bulk elsewhere and record a reference to it', octet_length(content), max_event_bytes)
+        WHEN has_long_number(event)
+            THEN 'it holds a number of more than 4,000 digits'
+    END FROM settings
+$$;
+
+-- record(events): records a JSON array of audit events in the current transaction, one job each.
+-- SECURITY DEFINER: a writer needs EXECUTE on this function and nothing else. The session's TimeZone and DateStyle
+-- change nothing here: stamps are made without them, and what they could change is checked in the text.
+--   22004, 22023  there are no events, or it is not an array
+--   PA001         an event is refused; the message names the field. Nothing was recorded.
+CREATE OR REPLACE FUNCTION pgaudit.record(events jsonb) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    expected integer := jsonb_array_length(events);
+    inserted integer;
+    stamped  jsonb;
+    content  text;
+BEGIN
+    IF expected = 1 THEN  -- nearly always: a query over the array costs a tenth more
+        stamped := with_server_stamps(events->0);  -- the transaction's id before the job's: advance_watermark relies on it
+        content := check_event(stamped);
+        INSERT INTO audit_jobs (event, leaf_hash, event_bytes)
+        VALUES (stamped, sha256(decode('00', 'hex') || convert_to(content, 'UTF8')), octet_length(content));
+    ELSIF expected > 1 THEN
+        INSERT INTO audit_jobs (event, leaf_hash, event_bytes)
+        SELECT given.stamped, sha256(decode('00', 'hex') || convert_to(given.content, 'UTF8')), octet_length(given.content)
+          FROM (SELECT event AS stamped, check_event(event) AS content
+                  FROM (SELECT with_server_stamps(event) AS event FROM jsonb_array_elements(events) event
+                        OFFSET 0) each_once  -- stamped once: hash and event must not see two clocks
+                OFFSET 0) given;
+    ELSE
+        RAISE EXCEPTION 'there are no events to record: pass a JSON array of at least one'
+            USING ERRCODE = 'null_value_not_allowed';
+    END IF;
+    GET DIAGNOSTICS inserted = ROW_COUNT;
+    IF inserted <> expected THEN
+        RAISE EXCEPTION 'a trigger or rule on pgaudit.audit_jobs left % of % events out', expected - inserted, expected
+            USING ERRCODE = 'triggered_data_change_violation';
+    END IF;
+END $$;
+
+-- record_inline(events): records a JSON array of audit events and appends them to the audit log, in the current
+-- transaction. Everyone else who appends waits until it ends: a right of its own, for tests and small loads.
+-- Takes along what waits in the queue, such as an event that was recorded autonomously while another transaction
+-- held the log.
+CREATE OR REPLACE FUNCTION pgaudit.record_inline(events jsonb) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    issued   bigint := (SELECT last_value FROM procrastinate_jobs_id_seq);
+    own      bigint[];
+    jobs     bigint[];
+    failures jsonb[];
+BEGIN
+    PERFORM record(events);
+    own := array(SELECT id FROM audit_jobs
+                  WHERE id >= issued AND status = 'todo' AND event->>'xid' = pg_current_xact_id()::text ORDER BY id);
+    jobs := own || array(SELECT id FROM unnest(take_fresh_jobs(low_watermark(), 100)) id WHERE id <> ALL (own));
+    PERFORM lock_log();
+    failures := append(jobs, NULL);
+    IF EXISTS (SELECT FROM unnest(failures) failure WHERE (failure->>'job_id')::bigint = ANY (own)) THEN
+        RAISE EXCEPTION '%', failures[1]->>'message' USING ERRCODE = failures[1]->>'sqlstate';
+    END IF;
+    PERFORM delete_logged_jobs(jobs, failures);
+END $$;

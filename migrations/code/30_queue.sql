@@ -1,0 +1,155 @@
+-- Taking jobs from the queue. A job waits in one of three ways, and there is one function for each:
+--
+--   fresh     scheduled_at IS NULL                  travels in batches, in the order of ids     take_fresh_jobs
+--   retry     scheduled_at in the past, stalls = 0  travels with other retries that are due     take_due_retries
+--   isolated  stalls > 0                            its worker has vanished: runs alone         fetch_job
+--
+-- The queue's statistics are always stale: these functions never scan it sequentially and never sort it. Before
+-- PostgreSQL 18 a plan that does what is forbidden costs 1e10, and with jit every call would be compiled, for half a second.
+
+-- low_watermark(): the id at which the scan for fresh jobs begins; none below it is fresh, or will be.
+CREATE OR REPLACE FUNCTION pgaudit.low_watermark() RETURNS bigint
+LANGUAGE sql STABLE AS $$ SELECT coalesce(max(low_watermark), 0) FROM pgaudit.queue_watermark $$;
+
+-- fetch_job(worker, skip): marks the next job as that worker's: a job that is due again, or else the oldest fresh one.
+--   worker  the worker's token
+--   skip    number of fresh jobs to leave for the batch that is already running, so that it is not overtaken
+-- Returns the job's id and number of attempts, or no row.
+CREATE OR REPLACE FUNCTION pgaudit.fetch_job(worker uuid, skip integer DEFAULT 0)
+RETURNS TABLE (job_id bigint, attempts integer)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET jit = off AS $$
+#variable_conflict use_column
+DECLARE
+    holder bigint := worker_id_of(worker);
+    next   bigint := find_due_job();
+BEGIN
+    PERFORM requeue_jobs_of_passed_transactions();
+    next := coalesce(next, find_fresh_job(skip));
+    RETURN QUERY UPDATE audit_jobs j SET status = 'doing', worker_id = holder WHERE j.id = next RETURNING j.id, j.attempts;
+END $$;
+
+-- find_due_job(): locks the job that has been due for longest. Returns its id, or NULL.
+CREATE OR REPLACE FUNCTION pgaudit.find_due_job() RETURNS bigint
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    RETURN (SELECT id FROM audit_jobs WHERE status = 'todo' AND scheduled_at <= now()
+             ORDER BY scheduled_at LIMIT 1 FOR UPDATE SKIP LOCKED);
+END $$;
+
+-- find_fresh_job(skip): locks the oldest fresh job after the first skip ones. Returns its id, or NULL.
+CREATE OR REPLACE FUNCTION pgaudit.find_fresh_job(skip integer) RETURNS bigint
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    first bigint := low_watermark();
+BEGIN
+    IF skip > 0 THEN  -- a search of its own: the one that locks would lock what it skips, too
+        first := (SELECT id FROM audit_jobs
+                   WHERE id >= first AND status = 'todo' AND scheduled_at IS NULL ORDER BY id OFFSET skip LIMIT 1);
+    END IF;
+    RETURN (SELECT id FROM audit_jobs
+             WHERE id >= first AND status = 'todo' AND scheduled_at IS NULL ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED);
+END $$;
+
+-- take_fresh_jobs(first, max_jobs): locks the oldest fresh jobs from the id first on.
+-- Returns their ids: no more than max_jobs, and no more than fit into a batch.
+CREATE OR REPLACE FUNCTION pgaudit.take_fresh_jobs(first bigint, max_jobs integer) RETURNS bigint[]
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    RETURN array(
+        SELECT id FROM (
+            SELECT id, sum(event_bytes) OVER (ROWS UNBOUNDED PRECEDING) - event_bytes AS bytes_before FROM (
+                SELECT id, event_bytes FROM audit_jobs
+                 WHERE id >= first AND status = 'todo' AND scheduled_at IS NULL
+                 ORDER BY id LIMIT max_jobs FOR UPDATE SKIP LOCKED) locked) weighed
+         WHERE bytes_before < max_batch_bytes());
+END $$;
+
+-- take_due_retries(max_jobs): locks the retries whose time has come.
+-- Returns their ids: no more than max_jobs, and no more than fit into a batch.
+CREATE OR REPLACE FUNCTION pgaudit.take_due_retries(max_jobs integer) RETURNS bigint[]
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    RETURN array(
+        SELECT id FROM (
+            SELECT id, sum(event_bytes) OVER (ROWS UNBOUNDED PRECEDING) - event_bytes AS bytes_before FROM (
+                SELECT id, event_bytes FROM audit_jobs
+                 WHERE status = 'todo' AND scheduled_at <= now() AND stalls = 0
+                 ORDER BY scheduled_at LIMIT max_jobs FOR UPDATE SKIP LOCKED) locked) weighed
+         WHERE bytes_before < max_batch_bytes());
+END $$;
+
+-- max_batch_bytes(): a batch is full when the text of its events has so many bytes; one event is always taken.
+CREATE OR REPLACE FUNCTION pgaudit.max_batch_bytes() RETURNS integer
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT 16000000 $$;
+
+-- take_batch(worker, first_job, max_jobs): locks a batch. The first job is one that the worker has fetched and still
+-- holds; after a stall it may be another worker's. What it travels with depends on how it waited.
+-- Returns the jobs' ids: none when the first job is no longer the worker's.
+CREATE OR REPLACE FUNCTION pgaudit.take_batch(worker bigint, first_job bigint, max_jobs integer) RETURNS bigint[]
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    job audit_jobs;
+BEGIN
+    IF first_job IS NULL THEN
+        RETURN take_fresh_jobs(low_watermark(), max_jobs);
+    END IF;
+    SELECT * INTO job FROM audit_jobs WHERE id = first_job AND status = 'doing' AND worker_id = worker FOR UPDATE;
+    RETURN CASE
+        WHEN NOT FOUND                    THEN '{}'
+        WHEN job.stalls > 0               THEN ARRAY[job.id]
+        WHEN job.scheduled_at IS NOT NULL THEN job.id || take_due_retries(max_jobs - 1)
+        ELSE job.id || take_fresh_jobs(greatest(job.id, low_watermark()), max_jobs - 1)
+    END;
+END $$;
+
+-- release_jobs(jobs, worker): gives a worker's own jobs back: nothing was tried, nothing is counted. They are due at once,
+-- and found by their time: the watermark may have passed them.
+-- Returns the ids of those that it held.
+CREATE OR REPLACE FUNCTION pgaudit.release_jobs(jobs bigint[], worker uuid) RETURNS bigint[]
+LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+    WITH released AS (
+        UPDATE audit_jobs SET status = 'todo', scheduled_at = clock_timestamp(), worker_id = NULL, abort_requested = false
+         WHERE id = ANY (jobs) AND status = 'doing' AND worker_id = worker_id_of(worker) RETURNING id)
+    SELECT coalesce(array_agg(id), '{}') FROM released
+$$;
+
+-- retry_failed(jobs): runs failed jobs again, from their first attempt; NULL means all. Returns the ids of those that had failed.
+CREATE OR REPLACE FUNCTION pgaudit.retry_failed(jobs bigint[]) RETURNS bigint[]
+LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+    WITH retried AS (
+        UPDATE audit_jobs SET status = 'todo', attempts = 0, stalls = 0, scheduled_at = clock_timestamp(), worker_id = NULL
+         WHERE status = 'failed' AND (jobs IS NULL OR id = ANY (jobs)) RETURNING id)
+    SELECT coalesce(array_agg(id ORDER BY id), '{}') FROM retried
+$$;
+
+-- acknowledge_job(job, reason): takes a failed job that can never succeed out of the queue. Its event is kept in
+-- acknowledged_jobs, and that it was acknowledged, by whom and why, is an audit event itself.
+-- Returns false when there is no failed job with that id.
+CREATE OR REPLACE FUNCTION pgaudit.acknowledge_job(job bigint, reason text) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    failed audit_jobs;
+    error  job_error;
+BEGIN
+    IF coalesce(length(btrim(reason)), 0) NOT BETWEEN 1 AND 2000 THEN
+        RAISE EXCEPTION 'give a reason of 1 to 2,000 characters' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    SELECT * INTO failed FROM audit_jobs WHERE id = job AND status = 'failed' FOR UPDATE;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    SELECT * INTO error FROM job_error WHERE job_id = job ORDER BY id DESC LIMIT 1;
+    INSERT INTO acknowledged_jobs (job_id, event, leaf_hash, attempts, error_class, error_message, reason, acknowledged_by)
+    VALUES (job, failed.event, failed.leaf_hash, failed.attempts, error.error_class, error.message, reason, session_user);
+    PERFORM record(jsonb_build_array(jsonb_build_object(
+        'id', gen_random_uuid(), 'action', 'audit_job.acknowledged', 'outcome', 'success', 'reason', reason,
+        'occurred_at', to_jsonb(clock_timestamp() AT TIME ZONE interval '0') #>> '{}' || 'Z',
+        'actor', jsonb_build_object('type', 'db_role', 'id', session_user),
+        'targets', jsonb_build_array(jsonb_build_object('type', 'audit_job', 'id', job::text)),
+        'data', jsonb_build_object('event_id', left(failed.event->>'id', 100), 'leaf_hash', encode(failed.leaf_hash, 'hex'),
+                                   'error_class', error.error_class),
+        'schema_version', 1)));
+    DELETE FROM audit_jobs WHERE id = job;
+    RETURN true;
+END $$;

@@ -1,0 +1,61 @@
+-- From the queue into the log: one batch, one transaction.
+
+-- persist(worker, first_job, max_jobs, max_attempts, retry_delay, max_retry_delay, traced): appends a batch and deletes its
+-- jobs, or neither.
+--   worker           the worker's token; NULL to drain without one
+--   first_job        the job that it has fetched; NULL for the oldest fresh ones
+--   max_attempts     attempts, the first one included, before a job ends as failed
+--   retry_delay      before the second attempt; doubled before each further one, up to max_retry_delay
+--   traced           whether traceparents are wanted
+-- Returns:
+--   taken            number of jobs that were taken
+--   failures         those that could not be appended, as record_failures returns them; they are settled
+--   traceparents     W3C traceparents of what was taken, each once, at most 128
+CREATE OR REPLACE FUNCTION pgaudit.persist(
+    worker uuid, first_job bigint, max_jobs integer, max_attempts integer DEFAULT 3, retry_delay interval DEFAULT '2 s',
+    max_retry_delay interval DEFAULT '300 s', traced boolean DEFAULT false,
+    OUT taken integer, OUT failures jsonb[], OUT traceparents text[])
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp
+SET timezone = 'UTC' SET datestyle = 'ISO' SET intervalstyle = 'postgres'
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET jit = off AS $$
+DECLARE
+    issued bigint   := max_issued_id();  -- before this transaction has an xid
+    holder bigint   := worker_id_of(worker);
+    jobs   bigint[] := take_batch(holder, first_job, max_jobs);
+BEGIN
+    taken := cardinality(jobs);
+    failures := '{}';
+    IF taken > 0 THEN
+        IF traced THEN
+            traceparents := traceparents(jobs);
+        END IF;
+        PERFORM lock_log();  -- the lock first, then the look for duplicates: what was appended meanwhile is seen
+        failures := append(jobs, holder);
+        PERFORM delete_logged_jobs(jobs, failures);
+        failures := record_failures(failures, max_attempts, retry_delay, max_retry_delay);
+        IF jobs[taken] > low_watermark() + 1000 THEN
+            PERFORM advance_watermark(issued, jobs[taken]);
+        END IF;
+    END IF;
+END $$;
+
+-- delete_logged_jobs(jobs, failures): deletes the jobs that are in the log: those that did not fail.
+CREATE OR REPLACE FUNCTION pgaudit.delete_logged_jobs(jobs bigint[], failures jsonb[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    jobs := without_failed(jobs, failures);
+    DELETE FROM audit_jobs WHERE id = ANY (jobs);
+END $$;
+
+-- traceparents(jobs): W3C traceparents of the events, each once, as many as a span has links.
+CREATE OR REPLACE FUNCTION pgaudit.traceparents(jobs bigint[]) RETURNS text[]
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    RETURN array(
+        SELECT traceparent
+          FROM (SELECT DISTINCT format('00-%s-%s-01', context->>'trace_id', context->>'span_id') AS traceparent
+                  FROM (SELECT event->'context' AS context FROM audit_jobs WHERE id = ANY (jobs) OFFSET 0) opened
+                OFFSET 0) named  -- the expression costs more than the rest: no more of it than is needed
+         WHERE traceparent ~ '^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-01$'
+         LIMIT 128);
+END $$;

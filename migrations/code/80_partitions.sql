@@ -1,0 +1,101 @@
+-- Partitions of the audit log: ranges of its index. The first ones can be detached; the last one is always ahead.
+
+-- log_partitions(): the partitions with their bounds: [first_index, end_index). NULL for a bound that is not a number.
+CREATE OR REPLACE FUNCTION pgaudit.log_partitions()
+RETURNS TABLE (partition regclass, first_index bigint, end_index bigint)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+    SELECT oid::regclass, (bounds[1])::bigint, (bounds[2])::bigint
+      FROM (SELECT c.oid, regexp_match(pg_get_expr(c.relpartbound, c.oid),
+                                       'FROM [(]''?([0-9]+)''?[)] TO [(]''?([0-9]+)''?[)]') AS bounds
+              FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+             WHERE i.inhparent = 'audit_log'::regclass) child
+     ORDER BY 2
+$$;
+
+-- ensure_partitions(): keeps one partition ahead of the one that is being filled. The worker calls it in each of its
+-- maintenance passes.
+-- Returns how many were created. Gives up when a long reader or a DETACH is in the way: there is a next time.
+CREATE OR REPLACE FUNCTION pgaudit.ensure_partitions() RETURNS integer
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp SET lock_timeout = '100ms' AS $$
+DECLARE
+    created integer;
+BEGIN
+    IF EXISTS (SELECT FROM log_partitions() WHERE first_index > (SELECT size FROM log_head)) THEN
+        RETURN 0;
+    END IF;
+    PERFORM lock_log();  -- nobody else makes the same one
+    created := create_partitions((SELECT size FROM log_head));
+    IF NOT EXISTS (SELECT FROM log_partitions() WHERE first_index > (SELECT size FROM log_head)) THEN
+        PERFORM create_partition((SELECT max(end_index) FROM log_partitions()));
+        created := created + 1;
+    END IF;
+    RETURN created;
+EXCEPTION WHEN lock_not_available THEN
+    RETURN 0;
+END $$;
+
+-- create_partitions(last_index): makes the partitions that are missing from the end of the log to that index.
+-- Returns how many were created. The caller holds the lock of the log.
+CREATE OR REPLACE FUNCTION pgaudit.create_partitions(last_index bigint) RETURNS integer
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    next_index bigint  := (SELECT size FROM log_head);
+    created    integer := 0;
+    end_index  bigint;
+BEGIN
+    WHILE next_index <= last_index LOOP
+        SELECT p.end_index INTO end_index FROM log_partitions() p WHERE next_index >= p.first_index AND next_index < p.end_index;
+        IF end_index IS NULL THEN
+            end_index := create_partition(next_index);
+            created := created + 1;
+        END IF;
+        next_index := end_index;
+    END LOOP;
+    RETURN created;
+END $$;
+
+-- create_partition(index): makes the partition for that index, between its neighbours, guarded and with rights for nobody.
+-- Returns the end of its range.
+CREATE OR REPLACE FUNCTION pgaudit.create_partition(index bigint) RETURNS bigint
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    size  bigint := (SELECT partition_size FROM settings);
+    first bigint := (SELECT coalesce(max(end_index), 0) FROM log_partitions() WHERE end_index <= index);
+    upper bigint;
+    name  text;
+BEGIN
+    -- After a gap, or when the size was changed, on a multiple of the size as far as that is free.
+    first := greatest(first, index / size * size);
+    upper := least((index / size + 1) * size, (SELECT min(first_index) FROM log_partitions() WHERE first_index > index));
+    name := 'audit_log_' || first;
+    -- Unlike CREATE … PARTITION OF, ATTACH stops no reader and no append.
+    EXECUTE format('CREATE TABLE %I (LIKE audit_log INCLUDING ALL)', name);
+    EXECUTE format('ALTER TABLE audit_log ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)', name, first, upper);
+    PERFORM guard_partition(name::regclass), revoke_default_privileges(name::regclass);
+    RETURN upper;
+END $$;
+
+-- guard_partition(partition): row triggers are cloned to a partition, enabled only as origin; statement triggers are not.
+CREATE OR REPLACE FUNCTION pgaudit.guard_partition(partition regclass) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    EXECUTE format('CREATE OR REPLACE TRIGGER append_only_truncate BEFORE TRUNCATE ON %s
+                    FOR EACH STATEMENT EXECUTE FUNCTION reject_modification()', partition);
+    EXECUTE format('CREATE OR REPLACE TRIGGER append_only_insert BEFORE INSERT ON %s
+                    FOR EACH STATEMENT EXECUTE FUNCTION reject_modification()', partition);
+    EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER append_only, ENABLE ALWAYS TRIGGER append_only_truncate,
+                    ENABLE ALWAYS TRIGGER append_only_insert', partition);
+END $$;
+
+-- revoke_default_privileges(relation): takes away what ALTER DEFAULT PRIVILEGES has given, to PUBLIC too: rights come from
+-- `pgaudit grant` alone.
+CREATE OR REPLACE FUNCTION pgaudit.revoke_default_privileges(relation regclass) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    grantee oid;
+BEGIN
+    FOR grantee IN SELECT DISTINCT a.grantee FROM pg_class c, aclexplode(c.relacl) a
+                    WHERE c.oid = relation AND a.grantee <> c.relowner LOOP
+        EXECUTE format('REVOKE ALL ON %s FROM %s', relation, CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::regrole::text END);
+    END LOOP;
+END $$;

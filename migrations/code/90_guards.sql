@@ -1,0 +1,118 @@
+-- Trigger functions: what nobody may do to the log and the queue. They guard against mistakes, and against roles with
+-- rights on all tables; an owner can drop a trigger, which the schema's fingerprint shows.
+
+-- reject_modification(): the log is append-only.
+CREATE OR REPLACE FUNCTION pgaudit.reject_modification() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    RAISE EXCEPTION '% on %: the audit log is append-only', TG_OP, TG_TABLE_NAME
+        USING ERRCODE = 'insufficient_privilege',
+              HINT = 'Record a new event that corrects the old one; the old one stays.';
+END $$;
+
+-- runs_as_owner(relation): whether the current user, or the function that runs, is the owner of the table.
+CREATE OR REPLACE FUNCTION pgaudit.runs_as_owner(relation oid) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS
+$$ SELECT relowner = (SELECT oid FROM pg_roles WHERE rolname = current_user) FROM pg_class WHERE oid = relation $$;
+
+-- reject_direct_write(): tables that are written by pgaudit's functions alone, which run as the owner. The call stack ends
+-- with this trigger; if no other function is on it, somebody has written the statement by hand.
+CREATE OR REPLACE FUNCTION pgaudit.reject_direct_write() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    stack text;
+BEGIN
+    GET DIAGNOSTICS stack = PG_CONTEXT;
+    IF TG_OP <> 'TRUNCATE' AND runs_as_owner(TG_RELID)
+       AND stack ~ 'function (pgaudit[.])?(append|prune|advance|requeue|acknowledge|reject_truncate)_' THEN
+        RETURN NULL;
+    END IF;
+    RAISE EXCEPTION '% on %: only the functions of pgaudit write to it', TG_OP, TG_TABLE_NAME
+        USING ERRCODE = 'insufficient_privilege', HINT = 'Record an event: SELECT pgaudit.record(…).';
+END $$;
+
+-- reject_foreign_update(): a role with rights on all tables may not fail, park or take over jobs.
+CREATE OR REPLACE FUNCTION pgaudit.reject_foreign_update() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    IF NOT runs_as_owner(TG_RELID) THEN
+        RAISE EXCEPTION 'UPDATE on %: only the functions of pgaudit change jobs', TG_TABLE_NAME
+            USING ERRCODE = 'insufficient_privilege', HINT = 'See pgaudit jobs --help.';
+    END IF;
+    RETURN NULL;
+END $$;
+
+-- reject_unlogged_deletion(): a job leaves the queue when its event is in the log, was seen there, or is acknowledged.
+CREATE OR REPLACE FUNCTION pgaudit.reject_unlogged_deletion() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp
+SET plan_cache_mode = force_custom_plan  -- a plan for the index at hand locks and reads the last partitions alone
+SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off AS $$
+DECLARE
+    tail     bigint := (SELECT size FROM log_head) - (SELECT count(*) FROM deleted);
+    unlogged bigint;
+BEGIN
+    -- A batch that was just persisted is the end of the log: one scan finds it by hash. Looking each event up by its id
+    -- takes three times as long, and is for what was not found: events that were seen again, and the unlogged.
+    SELECT min(id) INTO unlogged FROM (
+        SELECT id FROM deleted
+         WHERE leaf_hash IN (SELECT leaf_hash FROM deleted EXCEPT SELECT leaf_hash FROM audit_log WHERE index >= tail)
+    ) missing JOIN deleted USING (id)
+     WHERE logged_index(event) IS NULL
+       AND NOT EXISTS (SELECT FROM acknowledged_jobs a WHERE a.job_id = deleted.id AND a.leaf_hash = deleted.leaf_hash);
+    IF unlogged IS NOT NULL THEN
+        RAISE EXCEPTION 'job % holds an audit event that is not in the log yet', unlogged
+            USING ERRCODE = 'insufficient_privilege',
+                  HINT = 'Let a worker persist it; when it has failed for good: pgaudit jobs acknowledge.';
+    END IF;
+    RETURN NULL;
+END $$;
+
+-- reject_deletion_by_parent(): a DELETE that names Procrastinate's table does not see what a job holds.
+CREATE OR REPLACE FUNCTION pgaudit.reject_deletion_by_parent() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    IF EXISTS (SELECT FROM deleted WHERE queue_name = 'audit') THEN
+        RAISE EXCEPTION 'procrastinate_jobs: audit jobs leave the queue when their events are in the log'
+            USING ERRCODE = 'insufficient_privilege', HINT = 'Let a worker persist them.';
+    END IF;
+    RETURN NULL;
+END $$;
+
+-- reject_truncate_of_queue(): an empty queue may be truncated.
+CREATE OR REPLACE FUNCTION pgaudit.reject_truncate_of_queue() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    -- An older snapshot does not see what others have recorded since.
+    IF current_setting('transaction_isolation') <> 'read committed' OR EXISTS (SELECT FROM audit_jobs) THEN
+        RAISE EXCEPTION 'the queue holds audit events that are not in the log yet'
+            USING ERRCODE = 'insufficient_privilege', HINT = 'Let the workers drain it first.';
+    END IF;
+    DELETE FROM queue_watermark;  -- RESTART IDENTITY may follow
+    INSERT INTO queue_watermark (low_watermark, max_issued_id, safe_xid) VALUES (0, 0, '0');
+    RETURN NULL;
+END $$;
+
+-- reject_status_change(): an audit job has no end but the log: no other queue, no other task, no status but these three.
+-- (A CHECK would say the same, and cost every INSERT: Postgres compiles it for each statement.)
+CREATE OR REPLACE FUNCTION pgaudit.reject_status_change() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    RAISE EXCEPTION 'job % holds an audit event: it ends in the log, or stays as failed', OLD.id
+        USING ERRCODE = 'insufficient_privilege', HINT = 'Let a worker persist it, or retry it when it has failed.';
+END $$;
+
+-- reject_event_update(): an event is not replaced by another one, which the log may hold already.
+CREATE OR REPLACE FUNCTION pgaudit.reject_event_update() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    RAISE EXCEPTION 'job % holds an audit event, which must not be changed', OLD.id
+        USING ERRCODE = 'insufficient_privilege', HINT = 'Record a new event that corrects it.';
+END $$;
+
+-- reject_far_schedule(): no retry waits for more than a day; a job that does is parked.
+CREATE OR REPLACE FUNCTION pgaudit.reject_far_schedule() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    RAISE EXCEPTION 'job % holds an audit event, which must not wait until %', OLD.id, NEW.scheduled_at
+        USING ERRCODE = 'insufficient_privilege', HINT = 'A retry waits for 24 hours at most.';
+END $$;

@@ -1,0 +1,96 @@
+-- What DBAs read; comments are in 97_comments.sql. Views belong to their owner: a reader needs no right on the tables
+-- behind them.
+
+-- Nothing is updated in the log's bookkeeping: the last batch says where the log ends.
+CREATE OR REPLACE VIEW pgaudit.log_head AS
+SELECT coalesce((SELECT first_index + count FROM pgaudit.batch ORDER BY first_index DESC LIMIT 1), 0) AS size;
+
+-- Fresh jobs are counted as what is left of all, which reads no columns; the others by the index that holds them.
+CREATE OR REPLACE VIEW pgaudit.queue_stats AS
+SELECT queue_name,
+       total - not_fresh + due AS waiting,
+       active,
+       delayed,
+       failed,
+       (SELECT size FROM pgaudit.log_head) AS completed,
+       (SELECT count(*) FROM pgaudit.stalled_workers_jobs()) AS stalled,
+       extract(epoch FROM clock_timestamp() - (
+           SELECT pgaudit.try_timestamptz(event->>'recorded_at') FROM pgaudit.audit_jobs
+            WHERE id = least(oldest_fresh, oldest_other)  -- ids are given in the order of recording
+       ))::double precision AS oldest_waiting_seconds
+  FROM (VALUES ('audit')) AS queue (queue_name),
+       (SELECT count(*) AS total FROM pgaudit.audit_jobs) everything,
+       (SELECT count(*) AS not_fresh,
+               count(*) FILTER (WHERE status = 'todo' AND scheduled_at <= clock_timestamp()) AS due,
+               count(*) FILTER (WHERE status = 'todo' AND scheduled_at > clock_timestamp()) AS delayed,
+               count(*) FILTER (WHERE status = 'doing') AS active,
+               count(*) FILTER (WHERE status = 'failed') AS failed,
+               min(id) FILTER (WHERE status <> 'failed') AS oldest_other
+          FROM pgaudit.audit_jobs WHERE status <> 'todo' OR scheduled_at IS NOT NULL) others,
+       (SELECT (SELECT id FROM pgaudit.audit_jobs
+                 WHERE id >= pgaudit.low_watermark() AND status = 'todo' AND scheduled_at IS NULL
+                 ORDER BY id LIMIT 1) AS oldest_fresh) fresh;
+
+CREATE OR REPLACE VIEW pgaudit.worker_stats AS
+SELECT w.id AS worker_id, w.last_heartbeat,
+       extract(epoch FROM clock_timestamp() - w.last_heartbeat)::double precision AS heartbeat_age_seconds,
+       w.last_heartbeat > clock_timestamp() - w.stalled_after AS alive,
+       count(j.id) AS active_jobs
+  FROM pgaudit.procrastinate_workers w
+  LEFT JOIN pgaudit.audit_jobs j ON j.worker_id = w.id AND j.status = 'doing'
+ GROUP BY w.id;
+
+-- The last error of each job, by job_error_job_idx.
+CREATE OR REPLACE VIEW pgaudit.failed_jobs AS
+SELECT j.id AS job_id, j.queue_name::text, j.task_name::text, left(j.event->>'id', 100) AS event_id,
+       left(j.event->>'action', 200) AS action, j.attempts, e.failed_at, e.error_class, e.message AS error_message
+  FROM pgaudit.audit_jobs j
+  LEFT JOIN LATERAL (SELECT * FROM pgaudit.job_error WHERE job_id = j.id ORDER BY id DESC LIMIT 1) e ON true
+ WHERE j.status = 'failed';
+
+CREATE OR REPLACE VIEW pgaudit.stalled_jobs AS
+SELECT j.id AS job_id, j.queue_name::text, j.task_name::text, left(j.event->>'id', 100) AS event_id, j.attempts,
+       s.worker_id, s.heartbeat_age_seconds
+  FROM pgaudit.stalled_workers_jobs() s JOIN pgaudit.audit_jobs j ON j.id = s.job_id;
+
+CREATE OR REPLACE VIEW pgaudit.delayed_jobs AS
+SELECT j.id AS job_id, j.queue_name::text, j.task_name::text, left(j.event->>'id', 100) AS event_id, j.attempts,
+       j.scheduled_at, e.message AS last_error
+  FROM pgaudit.audit_jobs j
+  LEFT JOIN LATERAL (SELECT * FROM pgaudit.job_error WHERE job_id = j.id ORDER BY id DESC LIMIT 1) e ON true
+ WHERE j.status = 'todo' AND j.scheduled_at > clock_timestamp();
+
+CREATE OR REPLACE VIEW pgaudit.conflicting_events AS
+SELECT index, event_id, conflicts_with, recorded_at FROM pgaudit.event_conflict;
+
+CREATE OR REPLACE VIEW pgaudit.throughput AS
+SELECT date_trunc('minute', persisted_at) AS minute, sum(count)::bigint AS events, sum(batches)::bigint AS batches,
+       (sum(count * extract(epoch FROM persisted_at - oldest_recorded
+                                       + (persisted_at - newest_recorded))) / 2 / sum(count))::double precision AS avg_lag_seconds,
+       max(extract(epoch FROM persisted_at - oldest_recorded))::double precision AS max_lag_seconds
+  FROM pgaudit.batch
+ WHERE persisted_at > now() - interval '24 hours'
+ GROUP BY 1 ORDER BY 1 DESC;
+
+-- The row of log_lock has the xid of the transaction that locked it last. If it is open, pg_locks has it.
+CREATE OR REPLACE VIEW pgaudit.log_lock_holder AS
+SELECT held.pid, prepared.gid AS prepared_transaction, coalesce(activity.usename, prepared.owner)::text AS role,
+       activity.application_name::text, coalesce(activity.xact_start, prepared.prepared) AS since
+  FROM pgaudit.log_lock
+  JOIN pg_locks held ON held.locktype = 'transactionid' AND held.mode = 'ExclusiveLock' AND held.granted
+                    AND held.transactionid = log_lock.xmax
+  LEFT JOIN pg_stat_activity activity ON activity.pid = held.pid
+  LEFT JOIN pg_prepared_xacts prepared ON prepared.transaction = held.transactionid;
+
+CREATE OR REPLACE VIEW pgaudit.storage_stats AS
+SELECT c.relname::text AS table_name,
+       greatest(c.reltuples, 0)::bigint AS estimated_rows,
+       pg_total_relation_size(c.oid) AS total_bytes,
+       s.n_dead_tup AS dead_rows,
+       s.last_autovacuum
+  FROM pg_class c LEFT JOIN pg_stat_all_tables s ON s.relid = c.oid
+ WHERE c.relnamespace = 'pgaudit'::regnamespace AND c.relkind = 'r'
+ ORDER BY total_bytes DESC;
+
+-- The first partition and the one ahead of it: functions of the schema can make them from now on.
+SELECT pgaudit.ensure_partitions();
