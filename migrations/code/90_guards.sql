@@ -53,11 +53,9 @@ DECLARE
 BEGIN
     -- A batch that was just persisted is the end of the log: one scan finds it by hash. Looking each event up by its id
     -- takes three times as long, and is for what was not found: events that were seen again, and the unlogged.
-    SELECT min(id) INTO unlogged FROM (
-        SELECT id FROM deleted
-         WHERE leaf_hash IN (SELECT leaf_hash FROM deleted EXCEPT SELECT leaf_hash FROM audit_log WHERE index >= tail)
-    ) missing JOIN deleted USING (id)
-     WHERE logged_index(event) IS NULL
+    SELECT min(id) INTO unlogged FROM deleted
+     WHERE leaf_hash NOT IN (SELECT leaf_hash FROM audit_log WHERE index >= tail)
+       AND logged_index(event) IS NULL
        AND NOT EXISTS (SELECT FROM acknowledged_jobs a WHERE a.job_id = deleted.id AND a.leaf_hash = deleted.leaf_hash);
     IF unlogged IS NOT NULL THEN
         RAISE EXCEPTION 'job % holds an audit event that is not in the log yet', unlogged
