@@ -24,7 +24,7 @@ DECLARE
 BEGIN
     GET DIAGNOSTICS stack = PG_CONTEXT;
     IF TG_OP <> 'TRUNCATE' AND runs_as_owner(TG_RELID)
-       AND stack ~ 'function (pgaudit[.])?(append|prune|advance|requeue|acknowledge|reject_truncate)_' THEN
+       AND stack ~ 'function "?(pgaudit[.])?(append|prune|advance|requeue|acknowledge|reject_truncate)_' THEN
         RETURN NULL;
     END IF;
     RAISE EXCEPTION '% on %: only the functions of pgaudit write to it', TG_OP, TG_TABLE_NAME

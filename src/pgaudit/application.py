@@ -51,7 +51,7 @@ class AuditApp(App):
             reconnect_timeout=POOL_TIMEOUT,
         )
         # Procrastinate leaves open what one of its dicts holds.
-        job_manager = AuditJobManager(connector, settings.batch_size)
+        job_manager = AuditJobManager(connector, settings)
         super().__init__(  # pyright: ignore[reportUnknownMemberType] - partly untyped
             connector=connector,
             worker_defaults=worker_defaults(settings, job_manager.runs),
@@ -85,8 +85,8 @@ class AuditApp(App):
         total = 0
         try:
             async with asyncio.timeout(seconds), self.connector.pool.connection() as conn:
-                while (batch := await tasks.persist_batch(conn, None, None, self.settings)).claimed:
-                    total += batch.claimed
+                while (batch := await tasks.persist_batch(conn, None, None, self.settings)).taken:
+                    total += batch.taken
         except (psycopg.Error, TimeoutError) as error:
             logger.warning("stopped draining, the queue keeps the rest: %s", in_brief(error))
         logger.info("drained %d job(s)", total, extra={"action": "queue_drained", "jobs": total})

@@ -13,6 +13,11 @@ from pgaudit.ids import uuid7
 from pgaudit.values import JsonObject, JsonValue, Text, checked_text
 
 Outcome = Literal["success", "failure", "denied"]
+# A day from the ends of what datetime can hold: a client may read the log in any time zone.
+EARLIEST: Final = datetime(1, 1, 2, tzinfo=UTC)
+LATEST: Final = datetime(9999, 12, 31, tzinfo=UTC)
+# What the server adds to an event when it is recorded.
+SERVER_STAMPS: Final = frozenset({"recorded_at", "recorded_by", "xid"})
 ACTION: Final = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
 
 
@@ -62,10 +67,9 @@ def in_utc(moment: datetime) -> datetime:
     """The same moment in UTC."""
     if moment.tzinfo is None:
         raise ValueError("has no time zone; use an aware datetime, such as datetime.now(UTC)")
-    try:
-        return moment.astimezone(UTC)
-    except OverflowError:
-        raise ValueError(f"{moment} has no equivalent in UTC between the years 1 and 9999") from None
+    if not EARLIEST <= moment < LATEST:
+        raise ValueError(f"{moment} is not between the years 1 and 9999 in every time zone")
+    return moment.astimezone(UTC)
 
 
 def resource_and_verb(action: str) -> str:
@@ -179,7 +183,9 @@ class AuditEvent(Part, frozen=True):
     outcome: Outcome = Field(default="success", description="`success`, `failure` or `denied`.")
     reason: Text | None = Field(default=None, description="Why it was done, failed or was denied.")
     changes: tuple[Change, ...] = Field(default=(), description="What was changed, before and after.")
-    tenant: Text | None = Field(default=None, description="Whose data it is, in a multi-tenant application.")
+    tenant: Annotated[Text, Field(max_length=500)] | None = Field(
+        default=None, description="Whose data it is, in a multi-tenant application; at most 500 characters."
+    )
     context: AuditContext | None = Field(
         default=None, description="Where the request came from. What is left unset here is taken from `bind`."
     )
@@ -207,8 +213,8 @@ class AuditEvent(Part, frozen=True):
 
     @classmethod
     def from_log(cls, event: dict[str, Any]) -> Self:
-        """The event of an ``audit_log.event`` value, which also holds ``recorded_at``."""
-        return cls(**{name: value for name, value in event.items() if name != "recorded_at"})
+        """The event of an ``audit_log.event`` value, without what the server has added to it."""
+        return cls(**{name: value for name, value in event.items() if name not in SERVER_STAMPS})
 
 
 # What an event leaves out of its JSON when it is empty. An empty string is not: it is what the caller said.

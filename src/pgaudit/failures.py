@@ -7,7 +7,7 @@ from typing import Any, Self
 import psycopg
 
 from pgaudit.retries import is_infrastructure
-from pgaudit.sqlstates import causes, error_class
+from pgaudit.sqlstates import causes
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,18 +21,6 @@ class Failure:
     message: str
     traceback: str | None
     infrastructure: bool = False
-
-    @classmethod
-    def from_batch(cls, failure: dict[str, Any]) -> Self:
-        """One that ``pgaudit.persist`` split off its batch."""
-        return cls(
-            job=failure["job_id"],
-            attempts=failure["attempts"],
-            error_class=error_class(failure["sqlstate"]),
-            sqlstate=failure["sqlstate"],
-            message=failure["message"],
-            traceback=failure["context"],
-        )
 
     @classmethod
     def from_exception(cls, job: int, attempts: int, error: Exception) -> Self:

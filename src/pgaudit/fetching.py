@@ -4,25 +4,25 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterable
+from datetime import timedelta
 from typing import Any, Final, LiteralString, cast
 
 from procrastinate import PsycopgConnector
 from procrastinate.jobs import Job
 from procrastinate.manager import JobManager
 
+from pgaudit.jobs import QUEUE, TASK
 from pgaudit.retries import is_infrastructure
-from pgaudit.runs import Runs
+from pgaudit.runs import Registration, Runs
+from pgaudit.settings import Settings
 from pgaudit.signals import worker_started, worker_stopped
 from pgaudit.sqlstates import in_brief
 
 logger = logging.getLogger("pgaudit.worker")
 
-FETCH_LEAD: Final = """
-    -- scheduled_at: a time that nobody asks for, and that psycopg reads under one DateStyle alone.
-    SELECT id, status, task_name, priority, lock, queueing_lock, '{}'::jsonb AS args, NULL AS scheduled_at, queue_name,
-           attempts, worker_id
-      FROM pgaudit.fetch_lead(%(worker_id)s, %(spared)s)
-"""
+REGISTER: Final = "SELECT worker_id AS id, token FROM pgaudit.register_worker(%(stalled_after)s, %(max_stalls)s)"
+UNREGISTER: Final = "SELECT pgaudit.unregister_worker(%(token)s)"
+FETCH_JOB: Final = "SELECT job_id, attempts FROM pgaudit.fetch_job(%(token)s, %(skip)s)"
 
 
 class AuditConnector(PsycopgConnector):
@@ -54,38 +54,59 @@ class AuditJobManager(JobManager):
     A database that is away is no reason for a worker to end: it finds no job, and looks again.
     """
 
-    def __init__(self, connector: AuditConnector, batch_size: int) -> None:
+    def __init__(self, connector: AuditConnector, settings: Settings) -> None:
         super().__init__(connector)
-        self._batch_size = batch_size
-        self.worker_id: int | None = None
+        self._settings = settings
         self.runs = Runs()
-        self.leaving = asyncio.Lock()  # who holds it shows that the worker lives, or takes it out of the list
+        self.registration_lock = asyncio.Lock()  # held to send a heartbeat, or to end the registration
+
+    @property
+    def worker_id(self) -> int | None:
+        """The worker's number; None before it is registered and after it has ended."""
+        return self.runs.registration and self.runs.registration.id
 
     async def register_worker(self) -> int:
-        registration = asyncio.create_task(super().register_worker())
+        registering = asyncio.create_task(self.register())
         try:
-            self.worker_id = worker_id = await asyncio.shield(registration)
+            registration = await asyncio.shield(registering)
         except asyncio.CancelledError:
-            await super().unregister_worker(await registration)  # told to stop before it had begun
+            await registering  # told to stop before it had begun
+            await self.unregister()
             raise
-        worker_started.send(worker_id=worker_id)
-        return worker_id
+        worker_started.send(worker_id=registration.id)
+        return registration.id
+
+    async def register(self) -> Registration:
+        """Adds the worker to the database. Also when its row was pruned: it gets another number."""
+        row = await self.connector.execute_query_one_async(
+            REGISTER,
+            stalled_after=timedelta(seconds=self._settings.stalled_after),
+            max_stalls=self._settings.max_stalls,
+        )
+        self.runs.registration = registration = Registration(**row)
+        return registration
+
+    async def unregister(self) -> None:
+        """Removes the worker from the database."""
+        async with self.registration_lock:
+            registration, self.runs.registration = self.runs.registration, None
+            if registration:
+                await self.connector.execute_query_async(UNREGISTER, token=registration.token)
 
     async def unregister_worker(self, worker_id: int) -> None:
         try:
-            async with self.leaving:
-                self.worker_id = None
-                await super().unregister_worker(worker_id)
+            await self.unregister()
         finally:
             worker_stopped.send(worker_id=worker_id)
 
     async def fetch_job(self, queues: Iterable[str] | None, worker_id: int) -> Job | None:  # noqa: ARG002 - one queue
-        if time.monotonic() < self.runs.paused_until:
+        registration = self.runs.registration
+        if registration is None or time.monotonic() < self.runs.paused_until:
             return None
-        # A run that is at work takes the next batch itself, in its order; another one helps with what is behind that.
-        spared = self._batch_size if self.runs.jobs else 0
+        # An active run takes the next batch itself; a second run starts behind that batch.
+        skip = self._settings.batch_size if self.runs.jobs else 0
         try:
-            rows = await self.connector.execute_query_all_async(FETCH_LEAD, worker_id=worker_id, spared=spared)
+            rows = await self.connector.execute_query_all_async(FETCH_JOB, token=registration.token, skip=skip)
         except Exception as error:
             if not is_infrastructure(error):
                 raise
@@ -93,9 +114,18 @@ class AuditJobManager(JobManager):
             return None
         if not rows:
             return None
-        job = Job.from_row(rows[0])
-        self.runs.jobs.add(cast("int", job.id))
-        return job
+        (row,) = rows
+        self.runs.jobs.add(row["job_id"])
+        return Job(
+            id=row["job_id"],
+            attempts=row["attempts"],
+            status="doing",
+            queue=QUEUE,
+            task_name=TASK,
+            lock=None,
+            queueing_lock=None,
+            worker_id=registration.id,
+        )
 
     async def finish_job(self, job: Job, *_: Any, **_outcome: Any) -> None:
         """The transaction that logged the event has deleted the job; ``pgaudit.outcomes`` has settled all others."""

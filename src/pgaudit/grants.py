@@ -16,29 +16,34 @@ USAGE: Final = "GRANT USAGE ON SCHEMA pgaudit TO {role}"
 # Adds events; cannot read, change or remove any.
 WRITER: Final[tuple[LiteralString, ...]] = (USAGE, "GRANT EXECUTE ON FUNCTION pgaudit.record TO {role}")
 
-# Moves events from the queue to the log, through functions that do only that; looks at jobs and retries them.
+# Appends its events to the log in its own transaction; everyone else who appends waits for it.
+INLINE: Final[tuple[LiteralString, ...]] = (*WRITER, "GRANT EXECUTE ON FUNCTION pgaudit.record_inline TO {role}")
+
+# Moves events from the queue to the log, through functions that do only that; looks at jobs, retries and acknowledges them.
 WORKER: Final[tuple[LiteralString, ...]] = (
     *WRITER,
-    """GRANT EXECUTE ON FUNCTION pgaudit.fetch_lead, pgaudit.persist, pgaudit.settle_failure, pgaudit.release,
-       pgaudit.jobs_of, pgaudit.forget_batches, pgaudit.readmit_strays,
-       pgaudit.beat, pgaudit.reclaim_stalled, pgaudit.retry_failed, pgaudit.keep_partitions,
-       pgaudit.procrastinate_register_worker_v1, pgaudit.procrastinate_unregister_worker_v1,
-       pgaudit.procrastinate_prune_stalled_workers_v1 TO {role}""",
-    "GRANT SELECT, INSERT, UPDATE, DELETE ON pgaudit.procrastinate_workers TO {role}",
-    "GRANT SELECT ON pgaudit.procrastinate_jobs, pgaudit.job_error TO {role}",
+    """GRANT EXECUTE ON FUNCTION pgaudit.register_worker, pgaudit.unregister_worker, pgaudit.heartbeat, pgaudit.fetch_job,
+       pgaudit.persist, pgaudit.record_failure, pgaudit.release_jobs, pgaudit.running_jobs, pgaudit.reclaim_stalled_jobs,
+       pgaudit.ensure_partitions, pgaudit.requeue_skipped_jobs, pgaudit.prune_batches, pgaudit.prune_job_errors,
+       pgaudit.retry_failed, pgaudit.acknowledge_job TO {role}""",
+    "GRANT SELECT ON pgaudit.audit_jobs, pgaudit.job_error, pgaudit.acknowledged_jobs TO {role}",
     # What the health check and /metrics read: a worker serves its container's probe, and `pgaudit serve` retries jobs.
-    """GRANT SELECT ON pgaudit.queue_stats, pgaudit.worker_stats, pgaudit.batch, pgaudit.alembic_version
-       TO {role}""",
-    "GRANT EXECUTE ON FUNCTION pgaudit.stalled, pgaudit.as_time, pgaudit.lag_bounds TO {role}",
+    """GRANT SELECT ON pgaudit.queue_stats, pgaudit.worker_stats, pgaudit.batch, pgaudit.conflicting_events,
+       pgaudit.log_lock_holder, pgaudit.alembic_version TO {role}""",
+    """GRANT EXECUTE ON FUNCTION pgaudit.stalled_workers_jobs, pgaudit.try_timestamptz, pgaudit.low_watermark,
+       pgaudit.lag_bucket_bounds, pgaudit.log_partitions TO {role}""",
 )
 
 # Reads the log and the views, and how healthy it all is.
 READER: Final[tuple[LiteralString, ...]] = (
     USAGE,
-    """GRANT SELECT ON pgaudit.audit_log, pgaudit.queue_stats, pgaudit.worker_stats, pgaudit.failed_jobs,
-       pgaudit.stalled_jobs, pgaudit.delayed_jobs, pgaudit.throughput, pgaudit.storage_stats,
-       pgaudit.batch, pgaudit.alembic_version TO {role}""",
-    "GRANT EXECUTE ON FUNCTION pgaudit.stalled, pgaudit.as_time, pgaudit.lag_bounds, pgaudit.leaf_hash TO {role}",
+    """GRANT SELECT ON pgaudit.audit_log, pgaudit.event_target, pgaudit.event_sighting, pgaudit.conflicting_events,
+       pgaudit.log_head, pgaudit.queue_stats, pgaudit.worker_stats, pgaudit.failed_jobs, pgaudit.stalled_jobs,
+       pgaudit.delayed_jobs, pgaudit.throughput, pgaudit.storage_stats, pgaudit.batch, pgaudit.log_lock_holder,
+       pgaudit.acknowledged_jobs, pgaudit.settings, pgaudit.alembic_version TO {role}""",
+    """GRANT EXECUTE ON FUNCTION pgaudit.stalled_workers_jobs, pgaudit.try_timestamptz, pgaudit.low_watermark,
+       pgaudit.lag_bucket_bounds, pgaudit.log_partitions, pgaudit.index_ranges, pgaudit.column_drift, pgaudit.leaf_hash
+       TO {role}""",
 )
 
 

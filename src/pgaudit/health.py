@@ -50,7 +50,10 @@ class Observation:
     oldest_waiting: float | None
     failed: int
     stalled: int
-    next_partition: bool
+    conflicts: int
+    partition_ahead: bool
+    log_holder: str | None
+    publications: str | None
     longest_transaction: float | None
 
 
@@ -58,12 +61,22 @@ class Observation:
 MISSING: Final = ("3F", "42")
 OBSERVE: Final = """
     SELECT (SELECT version_num FROM pgaudit.alembic_version) AS version,
-           (SELECT count(*) FROM pgaudit.worker_stats WHERE heartbeat_age_seconds < %(stalled_after)s) AS workers,
+           (SELECT count(*) FROM pgaudit.worker_stats WHERE alive) AS workers,
            oldest_waiting_seconds AS oldest_waiting,
            failed,
-           (SELECT count(*) FROM pgaudit.stalled(make_interval(secs => %(stalled_after)s))) AS stalled,
-           to_regclass('pgaudit.audit_log_' || to_char(now() AT TIME ZONE 'UTC' + interval '1 month', 'YYYY_MM'))
-               IS NOT NULL AS next_partition,
+           stalled,
+           (SELECT count(*) FROM pgaudit.conflicting_events
+             WHERE recorded_at > clock_timestamp() - interval '1 day') AS conflicts,
+           (SELECT coalesce(bool_or(first_index > completed), false) FROM pgaudit.log_partitions()) AS partition_ahead,
+           (SELECT string_agg(coalesce('process ' || pid, prepared_transaction) || ' of role ' || role, ', ')
+              FROM pgaudit.log_lock_holder WHERE since < clock_timestamp() - interval '10 s') AS log_holder,
+           -- A new partition is published as a table that the subscriber does not have, and stops it.
+           (SELECT string_agg(pubname, ', ') FROM pg_publication p
+             WHERE NOT pubviaroot
+               AND (puballtables
+                    OR EXISTS (SELECT FROM pg_publication_namespace WHERE pnpubid = p.oid AND pnnspid = 'pgaudit'::regnamespace)
+                    OR EXISTS (SELECT FROM pg_publication_rel WHERE prpubid = p.oid AND prrelid = 'pgaudit.audit_log'::regclass))
+           ) AS publications,
            -- Only what the role may see: its own sessions, or, with pg_monitor, all of them; and what is prepared.
            (SELECT max(extract(epoch FROM clock_timestamp() - start))::double precision
               FROM (SELECT xact_start AS start FROM pg_stat_activity
@@ -85,7 +98,7 @@ def check(conn: psycopg.Connection[Any], settings: Settings | None = None) -> He
     settings = settings or Settings()
     try:
         with conn.cursor(row_factory=class_row(Observation)) as cursor:
-            observation = cursor.execute(OBSERVE, {"stalled_after": settings.stalled_after}).fetchone()
+            observation = cursor.execute(OBSERVE).fetchone()
     except psycopg.Error as error:
         return unreachable(error)
     return report(observation, spooled(settings), settings)
@@ -96,7 +109,7 @@ async def check_async(conn: psycopg.AsyncConnection[Any], settings: Settings | N
     settings = settings or Settings()
     try:
         async with conn.cursor(row_factory=class_row(Observation)) as cursor:
-            await cursor.execute(OBSERVE, {"stalled_after": settings.stalled_after})
+            await cursor.execute(OBSERVE)
             observation = await cursor.fetchone()
     except psycopg.Error as error:
         return unreachable(error)
@@ -139,12 +152,21 @@ def verdicts(seen: Observation, settings: Settings) -> Iterator[Check]:
     status = bad if lag > limit else fair if lag > limit / 2 else good
     yield Check("oldest_waiting", status, lag, limit, f"The oldest waiting event has waited for {lag:.1f} s.")
 
-    yield none_of("failed", seen.failed, "job(s) failed for good: see pgaudit.failed_jobs, then `pgaudit jobs retry`.")
+    yield none_of("failed", seen.failed, "job(s) failed: `pgaudit jobs list`, then `pgaudit jobs retry` or `acknowledge`.")
     yield none_of("stalled", seen.stalled, "job(s) of silent workers wait to be reclaimed.")
 
-    missing = "is missing: does a worker run? Or events of that month came early, into the default partition."
-    advice = "Next month's partition " + ("exists." if seen.next_partition else missing)
-    yield Check("partitions", good if seen.next_partition else fair, str(seen.next_partition).lower(), "true", advice)
+    yield none_of("conflicts", seen.conflicts, "event(s) of the last day have the id of another one: see pgaudit.conflicting_events.")
+
+    advice = "exists." if seen.partition_ahead else "is missing: start a worker, or call pgaudit.ensure_partitions()."
+    status = good if seen.partition_ahead else fair
+    yield Check("partitions", status, str(seen.partition_ahead).lower(), "true", f"The log's next partition {advice}")
+
+    advice = f"The end of the log is locked by {seen.log_holder}." if seen.log_holder else "Nobody keeps the log locked."
+    yield Check("log_lock", bad if seen.log_holder else good, seen.log_holder, None, advice)
+
+    advice = f"New partitions stop the subscribers of {seen.publications}: set publish_via_partition_root = true."
+    status, advice = (fair, advice) if seen.publications else (good, "No publication would stop at a new partition.")
+    yield Check("publications", status, seen.publications, None, advice)
 
     age, limit = seen.longest_transaction or 0.0, settings.health_max_transaction
     advice = f"The oldest open transaction is {age:.0f} s old" + ("; it holds back vacuum." if age > limit else ".")

@@ -17,15 +17,14 @@ from pgaudit.sqlstates import in_brief
 
 logger = logging.getLogger("pgaudit.worker")
 
-BEAT: Final = "SELECT pgaudit.beat(%s)"
-KEEP_PARTITIONS: Final = "SELECT pgaudit.keep_partitions()"
-READMIT: Final = "SELECT pgaudit.readmit_strays()"
-FORGET: Final = "SELECT pgaudit.forget_batches()"
+HEARTBEAT: Final = "SELECT pgaudit.heartbeat(%s)"
+ENSURE_PARTITIONS: Final = "SELECT pgaudit.ensure_partitions()"
+REQUEUE_SKIPPED: Final = "SELECT pgaudit.requeue_skipped_jobs()"
+PRUNE: Final = "SELECT pgaudit.prune_batches(), pgaudit.prune_job_errors()"
 LONGEST_BEAT_INTERVAL: Final = 10.0
-PARTITIONS_EVERY: Final = 3_600.0
 # So long a task may take to end: a cancellation that was not heard by then is repeated.
 HEARD_WITHIN: Final = 1.0
-STRAYS_EVERY: Final = 300.0  # it reads what vacuum has still to remove
+REQUEUE_EVERY: Final = 300.0  # it reads what vacuum has still to remove
 
 
 def beat_interval(settings: Settings) -> float:
@@ -38,17 +37,20 @@ async def beat(connector: PsycopgConnector, alive: AuditJobManager, settings: Se
     while True:
         await asyncio.sleep(beat_interval(settings))
         try:
-            # A beat that overtook the goodbye would bring the worker's row back for good.
-            async with connector.pool.connection() as conn, alive.leaving:
-                if alive.worker_id is not None:
-                    await conn.execute(BEAT, [alive.worker_id])
+            async with connector.pool.connection() as conn, alive.registration_lock:
+                if (worker := alive.runs.registration) is None:
+                    continue
+                known = await (await conn.execute(HEARTBEAT, [worker.token])).fetchone()
+                if known != (True,):
+                    logger.warning("worker %d was taken for dead, it registers again", worker.id)
+                    await alive.register()
         except Exception as error:  # noqa: BLE001 - whatever it was, the heart beats on
             logger.warning("cannot record a heartbeat, will retry: %s", in_brief(error))
 
 
 async def make_rounds(connector: PsycopgConnector, alive: AuditJobManager, settings: Settings) -> None:
-    """Reclaims stalled jobs, releases lost ones, keeps partitions ahead and forgets old history."""
-    rounds = Rounds(alive, settings)
+    """Reclaims stalled jobs, releases lost ones, keeps a partition ahead and prunes old history."""
+    rounds = Rounds(alive)
     while True:
         for step in rounds.steps:
             try:
@@ -84,39 +86,35 @@ async def end(companions: Collection[asyncio.Task[None]]) -> None:
 class Rounds:
     """The steps of a round, and what one round has to remember for the next."""
 
-    def __init__(self, alive: AuditJobManager, settings: Settings) -> None:
+    def __init__(self, alive: AuditJobManager) -> None:
         self._alive = alive
-        self._settings = settings
         self._lost: set[int] = set()
-        self._partitions_due = 0.0
-        self._strays_due = 0.0
-        self.steps = (self.reclaim, self.release_lost, self.keep_partitions, self.readmit, self.forget)
+        self._requeue_due = 0.0
+        self.steps = (self.reclaim, self.release_lost, self.ensure_partitions, self.requeue_skipped, self.prune)
 
     async def reclaim(self, conn: psycopg.AsyncConnection) -> None:
         """Takes jobs from workers that are gone."""
-        await rescue.reclaim_stalled(conn, self._settings)
+        await rescue.reclaim_stalled(conn)
 
     async def release_lost(self, conn: psycopg.AsyncConnection) -> None:
         """Gives jobs back that this worker has lost sight of: those that were lost in the round before, too."""
-        worker_id = self._alive.worker_id
-        if worker_id is None:
+        worker = self._alive.runs.registration
+        if worker is None:
             return
-        lost = await rescue.lost_jobs(conn, worker_id, self._alive.runs.jobs)
-        await rescue.release_lost(conn, worker_id, lost & self._lost)
+        lost = await rescue.lost_jobs(conn, worker, self._alive.runs.jobs)
+        await rescue.release_lost(conn, worker, lost & self._lost)
         self._lost = lost
 
-    async def keep_partitions(self, conn: psycopg.AsyncConnection) -> None:
-        """Creates the partitions of the coming months, if it is time to look."""
-        if time.monotonic() >= self._partitions_due:
-            await conn.execute(KEEP_PARTITIONS)
-            self._partitions_due = time.monotonic() + PARTITIONS_EVERY
+    async def ensure_partitions(self, conn: psycopg.AsyncConnection) -> None:
+        """Keeps one partition of the log ahead of the one that is being filled."""
+        await conn.execute(ENSURE_PARTITIONS)
 
-    async def readmit(self, conn: psycopg.AsyncConnection) -> None:
-        """Makes jobs due that somebody has put into the queue below its floor, if it is time to look."""
-        if time.monotonic() >= self._strays_due:
-            await conn.execute(READMIT)
-            self._strays_due = time.monotonic() + STRAYS_EVERY
+    async def requeue_skipped(self, conn: psycopg.AsyncConnection) -> None:
+        """Makes jobs due that no scan would find, if it is time to look."""
+        if time.monotonic() >= self._requeue_due:
+            await conn.execute(REQUEUE_SKIPPED)
+            self._requeue_due = time.monotonic() + REQUEUE_EVERY
 
-    async def forget(self, conn: psycopg.AsyncConnection) -> None:
-        """Deletes some of the history of batches that is older than a month."""
-        await conn.execute(FORGET)
+    async def prune(self, conn: psycopg.AsyncConnection) -> None:
+        """Merges batches that are older than a day, and deletes old errors of jobs that have left the queue."""
+        await conn.execute(PRUNE)

@@ -37,7 +37,7 @@ class JobError:
     """One failed attempt. ``sqlstate`` is there when Postgres raised it."""
 
     attempt: int
-    at: datetime
+    failed_at: datetime
     error_class: str
     sqlstate: str | None
     message: str
@@ -59,9 +59,9 @@ SELECT_JOBS: Final = """
                 WHEN status = 'todo' AND scheduled_at > clock_timestamp() THEN 'delayed'
                 WHEN status = 'todo' THEN 'waiting'
                 ELSE status::text END AS state,
-           j.task_name, args->'event'->>'id' AS event_id, args->'event'->>'action' AS action, attempts,
-           args->'event'->>'recorded_at' AS recorded_at, scheduled_at, worker_id, e.message AS last_error
-      FROM pgaudit.procrastinate_jobs j
+           j.task_name, event->>'id' AS event_id, event->>'action' AS action, attempts,
+           event->>'recorded_at' AS recorded_at, scheduled_at, worker_id, e.message AS last_error
+      FROM pgaudit.audit_jobs j
       LEFT JOIN LATERAL (SELECT message FROM pgaudit.job_error WHERE job_id = j.id ORDER BY id DESC LIMIT 1) e ON true
 """
 BY_STATE: Final[dict[State, LiteralString]] = {
@@ -72,11 +72,12 @@ BY_STATE: Final[dict[State, LiteralString]] = {
 }
 PAGE: Final = " ORDER BY j.id LIMIT %s"
 ONE: Final = " WHERE j.id = %s"
-SELECT_EVENT: Final = "SELECT args->'event' FROM pgaudit.procrastinate_jobs WHERE id = %s"
+SELECT_EVENT: Final = "SELECT event FROM pgaudit.audit_jobs WHERE id = %s"
 SELECT_ERRORS: Final = """
-    SELECT attempt, at, error_class, sqlstate, message, traceback
+    SELECT attempt, failed_at, error_class, sqlstate, message, traceback
       FROM pgaudit.job_error WHERE job_id = %s ORDER BY id
 """
+ACKNOWLEDGE: Final = "SELECT pgaudit.acknowledge_job(%s, %s)"
 RETRY: Final = "SELECT pgaudit.retry_failed(%s)"
 
 
@@ -118,3 +119,16 @@ def retry(conn: psycopg.Connection[Any], job_ids: Sequence[int] | None = None) -
                 f"not failed, so not to be retried: {', '.join(map(str, sorted(missing)))}; see `pgaudit jobs list`"
             )
     return retried
+
+
+def acknowledge(conn: psycopg.Connection[Any], job_id: int, reason: str) -> None:
+    """Takes a failed job that can never succeed out of the queue, and records that as an audit event.
+
+    Its event is kept in ``pgaudit.acknowledged_jobs``, with the reason.
+
+    :param reason: why it is given up, in 1 to 2,000 characters.
+    :raises JobNotFound: there is no failed job of that number.
+    """
+    with conn.transaction(), psycopg.Cursor(conn, row_factory=tuple_row) as cursor:
+        if cursor.execute(ACKNOWLEDGE, [job_id, reason]).fetchone() != (True,):
+            raise JobNotFound(f"job {job_id} cannot be acknowledged: only failed jobs can; see `pgaudit jobs list`")

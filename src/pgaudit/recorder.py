@@ -2,9 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
-from typing import Any, cast
+from collections.abc import Generator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, Final, cast
 
 import psycopg
 
@@ -15,10 +15,13 @@ from pgaudit.embedded import conninfo
 from pgaudit.errors import InvalidEvent, UnknownConnection
 from pgaudit.events import AuditEvent
 from pgaudit.settings import Mode, OnFailure, Settings
-from pgaudit.sqlstates import in_brief
-from pgaudit.statements import Statement
+from pgaudit.sqlstates import in_brief, refusal
+from pgaudit.statements import Statement, record_query
 
 logger = logging.getLogger("pgaudit")
+
+# How long an autonomous event waits for the end of the log: the caller's own transaction may hold it.
+LOG_TIMEOUT: Final = "SET LOCAL lock_timeout = '2s'"
 
 
 class AuditLog:
@@ -43,7 +46,7 @@ class AuditLog:
         They are committed and rolled back with it, savepoints included.
 
         :param conn: a connection in a transaction, or a cursor of one.
-        :raises InvalidEvent: an event is too large, or is none; nothing was sent.
+        :raises InvalidEvent: an event is too large, or is none, or the database refuses it; nothing was recorded.
         :raises NotInTransaction: the connection would commit the events on their own.
         :raises UnknownConnection: ``conn`` is not a connection that pgaudit knows.
         """
@@ -54,11 +57,14 @@ class AuditLog:
                 return
             transaction = transaction_of(conn)
             if self.settings.on_failure == OnFailure.RAISE:
-                transaction.execute(statement.query, statement.parameters)
+                with refusals():
+                    transaction.execute(statement.query, statement.parameters)
                 return
             try:
-                with transaction.savepoint():
+                with refusals(), transaction.savepoint():
                     transaction.execute(statement.query, statement.parameters)
+            except InvalidEvent:
+                raise
             except Exception as error:  # noqa: BLE001 - whatever it is, the change goes on
                 # On a broken connection this raises: then the change is lost too, and needs no event.
                 self._spool(events, transaction.xid(), error)
@@ -72,11 +78,15 @@ class AuditLog:
                 return
             transaction = await async_transaction_of(conn)
             if self.settings.on_failure == OnFailure.RAISE:
-                await transaction.execute(statement.query, statement.parameters)
+                with refusals():
+                    await transaction.execute(statement.query, statement.parameters)
                 return
             try:
-                async with transaction.savepoint():
-                    await transaction.execute(statement.query, statement.parameters)
+                with refusals():
+                    async with transaction.savepoint():
+                        await transaction.execute(statement.query, statement.parameters)
+            except InvalidEvent:
+                raise
             except Exception as error:  # noqa: BLE001 - whatever it is, the change goes on
                 await asyncio.to_thread(self._spool, events, await transaction.xid(), error)
 
@@ -84,15 +94,19 @@ class AuditLog:
         """Records the events in a transaction of their own, which outlives the caller's rollback.
 
         For what must be kept although nothing changed: denied attempts, failed logins. Opens a connection
-        to ``PGAUDIT_DSN`` for each call.
+        to ``PGAUDIT_DSN`` for each call. With ``PGAUDIT_MODE=inline``, and another transaction holding the log for
+        two seconds (it may be the caller's own), the events wait in the queue for the next inline record or a worker.
         """
         with self._span(events):
             events, statement = self._prepare(events)
             if statement is None:
                 return
             try:
-                with psycopg.connect(conninfo(self.settings.dsn)) as conn:
-                    transaction_of(conn).execute(statement.query, statement.parameters)
+                with refusals(), psycopg.connect(conninfo(self.settings.dsn)) as conn:
+                    if self.settings.mode == Mode.INLINE:
+                        record_inline_or_queue(conn, statement)
+                    else:
+                        conn.execute(statement.query, statement.parameters)
             except psycopg.Error as error:
                 self._spool_or_raise(events, error)
 
@@ -103,8 +117,12 @@ class AuditLog:
             if statement is None:
                 return
             try:
-                async with await psycopg.AsyncConnection.connect(conninfo(self.settings.dsn)) as conn:
-                    await (await async_transaction_of(conn)).execute(statement.query, statement.parameters)
+                with refusals():
+                    async with await psycopg.AsyncConnection.connect(conninfo(self.settings.dsn)) as conn:
+                        if self.settings.mode == Mode.INLINE:
+                            await record_inline_or_queue_async(conn, statement)
+                        else:
+                            await conn.execute(statement.query, statement.parameters)
             except psycopg.Error as error:
                 await asyncio.to_thread(self._spool_or_raise, events, error)
 
@@ -130,6 +148,37 @@ class AuditLog:
         path = spool.append(self.settings.spool_dir, [event.to_json() for event in events], xid)
         extra: dict[str, Any] = {"action": "event_spooled", "events": [str(event.id) for event in events]}
         logger.error("%d event(s) went to %s, not to the database: %s", len(events), path, in_brief(error), extra=extra)
+
+
+@contextmanager
+def refusals() -> Generator[None]:
+    """Raises InvalidEvent where the database refuses an event: its limits may be narrower than those checked here."""
+    try:
+        yield
+    except Exception as error:
+        if message := refusal(error):
+            raise InvalidEvent(message) from error
+        raise
+
+
+def record_inline_or_queue(conn: psycopg.Connection[Any], statement: Statement) -> None:
+    """Appends the events, or leaves them in the queue while another transaction holds the log."""
+    conn.execute(LOG_TIMEOUT)
+    try:
+        with conn.transaction():
+            conn.execute(statement.query, statement.parameters)
+    except psycopg.errors.LockNotAvailable:
+        conn.execute(record_query(Mode.QUEUE), statement.parameters)
+
+
+async def record_inline_or_queue_async(conn: psycopg.AsyncConnection[Any], statement: Statement) -> None:
+    """``record_inline_or_queue`` for asynchronous connections."""
+    await conn.execute(LOG_TIMEOUT)
+    try:
+        async with conn.transaction():
+            await conn.execute(statement.query, statement.parameters)
+    except psycopg.errors.LockNotAvailable:
+        await conn.execute(record_query(Mode.QUEUE), statement.parameters)
 
 
 def refuse_event(conn: object, method: str) -> None:

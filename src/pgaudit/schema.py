@@ -5,7 +5,7 @@ from typing import Any, Final
 import psycopg
 from psycopg.rows import tuple_row
 
-NEWEST: Final = "0005"
+NEWEST: Final = "0001"
 VERSION_TABLE: Final = "SELECT to_regclass('pgaudit.alembic_version')"
 VERSION: Final = "SELECT version_num FROM pgaudit.alembic_version"
 

@@ -71,7 +71,13 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
         Path("pgaudit-spool"),
         description="Directory of spooled events; set an absolute path, the same for application and worker.",
     )
-    max_event_bytes: int = Field(65_536, ge=1_024, le=16_777_216, description="Largest event, in bytes of JSON.")
+    max_event_bytes: int = Field(
+        49_152,
+        ge=1_024,
+        le=65_535,
+        description="Largest event, in bytes as Postgres stores its text. The database has a limit of its own: "
+        "`pgaudit.settings.max_event_bytes`, 49152.",
+    )
 
     batch_size: int = Field(1_000, ge=1, le=10_000, description="Most events appended in one transaction.")
     worker_concurrency: int = Field(
@@ -93,7 +99,10 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
         description="Milliseconds before the second run; doubled before each further one.",
     )
     job_backoff_max: int = Field(
-        300_000, ge=0, description="Longest delay in milliseconds, before it is spread by a fifth either way."
+        300_000,
+        ge=0,
+        le=86_400_000,
+        description="Maximum delay in milliseconds, before ±20 % jitter; at most a day.",
     )
     stalled_after: float = Field(
         30.0, gt=0, description="Seconds without a heartbeat after which a worker's jobs are reclaimed."

@@ -11,6 +11,8 @@ from pgaudit.errors import PgauditError
 # object in use, operator, system. pgaudit.is_infrastructure holds the same list.
 INFRASTRUCTURE: Final = frozenset({"08", "25", "40", "42", "53", "55", "57", "58"})
 
+# pgaudit.record refuses the event.
+REFUSED: Final = "PA001"
 # What to do about an error, in the words of the command line.
 ADVICE: Final = {
     "3F000": "; run `pgaudit migrate`",  # no such schema
@@ -34,12 +36,12 @@ def blames_database(error: psycopg.Error) -> bool:
     return (error.sqlstate or unknown)[:2] in INFRASTRUCTURE
 
 
-def error_class(state: str) -> str:
-    """The name of the error with that SQLSTATE; a DBA's triggers may raise what has none."""
-    try:
-        return psycopg.errors.lookup(state).__name__
-    except KeyError:
-        return psycopg.DatabaseError.__name__
+def refusal(error: BaseException) -> str | None:
+    """Returns why the database refused an event, whichever driver says so; None for any other error."""
+    refused = next((cause for cause in causes(error) if getattr(cause, "sqlstate", None) == REFUSED), None)
+    if isinstance(refused, psycopg.Error):
+        return refused.diag.message_primary or str(refused)
+    return str(refused) if refused else None
 
 
 def in_brief(error: BaseException) -> str:

@@ -11,7 +11,9 @@ from pgaudit.events import AuditEvent
 from pgaudit.settings import Mode, Settings
 
 RECORD: Final = "SELECT pgaudit.record(%s)"
-RECORD_INLINE: Final = "SELECT pgaudit.record(%s, true)"
+RECORD_INLINE: Final = "SELECT pgaudit.record_inline(%s)"
+# recorded_at, recorded_by and xid: a role's name has 63 bytes at most, a transaction id 20 digits.
+STAMP_BYTES: Final = 180
 NOT_ASCII: Final = re.compile(r"[^\x00-\x7f]+")
 
 
@@ -43,12 +45,17 @@ def in_ascii(document: str) -> str:
 
 
 def sized_json(event: AuditEvent, limit: int) -> str:
-    """The event's JSON, if it is no larger than that many bytes."""
+    """The event's JSON, if Postgres will store it in no more than that many bytes."""
     document = event.to_json()
-    # A character takes four bytes at most: only what could be too large is counted.
-    if len(document) * 4 > limit and (size := len(document.encode())) > limit:
+    # A character takes four bytes at most, and a space may follow it: only what could be too large is measured.
+    if len(document) * 5 + STAMP_BYTES > limit and (size := stored_size(document)) > limit:
         raise InvalidEvent(
-            f"event {event.action}: {size:,} bytes of JSON, {limit:,} are allowed (PGAUDIT_MAX_EVENT_BYTES); "
-            "store the bulk elsewhere and record a reference to it",
+            f"event {event.action}: {size:,} bytes as Postgres stores it, {limit:,} are allowed "
+            "(PGAUDIT_MAX_EVENT_BYTES); store the bulk elsewhere and record a reference to it",
         )
     return document
+
+
+def stored_size(document: str) -> int:
+    """Returns the size of a JSON document in bytes as jsonb prints it, with room for the server's stamps."""
+    return len(json.dumps(json.loads(document), ensure_ascii=False).encode()) + STAMP_BYTES

@@ -72,16 +72,11 @@ class StorageStats:
     last_autovacuum: datetime | None
 
 
-# The views cannot know PGAUDIT_STALLED_AFTER: what they call silent is silent for 30 s.
-STALLED_AFTER: Final = 30.0
 QUEUE_STATS: Final = """
-    SELECT queue_name, waiting, active, delayed, failed, completed, oldest_waiting_seconds,
-           (SELECT count(*) FROM pgaudit.stalled(make_interval(secs => %s))) AS stalled
-      FROM pgaudit.queue_stats
+    SELECT queue_name, waiting, active, delayed, failed, completed, stalled, oldest_waiting_seconds FROM pgaudit.queue_stats
 """
 WORKER_STATS: Final = """
-    SELECT worker_id, last_heartbeat, heartbeat_age_seconds, heartbeat_age_seconds < %s AS alive, active_jobs
-      FROM pgaudit.worker_stats ORDER BY worker_id
+    SELECT worker_id, last_heartbeat, heartbeat_age_seconds, alive, active_jobs FROM pgaudit.worker_stats ORDER BY worker_id
 """
 FAILED_JOBS: Final = """
     SELECT job_id, queue_name, task_name, event_id, action, attempts, failed_at, error_class, error_message
@@ -97,20 +92,14 @@ STORAGE_STATS: Final = """
 """
 
 
-def queue_stats(conn: psycopg.Connection[Any], stalled_after: float = STALLED_AFTER) -> list[QueueStats]:
-    """The queue in one row.
-
-    :param stalled_after: seconds without a heartbeat after which a worker's jobs count as stalled.
-    """
-    return rows(conn, QueueStats, QUEUE_STATS, stalled_after)
+def queue_stats(conn: psycopg.Connection[Any]) -> list[QueueStats]:
+    """The queue in one row."""
+    return rows(conn, QueueStats, QUEUE_STATS)
 
 
-def worker_stats(conn: psycopg.Connection[Any], stalled_after: float = STALLED_AFTER) -> list[WorkerStats]:
-    """A row for each worker.
-
-    :param stalled_after: seconds without a heartbeat after which a worker does not count as alive.
-    """
-    return rows(conn, WorkerStats, WORKER_STATS, stalled_after)
+def worker_stats(conn: psycopg.Connection[Any]) -> list[WorkerStats]:
+    """A row for each worker; it is alive until it is silent for longer than its own ``PGAUDIT_STALLED_AFTER``."""
+    return rows(conn, WorkerStats, WORKER_STATS)
 
 
 def failed_jobs(conn: psycopg.Connection[Any], limit: int = 100) -> list[FailedJob]:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import psycopg
@@ -11,10 +12,10 @@ from procrastinate import JobContext
 from psycopg.rows import class_row
 
 from pgaudit import tracing
-from pgaudit.failures import Failure
-from pgaudit.outcomes import connection_of, runs_of, settings_of, settle
+from pgaudit.outcomes import connection_of, registration_of, runs_of, settings_of
+from pgaudit.runs import Registration
 from pgaudit.settings import Settings
-from pgaudit.signals import job_completed
+from pgaudit.signals import job_completed, job_failed, job_retried
 from pgaudit.sqlstates import in_brief
 
 logger = logging.getLogger("pgaudit.worker")
@@ -25,12 +26,18 @@ BEGIN: Final = """
     BEGIN ISOLATION LEVEL READ COMMITTED;
     -- A timeout of the role's or the database's would fail the same batch for ever.
     SET LOCAL statement_timeout = 0;
+    -- Whoever holds the end of the log for longer than that is named in the application log.
+    SET LOCAL lock_timeout = '10s';
 """
 BEGIN_SINCE_17: Final = BEGIN + "SET LOCAL transaction_timeout = 0;"
 PERSIST: Final = """
-    SELECT claimed, failures, traces FROM pgaudit.persist(%s, %s, %s, %s);
+    SELECT taken, failures, traceparents
+      FROM pgaudit.persist(%(worker)s, %(first_job)s, %(max_jobs)s, %(max_attempts)s,
+                           %(retry_delay)s, %(max_retry_delay)s, %(traced)s);
     COMMIT
 """
+
+LOG_HOLDER: Final = "SELECT pid, prepared_transaction, role, application_name, since FROM pgaudit.log_lock_holder"
 
 VERSION_17: Final = 170_000
 
@@ -42,14 +49,30 @@ LONGEST_RUN: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """How many jobs were taken, and what ``pgaudit.persist`` says of those that could not be persisted.
+    """How many jobs were taken, and which of them could not be persisted: the database has scheduled their retries.
 
-    ``traces``: the W3C traceparents of their events, when they were asked for.
+    ``traceparents``: W3C traceparents of their events, when they were asked for.
     """
 
-    claimed: int
+    taken: int
     failures: list[dict[str, Any]]
-    traces: list[str] | None = None
+    traceparents: list[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LogHolder:
+    """The transaction that has locked the end of the audit log; prepared ones have no process."""
+
+    pid: int | None
+    prepared_transaction: str | None
+    role: str | None
+    application_name: str | None
+    since: datetime | None
+
+    def __str__(self) -> str:
+        who = f"process {self.pid}" if self.pid else f"the prepared transaction {self.prepared_transaction!r}"
+        since = f" since {self.since:%Y-%m-%d %H:%M:%S%z}" if self.since else ""
+        return f"{who} of role {self.role}{f' ({self.application_name})' if self.application_name else ''}{since}"
 
 
 async def persist(context: JobContext) -> int:
@@ -58,15 +81,14 @@ async def persist(context: JobContext) -> int:
     :returns: how many jobs it took.
     """
     settings = settings_of(context)
-    worker_id = context.job.worker_id
     async with connection_of(context) as conn:
-        batch = await persist_batch(conn, worker_id, context.job.id, settings)
+        batch = await persist_batch(conn, registration_of(context), context.job.id, settings)
         try:
-            return batch.claimed + await persist_following(context, conn, batch, settings)
+            return batch.taken + await persist_following(context, conn, batch, settings)
         except psycopg.Error as error:
-            # The lead is settled, and what was tried after it is in the queue as before.
+            # The first job is settled, and what was tried after it is in the queue as before.
             logger.warning("batch given back to the queue: %s", in_brief(error))
-            return batch.claimed
+            return batch.taken
 
 
 async def persist_following(
@@ -75,12 +97,12 @@ async def persist_following(
     """Persists what is left in the queue after that batch, and what comes, until nothing has come for ``linger``."""
     total = 0
     start = last_found = time.monotonic()
-    while goes_on(context, batch.claimed == settings.batch_size, start, last_found):
-        batch = await persist_batch(conn, context.job.worker_id, None, settings)
-        total += batch.claimed
-        if batch.claimed:
+    while goes_on(context, batch.taken == settings.batch_size, start, last_found):
+        batch = await persist_batch(conn, registration_of(context), None, settings)
+        total += batch.taken
+        if batch.taken:
             last_found = time.monotonic()
-        if batch.claimed < settings.batch_size:
+        if batch.taken < settings.batch_size:
             await asyncio.sleep(PAUSE)
     return total
 
@@ -100,25 +122,31 @@ def goes_on(context: JobContext, full: bool, start: float, last_found: float) ->
 
 
 async def persist_batch(
-    conn: psycopg.AsyncConnection[Any], worker_id: int | None, lead: int | None, settings: Settings
+    conn: psycopg.AsyncConnection[Any], worker: Registration | None, first_job: int | None, settings: Settings
 ) -> Batch:
-    """One batch in one transaction; then, one by one, those that could not be persisted."""
+    """Persists one batch in one transaction, and sends the signals.
+
+    :param worker: None for a drain after the worker was unregistered.
+    :param first_job: the job that the worker has fetched; None for the oldest fresh ones.
+    """
     start = time.time_ns()
     try:
-        batch = await take_batch(conn, worker_id, lead, settings)
-    except psycopg.Error:
+        batch = await run_batch(conn, worker, first_job, settings)
+    except psycopg.Error as error:
         with tracing.persisting(start):
+            if isinstance(error, psycopg.errors.LockNotAvailable):
+                await warn_of_log_holder(conn)
             raise
-    if batch.claimed:
-        with tracing.persisting(start, batch.claimed, batch.traces):
-            await conclude(conn, worker_id, batch, settings)
+    if batch.taken:
+        with tracing.persisting(start, batch.taken, batch.traceparents):
+            report_batch(batch, worker)
     return batch
 
 
-async def take_batch(
-    conn: psycopg.AsyncConnection[Any], worker_id: int | None, lead: int | None, settings: Settings
+async def run_batch(
+    conn: psycopg.AsyncConnection[Any], worker: Registration | None, first_job: int | None, settings: Settings
 ) -> Batch:
-    """The transaction: what it took from the queue is in the log, or among the failures.
+    """Runs the transaction: what it took from the queue is in the log, or among the failures.
 
     :param conn: in autocommit.
     """
@@ -126,7 +154,18 @@ async def take_batch(
     async with psycopg.AsyncClientCursor(conn, row_factory=class_row(Batch)) as cursor:
         try:
             begin = BEGIN_SINCE_17 if conn.info.server_version >= VERSION_17 else BEGIN
-            await cursor.execute(begin + PERSIST, [worker_id, lead, settings.batch_size, tracing.is_on()])
+            await cursor.execute(
+                begin + PERSIST,
+                {
+                    "worker": worker and worker.token,
+                    "first_job": first_job,
+                    "max_jobs": settings.batch_size,
+                    "max_attempts": settings.job_attempts,
+                    "retry_delay": timedelta(milliseconds=settings.job_backoff_delay),
+                    "max_retry_delay": timedelta(milliseconds=settings.job_backoff_max),
+                    "traced": tracing.is_on(),
+                },
+            )
         except psycopg.Error:
             if not conn.closed:
                 await conn.rollback()
@@ -136,10 +175,21 @@ async def take_batch(
         return await cursor.fetchone() or Batch(0, [])
 
 
-async def conclude(conn: psycopg.AsyncConnection[Any], worker_id: int | None, batch: Batch, settings: Settings) -> None:
-    """Tells what was persisted, and settles what was not."""
-    if completed := batch.claimed - len(batch.failures):
-        job_completed.send(count=completed, worker_id=worker_id)
-    for failure in map(Failure.from_batch, batch.failures):
-        tracing.job_failed(failure.job, failure.error_class, failure.sqlstate)
-        await settle(conn, worker_id, failure, settings)
+async def warn_of_log_holder(conn: psycopg.AsyncConnection[Any]) -> None:
+    """Names in the application log who has locked the end of the audit log."""
+    async with conn.cursor(row_factory=class_row(LogHolder)) as cursor:
+        for holder in await (await cursor.execute(LOG_HOLDER)).fetchall():
+            logger.warning("the end of the audit log is locked by %s: no event can be appended until it ends", holder)
+
+
+def report_batch(batch: Batch, worker: Registration | None) -> None:
+    """Sends the signals of what was persisted, and of what was not."""
+    if completed := batch.taken - len(batch.failures):
+        job_completed.send(count=completed, worker_id=worker and worker.id)
+    for failure in batch.failures:
+        details = {"job_id": failure["job_id"], "error_class": failure["error_class"], "sqlstate": failure["sqlstate"]}
+        tracing.job_failed(details["job_id"], details["error_class"], details["sqlstate"])
+        if failure["retry_in"] is None:
+            job_failed.send(**details)
+        else:
+            job_retried.send(**details, attempt=failure["attempt"], retry_in=failure["retry_in"])

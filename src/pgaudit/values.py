@@ -11,6 +11,7 @@ from uuid import UUID
 from pydantic import AfterValidator, BeforeValidator
 
 MAX_DEPTH = 32
+RESERVED_KEYS = frozenset({"_sd", "..."})  # SD-JWT (RFC 9901) marks redacted values with them
 MAX_DIGITS = 4_000  # Python refuses to print or parse more than 4,300
 LARGEST_EXACT_FLOAT = 1e16  # from here on Postgres prints floats as integers
 
@@ -53,6 +54,8 @@ def checked_object(value: Mapping[object, object], depth: int) -> dict[str, Any]
     for key, item in value.items():
         if not isinstance(key, str):
             raise ValueError(f"key {key!r} is a {type(key).__name__}; JSON keys are strings")
+        if key in RESERVED_KEYS:
+            raise ValueError(f"key {key!r} is reserved; use another name")
         try:
             result[checked_text(key)] = checked_value(item, depth + 1)
         except ValueError as error:

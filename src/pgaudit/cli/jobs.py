@@ -60,7 +60,7 @@ def show(job_id: int, *, json: AsJson = False) -> None:
     console.print_json(to_json(details.event))
     for error in details.errors:
         console.print(
-            Text.assemble("\n", (f"attempt {error.attempt}", "bold"), ", ", cell(error.at), f": {error.error_class}")
+            Text.assemble("\n", (f"attempt {error.attempt}", "bold"), ", ", cell(error.failed_at), f": {error.error_class}")
         )
         console.print(Text(error.message))
 
@@ -78,3 +78,15 @@ def retry(
     with connect() as conn:
         retried = jobs.retry(conn, None if all_ else job_ids)
     typer.echo(to_json(retried) if json else f"{len(retried)} job(s) back in the queue.")
+
+
+@app.command()
+def acknowledge(
+    job_id: int,
+    *,
+    reason: Annotated[str, typer.Option(help="Why the event is given up; recorded with your database role.")],
+) -> None:
+    """Take a failed job that can never succeed out of the queue. This is recorded as an audit event."""
+    with connect() as conn:
+        jobs.acknowledge(conn, job_id, reason)
+    typer.echo(f"Job {job_id} is acknowledged: its event is kept in pgaudit.acknowledged_jobs.")

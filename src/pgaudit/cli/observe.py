@@ -55,10 +55,9 @@ def stats(
 
 def snapshot(conn: psycopg.Connection[Any]) -> dict[str, Any]:
     """All of it, for JSON."""
-    silent = Settings().stalled_after
     return {
-        "queues": [asdict(row) for row in stats_.queue_stats(conn, silent)],
-        "workers": [asdict(row) for row in stats_.worker_stats(conn, silent)],
+        "queues": [asdict(row) for row in stats_.queue_stats(conn)],
+        "workers": [asdict(row) for row in stats_.worker_stats(conn)],
         "throughput": [asdict(row) for row in stats_.throughput(conn, minutes=10)],
         "storage": [asdict(row) for row in stats_.storage_stats(conn)],
     }
@@ -66,10 +65,9 @@ def snapshot(conn: psycopg.Connection[Any]) -> dict[str, Any]:
 
 def picture(conn: psycopg.Connection[Any]) -> Group:
     """All of it, for people."""
-    silent = Settings().stalled_after
     return Group(
-        table(stats_.QueueStats, stats_.queue_stats(conn, silent), "queue"),
-        table(stats_.WorkerStats, stats_.worker_stats(conn, silent), "\nworkers"),
+        table(stats_.QueueStats, stats_.queue_stats(conn), "queue"),
+        table(stats_.WorkerStats, stats_.worker_stats(conn), "\nworkers"),
         table(stats_.Throughput, stats_.throughput(conn, minutes=10), "\nthroughput, last minutes"),
         table(stats_.StorageStats, stats_.storage_stats(conn), "\nstorage"),
     )

@@ -10,10 +10,14 @@ from pgaudit.demo.figures import Figures, Takeover, figures, share_of, takeover_
 from pgaudit.demo.processes import Processes, Worker
 from pgaudit.demo.screen import Moment, Screen, WorkerLine
 
-HOLD_HEAD: Final = "SELECT FROM pgaudit.log_head FOR UPDATE"
+HOLD_LOG: Final = "SELECT FROM pgaudit.log_lock FOR UPDATE"
 TICK: Final = 0.15
 # The batches that a worker has sent, and Postgres has not finished.
-SENT: Final = "SELECT pid FROM pg_stat_activity WHERE state = 'active' AND query LIKE %s"
+SENT: Final = """
+    SELECT pid FROM pg_stat_activity
+     WHERE state = 'active' AND position(%s IN query) > 0 AND query LIKE '%%pgaudit.persist(%%' AND pid <> pg_backend_pid()
+"""
+TOKEN: Final = "SELECT token::text FROM pgaudit.procrastinate_workers WHERE id = %s"
 LONGEST_HOLD: Final = 2.0
 LONGEST_DRAIN: Final = 60.0
 
@@ -77,7 +81,7 @@ class Plot:
         job = None
         with self._conn.transaction():
             # Nobody can append meanwhile: the worker's next batch waits right before its end.
-            self._conn.execute(HOLD_HEAD)
+            self._conn.execute(HOLD_LOG)
             while job is None and time.monotonic() < end:
                 active = jobs.listing(self._conn, "active")
                 job = next((job.job_id for job in active if job.worker_id == victim.number), None)
@@ -88,8 +92,8 @@ class Plot:
     def _wait_until_missed(self, victim: Worker) -> None:
         """Until Postgres has given up what the worker had sent; two seconds at most."""
         end = time.monotonic() + LONGEST_HOLD
-        sent = [f"%pgaudit.persist({victim.number}, %"]
-        while self._conn.execute(SENT, sent).fetchone() and time.monotonic() < end:
+        token = self._conn.execute(TOKEN, [victim.number]).fetchone()
+        while self._conn.execute(SENT, token).fetchone() and time.monotonic() < end:
             self._conn.execute("SELECT pg_stat_clear_snapshot()")
             time.sleep(TICK / 10)
 

@@ -2,6 +2,7 @@
 
 import json
 from typing import Final
+from uuid import UUID
 
 import psycopg
 from psycopg.rows import scalar_row
@@ -14,8 +15,7 @@ SELECT_EVENTS: Final = """
     SELECT event::text
       FROM (SELECT event, 0 AS place, index AS number FROM pgaudit.audit_log
             UNION ALL
-            SELECT args->'event', 1, id FROM pgaudit.procrastinate_jobs
-             WHERE queue_name = 'audit' AND jsonb_typeof(args->'event') = 'object') recorded
+            SELECT event, 1, id FROM pgaudit.audit_jobs WHERE jsonb_typeof(event) = 'object') recorded
      ORDER BY place, number
 """
 
@@ -29,4 +29,10 @@ def events_of(conn: object) -> list[AuditEvent]:
     with driver.transaction(), psycopg.Cursor(driver, row_factory=scalar_row) as cursor:
         documents = cursor.execute(SELECT_EVENTS).fetchall()
     events = [AuditEvent.from_log(json.loads(document)) for document in documents]
-    return list({event.id: event for event in reversed(events)}.values())[::-1]
+    return list({identity_of(event): event for event in reversed(events)}.values())[::-1]
+
+
+def identity_of(event: AuditEvent) -> tuple[UUID, str]:
+    """Returns what makes an event be stored once: its id, and all of it but the span that it was recorded in."""
+    context = event.context and event.context.model_copy(update={"trace_id": None, "span_id": None})
+    return event.id, event.model_copy(update={"context": context}).to_json()

@@ -4,18 +4,19 @@ import json
 from typing import Any, Final
 
 import psycopg
-from psycopg.rows import scalar_row, tuple_row
+from psycopg.rows import scalar_row
 
 from pgaudit.testing.driver import driver_of
 
-FETCH: Final = "SELECT id FROM pgaudit.fetch_lead(%s)"
-# As text: the connection may have its own way to load JSON, as Django's has.
-PERSIST: Final = "SELECT claimed, to_jsonb(failures)::text FROM pgaudit.persist(%s, %s, %s)"
-RELEASE: Final = "SELECT pgaudit.release(%s::bigint[], %s)"
+REGISTER: Final = "SELECT token FROM pgaudit.register_worker()"
+UNREGISTER: Final = "SELECT pgaudit.unregister_worker(%s)"
+FETCH: Final = "SELECT job_id FROM pgaudit.fetch_job(%s)"
+# One attempt: what fails must not come back while this runs. As text: the connection may have its own way to load JSON,
+# as Django's has.
+PERSIST: Final = "SELECT to_jsonb(failures)::text FROM pgaudit.persist(%s, %s, 1000, 1)"
+# Failed jobs go back as they were.
+RETRY: Final = "SELECT pgaudit.retry_failed(%s::bigint[])"
 LOGGED: Final = "SELECT completed FROM pgaudit.queue_stats"
-# No worker's: the database numbers them from 1.
-WORKER: Final = 0
-BATCH_SIZE: Final = 1_000
 
 
 class EventsNotPersisted(AssertionError):
@@ -46,20 +47,14 @@ def run_worker_once(conn: object) -> int:
 
 
 def persist_all(conn: psycopg.Connection[Any]) -> list[dict[str, Any]]:
-    """Persists batch by batch; the jobs that fail even as the lead of theirs."""
-    failures: dict[int, dict[str, Any]] = {}
-    while (lead := value(conn, FETCH, WORKER)) is not None:
-        failures |= {failure["job_id"]: failure for failure in persist(conn, lead)}
-    # A lead that failed has stayed ours until now, or it would be fetched for ever.
-    value(conn, RELEASE, list(failures), WORKER)
-    return list(failures.values())
-
-
-def persist(conn: psycopg.Connection[Any], lead: int) -> list[dict[str, Any]]:
-    """Persists a job with those that travel with it; what could not be persisted."""
-    with psycopg.Cursor(conn, row_factory=tuple_row) as cursor:
-        (_, failures) = cursor.execute(PERSIST, [WORKER, lead, BATCH_SIZE]).fetchone() or (0, "[]")
-    return list(json.loads(failures))
+    """Persists batch by batch. Returns the failures; their jobs are in the queue as before."""
+    failures: list[dict[str, Any]] = []
+    token = value(conn, REGISTER)
+    while (job := value(conn, FETCH, token)) is not None:
+        failures += json.loads(value(conn, PERSIST, token, job))
+    value(conn, UNREGISTER, token)
+    value(conn, RETRY, [failure["job_id"] for failure in failures])
+    return failures
 
 
 def value(conn: psycopg.Connection[Any], query: Any, *parameters: object) -> Any:

@@ -18,8 +18,8 @@ from pgaudit.stats import QueueStats, WorkerStats
 MEDIA_TYPE: Final = openmetrics.CONTENT_TYPE_LATEST
 # The last batch has counted the whole log.
 LAG: Final = """
-    SELECT array(SELECT extract(epoch FROM bound)::double precision FROM unnest(pgaudit.lag_bounds()) bound) AS bounds,
-           lags AS events, extract(epoch FROM lag_sum)::double precision AS seconds
+    SELECT array(SELECT extract(epoch FROM bound)::double precision FROM unnest(pgaudit.lag_bucket_bounds()) bound) AS bounds,
+           lag_buckets AS events, extract(epoch FROM lag_total)::double precision AS seconds
       FROM pgaudit.batch ORDER BY first_index DESC LIMIT 1
 """
 
@@ -57,8 +57,8 @@ def look(conn: psycopg.Connection[Any], settings: Settings) -> Scrape:
     """One look at the trail, in the caller's transaction."""
     with conn.cursor(row_factory=class_row(Lag)) as cursor:
         lag = cursor.execute(LAG).fetchone()
-    queues = stats.queue_stats(conn, settings.stalled_after)
-    workers = stats.worker_stats(conn, settings.stalled_after)
+    queues = stats.queue_stats(conn)
+    workers = stats.worker_stats(conn)
     return Scrape(queues, workers, lag, spool.count(settings.spool_dir))
 
 

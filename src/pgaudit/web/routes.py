@@ -41,8 +41,7 @@ class Queues:
     def stats(self, _request: Request) -> Response:
         """The queue and its workers."""
         with self._database.connection() as conn:
-            silent = self._settings.stalled_after
-            statistics = Statistics(stats.queue_stats(conn, silent), stats.worker_stats(conn, silent))
+            statistics = Statistics(stats.queue_stats(conn), stats.worker_stats(conn))
         return json_response(statistics)
 
     def retry(self, request: Request) -> Response:

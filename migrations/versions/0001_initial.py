@@ -1,0 +1,1 @@
+"""Tables, indexes, types and triggers of the first release."""
