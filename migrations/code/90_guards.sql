@@ -31,12 +31,13 @@ BEGIN
         USING ERRCODE = 'insufficient_privilege', HINT = 'Record an event: SELECT pgaudit.record(…).';
 END $$;
 
--- reject_foreign_update(): a role with rights on all tables may not fail, park or take over jobs.
-CREATE OR REPLACE FUNCTION pgaudit.reject_foreign_update() RETURNS trigger
+-- reject_foreign_write(): a role with rights on all tables may not fail, park or take over jobs, pass for a worker, or
+-- change the settings. The owner may.
+CREATE OR REPLACE FUNCTION pgaudit.reject_foreign_write() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 BEGIN
     IF NOT runs_as_owner(TG_RELID) THEN
-        RAISE EXCEPTION 'UPDATE on %: only the functions of pgaudit change jobs', TG_TABLE_NAME
+        RAISE EXCEPTION '% on %: only its owner and the functions of pgaudit write to it', TG_OP, TG_TABLE_NAME
             USING ERRCODE = 'insufficient_privilege', HINT = 'See pgaudit jobs --help.';
     END IF;
     RETURN NULL;

@@ -3,7 +3,7 @@ DO $$
 DECLARE
     name text;
 BEGIN
-    FOREACH name IN ARRAY '{reject_modification,reject_direct_write,reject_foreign_update,reject_unlogged_deletion,
+    FOREACH name IN ARRAY '{reject_modification,reject_direct_write,reject_foreign_write,reject_unlogged_deletion,
                             reject_deletion_by_parent,reject_truncate_of_queue,reject_status_change,reject_event_update,
                             reject_far_schedule,unlink_deleted_workers}'::text[] LOOP
         EXECUTE format('CREATE FUNCTION pgaudit.%I() RETURNS trigger LANGUAGE plpgsql AS %L', name,

@@ -23,13 +23,25 @@ BEGIN
     END LOOP;
 END $$;
 
+-- Tables that their owner may change by hand, too.
+DO $$
+DECLARE
+    name text;
+BEGIN
+    FOREACH name IN ARRAY '{settings,job_error,procrastinate_workers}'::text[] LOOP
+        EXECUTE format('CREATE TRIGGER reject_foreign_write BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON pgaudit.%I
+                        FOR EACH STATEMENT EXECUTE FUNCTION pgaudit.reject_foreign_write()', name);
+        EXECUTE format('ALTER TABLE pgaudit.%I ENABLE ALWAYS TRIGGER reject_foreign_write', name);
+    END LOOP;
+END $$;
+
 -- A job stays in the queue, and as it was recorded, until its event is in the log or acknowledged.
 CREATE TRIGGER reject_unlogged_deletion AFTER DELETE ON pgaudit.audit_jobs REFERENCING OLD TABLE AS deleted
     FOR EACH STATEMENT EXECUTE FUNCTION pgaudit.reject_unlogged_deletion();
 CREATE TRIGGER reject_truncate BEFORE TRUNCATE ON pgaudit.audit_jobs
     FOR EACH STATEMENT EXECUTE FUNCTION pgaudit.reject_truncate_of_queue();
-CREATE TRIGGER reject_foreign_update BEFORE UPDATE ON pgaudit.audit_jobs
-    FOR EACH STATEMENT EXECUTE FUNCTION pgaudit.reject_foreign_update();
+CREATE TRIGGER reject_foreign_write BEFORE UPDATE ON pgaudit.audit_jobs
+    FOR EACH STATEMENT EXECUTE FUNCTION pgaudit.reject_foreign_write();
 CREATE TRIGGER reject_status_change BEFORE UPDATE OF status, queue_name, task_name ON pgaudit.audit_jobs FOR EACH ROW
     WHEN (NEW.status NOT IN ('todo', 'doing', 'failed') OR NEW.queue_name <> 'audit' OR NEW.task_name <> OLD.task_name)
     EXECUTE FUNCTION pgaudit.reject_status_change();
@@ -40,13 +52,13 @@ CREATE TRIGGER reject_far_schedule BEFORE UPDATE OF scheduled_at ON pgaudit.audi
     WHEN (NEW.scheduled_at > clock_timestamp() + interval '25 hours')
     EXECUTE FUNCTION pgaudit.reject_far_schedule();
 ALTER TABLE pgaudit.audit_jobs ENABLE ALWAYS TRIGGER reject_unlogged_deletion, ENABLE ALWAYS TRIGGER reject_truncate,
-    ENABLE ALWAYS TRIGGER reject_foreign_update, ENABLE ALWAYS TRIGGER reject_status_change,
+    ENABLE ALWAYS TRIGGER reject_foreign_write, ENABLE ALWAYS TRIGGER reject_status_change,
     ENABLE ALWAYS TRIGGER reject_event_update, ENABLE ALWAYS TRIGGER reject_far_schedule;
 
 -- A statement that names the parent fires the parent's statement triggers alone.
 CREATE TRIGGER reject_deletion_by_parent AFTER DELETE ON pgaudit.procrastinate_jobs REFERENCING OLD TABLE AS deleted
     FOR EACH STATEMENT EXECUTE FUNCTION pgaudit.reject_deletion_by_parent();
-CREATE TRIGGER reject_foreign_update BEFORE UPDATE ON pgaudit.procrastinate_jobs
-    FOR EACH STATEMENT EXECUTE FUNCTION pgaudit.reject_foreign_update();
+CREATE TRIGGER reject_foreign_write BEFORE UPDATE ON pgaudit.procrastinate_jobs
+    FOR EACH STATEMENT EXECUTE FUNCTION pgaudit.reject_foreign_write();
 ALTER TABLE pgaudit.procrastinate_jobs ENABLE ALWAYS TRIGGER reject_deletion_by_parent,
-    ENABLE ALWAYS TRIGGER reject_foreign_update;
+    ENABLE ALWAYS TRIGGER reject_foreign_write;
