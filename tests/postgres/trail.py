@@ -80,7 +80,7 @@ def record_and_persist(conn: Connection, settings: Settings, *events: AuditEvent
     return persist(conn)
 
 
-def insert_poison(conn: Connection, event: str = "{}", hash: bytes | None = None) -> int:
+def insert_poison(conn: Connection, event: str = "{}", hash: bytes | None = None) -> int:  # noqa: A002
     """Inserts a job by hand, as the owner can; its id. Without a leaf hash of its own, it has a wrong one."""
     query = """INSERT INTO pgaudit.audit_jobs (event, leaf_hash, event_bytes)
                VALUES (%(event)s::jsonb, %(hash)s, octet_length(%(event)s::jsonb::text)) RETURNING id"""
