@@ -49,13 +49,15 @@ LANGUAGE plpgsql SET search_path = pgaudit, pg_temp
 SET plan_cache_mode = force_custom_plan  -- a plan for the index at hand locks and reads the last partitions alone
 SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off AS $$
 DECLARE
-    tail     bigint := (SELECT size FROM log_head) - (SELECT count(*) FROM deleted);
+    log_size bigint := (SELECT size FROM log_head);
+    tail     bigint := log_size - (SELECT count(*) FROM deleted);
     missing  bytea[];
     unlogged bigint;
 BEGIN
     -- A batch that was just persisted is the end of the log: one scan finds it by hash. Looking each event up by its id
     -- takes three times as long, and is for what was not found: events that were seen again, and the unlogged.
-    missing := array(SELECT leaf_hash FROM deleted EXCEPT SELECT leaf_hash FROM audit_log WHERE index >= tail);
+    missing := array(SELECT leaf_hash FROM deleted EXCEPT SELECT leaf_hash FROM audit_log
+                                                      WHERE index >= tail AND index < log_size);
     IF cardinality(missing) = 0 THEN
         RETURN NULL;
     END IF;
