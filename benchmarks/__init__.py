@@ -7,7 +7,7 @@
 ``sustained``  the highest rate of events at which one worker keeps up with the writers beside it
 ``latency``    how long an event is on its way
 ``footprint``  WAL, heap, indexes and dead rows for each event
-``horizon``    draining while an old snapshot holds back vacuum
+``horizon``    draining while an open transaction holds back vacuum
 ``backlog``    draining while the queue is long
 ``stats``      what the views and ``/metrics`` cost
 ``soak``       all of it at once, for as long as it is told (never unless named)
