@@ -98,10 +98,11 @@ def take_turns(bench: Bench, report: Report, options: argparse.Namespace, kinds:
 
 def account(bench: Bench, name: str, recorded: int) -> None:
     """Refuses the figures of a kind unless the log has each event once, including that of the open transaction."""
+    recorded += name == RECORDED
+    dsn = bench.conninfo(DATABASES[name])
     with bench.connect(DATABASES[name]) as conn:
-        if name == RECORDED:
-            timed(conn, PERSIST)
-            recorded += 1
+        with workers.worker(dsn, *workers.PGAUDIT) as process:
+            workers.wait_for(conn, load.DRAINED, process, recorded)
         load.reckon(conn, recorded)
 
 
