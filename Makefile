@@ -1,13 +1,13 @@
 # `make` lists the commands.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench docs clean
+.PHONY: help setup demo test check bench docs fingerprint release-schema clean
 
 PYTHON := $(shell command -v python3.11 || echo python3)
 PGBOUNCER := $(shell PATH="$$PATH:/usr/sbin" command -v pgbouncer)
 READY := .venv/ready
 
 help: ## Lists the commands
-	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
 setup: $(READY) ## Makes .venv, with all that the others need; they do so by themselves
 
@@ -37,6 +37,12 @@ bench: $(READY) ## Measures it: what recording costs, how fast workers drain
 
 docs: $(READY) ## Builds the documentation into site/; a warning is an error
 	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict
+
+fingerprint: $(READY) ## Writes migrations/fingerprint.json, after a change of the SQL
+	.venv/bin/python -m tests.migrations.regenerate fingerprint
+
+release-schema: $(READY) ## Writes this version's files in tests/migrations/released, after a change of the SQL
+	.venv/bin/python -m tests.migrations.regenerate release
 
 clean: ## Removes .venv and what tools have left
 	rm -rf .venv dist site .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache

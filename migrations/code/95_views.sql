@@ -93,4 +93,4 @@ SELECT c.relname::text AS table_name,
  ORDER BY total_bytes DESC;
 
 -- The first partition and the one ahead of it: functions of the schema can make them from now on.
-SELECT pgaudit.ensure_partitions();
+DO $$ BEGIN PERFORM pgaudit.ensure_partitions(); END $$;

@@ -9,6 +9,7 @@
     ├── UnknownConnection  record() was given something that is not a database connection
     ├── SpoolUnreadable    a spool file holds a line that is not a spooled event
     ├── MissingExtra       a feature whose packages are not installed
+    ├── MigrationRefused   the schema cannot be printed, downgraded or removed as asked
     └── JobNotFound        there is no such job, or it is not in the required state
 
 Errors of the database itself pass through unchanged: they are the driver's.
@@ -41,6 +42,10 @@ class SpoolUnreadable(PgauditError):
 
 class MissingExtra(PgauditError, ImportError):
     """A feature was asked for whose packages are not installed; the message says which extra has them."""
+
+
+class MigrationRefused(PgauditError):
+    """The schema cannot be printed, downgraded or removed as asked; the message says why. Nothing was changed."""
 
 
 class JobNotFound(PgauditError, LookupError):

@@ -1,11 +1,15 @@
 """The least that each role needs."""
 
+import logging
+from collections.abc import Sequence
 from typing import Any, Final, LiteralString
 
 import psycopg
 from psycopg import sql
 from psycopg.errors import InsufficientPrivilege
 from psycopg.rows import tuple_row
+
+from pgaudit import owner
 
 OWNER: Final = """
     SELECT pg_get_userbyid(nspowner), pg_has_role(nspowner, 'USAGE')
@@ -14,7 +18,10 @@ OWNER: Final = """
 USAGE: Final = "GRANT USAGE ON SCHEMA pgaudit TO {role}"
 
 # Adds events; cannot read, change or remove any.
-WRITER: Final[tuple[LiteralString, ...]] = (USAGE, "GRANT EXECUTE ON FUNCTION pgaudit.record TO {role}")
+WRITER: Final[tuple[LiteralString, ...]] = (
+    USAGE,
+    "GRANT EXECUTE ON FUNCTION pgaudit.record, pgaudit.schema_state TO {role}",
+)
 
 # Appends its events to the log in its own transaction; everyone else who appends waits for it.
 INLINE: Final[tuple[LiteralString, ...]] = (*WRITER, "GRANT EXECUTE ON FUNCTION pgaudit.record_inline TO {role}")
@@ -42,24 +49,73 @@ READER: Final[tuple[LiteralString, ...]] = (
        pgaudit.delayed_jobs, pgaudit.throughput, pgaudit.storage_stats, pgaudit.batch, pgaudit.log_lock_holder,
        pgaudit.acknowledged_jobs, pgaudit.settings, pgaudit.alembic_version TO {role}""",
     """GRANT EXECUTE ON FUNCTION pgaudit.stalled_workers_jobs, pgaudit.try_timestamptz, pgaudit.low_watermark,
-       pgaudit.lag_bucket_bounds, pgaudit.log_partitions, pgaudit.index_ranges, pgaudit.column_drift, pgaudit.leaf_hash
-       TO {role}""",
+       pgaudit.lag_bucket_bounds, pgaudit.log_partitions, pgaudit.index_ranges, pgaudit.column_drift, pgaudit.leaf_hash,
+       pgaudit.schema_state TO {role}""",
 )
+
+# Who holds the first right is given the whole set again by every migration that changes something.
+SETS: Final[tuple[tuple[LiteralString, tuple[LiteralString, ...]], ...]] = (
+    ("SELECT proacl, proowner FROM pg_proc WHERE proname = 'record' AND pronamespace = 'pgaudit'::regnamespace", WRITER),
+    ("SELECT proacl, proowner FROM pg_proc WHERE proname = 'record_inline' AND pronamespace = 'pgaudit'::regnamespace", INLINE),
+    ("SELECT proacl, proowner FROM pg_proc WHERE proname = 'persist' AND pronamespace = 'pgaudit'::regnamespace", WORKER),
+    ("SELECT relacl, relowner FROM pg_class WHERE oid = 'pgaudit.audit_log'::regclass", READER),
+)
+RENEWAL: Final = """
+DO $renewal$
+DECLARE
+    role text;
+BEGIN
+{loops}END $renewal$;
+"""
+LOOP: Final = """\
+    FOR role IN SELECT DISTINCT grantee::regrole FROM ({holders}) AS object (acl, owner), aclexplode(acl)
+                 WHERE grantee NOT IN (0, owner) AND privilege_type IN ('EXECUTE', 'SELECT') LOOP
+{grants}    END LOOP;
+"""
+GRANT: Final = "        EXECUTE format($${statement}$$, role);\n"
+
+Roles = str | Sequence[str] | None
+logger = logging.getLogger(__name__)
 
 
 def grant(
-    conn: psycopg.Connection[Any], *, writer: str | None = None, worker: str | None = None, reader: str | None = None
+    conn: psycopg.Connection[Any],
+    *,
+    writer: Roles = None,
+    inline: Roles = None,
+    worker: Roles = None,
+    reader: Roles = None,
 ) -> None:
     """Gives each role that is named what it needs, in the caller's transaction. Safe to repeat.
 
+    :param inline: roles that may append their events to the log in their own transaction
     :raises psycopg.errors.UndefinedObject: there is no such role.
     :raises psycopg.errors.InsufficientPrivilege: the connection's role does not own the schema.
     """
     refuse_others(conn)
-    for role, statements in ((writer, WRITER), (worker, WORKER), (reader, READER)):
-        if role is not None:
+    for roles, statements in ((writer, WRITER), (inline, INLINE), (worker, WORKER), (reader, READER)):
+        for role in listed(roles):
             for statement in statements:
                 conn.execute(sql.SQL(statement).format(role=sql.Identifier(role)))
+    for role in listed(writer):
+        if owner.includes(conn, role):
+            logger.warning("%s owns the schema pgaudit or can become its owner: it can change the log.", role)
+
+
+def listed(roles: Roles) -> list[str]:
+    """Returns the roles as a list."""
+    return [roles] if isinstance(roles, str) else list(roles or ())
+
+
+def renewal() -> str:
+    """Returns a script that gives every role that was granted something the current set of rights."""
+    loops = (LOOP.format(holders=holders, grants="".join(map(renewed, statements))) for holders, statements in SETS)
+    return RENEWAL.format(loops="".join(loops))
+
+
+def renewed(statement: str) -> str:
+    """Returns the command of the script that runs a statement for a role."""
+    return GRANT.format(statement=statement.format(role="%1$s"))
 
 
 def refuse_others(conn: psycopg.Connection[Any]) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 import psycopg
 import typer
 
-from pgaudit.cli import jobs, observe, operate, serve
+from pgaudit.cli import jobs, observe, operate, schema, serve
 from pgaudit.errors import PgauditError
 
 app = typer.Typer(
@@ -40,6 +40,7 @@ def options(
     """What applies to every command."""
 
 
+schema.register(app)
 operate.register(app)
 observe.register(app)
 serve.register(app)
@@ -56,8 +57,9 @@ def main() -> None:
     except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedFunction, psycopg.errors.InvalidSchemaName) as error:
         sys.exit(f"pgaudit: {error.diag.message_primary}; run `pgaudit migrate`")
     except psycopg.errors.InsufficientPrivilege as error:
-        # An error of ours, which has no diagnosis of the server's, says itself what to do.
-        sys.exit(f"pgaudit: {f'{refused}; {NEEDED}' if (refused := error.diag.message_primary) else error}")
+        # Ours say themselves what to do.
+        refused = error.diag.message_primary or str(error)
+        sys.exit(f"pgaudit: {refused}; {NEEDED}" if refused.startswith("permission denied") else f"pgaudit: {refused}")
     except psycopg.Error as error:
         sys.exit(f"pgaudit: {error.diag.message_primary or str(error).strip() or repr(error)}")
     except (PgauditError, OSError) as error:

@@ -1,0 +1,23 @@
+-- The schema and its lock.
+
+CREATE SCHEMA IF NOT EXISTS pgaudit;
+
+-- COMMENT takes a lock that conflicts with itself and that only the owner can hold: one migration runs at a time, and
+-- no other role can be in the way. (Any role can take an advisory lock.)
+COMMENT ON SCHEMA pgaudit IS 'Audit trail of pgaudit. Change it with pgaudit migrate only.';
+
+DO $$
+DECLARE
+    grantee oid;
+BEGIN
+    -- Anyone who can create functions here could shadow built-ins that our SECURITY DEFINER functions call.
+    FOR grantee IN SELECT a.grantee FROM pg_namespace, aclexplode(nspacl) a
+                    WHERE nspname = 'pgaudit' AND (privilege_type = 'CREATE' OR a.grantee = 0) AND a.grantee <> nspowner LOOP
+        EXECUTE format('REVOKE %s ON SCHEMA pgaudit FROM %s', CASE grantee WHEN 0 THEN 'ALL' ELSE 'CREATE' END,
+                       CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::regrole::text END);
+    END LOOP;
+    -- code/99_rights.sql takes all rights from the objects that are not in this list.
+    PERFORM set_config('pgaudit.known_objects', coalesce(string_agg(object.id::text, ','), ''), true)
+       FROM (SELECT oid AS id FROM pg_class WHERE relnamespace = 'pgaudit'::regnamespace
+             UNION ALL SELECT oid FROM pg_proc WHERE pronamespace = 'pgaudit'::regnamespace) object;
+END $$;

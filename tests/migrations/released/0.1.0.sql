@@ -1,0 +1,2772 @@
+-- This installs the schema pgaudit, as of version 0.1.0. Run it with psql, as the owner of the schema.
+\set ON_ERROR_STOP on
+BEGIN;
+SET LOCAL client_encoding = 'UTF8';
+SET LOCAL lock_timeout = '60s';
+-- What a database must be like before pgaudit is installed or upgraded in it. Changes nothing.
+
+DO $$
+DECLARE
+    encoding text := current_setting('server_encoding');
+    schema_id oid := to_regnamespace('pgaudit');
+    owner    name := (SELECT pg_get_userbyid(nspowner) FROM pg_namespace WHERE oid = schema_id);
+    stranger text;
+BEGIN
+    IF current_setting('server_version_num')::integer < 150000 THEN
+        RAISE EXCEPTION 'pgaudit needs PostgreSQL 15 or newer, this is %', current_setting('server_version')
+            USING ERRCODE = 'feature_not_supported';
+    ELSIF encoding <> 'UTF8' THEN
+        RAISE EXCEPTION 'The database must use UTF8, it uses %: create one with ENCODING ''UTF8''', encoding
+            USING ERRCODE = 'feature_not_supported';
+    ELSIF schema_id IS NULL AND NOT has_database_privilege(current_database(), 'CREATE') THEN
+        RAISE EXCEPTION 'the role % may not create a schema in this database: GRANT CREATE ON DATABASE % TO %, '
+                        'or CREATE SCHEMA pgaudit AUTHORIZATION %', current_user, quote_ident(current_database()),
+                        quote_ident(current_user), quote_ident(current_user)
+            USING ERRCODE = 'insufficient_privilege';
+    ELSIF owner <> current_user THEN
+        -- An owner can drop our tables, whatever guards them.
+        RAISE EXCEPTION 'the schema pgaudit belongs to %, not to %: migrate as %, or ALTER SCHEMA pgaudit OWNER TO %',
+                        owner, current_user, owner, quote_ident(current_user)
+            USING ERRCODE = 'insufficient_privilege';
+    ELSIF to_regclass('pgaudit.alembic_version') IS NULL THEN
+        SELECT min(name) INTO stranger
+          FROM (SELECT relname AS name, relnamespace AS schema_id FROM pg_class WHERE relkind IN ('r', 'p', 'v', 'm', 'f')
+                UNION ALL SELECT proname, pronamespace FROM pg_proc) object
+         WHERE object.schema_id = to_regnamespace('pgaudit');
+        IF stranger IS NOT NULL THEN
+            RAISE EXCEPTION 'the schema pgaudit holds something else: %; move it to another schema', stranger
+                USING ERRCODE = 'duplicate_object';
+        END IF;
+    END IF;
+END $$;
+
+
+DO $$ BEGIN
+    IF to_regclass('pgaudit.alembic_version') IS NOT NULL THEN
+        RAISE EXCEPTION 'pgaudit is installed already: for an upgrade use pgaudit migrate --sql --from REVISION';
+    END IF;
+END $$;
+
+-- The schema and its lock.
+
+CREATE SCHEMA IF NOT EXISTS pgaudit;
+
+-- COMMENT takes a lock that conflicts with itself and that only the owner can hold: one migration runs at a time, and
+-- no other role can be in the way. (Any role can take an advisory lock.)
+COMMENT ON SCHEMA pgaudit IS 'Audit trail of pgaudit. Change it with pgaudit migrate only.';
+
+DO $$
+DECLARE
+    grantee oid;
+BEGIN
+    -- Anyone who can create functions here could shadow built-ins that our SECURITY DEFINER functions call.
+    FOR grantee IN SELECT a.grantee FROM pg_namespace, aclexplode(nspacl) a
+                    WHERE nspname = 'pgaudit' AND (privilege_type = 'CREATE' OR a.grantee = 0) AND a.grantee <> nspowner LOOP
+        EXECUTE format('REVOKE %s ON SCHEMA pgaudit FROM %s', CASE grantee WHEN 0 THEN 'ALL' ELSE 'CREATE' END,
+                       CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::regrole::text END);
+    END LOOP;
+    -- code/99_rights.sql takes all rights from the objects that are not in this list.
+    PERFORM set_config('pgaudit.known_objects', coalesce(string_agg(object.id::text, ','), ''), true)
+       FROM (SELECT oid AS id FROM pg_class WHERE relnamespace = 'pgaudit'::regnamespace
+             UNION ALL SELECT oid FROM pg_proc WHERE pronamespace = 'pgaudit'::regnamespace) object;
+END $$;
+
+SET LOCAL lock_timeout = '10s';
+
+CREATE TABLE pgaudit.alembic_version (
+    version_num VARCHAR(32) NOT NULL, 
+    CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
+);
+
+-- Running upgrade  -> 0001
+
+-- Which functions and views are installed: written by each migration that applies the files in code/.
+
+CREATE TABLE pgaudit.schema_code (
+    checksum   text        NOT NULL,
+    version    text        NOT NULL,
+    applied_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+COMMENT ON TABLE pgaudit.schema_code IS 'The functions and views that are installed: one row.';
+COMMENT ON COLUMN pgaudit.schema_code.checksum IS 'SHA-256 of the files that define them.';
+COMMENT ON COLUMN pgaudit.schema_code.version IS 'Version of pgaudit that applied them.';
+COMMENT ON COLUMN pgaudit.schema_code.applied_at IS 'Time at which it applied them.';
+
+-- Procrastinate 3.10's schema, frozen: a fresh install does not depend on which Procrastinate is installed.
+SET LOCAL search_path = pgaudit, pg_temp;
+
+-- Enums
+
+CREATE TYPE procrastinate_job_status AS ENUM (
+    'todo',  -- The job is queued
+    'doing',  -- The job has been fetched by a worker
+    'succeeded',  -- The job ended successfully
+    'failed',  -- The job ended with an error
+    'cancelled', -- The job was cancelled
+    'aborting',  -- legacy, not used anymore since v3.0.0
+    'aborted'  -- The job was aborted
+);
+
+CREATE TYPE procrastinate_job_event_type AS ENUM (
+    'deferred',  -- Job created, in todo
+    'started',  -- todo -> doing
+    'deferred_for_retry',  -- doing -> todo
+    'failed',  -- doing -> failed
+    'succeeded',  -- doing -> succeeded
+    'cancelled', -- todo -> cancelled
+    'abort_requested', -- not a state transition, but set in a separate field
+    'aborted', -- doing -> aborted (only allowed when abort_requested field is set)
+    'scheduled', -- not a state transition, but recording when a task is scheduled for
+    'retried' -- Manually retried failed job
+);
+
+-- Composite Types
+
+CREATE TYPE procrastinate_job_to_defer_v1 AS (
+    queue_name character varying,
+    task_name character varying,
+    priority integer,
+    lock text,
+    queueing_lock text,
+    args jsonb,
+    scheduled_at timestamp with time zone
+);
+
+-- Tables
+
+CREATE TABLE procrastinate_workers(
+    id bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
+    last_heartbeat timestamp with time zone NOT NULL DEFAULT NOW()
+);
+
+CREATE TABLE procrastinate_jobs (
+    id bigserial PRIMARY KEY,
+    queue_name character varying(128) NOT NULL,
+    task_name character varying(128) NOT NULL,
+    priority integer DEFAULT 0 NOT NULL,
+    lock text,
+    queueing_lock text,
+    args jsonb DEFAULT '{}' NOT NULL,
+    status procrastinate_job_status DEFAULT 'todo'::procrastinate_job_status NOT NULL,
+    scheduled_at timestamp with time zone NULL,
+    attempts integer DEFAULT 0 NOT NULL,
+    abort_requested boolean DEFAULT false NOT NULL,
+    worker_id bigint REFERENCES procrastinate_workers(id) ON DELETE SET NULL,
+    CONSTRAINT check_not_todo_abort_requested CHECK (NOT (status = 'todo' AND abort_requested = true))
+);
+
+CREATE TABLE procrastinate_periodic_defers (
+    id bigserial PRIMARY KEY,
+    task_name character varying(128) NOT NULL,
+    defer_timestamp bigint,
+    job_id bigint REFERENCES procrastinate_jobs(id) NULL,
+    periodic_id character varying(128) NOT NULL DEFAULT '',
+    CONSTRAINT procrastinate_periodic_defers_unique UNIQUE (task_name, periodic_id, defer_timestamp)
+);
+
+CREATE TABLE procrastinate_events (
+    id bigserial PRIMARY KEY,
+    job_id bigint NOT NULL REFERENCES procrastinate_jobs ON DELETE CASCADE,
+    type procrastinate_job_event_type,
+    at timestamp with time zone DEFAULT NOW() NULL
+);
+
+-- Constraints & Indices
+
+-- this prevents from having several jobs with the same queueing lock in the "todo" state
+CREATE UNIQUE INDEX procrastinate_jobs_queueing_lock_idx_v1 ON procrastinate_jobs (queueing_lock) WHERE status = 'todo';
+-- this prevents from having several jobs with the same lock in the "doing" state
+CREATE UNIQUE INDEX procrastinate_jobs_lock_idx_v1 ON procrastinate_jobs (lock) WHERE status = 'doing';
+
+-- Index for select_stalled_jobs_by_heartbeat query
+CREATE INDEX idx_procrastinate_jobs_worker_not_null ON procrastinate_jobs(worker_id) WHERE worker_id IS NOT NULL AND status = 'doing'::procrastinate_job_status;
+
+CREATE INDEX procrastinate_jobs_queue_name_idx_v1 ON procrastinate_jobs(queue_name);
+CREATE INDEX procrastinate_jobs_id_lock_idx_v1 ON procrastinate_jobs (id, lock) WHERE status = ANY (ARRAY['todo'::procrastinate_job_status, 'doing'::procrastinate_job_status]);
+CREATE INDEX procrastinate_jobs_priority_idx_v1 ON procrastinate_jobs(priority desc, id asc) WHERE (status = 'todo'::procrastinate_job_status);
+
+CREATE INDEX procrastinate_events_job_id_fkey_v1 ON procrastinate_events(job_id);
+
+CREATE INDEX procrastinate_periodic_defers_job_id_fkey_v1 ON procrastinate_periodic_defers(job_id);
+
+CREATE INDEX idx_procrastinate_workers_last_heartbeat ON procrastinate_workers(last_heartbeat);
+
+-- Functions
+CREATE FUNCTION procrastinate_defer_jobs_v1(
+    jobs procrastinate_job_to_defer_v1[]
+)
+    RETURNS bigint[]
+    LANGUAGE plpgsql
+AS $$
+DECLARE
+    job_ids bigint[];
+BEGIN
+    WITH inserted_jobs AS (
+        INSERT INTO procrastinate_jobs (queue_name, task_name, priority, lock, queueing_lock, args, scheduled_at)
+        SELECT (job).queue_name,
+               (job).task_name,
+               (job).priority,
+               (job).lock,
+               (job).queueing_lock,
+               (job).args,
+               (job).scheduled_at
+        FROM unnest(jobs) AS job
+        RETURNING id
+    )
+    SELECT array_agg(id) FROM inserted_jobs INTO job_ids;
+
+    RETURN job_ids;
+END;
+$$;
+
+CREATE FUNCTION procrastinate_defer_periodic_job_v2(
+    _queue_name character varying,
+    _lock character varying,
+    _queueing_lock character varying,
+    _task_name character varying,
+    _priority integer,
+    _periodic_id character varying,
+    _defer_timestamp bigint,
+    _args jsonb
+)
+    RETURNS bigint
+    LANGUAGE plpgsql
+AS $$
+DECLARE
+	_job_id bigint;
+	_defer_id bigint;
+BEGIN
+    INSERT
+        INTO procrastinate_periodic_defers (task_name, periodic_id, defer_timestamp)
+        VALUES (_task_name, _periodic_id, _defer_timestamp)
+        ON CONFLICT DO NOTHING
+        RETURNING id into _defer_id;
+
+    IF _defer_id IS NULL THEN
+        RETURN NULL;
+    END IF;
+
+    UPDATE procrastinate_periodic_defers
+        SET job_id = (
+            SELECT COALESCE((
+                SELECT unnest(procrastinate_defer_jobs_v1(
+                    ARRAY[
+                        ROW(
+                            _queue_name,
+                            _task_name,
+                            _priority,
+                            _lock,
+                            _queueing_lock,
+                            _args,
+                            NULL::timestamptz
+                        )
+                    ]::procrastinate_job_to_defer_v1[]
+                ))
+            ), NULL)
+        )
+        WHERE id = _defer_id
+        RETURNING job_id INTO _job_id;
+
+    DELETE
+        FROM procrastinate_periodic_defers
+        USING (
+            SELECT id
+            FROM procrastinate_periodic_defers
+            WHERE procrastinate_periodic_defers.task_name = _task_name
+            AND procrastinate_periodic_defers.periodic_id = _periodic_id
+            AND procrastinate_periodic_defers.defer_timestamp < _defer_timestamp
+            ORDER BY id
+            FOR UPDATE
+        ) to_delete
+        WHERE procrastinate_periodic_defers.id = to_delete.id;
+
+    RETURN _job_id;
+END;
+$$;
+
+CREATE FUNCTION procrastinate_fetch_job_v2(
+    target_queue_names character varying[],
+    p_worker_id bigint
+)
+    RETURNS procrastinate_jobs
+    LANGUAGE plpgsql
+AS $$
+DECLARE
+	found_jobs procrastinate_jobs;
+BEGIN
+    WITH candidate AS (
+        SELECT jobs.*
+            FROM procrastinate_jobs AS jobs
+            WHERE
+                -- reject the job if its lock has earlier or higher priority jobs
+                NOT EXISTS (
+                    SELECT 1
+                        FROM procrastinate_jobs AS other_jobs
+                        WHERE
+                            jobs.lock IS NOT NULL
+                            AND other_jobs.lock = jobs.lock
+                            AND (
+                                -- job with same lock is already running
+                                other_jobs.status = 'doing'
+                                OR
+                                -- job with same lock is waiting and has higher priority (or same priority but was queued first)
+                                (
+                                    other_jobs.status = 'todo'
+                                    AND (
+                                        other_jobs.priority > jobs.priority
+                                        OR (
+                                        other_jobs.priority = jobs.priority
+                                        AND other_jobs.id < jobs.id
+                                        )
+                                    )
+                                )
+                            )
+                )
+                AND jobs.status = 'todo'
+                AND (target_queue_names IS NULL OR jobs.queue_name = ANY( target_queue_names ))
+                AND (jobs.scheduled_at IS NULL OR jobs.scheduled_at <= now())
+            ORDER BY jobs.priority DESC, jobs.id ASC LIMIT 1
+            FOR UPDATE OF jobs SKIP LOCKED
+    )
+    UPDATE procrastinate_jobs
+        SET status = 'doing', worker_id = p_worker_id
+        FROM candidate
+        WHERE procrastinate_jobs.id = candidate.id
+        RETURNING procrastinate_jobs.* INTO found_jobs;
+
+ RETURN found_jobs;
+END;
+$$;
+
+CREATE FUNCTION procrastinate_finish_job_v1(job_id bigint, end_status procrastinate_job_status, delete_job boolean)
+    RETURNS void
+    LANGUAGE plpgsql
+AS $$
+DECLARE
+    _job_id bigint;
+BEGIN
+    IF end_status NOT IN ('succeeded', 'failed', 'aborted') THEN
+        RAISE 'End status should be either "succeeded", "failed" or "aborted" (job id: %)', job_id;
+    END IF;
+    IF delete_job THEN
+        DELETE FROM procrastinate_jobs
+        WHERE id = job_id AND status IN ('todo', 'doing')
+        RETURNING id INTO _job_id;
+    ELSE
+        UPDATE procrastinate_jobs
+        SET status = end_status,
+            abort_requested = false,
+            attempts = CASE status
+                WHEN 'doing' THEN attempts + 1 ELSE attempts
+            END
+        WHERE id = job_id AND status IN ('todo', 'doing')
+        RETURNING id INTO _job_id;
+    END IF;
+    IF _job_id IS NULL THEN
+        RAISE 'Job was not found or not in "doing" or "todo" status (job id: %)', job_id;
+    END IF;
+END;
+$$;
+
+CREATE FUNCTION procrastinate_cancel_job_v1(job_id bigint, abort boolean, delete_job boolean)
+    RETURNS bigint
+    LANGUAGE plpgsql
+AS $$
+DECLARE
+    _job_id bigint;
+BEGIN
+    IF delete_job THEN
+        DELETE FROM procrastinate_jobs
+        WHERE id = job_id AND status = 'todo'
+        RETURNING id INTO _job_id;
+    END IF;
+    IF _job_id IS NULL THEN
+        IF abort THEN
+            UPDATE procrastinate_jobs
+            SET abort_requested = true,
+                status = CASE status
+                    WHEN 'todo' THEN 'cancelled'::procrastinate_job_status ELSE status
+                END
+            WHERE id = job_id AND status IN ('todo', 'doing')
+            RETURNING id INTO _job_id;
+        ELSE
+            UPDATE procrastinate_jobs
+            SET status = 'cancelled'::procrastinate_job_status
+            WHERE id = job_id AND status = 'todo'
+            RETURNING id INTO _job_id;
+        END IF;
+    END IF;
+    RETURN _job_id;
+END;
+$$;
+
+CREATE FUNCTION procrastinate_retry_job_v1(
+    job_id bigint,
+    retry_at timestamp with time zone,
+    new_priority integer,
+    new_queue_name character varying,
+    new_lock character varying
+) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    _job_id bigint;
+    _abort_requested boolean;
+BEGIN
+    SELECT abort_requested FROM procrastinate_jobs
+    WHERE id = job_id AND status = 'doing'
+    FOR UPDATE
+    INTO _abort_requested;
+    IF _abort_requested THEN
+        UPDATE procrastinate_jobs
+        SET status = 'failed'::procrastinate_job_status
+        WHERE id = job_id AND status = 'doing'
+        RETURNING id INTO _job_id;
+    ELSE
+        UPDATE procrastinate_jobs
+        SET status = 'todo'::procrastinate_job_status,
+            attempts = attempts + 1,
+            scheduled_at = retry_at,
+            priority = COALESCE(new_priority, priority),
+            queue_name = COALESCE(new_queue_name, queue_name),
+            lock = COALESCE(new_lock, lock)
+        WHERE id = job_id AND status = 'doing'
+        RETURNING id INTO _job_id;
+    END IF;
+
+    IF _job_id IS NULL THEN
+        RAISE 'Job was not found or not in "doing" status (job id: %)', job_id;
+    END IF;
+END;
+$$;
+
+CREATE FUNCTION procrastinate_retry_job_v2(
+    job_id bigint,
+    retry_at timestamp with time zone,
+    new_priority integer,
+    new_queue_name character varying,
+    new_lock character varying
+) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    _job_id bigint;
+    _abort_requested boolean;
+    _current_status procrastinate_job_status;
+BEGIN
+    SELECT status, abort_requested FROM procrastinate_jobs
+    WHERE id = job_id AND status IN ('doing', 'failed')
+    FOR UPDATE
+    INTO _current_status, _abort_requested;
+    IF _current_status = 'doing' AND _abort_requested THEN
+        UPDATE procrastinate_jobs
+        SET status = 'failed'::procrastinate_job_status
+        WHERE id = job_id AND status = 'doing'
+        RETURNING id INTO _job_id;
+    ELSE
+        UPDATE procrastinate_jobs
+        SET status = 'todo'::procrastinate_job_status,
+            attempts = attempts + 1,
+            scheduled_at = retry_at,
+            priority = COALESCE(new_priority, priority),
+            queue_name = COALESCE(new_queue_name, queue_name),
+            lock = COALESCE(new_lock, lock)
+        WHERE id = job_id AND status IN ('doing', 'failed')
+        RETURNING id INTO _job_id;
+    END IF;
+
+    IF _job_id IS NULL THEN
+        RAISE 'Job was not found or has an invalid status to retry (job id: %)', job_id;
+    END IF;
+
+END;
+$$;
+
+CREATE FUNCTION procrastinate_notify_queue_job_inserted_v1()
+    RETURNS trigger
+    LANGUAGE plpgsql
+AS $$
+DECLARE
+    payload TEXT;
+BEGIN
+    SELECT json_build_object('type', 'job_inserted', 'job_id', NEW.id)::text INTO payload;
+	PERFORM pg_notify('procrastinate_queue_v1#' || NEW.queue_name, payload);
+	PERFORM pg_notify('procrastinate_any_queue_v1', payload);
+	RETURN NEW;
+END;
+$$;
+
+CREATE FUNCTION procrastinate_notify_queue_abort_job_v1()
+RETURNS trigger
+    LANGUAGE plpgsql
+AS $$
+DECLARE
+    payload TEXT;
+BEGIN
+    SELECT json_build_object('type', 'abort_job_requested', 'job_id', NEW.id)::text INTO payload;
+	PERFORM pg_notify('procrastinate_queue_v1#' || NEW.queue_name, payload);
+	PERFORM pg_notify('procrastinate_any_queue_v1', payload);
+	RETURN NEW;
+END;
+$$;
+
+CREATE FUNCTION procrastinate_trigger_function_status_events_insert_v1()
+    RETURNS trigger
+    LANGUAGE plpgsql
+AS $$
+BEGIN
+    INSERT INTO procrastinate_events(job_id, type)
+        VALUES (NEW.id, 'deferred'::procrastinate_job_event_type);
+	RETURN NEW;
+END;
+$$;
+
+CREATE FUNCTION procrastinate_trigger_function_status_events_update_v1()
+    RETURNS trigger
+    LANGUAGE plpgsql
+AS $$
+BEGIN
+    WITH t AS (
+        SELECT CASE
+            WHEN OLD.status = 'todo'::procrastinate_job_status
+                AND NEW.status = 'doing'::procrastinate_job_status
+                THEN 'started'::procrastinate_job_event_type
+            WHEN OLD.status = 'doing'::procrastinate_job_status
+                AND NEW.status = 'todo'::procrastinate_job_status
+                THEN 'deferred_for_retry'::procrastinate_job_event_type
+            WHEN OLD.status = 'doing'::procrastinate_job_status
+                AND NEW.status = 'failed'::procrastinate_job_status
+                THEN 'failed'::procrastinate_job_event_type
+            WHEN OLD.status = 'doing'::procrastinate_job_status
+                AND NEW.status = 'succeeded'::procrastinate_job_status
+                THEN 'succeeded'::procrastinate_job_event_type
+            WHEN OLD.status = 'todo'::procrastinate_job_status
+                AND (
+                    NEW.status = 'cancelled'::procrastinate_job_status
+                    OR NEW.status = 'failed'::procrastinate_job_status
+                    OR NEW.status = 'succeeded'::procrastinate_job_status
+                )
+                THEN 'cancelled'::procrastinate_job_event_type
+            WHEN OLD.status = 'doing'::procrastinate_job_status
+                AND NEW.status = 'aborted'::procrastinate_job_status
+                THEN 'aborted'::procrastinate_job_event_type
+            WHEN OLD.status = 'failed'::procrastinate_job_status
+                AND NEW.status = 'todo'::procrastinate_job_status
+                THEN 'retried'::procrastinate_job_event_type
+            ELSE NULL
+        END as event_type
+    )
+    INSERT INTO procrastinate_events(job_id, type)
+        SELECT NEW.id, t.event_type
+        FROM t
+        WHERE t.event_type IS NOT NULL;
+	RETURN NEW;
+END;
+$$;
+
+CREATE FUNCTION procrastinate_trigger_function_scheduled_events_v1()
+    RETURNS trigger
+    LANGUAGE plpgsql
+AS $$
+BEGIN
+    INSERT INTO procrastinate_events(job_id, type, at)
+        VALUES (NEW.id, 'scheduled'::procrastinate_job_event_type, NEW.scheduled_at);
+
+	RETURN NEW;
+END;
+$$;
+
+CREATE FUNCTION procrastinate_trigger_abort_requested_events_procedure_v1()
+    RETURNS trigger
+    LANGUAGE plpgsql
+AS $$
+BEGIN
+    INSERT INTO procrastinate_events(job_id, type)
+        VALUES (NEW.id, 'abort_requested'::procrastinate_job_event_type);
+    RETURN NEW;
+END;
+$$;
+
+CREATE FUNCTION procrastinate_unlink_periodic_defers_v1()
+    RETURNS trigger
+    LANGUAGE plpgsql
+AS $$
+BEGIN
+    UPDATE procrastinate_periodic_defers
+    SET job_id = NULL
+    WHERE job_id = OLD.id;
+    RETURN OLD;
+END;
+$$;
+
+CREATE FUNCTION procrastinate_register_worker_v1()
+    RETURNS TABLE(worker_id bigint)
+    LANGUAGE plpgsql
+AS $$
+BEGIN
+    RETURN QUERY
+    INSERT INTO procrastinate_workers DEFAULT VALUES
+    RETURNING procrastinate_workers.id;
+END;
+$$;
+
+CREATE FUNCTION procrastinate_unregister_worker_v1(worker_id bigint)
+    RETURNS void
+    LANGUAGE plpgsql
+AS $$
+BEGIN
+    DELETE FROM procrastinate_workers
+    WHERE id = worker_id;
+END;
+$$;
+
+CREATE FUNCTION procrastinate_update_heartbeat_v1(worker_id bigint)
+    RETURNS void
+    LANGUAGE plpgsql
+AS $$
+BEGIN
+    UPDATE procrastinate_workers
+    SET last_heartbeat = NOW()
+    WHERE id = worker_id;
+END;
+$$;
+
+CREATE FUNCTION procrastinate_prune_stalled_workers_v1(seconds_since_heartbeat float)
+    RETURNS TABLE(worker_id bigint)
+    LANGUAGE plpgsql
+AS $$
+BEGIN
+    RETURN QUERY
+    DELETE FROM procrastinate_workers
+    WHERE last_heartbeat < NOW() - (seconds_since_heartbeat || 'SECOND')::INTERVAL
+    RETURNING procrastinate_workers.id;
+END;
+$$;
+
+-- Triggers
+
+CREATE TRIGGER procrastinate_jobs_notify_queue_job_inserted_v1
+    AFTER INSERT ON procrastinate_jobs
+    FOR EACH ROW WHEN ((new.status = 'todo'::procrastinate_job_status))
+    EXECUTE PROCEDURE procrastinate_notify_queue_job_inserted_v1();
+
+CREATE TRIGGER procrastinate_jobs_notify_queue_job_aborted_v1
+    AFTER UPDATE OF abort_requested ON procrastinate_jobs
+    FOR EACH ROW WHEN ((old.abort_requested = false AND new.abort_requested = true AND new.status = 'doing'::procrastinate_job_status))
+    EXECUTE PROCEDURE procrastinate_notify_queue_abort_job_v1();
+
+CREATE TRIGGER procrastinate_trigger_status_events_update_v1
+    AFTER UPDATE OF status ON procrastinate_jobs
+    FOR EACH ROW
+    EXECUTE PROCEDURE procrastinate_trigger_function_status_events_update_v1();
+
+CREATE TRIGGER procrastinate_trigger_status_events_insert_v1
+    AFTER INSERT ON procrastinate_jobs
+    FOR EACH ROW WHEN ((new.status = 'todo'::procrastinate_job_status))
+    EXECUTE PROCEDURE procrastinate_trigger_function_status_events_insert_v1();
+
+CREATE TRIGGER procrastinate_trigger_scheduled_events_v1
+    AFTER UPDATE OR INSERT ON procrastinate_jobs
+    FOR EACH ROW WHEN ((new.scheduled_at IS NOT NULL AND new.status = 'todo'::procrastinate_job_status))
+    EXECUTE PROCEDURE procrastinate_trigger_function_scheduled_events_v1();
+
+CREATE TRIGGER procrastinate_trigger_abort_requested_events_v1
+    AFTER UPDATE OF abort_requested ON procrastinate_jobs
+    FOR EACH ROW WHEN ((new.abort_requested = true))
+    EXECUTE PROCEDURE procrastinate_trigger_abort_requested_events_procedure_v1();
+
+CREATE TRIGGER procrastinate_trigger_delete_jobs_v1
+    BEFORE DELETE ON procrastinate_jobs
+    FOR EACH ROW EXECUTE PROCEDURE procrastinate_unlink_periodic_defers_v1();
+SET LOCAL search_path TO DEFAULT;
+
+-- Triggers need their functions when they are created. code/ replaces these bodies in the same transaction.
+DO $$
+DECLARE
+    name text;
+BEGIN
+    FOREACH name IN ARRAY '{reject_modification,reject_direct_write,reject_foreign_write,reject_unlogged_deletion,
+                            reject_deletion_by_parent,reject_truncate_of_queue,reject_status_change,reject_event_update,
+                            reject_far_schedule,unlink_deleted_workers}'::text[] LOOP
+        EXECUTE format('CREATE FUNCTION pgaudit.%I() RETURNS trigger LANGUAGE plpgsql AS %L', name,
+                       'BEGIN RAISE EXCEPTION ''pgaudit is not completely installed: run pgaudit migrate''; END');
+    END LOOP;
+END $$;
+
+-- Settings of the schema: what every writer and worker has to agree on.
+
+CREATE TABLE pgaudit.settings (
+    singleton           boolean  PRIMARY KEY DEFAULT true CHECK (singleton),
+    max_event_bytes     integer  NOT NULL DEFAULT 49152 CHECK (max_event_bytes BETWEEN 16384 AND 65535),
+    -- 160 x 65,536: tiles of 256 and of 65,536 leaves end where a partition ends.
+    partition_size      bigint   NOT NULL DEFAULT 10485760 CHECK (partition_size >= 256 AND partition_size % 256 = 0),
+    job_error_retention interval NOT NULL DEFAULT '90 days' CHECK (job_error_retention >= interval '1 day')
+);
+INSERT INTO pgaudit.settings DEFAULT VALUES;
+
+-- What pgaudit changes in Procrastinate's tables, and the queue of audit jobs.
+
+-- Functions name their tables without a schema. Pinned, they work for every caller,
+-- whatever its search_path, and no caller can put a table of its own in the way.
+DO $$
+DECLARE
+    function regprocedure;
+BEGIN
+    FOR function IN SELECT oid FROM pg_proc
+                     WHERE pronamespace = 'pgaudit'::regnamespace AND proname LIKE 'procrastinate%' LOOP
+        EXECUTE format('ALTER FUNCTION %s SET search_path = pgaudit, pg_temp', function);
+    END LOOP;
+END $$;
+
+-- Audit jobs never NOTIFY: it takes a cluster-wide lock through the commit, and 16 writers fall to 0.07 of their rate
+-- when a commit takes 2 ms. They live in a child table, which has none of the parent's triggers. In the parent they are
+-- forbidden, so that every scan for audit jobs reads one table.
+ALTER TABLE pgaudit.procrastinate_jobs ADD CONSTRAINT no_audit_jobs CHECK (queue_name <> 'audit') NO INHERIT;
+
+-- The parent's foreign key does not reach the child: deleting a worker unlinks its jobs there, too.
+CREATE TRIGGER unlink_deleted_workers
+    AFTER DELETE ON pgaudit.procrastinate_workers REFERENCING OLD TABLE AS deleted
+    FOR EACH STATEMENT EXECUTE FUNCTION pgaudit.unlink_deleted_workers();
+
+-- Postgres compiles a CHECK for each statement that inserts: an audit job is inserted as 'todo' by record() alone.
+ALTER TABLE pgaudit.procrastinate_jobs DROP CONSTRAINT check_not_todo_abort_requested;
+ALTER TABLE pgaudit.procrastinate_jobs ADD CONSTRAINT check_not_todo_abort_requested
+    CHECK (NOT (status = 'todo' AND abort_requested)) NO INHERIT;
+
+-- A job is fresh until it is first given back (scheduled_at IS NULL), then it waits for scheduled_at.
+CREATE TABLE pgaudit.audit_jobs (
+    event       jsonb   NOT NULL,
+    leaf_hash   bytea   NOT NULL,
+    event_bytes integer NOT NULL,
+    stalls      integer NOT NULL DEFAULT 0,
+    PRIMARY KEY (id)
+) INHERITS (pgaudit.procrastinate_jobs);
+ALTER TABLE pgaudit.audit_jobs
+    ALTER queue_name SET DEFAULT 'audit',
+    ALTER task_name SET DEFAULT 'pgaudit.persist';
+
+-- A fresh job is found by its id. This index holds all others: what runs, what has failed and, by its time, what waits.
+CREATE INDEX audit_jobs_not_fresh_idx ON pgaudit.audit_jobs (status, scheduled_at)
+    WHERE status <> 'todo' OR scheduled_at IS NOT NULL;
+
+-- The queue is small and turns over all the time: vacuum it by count, not by share.
+ALTER TABLE pgaudit.audit_jobs SET (
+    autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000,
+    autovacuum_vacuum_insert_scale_factor = 0.2,
+    autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 50000,
+    autovacuum_vacuum_cost_delay = 0
+);
+
+-- A worker's own limits, so that views, health and other workers judge it by them. Its token is known to it alone.
+ALTER TABLE pgaudit.procrastinate_workers
+    ADD token         uuid     NOT NULL UNIQUE DEFAULT gen_random_uuid(),
+    ADD stalled_after interval NOT NULL DEFAULT '30 s',
+    ADD max_stalls    integer  NOT NULL DEFAULT 5;
+ALTER TABLE pgaudit.procrastinate_workers SET (fillfactor = 50);
+
+-- Where the scan for fresh jobs begins; the highest row counts. Without it the scan would read the rows of all finished
+-- jobs that vacuum cannot remove yet, for hours if a snapshot is held that long.
+CREATE TABLE pgaudit.queue_watermark (
+    low_watermark bigint PRIMARY KEY,
+    max_issued_id bigint NOT NULL,
+    safe_xid      xid8   NOT NULL,
+    passed_xids   xid8[] NOT NULL DEFAULT '{}'
+);
+INSERT INTO pgaudit.queue_watermark (low_watermark, max_issued_id, safe_xid) VALUES (0, 0, '0');
+
+CREATE TABLE pgaudit.job_error (
+    id          bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
+    job_id      bigint      NOT NULL,
+    event_id    text,
+    task_name   text        NOT NULL,
+    attempt     integer     NOT NULL,
+    error_class text        NOT NULL,
+    sqlstate    text,
+    message     text        NOT NULL,
+    traceback   text,
+    failed_at   timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+CREATE INDEX job_error_job_idx ON pgaudit.job_error (job_id, id);
+CREATE INDEX job_error_failed_at_idx ON pgaudit.job_error (failed_at);
+
+CREATE TABLE pgaudit.acknowledged_jobs (
+    job_id          bigint PRIMARY KEY,
+    event           jsonb       NOT NULL,
+    leaf_hash       bytea       NOT NULL,
+    attempts        integer     NOT NULL,
+    error_class     text,
+    error_message   text,
+    reason          text        NOT NULL,
+    acknowledged_by text        NOT NULL,
+    acknowledged_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+-- The audit log and what is kept beside it.
+
+-- Keys are compared byte by byte: an upgrade of the operating system's collations changes no index.
+CREATE TABLE pgaudit.audit_log (
+    index          bigint      NOT NULL PRIMARY KEY,
+    event_id       uuid        NOT NULL,
+    occurred_at    timestamptz NOT NULL,
+    recorded_at    timestamptz NOT NULL,
+    persisted_at   timestamptz NOT NULL,
+    action         text        NOT NULL COLLATE "C",
+    outcome        text        NOT NULL COLLATE "C",
+    actor_type     text        COLLATE "C",
+    actor_id       text        COLLATE "C",
+    target_type    text        COLLATE "C",
+    target_id      text        COLLATE "C",
+    tenant         text        COLLATE "C",
+    event          jsonb       NOT NULL,
+    leaf_hash      bytea       NOT NULL,
+    conflicts_with bigint
+) PARTITION BY RANGE (index);
+CREATE INDEX audit_log_target_idx ON pgaudit.audit_log (target_type, target_id, index);
+CREATE INDEX audit_log_actor_idx ON pgaudit.audit_log (actor_type, actor_id, index);
+CREATE INDEX audit_log_action_idx ON pgaudit.audit_log (action, index);
+CREATE INDEX audit_log_tenant_idx ON pgaudit.audit_log (tenant, index) WHERE tenant IS NOT NULL;
+
+-- Each event id, for ever: what makes an event be stored once, whichever partitions are there.
+CREATE TABLE pgaudit.event_key (
+    event_id uuid   PRIMARY KEY,
+    index    bigint NOT NULL
+);
+
+-- The second and further targets of events; the first is in the row of the log.
+CREATE TABLE pgaudit.event_target (
+    type  text   NOT NULL COLLATE "C",
+    id    text   NOT NULL COLLATE "C",
+    index bigint NOT NULL,
+    PRIMARY KEY (type, id, index)
+);
+
+-- An event that was recorded again with the same content is not stored again, but seen.
+CREATE TABLE pgaudit.event_sighting (
+    id          bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
+    event_id    uuid        NOT NULL,
+    index       bigint      NOT NULL,
+    xid         xid8,
+    recorded_by text        COLLATE "C",
+    recorded_at timestamptz NOT NULL
+);
+CREATE INDEX event_sighting_event_idx ON pgaudit.event_sighting (event_id);
+
+-- Events that were recorded under an id that the log holds already with other content.
+CREATE TABLE pgaudit.event_conflict (
+    index          bigint PRIMARY KEY,
+    event_id       uuid        NOT NULL,
+    conflicts_with bigint      NOT NULL,
+    recorded_at    timestamptz NOT NULL
+);
+CREATE INDEX event_conflict_event_idx ON pgaudit.event_conflict (event_id);
+CREATE INDEX event_conflict_recorded_idx ON pgaudit.event_conflict (recorded_at);
+
+-- One row for each transaction that appended, merged by minute after a day and then kept: the history of throughput,
+-- and the way from a time to an index. Nothing is updated here: under a snapshot that is held for hours every version
+-- of a counter would stay, and each append would walk through them.
+CREATE TABLE pgaudit.batch (
+    first_index     bigint PRIMARY KEY,
+    count           bigint      NOT NULL CHECK (count > 0 AND first_index >= 0 AND first_index + count < 1::bigint << 62),
+    batches         integer     NOT NULL DEFAULT 1,
+    persisted_at    timestamptz NOT NULL,
+    oldest_recorded timestamptz NOT NULL,
+    newest_recorded timestamptz NOT NULL,
+    recorded_until  timestamptz NOT NULL,
+    late            boolean     NOT NULL,
+    worker_id       bigint,
+    lag_buckets     bigint[],
+    lag_total       interval
+);
+CREATE INDEX batch_persisted_idx ON pgaudit.batch (persisted_at);
+CREATE INDEX batch_recorded_idx ON pgaudit.batch (recorded_until, first_index);
+CREATE INDEX batch_late_idx ON pgaudit.batch (oldest_recorded) WHERE late;
+
+CREATE TABLE pgaudit.log_lock (singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton));
+INSERT INTO pgaudit.log_lock DEFAULT VALUES;
+
+-- Guards. ALWAYS: session_replication_role = replica does not switch them off.
+
+-- The log: no row changes, none goes, none comes but by append_rows().
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON pgaudit.audit_log
+    FOR EACH ROW EXECUTE FUNCTION pgaudit.reject_modification();
+CREATE TRIGGER append_only_truncate BEFORE TRUNCATE ON pgaudit.audit_log
+    FOR EACH STATEMENT EXECUTE FUNCTION pgaudit.reject_modification();
+CREATE TRIGGER append_only_insert BEFORE INSERT ON pgaudit.audit_log
+    FOR EACH STATEMENT EXECUTE FUNCTION pgaudit.reject_direct_write();
+ALTER TABLE pgaudit.audit_log ENABLE ALWAYS TRIGGER append_only, ENABLE ALWAYS TRIGGER append_only_truncate,
+    ENABLE ALWAYS TRIGGER append_only_insert;
+
+-- Tables that only pgaudit's functions write.
+DO $$
+DECLARE
+    name text;
+BEGIN
+    FOREACH name IN ARRAY '{event_key,event_target,event_sighting,event_conflict,acknowledged_jobs,
+                            batch,log_lock,queue_watermark}'::text[] LOOP
+        EXECUTE format('CREATE TRIGGER reject_direct_write BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON pgaudit.%I
+                        FOR EACH STATEMENT EXECUTE FUNCTION pgaudit.reject_direct_write()', name);
+        EXECUTE format('ALTER TABLE pgaudit.%I ENABLE ALWAYS TRIGGER reject_direct_write', name);
+    END LOOP;
+END $$;
+
+-- Tables that their owner may change by hand, too.
+DO $$
+DECLARE
+    name text;
+BEGIN
+    FOREACH name IN ARRAY '{settings,job_error,procrastinate_workers}'::text[] LOOP
+        EXECUTE format('CREATE TRIGGER reject_foreign_write BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON pgaudit.%I
+                        FOR EACH STATEMENT EXECUTE FUNCTION pgaudit.reject_foreign_write()', name);
+        EXECUTE format('ALTER TABLE pgaudit.%I ENABLE ALWAYS TRIGGER reject_foreign_write', name);
+    END LOOP;
+END $$;
+
+-- A job stays in the queue, and as it was recorded, until its event is in the log or acknowledged.
+CREATE TRIGGER reject_unlogged_deletion AFTER DELETE ON pgaudit.audit_jobs REFERENCING OLD TABLE AS deleted
+    FOR EACH STATEMENT EXECUTE FUNCTION pgaudit.reject_unlogged_deletion();
+CREATE TRIGGER reject_truncate BEFORE TRUNCATE ON pgaudit.audit_jobs
+    FOR EACH STATEMENT EXECUTE FUNCTION pgaudit.reject_truncate_of_queue();
+CREATE TRIGGER reject_foreign_write BEFORE UPDATE ON pgaudit.audit_jobs
+    FOR EACH STATEMENT EXECUTE FUNCTION pgaudit.reject_foreign_write();
+CREATE TRIGGER reject_status_change BEFORE UPDATE OF status, queue_name, task_name ON pgaudit.audit_jobs FOR EACH ROW
+    WHEN (NEW.status NOT IN ('todo', 'doing', 'failed') OR NEW.queue_name <> 'audit' OR NEW.task_name <> OLD.task_name)
+    EXECUTE FUNCTION pgaudit.reject_status_change();
+CREATE TRIGGER reject_event_update BEFORE UPDATE OF id, event, leaf_hash, event_bytes ON pgaudit.audit_jobs FOR EACH ROW
+    WHEN (NEW.id <> OLD.id OR NEW.event <> OLD.event OR NEW.leaf_hash <> OLD.leaf_hash OR NEW.event_bytes <> OLD.event_bytes)
+    EXECUTE FUNCTION pgaudit.reject_event_update();
+CREATE TRIGGER reject_far_schedule BEFORE UPDATE OF scheduled_at ON pgaudit.audit_jobs FOR EACH ROW
+    WHEN (NEW.scheduled_at > clock_timestamp() + interval '25 hours')
+    EXECUTE FUNCTION pgaudit.reject_far_schedule();
+ALTER TABLE pgaudit.audit_jobs ENABLE ALWAYS TRIGGER reject_unlogged_deletion, ENABLE ALWAYS TRIGGER reject_truncate,
+    ENABLE ALWAYS TRIGGER reject_foreign_write, ENABLE ALWAYS TRIGGER reject_status_change,
+    ENABLE ALWAYS TRIGGER reject_event_update, ENABLE ALWAYS TRIGGER reject_far_schedule;
+
+-- A statement that names the parent fires the parent's statement triggers alone.
+CREATE TRIGGER reject_deletion_by_parent AFTER DELETE ON pgaudit.procrastinate_jobs REFERENCING OLD TABLE AS deleted
+    FOR EACH STATEMENT EXECUTE FUNCTION pgaudit.reject_deletion_by_parent();
+CREATE TRIGGER reject_foreign_write BEFORE UPDATE ON pgaudit.procrastinate_jobs
+    FOR EACH STATEMENT EXECUTE FUNCTION pgaudit.reject_foreign_write();
+ALTER TABLE pgaudit.procrastinate_jobs ENABLE ALWAYS TRIGGER reject_deletion_by_parent,
+    ENABLE ALWAYS TRIGGER reject_foreign_write;
+
+INSERT INTO pgaudit.alembic_version (version_num) VALUES ('0001') RETURNING pgaudit.alembic_version.version_num;
+
+SET LOCAL check_function_bodies = off;
+
+-- schema_state(): what is installed. Every role that pgaudit grants something may ask.
+-- Returns the newest revision, the checksum of the files in code/, and the version of pgaudit that applied them.
+CREATE OR REPLACE FUNCTION pgaudit.schema_state() RETURNS TABLE (revision text, checksum text, version text)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+    SELECT (SELECT version_num FROM alembic_version), code.checksum, code.version
+      FROM (VALUES (1)) AS one_row LEFT JOIN schema_code code ON true
+$$;
+
+-- What an event is: its hash, what the server adds to it, what it must look like.
+-- No backslashes in string literals: they would depend on the session's standard_conforming_strings.
+
+-- leaf_hash(event): the RFC 6962 leaf hash of the event's canonical text (jsonb orders keys by length, then bytes).
+-- STABLE, as convert_to is: declared IMMUTABLE it would not be inlined, and cost half as much again.
+CREATE OR REPLACE FUNCTION pgaudit.leaf_hash(event jsonb) RETURNS bytea
+LANGUAGE sql STABLE STRICT PARALLEL SAFE AS
+$$ SELECT pg_catalog.sha256(pg_catalog.decode('00', 'hex') || pg_catalog.convert_to(event::text, 'UTF8')) $$;
+
+-- with_server_stamps(event): the event with what only the server can say. Whatever the application put into these keys
+-- is replaced.
+--   recorded_at  the server's clock in UTC. AT TIME ZONE interval: a named zone can be redefined by the session.
+--   recorded_by  the database role that logged in
+--   xid          the business transaction
+-- VOLATILE, as clock_timestamp is: declared STABLE it would not be inlined.
+CREATE OR REPLACE FUNCTION pgaudit.with_server_stamps(event jsonb) RETURNS jsonb
+LANGUAGE sql AS $$
+    SELECT event || jsonb_build_object(
+        'recorded_at', (to_jsonb(clock_timestamp() AT TIME ZONE interval '0') #>> '{}') || 'Z',
+        'recorded_by', session_user,
+        'xid', pg_current_xact_id()::text)
+$$;
+
+-- has_long_number(event): whether it holds a number of more than 4,000 digits. jsonb keeps 1e131071 in eight bytes and
+-- prints 131,072 digits: 8,191 of them are one gigabyte of text, which pg_dump cannot read.
+CREATE OR REPLACE FUNCTION pgaudit.has_long_number(event jsonb) RETURNS boolean
+LANGUAGE sql IMMUTABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT EXISTS (SELECT FROM jsonb_path_query(event, '$.** ? (@.type() == "number")') number
+                    WHERE length(number::text) > 4000)
+$$;
+
+-- bad_target(targets): the first of the targets, from 1, that has no type and id of the right kind and length.
+CREATE OR REPLACE FUNCTION pgaudit.bad_target(targets jsonb) RETURNS integer
+LANGUAGE sql IMMUTABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT min(n)::integer FROM jsonb_array_elements(targets) WITH ORDINALITY AS given (target, n)
+     WHERE NOT coalesce(is_reference(target), false)
+$$;
+
+-- is_reference(value): whether an actor or a target is an object with a type of 1 to 100 and an id of 1 to 500 characters.
+CREATE OR REPLACE FUNCTION pgaudit.is_reference(value jsonb) RETURNS boolean
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT jsonb_typeof(value->'type') = 'string' AND length(value->>'type') BETWEEN 1 AND 100
+       AND jsonb_typeof(value->'id') = 'string' AND length(value->>'id') BETWEEN 1 AND 500
+$$;
+
+-- is_iso_time(value): whether it is ISO 8601 with an offset, between the years 1 and 9999 in every time zone.
+-- The cast alone would accept 'now', times without a zone, and 24:00:00. It raises for dates that do not exist.
+CREATE OR REPLACE FUNCTION pgaudit.is_iso_time(value text) RETURNS boolean
+LANGUAGE sql STABLE AS $$
+    SELECT CASE WHEN value ~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:[.][0-9]{1,6})?(?:Z|[+-][0-9]{2}:[0-9]{2})$'
+                     AND substr(value, 12, 2) < '24' AND substr(value, 18, 2) < '60'
+                THEN value::timestamptz >= '0001-01-02T00:00:00+00:00' AND value::timestamptz < '9999-12-31T00:00:00+00:00'
+           END
+$$;
+
+-- event_problem(event, content): why the log could not keep the event; NULL if it can.
+--   event    with the server's stamps
+--   content  event::text, made once for size and hash
+-- The checks are in the order of the event's fields; each costs a fraction of a microsecond, the time 3.
+CREATE OR REPLACE FUNCTION pgaudit.event_problem(event jsonb, content text) RETURNS text
+LANGUAGE sql STABLE AS $$
+    SELECT CASE
+        WHEN jsonb_typeof(event->'id') IS DISTINCT FROM 'string' OR (event->>'id')::uuid::text <> event->>'id'
+            THEN 'id must be a UUID in lower case, such as 0190a5b4-7c3e-7d3a-8f00-0123456789ab'
+        WHEN jsonb_typeof(event->'action') IS DISTINCT FROM 'string' OR length(event->>'action') > 200
+             OR event->>'action' !~ '^[a-z][a-z0-9_]*(?:[.][a-z][a-z0-9_]*)+$'
+            THEN 'action must be "resource.verb", lower case and dotted, of at most 200 characters, such as "claim.approved"'
+        WHEN jsonb_typeof(event->'outcome') IS DISTINCT FROM 'string'
+             OR event->>'outcome' NOT IN ('success', 'failure', 'denied')
+            THEN 'outcome must be success, failure or denied'
+        WHEN jsonb_typeof(event->'occurred_at') IS DISTINCT FROM 'string'
+             OR NOT coalesce(pgaudit.is_iso_time(event->>'occurred_at'), false)
+            THEN 'occurred_at must be ISO 8601 with an offset and at most six decimals, between the years 1 and 9999, '
+                 'such as 2026-01-31T12:00:00.000000Z'
+        WHEN coalesce(event->'actor', 'null') <> 'null' AND NOT coalesce(pgaudit.is_reference(event->'actor'), false)
+            THEN 'actor must be an object with a type of 1 to 100 and an id of 1 to 500 characters'
+        WHEN event ? 'targets' AND jsonb_typeof(event->'targets') <> 'array'
+            THEN 'targets must be an array'
+        WHEN jsonb_array_length(event->'targets') = 1 AND NOT coalesce(pgaudit.is_reference(event->'targets'->0), false)
+             OR jsonb_array_length(event->'targets') > 1 AND pgaudit.bad_target(event->'targets') IS NOT NULL
+            THEN format('targets: number %s must be an object with a type of 1 to 100 and an id of 1 to 500 characters',
+                        pgaudit.bad_target(event->'targets'))
+        WHEN coalesce(event->'tenant', 'null') <> 'null'
+             AND (jsonb_typeof(event->'tenant') <> 'string' OR length(event->>'tenant') > 500)
+            THEN 'tenant must be a string of at most 500 characters'
+        WHEN event @? '$.**{65}'
+            THEN 'it is nested more than 64 levels deep'
+        WHEN (strpos(content, '"_sd"') > 0 OR strpos(content, '"..."') > 0)
+             AND (event @? '$.data.**."_sd"' OR event @? '$.data.**."..."'
+                  OR event @? '$.changes.**."_sd"' OR event @? '$.changes.**."..."')
+            THEN 'the keys "_sd" and "..." are reserved in data and changes'
+    END
+$$;
+
+-- comparable_content(event): what makes two events the same. A client that retries records later, in another transaction
+-- and in a new span.
+CREATE OR REPLACE FUNCTION pgaudit.comparable_content(event jsonb) RETURNS jsonb
+LANGUAGE sql IMMUTABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT event - '{recorded_at,recorded_by,xid,context}'::text[] || jsonb_build_object('context',
+               CASE jsonb_typeof(event->'context') WHEN 'object' THEN (event->'context') - '{trace_id,span_id}'::text[]
+               ELSE coalesce(event->'context', '{}') END)
+$$;
+
+-- try_timestamptz(value): NULL for what is no timestamp (a job inserted by hand may hold anything): views never raise.
+CREATE OR REPLACE FUNCTION pgaudit.try_timestamptz(value text) RETURNS timestamptz
+LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp SET timezone = 'UTC' AS $$
+BEGIN
+    RETURN value::timestamptz;
+EXCEPTION WHEN data_exception THEN
+    RETURN NULL;
+END $$;
+
+-- From the business transaction into the queue.
+
+-- check_event(event): raises unless the event can be kept.
+-- Returns its text, which the caller needs for its hash and size.
+--   PA001  the event is refused; the message names the field
+CREATE OR REPLACE FUNCTION pgaudit.check_event(event jsonb) RETURNS text
+LANGUAGE plpgsql AS $$
+DECLARE
+    content text;
+    problem text;
+BEGIN
+    -- Before the text is made: a small value may print as a gigabyte. 2,000 bytes of jsonb print as 22 MB at most;
+    -- no event within the limit takes six times its text.
+    IF jsonb_typeof(event) IS DISTINCT FROM 'object' THEN
+        problem := 'it must be a JSON object';
+    ELSIF pg_column_size(event) > 6 * 65535 THEN
+        problem := 'it is larger than 65,535 bytes';
+    ELSIF pg_column_size(event) > 2000 AND has_long_number(event) THEN
+        problem := 'it holds a number of more than 4,000 digits';
+    ELSE
+        content := event::text;
+        problem := event_problem(event, content);
+        IF problem IS NULL AND octet_length(content) > 4000 THEN
+            problem := size_problem(event, content);
+        END IF;
+    END IF;
+    IF problem IS NOT NULL THEN
+        RAISE EXCEPTION 'invalid audit event: %', problem USING ERRCODE = 'PA001';
+    END IF;
+    RETURN content;
+END $$;
+
+-- size_problem(event, content): what is too large in an event of more than 4,000 bytes; NULL if nothing is.
+CREATE OR REPLACE FUNCTION pgaudit.size_problem(event jsonb, content text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT CASE
+        WHEN octet_length(content) > max_event_bytes
+            THEN format('its text has %s bytes, %s are allowed (pgaudit.settings.max_event_bytes); '
+                        'store the bulk elsewhere and record a reference to it', octet_length(content), max_event_bytes)
+        WHEN has_long_number(event)
+            THEN 'it holds a number of more than 4,000 digits'
+    END FROM settings
+$$;
+
+-- record(events): records a JSON array of audit events in the current transaction, one job each.
+-- SECURITY DEFINER: a writer needs EXECUTE on this function and nothing else. The session's TimeZone and DateStyle
+-- change nothing here: stamps are made without them, and what they could change is checked in the text.
+--   22004, 22023  there are no events, or it is not an array
+--   PA001         an event is refused; the message names the field. Nothing was recorded.
+CREATE OR REPLACE FUNCTION pgaudit.record(events jsonb) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    expected integer := jsonb_array_length(events);
+    inserted integer;
+    stamped  jsonb;
+    content  text;
+BEGIN
+    IF expected = 1 THEN  -- nearly always: a query over the array costs a tenth more
+        stamped := with_server_stamps(events->0);  -- the transaction's id before the job's: advance_watermark relies on it
+        content := check_event(stamped);
+        INSERT INTO audit_jobs (event, leaf_hash, event_bytes)
+        VALUES (stamped, sha256(decode('00', 'hex') || convert_to(content, 'UTF8')), octet_length(content));
+    ELSIF expected > 1 THEN
+        INSERT INTO audit_jobs (event, leaf_hash, event_bytes)
+        SELECT given.stamped, sha256(decode('00', 'hex') || convert_to(given.content, 'UTF8')), octet_length(given.content)
+          FROM (SELECT event AS stamped, check_event(event) AS content
+                  FROM (SELECT with_server_stamps(event) AS event FROM jsonb_array_elements(events) event
+                        OFFSET 0) each_once  -- stamped once: hash and event must not see two clocks
+                OFFSET 0) given;
+    ELSE
+        RAISE EXCEPTION 'there are no events to record: pass a JSON array of at least one'
+            USING ERRCODE = 'null_value_not_allowed';
+    END IF;
+    GET DIAGNOSTICS inserted = ROW_COUNT;
+    IF inserted <> expected THEN
+        RAISE EXCEPTION 'a trigger or rule on pgaudit.audit_jobs left % of % events out', expected - inserted, expected
+            USING ERRCODE = 'triggered_data_change_violation';
+    END IF;
+END $$;
+
+-- record_inline(events): records a JSON array of audit events and appends them to the audit log, in the current
+-- transaction. Everyone else who appends waits until it ends: a right of its own, for tests and small loads.
+-- Takes along what waits in the queue, such as an event that was recorded autonomously while another transaction
+-- held the log.
+CREATE OR REPLACE FUNCTION pgaudit.record_inline(events jsonb) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    issued   bigint := (SELECT last_value FROM procrastinate_jobs_id_seq);
+    own      bigint[];
+    jobs     bigint[];
+    failures jsonb[];
+BEGIN
+    PERFORM record(events);
+    own := array(SELECT id FROM audit_jobs
+                  WHERE id >= issued AND status = 'todo' AND event->>'xid' = pg_current_xact_id()::text ORDER BY id);
+    jobs := own || array(SELECT id FROM unnest(take_fresh_jobs(low_watermark(), 100)) id WHERE id <> ALL (own));
+    PERFORM lock_log();
+    failures := append(jobs, NULL);
+    IF EXISTS (SELECT FROM unnest(failures) failure WHERE (failure->>'job_id')::bigint = ANY (own)) THEN
+        RAISE EXCEPTION '%', failures[1]->>'message' USING ERRCODE = failures[1]->>'sqlstate';
+    END IF;
+    PERFORM delete_logged_jobs(jobs, failures);
+END $$;
+
+-- Taking jobs from the queue. A job waits in one of three ways, and there is one function for each:
+--
+--   fresh     scheduled_at IS NULL                  travels in batches, in the order of ids     take_fresh_jobs
+--   retry     scheduled_at in the past, stalls = 0  travels with other retries that are due     take_due_retries
+--   isolated  stalls > 0                            its worker has vanished: runs alone         fetch_job
+--
+-- The queue's statistics are always stale: these functions never scan it sequentially and never sort it. Before
+-- PostgreSQL 18 a plan that does what is forbidden costs 1e10, and with jit every call would be compiled, for half a second.
+
+-- low_watermark(): the id at which the scan for fresh jobs begins; none below it is fresh, or will be.
+CREATE OR REPLACE FUNCTION pgaudit.low_watermark() RETURNS bigint
+LANGUAGE sql STABLE AS $$ SELECT coalesce(max(low_watermark), 0) FROM pgaudit.queue_watermark $$;
+
+-- fetch_job(worker, skip): marks the next job as that worker's: a job that is due again, or else the oldest fresh one.
+--   worker  the worker's token
+--   skip    number of fresh jobs to leave for the batch that is already running, so that it is not overtaken
+-- Returns the job's id and number of attempts, or no row.
+CREATE OR REPLACE FUNCTION pgaudit.fetch_job(worker uuid, skip integer DEFAULT 0)
+RETURNS TABLE (job_id bigint, attempts integer)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET jit = off AS $$
+#variable_conflict use_column
+DECLARE
+    holder bigint := worker_id_of(worker);
+    next   bigint := find_due_job();
+BEGIN
+    PERFORM requeue_jobs_of_passed_transactions();
+    next := coalesce(next, find_fresh_job(skip));
+    RETURN QUERY UPDATE audit_jobs j SET status = 'doing', worker_id = holder WHERE j.id = next RETURNING j.id, j.attempts;
+END $$;
+
+-- find_due_job(): locks the job that has been due for longest. Returns its id, or NULL.
+CREATE OR REPLACE FUNCTION pgaudit.find_due_job() RETURNS bigint
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    RETURN (SELECT id FROM audit_jobs WHERE status = 'todo' AND scheduled_at <= now()
+             ORDER BY scheduled_at LIMIT 1 FOR UPDATE SKIP LOCKED);
+END $$;
+
+-- find_fresh_job(skip): locks the oldest fresh job after the first skip ones. Returns its id, or NULL.
+CREATE OR REPLACE FUNCTION pgaudit.find_fresh_job(skip integer) RETURNS bigint
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    first bigint := low_watermark();
+BEGIN
+    IF skip > 0 THEN  -- a search of its own: the one that locks would lock what it skips, too
+        first := (SELECT id FROM audit_jobs
+                   WHERE id >= first AND status = 'todo' AND scheduled_at IS NULL ORDER BY id OFFSET skip LIMIT 1);
+    END IF;
+    RETURN (SELECT id FROM audit_jobs
+             WHERE id >= first AND status = 'todo' AND scheduled_at IS NULL ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED);
+END $$;
+
+-- take_fresh_jobs(first, max_jobs): locks the oldest fresh jobs from the id first on.
+-- Returns their ids: no more than max_jobs, and no more than fit into a batch.
+CREATE OR REPLACE FUNCTION pgaudit.take_fresh_jobs(first bigint, max_jobs integer) RETURNS bigint[]
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    RETURN array(
+        SELECT id FROM (
+            SELECT id, sum(event_bytes) OVER (ROWS UNBOUNDED PRECEDING) - event_bytes AS bytes_before FROM (
+                SELECT id, event_bytes FROM audit_jobs
+                 WHERE id >= first AND status = 'todo' AND scheduled_at IS NULL
+                 ORDER BY id LIMIT max_jobs FOR UPDATE SKIP LOCKED) locked) weighed
+         WHERE bytes_before < max_batch_bytes());
+END $$;
+
+-- take_due_retries(max_jobs): locks the retries whose time has come.
+-- Returns their ids: no more than max_jobs, and no more than fit into a batch.
+CREATE OR REPLACE FUNCTION pgaudit.take_due_retries(max_jobs integer) RETURNS bigint[]
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    RETURN array(
+        SELECT id FROM (
+            SELECT id, sum(event_bytes) OVER (ROWS UNBOUNDED PRECEDING) - event_bytes AS bytes_before FROM (
+                SELECT id, event_bytes FROM audit_jobs
+                 WHERE status = 'todo' AND scheduled_at <= now() AND stalls = 0
+                 ORDER BY scheduled_at LIMIT max_jobs FOR UPDATE SKIP LOCKED) locked) weighed
+         WHERE bytes_before < max_batch_bytes());
+END $$;
+
+-- max_batch_bytes(): a batch is full when the text of its events has so many bytes; one event is always taken.
+CREATE OR REPLACE FUNCTION pgaudit.max_batch_bytes() RETURNS integer
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT 16000000 $$;
+
+-- take_batch(worker, first_job, max_jobs): locks a batch. The first job is one that the worker has fetched and still
+-- holds; after a stall it may be another worker's. What it travels with depends on how it waited.
+-- Returns the jobs' ids: none when the first job is no longer the worker's.
+CREATE OR REPLACE FUNCTION pgaudit.take_batch(worker bigint, first_job bigint, max_jobs integer) RETURNS bigint[]
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    job audit_jobs;
+BEGIN
+    IF first_job IS NULL THEN
+        RETURN take_fresh_jobs(low_watermark(), max_jobs);
+    END IF;
+    SELECT * INTO job FROM audit_jobs WHERE id = first_job AND status = 'doing' AND worker_id = worker FOR UPDATE;
+    RETURN CASE
+        WHEN NOT FOUND                    THEN '{}'
+        WHEN job.stalls > 0               THEN ARRAY[job.id]
+        WHEN job.scheduled_at IS NOT NULL THEN job.id || take_due_retries(max_jobs - 1)
+        ELSE job.id || take_fresh_jobs(greatest(job.id, low_watermark()), max_jobs - 1)
+    END;
+END $$;
+
+-- release_jobs(jobs, worker): gives a worker's own jobs back: nothing was tried, nothing is counted. They are due at once,
+-- and found by their time: the watermark may have passed them.
+-- Returns the ids of those that it held.
+CREATE OR REPLACE FUNCTION pgaudit.release_jobs(jobs bigint[], worker uuid) RETURNS bigint[]
+LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+    WITH released AS (
+        UPDATE audit_jobs SET status = 'todo', scheduled_at = clock_timestamp(), worker_id = NULL, abort_requested = false
+         WHERE id = ANY (jobs) AND status = 'doing' AND worker_id = worker_id_of(worker) RETURNING id)
+    SELECT coalesce(array_agg(id), '{}') FROM released
+$$;
+
+-- retry_failed(jobs): runs failed jobs again, from their first attempt; NULL means all. Returns the ids of those that had failed.
+CREATE OR REPLACE FUNCTION pgaudit.retry_failed(jobs bigint[]) RETURNS bigint[]
+LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+    WITH retried AS (
+        UPDATE audit_jobs SET status = 'todo', attempts = 0, stalls = 0, scheduled_at = clock_timestamp(), worker_id = NULL
+         WHERE status = 'failed' AND (jobs IS NULL OR id = ANY (jobs)) RETURNING id)
+    SELECT coalesce(array_agg(id ORDER BY id), '{}') FROM retried
+$$;
+
+-- acknowledge_job(job, reason): takes a failed job that can never succeed out of the queue. Its event is kept in
+-- acknowledged_jobs, and that it was acknowledged, by whom and why, is an audit event itself.
+-- Returns false when there is no failed job with that id.
+CREATE OR REPLACE FUNCTION pgaudit.acknowledge_job(job bigint, reason text) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    failed audit_jobs;
+    error  job_error;
+BEGIN
+    IF coalesce(length(btrim(reason)), 0) NOT BETWEEN 1 AND 2000 THEN
+        RAISE EXCEPTION 'give a reason of 1 to 2,000 characters' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    SELECT * INTO failed FROM audit_jobs WHERE id = job AND status = 'failed' FOR UPDATE;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    SELECT * INTO error FROM job_error WHERE job_id = job ORDER BY id DESC LIMIT 1;
+    INSERT INTO acknowledged_jobs (job_id, event, leaf_hash, attempts, error_class, error_message, reason, acknowledged_by)
+    VALUES (job, failed.event, failed.leaf_hash, failed.attempts, error.error_class, error.message, reason, session_user);
+    PERFORM record(jsonb_build_array(jsonb_build_object(
+        'id', gen_random_uuid(), 'action', 'audit_job.acknowledged', 'outcome', 'success', 'reason', reason,
+        'occurred_at', to_jsonb(clock_timestamp() AT TIME ZONE interval '0') #>> '{}' || 'Z',
+        'actor', jsonb_build_object('type', 'db_role', 'id', session_user),
+        'targets', jsonb_build_array(jsonb_build_object('type', 'audit_job', 'id', job::text)),
+        'data', jsonb_build_object('event_id', left(failed.event->>'id', 100), 'leaf_hash', encode(failed.leaf_hash, 'hex'),
+                                   'error_class', error.error_class),
+        'schema_version', 1)));
+    DELETE FROM audit_jobs WHERE id = job;
+    RETURN true;
+END $$;
+
+-- The low watermark: where the scan for fresh jobs begins.
+--
+-- It may not pass an id that an open transaction can still commit. Whoever inserts a job takes, in this order: its
+-- transaction's id, RowExclusiveLock on audit_jobs (to its end), the job's id. So only transactions that hold that lock
+-- matter, and only those with an older id than safe_xid.
+
+-- max_issued_id(): the highest job id issued so far; NULL when this transaction has an xid already: then others with a
+-- smaller one may still be issued ids up to it.
+CREATE OR REPLACE FUNCTION pgaudit.max_issued_id() RETURNS bigint
+LANGUAGE sql AS $$
+    SELECT last_value - (NOT is_called)::integer FROM pgaudit.procrastinate_jobs_id_seq
+     WHERE pg_current_xact_id_if_assigned() IS NULL
+$$;
+
+-- open_recorders(before): the open transactions, prepared ones included, that may hold a job id and are older than that.
+-- A subtransaction's id is held along with its transaction's, which is the smallest of them. pg_locks has 32 bits of an
+-- id: none that is held is more than 2^31 behind the next one.
+CREATE OR REPLACE FUNCTION pgaudit.open_recorders(before xid8) RETURNS xid8[]
+LANGUAGE sql SET search_path = pgaudit, pg_temp AS $$
+    SELECT coalesce(array_agg(xid), '{}') FROM (
+        SELECT (next - max((next - held.transactionid::text::bigint) & 4294967295))::text::xid8 AS xid
+          FROM (SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint) AS clock (next),
+               pg_locks recording JOIN pg_locks held USING (virtualtransaction)
+         WHERE recording.locktype = 'relation' AND recording.mode = 'RowExclusiveLock'
+           AND recording.relation = 'audit_jobs'::regclass
+           AND recording.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+           AND held.locktype = 'transactionid' AND held.mode = 'ExclusiveLock' AND held.granted
+         GROUP BY virtualtransaction, next) open
+     WHERE xid < before
+$$;
+
+-- advance_watermark(issued, reached): moves the low watermark up to the oldest fresh job, but never past an id that an open
+-- transaction may still commit. When one stays open while 5,000 ids are taken, the watermark passes it and remembers its
+-- xid; requeue_jobs_of_passed_transactions() finds its jobs when it has ended. So a scan reads some thousand finished
+-- jobs at most, whatever others keep open.
+--   issued   the highest job id issued before this transaction had an xid: every transaction with an id up to it has a
+--            smaller xid
+--   reached  the highest id of the batch that was taken last
+CREATE OR REPLACE FUNCTION pgaudit.advance_watermark(issued bigint, reached bigint) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp SET enable_seqscan = off SET enable_sort = off SET jit = off AS $$
+DECLARE
+    last   queue_watermark;
+    open   xid8[] := '{}';
+    oldest bigint;
+BEGIN
+    IF issued IS NULL OR current_setting('transaction_isolation') <> 'read committed' THEN
+        RETURN;
+    END IF;
+    SELECT * INTO last FROM queue_watermark ORDER BY low_watermark DESC LIMIT 1;
+    last := coalesce(last, ROW (0, 0, '0', '{}')::queue_watermark);
+    IF last.safe_xid > pg_snapshot_xmin(pg_current_snapshot()) THEN
+        open := open_recorders(last.safe_xid);
+        IF NOT open <@ last.passed_xids AND reached < last.low_watermark + 5000 THEN
+            RETURN;
+        END IF;
+    END IF;
+    -- A new snapshot, after the look at the locks: it sees what any transaction that was not found there has committed.
+    SELECT min(id) INTO oldest FROM audit_jobs WHERE id >= last.low_watermark AND status = 'todo' AND scheduled_at IS NULL;
+    INSERT INTO queue_watermark (low_watermark, max_issued_id, safe_xid, passed_xids)
+    VALUES (least(last.max_issued_id + 1, oldest), issued, pg_current_xact_id(),
+            array(SELECT unnest(last.passed_xids) UNION SELECT unnest(open)))
+    ON CONFLICT (low_watermark) DO UPDATE  -- so that it can advance next time
+        SET max_issued_id = excluded.max_issued_id, safe_xid = excluded.safe_xid, passed_xids = excluded.passed_xids;
+    DELETE FROM queue_watermark WHERE low_watermark < last.low_watermark;
+END $$;
+
+-- requeue_jobs_of_passed_transactions(): does nothing until a transaction that the watermark has passed is over; then it
+-- makes the jobs due that it has left below the watermark.
+CREATE OR REPLACE FUNCTION pgaudit.requeue_jobs_of_passed_transactions() RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    over xid8[] := array(
+        SELECT xid FROM (SELECT safe_xid, passed_xids FROM queue_watermark ORDER BY low_watermark DESC LIMIT 1) last,
+                        unnest(passed_xids) xid
+         WHERE safe_xid <= pg_snapshot_xmax(pg_current_snapshot()) AND pg_xact_status(xid) IS DISTINCT FROM 'in progress');
+BEGIN
+    IF cardinality(over) > 0 THEN
+        PERFORM requeue_skipped_jobs();
+        UPDATE queue_watermark SET passed_xids = array(SELECT unnest(passed_xids) EXCEPT SELECT unnest(over));
+    END IF;
+END $$;
+
+-- requeue_skipped_jobs(): makes jobs due that no scan would find: fresh ones below the watermark (of a transaction that it
+-- has passed, or inserted by hand), and those scheduled for later than any retry is.
+-- Returns how many.
+CREATE OR REPLACE FUNCTION pgaudit.requeue_skipped_jobs() RETURNS bigint
+LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp
+SET enable_seqscan = off SET jit = off AS $$
+    WITH foreign_watermark AS (  -- of before a restore: above the sequence, or of an xid that this cluster has not reached
+        DELETE FROM queue_watermark
+         WHERE low_watermark > (SELECT last_value + 1 FROM procrastinate_jobs_id_seq)
+            OR safe_xid > pg_snapshot_xmax(pg_current_snapshot()) RETURNING 1
+    ), reset AS (
+        INSERT INTO queue_watermark (low_watermark, max_issued_id, safe_xid)
+        SELECT 0, 0, '0' FROM foreign_watermark LIMIT 1 ON CONFLICT DO NOTHING
+    ), below AS (
+        UPDATE audit_jobs SET scheduled_at = clock_timestamp()
+         WHERE id < (SELECT max(low_watermark) FROM queue_watermark) AND status = 'todo' AND scheduled_at IS NULL RETURNING 1
+    ), far AS (
+        UPDATE audit_jobs SET scheduled_at = clock_timestamp()
+         WHERE status = 'todo' AND scheduled_at > clock_timestamp() + interval '25 hours' RETURNING 1)
+    SELECT (SELECT count(*) FROM below) + (SELECT count(*) FROM far)
+$$;
+
+-- The audit log's end: jobs become rows, and those that cannot are told apart from the others.
+
+-- lock_log(): waits until nobody else appends, and keeps others from it until the transaction ends: index order is
+-- commit order.
+CREATE OR REPLACE FUNCTION pgaudit.lock_log() RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$ BEGIN PERFORM FROM log_lock FOR UPDATE; END $$;
+
+-- raise_tampered(event_id): an edited event must not enter the log looking genuine.
+CREATE OR REPLACE FUNCTION pgaudit.raise_tampered(event_id text) RETURNS bytea
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    RAISE EXCEPTION 'event % was changed in the queue: its text no longer matches its leaf hash', left(event_id, 100)
+        USING ERRCODE = 'data_corrupted';
+END $$;
+
+-- append_rows(jobs, worker, conflicting_index): appends the events of the jobs, in that order, or raises and appends none.
+-- The caller holds the lock of the log.
+--   worker             id of the worker; NULL for inline
+--   conflicting_index  of a single job: the index that its event's id has already, with other content
+CREATE OR REPLACE FUNCTION pgaudit.append_rows(jobs bigint[], worker bigint, conflicting_index bigint DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp
+SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+DECLARE
+    last       batch;
+    next_index bigint;
+    persisted  timestamptz := clock_timestamp();
+BEGIN
+    SELECT * INTO last FROM batch ORDER BY first_index DESC LIMIT 1;
+    next_index := coalesce(last.first_index + last.count, 0);
+    IF conflicting_index IS NULL THEN  -- first: a duplicate ends the attempt before rows of the log are written
+        INSERT INTO event_key (event_id, index)
+        SELECT (event->>'id')::uuid, next_index + n - 1
+          FROM unnest(jobs) WITH ORDINALITY AS taken (id, n) JOIN audit_jobs USING (id);
+    END IF;
+    WITH appended AS (
+        INSERT INTO audit_log (index, event_id, occurred_at, recorded_at, persisted_at, action, outcome, actor_type, actor_id,
+                               target_type, target_id, tenant, event, leaf_hash, conflicts_with)
+        SELECT next_index + n - 1, (event->>'id')::uuid, (event->>'occurred_at')::timestamptz,
+               (event->>'recorded_at')::timestamptz, persisted, event->>'action', event->>'outcome',
+               event->'actor'->>'type', event->'actor'->>'id', event->'targets'->0->>'type', event->'targets'->0->>'id',
+               event->>'tenant', event,
+               CASE WHEN leaf_hash = leaf_hash(event) THEN leaf_hash ELSE raise_tampered(event->>'id') END,
+               conflicting_index
+          FROM (SELECT n, event #> '{}' AS event, leaf_hash  -- #> '{}': decompressed once, not for each column
+                  FROM unnest(jobs) WITH ORDINALITY AS taken (id, n) JOIN audit_jobs USING (id)
+                OFFSET 0) job
+        RETURNING index, recorded_at,
+                  CASE WHEN jsonb_array_length(event->'targets') > 1 THEN event->'targets' END AS targets
+    ), further_targets AS (
+        INSERT INTO event_target (type, id, index)
+        SELECT DISTINCT target->>'type', target->>'id', index
+          FROM appended, jsonb_array_elements(targets) WITH ORDINALITY AS given (target, n)
+         WHERE targets IS NOT NULL AND n > 1
+    ), lag AS (
+        SELECT width_bucket(persisted - recorded_at, lag_bucket_bounds()) AS bucket, count(*) AS events,
+               min(recorded_at) AS oldest, max(recorded_at) AS newest, sum(persisted - recorded_at) AS total
+          FROM appended GROUP BY 1
+    ), summary AS (
+        SELECT sum(events) AS events, min(oldest) AS oldest, max(newest) AS newest,
+               greatest(max(newest), last.recorded_until) AS recorded_until, sum(total) AS lag_total
+          FROM lag
+    )
+    INSERT INTO batch (first_index, count, persisted_at, oldest_recorded, newest_recorded, recorded_until, late, worker_id,
+                       lag_buckets, lag_total)
+    SELECT next_index, events, persisted, oldest, newest, recorded_until, oldest < recorded_until - late_after(), worker,
+           array(SELECT coalesce(last.lag_buckets[bucket + 1], 0) + coalesce(lag.events, 0)
+                   FROM generate_series(0, cardinality(lag_bucket_bounds())) bucket LEFT JOIN lag USING (bucket) ORDER BY bucket),
+           -- In seconds: an interval counts whole days apart, and has no room for more than two thousand million.
+           make_interval(secs => extract(epoch FROM coalesce(last.lag_total, '0') + lag_total)::double precision)
+      FROM summary WHERE events = cardinality(jobs)
+    -- Only a snapshot that is older than the lock can meet a batch that it does not see: Postgres then says 40001.
+    ON CONFLICT DO NOTHING;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'a trigger or rule left events out of the log, or batch % is there already', next_index
+            USING ERRCODE = 'triggered_data_change_violation';
+    END IF;
+    IF conflicting_index IS NOT NULL THEN
+        INSERT INTO event_conflict (index, event_id, conflicts_with, recorded_at)
+        SELECT next_index, (event->>'id')::uuid, conflicting_index, (event->>'recorded_at')::timestamptz
+          FROM audit_jobs WHERE id = jobs[1];
+    END IF;
+END $$;
+
+-- is_infrastructure(sqlstate): a connection, transaction, resource, lock, operator or server error, or a database that is
+-- not migrated: the event is not to blame. _db_errors in Python has the same list.
+CREATE OR REPLACE FUNCTION pgaudit.is_infrastructure(sqlstate text) RETURNS boolean
+LANGUAGE sql IMMUTABLE AS $$ SELECT left(sqlstate, 2) IN ('08', '25', '40', '42', '53', '55', '57', '58') $$;
+
+-- try_append(jobs, worker, conflicting_index): append_rows, with a partition made for them where none is.
+-- Returns NULL, or the error that kept all of them out: {"sqlstate", "message", "context"}.
+-- Raises an error of the infrastructure.
+CREATE OR REPLACE FUNCTION pgaudit.try_append(jobs bigint[], worker bigint, conflicting_index bigint DEFAULT NULL) RETURNS jsonb
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    state   text;
+    message text;
+    context text;
+BEGIN
+    IF cardinality(jobs) > 0 THEN
+        PERFORM append_rows(jobs, worker, conflicting_index);
+    END IF;
+    RETURN NULL;
+EXCEPTION WHEN OTHERS THEN
+    GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, message = MESSAGE_TEXT, context = PG_EXCEPTION_CONTEXT;
+    IF is_infrastructure(state) THEN
+        RAISE;
+    ELSIF state = '23514' AND create_partitions((SELECT size FROM log_head) + cardinality(jobs) - 1) > 0 THEN
+        RETURN try_append(jobs, worker, conflicting_index);
+    END IF;
+    RETURN jsonb_build_object('sqlstate', state, 'message', left(message, 2000), 'context', left(context, 2000));
+END $$;
+
+-- append(jobs, worker): appends what can be appended. An event that the log holds already, with the same content, is
+-- noted as seen; with other content it is appended with a reference to the first. The caller holds the lock of the log.
+-- Returns the failures: {"job_id", "sqlstate", "message", "context"}.
+CREATE OR REPLACE FUNCTION pgaudit.append(jobs bigint[], worker bigint) RETURNS jsonb[]
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    failures jsonb[];
+    known    bigint[];
+    job      bigint;
+BEGIN
+    IF try_append(jobs, worker) IS NULL THEN  -- nearly always
+        RETURN '{}';
+    END IF;
+    failures := broken_jobs(jobs);
+    jobs := without_failed(jobs, failures);
+    known := known_jobs(jobs);
+    failures := failures || append_bisecting(array(SELECT id FROM unnest(jobs) id WHERE id <> ALL (known)), worker);
+    FOREACH job IN ARRAY known LOOP
+        failures := failures || append_known(job, worker);
+    END LOOP;
+    RETURN failures;
+END $$;
+
+-- broken_jobs(jobs): those that no log could keep: changed in the queue, or put there by hand. All at once: one after the
+-- other they would hold up the log. Returns failures.
+CREATE OR REPLACE FUNCTION pgaudit.broken_jobs(jobs bigint[]) RETURNS jsonb[]
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    RETURN array(
+        SELECT jsonb_build_object('job_id', id, 'message', problem, 'context', 'pgaudit.broken_jobs', 'sqlstate',
+                                  CASE WHEN leaf_hash <> leaf_hash(event) THEN 'XX001' ELSE 'PA001' END)
+          FROM (SELECT id, event, leaf_hash, n, job_problem(event, leaf_hash) AS problem
+                  FROM unnest(jobs) WITH ORDINALITY AS taken (id, n) JOIN audit_jobs USING (id)) job
+         WHERE problem IS NOT NULL ORDER BY n);
+END $$;
+
+-- job_problem(event, hash): why the event of a job cannot be appended; NULL if it can.
+CREATE OR REPLACE FUNCTION pgaudit.job_problem(event jsonb, hash bytea) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    IF hash <> leaf_hash(event) THEN
+        RETURN format('event %s was changed in the queue: its text no longer matches its leaf hash', left(event->>'id', 100));
+    END IF;
+    PERFORM check_event(event), (event->>'recorded_at')::timestamptz;
+    RETURN CASE WHEN event->>'recorded_at' IS NULL THEN 'invalid audit event: it has no recorded_at' END;
+EXCEPTION WHEN OTHERS THEN
+    RETURN left(SQLERRM, 2000);
+END $$;
+
+-- known_jobs(jobs): those whose event id the log holds already, or an earlier one of the jobs has.
+CREATE OR REPLACE FUNCTION pgaudit.known_jobs(jobs bigint[]) RETURNS bigint[]
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    RETURN array(
+        SELECT id FROM (SELECT id, n, (event->>'id')::uuid AS event_id,
+                               row_number() OVER (PARTITION BY event->>'id' ORDER BY n) AS occurrence
+                          FROM unnest(jobs) WITH ORDINALITY AS taken (id, n) JOIN audit_jobs USING (id)) job
+         WHERE occurrence > 1 OR EXISTS (SELECT FROM event_key WHERE event_key.event_id = job.event_id) ORDER BY n);
+END $$;
+
+-- append_bisecting(jobs, worker): splits what cannot be appended together, half by half. Returns failures.
+CREATE OR REPLACE FUNCTION pgaudit.append_bisecting(jobs bigint[], worker bigint) RETURNS jsonb[]
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    error jsonb   := try_append(jobs, worker);
+    half  integer := cardinality(jobs) / 2;
+BEGIN
+    RETURN CASE WHEN error IS NULL THEN '{}'
+                WHEN half = 0      THEN ARRAY[error || jsonb_build_object('job_id', jobs[1])]
+                ELSE append_bisecting(jobs[:half], worker) || append_bisecting(jobs[half + 1:], worker) END;
+END $$;
+
+-- append_known(job, worker): notes that an event was seen again, or appends it beside the one with other content.
+-- Returns failures.
+CREATE OR REPLACE FUNCTION pgaudit.append_known(job bigint, worker bigint) RETURNS jsonb[]
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    given jsonb  := (SELECT event FROM audit_jobs WHERE id = job);
+    same  bigint := logged_index(given);
+    error jsonb;
+BEGIN
+    IF same IS NOT NULL THEN
+        INSERT INTO event_sighting (event_id, index, xid, recorded_by, recorded_at)
+        VALUES ((given->>'id')::uuid, same, (given->>'xid')::xid8, given->>'recorded_by', (given->>'recorded_at')::timestamptz);
+        RETURN '{}';
+    END IF;
+    -- Its first one may have failed a moment ago: then this one is the first.
+    error := try_append(ARRAY[job], worker, (SELECT index FROM event_key WHERE event_id = (given->>'id')::uuid));
+    RETURN CASE WHEN error IS NULL THEN '{}' ELSE ARRAY[error || jsonb_build_object('job_id', job)] END;
+END $$;
+
+-- logged_index(sought): where the log holds an event with that id and content; NULL if it does not. Of a partition that was
+-- dropped, nothing can be compared: then it does not.
+CREATE OR REPLACE FUNCTION pgaudit.logged_index(sought jsonb) RETURNS bigint
+LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp
+SET plan_cache_mode = force_custom_plan AS $$  -- a plan for the index at hand locks its partition alone
+DECLARE
+    candidate bigint;
+BEGIN
+    FOR candidate IN
+        SELECT index FROM event_key WHERE event_id = (sought->>'id')::uuid
+        UNION ALL SELECT index FROM event_conflict WHERE event_id = (sought->>'id')::uuid ORDER BY 1
+    LOOP
+        PERFORM FROM audit_log
+          WHERE index = candidate AND comparable_content(event) = comparable_content(sought);
+        IF FOUND THEN
+            RETURN candidate;
+        END IF;
+    END LOOP;
+    RETURN NULL;
+END $$;
+
+-- without_failed(jobs, failures): the jobs that are not among the failures, in their order.
+CREATE OR REPLACE FUNCTION pgaudit.without_failed(jobs bigint[], failures jsonb[]) RETURNS bigint[]
+LANGUAGE sql IMMUTABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT CASE WHEN cardinality(failures) = 0 THEN jobs ELSE array(
+        SELECT id FROM unnest(jobs) WITH ORDINALITY AS taken (id, n)
+         WHERE id <> ALL (array(SELECT (failure->>'job_id')::bigint FROM unnest(failures) failure)) ORDER BY n) END
+$$;
+
+-- lag_bucket_bounds(): upper ends of the buckets that lags are counted in.
+CREATE OR REPLACE FUNCTION pgaudit.lag_bucket_bounds() RETURNS interval[]
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS
+$$ SELECT '{5ms,10ms,25ms,50ms,100ms,250ms,500ms,1s,2.5s,5s,10s,30s,60s,300s}'::interval[] $$;
+
+-- From the queue into the log: one batch, one transaction.
+
+-- persist(worker, first_job, max_jobs, max_attempts, retry_delay, max_retry_delay, traced): appends a batch and deletes its
+-- jobs, or neither.
+--   worker           the worker's token; NULL to drain without one
+--   first_job        the job that it has fetched; NULL for the oldest fresh ones
+--   max_attempts     attempts, the first one included, before a job ends as failed
+--   retry_delay      before the second attempt; doubled before each further one, up to max_retry_delay
+--   traced           whether traceparents are wanted
+-- Returns:
+--   taken            number of jobs that were taken
+--   failures         those that could not be appended, as record_failures returns them; they are settled
+--   traceparents     W3C traceparents of what was taken, each once, at most 128
+CREATE OR REPLACE FUNCTION pgaudit.persist(
+    worker uuid, first_job bigint, max_jobs integer, max_attempts integer DEFAULT 3, retry_delay interval DEFAULT '2 s',
+    max_retry_delay interval DEFAULT '300 s', traced boolean DEFAULT false,
+    OUT taken integer, OUT failures jsonb[], OUT traceparents text[])
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp
+SET timezone = 'UTC' SET datestyle = 'ISO' SET intervalstyle = 'postgres'
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET jit = off AS $$
+DECLARE
+    issued bigint   := max_issued_id();  -- before this transaction has an xid
+    holder bigint   := worker_id_of(worker);
+    jobs   bigint[] := take_batch(holder, first_job, max_jobs);
+BEGIN
+    taken := cardinality(jobs);
+    failures := '{}';
+    IF taken > 0 THEN
+        IF traced THEN
+            traceparents := traceparents(jobs);
+        END IF;
+        PERFORM lock_log();  -- the lock first, then the look for duplicates: what was appended meanwhile is seen
+        failures := append(jobs, holder);
+        PERFORM delete_logged_jobs(jobs, failures);
+        failures := record_failures(failures, max_attempts, retry_delay, max_retry_delay);
+        IF jobs[taken] > low_watermark() + 1000 THEN
+            PERFORM advance_watermark(issued, jobs[taken]);
+        END IF;
+    END IF;
+END $$;
+
+-- delete_logged_jobs(jobs, failures): deletes the jobs that are in the log: those that did not fail.
+CREATE OR REPLACE FUNCTION pgaudit.delete_logged_jobs(jobs bigint[], failures jsonb[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    jobs := without_failed(jobs, failures);
+    DELETE FROM audit_jobs WHERE id = ANY (jobs);
+END $$;
+
+-- traceparents(jobs): W3C traceparents of the events, each once, as many as a span has links.
+CREATE OR REPLACE FUNCTION pgaudit.traceparents(jobs bigint[]) RETURNS text[]
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    RETURN array(
+        SELECT traceparent
+          FROM (SELECT DISTINCT format('00-%s-%s-01', context->>'trace_id', context->>'span_id') AS traceparent
+                  FROM (SELECT event->'context' AS context FROM audit_jobs WHERE id = ANY (jobs) OFFSET 0) opened
+                OFFSET 0) named  -- the expression costs more than the rest: no more of it than is needed
+         WHERE traceparent ~ '^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-01$'
+         LIMIT 128);
+END $$;
+
+-- What becomes of a job that was not appended.
+
+-- record_failures(failures, max_attempts, retry_delay, max_retry_delay): writes down failed attempts and schedules the
+-- retries, all at once.
+-- Returns the failures with "event_id", "attempt" and "retry_in" (seconds; null when the job has failed for good).
+CREATE OR REPLACE FUNCTION pgaudit.record_failures(failures jsonb[], max_attempts integer, retry_delay interval,
+                                                   max_retry_delay interval) RETURNS jsonb[]
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    IF cardinality(failures) = 0 THEN
+        RETURN failures;
+    END IF;
+    RETURN array(
+        WITH failed AS (
+            SELECT failure, (failure->>'job_id')::bigint AS job_id FROM unnest(failures) failure
+        ), updated AS (
+            UPDATE audit_jobs j
+               SET status = CASE WHEN attempts + 1 < max_attempts THEN 'todo' ELSE 'failed' END::procrastinate_job_status,
+                   attempts = attempts + 1,
+                   scheduled_at = clock_timestamp() + retry_after(attempts + 1, max_attempts, retry_delay, max_retry_delay),
+                   worker_id = NULL, abort_requested = false
+              FROM failed WHERE j.id = failed.job_id
+            RETURNING j.id, j.attempts, j.task_name, j.scheduled_at, left(j.event->>'id', 100) AS event_id, failure
+        ), noted AS (
+            INSERT INTO job_error (job_id, event_id, task_name, attempt, error_class, sqlstate, message, traceback)
+            SELECT id, event_id, task_name, attempts, error_class_of(failure->>'sqlstate'), failure->>'sqlstate',
+                   left(failure->>'message', 2000), left(failure->>'context', 2000)
+              FROM updated
+        )
+        SELECT failure || jsonb_build_object('event_id', event_id, 'attempt', attempts, 'error_class',
+                   error_class_of(failure->>'sqlstate'), 'retry_in', extract(epoch FROM scheduled_at - clock_timestamp()))
+          FROM updated ORDER BY id);
+END $$;
+
+-- retry_after(attempts, max_attempts, retry_delay, max_retry_delay): the delay before the next attempt of a job that has
+-- failed so many times, with 20 % of jitter, so that jobs which failed together do not come back together; at most a day.
+-- NULL when it was the last attempt.
+CREATE OR REPLACE FUNCTION pgaudit.retry_after(attempts integer, max_attempts integer, retry_delay interval,
+                                               max_retry_delay interval) RETURNS interval
+LANGUAGE sql VOLATILE AS $$
+    SELECT least(least(retry_delay * 2.0 ^ least(attempts - 1, 30), max_retry_delay) * (0.8 + 0.4 * random()), interval '24 hours')
+     WHERE attempts < max_attempts
+$$;
+
+-- error_class_of(sqlstate): the name of the error, as psycopg has it.
+CREATE OR REPLACE FUNCTION pgaudit.error_class_of(sqlstate text) RETURNS text
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT coalesce((SELECT name FROM (VALUES
+        ('22007', 'InvalidDatetimeFormat'), ('22008', 'DatetimeFieldOverflow'), ('22P02', 'InvalidTextRepresentation'),
+        ('23502', 'NotNullViolation'), ('23503', 'ForeignKeyViolation'), ('23505', 'UniqueViolation'),
+        ('23514', 'CheckViolation'), ('23P01', 'ExclusionViolation'), ('27000', 'TriggeredDataChangeViolation'),
+        ('54000', 'ProgramLimitExceeded'), ('P0001', 'RaiseException'), ('PA001', 'InvalidEvent'),
+        ('XX001', 'DataCorrupted')) AS known (state, name) WHERE state = sqlstate), 'DatabaseError')
+$$;
+
+-- record_failure(...): writes down that a worker's attempt at a job that it holds has failed.
+--   seen_attempts  how often it had failed when the worker fetched it
+--   counted        false for an error of the infrastructure: attempts stay as they are
+--   retry_in       seconds until the next attempt, at most a day; NULL ends the job as failed
+-- Returns false, and changes nothing, when the worker does not hold the job any more.
+CREATE OR REPLACE FUNCTION pgaudit.record_failure(job bigint, worker uuid, seen_attempts integer, counted boolean,
+                                                  retry_in double precision, error_class text, sqlstate text,
+                                                  message text, traceback text) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    failed audit_jobs;
+BEGIN
+    UPDATE audit_jobs
+       SET status = CASE WHEN retry_in IS NULL THEN 'failed' ELSE 'todo' END::procrastinate_job_status,
+           attempts = attempts + counted::integer,
+           scheduled_at = clock_timestamp() + make_interval(secs => least(retry_in, 86400)),
+           worker_id = NULL, abort_requested = false
+     WHERE id = job AND attempts = seen_attempts AND status = 'doing' AND worker_id = worker_id_of(worker)
+    RETURNING * INTO failed;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    INSERT INTO job_error (job_id, event_id, task_name, attempt, error_class, sqlstate, message, traceback)
+    VALUES (job, left(failed.event->>'id', 100), failed.task_name, seen_attempts + 1, left(error_class, 200),
+            left(sqlstate, 5), left(message, 2000), right(traceback, 2000));  -- the end of a traceback says most
+    RETURN true;
+END $$;
+
+-- prune_job_errors(max_rows): deletes the oldest errors of jobs that have left the queue, after the schema's
+-- job_error_retention. Returns how many.
+CREATE OR REPLACE FUNCTION pgaudit.prune_job_errors(max_rows integer DEFAULT 20000) RETURNS bigint
+LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+    WITH pruned AS (
+        DELETE FROM job_error WHERE id IN (
+            SELECT e.id FROM job_error e
+             WHERE failed_at < clock_timestamp() - (SELECT job_error_retention FROM settings)
+               AND NOT EXISTS (SELECT FROM audit_jobs j WHERE j.id = e.job_id)
+             ORDER BY failed_at LIMIT max_rows FOR UPDATE SKIP LOCKED)
+        RETURNING 1)
+    SELECT count(*) FROM pruned
+$$;
+
+-- Which workers are alive, what they run, and what is taken from those that are not.
+
+-- register_worker(stalled_after, max_stalls): adds a worker.
+--   stalled_after  how long it may send no heartbeat before its jobs are taken from it
+--   max_stalls     how often a job of its is taken from it; the next time it is failed
+-- Returns its id, for people, and its token, which every other call takes: nobody else can speak for it.
+CREATE OR REPLACE FUNCTION pgaudit.register_worker(stalled_after interval DEFAULT '30 s', max_stalls integer DEFAULT 5)
+RETURNS TABLE (worker_id bigint, token uuid)
+LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+    INSERT INTO procrastinate_workers (last_heartbeat, stalled_after, max_stalls)
+    VALUES (clock_timestamp(), greatest(stalled_after, '0'), greatest(max_stalls, 0)) RETURNING id, token
+$$;
+
+-- unregister_worker(worker): removes a worker that ends. What it still runs counts as stalled.
+CREATE OR REPLACE FUNCTION pgaudit.unregister_worker(worker uuid) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS
+$$ DELETE FROM procrastinate_workers WHERE token = worker $$;
+
+-- worker_id_of(worker): the id of the worker with that token; NULL when there is none.
+CREATE OR REPLACE FUNCTION pgaudit.worker_id_of(worker uuid) RETURNS bigint
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS
+$$ SELECT id FROM procrastinate_workers WHERE token = worker $$;
+
+-- heartbeat(worker): shows that the worker is alive. Returns false when its row was pruned: then it registers again.
+CREATE OR REPLACE FUNCTION pgaudit.heartbeat(worker uuid) RETURNS boolean
+LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+    WITH seen AS (UPDATE procrastinate_workers SET last_heartbeat = clock_timestamp() WHERE token = worker RETURNING 1)
+    SELECT EXISTS (SELECT FROM seen)
+$$;
+
+-- running_jobs(worker): ids of the jobs that the worker is said to run.
+CREATE OR REPLACE FUNCTION pgaudit.running_jobs(worker uuid) RETURNS SETOF bigint
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp AS
+$$ SELECT id FROM audit_jobs WHERE status = 'doing' AND worker_id = worker_id_of(worker) $$;
+
+-- unlink_deleted_workers(): trigger; what the foreign key of Procrastinate's table does for other jobs.
+CREATE OR REPLACE FUNCTION pgaudit.unlink_deleted_workers() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    UPDATE audit_jobs j SET worker_id = NULL FROM deleted d WHERE j.worker_id = d.id AND j.status = 'doing';
+    RETURN NULL;
+END $$;
+
+-- reclaim_stalled_jobs(): puts the jobs of silent workers back into the queue, to run alone from now on, or fails them after
+-- their worker's max_stalls. Of several callers at once each job has one. (No advisory lock: any role could hold it.)
+-- Workers that were silent for a day are removed.
+-- Returns the jobs that were taken, from whom, and how often that has happened to them.
+CREATE OR REPLACE FUNCTION pgaudit.reclaim_stalled_jobs()
+RETURNS TABLE (job_id bigint, worker_id bigint, stalls integer, failed boolean)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    WITH stalled AS (
+        SELECT j.id, s.worker_id AS lost_worker, s.heartbeat_age_seconds, s.max_stalls
+          FROM stalled_workers_jobs() s JOIN audit_jobs j ON j.id = s.job_id AND j.status = 'doing'
+           FOR UPDATE OF j SKIP LOCKED
+    ), reclaimed AS (
+        UPDATE audit_jobs j
+           SET status = CASE WHEN j.stalls + 1 > s.max_stalls THEN 'failed' ELSE 'todo' END::procrastinate_job_status,
+               stalls = j.stalls + 1, scheduled_at = clock_timestamp(), worker_id = NULL, abort_requested = false
+          FROM stalled s WHERE j.id = s.id
+        RETURNING j.*, s.lost_worker, s.heartbeat_age_seconds, s.max_stalls
+    ), noted AS (
+        INSERT INTO job_error (job_id, event_id, task_name, attempt, error_class, message)
+        SELECT id, left(event->>'id', 100), task_name, attempts + 1, 'JobStalled',
+               format('worker %s %s while it ran this job (stall %s of at most %s)', coalesce(lost_worker::text, 'unknown'),
+                      coalesce('sent no heartbeat for ' || heartbeat_age_seconds::integer || ' s', 'vanished'),
+                      stalls, max_stalls)
+          FROM reclaimed
+    )
+    SELECT id, lost_worker, stalls, status = 'failed' FROM reclaimed;
+    DELETE FROM procrastinate_workers WHERE id IN (
+        SELECT id FROM procrastinate_workers
+         WHERE last_heartbeat < clock_timestamp() - greatest(stalled_after, interval '1 day') FOR UPDATE SKIP LOCKED);
+END $$;
+
+-- stalled_workers_jobs(): running jobs whose worker is gone, or silent for longer than it has said it would be.
+CREATE OR REPLACE FUNCTION pgaudit.stalled_workers_jobs()
+RETURNS TABLE (job_id bigint, worker_id bigint, heartbeat_age_seconds double precision, max_stalls integer)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+    SELECT j.id, j.worker_id, extract(epoch FROM clock_timestamp() - w.last_heartbeat)::double precision,
+           coalesce(w.max_stalls, 5)
+      FROM audit_jobs j LEFT JOIN procrastinate_workers w ON w.id = j.worker_id
+     WHERE j.status = 'doing' AND (w.id IS NULL OR w.last_heartbeat < clock_timestamp() - w.stalled_after)
+$$;
+
+-- Partitions of the audit log: ranges of its index. The first ones can be detached; the last one is always ahead.
+
+-- log_partitions(): the partitions with their bounds: [first_index, end_index). NULL for a bound that is not a number.
+CREATE OR REPLACE FUNCTION pgaudit.log_partitions()
+RETURNS TABLE (partition regclass, first_index bigint, end_index bigint)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+    SELECT oid::regclass, (bounds[1])::bigint, (bounds[2])::bigint
+      FROM (SELECT c.oid, regexp_match(pg_get_expr(c.relpartbound, c.oid),
+                                       'FROM [(]''?([0-9]+)''?[)] TO [(]''?([0-9]+)''?[)]') AS bounds
+              FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+             WHERE i.inhparent = 'audit_log'::regclass) child
+     ORDER BY 2
+$$;
+
+-- ensure_partitions(): keeps one partition ahead of the one that is being filled. The worker calls it in each of its
+-- maintenance passes.
+-- Returns how many were created. Gives up when a long reader or a DETACH is in the way: there is a next time.
+CREATE OR REPLACE FUNCTION pgaudit.ensure_partitions() RETURNS integer
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp SET lock_timeout = '100ms' AS $$
+DECLARE
+    created integer;
+BEGIN
+    IF EXISTS (SELECT FROM log_partitions() WHERE first_index > (SELECT size FROM log_head)) THEN
+        RETURN 0;
+    END IF;
+    PERFORM lock_log();  -- nobody else makes the same one
+    created := create_partitions((SELECT size FROM log_head));
+    IF NOT EXISTS (SELECT FROM log_partitions() WHERE first_index > (SELECT size FROM log_head)) THEN
+        PERFORM create_partition((SELECT max(end_index) FROM log_partitions()));
+        created := created + 1;
+    END IF;
+    RETURN created;
+EXCEPTION WHEN lock_not_available THEN
+    RETURN 0;
+END $$;
+
+-- create_partitions(last_index): makes the partitions that are missing from the end of the log to that index.
+-- Returns how many were created. The caller holds the lock of the log.
+CREATE OR REPLACE FUNCTION pgaudit.create_partitions(last_index bigint) RETURNS integer
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    next_index bigint  := (SELECT size FROM log_head);
+    created    integer := 0;
+    end_index  bigint;
+BEGIN
+    WHILE next_index <= last_index LOOP
+        SELECT p.end_index INTO end_index FROM log_partitions() p WHERE next_index >= p.first_index AND next_index < p.end_index;
+        IF end_index IS NULL THEN
+            end_index := create_partition(next_index);
+            created := created + 1;
+        END IF;
+        next_index := end_index;
+    END LOOP;
+    RETURN created;
+END $$;
+
+-- create_partition(index): makes the partition for that index, between its neighbours, guarded and with rights for nobody.
+-- Returns the end of its range.
+CREATE OR REPLACE FUNCTION pgaudit.create_partition(index bigint) RETURNS bigint
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    size  bigint := (SELECT partition_size FROM settings);
+    first bigint := (SELECT coalesce(max(end_index), 0) FROM log_partitions() WHERE end_index <= index);
+    upper bigint;
+    name  text;
+BEGIN
+    -- After a gap, or when the size was changed, on a multiple of the size as far as that is free.
+    first := greatest(first, index / size * size);
+    upper := least((index / size + 1) * size, (SELECT min(first_index) FROM log_partitions() WHERE first_index > index));
+    name := 'audit_log_' || first;
+    -- Unlike CREATE … PARTITION OF, ATTACH stops no reader and no append.
+    EXECUTE format('CREATE TABLE %I (LIKE audit_log INCLUDING ALL)', name);
+    EXECUTE format('ALTER TABLE audit_log ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)', name, first, upper);
+    PERFORM guard_partition(name::regclass), revoke_default_privileges(name::regclass);
+    RETURN upper;
+END $$;
+
+-- guard_partition(partition): row triggers are cloned to a partition, enabled only as origin; statement triggers are not.
+CREATE OR REPLACE FUNCTION pgaudit.guard_partition(partition regclass) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    EXECUTE format('CREATE OR REPLACE TRIGGER append_only_truncate BEFORE TRUNCATE ON %s
+                    FOR EACH STATEMENT EXECUTE FUNCTION reject_modification()', partition);
+    EXECUTE format('CREATE OR REPLACE TRIGGER append_only_insert BEFORE INSERT ON %s
+                    FOR EACH STATEMENT EXECUTE FUNCTION reject_modification()', partition);
+    EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER append_only, ENABLE ALWAYS TRIGGER append_only_truncate,
+                    ENABLE ALWAYS TRIGGER append_only_insert', partition);
+END $$;
+
+-- revoke_default_privileges(relation): takes away what ALTER DEFAULT PRIVILEGES has given, to PUBLIC too: rights come from
+-- `pgaudit grant` alone.
+CREATE OR REPLACE FUNCTION pgaudit.revoke_default_privileges(relation regclass) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    grantee oid;
+BEGIN
+    FOR grantee IN SELECT DISTINCT a.grantee FROM pg_class c, aclexplode(c.relacl) a
+                    WHERE c.oid = relation AND a.grantee <> c.relowner LOOP
+        EXECUTE format('REVOKE ALL ON %s FROM %s', relation, CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::regrole::text END);
+    END LOOP;
+END $$;
+
+-- The history of batches: what the log grew by, when, and which indexes belong to which time.
+
+-- late_after(): a batch is late when its oldest event was recorded so much earlier than another one in the log.
+CREATE OR REPLACE FUNCTION pgaudit.late_after() RETURNS interval
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT interval '1 hour' $$;
+
+-- prune_batches(older_than, max_rows): merges batches that are older than that, at least a day, into one a minute: oldest
+-- first, up to max_rows of them at a time. The last row always stays: it says where the log ends.
+-- Returns how many rows fewer there are.
+CREATE OR REPLACE FUNCTION pgaudit.prune_batches(older_than interval DEFAULT '1 day', max_rows integer DEFAULT 20000) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    pruned bigint;
+BEGIN
+    WITH old AS (
+        -- Not the newest of these minutes, for more of it may follow. Those with lag_buckets are not merged yet.
+        SELECT b.*, date_trunc('minute', persisted_at, 'UTC') AS minute
+          FROM batch b
+         WHERE lag_buckets IS NOT NULL
+           AND persisted_at < date_trunc('minute', clock_timestamp() - greatest(older_than, interval '1 day'), 'UTC')
+           AND first_index < (SELECT max(first_index) FROM batch)
+         ORDER BY first_index LIMIT max_rows FOR UPDATE SKIP LOCKED
+    ), islands AS (  -- runs of neighbours of one minute: a clock that was set back does not tear a range apart
+        SELECT *, sum(starts) OVER (ORDER BY first_index) AS island
+          FROM (SELECT *, (minute IS DISTINCT FROM lag(minute) OVER in_order
+                           OR first_index <> lag(first_index + count) OVER in_order)::integer AS starts
+                  FROM old WINDOW in_order AS (ORDER BY first_index)) marked
+    ), merged AS (
+        SELECT min(first_index) AS first_index, sum(count) AS count, sum(batches) AS batches, max(persisted_at) AS persisted_at,
+               min(oldest_recorded) AS oldest_recorded, max(newest_recorded) AS newest_recorded,
+               max(recorded_until) AS recorded_until, bool_or(late) AS late
+          FROM islands GROUP BY island
+    ), written AS (
+        INSERT INTO batch (first_index, count, batches, persisted_at, oldest_recorded, newest_recorded, recorded_until, late)
+        SELECT first_index, count, batches, persisted_at, oldest_recorded, newest_recorded, recorded_until, late FROM merged
+        ON CONFLICT (first_index) DO UPDATE
+            SET count = excluded.count, batches = excluded.batches, persisted_at = excluded.persisted_at,
+                oldest_recorded = excluded.oldest_recorded, newest_recorded = excluded.newest_recorded,
+                recorded_until = excluded.recorded_until, late = excluded.late,
+                worker_id = NULL, lag_buckets = NULL, lag_total = NULL
+        RETURNING 1
+    ), deleted AS (
+        DELETE FROM batch WHERE first_index IN (SELECT first_index FROM old EXCEPT SELECT first_index FROM merged) RETURNING 1
+    )
+    SELECT count(*) INTO pruned FROM deleted;
+    RETURN pruned;
+END $$;
+
+-- index_ranges(since, until): the ranges of the log that hold all events recorded in [since, until), and few others: an
+-- event is appended soon after it was recorded, and those that were not are in late batches.
+-- Returns [first_index, end_index), one row, and one for each late batch behind it.
+CREATE OR REPLACE FUNCTION pgaudit.index_ranges(since timestamptz, until timestamptz)
+RETURNS TABLE (first_index bigint, end_index bigint)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+    WITH bounds AS (
+        SELECT (SELECT first_index FROM batch WHERE recorded_until >= since
+                 ORDER BY recorded_until, first_index LIMIT 1) AS first,
+               coalesce((SELECT first_index FROM batch WHERE recorded_until >= until + late_after()
+                          ORDER BY recorded_until, first_index LIMIT 1), (SELECT size FROM log_head)) AS "end"
+    )
+    SELECT first, "end" FROM bounds WHERE first < "end"
+    UNION ALL
+    SELECT b.first_index, b.first_index + b.count FROM batch b, bounds
+     WHERE b.late AND b.oldest_recorded < until AND b.newest_recorded >= since AND b.first_index >= greatest("end", first)
+     ORDER BY 1
+$$;
+
+-- column_drift(first_index, end_index): what the columns of the log say that their event does not, and events whose text
+-- no longer has the leaf hash beside it; in [first_index, end_index), the whole log by default.
+CREATE OR REPLACE FUNCTION pgaudit.column_drift(first_index bigint DEFAULT 0, end_index bigint DEFAULT NULL)
+RETURNS TABLE (index bigint, column_name text, column_value text, event_value text)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp
+SET timezone = 'UTC' SET datestyle = 'ISO' AS $$
+    SELECT l.index, given.name, given.value, given.expected
+      FROM audit_log l, LATERAL (VALUES
+        ('event_id',    l.event_id::text,    ((event->>'id')::uuid)::text),
+        ('occurred_at', l.occurred_at::text, ((event->>'occurred_at')::timestamptz)::text),
+        ('recorded_at', l.recorded_at::text, ((event->>'recorded_at')::timestamptz)::text),
+        ('action',      l.action,            event->>'action'),
+        ('outcome',     l.outcome,           event->>'outcome'),
+        ('actor_type',  l.actor_type,        event->'actor'->>'type'),
+        ('actor_id',    l.actor_id,          event->'actor'->>'id'),
+        ('target_type', l.target_type,       event->'targets'->0->>'type'),
+        ('target_id',   l.target_id,         event->'targets'->0->>'id'),
+        ('tenant',      l.tenant,            event->>'tenant'),
+        ('leaf_hash',   encode(l.leaf_hash, 'hex'), encode(pgaudit.leaf_hash(event), 'hex'))
+      ) AS given (name, value, expected)
+     WHERE l.index >= first_index AND (end_index IS NULL OR l.index < end_index)
+       AND given.value IS DISTINCT FROM given.expected
+$$;
+
+-- Trigger functions: what nobody may do to the log and the queue. They guard against mistakes, and against roles with
+-- rights on all tables; an owner can drop a trigger, which the schema's fingerprint shows.
+
+-- reject_modification(): the log is append-only.
+CREATE OR REPLACE FUNCTION pgaudit.reject_modification() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    RAISE EXCEPTION '% on %: the audit log is append-only', TG_OP, TG_TABLE_NAME
+        USING ERRCODE = 'insufficient_privilege',
+              HINT = 'Record a new event that corrects the old one; the old one stays.';
+END $$;
+
+-- runs_as_owner(relation): whether the current user, or the function that runs, is the owner of the table.
+CREATE OR REPLACE FUNCTION pgaudit.runs_as_owner(relation oid) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS
+$$ SELECT relowner = (SELECT oid FROM pg_roles WHERE rolname = current_user) FROM pg_class WHERE oid = relation $$;
+
+-- reject_direct_write(): tables that are written by pgaudit's functions alone, which run as the owner. The call stack ends
+-- with this trigger; if no other function is on it, somebody has written the statement by hand.
+CREATE OR REPLACE FUNCTION pgaudit.reject_direct_write() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    stack text;
+BEGIN
+    GET DIAGNOSTICS stack = PG_CONTEXT;
+    IF TG_OP <> 'TRUNCATE' AND runs_as_owner(TG_RELID)
+       AND stack ~ 'function "?(pgaudit[.])?(append|prune|advance|requeue|acknowledge|reject_truncate)_' THEN
+        RETURN NULL;
+    END IF;
+    RAISE EXCEPTION '% on %: only the functions of pgaudit write to it', TG_OP, TG_TABLE_NAME
+        USING ERRCODE = 'insufficient_privilege', HINT = 'Record an event: SELECT pgaudit.record(…).';
+END $$;
+
+-- reject_foreign_write(): a role with rights on all tables may not fail, park or take over jobs, pass for a worker, or
+-- change the settings. The owner may.
+CREATE OR REPLACE FUNCTION pgaudit.reject_foreign_write() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    IF NOT runs_as_owner(TG_RELID) THEN
+        RAISE EXCEPTION '% on %: only its owner and the functions of pgaudit write to it', TG_OP, TG_TABLE_NAME
+            USING ERRCODE = 'insufficient_privilege', HINT = 'See pgaudit jobs --help.';
+    END IF;
+    RETURN NULL;
+END $$;
+
+-- reject_unlogged_deletion(): a job leaves the queue when its event is in the log, was seen there, or is acknowledged.
+CREATE OR REPLACE FUNCTION pgaudit.reject_unlogged_deletion() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp
+SET plan_cache_mode = force_custom_plan  -- a plan for the index at hand locks and reads the last partitions alone
+SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off AS $$
+DECLARE
+    tail     bigint := (SELECT size FROM log_head) - (SELECT count(*) FROM deleted);
+    unlogged bigint;
+BEGIN
+    -- A batch that was just persisted is the end of the log: one scan finds it by hash. Looking each event up by its id
+    -- takes three times as long, and is for what was not found: events that were seen again, and the unlogged.
+    SELECT min(id) INTO unlogged FROM deleted
+     WHERE leaf_hash NOT IN (SELECT leaf_hash FROM audit_log WHERE index >= tail)
+       AND logged_index(event) IS NULL
+       AND NOT EXISTS (SELECT FROM acknowledged_jobs a WHERE a.job_id = deleted.id AND a.leaf_hash = deleted.leaf_hash);
+    IF unlogged IS NOT NULL THEN
+        RAISE EXCEPTION 'job % holds an audit event that is not in the log yet', unlogged
+            USING ERRCODE = 'insufficient_privilege',
+                  HINT = 'Let a worker persist it; when it has failed for good: pgaudit jobs acknowledge.';
+    END IF;
+    RETURN NULL;
+END $$;
+
+-- reject_deletion_by_parent(): a DELETE that names Procrastinate's table does not see what a job holds.
+CREATE OR REPLACE FUNCTION pgaudit.reject_deletion_by_parent() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    IF EXISTS (SELECT FROM deleted WHERE queue_name = 'audit') THEN
+        RAISE EXCEPTION 'procrastinate_jobs: audit jobs leave the queue when their events are in the log'
+            USING ERRCODE = 'insufficient_privilege', HINT = 'Let a worker persist them.';
+    END IF;
+    RETURN NULL;
+END $$;
+
+-- reject_truncate_of_queue(): an empty queue may be truncated.
+CREATE OR REPLACE FUNCTION pgaudit.reject_truncate_of_queue() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    -- An older snapshot does not see what others have recorded since.
+    IF current_setting('transaction_isolation') <> 'read committed' OR EXISTS (SELECT FROM audit_jobs) THEN
+        RAISE EXCEPTION 'the queue holds audit events that are not in the log yet'
+            USING ERRCODE = 'insufficient_privilege', HINT = 'Let the workers drain it first.';
+    END IF;
+    DELETE FROM queue_watermark;  -- RESTART IDENTITY may follow
+    INSERT INTO queue_watermark (low_watermark, max_issued_id, safe_xid) VALUES (0, 0, '0');
+    RETURN NULL;
+END $$;
+
+-- reject_status_change(): an audit job has no end but the log: no other queue, no other task, no status but these three.
+-- (A CHECK would say the same, and cost every INSERT: Postgres compiles it for each statement.)
+CREATE OR REPLACE FUNCTION pgaudit.reject_status_change() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    RAISE EXCEPTION 'job % holds an audit event: it ends in the log, or stays as failed', OLD.id
+        USING ERRCODE = 'insufficient_privilege', HINT = 'Let a worker persist it, or retry it when it has failed.';
+END $$;
+
+-- reject_event_update(): an event is not replaced by another one, which the log may hold already.
+CREATE OR REPLACE FUNCTION pgaudit.reject_event_update() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    RAISE EXCEPTION 'job % holds an audit event, which must not be changed', OLD.id
+        USING ERRCODE = 'insufficient_privilege', HINT = 'Record a new event that corrects it.';
+END $$;
+
+-- reject_far_schedule(): no retry waits for more than a day; a job that does is parked.
+CREATE OR REPLACE FUNCTION pgaudit.reject_far_schedule() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    RAISE EXCEPTION 'job % holds an audit event, which must not wait until %', OLD.id, NEW.scheduled_at
+        USING ERRCODE = 'insufficient_privilege', HINT = 'A retry waits for 24 hours at most.';
+END $$;
+
+-- What DBAs read; comments are in 97_comments.sql. Views belong to their owner: a reader needs no right on the tables
+-- behind them.
+
+-- Nothing is updated in the log's bookkeeping: the last batch says where the log ends.
+CREATE OR REPLACE VIEW pgaudit.log_head AS
+SELECT coalesce((SELECT first_index + count FROM pgaudit.batch ORDER BY first_index DESC LIMIT 1), 0) AS size;
+
+-- Fresh jobs are counted as what is left of all, which reads no columns; the others by the index that holds them.
+CREATE OR REPLACE VIEW pgaudit.queue_stats AS
+SELECT queue_name,
+       total - not_fresh + due AS waiting,
+       active,
+       delayed,
+       failed,
+       (SELECT size FROM pgaudit.log_head) AS completed,
+       (SELECT count(*) FROM pgaudit.stalled_workers_jobs()) AS stalled,
+       extract(epoch FROM clock_timestamp() - (
+           SELECT pgaudit.try_timestamptz(event->>'recorded_at') FROM pgaudit.audit_jobs
+            WHERE id = least(oldest_fresh, oldest_other)  -- ids are given in the order of recording
+       ))::double precision AS oldest_waiting_seconds
+  FROM (VALUES ('audit')) AS queue (queue_name),
+       (SELECT count(*) AS total FROM pgaudit.audit_jobs) everything,
+       (SELECT count(*) AS not_fresh,
+               count(*) FILTER (WHERE status = 'todo' AND scheduled_at <= clock_timestamp()) AS due,
+               count(*) FILTER (WHERE status = 'todo' AND scheduled_at > clock_timestamp()) AS delayed,
+               count(*) FILTER (WHERE status = 'doing') AS active,
+               count(*) FILTER (WHERE status = 'failed') AS failed,
+               min(id) FILTER (WHERE status <> 'failed') AS oldest_other
+          FROM pgaudit.audit_jobs WHERE status <> 'todo' OR scheduled_at IS NOT NULL) others,
+       (SELECT (SELECT id FROM pgaudit.audit_jobs
+                 WHERE id >= pgaudit.low_watermark() AND status = 'todo' AND scheduled_at IS NULL
+                 ORDER BY id LIMIT 1) AS oldest_fresh) fresh;
+
+CREATE OR REPLACE VIEW pgaudit.worker_stats AS
+SELECT w.id AS worker_id, w.last_heartbeat,
+       extract(epoch FROM clock_timestamp() - w.last_heartbeat)::double precision AS heartbeat_age_seconds,
+       w.last_heartbeat > clock_timestamp() - w.stalled_after AS alive,
+       count(j.id) AS active_jobs
+  FROM pgaudit.procrastinate_workers w
+  LEFT JOIN pgaudit.audit_jobs j ON j.worker_id = w.id AND j.status = 'doing'
+ GROUP BY w.id;
+
+-- The last error of each job, by job_error_job_idx.
+CREATE OR REPLACE VIEW pgaudit.failed_jobs AS
+SELECT j.id AS job_id, j.queue_name::text, j.task_name::text, left(j.event->>'id', 100) AS event_id,
+       left(j.event->>'action', 200) AS action, j.attempts, e.failed_at, e.error_class, e.message AS error_message
+  FROM pgaudit.audit_jobs j
+  LEFT JOIN LATERAL (SELECT * FROM pgaudit.job_error WHERE job_id = j.id ORDER BY id DESC LIMIT 1) e ON true
+ WHERE j.status = 'failed';
+
+CREATE OR REPLACE VIEW pgaudit.stalled_jobs AS
+SELECT j.id AS job_id, j.queue_name::text, j.task_name::text, left(j.event->>'id', 100) AS event_id, j.attempts,
+       s.worker_id, s.heartbeat_age_seconds
+  FROM pgaudit.stalled_workers_jobs() s JOIN pgaudit.audit_jobs j ON j.id = s.job_id;
+
+CREATE OR REPLACE VIEW pgaudit.delayed_jobs AS
+SELECT j.id AS job_id, j.queue_name::text, j.task_name::text, left(j.event->>'id', 100) AS event_id, j.attempts,
+       j.scheduled_at, e.message AS last_error
+  FROM pgaudit.audit_jobs j
+  LEFT JOIN LATERAL (SELECT * FROM pgaudit.job_error WHERE job_id = j.id ORDER BY id DESC LIMIT 1) e ON true
+ WHERE j.status = 'todo' AND j.scheduled_at > clock_timestamp();
+
+CREATE OR REPLACE VIEW pgaudit.conflicting_events AS
+SELECT index, event_id, conflicts_with, recorded_at FROM pgaudit.event_conflict;
+
+CREATE OR REPLACE VIEW pgaudit.throughput AS
+SELECT date_trunc('minute', persisted_at) AS minute, sum(count)::bigint AS events, sum(batches)::bigint AS batches,
+       (sum(count * extract(epoch FROM persisted_at - oldest_recorded
+                                       + (persisted_at - newest_recorded))) / 2 / sum(count))::double precision AS avg_lag_seconds,
+       max(extract(epoch FROM persisted_at - oldest_recorded))::double precision AS max_lag_seconds
+  FROM pgaudit.batch
+ WHERE persisted_at > now() - interval '24 hours'
+ GROUP BY 1 ORDER BY 1 DESC;
+
+-- The row of log_lock has the xid of the transaction that locked it last. If it is open, pg_locks has it.
+CREATE OR REPLACE VIEW pgaudit.log_lock_holder AS
+SELECT held.pid, prepared.gid AS prepared_transaction, coalesce(activity.usename, prepared.owner)::text AS role,
+       activity.application_name::text, coalesce(activity.xact_start, prepared.prepared) AS since
+  FROM pgaudit.log_lock
+  JOIN pg_locks held ON held.locktype = 'transactionid' AND held.mode = 'ExclusiveLock' AND held.granted
+                    AND held.transactionid = log_lock.xmax
+  LEFT JOIN pg_stat_activity activity ON activity.pid = held.pid
+  LEFT JOIN pg_prepared_xacts prepared ON prepared.transaction = held.transactionid;
+
+CREATE OR REPLACE VIEW pgaudit.storage_stats AS
+SELECT c.relname::text AS table_name,
+       greatest(c.reltuples, 0)::bigint AS estimated_rows,
+       pg_total_relation_size(c.oid) AS total_bytes,
+       s.n_dead_tup AS dead_rows,
+       s.last_autovacuum
+  FROM pg_class c LEFT JOIN pg_stat_all_tables s ON s.relid = c.oid
+ WHERE c.relnamespace = 'pgaudit'::regnamespace AND c.relkind = 'r'
+ ORDER BY total_bytes DESC;
+
+-- The first partition and the one ahead of it: functions of the schema can make them from now on.
+DO $$ BEGIN PERFORM pgaudit.ensure_partitions(); END $$;
+
+-- What psql shows with \d+ and \df+. ASCII: a script that is run with psql must not depend on its encoding.
+
+COMMENT ON TABLE pgaudit.audit_log IS
+    'Every audit event, once, in commit order. Append-only.';
+COMMENT ON COLUMN pgaudit.audit_log.index IS
+    'Position in the log: 0, 1, 2 ... without a gap, in commit order. "index > last seen" is a safe cursor.';
+COMMENT ON COLUMN pgaudit.audit_log.event_id IS
+    'Identity of the event, and its idempotency key.';
+COMMENT ON COLUMN pgaudit.audit_log.occurred_at IS
+    'When it happened, by the application''s clock.';
+COMMENT ON COLUMN pgaudit.audit_log.recorded_at IS
+    'When the business transaction recorded it, by the server''s clock.';
+COMMENT ON COLUMN pgaudit.audit_log.persisted_at IS
+    'When it was appended here, by the server''s clock.';
+COMMENT ON COLUMN pgaudit.audit_log.action IS
+    'What was done: resource.verb.';
+COMMENT ON COLUMN pgaudit.audit_log.outcome IS
+    'success, failure or denied.';
+COMMENT ON COLUMN pgaudit.audit_log.actor_type IS
+    'Kind of actor: user, service ...';
+COMMENT ON COLUMN pgaudit.audit_log.actor_id IS
+    'Identity of the actor among its kind.';
+COMMENT ON COLUMN pgaudit.audit_log.target_type IS
+    'Kind of the primary (first) target. Further targets are in event_target.';
+COMMENT ON COLUMN pgaudit.audit_log.target_id IS
+    'Identity of the primary (first) target.';
+COMMENT ON COLUMN pgaudit.audit_log.tenant IS
+    'Whose data it is, in a multi-tenant application.';
+COMMENT ON COLUMN pgaudit.audit_log.event IS
+    'The whole event, with the server''s recorded_at, recorded_by and xid. Its text is the canonical form that leaf_hash is taken of.';
+COMMENT ON COLUMN pgaudit.audit_log.leaf_hash IS
+    'SHA-256 of the byte 0x00 followed by event::text in UTF-8 (an RFC 6962 leaf).';
+COMMENT ON COLUMN pgaudit.audit_log.conflicts_with IS
+    'Index of an earlier event with the same id and other content; NULL nearly always.';
+
+COMMENT ON TABLE pgaudit.settings IS
+    'Settings that every writer and worker shares; one row. Change them with UPDATE, as the owner.';
+COMMENT ON COLUMN pgaudit.settings.singleton IS
+    'Always true: there is one row.';
+COMMENT ON COLUMN pgaudit.settings.max_event_bytes IS
+    'Largest event, in bytes of its text as stored, from 16,384 to 65,535.';
+COMMENT ON COLUMN pgaudit.settings.partition_size IS
+    'Number of events for which new partitions of the audit log are made; a multiple of 256.';
+COMMENT ON COLUMN pgaudit.settings.job_error_retention IS
+    'How long errors of jobs that have left the queue are kept.';
+
+COMMENT ON TABLE pgaudit.audit_jobs IS
+    'The audit jobs among procrastinate_jobs, whose child this table is.';
+COMMENT ON COLUMN pgaudit.audit_jobs.event IS
+    'The event, with the server''s stamps.';
+COMMENT ON COLUMN pgaudit.audit_jobs.leaf_hash IS
+    'Its leaf hash, taken when it was recorded: an edited event is not appended.';
+COMMENT ON COLUMN pgaudit.audit_jobs.event_bytes IS
+    'Size of its text in bytes.';
+COMMENT ON COLUMN pgaudit.audit_jobs.stalls IS
+    'How often its worker has vanished while it ran this job; such a job runs alone.';
+
+COMMENT ON TABLE pgaudit.event_key IS
+    'The id of each event that was ever appended: what makes an event be stored once.';
+COMMENT ON COLUMN pgaudit.event_key.event_id IS
+    'Id of the event.';
+COMMENT ON COLUMN pgaudit.event_key.index IS
+    'Where it is in the log.';
+
+COMMENT ON TABLE pgaudit.event_target IS
+    'The second and further targets of events; the first is in audit_log.';
+COMMENT ON COLUMN pgaudit.event_target.type IS
+    'Kind of the target.';
+COMMENT ON COLUMN pgaudit.event_target.id IS
+    'Identity of the target among its kind.';
+COMMENT ON COLUMN pgaudit.event_target.index IS
+    'Index of the event in the log.';
+
+COMMENT ON TABLE pgaudit.event_sighting IS
+    'Events that were recorded again with the same content: not stored again, but noted.';
+COMMENT ON COLUMN pgaudit.event_sighting.id IS
+    'Number of the sighting.';
+COMMENT ON COLUMN pgaudit.event_sighting.event_id IS
+    'Id of the event.';
+COMMENT ON COLUMN pgaudit.event_sighting.index IS
+    'Where the log holds it.';
+COMMENT ON COLUMN pgaudit.event_sighting.xid IS
+    'Transaction that recorded it again.';
+COMMENT ON COLUMN pgaudit.event_sighting.recorded_by IS
+    'Database role that recorded it again.';
+COMMENT ON COLUMN pgaudit.event_sighting.recorded_at IS
+    'When it was recorded again, by the server''s clock.';
+
+COMMENT ON TABLE pgaudit.event_conflict IS
+    'Events that were recorded under an id that the log held already with other content. Both are in the log.';
+COMMENT ON COLUMN pgaudit.event_conflict.index IS
+    'Index of the later event.';
+COMMENT ON COLUMN pgaudit.event_conflict.event_id IS
+    'The id that both have.';
+COMMENT ON COLUMN pgaudit.event_conflict.conflicts_with IS
+    'Index of the first event with that id.';
+COMMENT ON COLUMN pgaudit.event_conflict.recorded_at IS
+    'When the later event was recorded, by the server''s clock.';
+
+COMMENT ON TABLE pgaudit.batch IS
+    'One row for each transaction that appended to the log, merged by minute after a day: the history of throughput and lag. The last row says where the log ends.';
+COMMENT ON COLUMN pgaudit.batch.first_index IS
+    'Index of the first event.';
+COMMENT ON COLUMN pgaudit.batch.count IS
+    'Number of events.';
+COMMENT ON COLUMN pgaudit.batch.batches IS
+    'Number of transactions; more than one when merged.';
+COMMENT ON COLUMN pgaudit.batch.persisted_at IS
+    'When they were appended, by the server''s clock.';
+COMMENT ON COLUMN pgaudit.batch.oldest_recorded IS
+    'recorded_at of the oldest event.';
+COMMENT ON COLUMN pgaudit.batch.newest_recorded IS
+    'recorded_at of the newest event.';
+COMMENT ON COLUMN pgaudit.batch.recorded_until IS
+    'recorded_at of the newest event in the log up to here.';
+COMMENT ON COLUMN pgaudit.batch.late IS
+    'Whether an event was recorded more than an hour before another one that is in the log already.';
+COMMENT ON COLUMN pgaudit.batch.worker_id IS
+    'Worker that appended them. NULL when merged, in inline mode, or when a worker drained the queue after unregistering.';
+COMMENT ON COLUMN pgaudit.batch.lag_buckets IS
+    'Events of the whole log up to here, by the time from recorded to persisted: below the first of pgaudit.lag_bucket_bounds(), between the first and the second ..., above the last. NULL when merged.';
+COMMENT ON COLUMN pgaudit.batch.lag_total IS
+    'The sum of these times. NULL when merged.';
+
+COMMENT ON TABLE pgaudit.log_lock IS
+    'Whoever appends to the log holds this row locked until its transaction ends: index order is commit order.';
+COMMENT ON COLUMN pgaudit.log_lock.singleton IS
+    'Always true: there is one row.';
+
+COMMENT ON TABLE pgaudit.queue_watermark IS
+    'Where the scan for fresh jobs begins; the highest row counts.';
+COMMENT ON COLUMN pgaudit.queue_watermark.low_watermark IS
+    'No fresh job has a lower id, or will have.';
+COMMENT ON COLUMN pgaudit.queue_watermark.max_issued_id IS
+    'Highest job id that had been issued when the watermark was set.';
+COMMENT ON COLUMN pgaudit.queue_watermark.safe_xid IS
+    'All transactions holding a job id up to max_issued_id have a smaller xid than this.';
+COMMENT ON COLUMN pgaudit.queue_watermark.passed_xids IS
+    'Transactions that were open when the watermark passed the ids that they may hold. Their jobs are looked for when they end.';
+
+COMMENT ON TABLE pgaudit.job_error IS
+    'One row for each failed attempt, kept for settings.job_error_retention after the job has left the queue.';
+COMMENT ON COLUMN pgaudit.job_error.id IS
+    'Number of the error.';
+COMMENT ON COLUMN pgaudit.job_error.job_id IS
+    'The job that failed.';
+COMMENT ON COLUMN pgaudit.job_error.event_id IS
+    'ID of its event (text, because a corrupt event may contain an invalid UUID).';
+COMMENT ON COLUMN pgaudit.job_error.task_name IS
+    'The task that failed.';
+COMMENT ON COLUMN pgaudit.job_error.attempt IS
+    'Number of the attempt, from 1. An attempt that does not count keeps the number of the next one.';
+COMMENT ON COLUMN pgaudit.job_error.error_class IS
+    'Name of the error; JobStalled when the worker vanished.';
+COMMENT ON COLUMN pgaudit.job_error.sqlstate IS
+    'SQLSTATE, when Postgres raised it.';
+COMMENT ON COLUMN pgaudit.job_error.message IS
+    'Message of the error, up to 2,000 characters.';
+COMMENT ON COLUMN pgaudit.job_error.traceback IS
+    'Where it was raised, up to 2,000 characters.';
+COMMENT ON COLUMN pgaudit.job_error.failed_at IS
+    'When, by the server''s clock.';
+
+COMMENT ON TABLE pgaudit.acknowledged_jobs IS
+    'Failed jobs that were given up, with their events. Append-only.';
+COMMENT ON COLUMN pgaudit.acknowledged_jobs.job_id IS
+    'The job.';
+COMMENT ON COLUMN pgaudit.acknowledged_jobs.event IS
+    'Its event, which is not in the log.';
+COMMENT ON COLUMN pgaudit.acknowledged_jobs.leaf_hash IS
+    'The event''s leaf hash, as it was recorded.';
+COMMENT ON COLUMN pgaudit.acknowledged_jobs.attempts IS
+    'Number of failed attempts.';
+COMMENT ON COLUMN pgaudit.acknowledged_jobs.error_class IS
+    'Name of the last error.';
+COMMENT ON COLUMN pgaudit.acknowledged_jobs.error_message IS
+    'Message of the last error.';
+COMMENT ON COLUMN pgaudit.acknowledged_jobs.reason IS
+    'Why it was given up.';
+COMMENT ON COLUMN pgaudit.acknowledged_jobs.acknowledged_by IS
+    'Database role that gave it up.';
+COMMENT ON COLUMN pgaudit.acknowledged_jobs.acknowledged_at IS
+    'When, by the server''s clock.';
+
+COMMENT ON VIEW pgaudit.log_head IS
+    'The end of the log.';
+COMMENT ON COLUMN pgaudit.log_head.size IS
+    'Number of events that the log has ever held, and the index of the next one.';
+
+COMMENT ON VIEW pgaudit.queue_stats IS
+    'The queue in one row: the number of jobs in each state, and the age of the oldest.';
+COMMENT ON COLUMN pgaudit.queue_stats.queue_name IS
+    'Name of the queue.';
+COMMENT ON COLUMN pgaudit.queue_stats.waiting IS
+    'Jobs that a worker could take now.';
+COMMENT ON COLUMN pgaudit.queue_stats.active IS
+    'Jobs that a worker has taken as the first of a batch.';
+COMMENT ON COLUMN pgaudit.queue_stats.delayed IS
+    'Jobs that wait for the time of their retry.';
+COMMENT ON COLUMN pgaudit.queue_stats.failed IS
+    'Jobs whose attempts are used up. They stay until they are retried or acknowledged.';
+COMMENT ON COLUMN pgaudit.queue_stats.completed IS
+    'Events in the log.';
+COMMENT ON COLUMN pgaudit.queue_stats.stalled IS
+    'Active jobs whose worker is gone, or silent for longer than its PGAUDIT_STALLED_AFTER.';
+COMMENT ON COLUMN pgaudit.queue_stats.oldest_waiting_seconds IS
+    'Age in seconds of the oldest event that is not in the log yet: waiting, delayed or active; failed jobs do not count. NULL when there is none.';
+
+COMMENT ON VIEW pgaudit.worker_stats IS
+    'Running workers, and workers that disappeared without shutting down in the last 24 hours.';
+COMMENT ON COLUMN pgaudit.worker_stats.worker_id IS
+    'Number of the worker.';
+COMMENT ON COLUMN pgaudit.worker_stats.last_heartbeat IS
+    'Its last heartbeat.';
+COMMENT ON COLUMN pgaudit.worker_stats.heartbeat_age_seconds IS
+    'Seconds since its last heartbeat.';
+COMMENT ON COLUMN pgaudit.worker_stats.alive IS
+    'Whether that is less than its PGAUDIT_STALLED_AFTER.';
+COMMENT ON COLUMN pgaudit.worker_stats.active_jobs IS
+    'Number of jobs that it runs.';
+
+COMMENT ON VIEW pgaudit.failed_jobs IS
+    'Jobs whose attempts are used up, with their last error. pgaudit jobs retry runs them again, pgaudit jobs acknowledge gives them up.';
+COMMENT ON COLUMN pgaudit.failed_jobs.job_id IS
+    'Number of the job.';
+COMMENT ON COLUMN pgaudit.failed_jobs.queue_name IS
+    'Its queue.';
+COMMENT ON COLUMN pgaudit.failed_jobs.task_name IS
+    'Its task.';
+COMMENT ON COLUMN pgaudit.failed_jobs.event_id IS
+    'ID of the event (text, because a corrupt event may contain an invalid UUID).';
+COMMENT ON COLUMN pgaudit.failed_jobs.action IS
+    'Action of the event.';
+COMMENT ON COLUMN pgaudit.failed_jobs.attempts IS
+    'Number of attempts.';
+COMMENT ON COLUMN pgaudit.failed_jobs.failed_at IS
+    'When the last attempt failed.';
+COMMENT ON COLUMN pgaudit.failed_jobs.error_class IS
+    'Name of its last error.';
+COMMENT ON COLUMN pgaudit.failed_jobs.error_message IS
+    'Message of its last error.';
+
+COMMENT ON VIEW pgaudit.stalled_jobs IS
+    'Running jobs whose worker is gone or silent. The next maintenance pass of any worker reclaims them.';
+COMMENT ON COLUMN pgaudit.stalled_jobs.job_id IS
+    'Number of the job.';
+COMMENT ON COLUMN pgaudit.stalled_jobs.queue_name IS
+    'Its queue.';
+COMMENT ON COLUMN pgaudit.stalled_jobs.task_name IS
+    'Its task.';
+COMMENT ON COLUMN pgaudit.stalled_jobs.event_id IS
+    'ID of the event.';
+COMMENT ON COLUMN pgaudit.stalled_jobs.attempts IS
+    'Number of earlier attempts.';
+COMMENT ON COLUMN pgaudit.stalled_jobs.worker_id IS
+    'Worker that took it; NULL when that worker was removed.';
+COMMENT ON COLUMN pgaudit.stalled_jobs.heartbeat_age_seconds IS
+    'Seconds since that worker''s last heartbeat; NULL when it was removed.';
+
+COMMENT ON VIEW pgaudit.delayed_jobs IS
+    'Jobs that wait for the time of their retry.';
+COMMENT ON COLUMN pgaudit.delayed_jobs.job_id IS
+    'Number of the job.';
+COMMENT ON COLUMN pgaudit.delayed_jobs.queue_name IS
+    'Its queue.';
+COMMENT ON COLUMN pgaudit.delayed_jobs.task_name IS
+    'Its task.';
+COMMENT ON COLUMN pgaudit.delayed_jobs.event_id IS
+    'ID of the event.';
+COMMENT ON COLUMN pgaudit.delayed_jobs.attempts IS
+    'Number of attempts.';
+COMMENT ON COLUMN pgaudit.delayed_jobs.scheduled_at IS
+    'When it runs again.';
+COMMENT ON COLUMN pgaudit.delayed_jobs.last_error IS
+    'Message of its last error.';
+
+COMMENT ON VIEW pgaudit.conflicting_events IS
+    'Events whose id the log held already with other content: an application error, or an attempt to hide an event.';
+COMMENT ON COLUMN pgaudit.conflicting_events.index IS
+    'Index of the later event.';
+COMMENT ON COLUMN pgaudit.conflicting_events.event_id IS
+    'The id that both have.';
+COMMENT ON COLUMN pgaudit.conflicting_events.conflicts_with IS
+    'Index of the first event with that id.';
+COMMENT ON COLUMN pgaudit.conflicting_events.recorded_at IS
+    'When the later event was recorded.';
+
+COMMENT ON VIEW pgaudit.log_lock_holder IS
+    'The transaction that has locked the end of the log; no row when nobody appends. Nothing can be appended until it ends.';
+COMMENT ON COLUMN pgaudit.log_lock_holder.pid IS
+    'Process of the session; NULL for a prepared transaction.';
+COMMENT ON COLUMN pgaudit.log_lock_holder.prepared_transaction IS
+    'Name of a prepared transaction: end it with COMMIT PREPARED or ROLLBACK PREPARED.';
+COMMENT ON COLUMN pgaudit.log_lock_holder.role IS
+    'Database role.';
+COMMENT ON COLUMN pgaudit.log_lock_holder.application_name IS
+    'Application name of the session.';
+COMMENT ON COLUMN pgaudit.log_lock_holder.since IS
+    'When the transaction began, if this role may know (pg_read_all_stats).';
+
+COMMENT ON VIEW pgaudit.throughput IS
+    'Events and lag for each minute of the last 24 hours; the newest minute first.';
+COMMENT ON COLUMN pgaudit.throughput.minute IS
+    'Start of the minute.';
+COMMENT ON COLUMN pgaudit.throughput.events IS
+    'Events that reached the log in it.';
+COMMENT ON COLUMN pgaudit.throughput.batches IS
+    'Number of batches.';
+COMMENT ON COLUMN pgaudit.throughput.avg_lag_seconds IS
+    'Seconds from recorded to persisted: the middle of each batch''s oldest and newest, averaged over events.';
+COMMENT ON COLUMN pgaudit.throughput.max_lag_seconds IS
+    'Seconds from recorded to persisted for the slowest event.';
+
+COMMENT ON VIEW pgaudit.storage_stats IS
+    'Size and bloat of every table and partition of the schema; the largest first.';
+COMMENT ON COLUMN pgaudit.storage_stats.table_name IS
+    'Table or partition.';
+COMMENT ON COLUMN pgaudit.storage_stats.estimated_rows IS
+    'Rows, as of the last vacuum or analyze.';
+COMMENT ON COLUMN pgaudit.storage_stats.total_bytes IS
+    'Bytes on disk, with indexes and TOAST.';
+COMMENT ON COLUMN pgaudit.storage_stats.dead_rows IS
+    'Rows that vacuum has not removed yet.';
+COMMENT ON COLUMN pgaudit.storage_stats.last_autovacuum IS
+    'Last automatic vacuum.';
+
+COMMENT ON FUNCTION pgaudit.record(jsonb) IS
+    'Records a JSON array of audit events in the current transaction. A worker appends them to the audit log after the commit.';
+COMMENT ON FUNCTION pgaudit.record_inline(jsonb) IS
+    'Records a JSON array of audit events and appends them to the audit log in the current transaction. Everyone else who appends waits for it.';
+COMMENT ON FUNCTION pgaudit.retry_failed(bigint[]) IS
+    'Runs failed jobs again, from their first attempt; NULL means all. Returns the ids of those that had failed.';
+COMMENT ON FUNCTION pgaudit.acknowledge_job(bigint, text) IS
+    'Takes a failed job that can never succeed out of the queue, for a reason. Recorded as an audit event.';
+COMMENT ON FUNCTION pgaudit.ensure_partitions() IS
+    'Keeps one partition of the audit log ahead of the one that is being filled. Workers call it. Returns how many were created.';
+COMMENT ON FUNCTION pgaudit.prune_batches(interval, integer) IS
+    'Merges batches older than a day into one a minute. Workers call it.';
+COMMENT ON FUNCTION pgaudit.prune_job_errors(integer) IS
+    'Deletes errors of jobs that left the queue longer than settings.job_error_retention ago. Workers call it.';
+COMMENT ON FUNCTION pgaudit.requeue_skipped_jobs() IS
+    'Makes jobs due that the scan for fresh jobs would not find. Workers call it. Returns how many.';
+COMMENT ON FUNCTION pgaudit.log_partitions() IS
+    'The partitions of the audit log with their ranges of indexes: [first_index, end_index).';
+COMMENT ON FUNCTION pgaudit.index_ranges(timestamptz, timestamptz) IS
+    'Ranges of indexes, [first_index, end_index), that hold all events recorded between two times, and few others.';
+COMMENT ON FUNCTION pgaudit.column_drift(bigint, bigint) IS
+    'Columns of the audit log that differ from their event, for a range of indexes [first, end); no row when all agree.';
+COMMENT ON FUNCTION pgaudit.leaf_hash(jsonb) IS
+    'RFC 6962 leaf hash of an event: SHA-256 of the byte 0x00 followed by its text in UTF-8.';
+
+-- New objects give no rights to anyone: not to PUBLIC, and not to the roles that ALTER DEFAULT PRIVILEGES names.
+-- Rights come from `pgaudit grant`. Objects that existed before this migration (schema.sql lists them) keep theirs.
+
+DO $$
+DECLARE
+    known  oid[] := string_to_array(current_setting('pgaudit.known_objects'), ',');
+    object text;
+    grantee oid;
+BEGIN
+    FOR object, grantee IN
+        SELECT DISTINCT format('TABLE %s', c.oid::regclass), a.grantee
+          FROM pg_class c, aclexplode(c.relacl) a
+         WHERE c.relnamespace = 'pgaudit'::regnamespace AND c.oid <> ALL (known) AND a.grantee <> c.relowner
+        UNION
+        SELECT format('ROUTINE %s', p.oid::regprocedure), a.grantee
+          FROM pg_proc p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
+         WHERE p.pronamespace = 'pgaudit'::regnamespace AND p.oid <> ALL (known) AND a.grantee <> p.proowner LOOP
+        EXECUTE format('REVOKE ALL ON %s FROM %s', object, CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::regrole::text END);
+    END LOOP;
+END $$;
+
+
+DELETE FROM pgaudit.schema_code;
+INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('1d42a34ccb4dcaaf2bf8f02989ad529884956fb1f6bf00f39bfe84ae052adc15', '0.1.0');
+
+
+DO $renewal$
+DECLARE
+    role text;
+BEGIN
+    FOR role IN SELECT DISTINCT grantee::regrole FROM (SELECT proacl, proowner FROM pg_proc WHERE proname = 'record' AND pronamespace = 'pgaudit'::regnamespace) AS object (acl, owner), aclexplode(acl)
+                 WHERE grantee NOT IN (0, owner) AND privilege_type IN ('EXECUTE', 'SELECT') LOOP
+        EXECUTE format($$GRANT USAGE ON SCHEMA pgaudit TO %1$s$$, role);
+        EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.record, pgaudit.schema_state TO %1$s$$, role);
+    END LOOP;
+    FOR role IN SELECT DISTINCT grantee::regrole FROM (SELECT proacl, proowner FROM pg_proc WHERE proname = 'record_inline' AND pronamespace = 'pgaudit'::regnamespace) AS object (acl, owner), aclexplode(acl)
+                 WHERE grantee NOT IN (0, owner) AND privilege_type IN ('EXECUTE', 'SELECT') LOOP
+        EXECUTE format($$GRANT USAGE ON SCHEMA pgaudit TO %1$s$$, role);
+        EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.record, pgaudit.schema_state TO %1$s$$, role);
+        EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.record_inline TO %1$s$$, role);
+    END LOOP;
+    FOR role IN SELECT DISTINCT grantee::regrole FROM (SELECT proacl, proowner FROM pg_proc WHERE proname = 'persist' AND pronamespace = 'pgaudit'::regnamespace) AS object (acl, owner), aclexplode(acl)
+                 WHERE grantee NOT IN (0, owner) AND privilege_type IN ('EXECUTE', 'SELECT') LOOP
+        EXECUTE format($$GRANT USAGE ON SCHEMA pgaudit TO %1$s$$, role);
+        EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.record, pgaudit.schema_state TO %1$s$$, role);
+        EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.register_worker, pgaudit.unregister_worker, pgaudit.heartbeat, pgaudit.fetch_job,
+       pgaudit.persist, pgaudit.record_failure, pgaudit.release_jobs, pgaudit.running_jobs, pgaudit.reclaim_stalled_jobs,
+       pgaudit.ensure_partitions, pgaudit.requeue_skipped_jobs, pgaudit.prune_batches, pgaudit.prune_job_errors,
+       pgaudit.retry_failed, pgaudit.acknowledge_job TO %1$s$$, role);
+        EXECUTE format($$GRANT SELECT ON pgaudit.audit_jobs, pgaudit.job_error, pgaudit.acknowledged_jobs TO %1$s$$, role);
+        EXECUTE format($$GRANT SELECT ON pgaudit.queue_stats, pgaudit.worker_stats, pgaudit.batch, pgaudit.conflicting_events,
+       pgaudit.log_lock_holder, pgaudit.alembic_version TO %1$s$$, role);
+        EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.stalled_workers_jobs, pgaudit.try_timestamptz, pgaudit.low_watermark,
+       pgaudit.lag_bucket_bounds, pgaudit.log_partitions TO %1$s$$, role);
+    END LOOP;
+    FOR role IN SELECT DISTINCT grantee::regrole FROM (SELECT relacl, relowner FROM pg_class WHERE oid = 'pgaudit.audit_log'::regclass) AS object (acl, owner), aclexplode(acl)
+                 WHERE grantee NOT IN (0, owner) AND privilege_type IN ('EXECUTE', 'SELECT') LOOP
+        EXECUTE format($$GRANT USAGE ON SCHEMA pgaudit TO %1$s$$, role);
+        EXECUTE format($$GRANT SELECT ON pgaudit.audit_log, pgaudit.event_target, pgaudit.event_sighting, pgaudit.conflicting_events,
+       pgaudit.log_head, pgaudit.queue_stats, pgaudit.worker_stats, pgaudit.failed_jobs, pgaudit.stalled_jobs,
+       pgaudit.delayed_jobs, pgaudit.throughput, pgaudit.storage_stats, pgaudit.batch, pgaudit.log_lock_holder,
+       pgaudit.acknowledged_jobs, pgaudit.settings, pgaudit.alembic_version TO %1$s$$, role);
+        EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.stalled_workers_jobs, pgaudit.try_timestamptz, pgaudit.low_watermark,
+       pgaudit.lag_bucket_bounds, pgaudit.log_partitions, pgaudit.index_ranges, pgaudit.column_drift, pgaudit.leaf_hash,
+       pgaudit.schema_state TO %1$s$$, role);
+    END LOOP;
+END $renewal$;
+
+COMMIT;
+
+-- What an application and a worker leave behind: events in the log, one that waits, one that waits for a retry, and one
+-- that has failed for good.
+\set ON_ERROR_STOP on
+BEGIN;
+SELECT pgaudit.record(jsonb_agg(jsonb_build_object(
+           'id', gen_random_uuid(), 'action', 'claim.approved', 'outcome', 'success',
+           'occurred_at', '2026-01-31T12:00:00.000000Z',
+           'actor', jsonb_build_object('type', 'user', 'id', n::text),
+           'targets', jsonb_build_array(jsonb_build_object('type', 'claim', 'id', '7')))))
+  FROM generate_series(1, 5) n;
+COMMIT;
+SELECT pgaudit.persist(NULL, NULL, 100);
+
+BEGIN;
+SELECT pgaudit.record(jsonb_build_array(jsonb_build_object(
+           'id', gen_random_uuid(), 'action', 'claim.rejected', 'outcome', 'denied',
+           'occurred_at', '2026-01-31T12:00:00.000000Z', 'data', jsonb_build_object('n', n))))
+  FROM generate_series(1, 3) n;
+COMMIT;
+-- Two of them are fetched by a worker and fail: the first may be tried again, the second may not.
+SELECT token AS worker FROM pgaudit.register_worker() \gset
+SELECT job_id AS first_job FROM pgaudit.fetch_job(:'worker') \gset
+SELECT pgaudit.record_failure(:first_job, :'worker', 0, true, 3600, 'RaiseException', 'P0001', 'not now', NULL);
+SELECT job_id AS second_job FROM pgaudit.fetch_job(:'worker') \gset
+SELECT pgaudit.record_failure(:second_job, :'worker', 0, true, NULL, 'RaiseException', 'P0001', 'never', NULL);
