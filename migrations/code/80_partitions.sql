@@ -20,6 +20,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp SET lock_ti
 DECLARE
     created integer;
 BEGIN
+    PERFORM guard_partition(partition) FROM log_partitions() WHERE NOT is_guarded(partition);  -- made or attached by hand
     IF EXISTS (SELECT FROM log_partitions() WHERE first_index > (SELECT size FROM log_head)) THEN
         RETURN 0;
     END IF;
@@ -33,6 +34,13 @@ BEGIN
 EXCEPTION WHEN lock_not_available THEN
     RETURN 0;
 END $$;
+
+-- is_guarded(partition): whether it has its three triggers, whatever session_replication_role says.
+CREATE OR REPLACE FUNCTION pgaudit.is_guarded(partition regclass) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT count(*) = 3 FROM pg_trigger
+     WHERE tgrelid = partition AND tgenabled = 'A' AND tgname IN ('append_only', 'append_only_truncate', 'append_only_insert')
+$$;
 
 -- create_partitions(last_index): makes the partitions that are missing from the end of the log to that index.
 -- Returns how many were created. The caller holds the lock of the log.
