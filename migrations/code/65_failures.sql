@@ -32,7 +32,7 @@ BEGIN
                error_class_of(failure->>'sqlstate'), 'retry_in', extract(epoch FROM scheduled_at - clock_timestamp()))
                ORDER BY id)
       INTO settled FROM updated;
-    RETURN settled;
+    RETURN coalesce(settled, '{}');
 END $$;
 
 -- retry_after(attempts, max_attempts, retry_delay, max_retry_delay): the delay before the next attempt of a job that has
