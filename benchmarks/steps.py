@@ -34,7 +34,9 @@ STEPS: Final[dict[str, tuple[str, LiteralString]]] = {
 LOOP: Final = """
     CREATE OR REPLACE FUNCTION pg_temp.step(document text, event jsonb, events jsonb, stamped jsonb, given_hash bytea)
     RETURNS void
-    LANGUAGE plpgsql SET search_path = pgaudit, public AS $$ DECLARE parsed jsonb; hash bytea; BEGIN FOR n IN 1..{times} LOOP {step}; END LOOP; END $$
+    LANGUAGE plpgsql SET search_path = pgaudit, public AS $$
+    DECLARE parsed jsonb; hash bytea;
+    BEGIN FOR n IN 1..{times} LOOP {step}; END LOOP; END $$
 """
 CALL: Final = """
     SELECT pg_temp.step(given, given::jsonb, jsonb_build_array(given::jsonb),
