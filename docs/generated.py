@@ -17,7 +17,7 @@ from pgaudit.events import Part
 from pgaudit.web import metrics
 from pgaudit.web.openapi import document
 
-COMMENTS: Final = ROOT / "migrations" / "code" / "97_comments.sql"
+MIGRATIONS: Final = ROOT / "migrations"
 OF_RELATION: Final = re.compile(
     r"""^COMMENT ON (?:VIEW|TABLE|COLUMN) pgaudit\.(\w+)(?:\."?(\w+)"?)? IS\s+'(.*)';$""", re.MULTILINE
 )
@@ -92,9 +92,15 @@ def initial(field: FieldInfo) -> str:
     return "generated" if field.default_factory and value else f"`{value!r}`"
 
 
+def scripts() -> str:
+    """The scripts of the migrations; functions and views, and what is said about all of it, come first."""
+    paths = [path for folder in ("code", "versions") for path in sorted((MIGRATIONS / folder).rglob("*.sql"))]
+    return "\n".join(path.read_text(encoding="utf-8") for path in paths)
+
+
 def relations() -> str:
     """A section for each view and for each table that has a comment, from the comments that DBAs read in psql."""
-    comments = OF_RELATION.findall(COMMENTS.read_text(encoding="utf-8"))
+    comments = OF_RELATION.findall(scripts())
     return "\n\n".join(
         f"## `pgaudit.{name}`\n\n{unquoted(text)}\n\n{columns(name, comments)}".rstrip()
         for name, column, text in comments
@@ -110,7 +116,7 @@ def columns(relation: str, comments: list[tuple[str, str, str]]) -> str:
 
 def functions() -> str:
     """A row for each function that has a comment."""
-    comments = OF_FUNCTION.findall(COMMENTS.read_text(encoding="utf-8"))
+    comments = OF_FUNCTION.findall(scripts())
     return table(("Function", ""), *((f"`pgaudit.{signature}`", unquoted(text)) for signature, text in comments))
 
 
