@@ -1,0 +1,211 @@
+"""Failures are found and settled in sets: what cannot be appended does not delay what can."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import ceil
+from typing import Any
+
+import psycopg
+import pytest
+
+from pgaudit import AuditEvent, AuditLog, Settings
+from pgaudit.application import AuditApp
+from pgaudit.signals import job_completed, job_failed, job_retried
+from pgaudit.tasks import persist_batch
+from tests.postgres.trail import assert_dense, event, logged_ids
+from tests.worker.inside import drain
+from tests.worker.queue import Connection, fetch, record, register, rows, value
+
+pytestmark = pytest.mark.anyio
+
+POISON, BATCH = 20_000, 1_000
+LEFT = "SELECT count(*) FROM pgaudit.audit_jobs"
+LOGGED = "SELECT size FROM pgaudit.log_head"
+# Every second one keeps its own hash, and so fails for its content.
+INSERT_POISON = """
+    INSERT INTO pgaudit.audit_jobs (event, leaf_hash, event_bytes)
+    SELECT content, CASE WHEN n %% 2 = 0 THEN pgaudit.leaf_hash(content) ELSE '\\x00' END, octet_length(content::text)
+      FROM generate_series(1, %s) n, jsonb_build_object('id', 'poison-' || n) content
+"""
+# How often the statement that settles failures has run, by the trigger's count of statements.
+COUNT_SETTLEMENTS = """
+    CREATE SEQUENCE settlements;
+    CREATE FUNCTION count_settlement() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN PERFORM nextval('public.settlements'); RETURN NULL; END $$;
+    CREATE TRIGGER count_settlement AFTER INSERT ON pgaudit.job_error
+        FOR EACH STATEMENT EXECUTE FUNCTION count_settlement();
+"""
+SETTLEMENTS = "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM settlements"
+ERRORS = """
+    SELECT attempt, error_class, sqlstate, count(*), count(DISTINCT job_id), count(event_id)
+      FROM pgaudit.job_error GROUP BY 1, 2, 3 ORDER BY 1, 2
+"""
+# What a DBA might do: it raises for some of the events.
+DBAS_TRIGGER = """
+    CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        IF NEW.event->'data' ? 'refused' THEN
+            RAISE EXCEPTION 'not this one' USING ERRCODE = 'P0001';
+        END IF;
+        RETURN NEW;
+    END $$;
+    CREATE TRIGGER refuse BEFORE INSERT ON pgaudit.audit_log FOR EACH ROW EXECUTE FUNCTION refuse();
+"""
+
+
+def queue_poison(conn: Connection, count: int = POISON) -> None:
+    """Queues poison past the door, as the owner can, and commits."""
+    conn.execute(INSERT_POISON, [count])
+    conn.commit()
+
+
+def record_mixed(dsn: str, count: int, refused_every: int) -> tuple[list[AuditEvent], list[AuditEvent]]:
+    """Records events of which the DBA's trigger refuses one in so many; returns the good ones and the refused."""
+    events = [
+        AuditEvent(action="claim.approved", data={"refused": True} if number % refused_every == 0 else {})
+        for number in range(count)
+    ]
+    with psycopg.connect(dsn) as conn:
+        AuditLog(Settings(dsn=dsn)).record(conn, *events)
+    return [each for each in events if not each.data], [each for each in events if each.data]
+
+
+@contextmanager
+def signals_sent() -> Iterator[list[tuple[str, dict[str, Any]]]]:
+    """Collects the signals of jobs, by name and details."""
+    sent: list[tuple[str, dict[str, Any]]] = []
+
+    def note(signal: str, **details: Any) -> None:
+        sent.append((signal, details))
+
+    signals = (job_completed, job_failed, job_retried)
+    for signal in signals:
+        signal.connect(note)
+    level = logging.getLogger("pgaudit.worker").level
+    logging.getLogger("pgaudit.worker").setLevel(logging.CRITICAL)  # 20,000 lines of the log are not wanted
+    try:
+        yield sent
+    finally:
+        logging.getLogger("pgaudit.worker").setLevel(level)
+        for signal in signals:
+            signal.disconnect(note)
+
+
+async def test_poison_in_front_delays_a_genuine_event_by_its_batches_alone(dsn: str, conn: Connection) -> None:
+    """After 20,000 poison events a genuine one needs 20 batches more: each settles its failures in one statement."""
+    conn.execute(COUNT_SETTLEMENTS)
+    queue_poison(conn)
+    record(dsn)
+    app = AuditApp(Settings(dsn=dsn, batch_size=BATCH))
+    batches = 0
+    async with app.open_async():
+        registration = await app.job_manager.register()
+        with signals_sent() as sent:
+            async with app.connector.pool.connection() as own:
+                while value(conn, LOGGED) == 0:
+                    batches += 1
+                    assert (await persist_batch(own, registration, None, app.settings)).taken
+    assert batches <= ceil(POISON / BATCH) + 2
+    assert value(conn, SETTLEMENTS) == POISON / BATCH
+    assert rows(conn, ERRORS) == [
+        (1, "DataCorrupted", "XX001", POISON / 2, POISON / 2, POISON / 2),
+        (1, "InvalidEvent", "PA001", POISON / 2, POISON / 2, POISON / 2),
+    ]
+    retried = [details for name, details in sent if name == "job_retried"]
+    assert {details["job_id"] for details in retried} == {
+        job for (job,) in rows(conn, "SELECT id FROM pgaudit.audit_jobs")
+    }
+    assert {details["attempt"] for details in retried} == {1}
+    assert all(1.5 < details["retry_in"] < 2.5 for details in retried)
+    assert [details["count"] for name, details in sent if name == "job_completed"] == [1]
+    assert {name for name, _ in sent} == {"job_retried", "job_completed"}
+
+
+async def test_poison_on_its_last_attempt_fails_in_one_statement_a_batch(dsn: str, conn: Connection) -> None:
+    """A job whose only attempt fails stays as failed, with its error and its signal."""
+    conn.execute(COUNT_SETTLEMENTS)
+    queue_poison(conn, 3_000)
+    record(dsn)
+    with signals_sent() as sent:
+        await drain(Settings(dsn=dsn, batch_size=BATCH, job_attempts=1))
+    assert value(conn, LOGGED) == 1
+    assert value(conn, SETTLEMENTS) <= 4
+    assert rows(
+        conn, "SELECT status::text, attempts, scheduled_at, count(*) FROM pgaudit.audit_jobs GROUP BY 1, 2, 3"
+    ) == [("failed", 1, None, 3_000)]
+    failed = [details for name, details in sent if name == "job_failed"]
+    assert len({details["job_id"] for details in failed}) == len(failed) == 3_000
+    assert {details["sqlstate"] for details in failed} == {"XX001", "PA001"}
+
+
+async def test_poison_that_is_due_again_does_not_starve_fresh_events(dsn: str, conn: Connection) -> None:
+    """While 20,000 retries are due at every moment, a fresh event is appended after one batch of them at most."""
+    queue_poison(conn)
+    conn.execute("UPDATE pgaudit.audit_jobs SET attempts = 1, scheduled_at = now() - interval '1 minute'")
+    conn.commit()
+    record(dsn)
+    _, token = register(conn)
+    persist = "SELECT taken, cardinality(failures) FROM pgaudit.persist(%s, %s, %s, 100, '0 s')"
+    assert rows(conn, persist, [token, fetch(conn, token), BATCH]) == [(BATCH, BATCH)]
+    # A run that has finished the batch of its first job goes on with what is fresh.
+    assert rows(conn, persist, [token, None, BATCH]) == [(1, 0)]
+    assert value(conn, LOGGED) == 1
+    assert value(conn, "SELECT count(*) FROM pgaudit.audit_jobs WHERE attempts = 2") == BATCH
+
+
+async def test_a_dbas_trigger_refuses_its_events_alone(dsn: str, conn: Connection) -> None:
+    """A batch is halved until the events that a trigger refuses are alone; all others are appended in order."""
+    conn.execute(DBAS_TRIGGER)
+    conn.commit()
+    good, refused = record_mixed(dsn, 2_000, refused_every=100)
+    with signals_sent() as sent:
+        await drain(Settings(dsn=dsn, batch_size=BATCH, job_attempts=2, job_backoff_delay=0))
+    assert logged_ids(conn) == [each.id for each in good]
+    assert_dense(conn)
+    assert rows(conn, ERRORS) == [
+        (attempt, "RaiseException", "P0001", len(refused), len(refused), len(refused)) for attempt in (1, 2)
+    ]
+    query = (
+        "SELECT DISTINCT message, status::text FROM pgaudit.audit_jobs j JOIN pgaudit.job_error e ON e.job_id = j.id"
+    )
+    assert rows(conn, query) == [("not this one", "failed")]
+    failed = {details["job_id"] for name, details in sent if name == "job_failed"}
+    assert failed == {job for (job,) in rows(conn, "SELECT id FROM pgaudit.audit_jobs")}
+    assert sum(details["count"] for name, details in sent if name == "job_completed") == len(good)
+
+
+async def test_events_that_a_trigger_refuses_do_not_starve_fresh_ones(dsn: str, conn: Connection) -> None:
+    """A worker whose retries are refused again and again appends what is recorded after them."""
+    conn.execute(DBAS_TRIGGER)
+    conn.commit()
+    good, refused = record_mixed(dsn, 400, refused_every=2)
+    made = event()
+    with signals_sent():
+        await drain(
+            Settings(dsn=dsn, batch_size=100, job_attempts=100, job_backoff_delay=600_000, job_backoff_max=600_000)
+        )
+        conn.execute("UPDATE pgaudit.audit_jobs SET scheduled_at = now()")
+        conn.commit()
+        AuditLog(Settings(dsn=dsn)).record(conn, made)
+        conn.commit()
+        await drain(
+            Settings(dsn=dsn, batch_size=100, job_attempts=100, job_backoff_delay=600_000, job_backoff_max=600_000)
+        )
+    assert logged_ids(conn) == [each.id for each in [*good, made]]
+    assert value(conn, LEFT) == len(refused)
+    assert value(conn, "SELECT max(attempts) FROM pgaudit.audit_jobs") == 2
+
+
+async def test_a_trigger_that_leaves_events_out_is_found(dsn: str, conn: Connection) -> None:
+    """An event that a trigger on the log skips without an error is a failure, and its job stays."""
+    conn.execute(DBAS_TRIGGER.replace("RAISE EXCEPTION 'not this one' USING ERRCODE = 'P0001'", "RETURN NULL"))
+    conn.commit()
+    good, refused = record_mixed(dsn, 100, refused_every=10)
+    with signals_sent():
+        await drain(Settings(dsn=dsn, job_attempts=1))
+    assert logged_ids(conn) == [each.id for each in good]
+    assert_dense(conn)
+    assert rows(conn, ERRORS) == [
+        (1, "TriggeredDataChangeViolation", "27000", len(refused), len(refused), len(refused))
+    ]
