@@ -9,6 +9,12 @@ DECLARE
     content text;
     problem text;
 BEGIN
+    IF pg_column_size(event) <= 2000 THEN
+        content := event::text;
+        IF is_usual(event, content) THEN  -- nearly always
+            RETURN content;
+        END IF;
+    END IF;
     -- Before the text is made: a small value may print as a gigabyte. 2,000 bytes of jsonb print as 22 MB at most;
     -- no event within the limit takes six times its text.
     IF jsonb_typeof(event) IS DISTINCT FROM 'object' THEN
