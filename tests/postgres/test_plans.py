@@ -1,46 +1,57 @@
 """Plans: the hot queries walk an index and stop, however long the queue and however stale its statistics."""
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.postgres.trail import Connection
+from pgaudit import Settings
+from tests.postgres.trail import Connection, event, make_small_partitions, record_and_persist, register
 
-QUERY = re.compile(r"SELECT (?:id|id, args) FROM procrastinate_jobs(?:(?!SELECT id).)*?SKIP LOCKED", re.DOTALL)
+# Queries of a function, each from its SELECT to what ends it in the source.
+QUERY = re.compile(r"\b(?:SELECT|PERFORM)\b(?:[^;()]|\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\))*")
 # What the functions' variables stand for.
-VALUES = {"id INTO lead": "id", "batch_size": "1000", ">= first": ">= 1", "greatest(lead": "greatest(NULL"}
-FRESH, DUE = "audit_jobs_pkey", "audit_jobs_unusual_idx"
-CLAIM = ["Limit", "LockRows", "Merge Append", "Index Scan", "Index Scan"]  # of Procrastinate's table and its child
+VALUES = {"first": "1", "skip": "1000", "max_jobs": "1000", "tail": "500", "log_size": "600", "candidate": "300"}
+FRESH, DUE = "audit_jobs_pkey", "audit_jobs_not_fresh_idx"
+LOCKING = ["Limit", "LockRows", "Index Scan"]
 FILL = """
-    INSERT INTO pgaudit.audit_jobs (queue_name, task_name, priority, scheduled_at, args)
-    SELECT 'audit', 'pgaudit.persist', CASE WHEN n % 2 = 0 THEN 0 ELSE -1 END,
-           CASE WHEN n % 2 = 0 THEN NULL ELSE now() + make_interval(secs => n - 10000) END,
-           jsonb_build_object('event', jsonb_build_object('id', n, 'recorded_at', now()))
+    INSERT INTO pgaudit.audit_jobs (event, leaf_hash, event_bytes, scheduled_at)
+    SELECT jsonb_build_object('id', n, 'recorded_at', now()), '', 100,
+           CASE WHEN n % 2 = 1 THEN now() + make_interval(secs => n - 10000) END
       FROM generate_series(1, 20000) n
 """
 
 
 @pytest.fixture
 def long_queue(conn: Connection) -> Connection:
-    """Twenty thousand jobs, fresh ones and retries by turns, that nobody has analyzed."""
+    """Twenty thousand jobs, fresh ones and retries by turns, of which there are no statistics."""
     conn.execute(FILL)
     statistics = "SELECT reltuples FROM pg_class WHERE oid = 'pgaudit.audit_jobs'::regclass"
     assert conn.execute(statistics).fetchone() in [(-1,), (0,)]
     return conn
 
 
-def queries_of(conn: Connection, function: str) -> list[str]:
-    """The queries of a function that claim jobs, as they are in the database."""
-    query = "SELECT prosrc, proconfig FROM pg_proc WHERE oid = %s::regproc"
-    source, settings = conn.execute(query, [f"pgaudit.{function}"]).fetchone() or ("", [])
-    for setting in settings:
+def use_settings_of(conn: Connection, *functions: str) -> None:
+    """Plans as these functions do: with the settings that they have."""
+    query = "SELECT unnest(proconfig) FROM pg_proc WHERE oid = ANY (%s::regproc[]) AND proconfig IS NOT NULL"
+    for (setting,) in conn.execute(query, [[f"pgaudit.{function}" for function in functions]]).fetchall():
         conn.execute("SELECT set_config(%s, %s, true)", setting.split("=", 1))
+
+
+def query_of(conn: Connection, function: str, containing: str) -> str:
+    """The innermost query of a function, as it is in the database, that contains a text; its variables have values."""
+    query = "SELECT prosrc FROM pg_proc WHERE oid = %s::regproc"
+    (source,) = conn.execute(query, [f"pgaudit.{function}"]).fetchone() or ("",)
+    source = re.sub(r"--.*", "", source)
+    starts = [match.start() for match in re.finditer(r"\b(?:SELECT|PERFORM)\b", source)]
+    found = [match[0] for start in starts if (match := QUERY.match(source, start)) and containing in match[0]]
+    assert found, f"no query with {containing!r} in {function}"
+    chosen = min(found, key=len).replace("PERFORM", "SELECT", 1)
+    chosen = re.split(r"\b(?:LOOP|EXCEPT)\b", chosen)[-1 if "EXCEPT" in chosen else 0]
     for variable, value in VALUES.items():
-        source = source.replace(variable, value)
-    found = QUERY.findall(source)
-    assert found, f"no query in {function}"
-    return found
+        chosen = re.sub(rf"(?<![.\w]){variable}\b(?! *\()", value, chosen)
+    return chosen
 
 
 def explained(conn: Connection, statement: str) -> dict[str, Any]:
@@ -51,87 +62,146 @@ def explained(conn: Connection, statement: str) -> dict[str, Any]:
     return plan
 
 
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """A node and those below it."""
+    yield plan
+    for below in plan.get("Plans", []):
+        yield from nodes(below)
+
+
 def plan_of(conn: Connection, query: str) -> list[dict[str, Any]]:
     """The nodes of the plan, the outermost first."""
     return list(nodes(explained(conn, f"EXPLAIN (FORMAT JSON) {query}")))
 
 
-def nodes(plan: dict[str, Any]) -> list[dict[str, Any]]:
-    """A node and those below it."""
-    return [plan, *(node for below in plan.get("Plans", []) for node in nodes(below))]
+def types(plan: list[dict[str, Any]]) -> list[str]:
+    """What the nodes do."""
+    return [node["Node Type"] for node in plan]
 
 
-def claim_of(plan: list[dict[str, Any]]) -> list[str]:
-    """The nodes of the claim, without those that look up where the scan begins."""
-    return [
-        node["Node Type"]
-        for node in plan
-        if node.get("Relation Name") != "queue_floor"
-        and node.get("Parent Relationship") != "InitPlan"
-        and "Subplan Name" not in node
-    ]
+def steps(conn: Connection) -> dict[str, list[dict[str, Any]]]:
+    """The plans of the queries that look for jobs, by the function that has them."""
+    queries = {
+        "find_due_job": query_of(conn, "find_due_job", "FOR UPDATE"),
+        "find_fresh_job": query_of(conn, "find_fresh_job", "FOR UPDATE"),
+        "find_fresh_job, skipping": query_of(conn, "find_fresh_job", "OFFSET"),
+        "take_fresh_jobs": query_of(conn, "take_fresh_jobs", "FOR UPDATE"),
+        "take_due_retries": query_of(conn, "take_due_retries", "FOR UPDATE"),
+    }
+    return {function: plan_of(conn, query) for function, query in queries.items()}
 
 
-def test_a_lead_is_found_by_index(long_queue: Connection) -> None:
-    """A due retry by its time, a fresh job by its number: nothing is scanned, nothing sorted."""
-    plans = [plan_of(long_queue, query) for query in queries_of(long_queue, "fetch_lead")]
-    assert [claim_of(plan) for plan in plans] == [CLAIM] * 2
-    assert [plan[-1]["Index Name"] for plan in plans] == [DUE, FRESH]
-    assert [condition in plan[-1]["Index Cond"] for plan, condition in zip(plans, ("scheduled_at", "id"), strict=True)]
+@pytest.mark.parametrize("caller", ["fetch_job", "persist", "record_inline"])
+@pytest.mark.parametrize("analyzed", [False, True])
+def test_jobs_are_found_by_index(long_queue: Connection, caller: str, analyzed: bool) -> None:
+    """A fresh job by its id, a retry by its time: no scan, no sort, whatever statistics say and whichever step asks."""
+    if analyzed:
+        long_queue.execute("ANALYZE pgaudit.audit_jobs")
+    use_settings_of(long_queue, caller)
+    plans = steps(long_queue)
+    assert types(plans.pop("find_fresh_job, skipping")) in [["Limit", "Index Scan"], ["Limit", "Index Only Scan"]]
+    assert {function: types(plan) for function, plan in plans.items()} == dict.fromkeys(plans, LOCKING)
+    used = {function: (plan[-1]["Index Name"], plan[-1]["Index Cond"]) for function, plan in plans.items()}
+    assert {function: index for function, (index, _) in used.items()} == {
+        "find_due_job": DUE,
+        "find_fresh_job": FRESH,
+        "take_fresh_jobs": FRESH,
+        "take_due_retries": DUE,
+    }
+    for function, (index, condition) in used.items():
+        assert ("scheduled_at <=" if index == DUE else "id >=") in condition, function
 
 
-def test_followers_are_claimed_by_index(long_queue: Connection) -> None:
-    """Fresh ones by number, be they large or not, retries by their time."""
-    plans = [plan_of(long_queue, query) for query in queries_of(long_queue, "persist")]
-    assert [claim_of(plan) for plan in plans] == [CLAIM] * 3
-    assert [plan[-1]["Index Name"] for plan in plans] == [FRESH, FRESH, DUE]
+def test_fetch_and_batch_read_few_pages_of_a_long_queue(long_queue: Connection) -> None:
+    """Ten thousand retries that wait stand neither before the fresh jobs nor before the due ones."""
+    worker = register(long_queue)
+    use_settings_of(long_queue, "persist")
+    for _ in range(6):  # the plans of the session are made
+        long_queue.execute("SELECT pgaudit.fetch_job(%s)", [worker])
+    for query in (
+        f"SELECT pgaudit.fetch_job('{worker}')",
+        "SELECT pgaudit.take_due_retries(10)",
+        "SELECT pgaudit.take_fresh_jobs(1, 10)",
+    ):
+        plan = explained(long_queue, f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {query}")
+        assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 100, query
 
 
-def test_statistics_change_nothing(long_queue: Connection) -> None:
-    """After ANALYZE the plans are the same."""
-    long_queue.execute("ANALYZE pgaudit.audit_jobs")
-    for function in ("fetch_lead", "persist"):
-        for query in queries_of(long_queue, function):
-            assert claim_of(plan_of(long_queue, query)) == CLAIM
+def test_looking_behind_the_next_batch_locks_nothing_in_it(long_queue: Connection) -> None:
+    """A second run's first job is the one behind those that the first will take; only that one is written to."""
+    long_queue.execute(
+        "UPDATE pgaudit.audit_jobs SET scheduled_at = now() + interval '1 h' WHERE scheduled_at <= now()"
+    )
+    worker = register(long_queue)
+    work = explained(long_queue, f"EXPLAIN (ANALYZE, WAL, FORMAT JSON) SELECT pgaudit.fetch_job('{worker}', 1000)")
+    assert work["WAL Records"] < 10
+    query = """SELECT count(*) FROM pgaudit.audit_jobs WHERE status = 'todo' AND scheduled_at IS NULL
+                  AND id < (SELECT id FROM pgaudit.audit_jobs WHERE status = 'doing')"""
+    assert long_queue.execute(query).fetchone() == (1_000,)
+
+
+@pytest.fixture
+def filled(conn: Connection, settings: Settings) -> Connection:
+    """A log of six hundred events in partitions of 256, of which there are no statistics."""
+    make_small_partitions(conn)
+    assert record_and_persist(conn, settings, *(event(number) for number in range(600))) == []
+    return conn
+
+
+def scanned(plan: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    """Which tables are scanned, and how."""
+    return [(node.get("Relation Name", ""), node["Node Type"]) for node in plan if "Scan" in node["Node Type"]]
+
+
+@pytest.mark.parametrize("analyzed", [False, True])
+def test_guard_of_the_queue_reads_the_end_of_the_log_alone(filled: Connection, analyzed: bool) -> None:
+    """One look by index into the last partitions says whether a batch that is deleted is in the log."""
+    if analyzed:
+        filled.execute("ANALYZE")
+    use_settings_of(filled, "reject_unlogged_deletion")
+    query = query_of(filled, "reject_unlogged_deletion", "EXCEPT")
+    plan = plan_of(filled, query)
+    assert scanned(plan) == [("audit_log_256", "Index Scan"), ("audit_log_512", "Index Scan")]
+    assert "Sort" not in types(plan)
+
+
+@pytest.mark.parametrize("analyzed", [False, True])
+def test_a_known_event_is_found_by_index(filled: Connection, analyzed: bool) -> None:
+    """Its id leads to its index, and that to the one partition which has it."""
+    if analyzed:
+        filled.execute("ANALYZE")
+    filled.execute("SET LOCAL enable_seqscan = off")
+    use_settings_of(filled, "logged_index", "persist")
+    sought = "(SELECT '{}'::jsonb)"
+    plan = plan_of(filled, query_of(filled, "logged_index", "audit_log").replace("sought", sought))
+    assert [how for how in scanned(plan) if how[0]] == [("audit_log_256", "Index Scan")]
+    plan = plan_of(filled, query_of(filled, "logged_index", "event_key WHERE").replace("sought", sought))
+    keys = [name for name in scanned(plan) if name[0]]
+    assert {name for name, _ in keys} <= {"event_key", "event_conflict"}
+    assert {how for _, how in keys} <= {"Index Scan", "Index Only Scan"}
 
 
 @pytest.mark.parametrize(
     ("query", "index"),
     [
         ("SELECT FROM pgaudit.audit_log WHERE index > 5 ORDER BY index LIMIT 10", "index"),
-        (
-            "SELECT FROM pgaudit.audit_log WHERE target_type = 'claim' AND target_id = '7' ORDER BY occurred_at",
-            "target",
-        ),
-        ("SELECT FROM pgaudit.audit_log WHERE actor_type = 'user' AND actor_id = '4' ORDER BY occurred_at", "actor"),
+        ("SELECT FROM pgaudit.audit_log WHERE target_type = 'claim' AND target_id = '7' ORDER BY index", "target"),
+        ("SELECT FROM pgaudit.audit_log WHERE actor_type = 'user' AND actor_id = '4' ORDER BY index", "actor"),
+        ("SELECT FROM pgaudit.audit_log WHERE action = 'claim.approved' ORDER BY index", "action"),
+        ("SELECT FROM pgaudit.audit_log WHERE tenant = 'acme' ORDER BY index", "tenant"),
     ],
 )
-def test_the_log_is_read_by_index(conn: Connection, query: str, index: str) -> None:
-    """By index, by target and time, by actor and time: every partition has the index for it."""
-    conn.execute("SET enable_seqscan = off")
-    conn.execute("SET enable_bitmapscan = off")
-    scans = [node for node in plan_of(conn, query) if "Scan" in node["Node Type"]]
-    assert len(scans) == 5
+def test_the_log_is_read_by_index(filled: Connection, query: str, index: str) -> None:
+    """By index, and in its order by target, actor, action and tenant: each partition has the index for it."""
+    filled.execute("SET enable_seqscan = off")
+    filled.execute("SET enable_bitmapscan = off")
+    plan = plan_of(filled, query)
+    assert "Sort" not in types(plan)
+    scans = [node for node in plan if "Scan" in node["Node Type"]]
+    assert len(scans) == 3
     for scan in scans:
         name = scan["Index Name"]
-        definition = conn.execute("SELECT indexdef FROM pg_indexes WHERE indexname = %s", [name]).fetchone()
+        definition = filled.execute("SELECT indexdef FROM pg_indexes WHERE indexname = %s", [name]).fetchone()
         assert definition is not None
-        assert re.search(rf"\({index}(_type|\))", definition[0])
+        assert re.search(rf"\({index}(_type|\)|,)", definition[0])
         assert scan["Index Cond"]
-
-
-def test_a_fetch_reads_few_pages_of_a_long_queue(long_queue: Connection) -> None:
-    """Ten thousand retries that wait stand neither before the fresh jobs nor before the due ones."""
-    for query in queries_of(long_queue, "fetch_lead"):
-        plan = explained(long_queue, f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {query}")
-        assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 20
-
-
-def test_looking_behind_the_next_batch_locks_nothing_in_it(long_queue: Connection) -> None:
-    """A second run's lead is the job behind those that the first will take; only that one is written to."""
-    long_queue.execute("UPDATE pgaudit.audit_jobs SET scheduled_at = 'infinity' WHERE scheduled_at IS NOT NULL")
-    work = explained(long_queue, "EXPLAIN (ANALYZE, WAL, FORMAT JSON) SELECT pgaudit.fetch_lead(1, 1000)")
-    assert work["WAL Records"] < 10
-    query = """SELECT count(*) FROM pgaudit.audit_jobs WHERE status = 'todo' AND scheduled_at IS NULL
-                  AND id < (SELECT id FROM pgaudit.audit_jobs WHERE status = 'doing')"""
-    assert long_queue.execute(query).fetchone() == (1_000,)

@@ -68,7 +68,6 @@ def assert_dense(conn: Connection) -> None:
 def register(conn: Connection) -> UUID:
     """The token of a new worker."""
     (token,) = conn.execute("SELECT token FROM pgaudit.register_worker()").fetchone() or (None,)
-    conn.commit()
     assert isinstance(token, UUID)
     return token
 
