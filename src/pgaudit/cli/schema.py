@@ -80,7 +80,8 @@ def check_schema() -> int:
         reason = error.diag.message_primary or str(error).strip() or repr(error)
         typer.echo(f"The schema cannot be looked at: {reason}.", err=True)
         return CANNOT_LOOK
-    typer.echo(f"The database is at {found or State()}; this version needs {SCRIPTS.state}: {ADVICE[verdict]}.")
+    seen = f"at {found}" if found and found.revision else "not migrated"
+    typer.echo(f"The database is {seen}; this version needs {SCRIPTS.state}: {ADVICE[verdict]}.")
     for difference in differences:
         typer.echo(difference)
     return CHANGED if differences else CODES[verdict]

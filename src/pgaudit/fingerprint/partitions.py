@@ -21,7 +21,7 @@ def partition_differences(
             yield f"partition {name} belongs to {facts['owner']}, expected {schema['owner']}: ALTER TABLE {name} OWNER TO {schema['owner']}"
         for fact in FACTS:
             if facts[fact] not in candidates(expected[fact], schema["major"]):
-                yield f"partition {name} has another {fact} ({facts[fact]}, expected {expected[fact]})"
+                yield f"partition {name} differs in its {fact} ({facts[fact]}, expected {expected[fact]})"
         if facts["triggers"] != expected["triggers"]:
             yield from trigger_differences(name, expected["triggers"], facts["triggers"] or {}, schema["major"])
     yield from gaps({name: str(facts["bound"]) for name, facts in found.items()})

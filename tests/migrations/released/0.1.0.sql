@@ -49,7 +49,12 @@ END $$;
 
 -- The schema and its lock.
 
-CREATE SCHEMA IF NOT EXISTS pgaudit;
+-- Not CREATE SCHEMA IF NOT EXISTS: that needs a right to the database even where the schema was prepared for the owner.
+DO $$ BEGIN
+    IF to_regnamespace('pgaudit') IS NULL THEN
+        CREATE SCHEMA pgaudit;
+    END IF;
+END $$;
 
 -- COMMENT takes a lock that conflicts with itself and that only the owner can hold: one migration runs at a time, and
 -- no other role can be in the way. (Any role can take an advisory lock.)
@@ -945,7 +950,7 @@ CREATE TRIGGER reject_foreign_write BEFORE UPDATE ON pgaudit.procrastinate_jobs
 ALTER TABLE pgaudit.procrastinate_jobs ENABLE ALWAYS TRIGGER reject_deletion_by_parent,
     ENABLE ALWAYS TRIGGER reject_foreign_write;
 
-INSERT INTO pgaudit.alembic_version (version_num) VALUES ('0001') RETURNING pgaudit.alembic_version.version_num;
+INSERT INTO pgaudit.alembic_version (version_num) VALUES ('0001');
 
 SET LOCAL check_function_bodies = off;
 
