@@ -22,7 +22,7 @@ BEGIN
                        CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::regrole::text END);
     END LOOP;
     -- code/99_rights.sql takes all rights from the objects that are not in this list.
-    PERFORM set_config('pgaudit.known_objects', coalesce(string_agg(object.id::text, ','), ''), true)
+    PERFORM set_config('audit.known_objects', coalesce(string_agg(object.id::text, ','), ''), true)
        FROM (SELECT oid AS id FROM pg_class WHERE relnamespace = 'pgaudit'::regnamespace
              UNION ALL SELECT oid FROM pg_proc WHERE pronamespace = 'pgaudit'::regnamespace) object;
 END $$;

@@ -3,7 +3,7 @@
 
 DO $$
 DECLARE
-    known  oid[] := string_to_array(current_setting('pgaudit.known_objects'), ',');
+    known  oid[] := string_to_array(current_setting('audit.known_objects'), ',');
     object text;
     grantee oid;
 BEGIN
