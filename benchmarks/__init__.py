@@ -4,9 +4,10 @@
                ``wire`` what it sends, ``steps`` where the time goes, ``bulk`` many events at a time,
                ``crossover`` beside a full log
 ``drain``      events a second by batch size, workers and concurrency
+``sustained``  the highest rate of events at which one worker keeps up with the writers beside it
 ``latency``    how long an event is on its way
 ``footprint``  WAL, heap, indexes and dead rows for each event
-``horizon``    draining while an old snapshot holds back vacuum
+``horizon``    draining while an open transaction holds back vacuum
 ``backlog``    draining while the queue is long
 ``stats``      what the views and ``/metrics`` cost
 ``soak``       all of it at once, for as long as it is told (never unless named)
@@ -25,7 +26,8 @@ a figure depends on another, and ``report.target(name, value, bound, limit=…)`
 
 What they share: ``server`` (a fresh database for every run), ``events``, ``peers`` (the databases), ``variants`` (what
 each adds to a business transaction), ``contenders`` (those who drain), ``limits``, ``ways`` (from end to end),
-``stock`` and ``pgqueuer`` (the peers' own code), ``pgbench``, ``workers``, ``figures``, ``report``, ``plot``.
+``stream`` and ``rates`` (writers at a rate), ``stock`` and ``pgqueuer`` (the peers' own code), ``pgbench``,
+``workers``, ``figures``, ``report``, ``plot``.
 
 Every figure is one of several taken by turns in the same minutes: the ratios hold on a machine that is shared,
 where the figures themselves do not.

@@ -1,13 +1,19 @@
-"""Recording and draining while another session holds an old snapshot, so that vacuum removes nothing.
+"""Recording and draining while another session keeps a transaction open, so that vacuum removes nothing.
 
-The queue turns over completely, again and again, and all its dead rows stay. Each step records its events in calls
-of 1,000, then lets a fresh worker drain them; after the last step events are recorded and persisted one by one.
+The transaction has only read, and keeps its snapshot; or it has written, and has an xid; or it has recorded an event,
+and commits it at the end. The queue turns over completely, again and again, and all its dead rows stay. Each step
+records its events in calls of 1,000, then lets a fresh worker drain them; after the last step events are recorded and
+persisted one by one.
+
+Steps under the snapshot and steps without a transaction take turns, each kind in its own database. The other two kinds
+run afterwards, one at a time: an open xid keeps the floor from rising in the queues of all databases of a server.
 """
 
 import argparse
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from statistics import median, quantiles
 from typing import Any, Final
 
@@ -15,7 +21,7 @@ import psycopg
 
 from benchmarks import load, workers
 from benchmarks.events import event
-from benchmarks.figures import Figure
+from benchmarks.figures import Curves, Figure
 from benchmarks.report import Report
 from benchmarks.server import RUN, Bench
 
@@ -27,11 +33,30 @@ DEAD: Final = """
 PERSIST: Final = "SELECT claimed FROM pgaudit.persist(NULL, NULL, 1000)"
 FETCH: Final = "SELECT id FROM pgaudit.fetch_lead(NULL)"
 SINGLES: Final = 200
-UNDER, WITHOUT = "an old snapshot", "no snapshot"
-FREE: Final = f"{RUN}_free"
-Steps = dict[str, list[dict[str, float]]]
-# Seconds after which fewer have to do.
+UNDER, WITHOUT = "an old snapshot", "no transaction"
+WRITTEN, RECORDED = "an open write", "an open record"
+# Kinds that do not disturb each other; their steps take turns.
+TOGETHER: Final = ((UNDER, WITHOUT), (WRITTEN,), (RECORDED,))
+DATABASES: Final = {UNDER: RUN, WITHOUT: f"{RUN}_free", WRITTEN: f"{RUN}_written", RECORDED: f"{RUN}_recorded"}
+Singles = dict[str, list[float]]
+# Seconds after which fewer single events are enough.
 PATIENCE: Final = 30.0
+# Seconds: a step that takes longer is the last one of its kind.
+LONGEST: Final = 120.0
+
+
+@dataclass(slots=True)
+class Kind:
+    """What a kind of open transaction led to: the quantities of each step, and milliseconds of single events."""
+
+    steps: list[dict[str, float]] = field(default_factory=list)
+    before: Singles = field(default_factory=dict)
+    after: Singles = field(default_factory=dict)
+
+    @property
+    def patient(self) -> bool:
+        """Whether its last step was short enough for another one."""
+        return not self.steps or self.steps[-1]["seconds"] < LONGEST
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,54 +66,80 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(bench: Bench, report: Report, options: argparse.Namespace) -> None:
-    """Single events before, the steps with and without the snapshot by turns, single events after."""
-    # A snapshot holds back the vacuum of its own database alone.
-    databases = {UNDER: load.create(bench), WITHOUT: load.create(bench, FREE)}
-    steps: Steps = {UNDER: [], WITHOUT: []}
-    with bench.connect(RUN) as conn:
-        before = singles(conn)
-        with snapshot(bench):
-            for number in range(options.events // options.step):
-                for kind, database in databases.items():
-                    steps[kind].append(step(bench, database, options.step))
-                    shown = ", ".join(f"{name} {value:,.0f}" for name, value in steps[kind][-1].items())
-                    report.progress(f"step {number + 1}, {kind}: {shown}")
-            after = singles(conn)
-        load.reckon(conn, options.step * len(steps[UNDER]) + len(before["persist"]) + len(after["persist"]))
-    show_steps(report, steps, options.step)
-    show_singles(report, before, after)
-    bench.drop(RUN, FREE)
+    """All kinds, each from an empty queue in a fresh database; then the tables."""
+    kinds = {name: Kind() for name in DATABASES}
+    for names in TOGETHER:
+        take_turns(bench, report, options, {name: kinds[name] for name in names})
+    show_steps(report, kinds, options.step)
+    show_singles(report, kinds)
+
+
+def take_turns(bench: Bench, report: Report, options: argparse.Namespace, kinds: dict[str, Kind]) -> None:
+    """Single events before, the steps of the kinds by turns, single events after; then every event is accounted for."""
+    for name in kinds:
+        load.create(bench, DATABASES[name])
+    with ExitStack() as stack:
+        conns = {name: stack.enter_context(bench.connect(DATABASES[name])) for name in kinds}
+        for name, kind in kinds.items():
+            kind.before = singles(conns[name])
+            stack.enter_context(transaction(bench, name))
+        for number in range(options.events // options.step):
+            for name, kind in kinds.items():
+                if kind.patient:
+                    kind.steps.append(step(bench, DATABASES[name], options.step))
+                    shown = ", ".join(f"{each} {value:,.0f}" for each, value in kind.steps[-1].items())
+                    report.progress(f"step {number + 1}, {name}: {shown}")
+        for name, kind in kinds.items():
+            kind.after = singles(conns[name])
+    for name, kind in kinds.items():
+        account(bench, name, len(kind.steps) * options.step + len(kind.before["persist"]) + len(kind.after["persist"]))
+    bench.drop(*(DATABASES[name] for name in kinds))
+
+
+def account(bench: Bench, name: str, recorded: int) -> None:
+    """Refuses the figures of a kind unless the log has each event once, including that of the open transaction."""
+    recorded += name == RECORDED
+    dsn = bench.conninfo(DATABASES[name])
+    with bench.connect(DATABASES[name]) as conn:
+        with workers.worker(dsn, *workers.PGAUDIT) as process:
+            workers.wait_for(conn, load.DRAINED, process, recorded)
+        load.reckon(conn, recorded)
 
 
 @contextmanager
-def snapshot(bench: Bench) -> Generator[None]:
-    """A session that has looked once, and stays in its transaction."""
-    with psycopg.connect(bench.conninfo(RUN)) as conn:
-        conn.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-        conn.execute("SELECT count(*) FROM pgaudit.audit_log")
+def transaction(bench: Bench, name: str) -> Generator[None]:
+    """A session whose transaction of that kind stays open until the end of the block, and is committed."""
+    with psycopg.connect(bench.conninfo(DATABASES[name])) as conn:
+        if name == UNDER:
+            conn.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+            conn.execute("SELECT count(*) FROM pgaudit.audit_log")
+        elif name == WRITTEN:
+            conn.execute("SELECT pg_current_xact_id()")
+        elif name == RECORDED:
+            load.by_pgaudit(conn, event(SINGLES))
         yield
-        conn.rollback()
 
 
 def step(bench: Bench, database: str, events: int) -> dict[str, float]:
-    """Events a second of recording and of draining, and what is dead afterwards: rows, and megabytes in all."""
+    """Events a second of recording and of draining; dead rows and megabytes afterwards; seconds of the whole step."""
     with bench.connect(database) as conn:
         size = single(conn, "SELECT size FROM pgaudit.log_head")
-        start = time.perf_counter()
+        begin = time.perf_counter()
         load.record(conn, events, size + 1)
-        recorded = time.perf_counter() - start
+        recorded = time.perf_counter() - begin
         with workers.worker(bench.conninfo(database), *workers.PGAUDIT) as process:
             start = workers.wait_for(conn, REGISTERED, process, pause=0.005)
             drained = workers.wait_for(conn, load.DRAINED, process, size + events) - start
         conn.execute("DELETE FROM pgaudit.procrastinate_workers")
         conn.execute("VACUUM pgaudit.audit_jobs")  # which autovacuum does once a minute, if it can
         dead, size = conn.execute(DEAD).fetchone() or (0, 0)
-    return {"recorded": events / recorded, "drained": events / drained, "dead": dead, "size": size / 2**20}
+    rates = {"recorded": events / recorded, "drained": events / drained}
+    return rates | {"dead": dead, "size": size / 2**20, "seconds": time.perf_counter() - begin}
 
 
-def singles(conn: load.Connection) -> dict[str, list[float]]:
+def singles(conn: load.Connection) -> Singles:
     """Milliseconds of looking for one event, rolled back, and of persisting it, its commit included."""
-    taken: dict[str, list[float]] = {"fetch": [], "persist": []}
+    taken: Singles = {"fetch": [], "persist": []}
     end = time.perf_counter() + PATIENCE
     for number in range(SINGLES):
         if time.perf_counter() > end:
@@ -118,30 +169,41 @@ def single(conn: load.Connection, query: Any) -> int:
     return int((conn.execute(query).fetchone() or (0,))[0])
 
 
-def show_steps(report: Report, steps: Steps, events: int) -> None:
-    """Rates and bloat by events so far; what the last step keeps of the first, and of the one without a snapshot."""
-    for name, title in {"recorded": "Recording", "drained": "A worker"}.items():
-        rates = {kind: points(taken, name, events) for kind, taken in steps.items()}
-        report.curve(title, ("events so far", "events/s"), rates, UNDER)
-        last, first = steps[UNDER][-1][name], steps[UNDER][0][name]
-        report.target(f"{title}, {UNDER}: last step of first", last / first, 0.8)
-        report.target(f"{title}, {UNDER}: last step of {WITHOUT}", last / steps[WITHOUT][-1][name], 0.8)
-    dead = {kind: points(taken, "dead", events) for kind, taken in steps.items()}
-    report.curve("Rows that vacuum could not remove", ("events so far", "dead rows"), dead, UNDER)
+def show_steps(report: Report, kinds: dict[str, Kind], events: int) -> None:
+    """Rates and bloat by events so far; what the last step keeps of the first, and of the one without a transaction."""
+    for quantity, title in {"recorded": "Recording", "drained": "A worker"}.items():
+        report.curve(title, ("events so far", "events/s"), points(kinds, quantity, events), UNDER)
+        free = kinds[WITHOUT].steps
+        for name, kind in kinds.items():
+            last, first = kind.steps[-1][quantity], kind.steps[0][quantity]
+            if name != WITHOUT:
+                report.target(f"{title}, {name}: last step of first", last / first, 0.8)
+                same = free[min(len(kind.steps), len(free)) - 1][quantity]
+                report.target(f"{title}, {name}: last step of {WITHOUT}", last / same, 0.8)
+    report.curve(
+        "Rows that vacuum could not remove", ("events so far", "dead rows"), points(kinds, "dead", events), UNDER
+    )
 
 
-def points(steps: list[dict[str, float]], name: str, events: int) -> list[tuple[float, float]]:
-    """A quantity of each step, by the events so far."""
-    return [(float((number + 1) * events), step[name]) for number, step in enumerate(steps)]
+def points(kinds: dict[str, Kind], quantity: str, events: int) -> Curves:
+    """A quantity of each step of each kind, by the events so far."""
+    return {
+        name: [(float((number + 1) * events), step[quantity]) for number, step in enumerate(kind.steps)]
+        for name, kind in kinds.items()
+    }
 
 
-def show_singles(report: Report, *taken: dict[str, list[float]]) -> None:
-    """One event at a time, before the snapshot and under it."""
+def show_singles(report: Report, kinds: dict[str, Kind]) -> None:
+    """One event at a time, before a transaction was open and after the steps."""
+    before = {name: [each for kind in kinds.values() for each in kind.before[name]] for name in ("fetch", "persist")}
+    times = {"before": before} | {f"after the steps, {name}": kind.after for name, kind in kinds.items()}
     figures: list[Figure] = []
-    for when, times in zip(("before", "under the old snapshot"), taken, strict=True):
-        for name, values in times.items():
+    for when, quantities in times.items():
+        for name, values in quantities.items():
             figures.append(Figure(f"{name}, {when}", name, "ms", values, ours=True))
             figures.append(Figure(f"{name}, {when}, p99", name, "ms", [quantiles(values, n=100)[98]], ours=True))
     report.table(f"One event at a time, up to {SINGLES} of them", figures)
-    report.target("old snapshot: persisting one event, median in ms", median(taken[1]["persist"]), 5, limit=True)
-    report.target("old snapshot: looking for one event, median in ms", median(taken[1]["fetch"]), 5, limit=True)
+    for kind, taken in kinds.items():
+        if kind != WITHOUT:
+            report.target(f"{kind}: persisting one event, median in ms", median(taken.after["persist"]), 5, limit=True)
+            report.target(f"{kind}: looking for one event, median in ms", median(taken.after["fetch"]), 5, limit=True)

@@ -19,8 +19,8 @@ def parser(benchmark: str, description: str) -> argparse.ArgumentParser:
     """A parser that knows the options which all benchmarks share."""
     made = argparse.ArgumentParser(prog=f"python -m benchmarks {benchmark}".rstrip(), description=description)
     made.add_argument("--peers", type=names, default=frozenset(), help="compares with these alone, such as stock,copy")
-    made.add_argument("--seconds", type=float, default=3.0, help="how long each timed run takes (3)")
-    made.add_argument("--rounds", type=int, default=5, help="how often each figure is taken, by turns (5)")
+    made.add_argument("--seconds", type=float, default=3.0, help="how long each timed run takes (%(default)g)")
+    made.add_argument("--rounds", type=int, default=5, help="how often each figure is taken, by turns (%(default)d)")
     made.add_argument("--json", type=Path, metavar="FILE", help="writes the figures to a file, too")
     made.add_argument("--plot", type=Path, metavar="FILE.svg", help="draws them, too")
     return made

@@ -44,10 +44,12 @@ LANGUAGE sql IMMUTABLE AS $$
 $$;
 
 -- is_iso_time(value): whether it is ISO 8601 with an offset, between the years 1 and 9999 in every time zone.
--- The cast alone would accept 'now', times without a zone, and 24:00:00. It raises for dates that do not exist.
+-- The cast alone would accept 'now', times without a zone, and 24:00:00. It raises for dates that do not exist. The pattern
+-- has no counted repetitions: they take twice as long.
 CREATE OR REPLACE FUNCTION pgaudit.is_iso_time(value text) RETURNS boolean
 LANGUAGE sql STABLE AS $$
-    SELECT CASE WHEN value ~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:[.][0-9]{1,6})?(?:Z|[+-][0-9]{2}:[0-9]{2})$'
+    SELECT CASE WHEN value ~ ('^[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T[0-9][0-9]:[0-9][0-9]:[0-9][0-9]'
+                              '([.][0-9][0-9]?[0-9]?[0-9]?[0-9]?[0-9]?)?(Z|[+-][0-9][0-9]:[0-9][0-9])$')
                      AND substr(value, 12, 2) < '24' AND substr(value, 18, 2) < '60'
                 THEN value::timestamptz >= '0001-01-02T00:00:00+00:00' AND value::timestamptz < '9999-12-31T00:00:00+00:00'
            END
@@ -60,16 +62,13 @@ $$;
 CREATE OR REPLACE FUNCTION pgaudit.event_problem(event jsonb, content text) RETURNS text
 LANGUAGE sql STABLE AS $$
     SELECT CASE
-        WHEN jsonb_typeof(event->'id') IS DISTINCT FROM 'string' OR (event->>'id')::uuid::text <> event->>'id'
+        WHEN coalesce((event->>'id')::uuid::text <> event->>'id', true)
             THEN 'id must be a UUID in lower case, such as 0190a5b4-7c3e-7d3a-8f00-0123456789ab'
-        WHEN jsonb_typeof(event->'action') IS DISTINCT FROM 'string' OR length(event->>'action') > 200
-             OR event->>'action' !~ '^[a-z][a-z0-9_]*(?:[.][a-z][a-z0-9_]*)+$'
+        WHEN coalesce(length(event->>'action') > 200 OR event->>'action' !~ '^[a-z][a-z0-9_]*(?:[.][a-z][a-z0-9_]*)+$', true)
             THEN 'action must be "resource.verb", lower case and dotted, of at most 200 characters, such as "claim.approved"'
-        WHEN jsonb_typeof(event->'outcome') IS DISTINCT FROM 'string'
-             OR event->>'outcome' NOT IN ('success', 'failure', 'denied')
+        WHEN coalesce(event->>'outcome' NOT IN ('success', 'failure', 'denied'), true)
             THEN 'outcome must be success, failure or denied'
-        WHEN jsonb_typeof(event->'occurred_at') IS DISTINCT FROM 'string'
-             OR NOT coalesce(pgaudit.is_iso_time(event->>'occurred_at'), false)
+        WHEN NOT coalesce(pgaudit.is_iso_time(event->>'occurred_at'), false)
             THEN 'occurred_at must be ISO 8601 with an offset and at most six decimals, between the years 1 and 9999, '
                  'such as 2026-01-31T12:00:00.000000Z'
         WHEN coalesce(event->'actor', 'null') <> 'null' AND NOT coalesce(pgaudit.is_reference(event->'actor'), false)

@@ -83,7 +83,9 @@ END $$;
 -- Takes along what waits in the queue, such as an event that was recorded autonomously while another transaction
 -- held the log.
 CREATE OR REPLACE FUNCTION pgaudit.record_inline(events jsonb) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp
+SET timezone = 'UTC' SET datestyle = 'ISO' SET intervalstyle = 'postgres'
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET jit = off AS $$
 DECLARE
     issued   bigint := (SELECT last_value FROM procrastinate_jobs_id_seq);
     own      bigint[];

@@ -9,7 +9,8 @@
 
 -- low_watermark(): the id at which the scan for fresh jobs begins; none below it is fresh, or will be.
 CREATE OR REPLACE FUNCTION pgaudit.low_watermark() RETURNS bigint
-LANGUAGE sql STABLE AS $$ SELECT coalesce(max(low_watermark), 0) FROM pgaudit.queue_watermark $$;
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp AS
+$$ SELECT coalesce(max(low_watermark), 0) FROM queue_watermark $$;
 
 -- fetch_job(worker, skip): marks the next job as that worker's: a job that is due again, or else the oldest fresh one.
 --   worker  the worker's token
@@ -22,10 +23,13 @@ SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET j
 #variable_conflict use_column
 DECLARE
     holder bigint := worker_id_of(worker);
-    next   bigint := find_due_job();
+    next   bigint;
 BEGIN
+    IF holder IS NULL THEN
+        RETURN;
+    END IF;
     PERFORM requeue_jobs_of_passed_transactions();
-    next := coalesce(next, find_fresh_job(skip));
+    next := coalesce(find_due_job(), find_fresh_job(skip));
     RETURN QUERY UPDATE audit_jobs j SET status = 'doing', worker_id = holder WHERE j.id = next RETURNING j.id, j.attempts;
 END $$;
 

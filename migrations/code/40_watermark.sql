@@ -94,10 +94,10 @@ SET enable_seqscan = off SET jit = off AS $$
         INSERT INTO queue_watermark (low_watermark, max_issued_id, safe_xid)
         SELECT 0, 0, '0' FROM foreign_watermark LIMIT 1 ON CONFLICT DO NOTHING
     ), below AS (
-        UPDATE audit_jobs SET scheduled_at = clock_timestamp()
+        UPDATE audit_jobs SET scheduled_at = now()
          WHERE id < (SELECT max(low_watermark) FROM queue_watermark) AND status = 'todo' AND scheduled_at IS NULL RETURNING 1
     ), far AS (
-        UPDATE audit_jobs SET scheduled_at = clock_timestamp()
+        UPDATE audit_jobs SET scheduled_at = now()
          WHERE status = 'todo' AND scheduled_at > clock_timestamp() + interval '25 hours' RETURNING 1)
     SELECT (SELECT count(*) FROM below) + (SELECT count(*) FROM far)
 $$;

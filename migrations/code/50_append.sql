@@ -67,11 +67,9 @@ BEGIN
                    FROM generate_series(0, cardinality(lag_bucket_bounds())) bucket LEFT JOIN lag USING (bucket) ORDER BY bucket),
            -- In seconds: an interval counts whole days apart, and has no room for more than two thousand million.
            make_interval(secs => extract(epoch FROM coalesce(last.lag_total, '0') + lag_total)::double precision)
-      FROM summary WHERE events = cardinality(jobs)
-    -- Only a snapshot that is older than the lock can meet a batch that it does not see: Postgres then says 40001.
-    ON CONFLICT DO NOTHING;
+      FROM summary WHERE events = cardinality(jobs);
     IF NOT FOUND THEN
-        RAISE EXCEPTION 'a trigger or rule left events out of the log, or batch % is there already', next_index
+        RAISE EXCEPTION 'a trigger or rule left events out of the log'
             USING ERRCODE = 'triggered_data_change_violation';
     END IF;
     IF conflicting_index IS NOT NULL THEN
@@ -178,7 +176,7 @@ DECLARE
     half  integer := cardinality(jobs) / 2;
 BEGIN
     RETURN CASE WHEN error IS NULL THEN '{}'
-                WHEN half = 0      THEN ARRAY[error || jsonb_build_object('job_id', jobs[1])]
+                WHEN half = 0      THEN ARRAY[as_failure(jobs[1], error)]
                 ELSE append_bisecting(jobs[:half], worker) || append_bisecting(jobs[half + 1:], worker) END;
 END $$;
 
@@ -198,7 +196,19 @@ BEGIN
     END IF;
     -- Its first one may have failed a moment ago: then this one is the first.
     error := try_append(ARRAY[job], worker, (SELECT index FROM event_key WHERE event_id = (given->>'id')::uuid));
-    RETURN CASE WHEN error IS NULL THEN '{}' ELSE ARRAY[error || jsonb_build_object('job_id', job)] END;
+    RETURN CASE WHEN error IS NULL THEN '{}' ELSE ARRAY[as_failure(job, error)] END;
+END $$;
+
+-- as_failure(job, error): the failure of a job, from the error that try_append returned. Raises where the caller's snapshot
+-- is older than the log (inline, in REPEATABLE READ): it met an index or an event id that it does not see.
+CREATE OR REPLACE FUNCTION pgaudit.as_failure(job bigint, error jsonb) RETURNS jsonb
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    IF error->>'sqlstate' = '23505' AND current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE EXCEPTION 'could not serialize access: the audit log has grown since this transaction began'
+            USING ERRCODE = 'serialization_failure', HINT = 'Try the transaction again.';
+    END IF;
+    RETURN error || jsonb_build_object('job_id', job);
 END $$;
 
 -- logged_index(sought): where the log holds an event with that id and content; NULL if it does not. Of a partition that was

@@ -6,30 +6,33 @@
 CREATE OR REPLACE FUNCTION pgaudit.record_failures(failures jsonb[], max_attempts integer, retry_delay interval,
                                                    max_retry_delay interval) RETURNS jsonb[]
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    settled jsonb[];
 BEGIN
     IF cardinality(failures) = 0 THEN
         RETURN failures;
     END IF;
-    RETURN array(
-        WITH failed AS (
-            SELECT failure, (failure->>'job_id')::bigint AS job_id FROM unnest(failures) failure
-        ), updated AS (
-            UPDATE audit_jobs j
-               SET status = CASE WHEN attempts + 1 < max_attempts THEN 'todo' ELSE 'failed' END::procrastinate_job_status,
-                   attempts = attempts + 1,
-                   scheduled_at = clock_timestamp() + retry_after(attempts + 1, max_attempts, retry_delay, max_retry_delay),
-                   worker_id = NULL, abort_requested = false
-              FROM failed WHERE j.id = failed.job_id
-            RETURNING j.id, j.attempts, j.task_name, j.scheduled_at, left(j.event->>'id', 100) AS event_id, failure
-        ), noted AS (
-            INSERT INTO job_error (job_id, event_id, task_name, attempt, error_class, sqlstate, message, traceback)
-            SELECT id, event_id, task_name, attempts, error_class_of(failure->>'sqlstate'), failure->>'sqlstate',
-                   left(failure->>'message', 2000), left(failure->>'context', 2000)
-              FROM updated
-        )
-        SELECT failure || jsonb_build_object('event_id', event_id, 'attempt', attempts, 'error_class',
-                   error_class_of(failure->>'sqlstate'), 'retry_in', extract(epoch FROM scheduled_at - clock_timestamp()))
-          FROM updated ORDER BY id);
+    WITH failed AS (
+        SELECT failure, (failure->>'job_id')::bigint AS job_id FROM unnest(failures) failure
+    ), updated AS (
+        UPDATE audit_jobs j
+           SET status = CASE WHEN attempts + 1 < max_attempts THEN 'todo' ELSE 'failed' END::procrastinate_job_status,
+               attempts = attempts + 1,
+               scheduled_at = clock_timestamp() + retry_after(attempts + 1, max_attempts, retry_delay, max_retry_delay),
+               worker_id = NULL, abort_requested = false
+          FROM failed WHERE j.id = failed.job_id
+        RETURNING j.id, j.attempts, j.task_name, j.scheduled_at, left(j.event->>'id', 100) AS event_id, failure
+    ), noted AS (
+        INSERT INTO job_error (job_id, event_id, task_name, attempt, error_class, sqlstate, message, traceback)
+        SELECT id, event_id, task_name, attempts, error_class_of(failure->>'sqlstate'), failure->>'sqlstate',
+               left(failure->>'message', 2000), left(failure->>'context', 2000)
+          FROM updated
+    )
+    SELECT array_agg(failure || jsonb_build_object('event_id', event_id, 'attempt', attempts, 'error_class',
+               error_class_of(failure->>'sqlstate'), 'retry_in', extract(epoch FROM scheduled_at - clock_timestamp()))
+               ORDER BY id)
+      INTO settled FROM updated;
+    RETURN coalesce(settled, '{}');
 END $$;
 
 -- retry_after(attempts, max_attempts, retry_delay, max_retry_delay): the delay before the next attempt of a job that has

@@ -1,14 +1,14 @@
 -- Which workers are alive, what they run, and what is taken from those that are not.
 
 -- register_worker(stalled_after, max_stalls): adds a worker.
---   stalled_after  how long it may send no heartbeat before its jobs are taken from it
+--   stalled_after  how long it may send no heartbeat before its jobs are taken from it; at most a day
 --   max_stalls     how often a job of its is taken from it; the next time it is failed
 -- Returns its id, for people, and its token, which every other call takes: nobody else can speak for it.
 CREATE OR REPLACE FUNCTION pgaudit.register_worker(stalled_after interval DEFAULT '30 s', max_stalls integer DEFAULT 5)
 RETURNS TABLE (worker_id bigint, token uuid)
 LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
     INSERT INTO procrastinate_workers (last_heartbeat, stalled_after, max_stalls)
-    VALUES (clock_timestamp(), greatest(stalled_after, '0'), greatest(max_stalls, 0)) RETURNING id, token
+    VALUES (clock_timestamp(), least(greatest(stalled_after, '0'), '1 day'), greatest(max_stalls, 0)) RETURNING id, token
 $$;
 
 -- unregister_worker(worker): removes a worker that ends. What it still runs counts as stalled.

@@ -20,6 +20,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp SET lock_ti
 DECLARE
     created integer;
 BEGIN
+    PERFORM guard_partition(partition) FROM log_partitions() WHERE NOT is_guarded(partition);  -- made or attached by hand
     IF EXISTS (SELECT FROM log_partitions() WHERE first_index > (SELECT size FROM log_head)) THEN
         RETURN 0;
     END IF;
@@ -33,6 +34,13 @@ BEGIN
 EXCEPTION WHEN lock_not_available THEN
     RETURN 0;
 END $$;
+
+-- is_guarded(partition): whether it has its three triggers, whatever session_replication_role says.
+CREATE OR REPLACE FUNCTION pgaudit.is_guarded(partition regclass) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT count(*) = 3 FROM pg_trigger
+     WHERE tgrelid = partition AND tgenabled = 'A' AND tgname IN ('append_only', 'append_only_truncate', 'append_only_insert')
+$$;
 
 -- create_partitions(last_index): makes the partitions that are missing from the end of the log to that index.
 -- Returns how many were created. The caller holds the lock of the log.
@@ -55,20 +63,22 @@ BEGIN
 END $$;
 
 -- create_partition(index): makes the partition for that index, between its neighbours, guarded and with rights for nobody.
+-- It begins on a multiple of the size, or later: where another one ends, or where the log ends when its last partition was
+-- detached.
 -- Returns the end of its range.
 CREATE OR REPLACE FUNCTION pgaudit.create_partition(index bigint) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
     size  bigint := (SELECT partition_size FROM settings);
-    first bigint := (SELECT coalesce(max(end_index), 0) FROM log_partitions() WHERE end_index <= index);
-    upper bigint;
-    name  text;
+    first bigint := greatest(index / size * size, least(index, (SELECT log_head.size FROM log_head)),
+                             (SELECT max(end_index) FROM log_partitions() WHERE end_index <= index));
+    upper bigint := least((index / size + 1) * size, (SELECT min(first_index) FROM log_partitions() WHERE first_index > index));
+    name  text   := 'audit_log_' || first;
 BEGIN
-    -- After a gap, or when the size was changed, on a multiple of the size as far as that is free.
-    first := greatest(first, index / size * size);
-    upper := least((index / size + 1) * size, (SELECT min(first_index) FROM log_partitions() WHERE first_index > index));
-    name := 'audit_log_' || first;
-    -- Unlike CREATE … PARTITION OF, ATTACH stops no reader and no append.
+    WHILE to_regclass(name) IS NOT NULL LOOP  -- a detached one
+        name := name || '_';
+    END LOOP;
+    -- Unlike CREATE TABLE with PARTITION OF, ATTACH stops no reader and no append.
     EXECUTE format('CREATE TABLE %I (LIKE audit_log INCLUDING ALL)', name);
     EXECUTE format('ALTER TABLE audit_log ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)', name, first, upper);
     PERFORM guard_partition(name::regclass), revoke_default_privileges(name::regclass);

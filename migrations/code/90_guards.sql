@@ -49,14 +49,20 @@ LANGUAGE plpgsql SET search_path = pgaudit, pg_temp
 SET plan_cache_mode = force_custom_plan  -- a plan for the index at hand locks and reads the last partitions alone
 SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off AS $$
 DECLARE
-    tail     bigint := (SELECT size FROM log_head) - (SELECT count(*) FROM deleted);
+    log_size bigint := (SELECT size FROM log_head);
+    tail     bigint := log_size - (SELECT count(*) FROM deleted);
+    missing  bytea[];
     unlogged bigint;
 BEGIN
     -- A batch that was just persisted is the end of the log: one scan finds it by hash. Looking each event up by its id
     -- takes three times as long, and is for what was not found: events that were seen again, and the unlogged.
+    missing := array(SELECT leaf_hash FROM deleted EXCEPT SELECT leaf_hash FROM audit_log
+                                                      WHERE index >= tail AND index < log_size);
+    IF cardinality(missing) = 0 THEN
+        RETURN NULL;
+    END IF;
     SELECT min(id) INTO unlogged FROM deleted
-     WHERE leaf_hash NOT IN (SELECT leaf_hash FROM audit_log WHERE index >= tail)
-       AND logged_index(event) IS NULL
+     WHERE leaf_hash = ANY (missing) AND logged_index(event) IS NULL
        AND NOT EXISTS (SELECT FROM acknowledged_jobs a WHERE a.job_id = deleted.id AND a.leaf_hash = deleted.leaf_hash);
     IF unlogged IS NOT NULL THEN
         RAISE EXCEPTION 'job % holds an audit event that is not in the log yet', unlogged

@@ -70,6 +70,7 @@ class AuditApp(App):
             asyncio.create_task(housekeeping.replay_spool(self.settings)),
         ]
         try:
+            await housekeeping.check_schema(self.connector)
             await super().run_worker_async(**options)
         finally:
             if self.settings.drain_on_shutdown and self._latest is not None:

@@ -2,7 +2,7 @@
 
 import traceback
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import psycopg
 

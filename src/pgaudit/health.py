@@ -74,8 +74,8 @@ OBSERVE: Final = """
            (SELECT string_agg(pubname, ', ') FROM pg_publication p
              WHERE NOT pubviaroot
                AND (puballtables
-                    OR EXISTS (SELECT FROM pg_publication_namespace WHERE pnpubid = p.oid AND pnnspid = 'pgaudit'::regnamespace)
-                    OR EXISTS (SELECT FROM pg_publication_rel WHERE prpubid = p.oid AND prrelid = 'pgaudit.audit_log'::regclass))
+                    OR 'pgaudit'::regnamespace IN (SELECT pnnspid FROM pg_publication_namespace WHERE pnpubid = p.oid)
+                    OR 'pgaudit.audit_log'::regclass IN (SELECT prrelid FROM pg_publication_rel WHERE prpubid = p.oid))
            ) AS publications,
            -- Only what the role may see: its own sessions, or, with pg_monitor, all of them; and what is prepared.
            (SELECT max(extract(epoch FROM clock_timestamp() - start))::double precision
@@ -152,16 +152,24 @@ def verdicts(seen: Observation, settings: Settings) -> Iterator[Check]:
     status = bad if lag > limit else fair if lag > limit / 2 else good
     yield Check("oldest_waiting", status, lag, limit, f"The oldest waiting event has waited for {lag:.1f} s.")
 
-    yield none_of("failed", seen.failed, "job(s) failed: `pgaudit jobs list`, then `pgaudit jobs retry` or `acknowledge`.")
+    yield none_of(
+        "failed", seen.failed, "job(s) failed: `pgaudit jobs list`, then `pgaudit jobs retry` or `acknowledge`."
+    )
     yield none_of("stalled", seen.stalled, "job(s) of silent workers wait to be reclaimed.")
 
-    yield none_of("conflicts", seen.conflicts, "event(s) of the last day have the id of another one: see pgaudit.conflicting_events.")
+    yield none_of(
+        "conflicts",
+        seen.conflicts,
+        "event(s) of the last day have the id of another one: see pgaudit.conflicting_events.",
+    )
 
     advice = "exists." if seen.partition_ahead else "is missing: start a worker, or call pgaudit.ensure_partitions()."
     status = good if seen.partition_ahead else fair
     yield Check("partitions", status, str(seen.partition_ahead).lower(), "true", f"The log's next partition {advice}")
 
-    advice = f"The end of the log is locked by {seen.log_holder}." if seen.log_holder else "Nobody keeps the log locked."
+    advice = (
+        f"The end of the log is locked by {seen.log_holder}." if seen.log_holder else "Nobody keeps the log locked."
+    )
     yield Check("log_lock", bad if seen.log_holder else good, seen.log_holder, None, advice)
 
     advice = f"New partitions stop the subscribers of {seen.publications}: set publish_via_partition_root = true."

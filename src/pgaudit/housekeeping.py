@@ -9,7 +9,7 @@ from typing import Final
 import psycopg
 from procrastinate import PsycopgConnector
 
-from pgaudit import replay, rescue
+from pgaudit import replay, rescue, schema
 from pgaudit.embedded import conninfo
 from pgaudit.fetching import AuditJobManager
 from pgaudit.settings import Settings
@@ -30,6 +30,25 @@ REQUEUE_EVERY: Final = 300.0  # it reads what vacuum has still to remove
 def beat_interval(settings: Settings) -> float:
     """Three beats may get lost before a worker counts as silent."""
     return min(settings.stalled_after / 4, LONGEST_BEAT_INTERVAL)
+
+
+async def check_schema(connector: PsycopgConnector) -> None:
+    """Says in the application log when the database's schema is not the one that this version needs."""
+    try:
+        async with connector.pool.connection() as conn:
+            found = await schema.state_of_async(conn)
+    except psycopg.Error as error:
+        logger.warning("cannot check the schema: %s", in_brief(error))
+        return
+    verdict = schema.standing(found)
+    if verdict in {schema.Standing.MISSING, schema.Standing.BEHIND}:
+        logger.error(
+            "the database is at %s, this version needs %s: run `pgaudit migrate`",
+            found or schema.State(),
+            schema.SCRIPTS.state,
+        )
+    elif verdict is schema.Standing.AHEAD:
+        logger.info("the database is at %s, which is newer than this version", found)
 
 
 async def beat(connector: PsycopgConnector, alive: AuditJobManager, settings: Settings) -> None:

@@ -115,3 +115,11 @@ def state_of(conn: psycopg.Connection[Any]) -> State | None:
         (installed,) = cursor.execute(INSTALLED).fetchone() or (False,)
         row = cursor.execute(STATE).fetchone() if installed else None
     return State(*row) if row else None
+
+
+async def state_of_async(conn: psycopg.AsyncConnection[Any]) -> State | None:
+    """``state_of`` for asynchronous connections."""
+    async with psycopg.AsyncCursor(conn, row_factory=tuple_row) as cursor:
+        (installed,) = await (await cursor.execute(INSTALLED)).fetchone() or (False,)
+        row = await (await cursor.execute(STATE)).fetchone() if installed else None
+    return State(*row) if row else None

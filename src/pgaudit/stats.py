@@ -73,10 +73,12 @@ class StorageStats:
 
 
 QUEUE_STATS: Final = """
-    SELECT queue_name, waiting, active, delayed, failed, completed, stalled, oldest_waiting_seconds FROM pgaudit.queue_stats
+    SELECT queue_name, waiting, active, delayed, failed, completed, stalled, oldest_waiting_seconds
+      FROM pgaudit.queue_stats
 """
 WORKER_STATS: Final = """
-    SELECT worker_id, last_heartbeat, heartbeat_age_seconds, alive, active_jobs FROM pgaudit.worker_stats ORDER BY worker_id
+    SELECT worker_id, last_heartbeat, heartbeat_age_seconds, alive, active_jobs
+      FROM pgaudit.worker_stats ORDER BY worker_id
 """
 FAILED_JOBS: Final = """
     SELECT job_id, queue_name, task_name, event_id, action, attempts, failed_at, error_class, error_message

@@ -16,10 +16,16 @@ COLUMNS: Final = """
            target_type, target_id, tenant, event
       FROM pgaudit.audit_log
 """
-LAST: Final = COLUMNS + " ORDER BY index DESC LIMIT %s"
-AFTER: Final = COLUMNS + " WHERE index > %s ORDER BY index LIMIT %s"
-OF_TARGET: Final = COLUMNS + " WHERE target_type = %s AND target_id = %s ORDER BY occurred_at, index"
-OF_ACTOR: Final = COLUMNS + " WHERE actor_type = %s AND actor_id = %s ORDER BY occurred_at, index"
+LAST: Final = COLUMNS + " ORDER BY index DESC LIMIT %(count)s"
+AFTER: Final = COLUMNS + " WHERE index > %(index)s ORDER BY index LIMIT %(limit)s"
+# The first target is in the log, the others in event_target.
+FIRST_TARGET: Final = COLUMNS + " WHERE target_type = %(kind)s AND target_id = %(identity)s"
+FURTHER_TARGET: Final = """
+     WHERE index IN (SELECT index FROM pgaudit.event_target WHERE type = %(kind)s AND id = %(identity)s)
+       AND (target_type, target_id) IS DISTINCT FROM (%(kind)s, %(identity)s)
+"""
+OF_TARGET: Final = FIRST_TARGET + " UNION ALL " + COLUMNS + FURTHER_TARGET + " ORDER BY index"
+OF_ACTOR: Final = COLUMNS + " WHERE actor_type = %(kind)s AND actor_id = %(identity)s ORDER BY index"
 LONGEST_INT: Final = 4_300  # digits
 
 
@@ -44,7 +50,7 @@ class Entry:
 
 def last(conn: psycopg.Connection[Any], count: int) -> list[Entry]:
     """The newest entries, the oldest of them first."""
-    return entries(conn, LAST, count)[::-1]
+    return entries(conn, LAST, count=count)[::-1]
 
 
 def after(conn: psycopg.Connection[Any], index: int, limit: int = 1_000) -> list[Entry]:
@@ -52,20 +58,20 @@ def after(conn: psycopg.Connection[Any], index: int, limit: int = 1_000) -> list
 
     :param index: the last index seen; -1 for the beginning of the log.
     """
-    return entries(conn, AFTER, index, limit)
+    return entries(conn, AFTER, index=index, limit=limit)
 
 
 def of_target(conn: psycopg.Connection[Any], kind: str, identity: str) -> list[Entry]:
-    """The events whose primary (first) target this is, such as ("claim", "7"), in the order in which they happened."""
-    return entries(conn, OF_TARGET, kind, identity)
+    """Returns the events that have this target, such as ("claim", "7"), first or further, in the order of the log."""
+    return entries(conn, OF_TARGET, kind=kind, identity=identity)
 
 
 def of_actor(conn: psycopg.Connection[Any], kind: str, identity: str) -> list[Entry]:
-    """The events of an actor, such as ("user", "42"), in the order in which they happened."""
-    return entries(conn, OF_ACTOR, kind, identity)
+    """Returns the events of an actor, such as ("user", "42"), in the order of the log."""
+    return entries(conn, OF_ACTOR, kind=kind, identity=identity)
 
 
-def entries(conn: psycopg.Connection[Any], query: LiteralString, *parameters: object) -> list[Entry]:
+def entries(conn: psycopg.Connection[Any], query: LiteralString, **parameters: object) -> list[Entry]:
     """What a query of the log returns."""
     with conn.cursor(row_factory=class_row(Entry)) as cursor:
         set_json_loads(loads, cursor)

@@ -60,7 +60,9 @@ def show(job_id: int, *, json: AsJson = False) -> None:
     console.print_json(to_json(details.event))
     for error in details.errors:
         console.print(
-            Text.assemble("\n", (f"attempt {error.attempt}", "bold"), ", ", cell(error.failed_at), f": {error.error_class}")
+            Text.assemble(
+                "\n", (f"attempt {error.attempt}", "bold"), ", ", cell(error.failed_at), f": {error.error_class}"
+            )
         )
         console.print(Text(error.message))
 

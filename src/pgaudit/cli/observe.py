@@ -14,7 +14,6 @@ from pgaudit import stats as stats_
 from pgaudit import trail
 from pgaudit.cli.output import AsJson, connect, console, in_utc, print_rows, table, to_json
 from pgaudit.health import Status
-from pgaudit.settings import Settings
 
 EXIT_CODES = {Status.HEALTHY: 0, Status.DEGRADED: 1, Status.UNHEALTHY: 2}
 EVERY = 1.0

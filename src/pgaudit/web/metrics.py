@@ -18,7 +18,8 @@ from pgaudit.stats import QueueStats, WorkerStats
 MEDIA_TYPE: Final = openmetrics.CONTENT_TYPE_LATEST
 # The last batch has counted the whole log.
 LAG: Final = """
-    SELECT array(SELECT extract(epoch FROM bound)::double precision FROM unnest(pgaudit.lag_bucket_bounds()) bound) AS bounds,
+    SELECT array(SELECT extract(epoch FROM bound)::double precision
+                   FROM unnest(pgaudit.lag_bucket_bounds()) bound) AS bounds,
            lag_buckets AS events, extract(epoch FROM lag_total)::double precision AS seconds
       FROM pgaudit.batch ORDER BY first_index DESC LIMIT 1
 """
