@@ -46,7 +46,7 @@ def test_migrate_brings_an_empty_database_up_once(run: Run, empty_dsn: str) -> N
 
 def test_migrate_prints_sql_and_changes_nothing(run: Run, empty_dsn: str) -> None:
     """--sql is for the DBA who runs migrations by hand."""
-    assert "CREATE FUNCTION pgaudit.record" in run("migrate", "--sql", dsn=empty_dsn).stdout
+    assert "CREATE OR REPLACE FUNCTION pgaudit.record" in run("migrate", "--sql", dsn=empty_dsn).stdout
     assert run("migrate", "--check", dsn=empty_dsn).returncode == 1
 
 

@@ -45,7 +45,7 @@ def test_a_granted_role_may_check(run: Run, owner: str, kind: str) -> None:
     """An instance checks at its start, as the application's role."""
     migrate.upgrade(owner)
     with psycopg.connect(owner) as conn:
-        grants.grant(conn, **{kind: "t_app"})  # type: ignore[arg-type]
+        grants.grant(conn, **{kind: "t_app"})
     assert check(run, make_conninfo(owner, user="t_app"))[0] == 0
 
 
@@ -96,12 +96,14 @@ def test_a_schema_that_was_changed_by_hand(run: Run, dsn: str, conn: psycopg.Con
     code, output = check(run, dsn)
     assert (code, len(output.splitlines())) == (5, 3)
     assert "rule swallow on pgaudit.audit_jobs is not one of pgaudit's: DROP RULE" in output
-    assert run(dsn, "migrate", "--repair").output.endswith("The functions and views of the schema pgaudit were replaced.\n")
+    assert run(dsn, "migrate", "--repair").output.endswith(
+        "The functions and views of the schema pgaudit were replaced.\n"
+    )
 
 
 def test_migrate_says_what_it_did(run: Run, empty_dsn: str) -> None:
     """From which state to which; the second time there is nothing to do."""
-    assert "The schema pgaudit went from not migrated to revision 0001 of pgaudit" in run(empty_dsn, "migrate").output
+    assert "The schema pgaudit went from nothing to revision 0001 of pgaudit" in run(empty_dsn, "migrate").output
     assert "The schema pgaudit is current." in run(empty_dsn, "migrate").output
 
 

@@ -1,7 +1,10 @@
 """The fingerprint: each change by hand is named, with what to do about it."""
 
+# ruff: noqa: E501, ISC004 - a sentence is compared as a whole
+
 import json
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import psycopg
@@ -18,7 +21,9 @@ SWALLOW = """
     CREATE FUNCTION public.swallow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
     CREATE TRIGGER swallow BEFORE INSERT ON {} FOR EACH ROW EXECUTE FUNCTION public.swallow()
 """
-PARTITION = "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'pgaudit.audit_log'::regclass ORDER BY 1"
+PARTITION = (
+    "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'pgaudit.audit_log'::regclass ORDER BY 1"
+)
 # What somebody does, and the beginning of a sentence for each difference.
 ATTACKS = [
     (
@@ -28,7 +33,9 @@ ATTACKS = [
     ),
     (
         "ALTER FUNCTION pgaudit.record RESET ALL",
-        [f"function pgaudit.record(jsonb) differs in its settings (nothing, expected search_path=pgaudit, pg_temp): {REPAIR}"],
+        [
+            f"function pgaudit.record(jsonb) differs in its settings (nothing, expected search_path=pgaudit, pg_temp): {REPAIR}"
+        ],
     ),
     (
         "ALTER FUNCTION pgaudit.record SECURITY INVOKER",
@@ -59,7 +66,9 @@ ATTACKS = [
     ),
     (
         "ALTER TABLE pgaudit.batch ENABLE TRIGGER ALL",
-        ["trigger {trigger} on pgaudit.batch is enabled as origin, expected ALWAYS: ALTER TABLE pgaudit.batch ENABLE ALWAYS"],
+        [
+            "trigger {trigger} on pgaudit.batch is enabled as origin, expected ALWAYS: ALTER TABLE pgaudit.batch ENABLE ALWAYS"
+        ],
     ),
     (
         "DROP TRIGGER append_only_truncate ON pgaudit.audit_log",
@@ -93,7 +102,9 @@ ATTACKS = [
     ),
     (
         "ALTER TABLE pgaudit.job_error ALTER message DROP NOT NULL",
-        ["column message of pgaudit.job_error is text, expected text NOT NULL: compare it with `pgaudit migrate --sql`"],
+        [
+            "column message of pgaudit.job_error is text, expected text NOT NULL: compare it with `pgaudit migrate --sql`"
+        ],
     ),
     (
         "DROP INDEX pgaudit.batch_persisted_idx",
@@ -105,7 +116,9 @@ ATTACKS = [
     ),
     (
         "GRANT INSERT, SELECT ON pgaudit.job_error TO PUBLIC",
-        ["table pgaudit.job_error: PUBLIC has the right INSERT, SELECT: REVOKE INSERT, SELECT ON TABLE pgaudit.job_error FROM PUBLIC"],
+        [
+            "table pgaudit.job_error: PUBLIC has the right INSERT, SELECT: REVOKE INSERT, SELECT ON TABLE pgaudit.job_error FROM PUBLIC"
+        ],
     ),
     (
         "GRANT UPDATE (event) ON pgaudit.audit_log TO t_stranger",
@@ -116,7 +129,9 @@ ATTACKS = [
     ),
     (
         "GRANT EXECUTE ON FUNCTION pgaudit.record TO PUBLIC",
-        ["function pgaudit.record(jsonb): PUBLIC has the right EXECUTE: REVOKE EXECUTE ON FUNCTION pgaudit.record(jsonb) FROM PUBLIC"],
+        [
+            "function pgaudit.record(jsonb): PUBLIC has the right EXECUTE: REVOKE EXECUTE ON FUNCTION pgaudit.record(jsonb) FROM PUBLIC"
+        ],
     ),
     (
         "GRANT CREATE ON SCHEMA pgaudit TO t_stranger",
@@ -134,14 +149,14 @@ HARMLESS = [
 
 
 @pytest.fixture
-def stranger(conn: psycopg.Connection[Any]) -> Any:
+def stranger(conn: psycopg.Connection[Any]) -> Iterator[psycopg.Connection[Any]]:
     """A role without rights, gone with the transaction."""
     conn.execute("CREATE ROLE t_stranger")
     yield conn
     conn.rollback()
 
 
-def test_the_file_is_of_these_migrations(dsn: str, conn: psycopg.Connection[Any]) -> None:
+def test_the_file_is_of_these_migrations(conn: psycopg.Connection[Any]) -> None:
     """A fresh installation has no difference; what the file says of this version of Postgres is what was found."""
     assert fingerprint.differences(conn) == [], STALE
     found = expected.merged({int(VERSION): expected.catalog(fingerprint.read(conn))})
@@ -175,7 +190,10 @@ def test_what_a_dba_may_add_is_no_difference(stranger: psycopg.Connection[Any], 
 @pytest.mark.parametrize(
     ("attack", "sentence"),
     [
-        ("ALTER TABLE {} ENABLE TRIGGER append_only", "trigger append_only on {} is enabled as origin, expected ALWAYS"),
+        (
+            "ALTER TABLE {} ENABLE TRIGGER append_only",
+            "trigger append_only on {} is enabled as origin, expected ALWAYS",
+        ),
         ("DROP TRIGGER append_only_truncate ON {}", "trigger append_only_truncate on {} is missing"),
         (SWALLOW, "trigger swallow on {} is not one of pgaudit's"),
         ("CREATE RULE swallow AS ON UPDATE TO {} DO INSTEAD NOTHING", "rule swallow on {} is not one of pgaudit's"),
@@ -260,7 +278,9 @@ def test_repair_makes_good_what_it_says(dsn: str, conn: psycopg.Connection[Any])
 
 def test_values_that_differ_between_versions_of_postgres() -> None:
     """An unknown version between two known ones may be like either."""
-    value = expected.merged({15: {"same": 1, "other": "a"}, 16: {"same": 1, "other": "b"}, 18: {"same": 1, "other": "c"}})
+    value = expected.merged(
+        {15: {"same": 1, "other": "a"}, 16: {"same": 1, "other": "b"}, 18: {"same": 1, "other": "c"}}
+    )
     assert value == {"same": 1, "other": {"@15": "a", "@16": "b", "@18": "c"}}
     assert expected.candidates(value["other"], 16) == ["b"]
     assert expected.candidates(value["other"], 17) == ["b", "c"]

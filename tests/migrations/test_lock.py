@@ -25,7 +25,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def holder(owner: str, empty_dsn: str) -> Iterator[psycopg.Connection[Any]]:
+def holder(owner: str) -> Iterator[psycopg.Connection[Any]]:
     """A session of the owner, in a migrated database."""
     migrate.upgrade(owner)
     with psycopg.connect(owner) as conn:
@@ -89,7 +89,9 @@ def test_a_stranger_keeps_no_migration_waiting(owner: str, next_version: Scripts
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_table_in_use_is_named_with_its_user(owner: str, holder: psycopg.Connection[Any], next_version: Scripts) -> None:
+def test_a_table_in_use_is_named_with_its_user(
+    owner: str, holder: psycopg.Connection[Any], next_version: Scripts
+) -> None:
     """Traffic queues up behind a migration that waits: it gives up, and nothing was changed."""
     holder.execute("SELECT FROM pgaudit.batch")
     expected = f"pgaudit.batch is locked by process {holder.info.backend_pid} of role t_owner. Nothing was changed"
@@ -100,4 +102,7 @@ def test_a_table_in_use_is_named_with_its_user(owner: str, holder: psycopg.Conne
 
 def test_the_limits_are_a_minute_and_ten_seconds() -> None:
     """The first for another migration, the second for a table."""
-    assert (session.PATIENCE, session.TABLE_PATIENCE) == ("SET LOCAL lock_timeout = '60s'", "SET LOCAL lock_timeout = '10s'")
+    assert (session.PATIENCE, session.TABLE_PATIENCE) == (
+        "SET LOCAL lock_timeout = '60s'",
+        "SET LOCAL lock_timeout = '10s'",
+    )

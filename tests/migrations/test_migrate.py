@@ -28,7 +28,9 @@ def test_the_second_migration_does_nothing(empty_dsn: str, empty: psycopg.Connec
     assert catalog(empty) == installed
 
 
-def test_a_migration_that_fails_leaves_nothing(empty_dsn: str, empty: psycopg.Connection[Any], next_version: Scripts) -> None:
+def test_a_migration_that_fails_leaves_nothing(
+    empty_dsn: str, empty: psycopg.Connection[Any], next_version: Scripts
+) -> None:
     """Schema, revisions and code are one transaction."""
     (next_version.directory / "code" / "98_broken.sql").write_text("SELECT pgaudit.no_such_function();")
     with pytest.raises(psycopg.errors.UndefinedFunction):
@@ -48,7 +50,9 @@ def test_processes_at_once_migrate_once(empty_dsn: str, dsn: str, empty: psycopg
     assert empty.execute("SELECT count(*) FROM pgaudit.schema_code").fetchone() == (1,)
 
 
-def test_changed_code_is_applied_without_a_revision(dsn: str, conn: psycopg.Connection[Any], next_version: Scripts) -> None:
+def test_changed_code_is_applied_without_a_revision(
+    dsn: str, conn: psycopg.Connection[Any], next_version: Scripts
+) -> None:
     """A function that differs from the installed one makes the schema behind."""
     (next_version.directory / "versions" / "0002_note.py").unlink()
     assert standing(state_of(conn), next_version) is Standing.BEHIND
@@ -57,7 +61,7 @@ def test_changed_code_is_applied_without_a_revision(dsn: str, conn: psycopg.Conn
     assert "as of the next version" in str(conn.execute(BODY).fetchone())
 
 
-def test_the_same_version_with_other_code_is_behind(dsn: str, conn: psycopg.Connection[Any], next_version: Scripts) -> None:
+def test_the_same_version_with_other_code_is_behind(conn: psycopg.Connection[Any], next_version: Scripts) -> None:
     """Before a release the version says little: the checksum decides."""
     (next_version.directory / "versions" / "0002_note.py").unlink()
     same = replace(next_version, version=SCRIPTS.release)
@@ -92,7 +96,9 @@ def test_repair_replaces_what_somebody_has_changed(dsn: str, conn: psycopg.Conne
     assert catalog(conn) == before
 
 
-@pytest.mark.parametrize(("older", "newer"), [("0.9", "0.10"), ("0.10rc1", "0.10"), ("0.10", "0.10.1"), ("1.0", "10.0")])
+@pytest.mark.parametrize(
+    ("older", "newer"), [("0.9", "0.10"), ("0.10rc1", "0.10"), ("0.10", "0.10.1"), ("1.0", "10.0")]
+)
 def test_versions_are_compared_by_their_numbers(older: str, newer: str) -> None:
     """Not as text."""
     assert schema.order(older) < schema.order(newer)
@@ -105,7 +111,7 @@ def test_the_name_of_each_revision_begins_with_its_number() -> None:
 
 
 def test_the_client_encoding_of_the_environment_does_not_matter(
-    empty_dsn: str, dsn: str, empty: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
+    empty_dsn: str, dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Scripts are sent as UTF-8."""
     monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
@@ -135,7 +141,9 @@ def test_a_plain_owner_is_not_warned(owner: str, caplog: pytest.LogCaptureFixtur
     assert not caplog.records
 
 
-def test_bypassrls_of_the_owner_is_named(owner: str, empty: psycopg.Connection[Any], caplog: pytest.LogCaptureFixture) -> None:
+def test_bypassrls_of_the_owner_is_named(
+    owner: str, empty: psycopg.Connection[Any], caplog: pytest.LogCaptureFixture
+) -> None:
     """It is nearly as much."""
     empty.execute("ALTER ROLE t_owner BYPASSRLS")
     migrate.upgrade(owner)
@@ -144,4 +152,4 @@ def test_bypassrls_of_the_owner_is_named(owner: str, empty: psycopg.Connection[A
 
 def test_alembic_needs_no_environment() -> None:
     """Nothing of Alembic's global state is set up: env.py and its template are gone."""
-    assert not [path for path in Path(schema.MIGRATIONS).glob("*.py")]
+    assert not list(Path(schema.MIGRATIONS).glob("*.py"))

@@ -105,7 +105,9 @@ def test_migrating_inside_a_revision_of_the_host(empty_dsn: str, host: Any, tmp_
     """Alembic has one global context: the host's is left as it was, and its revision goes on."""
     revision = tmp_path / "versions" / "host1.py"
     revision.write_text(
-        REVISION.replace("def upgrade():\n", f"from pgaudit import migrate\ndef upgrade():\n    migrate.upgrade({empty_dsn!r})\n")
+        REVISION.replace(
+            "def upgrade():\n", f"from pgaudit import migrate\ndef upgrade():\n    migrate.upgrade({empty_dsn!r})\n"
+        )
     )
     host(command.upgrade, "head")
     with psycopg.connect(empty_dsn) as conn:

@@ -1,7 +1,6 @@
 """Procrastinate's tables: frozen in the first revision, and compared with the package that is installed."""
 
 import importlib.metadata
-from collections.abc import Iterator
 
 import psycopg
 import pytest
@@ -19,7 +18,8 @@ UNPINNED = """
        AND proconfig IS DISTINCT FROM '{"search_path=pgaudit, pg_temp"}'
 """
 PUBLIC = """
-    SELECT proname FROM pg_proc WHERE pronamespace = 'pgaudit'::regnamespace AND has_function_privilege('public', oid, 'EXECUTE')
+    SELECT proname FROM pg_proc
+     WHERE pronamespace = 'pgaudit'::regnamespace AND has_function_privilege('public', oid, 'EXECUTE')
 """
 
 
@@ -33,9 +33,9 @@ def made_by(server: Server, script: str) -> Catalog:
 
 
 @pytest.fixture
-def stock(server: Server) -> Iterator[Catalog]:
+def stock(server: Server) -> Catalog:
     """The schema of the installed package."""
-    yield made_by(server, SchemaManager.get_schema())
+    return made_by(server, SchemaManager.get_schema())
 
 
 def test_the_frozen_schema_is_that_of_the_installed_package(server: Server, stock: Catalog) -> None:
@@ -61,7 +61,10 @@ def test_only_what_is_said_is_changed(dsn: str, stock: Catalog) -> None:
         ours = catalog(conn)
     assert set(stock["columns"]) <= set(ours["columns"])
     assert stock["enums"] == ours["enums"]
-    gone = {kind: {name_in(row) for row in set(stock[kind]) - set(ours[kind])} for kind in ("constraints", "triggers", "indexes")}
+    gone = {
+        kind: {name_in(row) for row in set(stock[kind]) - set(ours[kind])}
+        for kind in ("constraints", "triggers", "indexes")
+    }
     assert gone == {"constraints": {"check_not_todo_abort_requested"}, "triggers": set(), "indexes": set()}
 
 

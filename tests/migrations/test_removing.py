@@ -67,7 +67,7 @@ def test_what_others_have_put_into_it_is_not_dropped(dsn: str, conn: psycopg.Con
     """Downgrading takes away what the migrations made, and no more."""
     conn.execute("CREATE TABLE pgaudit.notes (note text)")
     conn.commit()
-    with pytest.raises(MigrationRefused, match="holds something else: table pgaudit.notes"):
+    with pytest.raises(MigrationRefused, match=r"holds something else: table pgaudit\.notes"):
         migrate.downgrade(dsn)
     conn.execute("DROP TABLE pgaudit.notes")
     conn.commit()

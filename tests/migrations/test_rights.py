@@ -11,7 +11,8 @@ from pgaudit.schema import Scripts
 
 RIGHTS = """
     SELECT object, grantee::regrole::text, privilege_type FROM (
-        SELECT relname AS object, relowner AS owner, relacl AS acl FROM pg_class WHERE relnamespace = 'pgaudit'::regnamespace
+        SELECT relname AS object, relowner AS owner, relacl AS acl FROM pg_class
+         WHERE relnamespace = 'pgaudit'::regnamespace
         UNION ALL SELECT proname, proowner, coalesce(proacl, acldefault('f', proowner)) FROM pg_proc
          WHERE pronamespace = 'pgaudit'::regnamespace
         UNION ALL SELECT nspname, nspowner, nspacl FROM pg_namespace WHERE nspname = 'pgaudit') o, aclexplode(acl)
@@ -63,7 +64,7 @@ def test_roles_get_what_the_new_version_needs(
     with psycopg.connect(owner) as conn:
         grants.grant(conn, writer="t_app", worker="t_worker", reader="t_reader", inline="t_stranger")
     new = "GRANT EXECUTE ON FUNCTION pgaudit.of_the_next_version TO {role}"
-    holders = [(query, (*statements, new)) for query, statements in grants.SETS if "persist" in query or "audit_log" in query]
+    holders = [(name, (*statements, new)) for name, statements in grants.SETS if name in {"persist", "audit_log"}]
     monkeypatch.setattr(grants, "SETS", holders)
     migrate.upgrade(owner, scripts=next_version)
     assert [role for _, role, _ in rights(owner, "of_the_next_version")] == ["t_reader", "t_worker"]
@@ -85,7 +86,7 @@ def test_every_granted_role_may_ask_for_the_state(owner: str, kind: str) -> None
     """`migrate --check` runs in the start of each instance, as the application's role."""
     migrate.upgrade(owner)
     with psycopg.connect(owner) as conn:
-        grants.grant(conn, **{kind: "t_app"})  # type: ignore[arg-type]
+        grants.grant(conn, **{kind: "t_app"})
     with psycopg.connect(make_conninfo(owner, user="t_app")) as conn:
         assert conn.execute(STATE).fetchone()
         with pytest.raises(psycopg.errors.InsufficientPrivilege):

@@ -29,7 +29,9 @@ def test_an_encoding_other_than_utf8_is_refused(server: Server, encoding: str) -
             conn.execute("DROP DATABASE t_encoded WITH (FORCE)")
 
 
-def test_a_role_that_may_not_create_a_schema_is_told_what_is_missing(owner: str, empty: psycopg.Connection[Any]) -> None:
+def test_a_role_that_may_not_create_a_schema_is_told_what_is_missing(
+    owner: str, empty: psycopg.Connection[Any]
+) -> None:
     """The two statements that help, with the names in them."""
     database = empty.info.dbname
     with pytest.raises(psycopg.errors.InsufficientPrivilege) as refused:
@@ -62,7 +64,9 @@ def test_default_privileges_let_nobody_create_in_it(owner: str) -> None:
         assert conn.execute(MAY_CREATE).fetchone() == (False,)
 
 
-@pytest.mark.parametrize("stranger", ["VIEW pgaudit.report AS SELECT 1", "TABLE pgaudit.procrastinate_jobs (id bigint)"])
+@pytest.mark.parametrize(
+    "stranger", ["VIEW pgaudit.report AS SELECT 1", "TABLE pgaudit.procrastinate_jobs (id bigint)"]
+)
 def test_a_schema_with_something_else_in_it_is_refused(owner: str, stranger: str) -> None:
     """Such as an extension that was put there: it is left as it is."""
     name = stranger.split()[1]

@@ -24,8 +24,10 @@ DATA = """
 COUNTS = "SELECT waiting, delayed, failed, completed FROM pgaudit.queue_stats"
 RIGHTS = """
     SELECT object, grantee::regrole::text, privilege_type FROM (
-        SELECT relname AS object, relowner AS owner, relacl AS acl FROM pg_class WHERE relnamespace = 'pgaudit'::regnamespace
-        UNION ALL SELECT proname, proowner, proacl FROM pg_proc WHERE pronamespace = 'pgaudit'::regnamespace) o, aclexplode(acl)
+        SELECT relname AS object, relowner AS owner, relacl AS acl FROM pg_class
+         WHERE relnamespace = 'pgaudit'::regnamespace
+        UNION ALL SELECT proname, proowner, proacl FROM pg_proc
+         WHERE pronamespace = 'pgaudit'::regnamespace) o, aclexplode(acl)
      WHERE grantee <> owner ORDER BY 1, 2, 3
 """
 

@@ -1,7 +1,7 @@
 """Compares two catalogs, and says of each difference which object it is and what to do."""
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from pgaudit.fingerprint.catalog import Row
 from pgaudit.fingerprint.expected import UNKNOWN, Catalog, candidates
@@ -53,12 +53,15 @@ def object_differences(
         elif fact == "triggers":
             yield from trigger_differences(name, wanted or {}, seen or {}, schema["major"])
         elif fact == "parents" and seen != wanted:
-            yield f"table {name} inherits from {listed(seen)}, expected {listed(wanted)}: ALTER TABLE {name} INHERIT {listed(wanted)}"
+            parents = listed(wanted)
+            yield f"table {name} inherits from {listed(seen)}, expected {parents}: ALTER TABLE {name} INHERIT {parents}"
         elif seen not in candidates(wanted, schema["major"]):
             yield f"{kind} {name} differs in its {fact}{change(fact, seen, wanted)}: {remedy(kind, name)}"
 
 
-def part_differences(part: str, table: str, expected: dict[str, Any], found: dict[str, Any], major: int) -> Iterator[str]:
+def part_differences(
+    part: str, table: str, expected: dict[str, Any], found: dict[str, Any], major: int
+) -> Iterator[str]:
     """Yields the parts of a table that are missing or different."""
     for name, definition in expected.items():
         wanted = candidates(definition, major)
@@ -103,7 +106,7 @@ def change(fact: str, seen: Any, wanted: Any) -> str:
 
 def show(value: Any) -> str:
     """Returns a value of the catalog in words."""
-    return listed(value) if value is None or isinstance(value, list) else str(value)
+    return listed(cast("list[str]", value)) if isinstance(value, list) else "nothing" if value is None else str(value)
 
 
 def listed(names: list[str] | None) -> str:

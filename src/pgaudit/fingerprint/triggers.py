@@ -18,8 +18,9 @@ def trigger_differences(table: str, expected: dict[str, Any], found: dict[str, A
         elif found[name][0] not in [candidate[0] for candidate in candidates(wanted, major)]:
             yield f"trigger {name} on {table} is {found[name][0]}, expected {definition}"
         elif found[name][1] != enabled:
+            seen, wanted_state = STATES[found[name][1]], STATES[enabled].removeprefix("enabled as ")
             yield (
-                f"trigger {name} on {table} is {STATES[found[name][1]]}, expected {STATES[enabled].removeprefix('enabled as ')}: "
+                f"trigger {name} on {table} is {seen}, expected {wanted_state}: "
                 f"ALTER TABLE {table} {ENABLE[enabled]} TRIGGER {name}"
             )
     for name in sorted(found.keys() - expected.keys()):

@@ -44,7 +44,9 @@ def sql(start: str | None = None, scripts: Scripts = SCRIPTS) -> str:
     """
     if start is not None and start not in scripts.revisions:
         known = ", ".join(scripts.revisions)
-        raise MigrationRefused(f"there is no revision {start}: choose one of {known}, as `pgaudit migrate --check` says")
+        raise MigrationRefused(
+            f"there is no revision {start}: choose one of {known}, as `pgaudit migrate --check` says"
+        )
     output = StringIO()
     title = f"upgrades the schema pgaudit from revision {start} to" if start else "installs the schema pgaudit, as of"
     output.write(f"-- This {title} version {scripts.release}. Run it with psql, as the owner of the schema.\n{BEGIN}")
@@ -72,7 +74,11 @@ def revisions_after(start: str | None, scripts: Scripts) -> str:
 
     options = VERSION_TABLE | {"fn": steps, "as_sql": True, "output_buffer": output, "starting_rev": start}
     context = MigrationContext.configure(dialect_name="postgresql", opts=options)
-    context.run_migrations(run=lambda script: output.write(terminated(script)))
+
+    def run(script: str) -> None:
+        output.write(terminated(script))
+
+    context.run_migrations(run=run)
     return output.getvalue().replace(RETURNING, "")
 
 
