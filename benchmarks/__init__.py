@@ -9,6 +9,7 @@
 ``footprint``  WAL, heap, indexes and dead rows for each event
 ``horizon``    draining while an open transaction holds back vacuum
 ``backlog``    draining while the queue is long
+``partitions`` appending to and reading a log of many partitions
 ``stats``      what the views and ``/metrics`` cost
 ``soak``       all of it at once, for as long as it is told (never unless named)
 
@@ -24,10 +25,10 @@ the module added. The report is told by ``report.progress(text)`` while it runs,
 in colour; all figures of a table have one unit), ``report.curve(title, (x label, y label), {name: [(x, y), …]})`` where
 a figure depends on another, and ``report.target(name, value, bound, limit=…)``. Tables become bars, curves lines.
 
-What they share: ``server`` (a fresh database for every run), ``events``, ``peers`` (the databases), ``variants`` (what
-each adds to a business transaction), ``contenders`` (those who drain), ``limits``, ``ways`` (from end to end),
-``stream`` and ``rates`` (writers at a rate), ``stock`` and ``pgqueuer`` (the peers' own code), ``pgbench``,
-``workers``, ``figures``, ``report``, ``plot``.
+What they share: ``server`` (a fresh database for every run), ``events``, ``peers`` (the databases), ``store`` (the
+plain log of those who are compared), ``variants`` (what each adds to a business transaction), ``contenders`` (those
+who drain), ``limits``, ``ways`` (from end to end), ``stream`` and ``rates`` (writers at a rate), ``stock`` and
+``pgqueuer`` (the peers' own code), ``pgbench``, ``workers``, ``figures``, ``report``, ``plot``.
 
 Every figure is one of several taken by turns in the same minutes: the ratios hold on a machine that is shared,
 where the figures themselves do not.

@@ -12,7 +12,9 @@ from benchmarks import options
 from benchmarks.report import Report
 from benchmarks.server import Bench, server
 
-NAMES: Final = ("record", "drain", "sustained", "latency", "footprint", "horizon", "backlog", "stats", "soak")
+NAMES: Final = (
+    "record", "drain", "sustained", "latency", "footprint", "horizon", "backlog", "partitions", "stats", "soak",
+)  # fmt: skip
 # ``soak`` runs for as long as it is told; it has to be named.
 LONG: Final = frozenset({"soak"})
 

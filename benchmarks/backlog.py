@@ -11,19 +11,18 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Final
+from uuid import UUID
 
 from benchmarks import load, options
 from benchmarks.figures import Curves, Figure, ratio
 from benchmarks.report import Report
 from benchmarks.server import Bench
 
-FETCH: Final = "SELECT id FROM pgaudit.fetch_lead(1)"
-PERSIST: Final = "SELECT claimed FROM pgaudit.persist(1, %s, %s)"
+REGISTER: Final = "SELECT token FROM pgaudit.register_worker()"
+FETCH: Final = "SELECT job_id FROM pgaudit.fetch_job(%s)"
+PERSIST: Final = "SELECT taken FROM pgaudit.persist(%s, %s, %s)"
 # What a failed attempt leaves behind: retries that are not due.
-DELAY: Final = """
-    UPDATE pgaudit.audit_jobs
-       SET scheduled_at = now() + interval '1 day', priority = -1, attempts = 1
-"""
+DELAY: Final = "UPDATE pgaudit.audit_jobs SET scheduled_at = now() + interval '1 day', attempts = 1"
 FACTOR: Final = 1.5
 # Batches after which a worker knows what it need not look at again.
 BEGUN: Final = 3
@@ -79,7 +78,7 @@ def fill(bench: Bench, queue: Queue, batch_size: int) -> None:
             conn.execute(DELAY)
         load.record(conn, max(queue.queued, batch_size) + BEGUN * batch_size, queue.waiting + 1)
         for _ in range(BEGUN):
-            conn.execute(PERSIST, [None, batch_size])
+            conn.execute(PERSIST, [None, None, batch_size])
         conn.execute("VACUUM ANALYZE")
 
 
@@ -87,7 +86,8 @@ def take_turns(bench: Bench, queues: list[Queue], batch_size: int, claims: int) 
     """Notes each queue's medians of that many claims; the first one, which finds nothing in memory, does not count."""
     with ExitStack() as stack:
         conns = [stack.enter_context(bench.connect(queue.database)) for queue in queues]
-        turns = [[claimed(conn, batch_size) for conn in conns] for _ in range(claims + 1)][1:]
+        workers = [(conn, token) for conn in conns for (token,) in conn.execute(REGISTER)]
+        turns = [[claimed(conn, token, batch_size) for conn, token in workers] for _ in range(claims + 1)][1:]
         for conn in conns:
             conn.execute("VACUUM pgaudit.audit_log, pgaudit.batch, pgaudit.audit_jobs")
     for queue, taken in zip(queues, zip(*turns, strict=True), strict=True):
@@ -95,16 +95,16 @@ def take_turns(bench: Bench, queues: list[Queue], batch_size: int, claims: int) 
         queue.batch.append(median(batch for _, batch in taken))
 
 
-def claimed(conn: load.Connection, batch_size: int) -> tuple[float, float]:
+def claimed(conn: load.Connection, token: UUID, batch_size: int) -> tuple[float, float]:
     """Milliseconds of looking for a job, and of the whole batch; rolled back.
 
     :raises RuntimeError: the batch was not full.
     """
     with conn.transaction(force_rollback=True):
         start = time.perf_counter()
-        lead = conn.execute(FETCH).fetchone() or (None,)
+        lead = conn.execute(FETCH, [token]).fetchone() or (None,)
         fetched = time.perf_counter()
-        row = conn.execute(PERSIST, [lead[0], batch_size]).fetchone()
+        row = conn.execute(PERSIST, [token, lead[0], batch_size]).fetchone()
         persisted = time.perf_counter()
     if row != (batch_size,):
         raise RuntimeError(f"claimed {row}, expected {batch_size}")

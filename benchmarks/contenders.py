@@ -8,11 +8,12 @@ from typing import Any, Final, LiteralString
 
 import psycopg
 
-from benchmarks import peers, workers
+from benchmarks import peers, store, workers
 from benchmarks.server import RUN, Bench
 from benchmarks.workers import Process
 
-STORED: Final = "SELECT count(*) FROM pgaudit.audit_log"
+STORED: Final = f"SELECT count(*) FROM {store.LOG}"
+STORED_PLAIN: Final = f"SELECT count(*) FROM {store.PLAIN_LOG}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,8 +61,7 @@ def stock(bench: Bench, concurrency: int, delete: str = "successful") -> Contend
         f"stock {concurrency}" if delete == "successful" else "stock, kept",
         [*command, peers.stock_conninfo(bench, RUN), str(concurrency), delete],
         "SELECT count(*) >= %s FROM stock.procrastinate_workers",
-        """SELECT (SELECT count(*) FROM pgaudit.audit_log)
-                  - (SELECT count(*) FROM stock.procrastinate_jobs WHERE status = 'doing')""",
+        f"SELECT ({STORED_PLAIN}) - (SELECT count(*) FROM stock.procrastinate_jobs WHERE status = 'doing')",
         pause=0.05,
     )
 
@@ -73,8 +73,8 @@ def pgqueuer(bench: Bench, batch_size: int) -> Contender:
         f"PgQueuer, batches of {batch_size:,}",
         f"pgqueuer {batch_size}",
         [*command, bench.conninfo(RUN), str(batch_size)],
-        "SELECT count(*) > 0 AND %s > 0 FROM pgaudit.audit_log",
-        "SELECT (SELECT count(*) FROM pgaudit.audit_log) - (SELECT count(*) FROM pgqueuer WHERE status = 'picked')",
+        f"SELECT count(*) > 0 AND %s > 0 FROM {store.PLAIN_LOG}",
+        f"SELECT ({STORED_PLAIN}) - (SELECT count(*) FROM pgqueuer WHERE status = 'picked')",
         pause=0.05,
     )
 
@@ -99,7 +99,7 @@ def drain(bench: Bench, contender: Contender, events: int, idle: float = 0.0) ->
         start = workers.wait_for(conn, contender.ready, started[0], contender.processes, pause=0.002)
         before = number(conn, contender.progress)
         end = end_of(conn, contender, started[0], events)
-        if (stored := number(conn, STORED)) != events:
+        if (stored := number(conn, STORED if contender.ours else STORED_PLAIN)) != events:
             raise RuntimeError(f"{stored} events in the log, expected {events}: no figure is won by losing events")
         share = 0.0
         if idle:

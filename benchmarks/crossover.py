@@ -3,7 +3,7 @@
 import argparse
 from typing import Final
 
-from benchmarks import filled, peers
+from benchmarks import filled, peers, store
 from benchmarks.figures import Curves, Figure, ratio
 from benchmarks.report import Report
 from benchmarks.server import Bench
@@ -19,7 +19,7 @@ def run(bench: Bench, report: Report, options: argparse.Namespace) -> None:
     connections = 16
     curves: Curves = {NAMES[each]: [] for each in VARIANTS}
     for rows in sorted(options.log_rows):
-        filled.fill(bench, FILLED, rows, report.progress)
+        filled.fill(bench, FILLED, store.PLAIN_LOG, rows, report.progress)
         figures = {each: Figure(NAMES[each], each, "tx/s", ours=each == PGAUDIT) for each in VARIANTS}
         for number in range(options.rounds):
             for each, figure in figures.items():

@@ -37,7 +37,8 @@ SIZES: Final = r"""
            coalesce(sum(pg_indexes_size(oid)) FILTER (WHERE logged), 0)::float8,
            coalesce(sum(pg_total_relation_size(oid)) FILTER (WHERE NOT logged), 0)::float8,
            coalesce(sum(pg_stat_get_dead_tuples(oid)), 0)::float8
-      FROM (SELECT oid, relname LIKE 'audit\_log%' AS logged FROM pg_class
+      FROM (SELECT oid, relname LIKE 'audit\_log%' OR relname LIKE 'plain\_%'
+                            OR relname IN ('event_key', 'event_target') AS logged FROM pg_class
              WHERE relkind = 'r' AND relnamespace IN
                    ('pgaudit'::regnamespace, 'stock'::regnamespace, 'public'::regnamespace)) tables
 """

@@ -11,7 +11,7 @@ run afterwards, one at a time: an open xid keeps the floor from rising in the qu
 
 import argparse
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from statistics import median, quantiles
@@ -30,8 +30,10 @@ DEAD: Final = """
     SELECT coalesce(sum(dead_rows), 0)::bigint, sum(total_bytes)::bigint
       FROM pgaudit.storage_stats WHERE table_name NOT LIKE 'audit_log%'
 """
-PERSIST: Final = "SELECT claimed FROM pgaudit.persist(NULL, NULL, 1000)"
-FETCH: Final = "SELECT id FROM pgaudit.fetch_lead(NULL)"
+REGISTER: Final = "SELECT token FROM pgaudit.register_worker()"
+UNREGISTER: Final = "SELECT pgaudit.unregister_worker(%s)"
+PERSIST: Final = "SELECT taken FROM pgaudit.persist(NULL, NULL, 1000)"
+FETCH: Final = "SELECT job_id FROM pgaudit.fetch_job(%s)"
 SINGLES: Final = 200
 UNDER, WITHOUT = "an old snapshot", "no transaction"
 WRITTEN, RECORDED = "an open write", "an open record"
@@ -140,24 +142,26 @@ def step(bench: Bench, database: str, events: int) -> dict[str, float]:
 def singles(conn: load.Connection) -> Singles:
     """Milliseconds of looking for one event, rolled back, and of persisting it, its commit included."""
     taken: Singles = {"fetch": [], "persist": []}
+    token = conn.execute(REGISTER).fetchone() or ()
     end = time.perf_counter() + PATIENCE
     for number in range(SINGLES):
         if time.perf_counter() > end:
             break
         load.by_pgaudit(conn, event(number))
         with conn.transaction(force_rollback=True):
-            taken["fetch"].append(timed(conn, FETCH))
+            taken["fetch"].append(timed(conn, FETCH, token))
         taken["persist"].append(timed(conn, PERSIST))
+    conn.execute(UNREGISTER, token)
     return taken
 
 
-def timed(conn: load.Connection, query: Any) -> float:
+def timed(conn: load.Connection, query: Any, parameters: Sequence[Any] = ()) -> float:
     """Milliseconds of one statement that finds something.
 
     :raises RuntimeError: it does not.
     """
     start = time.perf_counter()
-    found = conn.execute(query).fetchone()
+    found = conn.execute(query, parameters).fetchone()
     taken = (time.perf_counter() - start) * 1_000
     if not found or not found[0]:
         raise RuntimeError(f"found nothing: {query}")

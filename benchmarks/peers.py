@@ -7,7 +7,7 @@ from procrastinate import App, SyncPsycopgConnector
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from benchmarks import pgqueuer
+from benchmarks import pgqueuer, store
 from benchmarks.events import event
 from benchmarks.server import Bench
 from pgaudit import Settings, migrate, statements
@@ -15,30 +15,20 @@ from pgaudit import Settings, migrate, statements
 BUSINESS: Final = "pgaudit_benchmark_business"
 QUEUED: Final = "pgaudit_benchmark_queued"
 CLAIMS: Final = 10_000
-TABLES: Final = """
+TABLES: Final = f"""
     CREATE SCHEMA stock;
     CREATE TABLE claims (id int PRIMARY KEY, status text NOT NULL, version int NOT NULL) WITH (fillfactor = 50);
     INSERT INTO claims SELECT n, 'open', 0 FROM generate_series(1, 10000) n;
     CREATE TABLE outbox (id bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY, payload jsonb NOT NULL,
                          at timestamptz NOT NULL DEFAULT now());
-    CREATE SEQUENCE log_index;
+    {store.TABLES.strip()}
     VACUUM ANALYZE claims;
 """
-COLUMNS: Final = """index, event_id, occurred_at, recorded_at, persisted_at, action, outcome, actor_type, actor_id,
-    target_type, target_id, tenant, event, leaf_hash"""
-STAGED: Final = "CREATE TABLE staged (index bigint, event jsonb)"
-STAGE: Final = "COPY staged FROM STDIN"
 # The rows that the log will hold, finished but for the time at which they are persisted.
-FINISHED: Final = """
+FINISHED: Final = f"""
     CREATE TABLE finished AS
-    SELECT index, (event->>'id')::uuid AS event_id, (event->>'occurred_at')::timestamptz AS occurred_at,
-           (event->>'recorded_at')::timestamptz AS recorded_at, now() AS persisted_at, event->>'action' AS action,
-           event->>'outcome' AS outcome, event->'actor'->>'type' AS actor_type, event->'actor'->>'id' AS actor_id,
-           event->'targets'->0->>'type' AS target_type, event->'targets'->0->>'id' AS target_id,
-           event->>'tenant' AS tenant, event, pgaudit.leaf_hash(event) AS leaf_hash
-      FROM (SELECT index, event || jsonb_build_object('recorded_at', to_char(
-                       clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')) AS event
-              FROM staged OFFSET 0) stamped ORDER BY index
+    SELECT {store.ROW}, leaf_hash
+      FROM (SELECT row_number() OVER (ORDER BY id) - 1 AS index, event, leaf_hash FROM pgaudit.audit_jobs) jobs
 """
 STOCK_JOBS: Final = """
     SELECT stock.procrastinate_defer_jobs_v1(array_agg(
@@ -78,7 +68,7 @@ def create_queued(bench: Bench, events: int, stock_events: int = 0, pgqueuer_eve
     bench.create(QUEUED, BUSINESS)
     with bench.connect(QUEUED) as conn:
         queue(conn, events)
-        conn.execute(FINISHED)
+        conn.execute(sql.SQL(FINISHED))
         if pgqueuer_events:
             documents = [document for (document,) in conn.execute(FIRST, [pgqueuer_events])]
             pgqueuer.enqueue(bench.conninfo(QUEUED), documents)
@@ -90,13 +80,9 @@ def create_queued(bench: Bench, events: int, stock_events: int = 0, pgqueuer_eve
 
 
 def queue(conn: psycopg.Connection[Any], events: int) -> None:
-    """Records the events, and keeps them beside the queue for those that are compared."""
-    conn.execute(STAGED)
+    """Records the events."""
     settings = Settings()
     for first in range(0, events, BATCH):
-        numbered = [(number, event(number)) for number in range(first, min(first + BATCH, events))]
-        statement = statements.statement_for([each for _, each in numbered], settings)
+        made = [event(number) for number in range(first, min(first + BATCH, events))]
+        statement = statements.statement_for(made, settings)
         conn.execute(statement.query, statement.parameters)
-        with conn.cursor() as cursor, cursor.copy(STAGE) as copy:
-            for number, each in numbered:
-                copy.write_row((number, each.to_json()))

@@ -36,7 +36,7 @@ LAGS: Final = """
       FROM (SELECT extract(epoch FROM persisted_at - recorded_at) * 1000 AS lag FROM {log}
              WHERE recorded_at >= to_timestamp(%s)) lags
 """
-ARRIVED: Final = "SELECT count(*) > 0 FROM pgaudit.audit_log"
+ARRIVED: Final = "SELECT count(*) > 0 FROM {log}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ def ready(trial: Trial, conn: Connection, contender: Contender) -> Generator[wor
     """The worker, once it has stored an event."""
     stream.once(trial.bench, trial.way)
     with workers.worker(trial.bench.conninfo(RUN), *contender.command, **contender.environment) as process:
-        workers.wait_for(conn, ARRIVED, process)
+        workers.wait_for(conn, query(ARRIVED, trial), process)
         yield process
 
 

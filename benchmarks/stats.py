@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from psycopg import sql
 
-from benchmarks import filled, load, peers
+from benchmarks import filled, load, peers, store
 from benchmarks.events import event
 from benchmarks.figures import Figure
 from benchmarks.report import Report
@@ -38,10 +38,10 @@ BATCHES: Final = """
 """
 # A hundred jobs that have failed for good, and a hundred that wait for a retry.
 TROUBLE: Final = """
-    WITH troubled AS (SELECT id, row_number() OVER (ORDER BY id) <= 100 AS final
-                    FROM pgaudit.procrastinate_jobs ORDER BY id LIMIT 200)
-    SELECT pgaudit.settle_failure(id, NULL, 0, true, CASE WHEN final THEN NULL ELSE 3600 END,
-                                  'RaiseException', 'P0001', 'no', 'Traceback') FROM troubled
+    SELECT pgaudit.record_failure(job_id, token, 0, true, CASE WHEN number > 100 THEN 3600 END,
+                                  'RaiseException', 'P0001', 'no', 'Traceback')
+      FROM (SELECT worker_id, token FROM pgaudit.register_worker()) worker, generate_series(1, 200) number,
+           LATERAL (SELECT job_id FROM pgaudit.fetch_job(token, number * 0)) fetched
 """
 BOUND: Final = 20.0
 LOOKS: Final = 10
@@ -77,8 +77,9 @@ def fill(bench: Bench, report: Report, options: argparse.Namespace) -> None:
     peers.create_business(bench, RUN)
     with bench.connect(RUN) as conn:
         load.by_pgaudit(conn, event())
-        conn.execute("SELECT pgaudit.beat(1), pgaudit.persist(1, NULL, 1)")
-    filled.fill(bench, RUN, options.logged, report.progress)
+        conn.execute("SELECT pgaudit.persist(NULL, NULL, 1)")
+        conn.execute(filled.UNGUARD)
+    filled.fill(bench, RUN, store.LOG, options.logged, report.progress)
     with bench.connect(RUN) as conn:
         conn.execute(BATCHES, {"events": options.logged, "batch": options.batch})
         load.record(conn, options.queued)

@@ -17,26 +17,30 @@ from pgaudit import Settings, statements
 
 TIMES: Final = 5_000
 # Each runs in a loop of PL/pgSQL's, whose own share is 0.01 µs: what a statement costs beyond that, a client pays, too.
-# ``document``, ``event``, ``events`` and ``args`` are one event as text, as jsonb, in an array, and in its job.
+# ``document``, ``event``, ``events`` and ``stamped`` are one event as text, as jsonb, in an array, and with its stamps.
 STEPS: Final[dict[str, tuple[str, LiteralString]]] = {
     "parse": ("its JSON is read", "parsed := document::jsonb"),
-    "stamp": ("recorded_at is put into it", "parsed := pgaudit.stamped(event)"),
-    "text": ("its canonical text is made", "document := event::text"),
-    "hash": ("the same, and the hash of it", "hash := pgaudit.leaf_hash(event)"),
-    "entry": ("the same, and the args of the job", "parsed := pgaudit.entry(event, '4711')"),
+    "stamp": ("the server's stamps are put into it", "parsed := pgaudit.with_server_stamps(event)"),
+    "text": ("its canonical text is made", "document := stamped::text"),
+    "check": ("the same, and the event is checked", "document := pgaudit.check_event(stamped)"),
+    "hash": ("its canonical text is made, and the hash of it", "hash := pgaudit.leaf_hash(stamped)"),
     "insert": (
-        "INSERT of such args into the queue",
-        "INSERT INTO pgaudit.audit_jobs (queue_name, task_name, args) VALUES ('audit', 'pgaudit.persist', args)",
+        "INSERT of such a job into the queue",
+        "INSERT INTO pgaudit.audit_jobs (event, leaf_hash, event_bytes) VALUES (stamped, given_hash, 600)",
     ),
     "record": ("pgaudit.record, all of it", "PERFORM pgaudit.record(events)"),
     "outbox": ("INSERT of the event into the outbox", "INSERT INTO outbox (payload) VALUES (event)"),
 }
 LOOP: Final = """
-    CREATE OR REPLACE FUNCTION pg_temp.step(document text, event jsonb, events jsonb, args jsonb) RETURNS void
-    LANGUAGE plpgsql AS $$ DECLARE parsed jsonb; hash bytea; BEGIN FOR n IN 1..{times} LOOP {step}; END LOOP; END $$
+    CREATE OR REPLACE FUNCTION pg_temp.step(document text, event jsonb, events jsonb, stamped jsonb, given_hash bytea)
+    RETURNS void
+    LANGUAGE plpgsql SET search_path = pgaudit, public AS $$
+    DECLARE parsed jsonb; hash bytea;
+    BEGIN FOR n IN 1..{times} LOOP {step}; END LOOP; END $$
 """
 CALL: Final = """
-    SELECT pg_temp.step(given, given::jsonb, jsonb_build_array(given::jsonb), pgaudit.entry(given::jsonb, '4711'))
+    SELECT pg_temp.step(given, given::jsonb, jsonb_build_array(given::jsonb),
+                        pgaudit.with_server_stamps(given::jsonb), pgaudit.leaf_hash(given::jsonb))
       FROM (VALUES (%s::text)) one (given)
 """
 

@@ -9,30 +9,28 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any, Final
 
-from psycopg import sql
-
-from benchmarks import peers, pgbench, pgqueuer
+from benchmarks import peers, pgbench, pgqueuer, store
 from benchmarks.events import event
 from benchmarks.server import RUN, Bench
 from benchmarks.variants import DIRECT, PGAUDIT, PGQUEUER, STOCK, UPDATE
 from pgaudit.statements import RECORD
 
 LOGS: Final = {
-    DIRECT: "public.plain_log",
-    PGAUDIT: "pgaudit.audit_log",
-    STOCK: "pgaudit.audit_log",
-    PGQUEUER: "pgaudit.audit_log",
+    DIRECT: store.PLAIN_LOG,
+    PGAUDIT: store.LOG,
+    STOCK: store.PLAIN_LOG,
+    PGQUEUER: store.PLAIN_LOG,
 }
-# The columns and indexes of the log, without partitions and without a trigger.
-PLAIN_LOG: Final = "CREATE TABLE public.plain_log (LIKE pgaudit.audit_log INCLUDING ALL)"
 MADE: Final = "format(:event, {id}, :actor::int, :claim::int)"
 # pgaudit.record sets recorded_at itself; for the others it is part of the event.
 STAMPED: Final = "format(:event, {id}, :actor::int, :claim::int, clock_timestamp())"
 STATEMENTS: Final = {
-    DIRECT: f"""INSERT INTO plain_log ({peers.COLUMNS})
-                SELECT nextval('log_index'), id, clock_timestamp(), now(), now(), 'claim.approved', 'success', 'user',
+    DIRECT: f"""WITH made AS (SELECT nextval('log_index') AS index, {{id}} AS id),
+                     keyed AS (INSERT INTO plain_key (event_id, index) SELECT id, index FROM made)
+                INSERT INTO plain_log ({store.COLUMNS})
+                SELECT index, id, clock_timestamp(), now(), now(), 'claim.approved', 'success', 'user',
                        :actor::text, 'claim', 'c-' || :claim::text, NULL, {STAMPED.format(id="id")}::jsonb, :hash::bytea
-                  FROM (SELECT {{id}} AS id) made;""",
+                  FROM made;""",
     PGAUDIT: f"{RECORD % f'{MADE}::jsonb'};",
     STOCK: f"""SELECT unnest(procrastinate_defer_jobs_v1(ARRAY[ROW ('audit', 'store', 0, NULL, NULL,
                    {STAMPED}::jsonb, NULL)]::procrastinate_job_to_defer_v1[]));""",
@@ -60,10 +58,8 @@ def once(bench: Bench, way: str) -> None:
 
 
 def create(bench: Bench) -> None:
-    """A fresh database for this run, with the plain log beside everything else."""
+    """A fresh database for this run."""
     bench.create(RUN, peers.BUSINESS)
-    with bench.connect(RUN) as conn:
-        conn.execute(sql.SQL(PLAIN_LOG))
 
 
 def conninfo(bench: Bench, way: str) -> str:

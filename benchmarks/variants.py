@@ -4,7 +4,7 @@ from typing import Final
 
 from psycopg.conninfo import make_conninfo
 
-from benchmarks import peers, pgbench, pgqueuer
+from benchmarks import pgbench, pgqueuer, store
 from benchmarks.events import event
 from benchmarks.pgbench import Run
 from benchmarks.server import Bench
@@ -17,10 +17,12 @@ UPDATE: Final = "UPDATE claims SET version = version + 1 WHERE id = :claim;"
 STATEMENTS: Final = {
     BARE: "",
     OUTBOX: "INSERT INTO outbox (payload) VALUES (:event);",
-    DIRECT: f"""INSERT INTO pgaudit.audit_log ({peers.COLUMNS})
-                VALUES (nextval('log_index'), {{new_id}}, clock_timestamp(), now(), now(), 'claim.approved',
-                        'success', 'user', :actor::text, 'claim', 'c-' || :claim, NULL, :event::jsonb,
-                        :hash::bytea);""",
+    DIRECT: f"""WITH made AS (SELECT nextval('log_index') AS index, {{new_id}} AS id),
+                     keyed AS (INSERT INTO plain_key (event_id, index) SELECT id, index FROM made)
+                INSERT INTO plain_log ({store.COLUMNS})
+                SELECT index, id, clock_timestamp(), now(), now(), 'claim.approved', 'success', 'user',
+                       :actor::text, 'claim', 'c-' || :claim, NULL, :event::jsonb, :hash::bytea
+                  FROM made;""",
     PGAUDIT: f"{RECORD % ':one'};",
     STOCK: """SELECT unnest(procrastinate_defer_jobs_v1(ARRAY[ROW ('audit', 'store', 0, NULL, NULL,
                   :args::jsonb, NULL)]::procrastinate_job_to_defer_v1[]));""",
@@ -30,7 +32,7 @@ STATEMENTS: Final = {
 NAMES: Final = {
     BARE: "nothing else",
     OUTBOX: "+ INSERT into an outbox",
-    DIRECT: "+ INSERT of a finished row into audit_log",
+    DIRECT: "+ INSERT of a finished row into a plain log",
     PGAUDIT: "+ pgaudit.record",
     STOCK: "+ procrastinate_defer_jobs_v1",
     PGQUEUER: "+ PgQueuer's enqueue",

@@ -17,7 +17,7 @@ from uuid import UUID
 import psycopg
 from psycopg.types.json import Jsonb
 
-from benchmarks import load, peers, workers
+from benchmarks import load, peers, store, workers
 from benchmarks.events import event
 from benchmarks.server import Bench
 from pgaudit import AuditEvent
@@ -27,9 +27,15 @@ REGISTERED: Final = {
     OURS: "SELECT EXISTS (SELECT FROM pgaudit.procrastinate_workers)",
     STOCK: "SELECT EXISTS (SELECT FROM stock.procrastinate_workers)",
 }
-LAST: Final = "SELECT coalesce(max(index), 0) FROM pgaudit.audit_log"
+LAST: Final = {
+    OURS: f"SELECT coalesce(max(index), 0) FROM {store.LOG}",
+    STOCK: f"SELECT coalesce(max(index), 0) FROM {store.PLAIN_LOG}",
+}
 # A peer's numbers are not in commit order: what comes late is a little lower.
-NEW: Final = "SELECT index, event_id FROM pgaudit.audit_log WHERE index > %s::bigint - 100"
+NEW: Final = {
+    OURS: f"SELECT index, event_id FROM {store.LOG} WHERE index > %s::bigint - 100",
+    STOCK: f"SELECT index, event_id FROM {store.PLAIN_LOG} WHERE index > %s::bigint - 100",
+}
 DEFER: Final = """
     SELECT procrastinate_defer_jobs_v1(ARRAY[
         ROW ('audit', 'store', 0, NULL, NULL, %s, NULL)::procrastinate_job_to_defer_v1])
@@ -44,6 +50,7 @@ AT_MOST: Final = 120.0
 class Side:
     """A worker at work, how events are recorded for it, and a session that watches its log."""
 
+    name: str
     dsn: str
     recorder: load.Recorder
     conn: load.Connection
@@ -62,7 +69,7 @@ def side(bench: Bench, name: str) -> Generator[Side]:
     with bench.connect(database) as conn, workers.worker(dsn, *command) as process:
         conn.execute("SET enable_seqscan = off")  # the statistics are those of an empty log
         workers.wait_for(conn, REGISTERED[name], process)
-        yield Side(dsn, recorder, conn, process)
+        yield Side(name, dsn, recorder, conn, process)
     bench.drop(database)
 
 
@@ -97,7 +104,7 @@ def watched(side: Side, writing: Future[dict[UUID, float]], last: int, end: floa
 
 def look(side: Side, last: int, seen: dict[UUID, float]) -> int:
     """One look into the log: notes what is new, returns the highest index."""
-    rows = side.conn.execute(NEW, [last]).fetchall()
+    rows = side.conn.execute(NEW[side.name], [last]).fetchall()
     now = time.monotonic()
     for index, identity in rows:
         seen.setdefault(identity, now)
@@ -107,7 +114,7 @@ def look(side: Side, last: int, seen: dict[UUID, float]) -> int:
 
 def last_of(side: Side) -> int:
     """The highest index so far."""
-    return int((side.conn.execute(LAST).fetchone() or (0,))[0])
+    return int((side.conn.execute(LAST[side.name]).fetchone() or (0,))[0])
 
 
 def first(side: Side, idle: float) -> tuple[float, float]:

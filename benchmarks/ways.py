@@ -9,11 +9,11 @@ from psycopg import RawCursor, sql
 from benchmarks import api, contenders, peers, pgqueuer
 from benchmarks.events import event
 from benchmarks.server import RUN, Bench
-from benchmarks.store import STORE
+from benchmarks.store import STORE, STORE_TAKEN
 
 DIRECT, OUTBOX, PGAUDIT, STOCK, KEPT, PGQUEUER = "direct", "outbox", "pgaudit", "stock", "kept", "pgqueuer"
 NAMES: Final = {
-    DIRECT: "INSERT into audit_log",
+    DIRECT: "INSERT into a plain log",
     OUTBOX: "an outbox, moved in batches",
     PGAUDIT: "audit.record and a worker",
     STOCK: "stock Procrastinate",
@@ -22,11 +22,10 @@ NAMES: Final = {
 }
 CONCURRENCY: Final = 10
 INSERT: Final = "INSERT INTO outbox (payload) VALUES ($1)"
-EVENT: Final = "SELECT $1::text::jsonb AS event"
-TAKEN: Final = "SELECT payload AS event FROM taken"
 MOVE: Final = f"""
-    WITH taken AS (DELETE FROM outbox WHERE id IN (SELECT id FROM outbox ORDER BY id LIMIT 1000) RETURNING payload)
-    {STORE.replace(EVENT, TAKEN)}
+    WITH taken AS (
+        DELETE FROM outbox WHERE id IN (SELECT id FROM outbox ORDER BY id LIMIT 1000) RETURNING payload AS event
+    ), {STORE_TAKEN}
 """
 
 

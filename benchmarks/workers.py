@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final, LiteralString
 
 import psycopg
+from psycopg import sql
 
 Process = subprocess.Popen[bytes]
 PGAUDIT: Final = [sys.executable, "-c", "from pgaudit import worker; worker.run()"]
@@ -29,7 +30,11 @@ def worker(dsn: str, *command: str, **environment: str) -> Generator[Process]:
 
 
 def wait_for(
-    conn: psycopg.Connection[Any], query: LiteralString, process: Process, *parameters: object, pause: float = 0.02
+    conn: psycopg.Connection[Any],
+    query: LiteralString | sql.Composed,
+    process: Process,
+    *parameters: object,
+    pause: float = 0.02,
 ) -> float:
     """The time at which a query first says yes, give or take the pause between two looks.
 
@@ -38,7 +43,7 @@ def wait_for(
     end = time.perf_counter() + AT_MOST
     while conn.execute(query, parameters).fetchone() != (True,):
         if process.poll() is not None or time.perf_counter() > end:
-            raise RuntimeError(f"the worker {process.args!r} did not get there: {query}")
+            raise RuntimeError(f"the worker {process.args!r} did not get there: {query!r}")
         time.sleep(pause)
     return time.perf_counter()
 

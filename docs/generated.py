@@ -17,10 +17,11 @@ from pgaudit.events import Part
 from pgaudit.web import metrics
 from pgaudit.web.openapi import document
 
-COMMENT: Final = re.compile(
-    r"""^COMMENT ON (VIEW|TABLE|COLUMN) pgaudit\.(\w+)(?:\."?(\w+)"?)? IS '(.*)';$""", re.MULTILINE
+MIGRATIONS: Final = ROOT / "migrations"
+OF_RELATION: Final = re.compile(
+    r"""^COMMENT ON (?:VIEW|TABLE|COLUMN) pgaudit\.(\w+)(?:\."?(\w+)"?)? IS\s+'(.*)';$""", re.MULTILINE
 )
-SCRIPTS: Final = ("views.sql", "log.sql", "queue.sql")
+OF_FUNCTION: Final = re.compile(r"""^COMMENT ON FUNCTION pgaudit\.(.+) IS\s+'(.*)';$""", re.MULTILINE)
 MODULES: Final = re.compile(r"\b(?:\w+\.)+")
 OPTIONAL: Final = re.compile(r"Optional\[(.+)\]")
 
@@ -91,21 +92,32 @@ def initial(field: FieldInfo) -> str:
     return "generated" if field.default_factory and value else f"`{value!r}`"
 
 
+def scripts() -> str:
+    """The scripts of the migrations; functions and views, and what is said about all of it, come first."""
+    paths = [path for folder in ("code", "versions") for path in sorted((MIGRATIONS / folder).rglob("*.sql"))]
+    return "\n".join(path.read_text(encoding="utf-8") for path in paths)
+
+
 def relations() -> str:
-    """A section for each view and for each table that is commented, from the comments that DBAs read in psql."""
-    scripts = [(ROOT / "migrations" / "sql" / name).read_text(encoding="utf-8") for name in SCRIPTS]
-    comments = [match for script in scripts for match in COMMENT.findall(script)]
+    """A section for each view and for each table that has a comment, from the comments that DBAs read in psql."""
+    comments = OF_RELATION.findall(scripts())
     return "\n\n".join(
         f"## `pgaudit.{name}`\n\n{unquoted(text)}\n\n{columns(name, comments)}".rstrip()
-        for _, name, column, text in comments
+        for name, column, text in comments
         if not column
     )
 
 
-def columns(relation: str, comments: list[tuple[str, str, str, str]]) -> str:
-    """A row for each column of a relation that is commented; nothing when none is."""
-    rows = [(f"`{column}`", unquoted(text)) for _, of, column, text in comments if of == relation and column]
+def columns(relation: str, comments: list[tuple[str, str, str]]) -> str:
+    """A row for each column of a relation that has a comment; nothing when none has."""
+    rows = [(f"`{column}`", unquoted(text)) for of, column, text in comments if of == relation and column]
     return table(("Column", ""), *rows) if rows else ""
+
+
+def functions() -> str:
+    """A row for each function that has a comment."""
+    comments = OF_FUNCTION.findall(scripts())
+    return table(("Function", ""), *((f"`pgaudit.{signature}`", unquoted(text)) for signature, text in comments))
 
 
 def unquoted(text: str) -> str:

@@ -29,6 +29,7 @@ TABLES: Final[dict[str, Callable[[], str]]] = {
     "errors": generated.error_tree,
     "commands": generated.commands,
     "relations": generated.relations,
+    "functions": generated.functions,
     "signals": generated.worker_signals,
     "metrics": generated.metric_families,
     "routes": generated.routes,

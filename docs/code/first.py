@@ -10,7 +10,7 @@ audit = AuditLog()
 
 
 def approve(conn: psycopg.Connection, claim: int) -> None:
-    """Both are committed, or neither: of a claim that is there already, nothing is recorded."""
+    """Commits both, or neither: for a claim that exists already, no event is recorded."""
     with conn.transaction():
         audit.record(conn, AuditEvent(action="claim.approved", target=f"claim:{claim}", data={"amount": "1000.00"}))
         conn.execute("INSERT INTO claims VALUES (%s, 'approved')", [claim])

@@ -1,4 +1,4 @@
-"""An old log, recorded anew."""
+"""Imports an old log."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -25,7 +25,7 @@ class OldRow(TypedDict):
 
 
 def bring_in(conn: psycopg.Connection[Any], old: Iterable[OldRow]) -> None:
-    """Records what the old log holds; in portions of some thousand, each in a transaction."""
+    """Records rows of the old log. Call it with some thousand rows at a time; each call is one transaction."""
     events = [
         AuditEvent(
             id=uuid5(OLD_LOG, row["id"]),

@@ -1,4 +1,4 @@
-"""An event bus of the application's own, whose events are recorded."""
+"""Records the events of the application's own event bus."""
 
 from blinker import Signal
 
@@ -11,5 +11,5 @@ AuditListener(AuditLog(), {policy_renewed: "policy.renewed"}, target_type="polic
 
 
 def renew(conn: object, policy: int, user: int) -> None:
-    """The listener records in the sender's transaction; what it does not know by name is the event's data."""
+    """The listener records in the sender's transaction; arguments that it does not know become the event's data."""
     policy_renewed.send(conn=conn, policy_id=policy, user_id=user, premium="120.00")

@@ -1,4 +1,4 @@
-"""psycopg: several events at once, an asynchronous connection, and what must survive a rollback."""
+"""psycopg: several events at once, an asynchronous connection, and an event that must survive a rollback."""
 
 from typing import Any
 

@@ -11,7 +11,7 @@ APPROVE = text("UPDATE claims SET status = 'approved' WHERE id = :id")
 
 
 def approve(session: Session, claim: int) -> None:
-    """With the ORM: whoever opened the session commits."""
+    """With the ORM; the caller commits the session."""
     session.execute(APPROVE, {"id": claim})
     audit.record(session, AuditEvent(action="claim.approved", actor="user:42", target=f"claim:{claim}"))
 

@@ -14,6 +14,7 @@ from pgaudit import spool
 from pgaudit.errors import SpoolUnreadable
 from pgaudit.settings import Mode, Settings
 from pgaudit.spool import Spooled
+from pgaudit.sqlstates import blames_database
 from pgaudit.statements import record_query
 
 logger = logging.getLogger("pgaudit")
@@ -93,5 +94,7 @@ def replay_all(conninfo: str, settings: Settings) -> None:
                     spool.remove_if_empty(path)
             except FileNotFoundError:
                 continue  # another worker of this machine has been faster
-            except (SpoolUnreadable, psycopg.DataError, OSError) as error:
+            except (SpoolUnreadable, psycopg.Error, OSError) as error:
+                if isinstance(error, psycopg.Error) and blames_database(error):
+                    raise
                 logger.warning("cannot replay %s: %s", path, error)  # the others need not wait for it

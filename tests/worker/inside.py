@@ -9,9 +9,6 @@ import psycopg
 from pgaudit import AuditEvent, AuditLog, Settings
 from pgaudit.application import AuditApp
 
-INSERT = """INSERT INTO pgaudit.procrastinate_jobs (queue_name, task_name, status, worker_id, priority)
-            VALUES ('audit', %s, %s, %s, %s) RETURNING id"""
-
 
 def record(conn: psycopg.Connection, count: int = 1) -> None:
     """Queues that many events."""

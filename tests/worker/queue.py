@@ -4,21 +4,18 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
+from uuid import UUID
 
 import psycopg
 
 from pgaudit import AuditLog, Settings
 from pgaudit.application import AuditApp
+from tests.postgres import trail
 from tests.postgres.trail import event
 from tests.worker.inside import until
 
 Connection = psycopg.Connection[Any]
-
-POISON: Final = """
-    INSERT INTO pgaudit.procrastinate_jobs (queue_name, task_name, args) VALUES ('audit', 'pgaudit.persist', %s)
-    RETURNING id
-"""
 
 
 def record(dsn: str, count: int = 1) -> None:
@@ -27,9 +24,30 @@ def record(dsn: str, count: int = 1) -> None:
         AuditLog(Settings(dsn=dsn)).record(conn, *(event(number) for number in range(count)))
 
 
-def insert_poison(conn: Connection, args: str = "{}") -> int:
-    """A job whose event nobody can persist; its number."""
-    return int(value(conn, POISON, [args]))
+def insert_poison(conn: Connection, content: str = "{}") -> int:
+    """Queues a job whose event nobody can persist, and commits; returns its number."""
+    job = trail.insert_poison(conn, content)
+    conn.commit()
+    return job
+
+
+def register(conn: Connection, stalled_after: str = "30 s", max_stalls: int = 5) -> tuple[int, UUID]:
+    """Registers a worker; returns its number and its token."""
+    ((number, token),) = rows(conn, "SELECT * FROM pgaudit.register_worker(%s, %s)", [stalled_after, max_stalls])
+    return number, token
+
+
+def silence(conn: Connection, worker: int, since: str = "1 minute") -> None:
+    """Dates a worker's last heartbeat back."""
+    query = "UPDATE pgaudit.procrastinate_workers SET last_heartbeat = clock_timestamp() - %s::interval WHERE id = %s"
+    conn.execute(query, [since, worker])
+    conn.commit()
+
+
+def fetch(conn: Connection, token: UUID) -> int | None:
+    """Fetches a job for the worker with that token; returns the job's number, None when there is none."""
+    fetched = rows(conn, "SELECT job_id FROM pgaudit.fetch_job(%s)", [token])
+    return fetched[0][0] if fetched else None
 
 
 def value(conn: Connection, query: str, parameters: list[Any] | None = None) -> Any:
@@ -60,7 +78,7 @@ class Running:
         return self.app.job_manager.worker_id
 
     def stop(self) -> None:
-        """Begins a shutdown. Once: who cancels twice does not wait for what runs."""
+        """Begins a shutdown. Once: a second cancellation would not wait for what runs."""
         if not self.stopping:
             self.stopping = True
             self.run.cancel()

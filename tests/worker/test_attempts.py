@@ -6,7 +6,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from pgaudit import Settings, jobs
+from pgaudit import Settings, jobs, tasks
 from tests.postgres.trail import is_dense
 from tests.worker.inside import drain, until
 from tests.worker.queue import Connection, insert_poison, record, rows, value, working
@@ -15,100 +15,105 @@ pytestmark = pytest.mark.anyio
 
 ERRORS = "SELECT attempt, error_class, sqlstate FROM pgaudit.job_error WHERE job_id = %s ORDER BY id"
 LOGGED = "SELECT size FROM pgaudit.log_head"
-LEFT = "SELECT count(*) FROM pgaudit.procrastinate_jobs"
-STATE = "SELECT status::text, attempts, priority FROM pgaudit.procrastinate_jobs WHERE id = %s"
+LEFT = "SELECT count(*) FROM pgaudit.audit_jobs"
+STATE = "SELECT status::text, attempts, stalls FROM pgaudit.audit_jobs WHERE id = %s"
 
 
-async def test_each_failed_attempt_has_its_row(dsn: str, conn: Connection) -> None:
-    """Three runs, three rows, and then the job stays as failed; its neighbours are in the log."""
+async def test_each_failed_attempt_has_a_row(dsn: str, conn: Connection) -> None:
+    """A job that runs three times has three rows, and then stays as failed; its neighbours are in the log."""
     record(dsn, 3)
     job = insert_poison(conn)
     record(dsn, 3)
     await drain(Settings(dsn=dsn, job_backoff_delay=0))
     assert rows(conn, ERRORS, [job]) == [(attempt, "DataCorrupted", "XX001") for attempt in (1, 2, 3)]
-    assert rows(conn, STATE, [job]) == [("failed", 3, -1)]
+    assert rows(conn, STATE, [job]) == [("failed", 3, 0)]
     assert (value(conn, LOGGED), value(conn, LEFT), is_dense(conn)) == (6, 1, True)
 
 
 async def test_a_failed_job_runs_again_when_it_is_retried(dsn: str, conn: Connection) -> None:
-    """From its first attempt; its errors are kept."""
+    """A job that is retried starts from its first attempt; its errors are kept."""
     job = insert_poison(conn)
     settings = Settings(dsn=dsn, job_backoff_delay=0, job_attempts=2)
     await drain(settings)
     await drain(settings)
     assert jobs.retry(conn, [job]) == [job]
     conn.commit()
-    assert rows(conn, STATE, [job]) == [("todo", 0, -1)]
+    assert rows(conn, STATE, [job]) == [("todo", 0, 0)]
     await drain(settings)
     assert [attempt for attempt, *_ in rows(conn, ERRORS, [job])] == [1, 2, 1, 2]
 
 
-async def test_the_backoff_is_capped(dsn: str, conn: Connection) -> None:
-    """However many attempts there were, the next is no further away than job_backoff_max and a fifth."""
+async def test_a_retry_waits_no_longer_than_the_maximum(dsn: str, conn: Connection) -> None:
+    """The next attempt is no further away than job_backoff_max and a fifth, however many there were."""
     job = insert_poison(conn)
-    conn.execute("UPDATE pgaudit.procrastinate_jobs SET attempts = 50")
+    conn.execute("UPDATE pgaudit.audit_jobs SET attempts = 50")
     conn.commit()
     await drain(Settings(dsn=dsn, job_attempts=100, job_backoff_delay=2_000, job_backoff_max=60_000))
-    query = """SELECT scheduled_at - at FROM pgaudit.procrastinate_jobs j JOIN pgaudit.job_error ON job_id = j.id
+    query = """SELECT scheduled_at - failed_at FROM pgaudit.audit_jobs j JOIN pgaudit.job_error ON job_id = j.id
                 WHERE j.id = %s"""
     assert timedelta(seconds=47) < value(conn, query, [job]) < timedelta(seconds=73)
 
 
 async def test_jobs_that_failed_together_do_not_come_back_together(dsn: str, conn: Connection) -> None:
-    """The delay is spread by a fifth either way."""
+    """Their delays are spread by a fifth either way."""
     for _ in range(20):
         insert_poison(conn)
     await drain(Settings(dsn=dsn, job_backoff_delay=100_000))
-    query = "SELECT max(scheduled_at) - min(scheduled_at) FROM pgaudit.procrastinate_jobs"
+    query = "SELECT max(scheduled_at) - min(scheduled_at) FROM pgaudit.audit_jobs"
     assert value(conn, query) > timedelta(seconds=5)
 
 
 @pytest.mark.parametrize(
-    ("broken", "mended", "sqlstate"),
+    ("broken", "repaired", "sqlstate"),
     [
         (
-            "ALTER FUNCTION pgaudit.append_all RENAME TO gone",
-            "ALTER FUNCTION pgaudit.gone RENAME TO append_all",
+            "ALTER FUNCTION pgaudit.append_rows RENAME TO gone",
+            "ALTER FUNCTION pgaudit.gone RENAME TO append_rows",
             "42883",
         ),
-        ("ALTER TABLE pgaudit.audit_log RENAME TO gone", "ALTER TABLE pgaudit.gone RENAME TO audit_log", "42704"),
+        ("ALTER TABLE pgaudit.audit_log RENAME TO gone", "ALTER TABLE pgaudit.gone RENAME TO audit_log", "42P01"),
     ],
     ids=["function", "table"],
 )
 async def test_a_broken_database_is_no_attempt(
-    dsn: str, conn: Connection, broken: str, mended: str, sqlstate: str
+    dsn: str, conn: Connection, broken: str, repaired: str, sqlstate: str
 ) -> None:
-    """However often it is tried: nothing is counted, nothing ends as failed, all goes on afterwards."""
+    """A job that meets a missing object is tried again and again: nothing is counted, and nothing fails."""
     record(dsn, 5)
     conn.execute(broken)
     conn.commit()
     async with working(Settings(dsn=dsn, job_attempts=1, job_backoff_delay=20, poll_interval=0.05)):
         await until(lambda: value(conn, "SELECT count(*) FROM pgaudit.job_error") >= 4)
-        assert value(conn, "SELECT max(attempts) FROM pgaudit.procrastinate_jobs") == 0
+        assert value(conn, "SELECT max(attempts) FROM pgaudit.audit_jobs") == 0
         assert rows(conn, "SELECT DISTINCT attempt, sqlstate FROM pgaudit.job_error") == [(1, sqlstate)]
-        conn.execute(mended)
+        conn.execute(repaired)
         conn.commit()
         await until(lambda: value(conn, LOGGED) == 5)
     assert value(conn, LEFT) == 0
 
 
-async def test_a_lock_timeout_is_no_attempt(dsn: str, conn: Connection) -> None:
-    """Whoever holds the head of the log for long delays events, and fails none."""
+async def test_a_lock_timeout_is_no_attempt(
+    dsn: str, conn: Connection, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A transaction that holds the end of the log for long delays events and fails none; the worker names it."""
+    for name in ("BEGIN", "BEGIN_SINCE_17"):
+        monkeypatch.setattr(tasks, name, getattr(tasks, name).replace("'10s'", "'50ms'"))
     record(dsn, 5)
-    conn.execute("SELECT FROM pgaudit.log_head FOR UPDATE")
-    settings = Settings(dsn=f"{dsn} options='-c lock_timeout=50ms'", job_attempts=1, job_backoff_delay=20)
+    conn.execute("SELECT FROM pgaudit.log_lock FOR UPDATE")
+    settings = Settings(dsn=dsn, job_attempts=1, job_backoff_delay=20)
     with psycopg.connect(dsn, autocommit=True) as other:
         async with working(settings):
             await until(lambda: value(other, "SELECT count(*) FROM pgaudit.job_error") >= 3)
             conn.rollback()
             await until(lambda: value(other, LOGGED) == 5)
         assert rows(other, "SELECT DISTINCT attempt, sqlstate FROM pgaudit.job_error") == [(1, "55P03")]
+    assert f"the end of the audit log is locked by process {conn.info.backend_pid}" in caplog.text
 
 
 async def test_a_connection_lost_in_a_batch_is_no_attempt(dsn: str, conn: Connection) -> None:
-    """The server ends the connection while the batch waits: it is rolled back, and comes again."""
+    """A batch whose connection the server ends is rolled back, and comes again."""
     record(dsn, 5)
-    conn.execute("SELECT FROM pgaudit.log_head FOR UPDATE")
+    conn.execute("SELECT FROM pgaudit.log_lock FOR UPDATE")
     with psycopg.connect(dsn, autocommit=True) as other:
         async with working(Settings(dsn=dsn, job_attempts=1, job_backoff_delay=20, stalled_after=2)):
             await until(lambda: blocked(other))
@@ -119,10 +124,10 @@ async def test_a_connection_lost_in_a_batch_is_no_attempt(dsn: str, conn: Connec
         assert (value(other, LEFT), is_dense(other)) == (0, True)
 
 
-async def test_all_connections_lost_is_no_attempt(dsn: str, conn: Connection) -> None:
-    """Nor is it the end of the worker, if every connection it has goes at once."""
+async def test_the_loss_of_all_connections_is_no_attempt(dsn: str, conn: Connection) -> None:
+    """A worker that loses every connection at once goes on, and counts nothing."""
     record(dsn, 5)
-    conn.execute("SELECT FROM pgaudit.log_head FOR UPDATE")
+    conn.execute("SELECT FROM pgaudit.log_lock FOR UPDATE")
     with psycopg.connect(dsn, autocommit=True) as other:
         async with working(Settings(dsn=dsn, job_attempts=1, job_backoff_delay=20, stalled_after=2)):
             await until(lambda: blocked(other))

@@ -23,8 +23,8 @@ with psycopg.connect(audit.settings.dsn) as conn:
 
 
 @pytest.mark.anyio
-async def test_in_an_event_loop(dsn: str, settings: Settings) -> None:
-    """running() works while its block lasts, and has said goodbye when it ends."""
+async def test_a_worker_runs_in_an_event_loop(dsn: str, settings: Settings) -> None:
+    """running() works while its block lasts, and is unregistered when it ends."""
     with psycopg.connect(dsn, autocommit=True) as conn:
         async with worker.running(settings):
             record(conn)
@@ -33,8 +33,8 @@ async def test_in_an_event_loop(dsn: str, settings: Settings) -> None:
         assert stats.worker_stats(conn) == []
 
 
-def test_in_a_thread(dsn: str, settings: Settings) -> None:
-    """start_in_thread() works until stop(); stopping twice, or at once, is no harm."""
+def test_a_worker_runs_in_a_thread(dsn: str, settings: Settings) -> None:
+    """start_in_thread() works until stop(); stopping it twice, or at once, does no harm."""
     with psycopg.connect(dsn, autocommit=True) as conn:
         with worker.start_in_thread(settings) as thread:
             record(conn)
@@ -45,7 +45,7 @@ def test_in_a_thread(dsn: str, settings: Settings) -> None:
 
 
 def test_a_program_that_ends_ends_its_worker(dsn: str) -> None:
-    """A program may end without a word: its worker finishes, and empties the queue if it is told to."""
+    """The worker of a program that just ends finishes its batch, and drains the queue where the setting says so."""
     environment = os.environ | {"PGAUDIT_DSN": dsn, "PGAUDIT_DRAIN_ON_SHUTDOWN": "true"}
     subprocess.run([sys.executable, "-c", PROGRAM], env=environment, timeout=60, check=True)
     with psycopg.connect(dsn) as conn:
@@ -55,7 +55,7 @@ def test_a_program_that_ends_ends_its_worker(dsn: str) -> None:
 
 
 def test_the_module_needs_no_valid_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only the app that Procrastinate asks for reads it."""
+    """Only the app that Procrastinate asks for reads the environment."""
     monkeypatch.setenv("PGAUDIT_BATCH_SIZE", "none")
     assert callable(worker.running)
     with pytest.raises(ValueError, match="PGAUDIT_BATCH_SIZE"):

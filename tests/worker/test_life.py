@@ -20,9 +20,9 @@ from tests.worker.queue import Connection, insert_poison, record, rows, value, w
 
 pytestmark = pytest.mark.anyio
 
-LEFT = "SELECT count(*) FROM pgaudit.procrastinate_jobs"
+LEFT = "SELECT count(*) FROM pgaudit.audit_jobs"
 LOGGED = "SELECT size FROM pgaudit.log_head"
-STATE = "SELECT status::text, attempts, priority, worker_id FROM pgaudit.procrastinate_jobs ORDER BY id"
+STATE = "SELECT status::text, attempts, stalls, worker_id FROM pgaudit.audit_jobs ORDER BY id"
 STALLS = "SELECT error_class FROM pgaudit.job_error"
 PROGRAM = """
 import sys
@@ -38,10 +38,10 @@ while spool.files(directory):  # replayed in a thread of the event loop's
 """
 
 
-async def test_the_heart_beats_while_a_shutdown_waits(dsn: str, conn: Connection) -> None:
-    """For as long as a batch runs nobody takes the worker for dead."""
+async def test_a_heart_beats_while_a_shutdown_waits(dsn: str, conn: Connection) -> None:
+    """A worker whose batch still runs sends heartbeats: its jobs never count as stalled."""
     record(dsn, 3)
-    conn.execute("SELECT FROM pgaudit.log_head FOR UPDATE")
+    conn.execute("SELECT FROM pgaudit.log_lock FOR UPDATE")
     with psycopg.connect(dsn, autocommit=True) as other:
         async with working(Settings(dsn=dsn, stalled_after=0.5)) as worker:
             await until(lambda: worker.app.job_manager.runs.jobs)
@@ -49,16 +49,16 @@ async def test_the_heart_beats_while_a_shutdown_waits(dsn: str, conn: Connection
             begun = value(other, "SELECT clock_timestamp()")
             query = "SELECT max(last_heartbeat) > %s + interval '1 s' FROM pgaudit.procrastinate_workers"
             await until(lambda: value(other, query, [begun]))
-            assert rows(other, "SELECT * FROM pgaudit.stalled('0.5 s')") == []
+            assert rows(other, "SELECT * FROM pgaudit.stalled_jobs") == []
             conn.rollback()
             await until(lambda: value(other, LOGGED) == 3)
         assert rows(other, STALLS) == []
 
 
 async def test_a_worker_that_is_pruned_in_a_batch_loses_nothing(dsn: str, conn: Connection) -> None:
-    """Its row cannot go while its batch runs; what it does is in the log, once."""
+    """A worker's row cannot be deleted while its batch runs; what it does is in the log, once."""
     record(dsn, 3)
-    conn.execute("SELECT FROM pgaudit.log_head FOR UPDATE")
+    conn.execute("SELECT FROM pgaudit.log_lock FOR UPDATE")
     with psycopg.connect(dsn, autocommit=True) as other:
         async with working(Settings(dsn=dsn)):
             await until(lambda: value(other, f"{LEFT} WHERE status = 'doing'"))
@@ -72,13 +72,13 @@ async def test_a_worker_that_is_pruned_in_a_batch_loses_nothing(dsn: str, conn: 
 
 
 async def test_a_job_that_was_fetched_this_moment_is_not_lost(dsn: str, conn: Connection) -> None:
-    """Only what a worker does not know of in two rounds running is given back, with nothing counted."""
+    """A worker gives back only what it does not know of in two rounds in a row, with nothing counted."""
     settings = Settings(dsn=dsn, poll_interval=60)
     async with working(settings) as worker:
         record(dsn)
-        conn.execute("UPDATE pgaudit.procrastinate_jobs SET status = 'doing', worker_id = %s", [worker.number])
+        conn.execute("UPDATE pgaudit.audit_jobs SET status = 'doing', worker_id = %s", [worker.number])
         conn.commit()
-        rounds = Rounds(worker.app.job_manager, settings)
+        rounds = Rounds(worker.app.job_manager)
         async with worker.app.connector.pool.connection() as own:
             await rounds.release_lost(own)
             assert rows(conn, STATE) == [("doing", 0, 0, worker.number)]
@@ -87,10 +87,10 @@ async def test_a_job_that_was_fetched_this_moment_is_not_lost(dsn: str, conn: Co
     assert rows(conn, STALLS) == []
 
 
-async def test_a_drain_ends_with_the_shutdowns_time(dsn: str, conn: Connection) -> None:
-    """Somebody holds the log: the worker ends nevertheless, and the queue keeps what it holds."""
+async def test_a_drain_ends_within_the_time_of_the_shutdown(dsn: str, conn: Connection) -> None:
+    """A worker that waits for the log ends in time nevertheless, and the queue keeps what it holds."""
     record(dsn, 3)
-    conn.execute("SELECT FROM pgaudit.log_head FOR UPDATE")
+    conn.execute("SELECT FROM pgaudit.log_lock FOR UPDATE")
     with psycopg.connect(dsn, autocommit=True) as other:
         settings = Settings(dsn=dsn, shutdown_timeout=0.5, drain_on_shutdown=True)
         async with working(settings) as worker:
@@ -100,9 +100,9 @@ async def test_a_drain_ends_with_the_shutdowns_time(dsn: str, conn: Connection) 
 
 
 async def test_a_drain_has_what_the_jobs_leave_of_the_time(dsn: str, conn: Connection) -> None:
-    """shutdown_timeout is for both: where a job has taken all of it, there is no drain."""
+    """A drain gets what is left of shutdown_timeout: nothing, where a job has taken all of it."""
     record(dsn, 3)
-    conn.execute("SELECT FROM pgaudit.log_head FOR UPDATE")
+    conn.execute("SELECT FROM pgaudit.log_lock FOR UPDATE")
     drained: list[float] = []
 
     class Watched(AuditApp):
@@ -117,10 +117,9 @@ async def test_a_drain_has_what_the_jobs_leave_of_the_time(dsn: str, conn: Conne
 
 
 async def test_a_drain_passes_poison_by(dsn: str, conn: Connection) -> None:
-    """Batches that hold nothing else do not end it."""
+    """A batch that holds nothing but poison does not end a drain."""
     for _ in range(3):
         insert_poison(conn)
-    conn.commit()
     record(dsn, 3)
     app = AuditApp(Settings(dsn=dsn, batch_size=1))
     async with app.open_async():
@@ -130,7 +129,7 @@ async def test_a_drain_passes_poison_by(dsn: str, conn: Connection) -> None:
 
 @pytest.mark.parametrize(("ending", "code"), [("", 0), ("sys.exit(3)", 3), ("raise SystemExit('no')", 1)])
 def test_a_program_ends_as_if_there_were_no_worker(dsn: str, tmp_path: Path, ending: str, code: int) -> None:
-    """Its exit code is its own, its worker says goodbye, and nobody complains."""
+    """A program's exit code is its own; its worker is unregistered, and nothing is printed."""
     environment = os.environ | {"PGAUDIT_DSN": dsn, "PGAUDIT_SPOOL_DIR": str(tmp_path), "PGAUDIT_STALLED_AFTER": "2"}
     (tmp_path / "host-1.ndjson").touch()
     result = subprocess.run(
@@ -146,7 +145,7 @@ def test_a_program_ends_as_if_there_were_no_worker(dsn: str, tmp_path: Path, end
 
 
 async def test_settings_that_no_worker_can_run_with_end_it(tmp_path: Path) -> None:
-    """It is no outage: they would be as wrong the next time."""
+    """A worker that cannot run with its settings ends at once: they would be as wrong the next time."""
     (tmp_path / "notes").write_text("mine")
     with pytest.raises(InvalidSettings, match="is not empty"):
         await supervise(Settings(dsn=f"embedded:{tmp_path}"), asyncio.Event())

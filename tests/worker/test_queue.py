@@ -14,31 +14,21 @@ from tests.worker.queue import Connection, insert_poison, record, rows, value, w
 pytestmark = pytest.mark.anyio
 
 LOGGED = "SELECT size FROM pgaudit.log_head"
-LEFT = "SELECT count(*) FROM pgaudit.procrastinate_jobs"
+LEFT = "SELECT count(*) FROM pgaudit.audit_jobs"
 OUTLASTED = """
     SELECT count(*) FROM pg_stat_activity
      WHERE datname = current_database() AND wait_event_type = 'Lock' AND clock_timestamp() - xact_start > '400ms'
 """
 WAITING_RETRIES = """
-    INSERT INTO pgaudit.procrastinate_jobs (queue_name, task_name, priority, scheduled_at)
-    SELECT 'audit', 'pgaudit.persist', -1, now() + interval '1 hour' FROM generate_series(1, 2000)
+    INSERT INTO pgaudit.audit_jobs (event, leaf_hash, event_bytes, attempts, scheduled_at)
+    SELECT '{}', '', 2, 1, now() + interval '1 hour' FROM generate_series(1, 2000)
 """
 
 
-async def test_a_task_of_a_newer_version_waits_for_a_newer_worker(dsn: str, conn: Connection) -> None:
-    """During a rolling deploy an old worker leaves alone what it does not know."""
-    conn.execute("INSERT INTO pgaudit.procrastinate_jobs (queue_name, task_name) VALUES ('audit', 'pgaudit.newer')")
-    conn.commit()
-    record(dsn, 2)
-    await drain(Settings(dsn=dsn))
-    assert rows(conn, "SELECT task_name, status::text, attempts FROM pgaudit.procrastinate_jobs") == [
-        ("pgaudit.newer", "todo", 0)
-    ]
-    assert value(conn, LOGGED) == 2
-
-
-async def test_the_lead_is_gone_when_its_run_ends(dsn: str, conn: Connection, caplog: pytest.LogCaptureFixture) -> None:
-    """Its own transaction has deleted it; the worker takes that for a success, and says nothing."""
+async def test_a_first_job_that_its_own_batch_has_deleted_is_a_success(
+    dsn: str, conn: Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A worker whose job is gone when its run ends has done its work: it logs no warning."""
     record(dsn, 3)
     async with working(Settings(dsn=dsn)) as worker:
         await until(lambda: value(conn, LOGGED) == 3)
@@ -47,8 +37,8 @@ async def test_the_lead_is_gone_when_its_run_ends(dsn: str, conn: Connection, ca
     assert [entry.getMessage() for entry in caplog.records if entry.levelname in {"WARNING", "ERROR"}] == []
 
 
-async def test_retries_that_wait_do_not_stand_before_fresh_jobs(dsn: str, conn: Connection) -> None:
-    """Two thousand of them: what is recorded after them does not wait for them."""
+async def test_retries_that_wait_do_not_delay_fresh_jobs(dsn: str, conn: Connection) -> None:
+    """An event that is recorded after 2,000 waiting retries does not wait for them."""
     conn.execute(WAITING_RETRIES)
     conn.commit()
     record(dsn, 5)
@@ -57,18 +47,20 @@ async def test_retries_that_wait_do_not_stand_before_fresh_jobs(dsn: str, conn: 
 
 
 async def test_a_retry_that_is_due_comes_before_fresh_jobs(dsn: str, conn: Connection) -> None:
-    """However long the queue: it has waited long enough."""
+    """A retry that is due is appended first, however long the queue is."""
     record(dsn, 30)
-    conn.execute("""UPDATE pgaudit.procrastinate_jobs SET priority = -1, scheduled_at = now()
-                     WHERE id = (SELECT max(id) FROM pgaudit.procrastinate_jobs)""")
-    due = value(conn, "SELECT args->'event'->>'id' FROM pgaudit.procrastinate_jobs WHERE priority = -1")
+    due = value(
+        conn,
+        """UPDATE pgaudit.audit_jobs SET attempts = 1, scheduled_at = now()
+            WHERE id = (SELECT max(id) FROM pgaudit.audit_jobs) RETURNING event->>'id'""",
+    )
     await drain(Settings(dsn=dsn, batch_size=10))
     assert str(logged_ids(conn)[0]) == due
 
 
 @pytest.mark.parametrize("level", ["serializable", "repeatable read"])
 async def test_a_strict_isolation_by_default_does_no_harm(dsn: str, conn: Connection, level: str) -> None:
-    """Two workers append each event once, whatever a database gives to those who do not ask."""
+    """Two workers append each event once, whatever isolation a database has by default."""
     name = conn.info.dbname
     conn.execute(f"ALTER DATABASE {name} SET default_transaction_isolation = '{level}'")
     conn.commit()
@@ -76,10 +68,10 @@ async def test_a_strict_isolation_by_default_does_no_harm(dsn: str, conn: Connec
 
 
 @pytest.mark.parametrize("setting", ["datestyle = 'SQL, DMY'", "client_encoding = 'LATIN1'"])
-async def test_settings_of_a_database_do_no_harm(dsn: str, conn: Connection, setting: str) -> None:
-    """A job is retried, with an error that quotes what Latin 1 cannot say, and ends as failed; no other is blamed."""
+async def test_a_setting_of_a_database_does_no_harm(dsn: str, conn: Connection, setting: str) -> None:
+    """A job whose error quotes what Latin 1 does not have is retried and ends as failed; no other is blamed."""
     record(dsn)
-    poison = insert_poison(conn, '{"event": {"id": "Δ"}}')
+    poison = insert_poison(conn, '{"id": "Δ"}')
     conn.execute(f"ALTER DATABASE {conn.info.dbname} SET {setting}")
     conn.commit()
     record(dsn, 50)
@@ -90,11 +82,11 @@ async def test_settings_of_a_database_do_no_harm(dsn: str, conn: Connection, set
 
 @pytest.mark.parametrize("setting", ["statement_timeout", "transaction_timeout"])
 async def test_a_timeout_of_the_database_does_not_end_a_batch(dsn: str, conn: Connection, setting: str) -> None:
-    """A batch that takes its time would take it again, and end again, for ever."""
+    """A batch that takes long ends all the same: cancelled, it would take as long the next time, for ever."""
     if conn.info.server_version < 170_000:  # which brought the second
         setting = "statement_timeout"
     record(dsn)
-    conn.execute("SELECT FROM pgaudit.log_head FOR UPDATE")
+    conn.execute("SELECT FROM pgaudit.log_lock FOR UPDATE")
     with psycopg.connect(dsn, autocommit=True) as other:
         other.execute(f"ALTER DATABASE {conn.info.dbname} SET {setting} = '250ms'")
         async with working(Settings(dsn=dsn)):
@@ -105,16 +97,16 @@ async def test_a_timeout_of_the_database_does_not_end_a_batch(dsn: str, conn: Co
 
 
 async def test_functions_that_forbid_scans_are_not_compiled(conn: Connection) -> None:
-    """Before PostgreSQL 18 a forbidden scan costs so much that jit would compile the plan at every call."""
+    """A function that forbids scans switches jit off: before PostgreSQL 18 it would compile the plan at every call."""
     query = """SELECT proname, proconfig @> ARRAY['jit=off'] FROM pg_proc
                 WHERE pronamespace = 'pgaudit'::regnamespace AND proconfig @> ARRAY['enable_seqscan=off']"""
     found = dict(rows(conn, query))
-    assert {"fetch_lead", "persist"} <= found.keys()
+    assert {"fetch_job", "persist", "advance_watermark", "requeue_skipped_jobs"} <= found.keys()
     assert all(found.values()), found
 
 
-async def test_what_a_worker_keeps_up_with_is_logged_in_the_order_of_recording(dsn: str, conn: Connection) -> None:
-    """One commit after the other: no second batch overtakes the one at work, however often the worker looks."""
+async def test_a_worker_that_keeps_up_appends_in_the_order_of_recording(dsn: str, conn: Connection) -> None:
+    """A second batch never overtakes the one at work, however often the worker looks."""
     recorded = [event(number) for number in range(300)]
     async with working(Settings(dsn=dsn, poll_interval=0.005)):
         await asyncio.to_thread(record_singly, dsn, recorded)
@@ -131,7 +123,7 @@ def record_singly(dsn: str, events: Sequence[AuditEvent]) -> None:
 
 
 async def test_two_workers_keep_the_index_dense(dsn: str, conn: Connection) -> None:
-    """Poison among the events or not, no index is left out and none is given twice."""
+    """Two workers leave no index out and give none twice, whatever fails between the events."""
     poison = {insert_poison(conn) for _ in range(3)}
     await drain_with_two_workers(dsn, conn)
     failed = {job for (job,) in rows(conn, "SELECT job_id FROM pgaudit.failed_jobs")}
@@ -153,7 +145,7 @@ async def drain_with_two_workers(dsn: str, conn: Connection) -> None:
 
 
 async def test_functions_need_no_search_path(dsn: str, conn: Connection) -> None:
-    """Ours and Procrastinate's name their tables for every caller; a table in the caller's way changes nothing."""
+    """Our functions and Procrastinate's find their own tables, whatever a caller has in its search path."""
     conn.execute("CREATE TABLE public.procrastinate_jobs (id bigint)")
     conn.execute("CREATE TABLE public.procrastinate_workers (id bigint)")
     conn.commit()
@@ -168,9 +160,9 @@ async def test_functions_need_no_search_path(dsn: str, conn: Connection) -> None
 
 
 async def test_an_abort_gives_the_job_back(dsn: str, conn: Connection) -> None:
-    """Procrastinate aborts a job by cancelling its task: an audit job must neither be lost nor end as aborted."""
+    """A job that Procrastinate aborts, by cancelling its task, is neither lost nor ends as aborted."""
     record(dsn)
-    conn.execute("SELECT FROM pgaudit.log_head FOR UPDATE")
+    conn.execute("SELECT FROM pgaudit.log_lock FOR UPDATE")
     with psycopg.connect(dsn, autocommit=True) as other:
         async with working(Settings(dsn=dsn)) as worker:
             await until(lambda: worker.app.job_manager.runs.jobs)
@@ -184,9 +176,10 @@ async def test_an_abort_gives_the_job_back(dsn: str, conn: Connection) -> None:
 
 
 async def test_an_event_that_is_recorded_twice_is_logged_once(dsn: str, conn: Connection) -> None:
-    """The second job is done when the log has the event."""
+    """A second job with the same event is done when the log has the event; that it came is noted."""
     made = event()
     AuditLog(Settings(dsn=dsn)).record(conn, made, made)
     conn.commit()
     await drain(Settings(dsn=dsn))
     assert (logged_ids(conn), value(conn, LEFT)) == ([made.id], 0)
+    assert rows(conn, "SELECT event_id, index FROM pgaudit.event_sighting") == [(made.id, 0)]

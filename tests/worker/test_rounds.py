@@ -1,9 +1,11 @@
 """The rounds of a worker go on, whatever one of them meets."""
 
 import asyncio
+import json
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -16,7 +18,7 @@ from tests.worker.queue import Connection, record, value, working
 pytestmark = pytest.mark.anyio
 
 LOGGED = "SELECT size FROM pgaudit.log_head"
-LEAVE_BEHIND = "UPDATE pgaudit.procrastinate_jobs SET status = 'doing', worker_id = 4711"
+LEAVE_BEHIND = "UPDATE pgaudit.audit_jobs SET status = 'doing', worker_id = 4711"
 
 
 @pytest.fixture
@@ -35,7 +37,7 @@ def is_logged(conn: Connection, count: int) -> bool:
     [b"\xff\xfe\n", b"no JSON\n", b'{"event": 7}\n', b"\n", b"[]\n", b"null\n"],
 )
 async def test_a_broken_spool_file_stops_no_round(conn: Connection, spooling: Settings, content: bytes) -> None:
-    """A file that nobody can read stays for somebody to mend; later rounds still reclaim what stalls."""
+    """A file that cannot be read stays as it is; later rounds still reclaim what stalls."""
     (spooling.spool_dir / "broken.ndjson").write_bytes(content)
     async with working(spooling):
         await until(lambda: value(conn, "SELECT count(*) FROM pgaudit.procrastinate_workers"))
@@ -47,8 +49,8 @@ async def test_a_broken_spool_file_stops_no_round(conn: Connection, spooling: Se
     assert (spooling.spool_dir / "broken.ndjson").read_bytes() == content
 
 
-async def test_a_broken_spool_file_does_not_stand_before_others(conn: Connection, spooling: Settings) -> None:
-    """What can be replayed is, whatever is older."""
+async def test_a_broken_spool_file_does_not_keep_others_waiting(conn: Connection, spooling: Settings) -> None:
+    """A worker replays each file that it can, whatever is older."""
     (spooling.spool_dir / "broken.ndjson").write_text("no JSON\n")
     path = spool.append(spooling.spool_dir, [event().to_json()], None)
     async with working(spooling):
@@ -57,17 +59,31 @@ async def test_a_broken_spool_file_does_not_stand_before_others(conn: Connection
     assert spool.count(spooling.spool_dir) == 1
 
 
-async def test_an_event_that_record_refuses_stays_in_the_spool(conn: Connection, spooling: Settings) -> None:
-    """pgaudit.record takes any JSON object: what is wrong with it a worker finds out, and keeps it as failed."""
-    path = spooling.spool_dir / "host-1.ndjson"
-    path.write_text(Spooled({"id": "no uuid"}, None).to_line())
-    async with working(spooling.model_copy(update={"job_attempts": 1})):
-        await until(lambda: value(conn, "SELECT count(*) FROM pgaudit.failed_jobs") == 1)
-    assert not path.exists()
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ({"id": "no uuid"}, "invalid input syntax for type uuid"),
+        ({"id": str(uuid4()), "action": "approved"}, "invalid audit event: action must be"),
+    ],
+    ids=["id", "action"],
+)
+async def test_an_event_that_record_refuses_stays_in_the_spool(
+    conn: Connection, spooling: Settings, caplog: pytest.LogCaptureFixture, content: dict[str, str], reason: str
+) -> None:
+    """A file with an event that pgaudit.record refuses stays as it is, and does not keep other files waiting."""
+    refused = spooling.spool_dir / "a.ndjson"
+    refused.write_text(Spooled(content, None).to_line())
+    good = spooling.spool_dir / "b.ndjson"
+    good.write_text(Spooled(json.loads(event().to_json()), None).to_line())
+    async with working(spooling):
+        await until(lambda: value(conn, LOGGED) == 1)
+        await until(lambda: not good.exists())
+    assert spool.count(spooling.spool_dir) == 1
+    assert reason in caplog.text
 
 
 async def test_a_cancellation_that_was_not_heard_is_repeated() -> None:
-    """What a library swallows must not keep a worker from ending."""
+    """A worker ends even when a library has swallowed the first cancellation."""
     waiting = asyncio.Event()
 
     async def deaf() -> None:

@@ -30,7 +30,9 @@ WITH our_schema AS (
     UNION ALL SELECT CASE relkind WHEN 'S' THEN 'sequence ' ELSE 'table ' END || name, relacl, relowner, false
       FROM relation
     UNION ALL SELECT format('table %s, column %I', name, attname), attacl, relowner, false
-      FROM relation JOIN pg_attribute ON attrelid = relation.oid AND attnum > 0 AND attacl IS NOT NULL
+      FROM relation, LATERAL (SELECT attname, attacl FROM pg_attribute
+                               WHERE attrelid = relation.oid AND attnum > 0 AND attacl IS NOT NULL
+                              OFFSET 0) granted  -- by the index, however many columns the database has
     UNION ALL SELECT 'function ' || p.oid::regprocedure, coalesce(proacl, acldefault('f', proowner)), proowner, true
       FROM pg_proc p WHERE pronamespace = (SELECT oid FROM our_schema)
 )
