@@ -93,7 +93,7 @@ def initial(field: FieldInfo) -> str:
 
 
 def scripts() -> str:
-    """The scripts of the migrations; functions and views, and what is said about all of it, come first."""
+    """The scripts of the migrations: those with the functions, views and most comments first."""
     paths = [path for folder in ("code", "versions") for path in sorted((MIGRATIONS / folder).rglob("*.sql"))]
     return "\n".join(path.read_text(encoding="utf-8") for path in paths)
 

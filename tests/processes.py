@@ -29,7 +29,7 @@ def worker(dsn: str, command: str = "pgaudit", log: int = subprocess.DEVNULL, **
     """A worker that has registered itself; it is killed at the end, if it still runs."""
     process = start_worker(dsn, command, log, **environment)
     try:
-        wait_until(lambda: query(dsn, "SELECT count(*) FROM pgaudit.procrastinate_workers") != 0)
+        wait_until(lambda: query(dsn, "SELECT count(*) FROM pgaudit.worker_stats") != 0)
         yield process
     finally:
         kill(process)

@@ -8,7 +8,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
       FROM (SELECT c.oid, regexp_match(pg_get_expr(c.relpartbound, c.oid),
                                        'FROM [(]''?([0-9]+)''?[)] TO [(]''?([0-9]+)''?[)]') AS bounds
               FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
-             WHERE i.inhparent = 'audit_log'::regclass) child
+             WHERE i.inhparent = 'audit_log'::regclass AND NOT i.inhdetachpending) child
      ORDER BY 2
 $$;
 

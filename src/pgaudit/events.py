@@ -161,7 +161,7 @@ class AuditEvent(Part, frozen=True):
 
     id: UUID = Field(
         default_factory=uuid7,
-        description="Identity and idempotency key: the same id with the same `occurred_at` is stored once. "
+        description="Identity and idempotency key: the same id with the same content is stored once. "
         "Left out, a new UUIDv7.",
     )
     action: Annotated[str, Field(max_length=200), AfterValidator(resource_and_verb)] = Field(

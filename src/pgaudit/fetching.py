@@ -99,6 +99,17 @@ class AuditJobManager(JobManager):
         finally:
             worker_stopped.send(worker_id=worker_id)
 
+    async def update_heartbeat(self, worker_id: int) -> None:
+        """``pgaudit.housekeeping`` sends the heartbeats: Procrastinate's end when a shutdown begins."""
+
+    async def prune_stalled_workers(self, seconds_since_heartbeat: float) -> list[int]:  # noqa: ARG002 - as above
+        """``reclaim_stalled_jobs()`` removes silent workers, by what each has said of itself."""
+        return []
+
+    async def list_jobs_to_abort_async(self, queue: str | None = None) -> Iterable[int]:  # noqa: ARG002 - as above
+        """An audit job is never aborted: it is in the log, or in the queue."""
+        return []
+
     async def fetch_job(self, queues: Iterable[str] | None, worker_id: int) -> Job | None:  # noqa: ARG002 - one queue
         registration = self.runs.registration
         if registration is None or time.monotonic() < self.runs.paused_until:

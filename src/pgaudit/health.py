@@ -50,7 +50,9 @@ OBSERVE: Final = """
              WHERE recorded_at > clock_timestamp() - interval '1 day') AS conflicts,
            (SELECT coalesce(bool_or(first_index > completed), false) FROM pgaudit.log_partitions()) AS partition_ahead,
            (SELECT string_agg(coalesce('process ' || pid, prepared_transaction) || ' of role ' || role, ', ')
-              FROM pgaudit.log_lock_holder WHERE since < clock_timestamp() - interval '10 s') AS log_holder,
+              FROM pgaudit.log_lock_holder
+             -- Without pg_read_all_stats nobody says since when: then it is to blame if events wait.
+             WHERE coalesce(since < clock_timestamp() - interval '10 s', oldest_waiting_seconds > 10)) AS log_holder,
            -- A new partition is published as a table that the subscriber does not have, and stops it.
            (SELECT string_agg(pubname, ', ') FROM pg_publication p
              WHERE NOT pubviaroot

@@ -26,8 +26,8 @@ def environment(tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture
 def demo(environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
-    """The demo, running for longer than anybody waits."""
-    # A suite that runs in the background ignores Ctrl-C, and whom it starts would inherit that: as a caught
+    """The demo, running for a minute."""
+    # A suite that runs in the background ignores Ctrl-C, and the processes that it starts inherit that: as a caught
     # signal it is back at its default in the demo, as it is in a terminal.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
@@ -53,7 +53,7 @@ def test_the_demo_reckons_that_nothing_is_missing_or_doubled(environment: dict[s
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_broken_off_demo_leaves_nothing_behind(
+def test_a_demo_that_is_broken_off_leaves_nothing_behind(
     demo: subprocess.Popen[str], number: signal.Signals, tmp_path: Path
 ) -> None:
     """Ctrl-C and SIGTERM stop workers, application and server, and remove the data."""
@@ -72,7 +72,7 @@ def left_in(directory: Path) -> list[str]:
         try:
             text = (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
         except OSError:
-            continue  # it has ended, or is somebody else's
+            continue  # it has ended, or belongs to another user
         if str(directory).encode() in text:
             left.append(text.decode(errors="replace"))
     return left

@@ -65,6 +65,14 @@ def assert_dense(conn: Connection) -> None:
     assert gap is None, gap
 
 
+def register(conn: Connection) -> UUID:
+    """The token of a new worker."""
+    (token,) = conn.execute("SELECT token FROM pgaudit.register_worker()").fetchone() or (None,)
+    conn.commit()
+    assert isinstance(token, UUID)
+    return token
+
+
 def persist(conn: Connection, batch_size: int = 1_000) -> list[dict[str, Any]]:
     """Persists the oldest fresh jobs, and commits; what could not be persisted."""
     query = "SELECT failures FROM pgaudit.persist(NULL, NULL, %s)"

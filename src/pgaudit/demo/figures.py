@@ -21,8 +21,8 @@ APPENDED_BY: Final = """
 TAKEOVER: Final = """
     SELECT e.job_id, e.event_id::uuid, e.message AS error, b.worker_id AS appended_by
       FROM pgaudit.job_error e
-      LEFT JOIN pgaudit.audit_log l ON l.event_id = e.event_id::uuid
-      LEFT JOIN pgaudit.batch b ON l.index >= b.first_index AND l.index < b.first_index + b.count
+      LEFT JOIN pgaudit.event_key k ON k.event_id = e.event_id::uuid
+      LEFT JOIN pgaudit.batch b ON k.index >= b.first_index AND k.index < b.first_index + b.count
      WHERE e.error_class = 'JobStalled' AND e.job_id = %s
 """
 
@@ -71,6 +71,6 @@ def share_of(conn: psycopg.Connection[Any], worker: int) -> Share:
 
 
 def takeover_of(conn: psycopg.Connection[Any], job: int) -> Takeover | None:
-    """How a job of a killed worker fares; None as long as nobody has noticed."""
+    """How a job of a killed worker fares; None until another worker has noticed."""
     with conn.cursor(row_factory=class_row(Takeover)) as cursor:
         return cursor.execute(TAKEOVER, [job]).fetchone()

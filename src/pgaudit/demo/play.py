@@ -42,12 +42,19 @@ def play(seconds: float, directory: Path | None) -> bool:
 
 @contextmanager
 def quiet() -> Generator[None]:
-    """Keeps the progress messages of what is started off the screen; warnings stay."""
+    """Keeps the progress messages of what is started off the screen; warnings stay, but for those of the migration.
+
+    They are advice about the roles of a database that is kept; the demo's own has one role.
+    """
+    migration = logging.getLogger("pgaudit.migrate")
+    before = migration.level
     logging.disable(logging.INFO)
+    migration.setLevel(logging.ERROR)
     try:
         yield
     finally:
         logging.disable(logging.NOTSET)
+        migration.setLevel(before)
 
 
 @contextmanager

@@ -15,9 +15,10 @@ TICK: Final = 0.15
 # The batches that a worker has sent, and Postgres has not finished.
 SENT: Final = """
     SELECT pid FROM pg_stat_activity
-     WHERE state = 'active' AND position(%s IN query) > 0 AND query LIKE '%%pgaudit.persist(%%' AND pid <> pg_backend_pid()
+     WHERE state = 'active' AND pid <> pg_backend_pid()
+       AND position(%s IN query) > 0 AND query LIKE '%%pgaudit.persist(%%'
 """
-TOKEN: Final = "SELECT token::text FROM pgaudit.procrastinate_workers WHERE id = %s"
+SELECT_TOKEN: Final = "SELECT token::text FROM pgaudit.procrastinate_workers WHERE id = %s"  # noqa: S105 - a query
 LONGEST_HOLD: Final = 2.0
 LONGEST_DRAIN: Final = 60.0
 
@@ -80,7 +81,7 @@ class Plot:
         end = time.monotonic() + LONGEST_HOLD
         job = None
         with self._conn.transaction():
-            # Nobody can append meanwhile: the worker's next batch waits right before its end.
+            # No worker can append meanwhile: the worker's next batch waits right before its end.
             self._conn.execute(HOLD_LOG)
             while job is None and time.monotonic() < end:
                 active = jobs.listing(self._conn, "active")
@@ -92,7 +93,7 @@ class Plot:
     def _wait_until_missed(self, victim: Worker) -> None:
         """Until Postgres has given up what the worker had sent; two seconds at most."""
         end = time.monotonic() + LONGEST_HOLD
-        token = self._conn.execute(TOKEN, [victim.number]).fetchone()
+        token = self._conn.execute(SELECT_TOKEN, [victim.number]).fetchone()
         while self._conn.execute(SENT, token).fetchone() and time.monotonic() < end:
             self._conn.execute("SELECT pg_stat_clear_snapshot()")
             time.sleep(TICK / 10)

@@ -40,11 +40,11 @@ class Processes:
     log: IO[bytes]  # what all of them print
     workers: list[Worker] = field(default_factory=list[Worker])
     applications: list[subprocess.Popen[bytes]] = field(default_factory=list[subprocess.Popen[bytes]])
-    strangers: set[int] = field(default_factory=set[int])  # numbers that are nobody's to be given
+    strangers: set[int] = field(default_factory=set[int])  # numbers of workers that the demo did not start
 
     def start_worker(self) -> Worker:
         """Starts ``pgaudit worker``."""
-        # Without linger every batch has a lead, as under constant load: what a killed worker leaves behind is seen.
+        # Without linger every batch begins with a fetched job: what a killed worker leaves behind is seen.
         settings = {"PGAUDIT_STALLED_AFTER": STALLED_AFTER, "PGAUDIT_LINGER": "0"}
         # Postgres goes on with what a dead client has sent, unless it looks after it: as if the machine had vanished.
         settings["PGOPTIONS"] = "-c client_connection_check_interval=20"

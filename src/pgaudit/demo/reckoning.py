@@ -26,7 +26,7 @@ RECKONING: Final = """
            count(*) FILTER (WHERE changed IS NULL) AS unfounded,
            (SELECT coalesce(max(index) + 1, 0) - count(*) FROM pgaudit.audit_log) AS gaps,
            (SELECT count(*) FROM pgaudit.audit_log
-             WHERE leaf_hash <> sha256('\\x00'::bytea || convert_to(event::text, 'UTF8'))) AS altered
+             WHERE leaf_hash <> pgaudit.leaf_hash(event)) AS altered
       FROM matched
 """
 TRAIL: Final = """

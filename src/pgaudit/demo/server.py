@@ -26,7 +26,7 @@ def server(directory: Path | None) -> Generator[str]:
             directory = Path(scratch) / "data"
         directory = directory.expanduser().resolve()
         try:
-            with undisturbed():  # a server that is half started is nobody's to stop
+            with undisturbed():  # a server that is half started cannot be stopped
                 dsn = conninfo(f"{PREFIX}{directory}")
             yield dsn
         finally:

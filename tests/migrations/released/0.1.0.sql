@@ -1949,7 +1949,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
       FROM (SELECT c.oid, regexp_match(pg_get_expr(c.relpartbound, c.oid),
                                        'FROM [(]''?([0-9]+)''?[)] TO [(]''?([0-9]+)''?[)]') AS bounds
               FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
-             WHERE i.inhparent = 'audit_log'::regclass) child
+             WHERE i.inhparent = 'audit_log'::regclass AND NOT i.inhdetachpending) child
      ORDER BY 2
 $$;
 
@@ -2737,7 +2737,7 @@ END $$;
 
 
 DELETE FROM pgaudit.schema_code;
-INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('866e7bb88ce946ed0883ab8e9758aa6cf01119bfbdbae24b8fed00aca68bb6c4', '0.1.0');
+INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('710fc88f7fd992af970f9f103b55985d82acec61a30f43471a46710bb7e0503f', '0.1.0');
 
 
 DO $renewal$

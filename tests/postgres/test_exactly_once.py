@@ -1,0 +1,179 @@
+"""Exactly once: the same event again is noted, another event under its id is kept beside it, whenever it occurred."""
+
+from datetime import timedelta
+from typing import Any
+
+import psycopg
+import pytest
+
+from pgaudit import AuditContext, AuditEvent, AuditLog, Mode, Settings
+from tests.postgres.trail import (
+    Connection,
+    assert_dense,
+    event,
+    insert_poison,
+    logged,
+    persist,
+    queued_ids,
+    record_and_persist,
+)
+
+SIGHTINGS = "SELECT event_id, index FROM pgaudit.event_sighting ORDER BY id"
+CONFLICTS = "SELECT event_id, index, conflicts_with FROM pgaudit.event_conflict ORDER BY index"
+FLAGGED = (
+    "SELECT event_id, index, conflicts_with FROM pgaudit.audit_log WHERE conflicts_with IS NOT NULL ORDER BY index"
+)
+
+
+def changed(made: AuditEvent, **fields: object) -> AuditEvent:
+    """Another event under the same id."""
+    return made.model_copy(update=fields)
+
+
+def record_in(mode: Mode, conn: Connection, settings: Settings, *events: AuditEvent) -> None:
+    """Records events and takes them to the log, in the queue or inline."""
+    if mode is Mode.QUEUE:
+        assert record_and_persist(conn, settings, *events) == []
+        return
+    AuditLog(settings.model_copy(update={"mode": mode})).record(conn, *events)
+    conn.commit()
+
+
+def conflicts(conn: Connection) -> list[tuple[Any, ...]]:
+    """What event_conflict holds, which is what the log's rows say."""
+    found = conn.execute(CONFLICTS).fetchall()
+    assert conn.execute(FLAGGED).fetchall() == found
+    assert conn.execute(CONFLICTS.replace("event_conflict", "conflicting_events")).fetchall() == found
+    return found
+
+
+both_modes = pytest.mark.parametrize("mode", [Mode.QUEUE, Mode.INLINE])
+
+
+@both_modes
+def test_an_event_is_stored_once_however_often_it_is_recorded(conn: Connection, settings: Settings, mode: Mode) -> None:
+    """Within a batch and across batches, first, in the middle and last: no gap where one was left out."""
+    first, second, third = event(1), event(2), event(3)
+    record_in(mode, conn, settings, first, first, second, first, second)
+    record_in(mode, conn, settings, second, third, first)
+    record_in(mode, conn, settings, third)
+    assert logged(conn) == [(0, first.id), (1, second.id), (2, third.id)]
+    assert queued_ids(conn) == []
+    assert_dense(conn)
+    seen = [(first, 0), (first, 0), (second, 1), (second, 1), (first, 0), (third, 2)]
+    assert conn.execute(SIGHTINGS).fetchall() == [(each.id, index) for each, index in seen]
+    assert conflicts(conn) == []
+
+
+@both_modes
+def test_a_sighting_says_who_recorded_the_event_again(conn: Connection, settings: Settings, mode: Mode) -> None:
+    """Its transaction, role and time are those of the second recording."""
+    made = event()
+    record_in(mode, conn, settings, made)
+    log = AuditLog(settings.model_copy(update={"mode": mode}))
+    log.record(conn, made)
+    (xid,) = conn.execute("SELECT pg_current_xact_id()").fetchone() or (0,)
+    conn.commit()
+    assert persist(conn) == []
+    query = """SELECT xid, recorded_by = session_user,
+                      recorded_at > (SELECT recorded_at FROM pgaudit.audit_log) FROM pgaudit.event_sighting"""
+    assert conn.execute(query).fetchall() == [(xid, True, True)]
+
+
+@both_modes
+def test_a_client_that_retries_in_a_new_span_records_the_same_event(
+    conn: Connection, settings: Settings, mode: Mode
+) -> None:
+    """The ids of trace and span are no part of what is compared; the rest of the context is."""
+    made = changed(event(), context=AuditContext(request_id="1", trace_id="a" * 32, span_id="b" * 16))
+    in_new_span = changed(made, context=AuditContext(request_id="1", trace_id="c" * 32, span_id="d" * 16))
+    record_in(mode, conn, settings, made, in_new_span)
+    assert (len(logged(conn)), conflicts(conn)) == (1, [])
+    record_in(mode, conn, settings, changed(made, context=AuditContext(request_id="2")))
+    assert conflicts(conn) == [(made.id, 1, 0)]
+
+
+@both_modes
+@pytest.mark.parametrize("together", [True, False])
+def test_another_event_under_a_taken_id_is_kept(
+    conn: Connection, settings: Settings, mode: Mode, together: bool
+) -> None:
+    """Nobody gets an event dropped by giving it the id of another: it has an index of its own and names the first."""
+    made = event(1)
+    other = changed(made, reason="another")
+    batches = [[made, event(2), other, event(3)]] if together else [[made], [event(2), other, event(3)]]
+    for batch in batches:
+        record_in(mode, conn, settings, *batch)
+    (index,) = [index for index, identity in logged(conn) if identity == made.id and index]
+    assert conflicts(conn) == [(made.id, index, 0)]
+    row = conn.execute("SELECT event->>'reason' FROM pgaudit.audit_log WHERE index = %s", [index]).fetchone()
+    assert row == ("another",)
+    assert (len(logged(conn)), queued_ids(conn)) == (4, [])
+    assert_dense(conn)
+
+
+@both_modes
+def test_the_same_id_with_another_time_is_a_conflict(conn: Connection, settings: Settings, mode: Mode) -> None:
+    """An id belongs to one event, whatever day the second one says: there is no second original."""
+    made = event()
+    for days in (0, 40, 4_000):
+        record_in(mode, conn, settings, changed(made, occurred_at=made.occurred_at - timedelta(days=days)))
+    assert conflicts(conn) == [(made.id, 1, 0), (made.id, 2, 0)]
+    assert conn.execute("SELECT index FROM pgaudit.event_key").fetchall() == [(0,)]
+
+
+@both_modes
+@pytest.mark.parametrize("together", [True, False])
+def test_a_conflicting_event_is_stored_once_too(
+    conn: Connection, settings: Settings, mode: Mode, together: bool
+) -> None:
+    """The same other content again is a sighting of the conflicting event; a third content is a conflict again."""
+    made = event()
+    other, third = changed(made, reason="other"), changed(made, reason="third")
+    given = [made, other, other, made, third, other, third]
+    for batch in [given] if together else [[each] for each in given]:
+        record_in(mode, conn, settings, *batch)
+    assert conflicts(conn) == [(made.id, 1, 0), (made.id, 2, 0)]
+    assert conn.execute(SIGHTINGS).fetchall() == [(made.id, index) for index in (1, 0, 1, 2)]
+    assert_dense(conn)
+
+
+def test_an_event_after_one_that_failed_under_its_id_is_the_first(conn: Connection, settings: Settings) -> None:
+    """A job that was changed in the queue has no claim on the id that it names."""
+    made = event()
+    insert_poison(conn, made.to_json())
+    (failure,) = record_and_persist(conn, settings, made)
+    assert failure["sqlstate"] == "XX001"
+    assert (logged(conn), conflicts(conn)) == ([(0, made.id)], [])
+
+
+def test_an_event_that_the_log_refuses_leaves_its_id_free(conn: Connection, settings: Settings) -> None:
+    """It fails for a DBA's CHECK; another one under its id, later in the batch, is the first."""
+    conn.execute("ALTER TABLE pgaudit.audit_log ADD CHECK (event->>'reason' IS DISTINCT FROM 'refused')")
+    made = event()
+    (failure,) = record_and_persist(conn, settings, changed(made, reason="refused"), event(2), made)
+    assert failure["sqlstate"] == "23514"
+    assert conflicts(conn) == []
+    assert conn.execute("SELECT index FROM pgaudit.event_key WHERE event_id = %s", [made.id]).fetchall() == [(1,)]
+    assert_dense(conn)
+
+
+@pytest.mark.parametrize("level", [psycopg.IsolationLevel.REPEATABLE_READ, psycopg.IsolationLevel.SERIALIZABLE])
+def test_an_older_snapshot_does_not_take_a_known_event_for_a_conflict(
+    dsn: str, conn: Connection, settings: Settings, level: psycopg.IsolationLevel
+) -> None:
+    """Inline, a transaction that does not see the first one cannot compare them: it has to begin again."""
+    inline = AuditLog(settings.model_copy(update={"mode": Mode.INLINE}))
+    made = event()
+    with psycopg.connect(dsn) as late:
+        late.isolation_level = level
+        late.execute("SELECT count(*) FROM pgaudit.audit_log")
+        inline.record(conn, made)
+        conn.commit()
+        with pytest.raises(psycopg.errors.SerializationFailure):
+            inline.record(late, made)
+        late.rollback()
+        inline.record(late, made)
+        late.commit()
+    assert (logged(conn), conflicts(conn)) == ([(0, made.id)], [])
+    assert conn.execute(SIGHTINGS).fetchall() == [(made.id, 0)]
