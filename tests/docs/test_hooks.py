@@ -102,7 +102,9 @@ def test_the_limits_of_an_event_are_told() -> None:
         assert limit in limits
 
 
-@pytest.mark.parametrize("module", [*INTERNAL, jobs, migrate, pgaudit, testing, worker], ids=lambda module: module.__name__)
+@pytest.mark.parametrize(
+    "module", [*INTERNAL, jobs, migrate, pgaudit, testing, worker], ids=lambda module: module.__name__
+)
 def test_what_is_public_is_in_the_reference(module: ModuleType) -> None:
     """All of the module that is not named above as internal: a new function has to be placed."""
     page = hooks.on_page_markdown((REFERENCE / "python.md").read_text())

@@ -3,8 +3,10 @@
 # ruff: noqa: E501, ISC004 - a sentence is compared as a whole
 
 import json
+import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -13,7 +15,8 @@ from psycopg.conninfo import make_conninfo
 
 from pgaudit import fingerprint, grants, migrate
 from pgaudit.fingerprint import expected
-from pgaudit.testing.server import VERSION
+from pgaudit.schema import Standing, standing, state_of
+from pgaudit.testing.server import BINARIES, VERSION
 
 STALE = "migrations/fingerprint.json is not of these migrations: run make fingerprint"
 REPAIR = "run `pgaudit migrate --repair`"
@@ -248,6 +251,18 @@ def test_two_hundred_partitions_are_looked_at_in_50_ms(conn: psycopg.Connection[
         assert fingerprint.differences(conn) == []
         durations.append(time.perf_counter() - start)
     assert min(durations) < 0.05, durations
+
+
+def test_a_restored_dump_is_no_difference(dsn: str, empty_dsn: str, tmp_path: Path) -> None:
+    """pg_dump and psql bring everything back as it was: triggers, rights, definitions."""
+    with psycopg.connect(dsn) as conn:
+        partitions(conn, 2)
+    dump = str(tmp_path / "dump.sql")
+    for command in (["pg_dump", "-d", dsn, "-f", dump], ["psql", "-X", "-q", "-d", empty_dsn, "-f", dump]):
+        subprocess.run([str(BINARIES[VERSION] / command[0]), *command[1:]], check=True, capture_output=True, timeout=60)
+    with psycopg.connect(empty_dsn) as restored:
+        assert fingerprint.differences(restored) == []
+        assert standing(state_of(restored)) is Standing.CURRENT
 
 
 def partitions(conn: psycopg.Connection[Any], count: int) -> None:

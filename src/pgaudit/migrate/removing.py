@@ -16,7 +16,7 @@ from pgaudit.schema import SCRIPTS, Scripts
 BASE: Final = "base"
 QUEUE: Final = "pgaudit.procrastinate_jobs"
 LOG: Final = "pgaudit.audit_log"
-LOCK: Final = f"LOCK TABLE {QUEUE}, {LOG} IN ACCESS EXCLUSIVE MODE"  # whoever records meanwhile waits
+LOCK: Final = "LOCK TABLE pgaudit.procrastinate_jobs, pgaudit.audit_log IN ACCESS EXCLUSIVE MODE"  # whoever records meanwhile waits
 COUNT: Final[dict[str, LiteralString]] = {
     LOG: "SELECT count(*) FROM pgaudit.audit_log",
     QUEUE: "SELECT count(*) FROM pgaudit.procrastinate_jobs",
