@@ -16,7 +16,8 @@ from pgaudit.schema import SCRIPTS, Scripts
 BASE: Final = "base"
 QUEUE: Final = "pgaudit.procrastinate_jobs"
 LOG: Final = "pgaudit.audit_log"
-LOCK: Final = "LOCK TABLE pgaudit.procrastinate_jobs, pgaudit.audit_log IN ACCESS EXCLUSIVE MODE"  # whoever records meanwhile waits
+# Callers that record meanwhile wait.
+LOCK: Final = "LOCK TABLE pgaudit.procrastinate_jobs, pgaudit.audit_log IN ACCESS EXCLUSIVE MODE"
 COUNT: Final[dict[str, LiteralString]] = {
     LOG: "SELECT count(*) FROM pgaudit.audit_log",
     QUEUE: "SELECT count(*) FROM pgaudit.procrastinate_jobs",
