@@ -1,6 +1,11 @@
 -- The schema and its lock.
 
-CREATE SCHEMA IF NOT EXISTS pgaudit;
+-- Not CREATE SCHEMA IF NOT EXISTS: that needs a right to the database even where the schema was prepared for the owner.
+DO $$ BEGIN
+    IF to_regnamespace('pgaudit') IS NULL THEN
+        CREATE SCHEMA pgaudit;
+    END IF;
+END $$;
 
 -- COMMENT takes a lock that conflicts with itself and that only the owner can hold: one migration runs at a time, and
 -- no other role can be in the way. (Any role can take an advisory lock.)

@@ -15,11 +15,12 @@ REMOVE = """
     BEGIN
         FOREACH command IN ARRAY '{VIEW,FUNCTION,TABLE,TRIGGER FUNCTION,TYPE}'::text[] LOOP
             EXECUTE (
-                SELECT coalesce('DROP ' || replace(command, 'TRIGGER ', '') || ' ' || string_agg(name, ', '), 'SELECT')
+                SELECT coalesce('DROP ' || replace(command, 'TRIGGER ', '') || ' ' || string_agg(name, ', '),
+                                'SELECT')
                   FROM (SELECT CASE relkind WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END AS kind, oid::regclass::text AS name
                           FROM pg_class
-                         WHERE relnamespace = 'pgaudit'::regnamespace AND relkind IN ('r', 'p', 'v') AND NOT relispartition
-                           AND relname <> 'alembic_version'
+                         WHERE relnamespace = 'pgaudit'::regnamespace AND relkind IN ('r', 'p', 'v')
+                           AND NOT relispartition AND relname <> 'alembic_version'
                         UNION ALL
                         SELECT CASE prorettype WHEN 'trigger'::regtype THEN 'TRIGGER FUNCTION' ELSE 'FUNCTION' END,
                                oid::regprocedure::text

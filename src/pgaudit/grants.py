@@ -26,11 +26,13 @@ WRITER: Final[tuple[LiteralString, ...]] = (
 # Appends its events to the log in its own transaction; everyone else who appends waits for it.
 INLINE: Final[tuple[LiteralString, ...]] = (*WRITER, "GRANT EXECUTE ON FUNCTION pgaudit.record_inline TO {role}")
 
-# Moves events from the queue to the log, through functions that do only that; looks at jobs, retries and acknowledges them.
+# Moves events from the queue to the log, through functions that do only that; looks at jobs, retries and acknowledges
+# them.
 WORKER: Final[tuple[LiteralString, ...]] = (
     *WRITER,
-    """GRANT EXECUTE ON FUNCTION pgaudit.register_worker, pgaudit.unregister_worker, pgaudit.heartbeat, pgaudit.fetch_job,
-       pgaudit.persist, pgaudit.record_failure, pgaudit.release_jobs, pgaudit.running_jobs, pgaudit.reclaim_stalled_jobs,
+    """GRANT EXECUTE ON FUNCTION pgaudit.register_worker, pgaudit.unregister_worker, pgaudit.heartbeat,
+       pgaudit.fetch_job, pgaudit.persist, pgaudit.record_failure, pgaudit.release_jobs, pgaudit.running_jobs,
+       pgaudit.reclaim_stalled_jobs,
        pgaudit.ensure_partitions, pgaudit.requeue_skipped_jobs, pgaudit.prune_batches, pgaudit.prune_job_errors,
        pgaudit.retry_failed, pgaudit.acknowledge_job TO {role}""",
     "GRANT SELECT ON pgaudit.audit_jobs, pgaudit.job_error, pgaudit.acknowledged_jobs TO {role}",
@@ -53,12 +55,13 @@ READER: Final[tuple[LiteralString, ...]] = (
        pgaudit.schema_state TO {role}""",
 )
 
-# Who holds the first right is given the whole set again by every migration that changes something.
+# Who may execute that function, or select from the log, is given the whole set again by every migration that changes
+# something.
 SETS: Final[tuple[tuple[LiteralString, tuple[LiteralString, ...]], ...]] = (
-    ("SELECT proacl, proowner FROM pg_proc WHERE proname = 'record' AND pronamespace = 'pgaudit'::regnamespace", WRITER),
-    ("SELECT proacl, proowner FROM pg_proc WHERE proname = 'record_inline' AND pronamespace = 'pgaudit'::regnamespace", INLINE),
-    ("SELECT proacl, proowner FROM pg_proc WHERE proname = 'persist' AND pronamespace = 'pgaudit'::regnamespace", WORKER),
-    ("SELECT relacl, relowner FROM pg_class WHERE oid = 'pgaudit.audit_log'::regclass", READER),
+    ("record", WRITER),
+    ("record_inline", INLINE),
+    ("persist", WORKER),
+    ("audit_log", READER),
 )
 RENEWAL: Final = """
 DO $renewal$
@@ -68,8 +71,12 @@ BEGIN
 {loops}END $renewal$;
 """
 LOOP: Final = """\
-    FOR role IN SELECT DISTINCT grantee::regrole FROM ({holders}) AS object (acl, owner), aclexplode(acl)
-                 WHERE grantee NOT IN (0, owner) AND privilege_type IN ('EXECUTE', 'SELECT') LOOP
+    FOR role IN SELECT DISTINCT grantee::regrole FROM (
+                    SELECT proname, proacl, proowner FROM pg_proc WHERE pronamespace = 'pgaudit'::regnamespace
+                    UNION ALL
+                    SELECT relname, relacl, relowner FROM pg_class WHERE relnamespace = 'pgaudit'::regnamespace
+                ) AS object (name, acl, owner), aclexplode(acl)
+                 WHERE name = '{name}' AND grantee NOT IN (0, owner) AND privilege_type IN ('EXECUTE', 'SELECT') LOOP
 {grants}    END LOOP;
 """
 GRANT: Final = "        EXECUTE format($${statement}$$, role);\n"
@@ -109,7 +116,7 @@ def listed(roles: Roles) -> list[str]:
 
 def renewal() -> str:
     """Returns a script that gives every role that was granted something the current set of rights."""
-    loops = (LOOP.format(holders=holders, grants="".join(map(renewed, statements))) for holders, statements in SETS)
+    loops = (LOOP.format(name=name, grants="".join(map(renewed, statements))) for name, statements in SETS)
     return RENEWAL.format(loops="".join(loops))
 
 

@@ -3,34 +3,17 @@
 import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any, Final
 
 import psycopg
 from psycopg.rows import class_row
 
-from pgaudit import spool
-from pgaudit.schema import NEWEST
+from pgaudit import schema_checks, spool
+from pgaudit.checks import Check, Status
+from pgaudit.schema_checks import SchemaObservation
 from pgaudit.settings import Mode, Settings
 
-
-class Status(StrEnum):
-    """From good to bad."""
-
-    HEALTHY = "healthy"
-    DEGRADED = "degraded"  # events are safe and flow, but somebody should look
-    UNHEALTHY = "unhealthy"  # events do not reach the log in time
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One thing that was looked at: what was seen, what is allowed, and a sentence for people."""
-
-    name: str
-    status: Status
-    observed: float | str | None
-    threshold: float | str | None
-    message: str
+__all__ = ["Check", "HealthReport", "Status", "check", "check_async"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +28,6 @@ class HealthReport:
 class Observation:
     """What the database says of itself."""
 
-    version: str | None
     workers: int
     oldest_waiting: float | None
     failed: int
@@ -60,8 +42,7 @@ class Observation:
 # Classes of SQLSTATE: there is no such schema; there is no such object, or no right to it.
 MISSING: Final = ("3F", "42")
 OBSERVE: Final = """
-    SELECT (SELECT version_num FROM pgaudit.alembic_version) AS version,
-           (SELECT count(*) FROM pgaudit.worker_stats WHERE alive) AS workers,
+    SELECT (SELECT count(*) FROM pgaudit.worker_stats WHERE alive) AS workers,
            oldest_waiting_seconds AS oldest_waiting,
            failed,
            stalled,
@@ -101,9 +82,10 @@ def check(conn: psycopg.Connection[Any], settings: Settings | None = None) -> He
     try:
         with conn.cursor(row_factory=class_row(Observation)) as cursor:
             observation = cursor.execute(OBSERVE).fetchone()
+        schema = schema_checks.observe(conn)
     except psycopg.Error as error:
         return unreachable(error)
-    return report(observation, spooled(settings), settings)
+    return report(observation, schema, spooled(settings), settings)
 
 
 async def check_async(conn: psycopg.AsyncConnection[Any], settings: Settings | None = None) -> HealthReport:
@@ -113,9 +95,10 @@ async def check_async(conn: psycopg.AsyncConnection[Any], settings: Settings | N
         async with conn.cursor(row_factory=class_row(Observation)) as cursor:
             await cursor.execute(OBSERVE)
             observation = await cursor.fetchone()
+        schema = await schema_checks.observe_async(conn)
     except psycopg.Error as error:
         return unreachable(error)
-    return report(observation, await asyncio.to_thread(spooled, settings), settings)
+    return report(observation, schema, await asyncio.to_thread(spooled, settings), settings)
 
 
 def unreachable(error: psycopg.Error) -> HealthReport:
@@ -127,22 +110,19 @@ def unreachable(error: psycopg.Error) -> HealthReport:
     return HealthReport(Status.UNHEALTHY, (check,))
 
 
-def report(seen: Observation | None, spool_check: Check, settings: Settings) -> HealthReport:
+def report(seen: Observation | None, schema: SchemaObservation, spool_check: Check, settings: Settings) -> HealthReport:
     """The verdict on what was seen."""
     assert seen is not None, "queue_stats has one row"  # noqa: S101 - for the type checker
-    checks = (*verdicts(seen, settings), spool_check)
+    checks = (*verdicts(seen, schema, settings), spool_check)
     worst = max(checks, key=lambda check: list(Status).index(check.status))
     return HealthReport(worst.status, checks)
 
 
-def verdicts(seen: Observation, settings: Settings) -> Iterator[Check]:
+def verdicts(seen: Observation, schema: SchemaObservation, settings: Settings) -> Iterator[Check]:
     """A verdict for each thing that was seen."""
     good, fair, bad = Status.HEALTHY, Status.DEGRADED, Status.UNHEALTHY
     yield Check("database", good, "answers", None, "The database answers.")
-
-    current = (seen.version or "") >= NEWEST
-    advice = "The schema is current." if current else "The schema is too old for this version: run `pgaudit migrate`."
-    yield Check("schema_version", good if current else bad, seen.version, NEWEST, advice)
+    yield from schema_checks.schema_verdicts(schema)
 
     if settings.mode != Mode.QUEUE:
         yield Check("workers", good, seen.workers, 0, f"PGAUDIT_MODE={settings.mode}: no worker is needed.")

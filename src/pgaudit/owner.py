@@ -1,32 +1,44 @@
 """Whether the schema's owner has more rights than it should."""
 
+from dataclasses import dataclass
 from typing import Any, Final
 
 import psycopg
-from psycopg.rows import tuple_row
+from psycopg.rows import class_row, tuple_row
 
 # The catalog of roles is readable for everyone.
 POWERS: Final = """
-    SELECT rolname, CASE WHEN rolsuper THEN 'a superuser' WHEN rolbypassrls THEN 'exempt from row security (BYPASSRLS)' END
+    SELECT rolname AS role,
+           CASE WHEN rolsuper THEN 'a superuser'
+                WHEN rolbypassrls THEN 'exempt from row security (BYPASSRLS)' END AS power
       FROM pg_catalog.pg_namespace JOIN pg_catalog.pg_roles r ON r.oid = nspowner WHERE nspname = 'pgaudit'
 """
 IS_OWNER: Final = "SELECT pg_has_role(%s, nspowner, 'MEMBER') FROM pg_catalog.pg_namespace WHERE nspname = 'pgaudit'"
 
 
-def sentence(role: str | None, power: str | None) -> str | None:
-    """Returns a warning about an owner with that power; None when it has none."""
-    if power is None:
-        return None
-    return (
-        f"The owner of the schema pgaudit, {role}, is {power}: functions of the schema run with its rights. "
-        "Give the schema to a plain role."
-    )
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """The role that owns the schema, and what makes it more than a plain one."""
+
+    role: str
+    power: str | None
+
+    @property
+    def warning(self) -> str | None:
+        """Returns a warning when the owner is a superuser or has BYPASSRLS; None otherwise."""
+        if self.power is None:
+            return None
+        return (
+            f"The owner of the schema pgaudit, {self.role}, is {self.power}: functions of the schema run with its "
+            "rights. Give the schema to a plain role."
+        )
 
 
 def warning(conn: psycopg.Connection[Any]) -> str | None:
-    """Returns a warning when the schema's owner is a superuser or has BYPASSRLS; None otherwise."""
-    with psycopg.Cursor(conn, row_factory=tuple_row) as cursor:
-        return sentence(*(cursor.execute(POWERS).fetchone() or (None, None)))
+    """Returns a warning about the schema's owner; None when it is a plain role, or there is no schema."""
+    with psycopg.Cursor(conn, row_factory=class_row(Owner)) as cursor:
+        found = cursor.execute(POWERS).fetchone()
+    return found.warning if found else None
 
 
 def includes(conn: psycopg.Connection[Any], role: str) -> bool:

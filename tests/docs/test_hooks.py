@@ -35,7 +35,6 @@ INTERNAL = {
     health: {"Observation", "unreachable", "report", "verdicts", "spooled", "none_of"},
     listener: {"Signal", "Emitter", "Receiver", "connect", "event_of"},
     claims: {"event"},
-    migrate: {"config", "downgrade", "sql", "schema_script", "with_connection", "connection", "run_file", "run_sql"},
     replay: {"by_fate", "fate_of", "replay_all"},
     stats: {"Row", "rows"},
     trail: {"entries", "loads"},
@@ -62,7 +61,7 @@ def test_every_column_of_the_database_is_described(conn: psycopg.Connection) -> 
         assert f"| `{column}` | {generated.unquoted(said)} |" in sections[relation]
     for relation, said in conn.execute(TABLES):
         assert generated.unquoted(said) in sections[relation]
-    assert {"audit_jobs", "queue_floor"} < set(sections)
+    assert {"audit_jobs", "queue_watermark"} < set(sections)
 
 
 def test_every_metric_is_described(conn: psycopg.Connection, settings: Settings) -> None:
@@ -103,7 +102,9 @@ def test_the_limits_of_an_event_are_told() -> None:
         assert limit in limits
 
 
-@pytest.mark.parametrize("module", [*INTERNAL, jobs, pgaudit, testing, worker], ids=lambda module: module.__name__)
+@pytest.mark.parametrize(
+    "module", [*INTERNAL, jobs, migrate, pgaudit, testing, worker], ids=lambda module: module.__name__
+)
 def test_what_is_public_is_in_the_reference(module: ModuleType) -> None:
     """All of the module that is not named above as internal: a new function has to be placed."""
     page = hooks.on_page_markdown((REFERENCE / "python.md").read_text())

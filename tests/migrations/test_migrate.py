@@ -1,89 +1,44 @@
-"""Migrations: up, down and up again; once, whoever runs them; by Alembic or by hand."""
+"""Migrating: everything or nothing, once, whoever runs it."""
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
-from alembic.script import ScriptDirectory
-from procrastinate.schema import migrations_path
 
-from pgaudit import AuditLog, Settings, migrate, schema
-from pgaudit.testing.server import BINARIES, VERSION
+from pgaudit import migrate, schema
+from pgaudit.schema import SCRIPTS, Scripts, Standing, State, standing, state_of
 from tests.migrations.catalog import catalog
-from tests.postgres.trail import event, persist
-from tests.waiting import wait_until
 
 SCHEMAS = "SELECT count(*) FROM pg_namespace WHERE nspname = 'pgaudit'"
+BODY = "SELECT prosrc FROM pg_proc WHERE proname = 'schema_state'"
 
 
-@pytest.fixture
-def empty(empty_dsn: str) -> Any:
-    """A connection to an empty database."""
-    with psycopg.connect(empty_dsn, autocommit=True) as conn:
-        yield conn
-
-
-def test_up_twice_down_and_up_again(empty_dsn: str, empty: psycopg.Connection) -> None:
-    """The second time does nothing; down leaves nothing at all; up again is the same as the first time."""
+def test_the_second_migration_does_nothing(empty_dsn: str, empty: psycopg.Connection[Any]) -> None:
+    """The first installs everything; the second finds the schema current and leaves it as it is."""
     assert migrate.current(empty_dsn) is None
-    migrate.upgrade(empty_dsn)
-    first = catalog(empty)
+    first = migrate.upgrade(empty_dsn)
+    assert (first.found, first.before, first.after) == (Standing.MISSING, State(), SCRIPTS.state)
     assert migrate.current(empty_dsn) == migrate.newest() == schema.NEWEST
-    migrate.upgrade(empty_dsn)
-    assert catalog(empty) == first
-    migrate.downgrade(empty_dsn)
-    assert migrate.current(empty_dsn) is None
-    assert empty.execute(SCHEMAS).fetchone() == (0,)
-    migrate.upgrade(empty_dsn)
-    assert catalog(empty) == first
+    installed = catalog(empty)
+    assert migrate.upgrade(empty_dsn).found is Standing.CURRENT
+    assert catalog(empty) == installed
 
 
-def test_every_single_step_goes_down_and_up(empty_dsn: str, empty: psycopg.Connection) -> None:
-    """A revision takes back what it did, no more and no less."""
-    revisions = [revision.revision for revision in ScriptDirectory.from_config(migrate.config()).walk_revisions()][::-1]
-    seen = []
-    for revision in revisions:
-        migrate.upgrade(empty_dsn, revision)
-        seen.append(catalog(empty))
-    for revision, before in list(zip(revisions, seen, strict=True))[-2::-1]:
-        migrate.downgrade(empty_dsn, revision)
-        # What was taken from PUBLIC is not given back.
-        assert catalog(empty) | {"rights": []} == before | {"rights": []}, f"down to {revision}"
-
-
-@pytest.mark.parametrize("files", [1, 4, 7, 20, 37])
-def test_an_attempt_that_broke_off_is_made_good(
-    empty_dsn: str, dsn: str, empty: psycopg.Connection, files: int
+def test_a_migration_that_fails_leaves_nothing(
+    empty_dsn: str, empty: psycopg.Connection[Any], next_version: Scripts
 ) -> None:
-    """The first revision commits file by file; what an interrupted one has left does not stop the next."""
-    empty.execute("CREATE SCHEMA pgaudit")
-    empty.execute("SET search_path = pgaudit")
-    for path in sorted(migrations_path.glob("*.sql"))[:files]:
-        empty.execute(path.read_bytes())
-    migrate.upgrade(empty_dsn)
-    with psycopg.connect(dsn) as template:
-        assert catalog(empty) == catalog(template)
+    """Schema, revisions and code are one transaction."""
+    (next_version.directory / "code" / "98_broken.sql").write_text("SELECT pgaudit.no_such_function();")
+    with pytest.raises(psycopg.errors.UndefinedFunction):
+        migrate.upgrade(empty_dsn, scripts=next_version)
+    assert empty.execute(SCHEMAS).fetchone() == (0,)
 
 
-@pytest.mark.parametrize("persisted", [False, True])
-def test_a_trail_with_events_is_not_taken_down(empty_dsn: str, empty: psycopg.Connection, *, persisted: bool) -> None:
-    """Whether they are in the queue or in the log; everything stays as it was."""
-    migrate.upgrade(empty_dsn)
-    with psycopg.connect(empty_dsn) as caller:
-        AuditLog(Settings(dsn=empty_dsn)).record(caller, event())
-    if persisted:
-        persist(empty)
-    before = catalog(empty)
-    with pytest.raises(Exception, match="the audit trail is not empty"):
-        migrate.downgrade(empty_dsn)
-    assert catalog(empty) == before
-    assert migrate.current(empty_dsn) == schema.NEWEST
-
-
-def test_processes_at_once_migrate_once(empty_dsn: str, dsn: str, empty: psycopg.Connection) -> None:
+def test_processes_at_once_migrate_once(empty_dsn: str, dsn: str, empty: psycopg.Connection[Any]) -> None:
     """Four start together, as four replicas of an application do: one applies, the others wait, none fails."""
     command = [sys.executable, "-c", f"from pgaudit import migrate; migrate.upgrade({empty_dsn!r})"]
     processes = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(4)]
@@ -92,48 +47,109 @@ def test_processes_at_once_migrate_once(empty_dsn: str, dsn: str, empty: psycopg
     with psycopg.connect(dsn) as template:
         assert catalog(empty) == catalog(template)
     assert empty.execute("SELECT version_num FROM pgaudit.alembic_version").fetchall() == [(schema.NEWEST,)]
+    assert empty.execute("SELECT count(*) FROM pgaudit.schema_code").fetchone() == (1,)
 
 
-def test_the_script_for_a_dba_gives_the_same(
-    dsn: str, empty_dsn: str, empty: psycopg.Connection, tmp_path: Path
+def test_changed_code_is_applied_without_a_revision(
+    dsn: str, conn: psycopg.Connection[Any], next_version: Scripts
 ) -> None:
-    """migrate --sql, run with psql, ends in the same schema."""
-    script = migrate.sql()
-    assert script.index("pg_advisory_lock") < script.index("CREATE SCHEMA")  # of several at once, one migrates
-    (tmp_path / "migrations.sql").write_text(script)
-    psql = [str(BINARIES[VERSION] / "psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", empty_dsn]
-    result = subprocess.run(
-        [*psql, "-f", str(tmp_path / "migrations.sql")], capture_output=True, text=True, timeout=60, check=False
-    )
-    assert result.returncode == 0, result.stderr
-    with psycopg.connect(dsn) as template:
-        assert catalog(empty) == catalog(template)
-    assert empty.execute("SELECT version_num FROM pgaudit.alembic_version").fetchall() == [(schema.NEWEST,)]
+    """A function that differs from the installed one makes the schema behind."""
+    (next_version.directory / "versions" / "0002_note.py").unlink()
+    assert standing(state_of(conn), next_version) is Standing.BEHIND
+    conn.rollback()
+    assert migrate.upgrade(dsn, scripts=next_version).after == next_version.state
+    assert "as of the next version" in str(conn.execute(BODY).fetchone())
 
 
-def test_the_script_for_a_dba_does_no_harm_when_it_is_run_again(
-    dsn: str, conn: psycopg.Connection[Any], settings: Settings, tmp_path: Path
+def test_the_same_version_with_other_code_is_behind(conn: psycopg.Connection[Any], next_version: Scripts) -> None:
+    """Before a release the version says little: the checksum decides."""
+    (next_version.directory / "versions" / "0002_note.py").unlink()
+    same = replace(next_version, version=SCRIPTS.release)
+    assert standing(state_of(conn), same) is Standing.BEHIND
+
+
+@pytest.mark.parametrize("revision", [True, False])
+def test_a_newer_schema_is_left_alone(
+    dsn: str, conn: psycopg.Connection[Any], next_version: Scripts, *, revision: bool
 ) -> None:
-    """Psql stops at once, and what is queued and what guards the log is as it was."""
-    AuditLog(settings).record(conn, event())
-    conn.commit()
+    """Whether a newer version has added a revision or only changed functions: the older one changes nothing."""
+    if not revision:
+        (next_version.directory / "versions" / "0002_note.py").unlink()
+    migrate.upgrade(dsn, scripts=next_version)
     before = catalog(conn)
-    conn.commit()
-    (tmp_path / "migrations.sql").write_text(migrate.sql())
-    psql = [str(BINARIES[VERSION] / "psql"), "-X", "-q", "-d", dsn, "-f", str(tmp_path / "migrations.sql")]
-    ran = subprocess.run(psql, capture_output=True, text=True, timeout=60, check=False)
-    assert ran.returncode != 0
+    conn.rollback()
+    result = migrate.upgrade(dsn)
+    assert (result.found, result.after) == (Standing.AHEAD, next_version.state)
     assert catalog(conn) == before
-    assert conn.execute("SELECT count(*) FROM pgaudit.procrastinate_jobs").fetchone() == (1,)
 
 
-HELD = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted"
+def test_repair_replaces_what_somebody_has_changed(dsn: str, conn: psycopg.Connection[Any]) -> None:
+    """Without --repair the checksum says that nothing is to be done."""
+    before = catalog(conn)
+    conn.execute("""CREATE OR REPLACE FUNCTION pgaudit.record(events jsonb) RETURNS void
+                    LANGUAGE sql SECURITY DEFINER AS 'SELECT'""")
+    conn.commit()
+    migrate.upgrade(dsn)
+    assert catalog(conn) != before
+    conn.rollback()
+    migrate.upgrade(dsn, repair=True)
+    assert catalog(conn) == before
 
 
-def test_a_table_in_use_is_not_waited_for_for_ever(empty_dsn: str, empty: psycopg.Connection) -> None:
-    """The session that migrates gives up on a lock after ten seconds: traffic queues up behind it."""
-    with migrate.connection(empty_dsn) as conn:
-        assert conn.exec_driver_sql("SHOW lock_timeout").scalar() == "10s"
-        assert empty.execute(HELD).fetchone() == (1,)
-        empty.rollback()
-    wait_until(lambda: empty.execute(HELD).fetchone() == (0,))
+@pytest.mark.parametrize(
+    ("older", "newer"), [("0.9", "0.10"), ("0.10rc1", "0.10"), ("0.10", "0.10.1"), ("1.0", "10.0")]
+)
+def test_versions_are_compared_by_their_numbers(older: str, newer: str) -> None:
+    """Not as text."""
+    assert schema.order(older) < schema.order(newer)
+
+
+def test_the_name_of_each_revision_begins_with_its_number() -> None:
+    """schema.Scripts reads them without Alembic."""
+    for path in (schema.MIGRATIONS / "versions").glob("*.py"):
+        assert f'revision = "{path.name.partition("_")[0]}"' in path.read_text()
+
+
+def test_the_client_encoding_of_the_environment_does_not_matter(
+    empty_dsn: str, dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scripts are sent as UTF-8."""
+    monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+    migrate.upgrade(empty_dsn)
+    monkeypatch.delenv("PGCLIENTENCODING")
+    with psycopg.connect(dsn) as template, psycopg.connect(empty_dsn) as migrated:
+        assert catalog(migrated) == catalog(template)
+
+
+def test_defaults_of_the_role_do_not_matter(owner: str, empty: psycopg.Connection[Any]) -> None:
+    """Such as serializable transactions, a search_path, or a short statement_timeout."""
+    for setting in ("default_transaction_isolation = serializable", "statement_timeout = 150", "search_path = nowhere"):
+        empty.execute(f"ALTER ROLE t_owner SET {setting}")
+    migrate.upgrade(owner)
+    assert empty.execute(SCHEMAS).fetchone() == (1,)
+
+
+def test_a_superuser_as_owner_is_named(empty_dsn: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Functions with the owner's rights would run with a superuser's."""
+    migrate.upgrade(empty_dsn)
+    assert "The owner of the schema pgaudit, postgres, is a superuser" in caplog.text
+
+
+def test_a_plain_owner_is_not_warned(owner: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing is logged."""
+    migrate.upgrade(owner)
+    assert not caplog.records
+
+
+def test_bypassrls_of_the_owner_is_named(
+    owner: str, empty: psycopg.Connection[Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is nearly as much."""
+    empty.execute("ALTER ROLE t_owner BYPASSRLS")
+    migrate.upgrade(owner)
+    assert "t_owner, is exempt from row security (BYPASSRLS)" in caplog.text
+
+
+def test_alembic_needs_no_environment() -> None:
+    """Nothing of Alembic's global state is set up: env.py and its template are gone."""
+    assert not list(Path(schema.MIGRATIONS).glob("*.py"))

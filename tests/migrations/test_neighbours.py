@@ -13,7 +13,7 @@ from sqlalchemy.pool import NullPool
 
 from pgaudit import AuditLog, Settings, migrate, schema
 from tests.migrations.catalog import catalog
-from tests.postgres.trail import event, persist
+from tests.postgres.trail import event
 
 ENVIRONMENT = """
 from alembic import context
@@ -85,7 +85,7 @@ def test_the_hosts_own_procrastinate_is_not_touched(empty_dsn: str) -> None:
         migrate.upgrade(empty_dsn)
         with conn.transaction():
             AuditLog(Settings(dsn=empty_dsn)).record(conn, event())
-        assert persist(conn) == []
+        conn.execute("SELECT pgaudit.persist(NULL, NULL, 100)")
         assert conn.execute("SELECT count(*) FROM pgaudit.audit_log").fetchone() == (1,)
         assert conn.execute(jobs).fetchall() == before
         assert catalog(conn, "public") == theirs
@@ -99,3 +99,18 @@ def test_downgrading_leaves_the_hosts_procrastinate(empty_dsn: str) -> None:
         migrate.upgrade(empty_dsn)
         migrate.downgrade(empty_dsn)
         assert catalog(conn, "public") == theirs
+
+
+def test_migrating_inside_a_revision_of_the_host(empty_dsn: str, host: Any, tmp_path: Path) -> None:
+    """Alembic has one global context: the host's is left as it was, and its revision goes on."""
+    revision = tmp_path / "versions" / "host1.py"
+    revision.write_text(
+        REVISION.replace(
+            "def upgrade():\n", f"from pgaudit import migrate\ndef upgrade():\n    migrate.upgrade({empty_dsn!r})\n"
+        )
+    )
+    host(command.upgrade, "head")
+    with psycopg.connect(empty_dsn) as conn:
+        assert version_of_host(conn) == [("host1",)]
+        assert conn.execute("SELECT to_regclass('claims') IS NOT NULL").fetchone() == (True,)
+    assert migrate.current(empty_dsn) == schema.NEWEST

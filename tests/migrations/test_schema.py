@@ -1,31 +1,52 @@
-"""The schema belongs to who migrates, and nobody else may put anything into it."""
+"""Which databases are refused, each with a sentence, and what nobody else may put into the schema."""
 
-from collections.abc import Iterator
+from typing import Any
 
 import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
 from pgaudit import migrate
+from pgaudit.testing.server import Server
 
 MAY_CREATE = "SELECT has_schema_privilege('t_app', 'pgaudit', 'CREATE')"
+SCHEMAS = "SELECT count(*) FROM pg_namespace WHERE nspname = 'pgaudit'"
 
 
-@pytest.fixture
-def owner(empty_dsn: str) -> Iterator[str]:
-    """Where a role that may create schemas finds the database; beside it there is an application's."""
-    with psycopg.connect(empty_dsn, autocommit=True) as conn:
-        name = conn.info.dbname
-        conn.execute("CREATE ROLE t_owner LOGIN")
-        conn.execute("CREATE ROLE t_app LOGIN")
-        conn.execute(f"GRANT CREATE ON DATABASE {name} TO t_owner, t_app")
-        yield make_conninfo(empty_dsn, user="t_owner")
-        for role in ("t_owner", "t_app"):
-            conn.execute(f"DROP OWNED BY {role} CASCADE")
-        conn.execute("DROP ROLE t_owner, t_app")
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+def test_an_encoding_other_than_utf8_is_refused(server: Server, encoding: str) -> None:
+    """Before anything is changed."""
+    with psycopg.connect(server.conninfo, autocommit=True) as conn:
+        conn.execute(f"CREATE DATABASE t_encoded TEMPLATE template0 ENCODING '{encoding}' LOCALE 'C'")
+        dsn = server.conninfo_of("t_encoded")
+        try:
+            expected = f"The database must use UTF8, it uses {encoding}: create one with ENCODING 'UTF8'"
+            with pytest.raises(psycopg.errors.FeatureNotSupported, match=expected):
+                migrate.upgrade(dsn)
+            with psycopg.connect(dsn) as encoded:
+                assert encoded.execute(SCHEMAS).fetchone() == (0,)
+        finally:
+            conn.execute("DROP DATABASE t_encoded WITH (FORCE)")
 
 
-def test_a_schema_of_somebody_else_is_refused(owner: str) -> None:
+def test_a_role_that_may_not_create_a_schema_is_told_what_is_missing(
+    owner: str, empty: psycopg.Connection[Any]
+) -> None:
+    """The two statements that help, with the names in them."""
+    database = empty.info.dbname
+    with pytest.raises(psycopg.errors.InsufficientPrivilege) as refused:
+        migrate.upgrade(make_conninfo(owner, user="t_reader"))
+    assert f"GRANT CREATE ON DATABASE {database} TO t_reader" in str(refused.value)
+    assert "CREATE SCHEMA pgaudit AUTHORIZATION t_reader" in str(refused.value)
+
+
+def test_a_schema_that_was_prepared_for_the_owner_is_enough(owner: str, empty: psycopg.Connection[Any]) -> None:
+    """Then the owner needs no right to the database."""
+    empty.execute("CREATE SCHEMA pgaudit AUTHORIZATION t_worker")
+    migrate.upgrade(make_conninfo(owner, user="t_worker"))
+
+
+def test_a_schema_of_another_role_is_refused(owner: str) -> None:
     """Its owner could drop the trail, whatever guards it."""
     with psycopg.connect(make_conninfo(owner, user="t_app"), autocommit=True) as squatter:
         squatter.execute("CREATE SCHEMA pgaudit")
@@ -36,29 +57,22 @@ def test_a_schema_of_somebody_else_is_refused(owner: str) -> None:
 
 
 def test_default_privileges_let_nobody_create_in_it(owner: str) -> None:
-    """A function that somebody else could create there would run with the rights of the trail's owner."""
+    """A function that another role could create there would run with the rights of the trail's owner."""
     with psycopg.connect(owner, autocommit=True) as conn:
         conn.execute("ALTER DEFAULT PRIVILEGES GRANT ALL ON SCHEMAS TO t_app")
         migrate.upgrade(owner)
         assert conn.execute(MAY_CREATE).fetchone() == (False,)
 
 
-def test_a_schema_with_something_else_in_it_is_refused(owner: str) -> None:
+@pytest.mark.parametrize(
+    "stranger", ["VIEW pgaudit.report AS SELECT 1", "TABLE pgaudit.procrastinate_jobs (id bigint)"]
+)
+def test_a_schema_with_something_else_in_it_is_refused(owner: str, stranger: str) -> None:
     """Such as an extension that was put there: it is left as it is."""
+    name = stranger.split()[1]
     with psycopg.connect(owner, autocommit=True) as conn:
-        conn.execute("CREATE SCHEMA pgaudit CREATE VIEW pgaudit.report AS SELECT 1")
-        with pytest.raises(psycopg.errors.DuplicateObject, match="something else: report"):
+        conn.execute("CREATE SCHEMA pgaudit")
+        conn.execute(f"CREATE {stranger}")
+        with pytest.raises(psycopg.errors.DuplicateObject, match=f"something else: {name.split('.')[1]}"):
             migrate.upgrade(owner)
-        assert conn.execute("SELECT * FROM pgaudit.report").fetchall() == [(1,)]
-
-
-def test_what_others_have_put_into_it_is_not_dropped(owner: str) -> None:
-    """Downgrading takes away what the migrations made, and no more."""
-    migrate.upgrade(owner)
-    with psycopg.connect(owner, autocommit=True) as conn:
-        conn.execute("CREATE TABLE pgaudit.notes (note text)")
-        with pytest.raises(psycopg.errors.DependentObjectsStillExist):
-            migrate.downgrade(owner)
-        assert conn.execute("SELECT * FROM pgaudit.notes").fetchall() == []
-        conn.execute("DROP TABLE pgaudit.notes")
-    migrate.downgrade(owner)
+        assert conn.execute(f"SELECT count(*) FROM {name}").fetchone()

@@ -39,8 +39,8 @@ def migrate_(
         bool,
         typer.Option(
             "--check",
-            help="Change nothing. Exit with 0 when the schema is current, 1 when it is behind or not installed, 3 when it "
-            "cannot be looked at, 4 when a newer version has migrated it, 5 when somebody has changed it by hand.",
+            help="Change nothing. Exit with 0 when the schema is current, 1 when it is behind or not installed, 3 when "
+            "it cannot be looked at, 4 when a newer version has migrated it, 5 when it was changed by hand.",
         ),
     ] = False,
     repair: Annotated[bool, typer.Option("--repair", help="Replace all functions and views, changed or not.")] = False,
@@ -65,8 +65,12 @@ def outcome(found: Standing, before: State, after: State, *, repaired: bool) -> 
     if found is Standing.AHEAD:
         return f"Nothing was changed: the schema pgaudit is at {after}, which is newer than this version."
     if found is Standing.CURRENT:
-        return "The functions and views of the schema pgaudit were replaced." if repaired else "The schema pgaudit is current."
-    return f"The schema pgaudit went from {before} to {after}."
+        return (
+            "The functions and views of the schema pgaudit were replaced."
+            if repaired
+            else "The schema pgaudit is current."
+        )
+    return f"The schema pgaudit went from {before if before.revision else 'nothing'} to {after}."
 
 
 def check_schema() -> int:
@@ -80,7 +84,8 @@ def check_schema() -> int:
         reason = error.diag.message_primary or str(error).strip() or repr(error)
         typer.echo(f"The schema cannot be looked at: {reason}.", err=True)
         return CANNOT_LOOK
-    typer.echo(f"The database is at {found or State()}; this version needs {SCRIPTS.state}: {ADVICE[verdict]}.")
+    seen = f"at {found}" if found and found.revision else "not migrated"
+    typer.echo(f"The database is {seen}; this version needs {SCRIPTS.state}: {ADVICE[verdict]}.")
     for difference in differences:
         typer.echo(difference)
     return CHANGED if differences else CODES[verdict]
@@ -94,11 +99,15 @@ def downgrade(
 
     migrate.downgrade(conninfo(Settings().dsn), revision)
     gone = "The schema pgaudit was removed."
-    typer.echo(gone if revision == "base" else f"The schema is at {revision}. Run the older version's `pgaudit migrate` now.")
+    typer.echo(
+        gone if revision == "base" else f"The schema is at {revision}. Run the older version's `pgaudit migrate` now."
+    )
 
 
 def uninstall(
-    confirm: Annotated[str | None, typer.Option(help="Name of the database, to confirm the loss of all events.")] = None,
+    confirm: Annotated[
+        str | None, typer.Option(help="Name of the database, to confirm the loss of all events.")
+    ] = None,
 ) -> None:
     """Drop the schema with all events. Tell how many, and do nothing, without --confirm."""
     from pgaudit import migrate  # noqa: PLC0415 - likewise

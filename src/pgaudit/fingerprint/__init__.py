@@ -1,7 +1,7 @@
 """Whether the schema is as this version has made it, or somebody has changed it by hand.
 
-The catalog is compared with ``migrations/fingerprint.json``, by the client: a function of the database could be replaced
-by one that lies. Any role can do it.
+The catalog is compared with ``migrations/fingerprint.json``, by the client: a function of the database could be
+replaced by one that lies. Any role can do it.
 """
 
 from collections.abc import Iterable

@@ -16,7 +16,8 @@ WITH our_schema AS (
     SELECT oid, nspowner, nspacl FROM pg_namespace WHERE nspname = 'pgaudit'
 ), log_partition AS (
     SELECT inhrelid AS oid FROM pg_inherits
-     WHERE inhparent = (SELECT c.oid FROM pg_class c JOIN our_schema s ON s.oid = relnamespace WHERE relname = 'audit_log')
+     WHERE inhparent = (SELECT c.oid FROM pg_class c JOIN our_schema s ON s.oid = relnamespace
+                         WHERE relname = 'audit_log')
 ), relation AS (
     SELECT c.*, c.oid::regclass::text AS name, c.oid IN (SELECT oid FROM log_partition) AS is_partition
       FROM pg_class c
@@ -26,19 +27,24 @@ WITH our_schema AS (
     SELECT * FROM relation WHERE NOT is_partition AND relkind <> 'S'
 ), rights AS (
     SELECT 'schema pgaudit' AS object, nspacl AS acl, nspowner AS owner, false AS is_function FROM our_schema
-    UNION ALL SELECT CASE relkind WHEN 'S' THEN 'sequence ' ELSE 'table ' END || name, relacl, relowner, false FROM relation
+    UNION ALL SELECT CASE relkind WHEN 'S' THEN 'sequence ' ELSE 'table ' END || name, relacl, relowner, false
+      FROM relation
     UNION ALL SELECT format('table %s, column %I', name, attname), attacl, relowner, false
-      FROM relation JOIN pg_attribute ON attrelid = relation.oid AND attnum > 0 AND attacl IS NOT NULL
+      FROM relation, LATERAL (SELECT attname, attacl FROM pg_attribute
+                               WHERE attrelid = relation.oid AND attnum > 0 AND attacl IS NOT NULL
+                              OFFSET 0) granted  -- by the index, however many columns the database has
     UNION ALL SELECT 'function ' || p.oid::regprocedure, coalesce(proacl, acldefault('f', proowner)), proowner, true
       FROM pg_proc p WHERE pronamespace = (SELECT oid FROM our_schema)
 )
 SELECT 'schema' AS kind, 'pgaudit' AS name,
-       jsonb_build_object('owner', pg_get_userbyid(nspowner), 'major', current_setting('server_version_num')::integer / 10000)
+       jsonb_build_object('owner', pg_get_userbyid(nspowner),
+                          'major', current_setting('server_version_num')::integer / 10000)
   FROM our_schema
 UNION ALL
 SELECT 'function', p.oid::regprocedure::text, jsonb_build_object(
            'body', md5(prosrc), 'SECURITY DEFINER', prosecdef, 'settings', proconfig, 'language', lanname,
-           'volatility', provolatile, 'strictness', proisstrict, 'parallel safety', proparallel, 'leakproof', proleakproof,
+           'volatility', provolatile, 'strictness', proisstrict, 'parallel safety', proparallel,
+           'leakproof', proleakproof,
            'arguments', pg_get_function_arguments(p.oid), 'result', pg_get_function_result(p.oid),
            'owner', pg_get_userbyid(proowner))
   FROM pg_proc p JOIN pg_language l ON l.oid = prolang WHERE pronamespace = (SELECT oid FROM our_schema)
@@ -49,13 +55,15 @@ SELECT CASE WHEN relkind IN ('v', 'm') THEN 'view' ELSE 'table' END, name, jsonb
            'partition key', CASE relkind WHEN 'p' THEN pg_get_partkeydef(oid) END,
            'definition', CASE WHEN relkind IN ('v', 'm') THEN md5(pg_get_viewdef(oid)) END,
            'options', CASE WHEN relkind IN ('v', 'm') THEN reloptions END,
-           'parents', (SELECT jsonb_agg(inhparent::regclass::text ORDER BY inhseqno) FROM pg_inherits WHERE inhrelid = ours.oid),
+           'parents', (SELECT jsonb_agg(inhparent::regclass::text ORDER BY inhseqno)
+                         FROM pg_inherits WHERE inhrelid = ours.oid),
            'columns', (SELECT jsonb_object_agg(attname, concat_ws(' ', format_type(atttypid, atttypmod),
-                                  'COLLATE ' || nullif(attcollation, (SELECT typcollation FROM pg_type t WHERE t.oid = atttypid))
-                                                ::regcollation::text,
+                                  'COLLATE ' || nullif(attcollation, typcollation)::regcollation::text,
                                   CASE WHEN attnotnull THEN 'NOT NULL' END, 'DEFAULT ' || pg_get_expr(adbin, adrelid),
-                                  'identity ' || nullif(attidentity::text, ''), 'generated ' || nullif(attgenerated::text, '')))
-                         FROM pg_attribute LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
+                                  'identity ' || nullif(attidentity::text, ''),
+                                  'generated ' || nullif(attgenerated::text, '')))
+                         FROM pg_attribute JOIN pg_type t ON t.oid = atttypid
+                         LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
                         WHERE attrelid = ours.oid AND attnum > 0 AND NOT attisdropped AND relkind NOT IN ('v', 'm')),
            'constraints', (SELECT jsonb_object_agg(conname, pg_get_constraintdef(c.oid)) FROM pg_constraint c
                             WHERE conrelid = ours.oid AND contype IN ('c', 'f', 'p', 'u', 'x')),
@@ -72,7 +80,8 @@ SELECT 'partition', name, jsonb_build_object(
            'bound', pg_get_expr(relpartbound, oid))
   FROM relation
   LEFT JOIN (SELECT tgrelid, jsonb_object_agg(tgname, jsonb_build_array(
-                        concat_ws(' ', tgfoid::regproc, tgtype, tgattr, CASE WHEN tgqual IS NOT NULL THEN 'WHEN' END), tgenabled)) AS triggers
+                        concat_ws(' ', tgfoid::regproc, tgtype, tgattr, CASE WHEN tgqual IS NOT NULL THEN 'WHEN' END),
+                        tgenabled)) AS triggers
                FROM pg_trigger WHERE NOT tgisinternal AND tgrelid IN (SELECT oid FROM log_partition)
               GROUP BY 1) guards ON tgrelid = oid
  WHERE is_partition

@@ -1,7 +1,7 @@
 """Compares two catalogs, and says of each difference which object it is and what to do."""
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from pgaudit.fingerprint.catalog import Row
 from pgaudit.fingerprint.expected import UNKNOWN, Catalog, candidates
@@ -14,6 +14,7 @@ COMPARE: Final = "compare it with `pgaudit migrate --sql`"
 MAY_WRITE: Final[frozenset[tuple[str, str]]] = frozenset()
 # The parts of a table: each has a name and a definition. More of them than we know do no harm.
 PARTS: Final = {"columns": "column", "constraints": "constraint", "indexes": "index"}
+HASHES: Final = frozenset({"body", "definition"})
 KEYWORDS: Final = {"function": "FUNCTION", "view": "VIEW", "table": "TABLE", "partition": "TABLE"}
 
 
@@ -52,12 +53,15 @@ def object_differences(
         elif fact == "triggers":
             yield from trigger_differences(name, wanted or {}, seen or {}, schema["major"])
         elif fact == "parents" and seen != wanted:
-            yield f"table {name} inherits from {listed(seen)}, expected {listed(wanted)}: ALTER TABLE {name} INHERIT {listed(wanted)}"
+            parents = listed(wanted)
+            yield f"table {name} inherits from {listed(seen)}, expected {parents}: ALTER TABLE {name} INHERIT {parents}"
         elif seen not in candidates(wanted, schema["major"]):
-            yield f"{kind} {name} has another {fact}{change(seen, wanted)}: {remedy(kind, name)}"
+            yield f"{kind} {name} differs in its {fact}{change(fact, seen, wanted)}: {remedy(kind, name)}"
 
 
-def part_differences(part: str, table: str, expected: dict[str, Any], found: dict[str, Any], major: int) -> Iterator[str]:
+def part_differences(
+    part: str, table: str, expected: dict[str, Any], found: dict[str, Any], major: int
+) -> Iterator[str]:
     """Yields the parts of a table that are missing or different."""
     for name, definition in expected.items():
         wanted = candidates(definition, major)
@@ -95,15 +99,14 @@ def remedy(kind: str, name: str) -> str:
     return COMPARE if kind == "table" or "procrastinate_" in name else REPAIR
 
 
-def change(seen: Any, wanted: Any) -> str:
+def change(fact: str, seen: Any, wanted: Any) -> str:
     """Returns both values, where people can read them."""
-    brief = all(not isinstance(value, dict | str) or (isinstance(value, str) and len(value) != len("md5") * 10 + 2) for value in (seen, wanted))
-    return f" ({show(seen)}, expected {show(wanted)})" if brief else ""
+    return "" if fact in HASHES else f" ({show(seen)}, expected {show(wanted)})"
 
 
 def show(value: Any) -> str:
     """Returns a value of the catalog in words."""
-    return listed(value) if value is None or isinstance(value, list) else str(value)
+    return listed(cast("list[str]", value)) if isinstance(value, list) else "nothing" if value is None else str(value)
 
 
 def listed(names: list[str] | None) -> str:

@@ -5,7 +5,7 @@ A value that depends on the major version of Postgres is an object with a key fo
 
 import json
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from pgaudit.schema import MIGRATIONS
 
@@ -45,9 +45,10 @@ def merged(variants: dict[int, Any]) -> Any:
 
 def candidates(value: Any, major: int) -> list[Any]:
     """Returns what a value may be in that major version: for an unknown one, what it is in its neighbours."""
-    if not (isinstance(value, dict) and value and all(str(key).startswith("@") for key in value)):
+    choices = cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+    if not choices or not all(key.startswith("@") for key in choices):
         return [value]
-    variants = {int(key[1:]): variant for key, variant in value.items()}
+    variants = {int(key[1:]): variant for key, variant in choices.items()}
     if major in variants:
         return [variants[major]]
     return [variants[near] for near in neighbours(sorted(variants), major)]

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any, Final
 
 from pgaudit.fingerprint.expected import candidates
@@ -18,17 +19,18 @@ def partition_differences(
     """Yields the differences of all partitions, and the gaps between them."""
     for name, facts in sorted(found.items()):
         if facts["owner"] != schema["owner"]:
-            yield f"partition {name} belongs to {facts['owner']}, expected {schema['owner']}: ALTER TABLE {name} OWNER TO {schema['owner']}"
+            seen, owner = facts["owner"], schema["owner"]
+            yield f"partition {name} belongs to {seen}, expected {owner}: ALTER TABLE {name} OWNER TO {owner}"
         for fact in FACTS:
             if facts[fact] not in candidates(expected[fact], schema["major"]):
-                yield f"partition {name} has another {fact} ({facts[fact]}, expected {expected[fact]})"
+                yield f"partition {name} differs in its {fact} ({facts[fact]}, expected {expected[fact]})"
         if facts["triggers"] != expected["triggers"]:
             yield from trigger_differences(name, expected["triggers"], facts["triggers"] or {}, schema["major"])
     yield from gaps({name: str(facts["bound"]) for name, facts in found.items()})
 
 
 def gaps(bounds: dict[str, str]) -> Iterator[str]:
-    """Yields a sentence for each range between two partitions that has none. Ranges at the beginning may be detached."""
+    """Yields a sentence for each range between two partitions that has none. The first ones may be detached."""
     ranges: list[tuple[int, int]] = []
     for name, bound in bounds.items():
         matched = BOUND.fullmatch(bound)
@@ -37,6 +39,6 @@ def gaps(bounds: dict[str, str]) -> Iterator[str]:
         else:
             ranges.append((int(matched[1]), int(matched[2])))
     ranges.sort()
-    for (_, end), (start, _) in zip(ranges, ranges[1:], strict=False):
+    for (_, end), (start, _) in pairwise(ranges):
         if start != end:
             yield f"table pgaudit.audit_log has no partition for the indexes from {end} to {start}: ATTACH it again"

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from pgaudit.fingerprint.expected import candidates
 
-STATES: Final = {"O": "origin", "D": "disabled", "A": "ALWAYS", "R": "REPLICA"}
+STATES: Final = {"O": "enabled as origin", "D": "disabled", "A": "enabled as ALWAYS", "R": "enabled as replica"}
 ENABLE: Final = {"O": "ENABLE", "D": "DISABLE", "A": "ENABLE ALWAYS", "R": "ENABLE REPLICA"}
 
 
@@ -18,8 +18,9 @@ def trigger_differences(table: str, expected: dict[str, Any], found: dict[str, A
         elif found[name][0] not in [candidate[0] for candidate in candidates(wanted, major)]:
             yield f"trigger {name} on {table} is {found[name][0]}, expected {definition}"
         elif found[name][1] != enabled:
+            seen, wanted_state = STATES[found[name][1]], STATES[enabled].removeprefix("enabled as ")
             yield (
-                f"trigger {name} on {table} is enabled as {STATES[found[name][1]]}, expected {STATES[enabled]}: "
+                f"trigger {name} on {table} is {seen}, expected {wanted_state}: "
                 f"ALTER TABLE {table} {ENABLE[enabled]} TRIGGER {name}"
             )
     for name in sorted(found.keys() - expected.keys()):

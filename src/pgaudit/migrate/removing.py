@@ -10,18 +10,21 @@ from psycopg.rows import tuple_row
 from pgaudit import fingerprint
 from pgaudit.errors import MigrationRefused
 from pgaudit.migrate import session
-from pgaudit.migrate.upgrading import VERSION_TABLE, installed
+from pgaudit.migrate.upgrading import VERSION_TABLE
 from pgaudit.schema import SCRIPTS, Scripts
 
 BASE: Final = "base"
 QUEUE: Final = "pgaudit.procrastinate_jobs"
 LOG: Final = "pgaudit.audit_log"
-LOCK: Final = f"LOCK TABLE {QUEUE}, {LOG} IN ACCESS EXCLUSIVE MODE"  # whoever records meanwhile waits
+# Callers that record meanwhile wait.
+LOCK: Final = "LOCK TABLE pgaudit.procrastinate_jobs, pgaudit.audit_log IN ACCESS EXCLUSIVE MODE"
 COUNT: Final[dict[str, LiteralString]] = {
     LOG: "SELECT count(*) FROM pgaudit.audit_log",
     QUEUE: "SELECT count(*) FROM pgaudit.procrastinate_jobs",
 }
 EXISTS: Final = "SELECT to_regclass(%s) IS NOT NULL"
+# The older version finds no checksum, and applies its own functions and views.
+FORGET_CODE: Final = "DELETE FROM pgaudit.schema_code"
 DATABASE: Final = "SELECT current_database()"
 
 
@@ -33,7 +36,9 @@ def downgrade(dsn: str, revision: str = BASE, scripts: Scripts = SCRIPTS) -> Non
     :raises MigrationRefused: ``base`` while the log or the queue holds events, or the schema holds something else.
     """
     if revision != BASE and revision not in scripts.revisions:
-        raise MigrationRefused(f"there is no revision {revision}: choose {BASE} or one of {', '.join(scripts.revisions)}")
+        raise MigrationRefused(
+            f"there is no revision {revision}: choose {BASE} or one of {', '.join(scripts.revisions)}"
+        )
     with session.transaction(dsn) as work:
         refuse_missing(work.driver)
         work.run(scripts.text("preconditions.sql"))
@@ -45,10 +50,6 @@ def downgrade(dsn: str, revision: str = BASE, scripts: Scripts = SCRIPTS) -> Non
             refuse_strangers(work.driver)
         run_downgrades(work, revision, scripts)
         work.run("DROP TABLE pgaudit.alembic_version; DROP SCHEMA pgaudit" if revision == BASE else FORGET_CODE)
-
-
-# The older version finds no checksum, and applies its own functions and views.
-FORGET_CODE: Final = "DELETE FROM pgaudit.schema_code"
 
 
 def run_downgrades(work: session.Session, revision: str, scripts: Scripts) -> None:
@@ -97,7 +98,9 @@ def refuse_events(conn: psycopg.Connection[Any]) -> None:
 def refuse_strangers(conn: psycopg.Connection[Any]) -> None:
     """Raises MigrationRefused when the schema holds objects that pgaudit did not create."""
     if strangers := fingerprint.strangers(conn):
-        raise MigrationRefused(f"the schema pgaudit holds something else: {', '.join(strangers)}; move it elsewhere first")
+        raise MigrationRefused(
+            f"the schema pgaudit holds something else: {', '.join(strangers)}; move it elsewhere first"
+        )
 
 
 def events(conn: psycopg.Connection[Any], table: str) -> int:
@@ -110,6 +113,3 @@ def value(conn: psycopg.Connection[Any], query: LiteralString, *parameters: str)
     with psycopg.Cursor(conn, row_factory=tuple_row) as cursor:
         (found,) = cursor.execute(query, parameters or None).fetchone() or (None,)
     return found
-
-
-__all__ = ["downgrade", "installed", "uninstall"]

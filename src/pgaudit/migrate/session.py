@@ -46,7 +46,9 @@ def transaction(dsn: str) -> Generator[Session]:
     """
     with psycopg.connect(dsn, client_encoding="utf8") as driver:
         driver.isolation_level = psycopg.IsolationLevel.READ_COMMITTED  # an older snapshot would miss another migration
-        engine = sqlalchemy.create_engine("postgresql+psycopg://", creator=lambda: driver, poolclass=StaticPool)
+        engine = sqlalchemy.create_engine(
+            "postgresql+psycopg://", creator=lambda: driver, poolclass=StaticPool, use_native_hstore=False
+        )
         try:
             with engine.connect() as conn, naming_blockers(driver, dsn), conn.begin():
                 for setting in (PATIENCE, NO_TIMEOUT):

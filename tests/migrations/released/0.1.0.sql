@@ -49,7 +49,12 @@ END $$;
 
 -- The schema and its lock.
 
-CREATE SCHEMA IF NOT EXISTS pgaudit;
+-- Not CREATE SCHEMA IF NOT EXISTS: that needs a right to the database even where the schema was prepared for the owner.
+DO $$ BEGIN
+    IF to_regnamespace('pgaudit') IS NULL THEN
+        CREATE SCHEMA pgaudit;
+    END IF;
+END $$;
 
 -- COMMENT takes a lock that conflicts with itself and that only the owner can hold: one migration runs at a time, and
 -- no other role can be in the way. (Any role can take an advisory lock.)
@@ -66,7 +71,7 @@ BEGIN
                        CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::regrole::text END);
     END LOOP;
     -- code/99_rights.sql takes all rights from the objects that are not in this list.
-    PERFORM set_config('pgaudit.known_objects', coalesce(string_agg(object.id::text, ','), ''), true)
+    PERFORM set_config('audit.known_objects', coalesce(string_agg(object.id::text, ','), ''), true)
        FROM (SELECT oid AS id FROM pg_class WHERE relnamespace = 'pgaudit'::regnamespace
              UNION ALL SELECT oid FROM pg_proc WHERE pronamespace = 'pgaudit'::regnamespace) object;
 END $$;
@@ -945,7 +950,7 @@ CREATE TRIGGER reject_foreign_write BEFORE UPDATE ON pgaudit.procrastinate_jobs
 ALTER TABLE pgaudit.procrastinate_jobs ENABLE ALWAYS TRIGGER reject_deletion_by_parent,
     ENABLE ALWAYS TRIGGER reject_foreign_write;
 
-INSERT INTO pgaudit.alembic_version (version_num) VALUES ('0001') RETURNING pgaudit.alembic_version.version_num;
+INSERT INTO pgaudit.alembic_version (version_num) VALUES ('0001');
 
 SET LOCAL check_function_bodies = off;
 
@@ -1003,10 +1008,12 @@ LANGUAGE sql IMMUTABLE AS $$
 $$;
 
 -- is_iso_time(value): whether it is ISO 8601 with an offset, between the years 1 and 9999 in every time zone.
--- The cast alone would accept 'now', times without a zone, and 24:00:00. It raises for dates that do not exist.
+-- The cast alone would accept 'now', times without a zone, and 24:00:00. It raises for dates that do not exist. The pattern
+-- has no counted repetitions: they take twice as long.
 CREATE OR REPLACE FUNCTION pgaudit.is_iso_time(value text) RETURNS boolean
 LANGUAGE sql STABLE AS $$
-    SELECT CASE WHEN value ~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:[.][0-9]{1,6})?(?:Z|[+-][0-9]{2}:[0-9]{2})$'
+    SELECT CASE WHEN value ~ ('^[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T[0-9][0-9]:[0-9][0-9]:[0-9][0-9]'
+                              '([.][0-9][0-9]?[0-9]?[0-9]?[0-9]?[0-9]?)?(Z|[+-][0-9][0-9]:[0-9][0-9])$')
                      AND substr(value, 12, 2) < '24' AND substr(value, 18, 2) < '60'
                 THEN value::timestamptz >= '0001-01-02T00:00:00+00:00' AND value::timestamptz < '9999-12-31T00:00:00+00:00'
            END
@@ -1019,16 +1026,13 @@ $$;
 CREATE OR REPLACE FUNCTION pgaudit.event_problem(event jsonb, content text) RETURNS text
 LANGUAGE sql STABLE AS $$
     SELECT CASE
-        WHEN jsonb_typeof(event->'id') IS DISTINCT FROM 'string' OR (event->>'id')::uuid::text <> event->>'id'
+        WHEN coalesce((event->>'id')::uuid::text <> event->>'id', true)
             THEN 'id must be a UUID in lower case, such as 0190a5b4-7c3e-7d3a-8f00-0123456789ab'
-        WHEN jsonb_typeof(event->'action') IS DISTINCT FROM 'string' OR length(event->>'action') > 200
-             OR event->>'action' !~ '^[a-z][a-z0-9_]*(?:[.][a-z][a-z0-9_]*)+$'
+        WHEN coalesce(length(event->>'action') > 200 OR event->>'action' !~ '^[a-z][a-z0-9_]*(?:[.][a-z][a-z0-9_]*)+$', true)
             THEN 'action must be "resource.verb", lower case and dotted, of at most 200 characters, such as "claim.approved"'
-        WHEN jsonb_typeof(event->'outcome') IS DISTINCT FROM 'string'
-             OR event->>'outcome' NOT IN ('success', 'failure', 'denied')
+        WHEN coalesce(event->>'outcome' NOT IN ('success', 'failure', 'denied'), true)
             THEN 'outcome must be success, failure or denied'
-        WHEN jsonb_typeof(event->'occurred_at') IS DISTINCT FROM 'string'
-             OR NOT coalesce(pgaudit.is_iso_time(event->>'occurred_at'), false)
+        WHEN NOT coalesce(pgaudit.is_iso_time(event->>'occurred_at'), false)
             THEN 'occurred_at must be ISO 8601 with an offset and at most six decimals, between the years 1 and 9999, '
                  'such as 2026-01-31T12:00:00.000000Z'
         WHEN coalesce(event->'actor', 'null') <> 'null' AND NOT coalesce(pgaudit.is_reference(event->'actor'), false)
@@ -1154,7 +1158,9 @@ END $$;
 -- Takes along what waits in the queue, such as an event that was recorded autonomously while another transaction
 -- held the log.
 CREATE OR REPLACE FUNCTION pgaudit.record_inline(events jsonb) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp
+SET timezone = 'UTC' SET datestyle = 'ISO' SET intervalstyle = 'postgres'
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET jit = off AS $$
 DECLARE
     issued   bigint := (SELECT last_value FROM procrastinate_jobs_id_seq);
     own      bigint[];
@@ -1184,7 +1190,8 @@ END $$;
 
 -- low_watermark(): the id at which the scan for fresh jobs begins; none below it is fresh, or will be.
 CREATE OR REPLACE FUNCTION pgaudit.low_watermark() RETURNS bigint
-LANGUAGE sql STABLE AS $$ SELECT coalesce(max(low_watermark), 0) FROM pgaudit.queue_watermark $$;
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp AS
+$$ SELECT coalesce(max(low_watermark), 0) FROM queue_watermark $$;
 
 -- fetch_job(worker, skip): marks the next job as that worker's: a job that is due again, or else the oldest fresh one.
 --   worker  the worker's token
@@ -1197,10 +1204,13 @@ SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET j
 #variable_conflict use_column
 DECLARE
     holder bigint := worker_id_of(worker);
-    next   bigint := find_due_job();
+    next   bigint;
 BEGIN
+    IF holder IS NULL THEN
+        RETURN;
+    END IF;
     PERFORM requeue_jobs_of_passed_transactions();
-    next := coalesce(next, find_fresh_job(skip));
+    next := coalesce(find_due_job(), find_fresh_job(skip));
     RETURN QUERY UPDATE audit_jobs j SET status = 'doing', worker_id = holder WHERE j.id = next RETURNING j.id, j.attempts;
 END $$;
 
@@ -1425,10 +1435,10 @@ SET enable_seqscan = off SET jit = off AS $$
         INSERT INTO queue_watermark (low_watermark, max_issued_id, safe_xid)
         SELECT 0, 0, '0' FROM foreign_watermark LIMIT 1 ON CONFLICT DO NOTHING
     ), below AS (
-        UPDATE audit_jobs SET scheduled_at = clock_timestamp()
+        UPDATE audit_jobs SET scheduled_at = now()
          WHERE id < (SELECT max(low_watermark) FROM queue_watermark) AND status = 'todo' AND scheduled_at IS NULL RETURNING 1
     ), far AS (
-        UPDATE audit_jobs SET scheduled_at = clock_timestamp()
+        UPDATE audit_jobs SET scheduled_at = now()
          WHERE status = 'todo' AND scheduled_at > clock_timestamp() + interval '25 hours' RETURNING 1)
     SELECT (SELECT count(*) FROM below) + (SELECT count(*) FROM far)
 $$;
@@ -1502,11 +1512,9 @@ BEGIN
                    FROM generate_series(0, cardinality(lag_bucket_bounds())) bucket LEFT JOIN lag USING (bucket) ORDER BY bucket),
            -- In seconds: an interval counts whole days apart, and has no room for more than two thousand million.
            make_interval(secs => extract(epoch FROM coalesce(last.lag_total, '0') + lag_total)::double precision)
-      FROM summary WHERE events = cardinality(jobs)
-    -- Only a snapshot that is older than the lock can meet a batch that it does not see: Postgres then says 40001.
-    ON CONFLICT DO NOTHING;
+      FROM summary WHERE events = cardinality(jobs);
     IF NOT FOUND THEN
-        RAISE EXCEPTION 'a trigger or rule left events out of the log, or batch % is there already', next_index
+        RAISE EXCEPTION 'a trigger or rule left events out of the log'
             USING ERRCODE = 'triggered_data_change_violation';
     END IF;
     IF conflicting_index IS NOT NULL THEN
@@ -1613,7 +1621,7 @@ DECLARE
     half  integer := cardinality(jobs) / 2;
 BEGIN
     RETURN CASE WHEN error IS NULL THEN '{}'
-                WHEN half = 0      THEN ARRAY[error || jsonb_build_object('job_id', jobs[1])]
+                WHEN half = 0      THEN ARRAY[as_failure(jobs[1], error)]
                 ELSE append_bisecting(jobs[:half], worker) || append_bisecting(jobs[half + 1:], worker) END;
 END $$;
 
@@ -1633,7 +1641,19 @@ BEGIN
     END IF;
     -- Its first one may have failed a moment ago: then this one is the first.
     error := try_append(ARRAY[job], worker, (SELECT index FROM event_key WHERE event_id = (given->>'id')::uuid));
-    RETURN CASE WHEN error IS NULL THEN '{}' ELSE ARRAY[error || jsonb_build_object('job_id', job)] END;
+    RETURN CASE WHEN error IS NULL THEN '{}' ELSE ARRAY[as_failure(job, error)] END;
+END $$;
+
+-- as_failure(job, error): the failure of a job, from the error that try_append returned. Raises where the caller's snapshot
+-- is older than the log (inline, in REPEATABLE READ): it met an index or an event id that it does not see.
+CREATE OR REPLACE FUNCTION pgaudit.as_failure(job bigint, error jsonb) RETURNS jsonb
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    IF error->>'sqlstate' = '23505' AND current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE EXCEPTION 'could not serialize access: the audit log has grown since this transaction began'
+            USING ERRCODE = 'serialization_failure', HINT = 'Try the transaction again.';
+    END IF;
+    RETURN error || jsonb_build_object('job_id', job);
 END $$;
 
 -- logged_index(sought): where the log holds an event with that id and content; NULL if it does not. Of a partition that was
@@ -1740,30 +1760,33 @@ END $$;
 CREATE OR REPLACE FUNCTION pgaudit.record_failures(failures jsonb[], max_attempts integer, retry_delay interval,
                                                    max_retry_delay interval) RETURNS jsonb[]
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    settled jsonb[];
 BEGIN
     IF cardinality(failures) = 0 THEN
         RETURN failures;
     END IF;
-    RETURN array(
-        WITH failed AS (
-            SELECT failure, (failure->>'job_id')::bigint AS job_id FROM unnest(failures) failure
-        ), updated AS (
-            UPDATE audit_jobs j
-               SET status = CASE WHEN attempts + 1 < max_attempts THEN 'todo' ELSE 'failed' END::procrastinate_job_status,
-                   attempts = attempts + 1,
-                   scheduled_at = clock_timestamp() + retry_after(attempts + 1, max_attempts, retry_delay, max_retry_delay),
-                   worker_id = NULL, abort_requested = false
-              FROM failed WHERE j.id = failed.job_id
-            RETURNING j.id, j.attempts, j.task_name, j.scheduled_at, left(j.event->>'id', 100) AS event_id, failure
-        ), noted AS (
-            INSERT INTO job_error (job_id, event_id, task_name, attempt, error_class, sqlstate, message, traceback)
-            SELECT id, event_id, task_name, attempts, error_class_of(failure->>'sqlstate'), failure->>'sqlstate',
-                   left(failure->>'message', 2000), left(failure->>'context', 2000)
-              FROM updated
-        )
-        SELECT failure || jsonb_build_object('event_id', event_id, 'attempt', attempts, 'error_class',
-                   error_class_of(failure->>'sqlstate'), 'retry_in', extract(epoch FROM scheduled_at - clock_timestamp()))
-          FROM updated ORDER BY id);
+    WITH failed AS (
+        SELECT failure, (failure->>'job_id')::bigint AS job_id FROM unnest(failures) failure
+    ), updated AS (
+        UPDATE audit_jobs j
+           SET status = CASE WHEN attempts + 1 < max_attempts THEN 'todo' ELSE 'failed' END::procrastinate_job_status,
+               attempts = attempts + 1,
+               scheduled_at = clock_timestamp() + retry_after(attempts + 1, max_attempts, retry_delay, max_retry_delay),
+               worker_id = NULL, abort_requested = false
+          FROM failed WHERE j.id = failed.job_id
+        RETURNING j.id, j.attempts, j.task_name, j.scheduled_at, left(j.event->>'id', 100) AS event_id, failure
+    ), noted AS (
+        INSERT INTO job_error (job_id, event_id, task_name, attempt, error_class, sqlstate, message, traceback)
+        SELECT id, event_id, task_name, attempts, error_class_of(failure->>'sqlstate'), failure->>'sqlstate',
+               left(failure->>'message', 2000), left(failure->>'context', 2000)
+          FROM updated
+    )
+    SELECT array_agg(failure || jsonb_build_object('event_id', event_id, 'attempt', attempts, 'error_class',
+               error_class_of(failure->>'sqlstate'), 'retry_in', extract(epoch FROM scheduled_at - clock_timestamp()))
+               ORDER BY id)
+      INTO settled FROM updated;
+    RETURN coalesce(settled, '{}');
 END $$;
 
 -- retry_after(attempts, max_attempts, retry_delay, max_retry_delay): the delay before the next attempt of a job that has
@@ -1832,14 +1855,14 @@ $$;
 -- Which workers are alive, what they run, and what is taken from those that are not.
 
 -- register_worker(stalled_after, max_stalls): adds a worker.
---   stalled_after  how long it may send no heartbeat before its jobs are taken from it
+--   stalled_after  how long it may send no heartbeat before its jobs are taken from it; at most a day
 --   max_stalls     how often a job of its is taken from it; the next time it is failed
 -- Returns its id, for people, and its token, which every other call takes: nobody else can speak for it.
 CREATE OR REPLACE FUNCTION pgaudit.register_worker(stalled_after interval DEFAULT '30 s', max_stalls integer DEFAULT 5)
 RETURNS TABLE (worker_id bigint, token uuid)
 LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
     INSERT INTO procrastinate_workers (last_heartbeat, stalled_after, max_stalls)
-    VALUES (clock_timestamp(), greatest(stalled_after, '0'), greatest(max_stalls, 0)) RETURNING id, token
+    VALUES (clock_timestamp(), least(greatest(stalled_after, '0'), '1 day'), greatest(max_stalls, 0)) RETURNING id, token
 $$;
 
 -- unregister_worker(worker): removes a worker that ends. What it still runs counts as stalled.
@@ -1926,7 +1949,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
       FROM (SELECT c.oid, regexp_match(pg_get_expr(c.relpartbound, c.oid),
                                        'FROM [(]''?([0-9]+)''?[)] TO [(]''?([0-9]+)''?[)]') AS bounds
               FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
-             WHERE i.inhparent = 'audit_log'::regclass) child
+             WHERE i.inhparent = 'audit_log'::regclass AND NOT i.inhdetachpending) child
      ORDER BY 2
 $$;
 
@@ -1938,6 +1961,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp SET lock_ti
 DECLARE
     created integer;
 BEGIN
+    PERFORM guard_partition(partition) FROM log_partitions() WHERE NOT is_guarded(partition);  -- made or attached by hand
     IF EXISTS (SELECT FROM log_partitions() WHERE first_index > (SELECT size FROM log_head)) THEN
         RETURN 0;
     END IF;
@@ -1951,6 +1975,13 @@ BEGIN
 EXCEPTION WHEN lock_not_available THEN
     RETURN 0;
 END $$;
+
+-- is_guarded(partition): whether it has its three triggers, whatever session_replication_role says.
+CREATE OR REPLACE FUNCTION pgaudit.is_guarded(partition regclass) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT count(*) = 3 FROM pg_trigger
+     WHERE tgrelid = partition AND tgenabled = 'A' AND tgname IN ('append_only', 'append_only_truncate', 'append_only_insert')
+$$;
 
 -- create_partitions(last_index): makes the partitions that are missing from the end of the log to that index.
 -- Returns how many were created. The caller holds the lock of the log.
@@ -1973,20 +2004,22 @@ BEGIN
 END $$;
 
 -- create_partition(index): makes the partition for that index, between its neighbours, guarded and with rights for nobody.
+-- It begins on a multiple of the size, or later: where another one ends, or where the log ends when its last partition was
+-- detached.
 -- Returns the end of its range.
 CREATE OR REPLACE FUNCTION pgaudit.create_partition(index bigint) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
     size  bigint := (SELECT partition_size FROM settings);
-    first bigint := (SELECT coalesce(max(end_index), 0) FROM log_partitions() WHERE end_index <= index);
-    upper bigint;
-    name  text;
+    first bigint := greatest(index / size * size, least(index, (SELECT log_head.size FROM log_head)),
+                             (SELECT max(end_index) FROM log_partitions() WHERE end_index <= index));
+    upper bigint := least((index / size + 1) * size, (SELECT min(first_index) FROM log_partitions() WHERE first_index > index));
+    name  text   := 'audit_log_' || first;
 BEGIN
-    -- After a gap, or when the size was changed, on a multiple of the size as far as that is free.
-    first := greatest(first, index / size * size);
-    upper := least((index / size + 1) * size, (SELECT min(first_index) FROM log_partitions() WHERE first_index > index));
-    name := 'audit_log_' || first;
-    -- Unlike CREATE … PARTITION OF, ATTACH stops no reader and no append.
+    WHILE to_regclass(name) IS NOT NULL LOOP  -- a detached one
+        name := name || '_';
+    END LOOP;
+    -- Unlike CREATE TABLE with PARTITION OF, ATTACH stops no reader and no append.
     EXECUTE format('CREATE TABLE %I (LIKE audit_log INCLUDING ALL)', name);
     EXECUTE format('ALTER TABLE audit_log ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)', name, first, upper);
     PERFORM guard_partition(name::regclass), revoke_default_privileges(name::regclass);
@@ -2160,14 +2193,20 @@ LANGUAGE plpgsql SET search_path = pgaudit, pg_temp
 SET plan_cache_mode = force_custom_plan  -- a plan for the index at hand locks and reads the last partitions alone
 SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off AS $$
 DECLARE
-    tail     bigint := (SELECT size FROM log_head) - (SELECT count(*) FROM deleted);
+    log_size bigint := (SELECT size FROM log_head);
+    tail     bigint := log_size - (SELECT count(*) FROM deleted);
+    missing  bytea[];
     unlogged bigint;
 BEGIN
     -- A batch that was just persisted is the end of the log: one scan finds it by hash. Looking each event up by its id
     -- takes three times as long, and is for what was not found: events that were seen again, and the unlogged.
+    missing := array(SELECT leaf_hash FROM deleted EXCEPT SELECT leaf_hash FROM audit_log
+                                                      WHERE index >= tail AND index < log_size);
+    IF cardinality(missing) = 0 THEN
+        RETURN NULL;
+    END IF;
     SELECT min(id) INTO unlogged FROM deleted
-     WHERE leaf_hash NOT IN (SELECT leaf_hash FROM audit_log WHERE index >= tail)
-       AND logged_index(event) IS NULL
+     WHERE leaf_hash = ANY (missing) AND logged_index(event) IS NULL
        AND NOT EXISTS (SELECT FROM acknowledged_jobs a WHERE a.job_id = deleted.id AND a.leaf_hash = deleted.leaf_hash);
     IF unlogged IS NOT NULL THEN
         RAISE EXCEPTION 'job % holds an audit event that is not in the log yet', unlogged
@@ -2680,7 +2719,7 @@ COMMENT ON FUNCTION pgaudit.leaf_hash(jsonb) IS
 
 DO $$
 DECLARE
-    known  oid[] := string_to_array(current_setting('pgaudit.known_objects'), ',');
+    known  oid[] := string_to_array(current_setting('audit.known_objects'), ',');
     object text;
     grantee oid;
 BEGIN
@@ -2698,30 +2737,43 @@ END $$;
 
 
 DELETE FROM pgaudit.schema_code;
-INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('1d42a34ccb4dcaaf2bf8f02989ad529884956fb1f6bf00f39bfe84ae052adc15', '0.1.0');
+INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('710fc88f7fd992af970f9f103b55985d82acec61a30f43471a46710bb7e0503f', '0.1.0');
 
 
 DO $renewal$
 DECLARE
     role text;
 BEGIN
-    FOR role IN SELECT DISTINCT grantee::regrole FROM (SELECT proacl, proowner FROM pg_proc WHERE proname = 'record' AND pronamespace = 'pgaudit'::regnamespace) AS object (acl, owner), aclexplode(acl)
-                 WHERE grantee NOT IN (0, owner) AND privilege_type IN ('EXECUTE', 'SELECT') LOOP
+    FOR role IN SELECT DISTINCT grantee::regrole FROM (
+                    SELECT proname, proacl, proowner FROM pg_proc WHERE pronamespace = 'pgaudit'::regnamespace
+                    UNION ALL
+                    SELECT relname, relacl, relowner FROM pg_class WHERE relnamespace = 'pgaudit'::regnamespace
+                ) AS object (name, acl, owner), aclexplode(acl)
+                 WHERE name = 'record' AND grantee NOT IN (0, owner) AND privilege_type IN ('EXECUTE', 'SELECT') LOOP
         EXECUTE format($$GRANT USAGE ON SCHEMA pgaudit TO %1$s$$, role);
         EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.record, pgaudit.schema_state TO %1$s$$, role);
     END LOOP;
-    FOR role IN SELECT DISTINCT grantee::regrole FROM (SELECT proacl, proowner FROM pg_proc WHERE proname = 'record_inline' AND pronamespace = 'pgaudit'::regnamespace) AS object (acl, owner), aclexplode(acl)
-                 WHERE grantee NOT IN (0, owner) AND privilege_type IN ('EXECUTE', 'SELECT') LOOP
+    FOR role IN SELECT DISTINCT grantee::regrole FROM (
+                    SELECT proname, proacl, proowner FROM pg_proc WHERE pronamespace = 'pgaudit'::regnamespace
+                    UNION ALL
+                    SELECT relname, relacl, relowner FROM pg_class WHERE relnamespace = 'pgaudit'::regnamespace
+                ) AS object (name, acl, owner), aclexplode(acl)
+                 WHERE name = 'record_inline' AND grantee NOT IN (0, owner) AND privilege_type IN ('EXECUTE', 'SELECT') LOOP
         EXECUTE format($$GRANT USAGE ON SCHEMA pgaudit TO %1$s$$, role);
         EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.record, pgaudit.schema_state TO %1$s$$, role);
         EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.record_inline TO %1$s$$, role);
     END LOOP;
-    FOR role IN SELECT DISTINCT grantee::regrole FROM (SELECT proacl, proowner FROM pg_proc WHERE proname = 'persist' AND pronamespace = 'pgaudit'::regnamespace) AS object (acl, owner), aclexplode(acl)
-                 WHERE grantee NOT IN (0, owner) AND privilege_type IN ('EXECUTE', 'SELECT') LOOP
+    FOR role IN SELECT DISTINCT grantee::regrole FROM (
+                    SELECT proname, proacl, proowner FROM pg_proc WHERE pronamespace = 'pgaudit'::regnamespace
+                    UNION ALL
+                    SELECT relname, relacl, relowner FROM pg_class WHERE relnamespace = 'pgaudit'::regnamespace
+                ) AS object (name, acl, owner), aclexplode(acl)
+                 WHERE name = 'persist' AND grantee NOT IN (0, owner) AND privilege_type IN ('EXECUTE', 'SELECT') LOOP
         EXECUTE format($$GRANT USAGE ON SCHEMA pgaudit TO %1$s$$, role);
         EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.record, pgaudit.schema_state TO %1$s$$, role);
-        EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.register_worker, pgaudit.unregister_worker, pgaudit.heartbeat, pgaudit.fetch_job,
-       pgaudit.persist, pgaudit.record_failure, pgaudit.release_jobs, pgaudit.running_jobs, pgaudit.reclaim_stalled_jobs,
+        EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.register_worker, pgaudit.unregister_worker, pgaudit.heartbeat,
+       pgaudit.fetch_job, pgaudit.persist, pgaudit.record_failure, pgaudit.release_jobs, pgaudit.running_jobs,
+       pgaudit.reclaim_stalled_jobs,
        pgaudit.ensure_partitions, pgaudit.requeue_skipped_jobs, pgaudit.prune_batches, pgaudit.prune_job_errors,
        pgaudit.retry_failed, pgaudit.acknowledge_job TO %1$s$$, role);
         EXECUTE format($$GRANT SELECT ON pgaudit.audit_jobs, pgaudit.job_error, pgaudit.acknowledged_jobs TO %1$s$$, role);
@@ -2730,8 +2782,12 @@ BEGIN
         EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.stalled_workers_jobs, pgaudit.try_timestamptz, pgaudit.low_watermark,
        pgaudit.lag_bucket_bounds, pgaudit.log_partitions TO %1$s$$, role);
     END LOOP;
-    FOR role IN SELECT DISTINCT grantee::regrole FROM (SELECT relacl, relowner FROM pg_class WHERE oid = 'pgaudit.audit_log'::regclass) AS object (acl, owner), aclexplode(acl)
-                 WHERE grantee NOT IN (0, owner) AND privilege_type IN ('EXECUTE', 'SELECT') LOOP
+    FOR role IN SELECT DISTINCT grantee::regrole FROM (
+                    SELECT proname, proacl, proowner FROM pg_proc WHERE pronamespace = 'pgaudit'::regnamespace
+                    UNION ALL
+                    SELECT relname, relacl, relowner FROM pg_class WHERE relnamespace = 'pgaudit'::regnamespace
+                ) AS object (name, acl, owner), aclexplode(acl)
+                 WHERE name = 'audit_log' AND grantee NOT IN (0, owner) AND privilege_type IN ('EXECUTE', 'SELECT') LOOP
         EXECUTE format($$GRANT USAGE ON SCHEMA pgaudit TO %1$s$$, role);
         EXECUTE format($$GRANT SELECT ON pgaudit.audit_log, pgaudit.event_target, pgaudit.event_sighting, pgaudit.conflicting_events,
        pgaudit.log_head, pgaudit.queue_stats, pgaudit.worker_stats, pgaudit.failed_jobs, pgaudit.stalled_jobs,

@@ -1,0 +1,23 @@
+"""What a health check consists of."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Status(StrEnum):
+    """From good to bad."""
+
+    HEALTHY = "healthy"
+    DEGRADED = "degraded"  # events are safe and flow, but somebody should look
+    UNHEALTHY = "unhealthy"  # events do not reach the log in time
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at: what was seen, what is allowed, and a sentence for people."""
+
+    name: str
+    status: Status
+    observed: float | str | None
+    threshold: float | str | None
+    message: str

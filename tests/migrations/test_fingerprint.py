@@ -1,0 +1,302 @@
+"""The fingerprint: each change by hand is named, with what to do about it."""
+
+# ruff: noqa: E501, ISC004 - a sentence is compared as a whole
+
+import json
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from pgaudit import fingerprint, grants, migrate
+from pgaudit.fingerprint import expected
+from pgaudit.schema import Standing, standing, state_of
+from pgaudit.testing.server import BINARIES, VERSION
+
+STALE = "migrations/fingerprint.json is not of these migrations: run make fingerprint"
+REPAIR = "run `pgaudit migrate --repair`"
+SWALLOW = """
+    CREATE FUNCTION public.swallow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+    CREATE TRIGGER swallow BEFORE INSERT ON {} FOR EACH ROW EXECUTE FUNCTION public.swallow()
+"""
+PARTITION = (
+    "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'pgaudit.audit_log'::regclass ORDER BY 1"
+)
+# What somebody does, and the beginning of a sentence for each difference.
+ATTACKS = [
+    (
+        "CREATE OR REPLACE FUNCTION pgaudit.record(events jsonb) RETURNS void LANGUAGE plpgsql SECURITY DEFINER "
+        "SET search_path = pgaudit, pg_temp AS 'BEGIN END'",
+        [f"function pgaudit.record(jsonb) differs in its body: {REPAIR}"],
+    ),
+    (
+        "ALTER FUNCTION pgaudit.record RESET ALL",
+        [
+            f"function pgaudit.record(jsonb) differs in its settings (nothing, expected search_path=pgaudit, pg_temp): {REPAIR}"
+        ],
+    ),
+    (
+        "ALTER FUNCTION pgaudit.record SECURITY INVOKER",
+        [f"function pgaudit.record(jsonb) differs in its SECURITY DEFINER (False, expected True): {REPAIR}"],
+    ),
+    (
+        "ALTER FUNCTION pgaudit.record OWNER TO t_stranger",
+        [
+            "function pgaudit.record(jsonb) belongs to t_stranger, expected postgres: "
+            "ALTER FUNCTION pgaudit.record(jsonb) OWNER TO postgres",
+        ],
+    ),
+    ("DROP FUNCTION pgaudit.record", [f"function pgaudit.record(jsonb) is missing: {REPAIR}"]),
+    (
+        "CREATE FUNCTION pgaudit.helper() RETURNS void LANGUAGE sql AS ''; REVOKE ALL ON FUNCTION pgaudit.helper FROM PUBLIC",
+        ["function pgaudit.helper() is not one of pgaudit's: DROP FUNCTION pgaudit.helper()"],
+    ),
+    (
+        SWALLOW.format("pgaudit.audit_jobs"),
+        ["trigger swallow on pgaudit.audit_jobs is not one of pgaudit's: DROP TRIGGER swallow ON pgaudit.audit_jobs"],
+    ),
+    (
+        "ALTER TABLE pgaudit.audit_log DISABLE TRIGGER append_only_truncate",
+        [
+            "trigger append_only_truncate on pgaudit.audit_log is disabled, expected ALWAYS: "
+            "ALTER TABLE pgaudit.audit_log ENABLE ALWAYS TRIGGER append_only_truncate",
+        ],
+    ),
+    (
+        "ALTER TABLE pgaudit.batch ENABLE TRIGGER ALL",
+        [
+            "trigger {trigger} on pgaudit.batch is enabled as origin, expected ALWAYS: ALTER TABLE pgaudit.batch ENABLE ALWAYS"
+        ],
+    ),
+    (
+        "DROP TRIGGER append_only_truncate ON pgaudit.audit_log",
+        ["trigger append_only_truncate on pgaudit.audit_log is missing: CREATE TRIGGER append_only_truncate"],
+    ),
+    (
+        "CREATE RULE swallow AS ON INSERT TO pgaudit.audit_jobs DO INSTEAD NOTHING",
+        ["rule swallow on pgaudit.audit_jobs is not one of pgaudit's: DROP RULE swallow ON pgaudit.audit_jobs"],
+    ),
+    (
+        "ALTER TABLE pgaudit.audit_jobs NO INHERIT pgaudit.procrastinate_jobs",
+        [
+            "table pgaudit.audit_jobs inherits from nothing, expected pgaudit.procrastinate_jobs: "
+            "ALTER TABLE pgaudit.audit_jobs INHERIT pgaudit.procrastinate_jobs",
+        ],
+    ),
+    (
+        "CREATE POLICY hide ON pgaudit.audit_log USING (false); ALTER TABLE pgaudit.audit_log ENABLE ROW LEVEL SECURITY",
+        [
+            "table pgaudit.audit_log differs in its row security (True, expected False)",
+            "policy hide on pgaudit.audit_log is not one of pgaudit's: DROP POLICY hide ON pgaudit.audit_log",
+        ],
+    ),
+    (
+        "ALTER TABLE pgaudit.audit_jobs SET UNLOGGED",
+        ["table pgaudit.audit_jobs differs in its persistence (u, expected p)"],
+    ),
+    (
+        "ALTER TABLE pgaudit.batch OWNER TO t_stranger",
+        ["table pgaudit.batch belongs to t_stranger, expected postgres: ALTER TABLE pgaudit.batch OWNER TO postgres"],
+    ),
+    (
+        "ALTER TABLE pgaudit.job_error ALTER message DROP NOT NULL",
+        [
+            "column message of pgaudit.job_error is text, expected text NOT NULL: compare it with `pgaudit migrate --sql`"
+        ],
+    ),
+    (
+        "DROP INDEX pgaudit.batch_persisted_idx",
+        ["index pgaudit.batch_persisted_idx of pgaudit.batch is missing, expected CREATE INDEX batch_persisted_idx"],
+    ),
+    (
+        "CREATE OR REPLACE VIEW pgaudit.log_head AS SELECT 0::bigint AS size",
+        [f"view pgaudit.log_head differs in its definition: {REPAIR}"],
+    ),
+    (
+        "GRANT INSERT, SELECT ON pgaudit.job_error TO PUBLIC",
+        [
+            "table pgaudit.job_error: PUBLIC has the right INSERT, SELECT: REVOKE INSERT, SELECT ON TABLE pgaudit.job_error FROM PUBLIC"
+        ],
+    ),
+    (
+        "GRANT UPDATE (event) ON pgaudit.audit_log TO t_stranger",
+        [
+            "table pgaudit.audit_log, column event: t_stranger has the right UPDATE: "
+            "REVOKE UPDATE (event) ON TABLE pgaudit.audit_log FROM t_stranger",
+        ],
+    ),
+    (
+        "GRANT EXECUTE ON FUNCTION pgaudit.record TO PUBLIC",
+        [
+            "function pgaudit.record(jsonb): PUBLIC has the right EXECUTE: REVOKE EXECUTE ON FUNCTION pgaudit.record(jsonb) FROM PUBLIC"
+        ],
+    ),
+    (
+        "GRANT CREATE ON SCHEMA pgaudit TO t_stranger",
+        ["schema pgaudit: t_stranger has the right CREATE: REVOKE CREATE ON SCHEMA pgaudit FROM t_stranger"],
+    ),
+]
+HARMLESS = [
+    "ALTER TABLE pgaudit.audit_log ADD COLUMN claim text GENERATED ALWAYS AS (event->>'claim') STORED",
+    "CREATE INDEX by_outcome ON pgaudit.audit_log (outcome)",
+    "CREATE TABLE pgaudit.notes (note text)",
+    "ALTER TABLE pgaudit.audit_jobs SET (fillfactor = 80)",
+    "GRANT SELECT ON pgaudit.audit_log TO t_stranger",
+    "SET search_path = pgaudit; SET quote_all_identifiers = on; SET IntervalStyle = iso_8601",
+]
+
+
+@pytest.fixture
+def stranger(conn: psycopg.Connection[Any]) -> Iterator[psycopg.Connection[Any]]:
+    """A role without rights, gone with the transaction."""
+    conn.execute("CREATE ROLE t_stranger")
+    yield conn
+    conn.rollback()
+
+
+def test_the_file_is_of_these_migrations(conn: psycopg.Connection[Any]) -> None:
+    """A fresh installation has no difference; what the file says of this version of Postgres is what was found."""
+    assert fingerprint.differences(conn) == [], STALE
+    found = expected.merged({int(VERSION): expected.catalog(fingerprint.read(conn))})
+    assert json.dumps(found, sort_keys=True) == json.dumps(of_this_version(expected.load()), sort_keys=True), STALE
+
+
+def of_this_version(value: Any) -> Any:
+    """Returns the expected catalog as it is in this version of Postgres."""
+    (value,) = expected.candidates(value, int(VERSION))
+    return {key: of_this_version(inner) for key, inner in value.items()} if isinstance(value, dict) else value
+
+
+@pytest.mark.parametrize(("attack", "sentences"), ATTACKS)
+def test_each_change_by_hand_is_named(stranger: psycopg.Connection[Any], attack: str, sentences: list[str]) -> None:
+    """With the object, and the remedy."""
+    stranger.execute(attack)
+    found = fingerprint.differences(stranger)
+    for sentence in sentences:
+        beginning, _, rest = sentence.partition("{trigger}")
+        assert any(difference.startswith(beginning) and rest in difference for difference in found), found
+    assert len(found) == len(sentences) or "{trigger}" in sentences[0], found
+
+
+@pytest.mark.parametrize("change", HARMLESS)
+def test_what_a_dba_may_add_is_no_difference(stranger: psycopg.Connection[Any], change: str) -> None:
+    """Columns, indexes, tables, storage parameters, readers; and no setting of the session matters."""
+    stranger.execute(change)
+    assert fingerprint.differences(stranger) == []
+
+
+@pytest.mark.parametrize(
+    ("attack", "sentence"),
+    [
+        (
+            "ALTER TABLE {} ENABLE TRIGGER append_only",
+            "trigger append_only on {} is enabled as origin, expected ALWAYS",
+        ),
+        ("DROP TRIGGER append_only_truncate ON {}", "trigger append_only_truncate on {} is missing"),
+        (SWALLOW, "trigger swallow on {} is not one of pgaudit's"),
+        ("CREATE RULE swallow AS ON UPDATE TO {} DO INSTEAD NOTHING", "rule swallow on {} is not one of pgaudit's"),
+        ("GRANT DELETE ON {} TO t_stranger", "table {}: t_stranger has the right DELETE"),
+        ("ALTER TABLE {} SET UNLOGGED", "partition {} differs in its persistence"),
+    ],
+)
+def test_partitions_are_looked_at_one_by_one(stranger: psycopg.Connection[Any], attack: str, sentence: str) -> None:
+    """Each is guarded like the others."""
+    (partition,) = stranger.execute(PARTITION).fetchone() or ("",)
+    stranger.execute(attack.format(partition))
+    (found,) = fingerprint.differences(stranger)
+    assert found.startswith(sentence.format(partition))
+
+
+def test_a_partition_that_was_taken_from_the_middle_is_missed(conn: psycopg.Connection[Any]) -> None:
+    """The first ones may be detached, as they grow old."""
+    partitions(conn, 4)
+    names = [name for (name,) in conn.execute(PARTITION.replace("BY 1", "BY inhrelid")).fetchall()]
+    conn.execute(f"ALTER TABLE pgaudit.audit_log DETACH PARTITION {names[0]}")
+    assert [found for found in fingerprint.differences(conn) if "no partition" in found] == []
+    conn.execute(f"ALTER TABLE pgaudit.audit_log DETACH PARTITION {names[2]}")
+    (found,) = [found for found in fingerprint.differences(conn) if "no partition" in found]
+    assert found.startswith("table pgaudit.audit_log has no partition for the indexes from")
+
+
+def test_a_role_without_rights_can_look(dsn: str) -> None:
+    """The catalog is open to everyone: no right to the schema is needed."""
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        conn.execute("CREATE ROLE t_nobody LOGIN")
+        try:
+            with psycopg.connect(make_conninfo(dsn, user="t_nobody")) as nobody:
+                assert fingerprint.differences(nobody) == []
+                assert nobody.execute("SHOW search_path").fetchone() == ('"$user", public',)
+        finally:
+            conn.execute("DROP ROLE t_nobody")
+
+
+def test_roles_that_were_granted_something_are_no_difference(stranger: psycopg.Connection[Any]) -> None:
+    """What `pgaudit grant` gives changes no table directly."""
+    role = "t_stranger"
+    grants.grant(stranger, writer=role, inline=role, worker=role, reader=role)
+    assert fingerprint.differences(stranger) == []
+
+
+def test_two_hundred_partitions_are_looked_at_in_50_ms(conn: psycopg.Connection[Any]) -> None:
+    """The best of twenty, for other tests run beside it: health looks again and again."""
+    partitions(conn, 200)
+    durations = []
+    for _ in range(20):
+        start = time.perf_counter()
+        assert fingerprint.differences(conn) == []
+        durations.append(time.perf_counter() - start)
+    assert min(durations) < 0.05, durations
+
+
+def test_a_restored_dump_is_no_difference(dsn: str, empty_dsn: str, tmp_path: Path) -> None:
+    """pg_dump and psql bring everything back as it was: triggers, rights, definitions."""
+    with psycopg.connect(dsn) as conn:
+        partitions(conn, 2)
+    dump = str(tmp_path / "dump.sql")
+    for command in (["pg_dump", "-d", dsn, "-f", dump], ["psql", "-X", "-q", "-d", empty_dsn, "-f", dump]):
+        subprocess.run([str(BINARIES[VERSION] / command[0]), *command[1:]], check=True, capture_output=True, timeout=60)
+    with psycopg.connect(empty_dsn) as restored:
+        assert fingerprint.differences(restored) == []
+        assert standing(state_of(restored)) is Standing.CURRENT
+
+
+def partitions(conn: psycopg.Connection[Any], count: int) -> None:
+    """Adds so many partitions behind the last one, guarded like the others."""
+    conn.execute(
+        """SELECT pgaudit.create_partition((SELECT max(end_index) FROM pgaudit.log_partitions()) + n * partition_size)
+             FROM generate_series(0, %s - 1) n, pgaudit.settings""",
+        [count],
+    )
+
+
+def test_where_nothing_is_installed(empty_dsn: str) -> None:
+    """One sentence."""
+    with psycopg.connect(empty_dsn) as conn:
+        assert fingerprint.differences(conn) == ["schema pgaudit is missing: run `pgaudit migrate`"]
+
+
+def test_repair_makes_good_what_it_says(dsn: str, conn: psycopg.Connection[Any]) -> None:
+    """After it there is no difference."""
+    conn.execute("CREATE OR REPLACE VIEW pgaudit.log_head AS SELECT 0::bigint AS size")
+    conn.execute("ALTER FUNCTION pgaudit.record RESET ALL")
+    conn.execute("DROP FUNCTION pgaudit.heartbeat")
+    conn.commit()
+    assert len(fingerprint.differences(conn)) == 3
+    migrate.upgrade(dsn, repair=True)
+    assert fingerprint.differences(conn) == []
+
+
+def test_values_that_differ_between_versions_of_postgres() -> None:
+    """An unknown version between two known ones may be like either."""
+    value = expected.merged(
+        {15: {"same": 1, "other": "a"}, 16: {"same": 1, "other": "b"}, 18: {"same": 1, "other": "c"}}
+    )
+    assert value == {"same": 1, "other": {"@15": "a", "@16": "b", "@18": "c"}}
+    assert expected.candidates(value["other"], 16) == ["b"]
+    assert expected.candidates(value["other"], 17) == ["b", "c"]
+    assert expected.candidates(value["other"], 19) == ["c"]

@@ -1,0 +1,113 @@
+"""Rights through migrations: new objects give none, old ones keep theirs, roles get what they need now."""
+
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from pgaudit import grants, migrate
+from pgaudit.schema import Scripts
+
+RIGHTS = """
+    SELECT object, grantee::regrole::text, privilege_type FROM (
+        SELECT relname AS object, relowner AS owner, relacl AS acl FROM pg_class
+         WHERE relnamespace = 'pgaudit'::regnamespace
+        UNION ALL SELECT proname, proowner, coalesce(proacl, acldefault('f', proowner)) FROM pg_proc
+         WHERE pronamespace = 'pgaudit'::regnamespace
+        UNION ALL SELECT nspname, nspowner, nspacl FROM pg_namespace WHERE nspname = 'pgaudit') o, aclexplode(acl)
+     WHERE grantee <> owner ORDER BY 1, 2, 3
+"""
+DEFAULTS = """
+    ALTER DEFAULT PRIVILEGES GRANT ALL ON SCHEMAS TO PUBLIC, t_stranger;
+    ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO PUBLIC, t_stranger;
+    ALTER DEFAULT PRIVILEGES GRANT ALL ON FUNCTIONS TO PUBLIC, t_stranger;
+    ALTER DEFAULT PRIVILEGES GRANT ALL ON SEQUENCES TO PUBLIC, t_stranger;
+"""
+STATE = "SELECT pgaudit.schema_state()"
+
+
+def rights(dsn: str, object_name: str | None = None) -> list[Any]:
+    """Returns the rights of other roles than the owner: object, role, right."""
+    with psycopg.connect(dsn) as conn:
+        found = conn.execute(RIGHTS).fetchall()
+    return [row for row in found if object_name in {None, row[0]}]
+
+
+def test_a_new_schema_gives_nothing_to_anyone(owner: str) -> None:
+    """Whatever the owner's default privileges say: at most USAGE and nothing behind it."""
+    with psycopg.connect(owner) as conn:
+        conn.execute(DEFAULTS)
+    migrate.upgrade(owner)
+    assert rights(owner) == [("pgaudit", "t_stranger", "USAGE")]
+
+
+def test_new_functions_give_nothing_and_old_ones_keep_their_grants(owner: str, next_version: Scripts) -> None:
+    """Grants by hand on objects that existed stay as they are."""
+    migrate.upgrade(owner)
+    with psycopg.connect(owner) as conn:
+        conn.execute(DEFAULTS)
+        conn.execute("GRANT USAGE ON SCHEMA pgaudit TO t_stranger")
+        conn.execute("GRANT SELECT ON pgaudit.audit_log, pgaudit.queue_stats TO t_stranger")
+        conn.execute("REVOKE ALL ON FUNCTION pgaudit.record FROM PUBLIC")
+    before = rights(owner, "queue_stats")
+    migrate.upgrade(owner, scripts=next_version)
+    assert rights(owner, "queue_stats") == before
+    assert rights(owner, "of_the_next_version") == []
+
+
+def test_roles_get_what_the_new_version_needs(
+    owner: str, next_version: Scripts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A writer is who may execute record, a worker who may execute persist, a reader who may select from the log."""
+    migrate.upgrade(owner)
+    with psycopg.connect(owner) as conn:
+        grants.grant(conn, writer="t_app", worker="t_worker", reader="t_reader", inline="t_stranger")
+    new = "GRANT EXECUTE ON FUNCTION pgaudit.of_the_next_version TO {role}"
+    holders = [(name, (*statements, new)) for name, statements in grants.SETS if name in {"persist", "audit_log"}]
+    monkeypatch.setattr(grants, "SETS", holders)
+    migrate.upgrade(owner, scripts=next_version)
+    assert [role for _, role, _ in rights(owner, "of_the_next_version")] == ["t_reader", "t_worker"]
+
+
+def test_a_right_that_was_lost_is_renewed(owner: str, next_version: Scripts) -> None:
+    """Such as that to a function that had to be dropped and created anew."""
+    migrate.upgrade(owner)
+    with psycopg.connect(owner) as conn:
+        grants.grant(conn, worker="t_worker")
+        before = conn.execute(RIGHTS).fetchall()
+        conn.execute("REVOKE ALL ON FUNCTION pgaudit.heartbeat FROM t_worker")
+    migrate.upgrade(owner, scripts=next_version)
+    assert rights(owner) == before
+
+
+@pytest.mark.parametrize("kind", ["writer", "inline", "worker", "reader"])
+def test_every_granted_role_may_ask_for_the_state(owner: str, kind: str) -> None:
+    """`migrate --check` runs in the start of each instance, as the application's role."""
+    migrate.upgrade(owner)
+    with psycopg.connect(owner) as conn:
+        grants.grant(conn, **{kind: "t_app"})
+    with psycopg.connect(make_conninfo(owner, user="t_app")) as conn:
+        assert conn.execute(STATE).fetchone()
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            conn.execute("SELECT FROM pgaudit.schema_code")
+
+
+def test_several_roles_at_once(owner: str) -> None:
+    """grant takes one name or several."""
+    migrate.upgrade(owner)
+    with psycopg.connect(owner) as conn:
+        grants.grant(conn, writer=["t_app", "t_stranger"])
+    assert {role for _, role, _ in rights(owner, "record")} == {"t_app", "t_stranger"}
+
+
+def test_a_writer_that_is_the_owner_is_named(
+    owner: str, empty: psycopg.Connection[Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Directly, or as a member of the owner: it can drop the triggers that guard the log."""
+    migrate.upgrade(owner)
+    empty.execute("GRANT t_owner TO t_app")
+    with psycopg.connect(owner) as conn:
+        grants.grant(conn, writer=["t_owner", "t_app", "t_stranger"], reader="t_app")
+    named = [record.getMessage().split()[0] for record in caplog.records]
+    assert named == ["t_owner", "t_app"]

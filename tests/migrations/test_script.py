@@ -1,0 +1,107 @@
+"""The scripts for a DBA: run with psql, they do what the command does."""
+
+from typing import Any
+
+import psycopg
+import pytest
+
+from pgaudit import AuditLog, Settings, grants, migrate
+from pgaudit.errors import MigrationRefused
+from pgaudit.schema import SCRIPTS, Scripts, state_of
+from tests.migrations.catalog import catalog
+from tests.migrations.conftest import Psql
+from tests.postgres.trail import event
+
+JOBS = "SELECT count(*) FROM pgaudit.procrastinate_jobs"
+
+
+def test_the_installation_gives_the_same_schema(
+    dsn: str, empty_dsn: str, empty: psycopg.Connection[Any], psql: Psql
+) -> None:
+    """Object by object, with rights and comments; and it prints nothing."""
+    ran = psql(empty_dsn, migrate.sql())
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
+    with psycopg.connect(dsn) as template:
+        assert catalog(empty) == catalog(template)
+    assert state_of(empty) == SCRIPTS.state
+
+
+def test_the_encoding_of_the_terminal_does_not_matter(
+    dsn: str, empty_dsn: str, psql: Psql, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Letters beyond ASCII arrive as they are."""
+    monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+    assert psql(empty_dsn, migrate.sql()).returncode == 0
+    monkeypatch.delenv("PGCLIENTENCODING")
+    with psycopg.connect(empty_dsn) as migrated, psycopg.connect(dsn) as template:
+        assert catalog(migrated) == catalog(template)
+
+
+def test_the_installation_run_twice_stops_and_changes_nothing(
+    dsn: str, conn: psycopg.Connection[Any], psql: Psql, settings: Settings
+) -> None:
+    """With a sentence."""
+    AuditLog(settings).record(conn, event())
+    conn.commit()
+    before = catalog(conn)
+    conn.commit()
+    ran = psql(dsn, migrate.sql())
+    assert ran.returncode != 0
+    assert "pgaudit is installed already: for an upgrade use pgaudit migrate --sql --from REVISION" in ran.stderr
+    assert catalog(conn) == before
+    assert conn.execute(JOBS).fetchone() == (1,)
+
+
+def test_the_upgrade_gives_the_same_schema(
+    owner: str, empty: psycopg.Connection[Any], dsn: str, psql: Psql, next_version: Scripts
+) -> None:
+    """Revisions, code, and the rights of the roles that were granted something."""
+    migrate.upgrade(owner)
+    with psycopg.connect(owner) as conn:
+        grants.grant(conn, writer="t_app", worker="t_worker", reader="t_reader")
+    before = empty.execute("SELECT relname, relacl::text FROM pg_class WHERE relname = 'audit_log'").fetchall()
+    ran = psql(owner, migrate.sql("0001", next_version))
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
+    migrate.upgrade(dsn, scripts=next_version)
+    with psycopg.connect(dsn) as template:
+        assert catalog(empty) | {"rights": []} == catalog(template) | {"rights": []}
+    assert empty.execute("SELECT relname, relacl::text FROM pg_class WHERE relname = 'audit_log'").fetchall() == before
+    again = psql(owner, migrate.sql("0001", next_version))
+    assert again.returncode != 0
+    assert "this script upgrades revision 0001, the database has revision 0002" in again.stderr
+
+
+def test_an_upgrade_of_code_alone(dsn: str, conn: psycopg.Connection[Any], psql: Psql, next_version: Scripts) -> None:
+    """From the newest revision, the script has functions and views only."""
+    (next_version.directory / "versions" / "0002_note.py").unlink()
+    script = migrate.sql("0001", next_version)
+    assert "CREATE TABLE pgaudit." not in script
+    assert psql(dsn, script).returncode == 0
+    assert state_of(conn) == next_version.state
+
+
+def test_an_upgrade_where_nothing_is_installed_stops(
+    empty_dsn: str, empty: psycopg.Connection[Any], psql: Psql
+) -> None:
+    """And leaves no schema behind."""
+    assert psql(empty_dsn, migrate.sql("0001")).returncode != 0
+    assert empty.execute("SELECT to_regnamespace('pgaudit')").fetchone() == (None,)
+
+
+def test_a_refusal_of_the_script(owner: str, psql: Psql, empty: psycopg.Connection[Any]) -> None:
+    """The same sentence as the command's."""
+    empty.execute("CREATE SCHEMA pgaudit")
+    ran = psql(owner, migrate.sql())
+    assert ran.returncode != 0
+    assert "the schema pgaudit belongs to postgres, not to t_owner" in ran.stderr
+
+
+def test_one_line_is_for_psql_only() -> None:
+    r"""\set ON_ERROR_STOP: other clients stop at an error by themselves."""
+    assert [line for line in migrate.sql().splitlines() if line.startswith("\\")] == ["\\set ON_ERROR_STOP on"]
+
+
+def test_an_unknown_revision_is_refused() -> None:
+    """With those that there are."""
+    with pytest.raises(MigrationRefused, match="there is no revision 0815: choose one of 0001"):
+        migrate.sql("0815")

@@ -1,0 +1,73 @@
+"""What health says of the schema: its version, changes by hand, its owner."""
+
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.rows import dict_row
+
+from pgaudit import health
+from pgaudit.checks import Check, Status
+from pgaudit.schema import SCRIPTS
+
+
+def checks(conn: psycopg.Connection[Any]) -> dict[str, Check]:
+    """Returns the checks of health by name."""
+    return {check.name: check for check in health.check(conn).checks}
+
+
+def test_a_fresh_schema(conn: psycopg.Connection[Any]) -> None:
+    """Current, unchanged; the owner in tests is a superuser, which is named and no reason to alarm."""
+    found = checks(conn)
+    version = found["schema_version"]
+    assert (version.status, version.observed) == (Status.HEALTHY, str(SCRIPTS.state))
+    assert found["schema_unchanged"].status is Status.HEALTHY
+    owner = found["schema_owner"]
+    assert (owner.status, owner.observed) == (Status.HEALTHY, "postgres")
+    assert owner.message.startswith("The owner of the schema pgaudit, postgres, is a superuser")
+
+
+def test_changed_code_is_too_old(conn: psycopg.Connection[Any]) -> None:
+    """Under the same revision: what counts is the checksum."""
+    conn.execute("UPDATE pgaudit.schema_code SET checksum = 'old'")
+    found = checks(conn)
+    assert found["schema_version"].status is Status.UNHEALTHY
+    assert "run `pgaudit migrate`" in found["schema_version"].message
+    assert found["schema_unchanged"].message.startswith("Not compared")
+
+
+@pytest.mark.parametrize(
+    "newer", ["UPDATE pgaudit.alembic_version SET version_num = '9999'",
+              "UPDATE pgaudit.schema_code SET checksum = 'new', version = '999.0'"],
+)  # fmt: skip
+def test_a_newer_schema_is_healthy(conn: psycopg.Connection[Any], newer: str) -> None:
+    """The migration comes first, the code after it."""
+    conn.execute(newer)
+    version = checks(conn)["schema_version"]
+    assert (version.status, "newer than this code" in version.message) == (Status.HEALTHY, True)
+
+
+def test_changes_by_hand_are_named(conn: psycopg.Connection[Any]) -> None:
+    """Three of them; the command names all."""
+    for table in ("audit_jobs", "audit_log", "batch", "job_error"):
+        conn.execute(f"CREATE RULE swallow AS ON INSERT TO pgaudit.{table} DO INSTEAD NOTHING")
+    unchanged = checks(conn)["schema_unchanged"]
+    assert (unchanged.status, unchanged.observed) == (Status.DEGRADED, 4)
+    assert unchanged.message.count("rule swallow on") == 3
+    assert unchanged.message.endswith(" … and 1 more: see `pgaudit migrate --check`.")
+
+
+async def test_asynchronously_and_with_rows_of_another_kind(dsn: str) -> None:
+    """The same checks, whatever the connection's row factory."""
+    with psycopg.connect(dsn, row_factory=dict_row) as conn:
+        expected = [(check.name, check.status) for check in health.check(conn).checks]
+    async with await psycopg.AsyncConnection.connect(dsn, row_factory=dict_row) as conn:
+        found = [(check.name, check.status) for check in (await health.check_async(conn)).checks]
+    assert found == expected
+
+
+def test_looking_leaves_the_transaction_as_it_is(conn: psycopg.Connection[Any]) -> None:
+    """Settings that the fingerprint needs are gone afterwards."""
+    conn.execute("SET LOCAL search_path = somewhere")
+    health.check(conn)
+    assert conn.execute("SHOW search_path").fetchone() == ("somewhere",)
