@@ -2,9 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 
-import psycopg
 import pytest
 from psycopg.errors import InsufficientPrivilege
 
@@ -12,16 +10,18 @@ from pgaudit import AuditLog, Settings
 from tests.postgres.trail import (
     Connection,
     event,
+    insert_poison,
     let_jobs_be_edited,
     logged,
+    make_small_partitions,
     persist,
     queued_ids,
     record_and_persist,
 )
 
-PARTITIONS = """
-    SELECT 'pgaudit.audit_log' UNION ALL
-    SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'pgaudit.audit_log'::regclass
+TABLES = """
+    SELECT 'pgaudit.audit_log', true UNION ALL
+    SELECT partition::text, first_index < (SELECT size FROM pgaudit.log_head) FROM pgaudit.log_partitions()
 """
 
 
@@ -34,75 +34,118 @@ def refused(conn: Connection, message: str) -> Iterator[None]:
 
 @pytest.fixture
 def filled(conn: Connection, settings: Settings) -> Connection:
-    """A log with an event of today and one of 1999, in the default partition."""
-    old = event(2).model_copy(update={"occurred_at": datetime(1999, 1, 1, tzinfo=UTC)})
-    assert record_and_persist(conn, settings, event(1), old) == []
+    """A log with events in two partitions, and a third one ahead."""
+    make_small_partitions(conn)
+    assert record_and_persist(conn, settings, *(event(number) for number in range(300))) == []
+    conn.execute("SELECT pgaudit.ensure_partitions()")
+    conn.commit()
     return conn
 
 
 @pytest.mark.parametrize("role", ["origin", "replica"])
 def test_no_table_of_the_log_can_be_changed(filled: Connection, role: str) -> None:
-    """UPDATE, DELETE and TRUNCATE: on the log and every partition, for a superuser, and as a replica, too."""
+    """UPDATE, DELETE, TRUNCATE and INSERT: on the log and every partition, for a superuser, and as a replica, too."""
     filled.execute(f"SET session_replication_role = {role}")
     before = logged(filled)
-    tables = [table for (table,) in filled.execute(PARTITIONS).fetchall()]
-    assert len(tables) == 6, "the log, the default partition, this month and the next three"
-    for table in tables:
-        (rows,) = filled.execute(f"SELECT count(*) FROM {table}").fetchone() or (0,)
-        statements = [f"TRUNCATE {table}"]
-        if rows:
+    tables = filled.execute(TABLES).fetchall()
+    assert len(tables) == 4, "the log, two partitions with events, and the one ahead"
+    for table, has_rows in tables:
+        statements = [f"TRUNCATE {table}", f"INSERT INTO {table} SELECT * FROM pgaudit.audit_log LIMIT 1"]
+        if has_rows:
             statements += [f"UPDATE {table} SET action = 'x'", f"DELETE FROM {table}"]
         for statement in statements:
-            with refused(filled, "the audit log is append-only"):
+            with refused(filled, "append-only|only the functions of pgaudit"):
                 filled.execute(statement)
     assert logged(filled) == before
 
 
-def test_a_partition_that_is_made_later_is_guarded_too(filled: Connection) -> None:
-    """Row triggers and the TRUNCATE trigger are on every partition, enabled ALWAYS."""
-    filled.execute("SELECT pgaudit.create_partition('2031-05-01')")
-    filled.execute("SET session_replication_role = replica")
-    filled.execute("""INSERT INTO pgaudit.audit_log
-                      SELECT index, event_id, '2031-05-05', recorded_at, persisted_at, action, outcome,
-                             actor_type, actor_id,
-                             target_type, target_id, tenant, event, leaf_hash FROM pgaudit.audit_log LIMIT 1""")
-    table = "pgaudit.audit_log_2031_05"
-    for statement in (f"TRUNCATE {table}", f"UPDATE {table} SET action = 'x'", f"DELETE FROM {table}"):
-        with refused(filled, "append-only"):
+@pytest.mark.parametrize("role", ["origin", "replica"])
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [
+        ("event_key", "index"),
+        ("event_target", "index"),
+        ("event_sighting", "index"),
+        ("event_conflict", "index"),
+        ("batch", "count"),
+        ("log_lock", "singleton"),
+        ("queue_watermark", "low_watermark"),
+        ("acknowledged_jobs", "attempts"),
+    ],
+)
+def test_owner_cannot_write_by_hand_what_the_functions_keep(
+    filled: Connection, table: str, column: str, role: str
+) -> None:
+    """Not a row can be added, changed or removed: neither by a superuser, nor as a replica."""
+    filled.execute(f"SET session_replication_role = {role}")
+    for statement in (
+        f"INSERT INTO pgaudit.{table} OVERRIDING SYSTEM VALUE SELECT * FROM pgaudit.{table}",
+        f"UPDATE pgaudit.{table} SET {column} = {column}",
+        f"DELETE FROM pgaudit.{table}",
+        f"TRUNCATE pgaudit.{table}",
+    ):
+        with refused(filled, "only the functions of pgaudit"):
             filled.execute(statement)
 
 
 @pytest.mark.parametrize("role", ["origin", "replica"])
-def test_an_unlogged_job_cannot_be_deleted(conn: Connection, settings: Settings, role: str) -> None:
-    """Whoever deletes, and in whatever state the job is; the hint says what to do instead."""
+@pytest.mark.parametrize("status", ["todo", "doing", "failed"])
+def test_an_unlogged_job_cannot_be_deleted(conn: Connection, settings: Settings, role: str, status: str) -> None:
+    """Whichever role deletes, by whichever table, and in whatever state the job is."""
     AuditLog(settings).record(conn, made := event())
     conn.execute(f"SET session_replication_role = {role}")
-    for status in ("todo", "doing", "failed"):
-        conn.execute("UPDATE pgaudit.procrastinate_jobs SET status = %s", [status])
+    conn.execute("UPDATE pgaudit.audit_jobs SET status = %s", [status])
+    with refused(conn, "not in the log yet"):
+        conn.execute("DELETE FROM pgaudit.audit_jobs")
+    with refused(conn, "audit jobs leave the queue when"):
+        conn.execute("DELETE FROM pgaudit.procrastinate_jobs")
+    for statement in (
+        "TRUNCATE pgaudit.audit_jobs",
+        "TRUNCATE pgaudit.procrastinate_jobs, pgaudit.procrastinate_events, pgaudit.procrastinate_periodic_defers",
+        "TRUNCATE pgaudit.procrastinate_jobs CASCADE",
+    ):
         with refused(conn, "not in the log yet"):
-            conn.execute("DELETE FROM pgaudit.procrastinate_jobs")
-    with refused(conn, "not in the log yet"):
-        conn.execute("TRUNCATE pgaudit.procrastinate_jobs, pgaudit.procrastinate_events")
-    with refused(conn, "not in the log yet"):
-        conn.execute("TRUNCATE pgaudit.procrastinate_jobs CASCADE")
+            conn.execute(statement)
     assert queued_ids(conn) == [made.id]
 
 
-def test_procrastinates_own_pruning_is_refused_too(conn: Connection, settings: Settings) -> None:
-    """delete_old_jobs and finish_job with delete_job go through the same door."""
-    AuditLog(settings).record(conn, event())
-    conn.execute("UPDATE pgaudit.procrastinate_jobs SET status = 'doing'")
+def test_one_unlogged_job_among_logged_ones_cannot_be_deleted(conn: Connection, settings: Settings) -> None:
+    """A deletion of many is refused for the one that the log does not hold, and names it; the others may go."""
+    made = [event(number) for number in range(50)]
+    record_and_persist(conn, settings, *made)
+    AuditLog(settings).record(conn, *made[:25], new := event(99), *made[25:])
+    (job,) = conn.execute("SELECT id FROM pgaudit.audit_jobs WHERE event->>'id' = %s", [str(new.id)]).fetchone() or (0,)
+    with refused(conn, f"job {job} holds an audit event that is not in the log yet"):
+        conn.execute("DELETE FROM pgaudit.audit_jobs")
+    assert conn.execute("DELETE FROM pgaudit.audit_jobs WHERE id <> %s", [job]).rowcount == 50
+    assert queued_ids(conn) == [new.id]
+
+
+def test_a_job_with_the_id_of_a_logged_event_and_other_content_cannot_be_deleted(
+    conn: Connection, settings: Settings
+) -> None:
+    """The log holds another event: that is no reason to let this one go."""
+    record_and_persist(conn, settings, made := event())
+    AuditLog(settings).record(conn, made.model_copy(update={"reason": "other"}))
     with refused(conn, "not in the log yet"):
-        conn.execute(
-            "SELECT pgaudit.procrastinate_finish_job_v1(id, 'succeeded', true) FROM pgaudit.procrastinate_jobs"
-        )
+        conn.execute("DELETE FROM pgaudit.audit_jobs")
+
+
+def test_procrastinate_cannot_finish_or_delete_audit_jobs(conn: Connection, settings: Settings) -> None:
+    """Its own functions for that, and its own pruning, go through the same door."""
+    AuditLog(settings).record(conn, made := event())
+    conn.execute("UPDATE pgaudit.audit_jobs SET status = 'doing'")
+    for arguments in ("'succeeded', true", "'succeeded', false"):
+        with refused(conn, "audit jobs leave the queue when|ends in the log"):
+            conn.execute(f"SELECT pgaudit.procrastinate_finish_job_v1(id, {arguments}) FROM pgaudit.audit_jobs")
+    assert queued_ids(conn) == [made.id]
 
 
 def test_a_broken_job_cannot_be_deleted_either(conn: Connection) -> None:
-    """A job without an event in it is evidence, too."""
-    conn.execute("INSERT INTO pgaudit.procrastinate_jobs (queue_name, task_name) VALUES ('audit', 'pgaudit.persist')")
+    """A job whose event is none is evidence, too."""
+    insert_poison(conn)
     with refused(conn, "not in the log yet"):
-        conn.execute("DELETE FROM pgaudit.procrastinate_jobs")
+        conn.execute("DELETE FROM pgaudit.audit_jobs")
 
 
 def test_other_queues_and_an_empty_one_are_free(conn: Connection) -> None:
@@ -111,46 +154,45 @@ def test_other_queues_and_an_empty_one_are_free(conn: Connection) -> None:
     assert conn.execute("SELECT count(*) FROM pgaudit.procrastinate_events").fetchone() == (1,)
     conn.execute("DELETE FROM pgaudit.procrastinate_jobs")
     assert conn.execute("SELECT count(*) FROM pgaudit.procrastinate_events").fetchone() == (0,)
-    conn.execute("TRUNCATE pgaudit.procrastinate_jobs")
+    conn.execute("TRUNCATE pgaudit.audit_jobs")
 
 
-def test_an_event_in_the_queue_is_not_to_be_changed(conn: Connection, settings: Settings) -> None:
-    """Not into another one that the log holds already, either: it would be taken for a duplicate, and go."""
+@pytest.mark.parametrize("table", ["audit_jobs", "procrastinate_jobs"])
+def test_an_event_in_the_queue_cannot_be_changed(conn: Connection, settings: Settings, table: str) -> None:
+    """Not into another one that the log holds already, either: it would be taken for that one, and go."""
     record_and_persist(conn, settings, event(1))
     AuditLog(settings).record(conn, made := event(2))
-    logged_args = "(SELECT jsonb_build_object('event', event) FROM pgaudit.audit_log)"
-    for table, args in (("procrastinate_jobs", "'{}'"), ("audit_jobs", logged_args)):
-        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="not to be changed"), conn.transaction():
-            conn.execute(f"UPDATE pgaudit.{table} SET args = {args}")
+    changes = ["id = id + 1"]
+    if table == "audit_jobs":
+        logged_event = "(SELECT event FROM pgaudit.audit_log)"
+        changes += [f"event = {logged_event}", "leaf_hash = '\\x00'", "event_bytes = 0"]
+        changes += [f"event = {logged_event}, leaf_hash = (SELECT leaf_hash FROM pgaudit.audit_log)"]
+    for change in changes:
+        with refused(conn, "must not be changed"):
+            conn.execute(f"UPDATE pgaudit.{table} SET {change}")
     assert queued_ids(conn) == [made.id]
-
-
-def test_the_lock_of_the_log_stays(conn: Connection) -> None:
-    """Without its row nothing could be appended."""
-    for statement in ("DELETE FROM pgaudit.log_lock", "TRUNCATE pgaudit.log_lock"):
-        with pytest.raises(psycopg.errors.InsufficientPrivilege), conn.transaction():
-            conn.execute(statement)
 
 
 @pytest.mark.parametrize(
     "edit",
     [
-        "jsonb_set(args, '{event,action}', '\"claim.denied\"')",
-        "jsonb_set(args, '{event,recorded_at}', '\"2020-01-01T00:00:00Z\"')",
-        "args #- '{event,actor}'",
-        "jsonb_set(args, '{leaf_hash}', '\"00\"')",
-        "args - 'leaf_hash'",
-        "args - 'event'",
-        "'{}'",
+        "event = jsonb_set(event, '{action}', '\"claim.denied\"')",
+        "event = jsonb_set(event, '{recorded_at}', '\"2020-01-01T00:00:00Z\"')",
+        "event = event - 'actor'",
+        "event = event - 'id'",
+        "event = '{}'",
+        "event = '[]'",
+        "leaf_hash = '\\x00'",
+        "leaf_hash = ''",
     ],
 )
 def test_an_event_edited_in_the_queue_does_not_reach_the_log(conn: Connection, settings: Settings, edit: str) -> None:
-    """Its text no longer matches its hash: it fails, stays where it is, and its neighbours go through."""
+    """Its text no longer matches its hash: it fails, stays where it is, and the others go through."""
     AuditLog(settings).record(conn, first := event(1), event(2), third := event(3))
     let_jobs_be_edited(conn)
-    conn.execute(f"UPDATE pgaudit.procrastinate_jobs SET args = {edit} WHERE id = 2")
+    conn.execute(f"UPDATE pgaudit.audit_jobs SET {edit} WHERE id = 2")
     conn.commit()
     (failure,) = persist(conn)
     assert (failure["job_id"], failure["sqlstate"]) == (2, "XX001")
     assert logged(conn) == [(0, first.id), (1, third.id)]
-    assert conn.execute("SELECT id FROM pgaudit.procrastinate_jobs").fetchall() == [(2,)]
+    assert conn.execute("SELECT id FROM pgaudit.audit_jobs").fetchall() == [(2,)]

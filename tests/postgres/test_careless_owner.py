@@ -8,10 +8,7 @@ from psycopg import errors
 
 from pgaudit import AuditEvent, AuditLog, Settings, migrate
 from pgaudit.grants import grant
-from tests.postgres.trail import persist
 from tests.waiting import wait_until
-
-DELETE = "DELETE FROM pgaudit.procrastinate_jobs"
 
 
 @pytest.fixture
@@ -22,23 +19,15 @@ def queued(conn: psycopg.Connection, settings: Settings) -> psycopg.Connection:
     return conn
 
 
-def test_an_event_whose_id_is_taken_stays_in_the_queue(conn: psycopg.Connection, settings: Settings) -> None:
-    """The log holds another event of that id: that is no reason to let this one go."""
-    first = AuditEvent(action="claim.approved", data={"amount": 1})
-    second = AuditEvent(action="claim.approved", data={"amount": 2}, id=first.id, occurred_at=first.occurred_at)
-    for event in (first, second):
-        AuditLog(settings).record(conn, event)
-        persist(conn)
-    with pytest.raises(errors.InsufficientPrivilege, match="not in the log"):
-        conn.execute(DELETE)
-
-
 @pytest.mark.parametrize(
     "statement",
     [
-        "SELECT pgaudit.procrastinate_cancel_job_v1(id, false, false) FROM pgaudit.procrastinate_jobs",
+        "SELECT pgaudit.procrastinate_cancel_job_v1(id, false, false) FROM pgaudit.audit_jobs",
+        "SELECT pgaudit.procrastinate_cancel_job_v1(id, true, false) FROM pgaudit.audit_jobs",
         "UPDATE pgaudit.procrastinate_jobs SET status = 'succeeded'",
-        "UPDATE pgaudit.procrastinate_jobs SET queue_name = 'elsewhere'",
+        "UPDATE pgaudit.audit_jobs SET status = 'aborted'",
+        "UPDATE pgaudit.audit_jobs SET queue_name = 'elsewhere'",
+        "UPDATE pgaudit.audit_jobs SET task_name = 'elsewhere'",
     ],
 )
 def test_a_job_leaves_the_queue_by_no_other_door(queued: psycopg.Connection, statement: str) -> None:
@@ -47,14 +36,22 @@ def test_a_job_leaves_the_queue_by_no_other_door(queued: psycopg.Connection, sta
         queued.execute(statement)
 
 
-def test_an_old_snapshot_truncates_nothing(dsn: str, queued: psycopg.Connection) -> None:
+@pytest.mark.parametrize("when", ["now() + interval '26 hours'", "'infinity'"])
+def test_owner_cannot_park_a_job(queued: psycopg.Connection, when: str) -> None:
+    """A job that waits for longer than any retry would be forgotten."""
+    with pytest.raises(errors.InsufficientPrivilege, match="must not wait"):
+        queued.execute(f"UPDATE pgaudit.audit_jobs SET scheduled_at = {when}")
+
+
+@pytest.mark.parametrize("table", ["audit_jobs", "procrastinate_jobs"])
+def test_an_old_snapshot_truncates_nothing(dsn: str, queued: psycopg.Connection, table: str) -> None:
     """It does not see what was recorded since."""
     with psycopg.connect(dsn) as old:
         old.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         old.execute("SELECT FROM pgaudit.batch")
         with pytest.raises(errors.InsufficientPrivilege):
-            old.execute("TRUNCATE pgaudit.procrastinate_jobs")
-    assert queued.execute("SELECT count(*) FROM pgaudit.procrastinate_jobs").fetchone() == (1,)
+            old.execute(f"TRUNCATE pgaudit.{table} CASCADE")
+    assert queued.execute("SELECT count(*) FROM pgaudit.audit_jobs").fetchone() == (1,)
 
 
 def test_default_privileges_open_nothing(empty_dsn: str) -> None:
@@ -65,10 +62,11 @@ def test_default_privileges_open_nothing(empty_dsn: str) -> None:
             owner.execute("ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO t_favoured")
             owner.execute("ALTER DEFAULT PRIVILEGES GRANT ALL ON FUNCTIONS TO t_favoured")
             migrate.upgrade(empty_dsn)
-            owner.execute("SELECT pgaudit.keep_partitions(5)")
+            owner.execute("SELECT pgaudit.create_partition(30000000)")
             grant(owner, writer="t_favoured")
             with psycopg.connect(empty_dsn, user="t_favoured", autocommit=True) as favoured:
-                favoured.execute("SELECT pgaudit.record('[]')")
+                with favoured.transaction():
+                    AuditLog(Settings(dsn=empty_dsn)).record(favoured, AuditEvent(action="claim.approved"))
                 tables = owner.execute(
                     "SELECT oid::regclass::text FROM pg_class WHERE relkind IN ('r', 'p', 'v') "
                     "AND relnamespace = 'pgaudit'::regnamespace"
@@ -77,22 +75,10 @@ def test_default_privileges_open_nothing(empty_dsn: str) -> None:
                     with pytest.raises(errors.InsufficientPrivilege):
                         favoured.execute(f"SELECT FROM {table}")
                 with pytest.raises(errors.InsufficientPrivilege):
-                    favoured.execute("SELECT pgaudit.persist(1, NULL, 1)")
+                    favoured.execute("SELECT pgaudit.persist(NULL, NULL, 1)")
         finally:
             owner.execute("DROP OWNED BY t_favoured")
             owner.execute("DROP ROLE t_favoured")
-
-
-def test_a_long_reader_does_not_hold_up_the_log_for_a_partition(dsn: str, queued: psycopg.Connection) -> None:
-    """keep_partitions gives up at once, raises nothing, and makes the partition another time."""
-    queued.execute("""DO $$ BEGIN EXECUTE 'DROP TABLE pgaudit.audit_log_' ||
-                      to_char(now() AT TIME ZONE 'UTC' + interval '3 months', 'YYYY_MM'); END $$""")
-    queued.commit()
-    with psycopg.connect(dsn) as reader:
-        reader.execute("SELECT count(*) FROM pgaudit.audit_log")
-        assert queued.execute("SELECT pgaudit.keep_partitions()").fetchone() == (0,)
-        queued.commit()
-    assert queued.execute("SELECT pgaudit.keep_partitions()").fetchone() == (1,)
 
 
 def test_a_downgrade_waits_for_who_records(empty_dsn: str) -> None:
@@ -109,4 +95,4 @@ def test_a_downgrade_waits_for_who_records(empty_dsn: str) -> None:
             writer.commit()
             with pytest.raises(Exception, match="not empty"):
                 down.result()
-        assert watcher.execute("SELECT count(*) FROM pgaudit.procrastinate_jobs").fetchone() == (1,)
+        assert watcher.execute("SELECT count(*) FROM pgaudit.audit_jobs").fetchone() == (1,)
