@@ -136,7 +136,7 @@ DECLARE
     failed audit_jobs;
     error  job_error;
 BEGIN
-    IF coalesce(length(btrim(reason)), 0) NOT BETWEEN 1 AND 2000 THEN
+    IF coalesce(length(reason), 0) NOT BETWEEN 1 AND 2000 OR reason !~ '[^[:space:]]' THEN
         RAISE EXCEPTION 'give a reason of 1 to 2,000 characters' USING ERRCODE = 'invalid_parameter_value';
     END IF;
     SELECT * INTO failed FROM audit_jobs WHERE id = job AND status = 'failed' FOR UPDATE;
