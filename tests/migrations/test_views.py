@@ -11,6 +11,8 @@ PROMISED = {
     "throughput": "minute events batches avg_lag_seconds max_lag_seconds",
     "log_head": "size",
     "storage_stats": "table_name estimated_rows total_bytes dead_rows last_autovacuum",
+    "conflicting_events": "index event_id conflicts_with recorded_at",
+    "log_lock_holder": "pid prepared_transaction role application_name since",
 }
 COLUMNS = """
     SELECT c.relname, string_agg(a.attname, ' ' ORDER BY a.attnum)
