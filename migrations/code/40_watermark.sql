@@ -47,7 +47,9 @@ BEGIN
         RETURN;
     END IF;
     SELECT * INTO last FROM queue_watermark ORDER BY low_watermark DESC LIMIT 1;
-    last := coalesce(last, ROW (0, 0, '0', '{}')::queue_watermark);
+    IF NOT FOUND THEN
+        last := ROW (0, 0, '0', '{}')::queue_watermark;
+    END IF;
     IF last.safe_xid > pg_snapshot_xmin(pg_current_snapshot()) THEN
         open := open_recorders(last.safe_xid);
         IF NOT open <@ last.passed_xids AND reached < last.low_watermark + 5000 THEN

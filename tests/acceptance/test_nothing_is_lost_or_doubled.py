@@ -15,7 +15,7 @@ from tests.waiting import wait_until
 
 WRITER = Path(__file__).parent / "writer.py"
 SECONDS = 14
-LEFT = "SELECT count(*) FROM pgaudit.procrastinate_jobs"
+LEFT = "SELECT count(*) FROM pgaudit.audit_jobs"
 
 
 @pytest.fixture
@@ -48,6 +48,7 @@ def test_nothing_is_lost_or_doubled(claims: CrashableServer) -> None:
                 claims.start()
         assert [writer.wait(60) for writer in writers] == [0, 0, 0, 0]
         wait_until(lambda: query(dsn, LEFT) == 0)
+        wait_until(lambda: query(dsn, "SELECT count(*) FROM pgaudit.worker_stats WHERE alive") == 2)
         assert [terminate(process) for process in workers] == [0, 0]
     finally:
         for process in [*writers, *workers]:

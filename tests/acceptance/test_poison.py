@@ -6,15 +6,15 @@ from uuid import uuid4
 import psycopg
 
 from pgaudit import AuditEvent, AuditLog, Settings, jobs, stats
+from tests.postgres.trail import insert_poison
 from tests.processes import query, worker
 from tests.waiting import wait_until
 
 GOOD, POISON = 9_900, 100
-INSERT = "INSERT INTO pgaudit.procrastinate_jobs (queue_name, task_name, args) VALUES ('audit', 'pgaudit.persist', %s)"
 FAILED = "SELECT count(*) FROM pgaudit.failed_jobs"
 # The waits between the first and second, and the second and third attempt of each job, in seconds.
 WAITS = """
-    SELECT min(second.at - first.at) >= '1.6 s', min(third.at - second.at) >= '3.2 s'
+    SELECT min(second.failed_at - first.failed_at) >= '1.6 s', min(third.failed_at - second.failed_at) >= '3.2 s'
       FROM pgaudit.job_error first
       JOIN pgaudit.job_error second USING (job_id)
       JOIN pgaudit.job_error third USING (job_id)
@@ -23,7 +23,7 @@ WAITS = """
 
 
 def poison(number: int) -> dict[str, object]:
-    """One of five ways in which an event, made past validation, can be impossible to persist."""
+    """One of five events that no log can keep."""
     event: dict[str, object] = {
         "id": str(uuid4()),
         "action": "claim.approved",
@@ -41,30 +41,42 @@ def poison(number: int) -> dict[str, object]:
         case 3:
             event["action"] = None
         case _:
-            return {"event": event, "leaf_hash": "00", "xid": "1"}
-    return {"event": event, "xid": "1"}
+            pass  # its hash is wrong
+    return event
 
 
-def queue_events(dsn: str) -> None:
-    """Queues the good events, with a poison one after every 99th."""
+def insert(conn: psycopg.Connection, number: int) -> int:
+    """Inserts a poison event past the door, as the owner can: every fifth with a wrong hash, the others with theirs."""
+    event = json.dumps(poison(number))
+    (own_hash,) = conn.execute("SELECT pgaudit.leaf_hash(%s::jsonb)", [event]).fetchone() or (b"",)
+    return insert_poison(conn, event, None if number % 5 == 4 else own_hash)
+
+
+def queue_events(dsn: str) -> dict[int, str]:
+    """Queues the good events, with a poison one after every 99th; returns the SQLSTATE that each bad job will have."""
     audit = AuditLog(Settings(dsn=dsn))
+    states: dict[int, str] = {}
     with psycopg.connect(dsn) as conn:
         for number in range(POISON):
             audit.record(conn, *(AuditEvent(action="claim.approved") for _ in range(GOOD // POISON)))
-            conn.execute(INSERT, [json.dumps(poison(number))])
+            states[insert(conn, number)] = "XX001" if number % 5 == 4 else "PA001"
+    return states
 
 
 def test_poison_fails_alone(dsn: str) -> None:
-    """The good events get through; each bad one fails after three attempts, with its error, and can be retried."""
-    queue_events(dsn)
+    """Good events get through; each bad one fails after three attempts, with its error, and can be retried."""
+    states = queue_events(dsn)
     with worker(dsn):
         wait_until(lambda: query(dsn, FAILED) == POISON, seconds=60)
         assert query(dsn, "SELECT size FROM pgaudit.log_head") == GOOD
         with psycopg.connect(dsn) as conn:
             failed = stats.failed_jobs(conn, limit=1_000)
             assert {job.attempts for job in failed} == {3}
-            assert all(job.error_class and job.error_message for job in failed)
+            assert {job.job_id: job.error_class for job in failed} == {
+                job: {"XX001": "DataCorrupted", "PA001": "InvalidEvent"}[state] for job, state in states.items()
+            }
+            assert all(job.error_message for job in failed)
             assert conn.execute(WAITS).fetchone() == (True, True)
             assert len(jobs.retry(conn)) == POISON
         wait_until(lambda: query(dsn, "SELECT count(*) FROM pgaudit.job_error") == POISON * 6, seconds=60)
-    assert query(dsn, "SELECT count(*) FROM pgaudit.procrastinate_jobs") == POISON
+    assert query(dsn, "SELECT count(*) FROM pgaudit.audit_jobs") == POISON

@@ -12,9 +12,9 @@ from pgaudit import AuditEvent, AuditLog, Settings
 from tests.processes import COMMANDS, query, terminate, worker
 from tests.waiting import wait_until
 
-ACTIVE = "SELECT count(*) FROM pgaudit.procrastinate_jobs WHERE status = 'doing'"
+ACTIVE = "SELECT count(*) FROM pgaudit.audit_jobs WHERE status = 'doing'"
 LOGGED = "SELECT size FROM pgaudit.log_head"
-LEFT = "SELECT count(*) FROM pgaudit.procrastinate_jobs"
+LEFT = "SELECT count(*) FROM pgaudit.audit_jobs"
 BEAT = "SELECT max(last_heartbeat) FROM pgaudit.procrastinate_workers"
 BLOCKED = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%pgaudit.persist%'"
 
@@ -26,10 +26,10 @@ def record(dsn: str, count: int) -> None:
 
 
 @contextmanager
-def head_locked(dsn: str) -> Generator[psycopg.Connection]:
-    """Holds the head of the log: whoever wants to append has to wait."""
+def log_locked(dsn: str) -> Generator[psycopg.Connection]:
+    """Holds the end of the log: every append waits."""
     with psycopg.connect(dsn) as conn:
-        conn.execute("SELECT FROM pgaudit.log_head FOR UPDATE")
+        conn.execute("SELECT FROM pgaudit.log_lock FOR UPDATE")
         yield conn
 
 
@@ -37,7 +37,7 @@ def head_locked(dsn: str) -> Generator[psycopg.Connection]:
 def test_a_batch_in_progress_is_finished(dsn: str, command: str) -> None:
     """A worker that is told to stop in the middle of a batch lives on, heart beating, until the batch is in the log."""
     record(dsn, 10)
-    with head_locked(dsn) as holder, worker(dsn, command, PGAUDIT_STALLED_AFTER="2") as process:
+    with log_locked(dsn) as holder, worker(dsn, command, PGAUDIT_STALLED_AFTER="2") as process:
         wait_until(lambda: query(dsn, BLOCKED))
         process.send_signal(signal.SIGTERM)
         before = query(dsn, BEAT)
@@ -53,12 +53,10 @@ def test_a_batch_in_progress_is_finished(dsn: str, command: str) -> None:
 def test_a_batch_that_outlasts_the_timeout_is_given_back(dsn: str, command: str) -> None:
     """What does not end in time is aborted, and waits in the queue as before: neither lost, nor failed, nor aborted."""
     record(dsn, 10)
-    with head_locked(dsn), worker(dsn, command, PGAUDIT_SHUTDOWN_TIMEOUT="1") as process:
+    with log_locked(dsn), worker(dsn, command, PGAUDIT_SHUTDOWN_TIMEOUT="1") as process:
         wait_until(lambda: query(dsn, BLOCKED))
         assert terminate(process) == 0
-        assert query(dsn, "SELECT array_agg(DISTINCT status::text || attempts) FROM pgaudit.procrastinate_jobs") == [
-            "todo0"
-        ]
+        assert query(dsn, "SELECT array_agg(DISTINCT status::text || attempts) FROM pgaudit.audit_jobs") == ["todo0"]
     with worker(dsn, command) as process:
         wait_until(lambda: query(dsn, LOGGED) == 10)
         assert terminate(process) == 0
@@ -66,9 +64,9 @@ def test_a_batch_that_outlasts_the_timeout_is_given_back(dsn: str, command: str)
 
 @pytest.mark.parametrize(("first", "second"), [(signal.SIGTERM, signal.SIGTERM), (signal.SIGINT, signal.SIGTERM)])
 def test_a_second_signal_exits_at_once(dsn: str, first: signal.Signals, second: signal.Signals) -> None:
-    """Whoever insists need not wait; the event is still in the queue, and another worker takes it."""
+    """A worker that gets a second signal exits at once; its event stays in the queue, and another worker takes it."""
     record(dsn, 1)
-    with head_locked(dsn), worker(dsn, log=subprocess.PIPE, PGAUDIT_STALLED_AFTER="1") as process:
+    with log_locked(dsn), worker(dsn, log=subprocess.PIPE, PGAUDIT_STALLED_AFTER="1") as process:
         wait_until(lambda: query(dsn, BLOCKED))
         process.send_signal(first)
         assert process.stderr is not None
@@ -83,7 +81,7 @@ def test_a_second_signal_exits_at_once(dsn: str, first: signal.Signals, second: 
 def test_a_second_signal_ends_procrastinates_command_at_once(dsn: str, number: signal.Signals) -> None:
     """It says that it stops; told again, it is gone, and another worker takes the event."""
     record(dsn, 1)
-    with head_locked(dsn), worker(dsn, "procrastinate", log=subprocess.PIPE, PGAUDIT_STALLED_AFTER="1") as process:
+    with log_locked(dsn), worker(dsn, "procrastinate", log=subprocess.PIPE, PGAUDIT_STALLED_AFTER="1") as process:
         wait_until(lambda: query(dsn, BLOCKED))
         process.send_signal(number)
         assert process.stderr is not None

@@ -9,8 +9,8 @@ from pgaudit.replay import replay
 from tests.processes import query, worker
 from tests.waiting import wait_until
 
-BREAK = "ALTER FUNCTION pgaudit.record(jsonb, boolean) RENAME TO broken"
-MEND = "ALTER FUNCTION pgaudit.broken(jsonb, boolean) RENAME TO record"
+BREAK = "ALTER FUNCTION pgaudit.record(jsonb) RENAME TO broken"
+REPAIR = "ALTER FUNCTION pgaudit.broken(jsonb) RENAME TO record"
 LOGGED = "SELECT size FROM pgaudit.log_head"
 
 
@@ -24,7 +24,7 @@ def change_while_broken(dsn: str, directory: Path) -> None:
         conn.execute("UPDATE claim SET status = 'approved' WHERE id = 7")
         audit.record(conn, AuditEvent(action="claim.approved", target="claim:7"))
     with psycopg.connect(dsn) as conn:
-        conn.execute(MEND)
+        conn.execute(REPAIR)
 
 
 def test_the_change_commits_and_replay_brings_the_event_in_once(dsn: str, tmp_path: Path) -> None:
@@ -39,12 +39,12 @@ def test_the_change_commits_and_replay_brings_the_event_in_once(dsn: str, tmp_pa
         path.write_text(saved)
         assert replay(conn, path).recorded == 1
     with worker(dsn, PGAUDIT_SPOOL_DIR=str(tmp_path)):
-        wait_until(lambda: query(dsn, "SELECT count(*) FROM pgaudit.procrastinate_jobs") == 0)
+        wait_until(lambda: query(dsn, "SELECT count(*) FROM pgaudit.audit_jobs") == 0)
     assert query(dsn, LOGGED) == 1
 
 
 def test_a_worker_replays_the_spool_by_itself(dsn: str, tmp_path: Path) -> None:
-    """Where a worker runs on the same machine nobody has to do anything."""
+    """A worker on the same machine brings the events in without being asked."""
     change_while_broken(dsn, tmp_path)
     with worker(dsn, PGAUDIT_SPOOL_DIR=str(tmp_path), PGAUDIT_STALLED_AFTER="2"):
         wait_until(lambda: query(dsn, LOGGED) == 1)

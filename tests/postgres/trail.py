@@ -99,3 +99,12 @@ def insert_poison(conn: Connection, event: str = "{}", hash: bytes | None = None
 def let_jobs_be_edited(conn: Connection) -> None:
     """As the owner of the table can: without the trigger that refuses it."""
     conn.execute("ALTER TABLE pgaudit.audit_jobs DISABLE TRIGGER reject_event_update")
+
+
+def make_small_partitions(conn: Connection, size: int = 256) -> None:
+    """Replaces the partitions of the empty log by small ones: the one to be filled, and the next."""
+    conn.execute("UPDATE pgaudit.settings SET partition_size = %s", [size])
+    for (partition,) in conn.execute("SELECT partition::text FROM pgaudit.log_partitions()").fetchall():
+        conn.execute(f"DROP TABLE {partition}")
+    conn.execute("SELECT pgaudit.ensure_partitions()")
+    conn.commit()

@@ -1388,7 +1388,9 @@ BEGIN
         RETURN;
     END IF;
     SELECT * INTO last FROM queue_watermark ORDER BY low_watermark DESC LIMIT 1;
-    last := coalesce(last, ROW (0, 0, '0', '{}')::queue_watermark);
+    IF NOT FOUND THEN
+        last := ROW (0, 0, '0', '{}')::queue_watermark;
+    END IF;
     IF last.safe_xid > pg_snapshot_xmin(pg_current_snapshot()) THEN
         open := open_recorders(last.safe_xid);
         IF NOT open <@ last.passed_xids AND reached < last.low_watermark + 5000 THEN
@@ -2737,7 +2739,7 @@ END $$;
 
 
 DELETE FROM pgaudit.schema_code;
-INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('710fc88f7fd992af970f9f103b55985d82acec61a30f43471a46710bb7e0503f', '0.1.0');
+INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('bce02e28f6f94ad892f1a2e4f799e27994674676c176b66c0286e6768a8c3f52', '0.1.0');
 
 
 DO $renewal$
