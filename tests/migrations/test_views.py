@@ -8,11 +8,11 @@ PROMISED = {
     "failed_jobs": "job_id queue_name task_name event_id action attempts failed_at error_class error_message",
     "stalled_jobs": "job_id queue_name task_name event_id attempts worker_id heartbeat_age_seconds",
     "delayed_jobs": "job_id queue_name task_name event_id attempts scheduled_at last_error",
+    "conflicting_events": "index event_id conflicts_with recorded_at",
+    "log_lock_holder": "pid prepared_transaction role application_name since",
     "throughput": "minute events batches avg_lag_seconds max_lag_seconds",
     "log_head": "size",
     "storage_stats": "table_name estimated_rows total_bytes dead_rows last_autovacuum",
-    "conflicting_events": "index event_id conflicts_with recorded_at",
-    "log_lock_holder": "pid prepared_transaction role application_name since",
 }
 COLUMNS = """
     SELECT c.relname, string_agg(a.attname, ' ' ORDER BY a.attnum)

@@ -1202,8 +1202,9 @@ BEGIN
     own := array(SELECT id FROM audit_jobs
                   WHERE id >= issued AND status = 'todo' AND event->>'xid' = pg_current_xact_id()::text ORDER BY id);
     jobs := own || array(SELECT id FROM unnest(take_fresh_jobs(low_watermark(), 100)) id WHERE id <> ALL (own));
+    failures := tampered_jobs(jobs);
     PERFORM lock_log();
-    failures := append(jobs, NULL);
+    failures := append(without_failed(jobs, failures), NULL) || failures;
     IF EXISTS (SELECT FROM unnest(failures) failure WHERE (failure->>'job_id')::bigint = ANY (own)) THEN
         RAISE EXCEPTION '%', failures[1]->>'message' USING ERRCODE = failures[1]->>'sqlstate';
     END IF;
@@ -1348,7 +1349,7 @@ DECLARE
     failed audit_jobs;
     error  job_error;
 BEGIN
-    IF coalesce(length(btrim(reason)), 0) NOT BETWEEN 1 AND 2000 THEN
+    IF coalesce(length(reason), 0) NOT BETWEEN 1 AND 2000 OR reason !~ '[^[:space:]]' THEN
         RAISE EXCEPTION 'give a reason of 1 to 2,000 characters' USING ERRCODE = 'invalid_parameter_value';
     END IF;
     SELECT * INTO failed FROM audit_jobs WHERE id = job AND status = 'failed' FOR UPDATE;
@@ -1483,16 +1484,21 @@ $$;
 CREATE OR REPLACE FUNCTION pgaudit.lock_log() RETURNS void
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$ BEGIN PERFORM FROM log_lock FOR UPDATE; END $$;
 
--- raise_tampered(event_id): an edited event must not enter the log looking genuine.
-CREATE OR REPLACE FUNCTION pgaudit.raise_tampered(event_id text) RETURNS bytea
-LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+-- tampered_jobs(jobs): those whose event was changed in the queue: it must not enter the log looking genuine. The caller
+-- holds the jobs, so nobody changes them afterwards, and does not hold the lock of the log yet: hashes take as long as a
+-- quarter of the append, and are computed while another batch is appended. Returns failures.
+CREATE OR REPLACE FUNCTION pgaudit.tampered_jobs(jobs bigint[]) RETURNS jsonb[]
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp
+SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 BEGIN
-    RAISE EXCEPTION 'event % was changed in the queue: its text no longer matches its leaf hash', left(event_id, 100)
-        USING ERRCODE = 'data_corrupted';
+    RETURN array(
+        SELECT jsonb_build_object('job_id', id, 'sqlstate', 'XX001', 'message', job_problem(event, leaf_hash),
+                                  'context', 'pgaudit.tampered_jobs')
+          FROM unnest(jobs) id JOIN audit_jobs USING (id) WHERE leaf_hash <> leaf_hash(event));
 END $$;
 
 -- append_rows(jobs, worker, conflicting_index): appends the events of the jobs, in that order, or raises and appends none.
--- The caller holds the lock of the log.
+-- The caller has checked the hashes and holds the lock of the log.
 --   worker             id of the worker; NULL for inline
 --   conflicting_index  of a single job: the index that its event's id has already, with other content
 CREATE OR REPLACE FUNCTION pgaudit.append_rows(jobs bigint[], worker bigint, conflicting_index bigint DEFAULT NULL) RETURNS void
@@ -1516,10 +1522,9 @@ BEGIN
         SELECT next_index + n - 1, (event->>'id')::uuid, (event->>'occurred_at')::timestamptz,
                (event->>'recorded_at')::timestamptz, persisted, event->>'action', event->>'outcome',
                event->'actor'->>'type', event->'actor'->>'id', event->'targets'->0->>'type', event->'targets'->0->>'id',
-               event->>'tenant', event,
-               CASE WHEN leaf_hash = leaf_hash(event) THEN leaf_hash ELSE raise_tampered(event->>'id') END,
-               conflicting_index
-          FROM (SELECT n, event #> '{}' AS event, leaf_hash  -- #> '{}': decompressed once, not for each column
+               event->>'tenant', event, leaf_hash, conflicting_index
+          FROM (SELECT n, leaf_hash,  -- #> '{}': decompressed once, not for each column
+                       CASE WHEN event_bytes > 2000 THEN event #> '{}' ELSE event END AS event
                   FROM unnest(jobs) WITH ORDINALITY AS taken (id, n) JOIN audit_jobs USING (id)
                 OFFSET 0) job
         RETURNING index, recorded_at,
@@ -1697,6 +1702,9 @@ SET plan_cache_mode = force_custom_plan AS $$  -- a plan for the index at hand l
 DECLARE
     candidate bigint;
 BEGIN
+    IF sought->>'id' !~ '^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$' THEN
+        RETURN NULL;  -- of a job that was inserted by hand; the log has no such id
+    END IF;
     FOR candidate IN
         SELECT index FROM event_key WHERE event_id = (sought->>'id')::uuid
         UNION ALL SELECT index FROM event_conflict WHERE event_id = (sought->>'id')::uuid ORDER BY 1
@@ -1754,8 +1762,9 @@ BEGIN
         IF traced THEN
             traceparents := traceparents(jobs);
         END IF;
+        failures := tampered_jobs(jobs);
         PERFORM lock_log();  -- the lock first, then the look for duplicates: what was appended meanwhile is seen
-        failures := append(jobs, holder);
+        failures := failures || append(without_failed(jobs, failures), holder);
         PERFORM delete_logged_jobs(jobs, failures);
         failures := record_failures(failures, max_attempts, retry_delay, max_retry_delay);
         IF jobs[taken] > low_watermark() + 1000 THEN
@@ -2770,7 +2779,7 @@ END $$;
 
 
 DELETE FROM pgaudit.schema_code;
-INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('fea321cfca1d7d3bc90a9460cc18a300b9220274dd13d74ff6c6718a3e7dd48c', '0.1.0');
+INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('1718ee920b87ce71828d4f5250977a0e2e9f71acabdcacfd0b64a461d9a16be0', '0.1.0');
 
 
 DO $renewal$
