@@ -44,7 +44,7 @@ def silence(conn: Connection, worker: int, since: str = "1 minute") -> None:
     conn.commit()
 
 
-def fetch(conn: Connection, token: UUID) -> int | None:
+def fetch(conn: Connection, token: UUID | None) -> int | None:
     """Fetches a job for the worker with that token; returns the job's number, None when there is none."""
     fetched = rows(conn, "SELECT job_id FROM pgaudit.fetch_job(%s)", [token])
     return fetched[0][0] if fetched else None

@@ -1,0 +1,107 @@
+"""A worker is judged by its own limits, wherever somebody looks: views, statistics, health, metrics, command line."""
+
+import json
+import os
+import subprocess
+import sys
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from pgaudit import Settings, health, stats
+from pgaudit.web import metrics
+from tests.worker.queue import Connection, fetch, record, register, rows, silence, value, working
+
+LIMITS = "SELECT stalled_after, max_stalls FROM pgaudit.procrastinate_workers ORDER BY id"
+
+
+@pytest.fixture
+def pair(dsn: str, conn: Connection) -> tuple[int, int]:
+    """Two workers, both silent for ten seconds, with a job each; the first one calls itself dead after five."""
+    record(dsn, 2)
+    (hasty, hasty_token), (patient, patient_token) = register(conn, "5 s", 0), register(conn, "1 minute", 9)
+    fetch(conn, hasty_token)
+    fetch(conn, patient_token)
+    for number in (hasty, patient):
+        silence(conn, number, "10 s")
+    return hasty, patient
+
+
+def command_line(dsn: str, *arguments: str, **environment: str) -> Any:
+    """What ``pgaudit`` prints as JSON."""
+    command = [sys.executable, "-m", "pgaudit", *arguments, "--json"]
+    variables = os.environ | {"PGAUDIT_DSN": dsn} | environment
+    return json.loads(subprocess.run(command, env=variables, capture_output=True, timeout=60, check=False).stdout)
+
+
+def observed(report: health.HealthReport) -> dict[str, object]:
+    """What health has seen, by the name of the check."""
+    return {check.name: check.observed for check in report.checks}
+
+
+def test_views_judge_each_worker_by_its_own_limit(conn: Connection, pair: tuple[int, int]) -> None:
+    """Of two workers that were silent for ten seconds only the one with the shorter limit counts as dead."""
+    hasty, patient = pair
+    assert rows(conn, "SELECT worker_id, alive, active_jobs FROM pgaudit.worker_stats ORDER BY 1") == [
+        (hasty, False, 1),
+        (patient, True, 1),
+    ]
+    assert rows(conn, "SELECT worker_id FROM pgaudit.stalled_jobs") == [(hasty,)]
+    assert rows(conn, "SELECT active, stalled FROM pgaudit.queue_stats") == [(2, 1)]
+
+
+@pytest.mark.parametrize("own", [0.01, 3_600.0], ids=["shorter", "longer"])
+def test_health_and_metrics_ignore_the_limit_of_their_reader(
+    dsn: str, conn: Connection, pair: tuple[int, int], own: float
+) -> None:
+    """The settings of the process that looks say nothing about other workers."""
+    settings = Settings(dsn=dsn, stalled_after=own)
+    assert [worker.alive for worker in stats.worker_stats(conn)] == [False, True]
+    assert stats.queue_stats(conn)[0].stalled == 1
+    seen = observed(health.check(conn, settings))
+    assert (seen["workers"], seen["stalled"]) == (1, 1)
+    lines = metrics.exposition(metrics.look(conn, settings)).decode().splitlines()
+    assert "pgaudit_workers_alive 1.0" in lines
+    assert 'pgaudit_stalled_jobs{queue="audit"} 1.0' in lines
+    assert {line.partition("{")[2].partition("}")[0] for line in lines if "_heartbeat_age_seconds{" in line} == {
+        f'worker="{number}"' for number in pair
+    }
+
+
+@pytest.mark.parametrize("own", ["0.01", "3600"], ids=["shorter", "longer"])
+def test_the_command_line_ignores_the_limit_of_its_environment(dsn: str, pair: tuple[int, int], own: str) -> None:
+    """pgaudit stats and health print the same, whatever PGAUDIT_STALLED_AFTER is where they run."""
+    printed = command_line(dsn, "stats", PGAUDIT_STALLED_AFTER=own)
+    assert [(worker["worker_id"], worker["alive"]) for worker in printed["workers"]] == [
+        (pair[0], False),
+        (pair[1], True),
+    ]
+    assert printed["queues"][0]["stalled"] == 1
+    seen = {
+        check["name"]: check["observed"] for check in command_line(dsn, "health", PGAUDIT_STALLED_AFTER=own)["checks"]
+    }
+    assert (seen["workers"], seen["stalled"]) == (1, 1)
+
+
+def test_a_reclaiming_worker_keeps_to_the_limits_of_the_silent_one(conn: Connection, pair: tuple[int, int]) -> None:
+    """A job is taken after its own worker's stalled_after, and failed after its own worker's max_stalls."""
+    hasty, patient = pair
+    reclaimed = rows(conn, "SELECT worker_id, stalls, failed FROM pgaudit.reclaim_stalled_jobs()")
+    assert reclaimed == [(hasty, 1, True)]
+    assert rows(conn, "SELECT worker_id FROM pgaudit.audit_jobs WHERE status = 'doing'") == [(patient,)]
+    silence(conn, patient, "61 s")
+    reclaimed = rows(conn, "SELECT worker_id, stalls, failed FROM pgaudit.reclaim_stalled_jobs()")
+    assert reclaimed == [(patient, 1, False)]
+
+
+@pytest.mark.anyio
+async def test_workers_with_different_limits_register_them(dsn: str, conn: Connection) -> None:
+    """PGAUDIT_STALLED_AFTER and PGAUDIT_MAX_STALLS of each worker process are in its row."""
+    async with (
+        working(Settings(dsn=dsn, stalled_after=2.5, max_stalls=0)),
+        working(Settings(dsn=dsn, stalled_after=7_200, max_stalls=9)),
+    ):
+        limits = [(timedelta(seconds=2.5), 0), (timedelta(hours=2), 9)]
+        assert rows(conn, LIMITS) == limits
+        assert value(conn, "SELECT count(*) FROM pgaudit.worker_stats WHERE alive") == 2

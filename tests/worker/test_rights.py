@@ -1,0 +1,241 @@
+"""A worker's rights: it can do its own work, and nothing to the jobs and the heartbeats of others."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+from psycopg.errors import InsufficientPrivilege
+
+from pgaudit import grants
+from tests.worker.queue import Connection, fetch, insert_poison, record, register, rows, silence, value
+
+ROLE, STRANGER = "r_worker", "r_all_tables"
+STATE = "SELECT id, status::text, attempts, stalls, worker_id, scheduled_at FROM pgaudit.audit_jobs ORDER BY id"
+WORKERS = "SELECT id, last_heartbeat, stalled_after, max_stalls FROM pgaudit.procrastinate_workers ORDER BY id"
+RECORD_FAILURE = "SELECT pgaudit.record_failure(%s, %s, 0, true, %s, 'E', NULL, 'message', NULL)"
+RELEASE = "SELECT pgaudit.release_jobs(%s::bigint[], %s)"
+WRITES = (
+    "INSERT INTO pgaudit.procrastinate_workers DEFAULT VALUES",
+    "INSERT INTO pgaudit.procrastinate_workers (id) OVERRIDING SYSTEM VALUE VALUES (4711)",
+    "UPDATE pgaudit.procrastinate_workers SET last_heartbeat = now()",
+    "UPDATE pgaudit.procrastinate_workers SET token = gen_random_uuid(), max_stalls = 0",
+    "DELETE FROM pgaudit.procrastinate_workers",
+    "TRUNCATE pgaudit.procrastinate_workers CASCADE",
+    "UPDATE pgaudit.audit_jobs SET status = 'failed'",
+    "UPDATE pgaudit.audit_jobs SET worker_id = NULL, status = 'todo'",
+    "UPDATE pgaudit.audit_jobs SET scheduled_at = now() + interval '1 hour'",
+    "UPDATE pgaudit.procrastinate_jobs SET status = 'failed'",
+    "DELETE FROM pgaudit.audit_jobs",
+    "DELETE FROM pgaudit.procrastinate_jobs",
+    "INSERT INTO pgaudit.job_error (job_id, task_name, attempt, error_class, message) VALUES (1, 't', 1, 'E', 'm')",
+)
+CALLS = (
+    "SELECT pgaudit.procrastinate_register_worker_v1()",
+    "SELECT pgaudit.procrastinate_update_heartbeat_v1(1)",
+    "SELECT pgaudit.procrastinate_unregister_worker_v1(1)",
+    "SELECT pgaudit.procrastinate_prune_stalled_workers_v1(0)",
+    "SELECT pgaudit.procrastinate_fetch_job_v2(NULL, 1)",
+    "SELECT pgaudit.procrastinate_finish_job_v1(1, 'failed', false)",
+    "SELECT pgaudit.procrastinate_retry_job_v2(1, now(), NULL, NULL, NULL)",
+    "SELECT pgaudit.procrastinate_cancel_job_v1(1, true, true)",
+    "SELECT pgaudit.worker_id_of(gen_random_uuid())",
+    "SELECT pgaudit.record_failures('{}', 1, '0 s', '0 s')",
+    "SELECT nextval('pgaudit.procrastinate_workers_id_seq')",
+    "SELECT nextval('pgaudit.procrastinate_jobs_id_seq')",
+)
+
+
+@pytest.fixture
+def role_dsn(dsn: str) -> Iterator[str]:
+    """The database with two plain roles: a worker, and a stranger with all rights on all tables; the worker's DSN."""
+    with psycopg.connect(dsn) as owner:
+        for role in (ROLE, STRANGER):
+            owner.execute(f"CREATE ROLE {role} LOGIN")
+        grants.grant(owner, worker=ROLE)
+        owner.execute(f"GRANT USAGE ON SCHEMA pgaudit TO {STRANGER}")
+        owner.execute(f"GRANT ALL ON ALL TABLES IN SCHEMA pgaudit TO {STRANGER}")
+    yield psycopg.conninfo.make_conninfo(dsn, user=ROLE)
+    with psycopg.connect(dsn) as owner:
+        for role in (ROLE, STRANGER):
+            owner.execute(f"DROP OWNED BY {role}")
+            owner.execute(f"DROP ROLE {role}")
+
+
+@pytest.fixture
+def as_worker(role_dsn: str) -> Iterator[Connection]:
+    """A connection of the plain role with a worker's rights."""
+    with psycopg.connect(role_dsn, autocommit=True) as conn:
+        yield conn
+
+
+@pytest.fixture
+def busy(dsn: str, conn: Connection, as_worker: Connection) -> tuple[int, int, UUID]:
+    """A job that another worker runs, with the number and the token of that worker."""
+    record(dsn)
+    number, token = register(as_worker)
+    job = fetch(as_worker, token)
+    assert rows(conn, STATE) == [(job, "doing", 0, 0, number, None)]
+    return job or 0, number, token
+
+
+def refused(conn: Connection, statement: str, parameters: list[Any] | None = None) -> None:
+    """Fails unless the statement is refused for want of a right."""
+    with pytest.raises(InsufficientPrivilege):
+        conn.execute(statement, parameters)
+    conn.rollback()
+
+
+@pytest.mark.parametrize("retry_in", [None, 0.0, 86_400.0], ids=["dead letter", "retry", "park"])
+@pytest.mark.parametrize("kind", ["wrong", "own", "none"])
+def test_a_worker_cannot_settle_a_job_that_it_does_not_hold(
+    conn: Connection, as_worker: Connection, busy: tuple[int, int, UUID], kind: str, retry_in: float | None
+) -> None:
+    """A job is failed, retried or parked with the token of its worker alone."""
+    job, _, _ = busy
+    before = rows(conn, STATE)
+    token = {"wrong": uuid4(), "own": register(as_worker)[1], "none": None}[kind]
+    assert value(as_worker, RECORD_FAILURE, [job, token, retry_in]) is False
+    assert rows(conn, STATE) == before
+    assert value(conn, "SELECT count(*) FROM pgaudit.job_error") == 0
+
+
+@pytest.mark.parametrize("kind", ["wrong", "own", "none"])
+def test_a_worker_cannot_release_or_persist_a_job_that_it_does_not_hold(
+    conn: Connection, as_worker: Connection, busy: tuple[int, int, UUID], kind: str
+) -> None:
+    """Another worker's job is neither given back nor taken into a batch."""
+    job, _, _ = busy
+    before = rows(conn, STATE)
+    token = {"wrong": uuid4(), "own": register(as_worker)[1], "none": None}[kind]
+    assert value(as_worker, RELEASE, [[job], token]) == []
+    assert rows(as_worker, "SELECT taken FROM pgaudit.persist(%s, %s, 1000)", [token, job]) == [(0,)]
+    assert rows(as_worker, "SELECT * FROM pgaudit.running_jobs(%s)", [token]) == []
+    assert rows(conn, STATE) == before
+
+
+@pytest.mark.parametrize("token", [uuid4(), None], ids=["wrong", "none"])
+def test_an_unknown_token_fetches_no_job(dsn: str, conn: Connection, as_worker: Connection, token: UUID | None) -> None:
+    """A caller that is no worker, or no longer one, takes no job: without a worker it would be stalled at once."""
+    record(dsn)
+    before = rows(conn, STATE)
+    assert fetch(as_worker, token) is None
+    assert rows(conn, STATE) == before
+
+
+def test_a_worker_cannot_read_a_token(as_worker: Connection, busy: tuple[int, int, UUID]) -> None:
+    """No table or view that a worker reads has the token of another one."""
+    _, number, token = busy
+    refused(as_worker, "SELECT token FROM pgaudit.procrastinate_workers")
+    refused(as_worker, "SELECT * FROM pgaudit.procrastinate_workers")
+    readable = """
+        SELECT c.oid::regclass::text FROM pg_class c
+         WHERE relnamespace = 'pgaudit'::regnamespace AND relkind IN ('r', 'v', 'p')
+           AND has_table_privilege(oid, 'SELECT')
+    """
+    relations = [relation for (relation,) in rows(as_worker, readable)]
+    assert "pgaudit.worker_stats" in relations
+    for relation in relations:
+        assert str(token) not in str(rows(as_worker, f"SELECT to_jsonb(r) FROM {relation} r")), relation
+    assert rows(as_worker, "SELECT worker_id FROM pgaudit.worker_stats") == [(number,)]
+
+
+@pytest.mark.parametrize("statement", WRITES)
+def test_a_worker_writes_no_table(conn: Connection, as_worker: Connection, statement: str) -> None:
+    """A worker changes workers, jobs and errors by the functions that it was granted, and not by hand."""
+    register(as_worker)
+    before = rows(conn, WORKERS)
+    refused(as_worker, statement)
+    assert rows(conn, WORKERS) == before
+
+
+@pytest.mark.parametrize("statement", WRITES)
+def test_a_role_with_rights_on_all_tables_writes_none_of_them(
+    dsn: str, conn: Connection, as_worker: Connection, busy: tuple[int, int, UUID], statement: str
+) -> None:
+    """GRANT ALL ON ALL TABLES lets no role pass for a worker, or settle a job by hand."""
+    assert busy
+    before = rows(conn, WORKERS), rows(conn, STATE)
+    with psycopg.connect(dsn, user=STRANGER, autocommit=True) as stranger:
+        refused(stranger, statement)
+    assert (rows(conn, WORKERS), rows(conn, STATE)) == before
+    assert as_worker
+
+
+@pytest.mark.parametrize("statement", CALLS)
+def test_a_worker_calls_no_function_that_takes_a_number_for_a_worker(as_worker: Connection, statement: str) -> None:
+    """Procrastinate's functions, which believe any number, and the steps inside ours are not for workers."""
+    register(as_worker)
+    refused(as_worker, statement)
+
+
+def test_a_worker_cannot_forge_a_heartbeat(conn: Connection, as_worker: Connection) -> None:
+    """A heartbeat counts for the worker whose token it has, and for no other one."""
+    silent, _ = register(as_worker)
+    silence(conn, silent)
+    before = rows(conn, f"{WORKERS} LIMIT 1")
+    assert value(as_worker, "SELECT pgaudit.heartbeat(%s)", [uuid4()]) is False
+    assert value(as_worker, "SELECT pgaudit.heartbeat(%s)", [register(as_worker)[1]]) is True
+    assert value(as_worker, "SELECT pgaudit.heartbeat(NULL)") is False
+    as_worker.execute("SELECT pgaudit.unregister_worker(%s)", [uuid4()])
+    assert rows(conn, f"{WORKERS} LIMIT 1") == before
+
+
+def test_a_worker_gets_a_number_of_its_own(as_worker: Connection) -> None:
+    """A worker registers under a new number and a new token each time; it can choose neither."""
+    registered = [register(as_worker) for _ in range(3)]
+    assert len({number for number, _ in registered}) == len({token for _, token in registered}) == 3
+
+
+def test_a_worker_cannot_fail_a_running_job_by_reclaiming(
+    conn: Connection, as_worker: Connection, busy: tuple[int, int, UUID]
+) -> None:
+    """A worker that registers with the strictest limits takes no job from a living worker."""
+    assert busy
+    before = rows(conn, STATE)
+    register(as_worker, "0 s", 0)
+    for _ in range(10):
+        assert rows(as_worker, "SELECT * FROM pgaudit.reclaim_stalled_jobs()") == []
+    assert rows(conn, STATE) == before
+
+
+@pytest.mark.parametrize("retry_in", [86_401.0, 1e9, 1e300, float("inf"), float("nan")])
+def test_a_worker_cannot_park_its_own_job(
+    conn: Connection, as_worker: Connection, busy: tuple[int, int, UUID], retry_in: float
+) -> None:
+    """A retry is at most a day away, whatever delay the worker asks for."""
+    job, _, token = busy
+    assert value(as_worker, RECORD_FAILURE, [job, token, retry_in]) is True
+    ((status, delay),) = rows(conn, "SELECT status::text, scheduled_at - now() FROM pgaudit.audit_jobs")
+    assert (status, timedelta(hours=23) < delay < timedelta(days=1)) == ("todo", True)
+
+
+@pytest.mark.parametrize("delay", ["1 year", "10000 years", None])
+def test_a_batch_cannot_park_what_fails(conn: Connection, as_worker: Connection, delay: str | None) -> None:
+    """A retry that persist schedules is at most a day away, whatever delays it is given."""
+    insert_poison(conn)
+    persist = "SELECT taken, cardinality(failures) FROM pgaudit.persist(NULL, NULL, 10, 1000000, %s, %s)"
+    assert rows(as_worker, persist, [delay, delay]) == [(1, 1)]
+    ((status, left),) = rows(conn, "SELECT status::text, scheduled_at - now() FROM pgaudit.audit_jobs")
+    assert (status, timedelta(hours=18) < left < timedelta(days=1)) == ("todo", True)
+
+
+def test_the_texts_of_an_error_are_cut(conn: Connection, as_worker: Connection) -> None:
+    """An error keeps 2,000 characters of message and of traceback, and 100 of the event's id."""
+    job = insert_poison(conn, '{"id": "%s"}' % ("i" * 5_000))
+    _, token = register(as_worker)
+    assert fetch(as_worker, token) == job
+    query = "SELECT pgaudit.record_failure(%s, %s, 0, true, 0, %s, %s, %s, %s)"
+    texts = ["C" * 9_000, "S" * 9_000, "m" * 99_000, "a" * 97_999 + "z" * 1_001]
+    assert value(as_worker, query, [job, token, *texts]) is True
+    assert fetch(as_worker, token) == job
+    assert rows(as_worker, "SELECT taken FROM pgaudit.persist(%s, %s, 10)", [token, job]) == [(1,)]
+    lengths = """SELECT length(event_id), length(error_class), length(sqlstate), length(message), length(traceback)
+                   FROM pgaudit.job_error ORDER BY id"""
+    by_worker, by_batch = rows(conn, lengths)
+    assert by_worker == (100, 200, 5, 2_000, 2_000)
+    assert by_batch[0] == 100
+    assert max(by_batch) <= 2_000
+    assert value(conn, "SELECT traceback FROM pgaudit.job_error ORDER BY id LIMIT 1").endswith("z" * 1_001)
