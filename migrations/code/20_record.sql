@@ -102,8 +102,9 @@ BEGIN
     own := array(SELECT id FROM audit_jobs
                   WHERE id >= issued AND status = 'todo' AND event->>'xid' = pg_current_xact_id()::text ORDER BY id);
     jobs := own || array(SELECT id FROM unnest(take_fresh_jobs(low_watermark(), 100)) id WHERE id <> ALL (own));
+    failures := tampered_jobs(jobs);
     PERFORM lock_log();
-    failures := append(jobs, NULL);
+    failures := append(without_failed(jobs, failures), NULL) || failures;
     IF EXISTS (SELECT FROM unnest(failures) failure WHERE (failure->>'job_id')::bigint = ANY (own)) THEN
         RAISE EXCEPTION '%', failures[1]->>'message' USING ERRCODE = failures[1]->>'sqlstate';
     END IF;

@@ -29,8 +29,9 @@ BEGIN
         IF traced THEN
             traceparents := traceparents(jobs);
         END IF;
+        failures := tampered_jobs(jobs);
         PERFORM lock_log();  -- the lock first, then the look for duplicates: what was appended meanwhile is seen
-        failures := append(jobs, holder);
+        failures := failures || append(without_failed(jobs, failures), holder);
         PERFORM delete_logged_jobs(jobs, failures);
         failures := record_failures(failures, max_attempts, retry_delay, max_retry_delay);
         IF jobs[taken] > low_watermark() + 1000 THEN
