@@ -28,7 +28,9 @@ BEGIN
     ), merged AS (
         SELECT min(first_index) AS first_index, sum(count) AS count, sum(batches) AS batches, max(persisted_at) AS persisted_at,
                min(oldest_recorded) AS oldest_recorded, max(newest_recorded) AS newest_recorded,
-               max(recorded_until) AS recorded_until, bool_or(late) AS late
+               max(recorded_until) AS recorded_until,
+               -- A backlog of hours, appended within a minute: none of its batches is late, but their union is.
+               bool_or(late) OR min(oldest_recorded) < max(recorded_until) - late_after() AS late
           FROM islands GROUP BY island
     ), written AS (
         INSERT INTO batch (first_index, count, batches, persisted_at, oldest_recorded, newest_recorded, recorded_until, late)

@@ -1,4 +1,4 @@
-"""A worker is judged by its own limits, wherever somebody looks: views, statistics, health, metrics, command line."""
+"""A worker is judged by its own limits, wherever they are shown: views, statistics, health, metrics, command line."""
 
 import json
 import os

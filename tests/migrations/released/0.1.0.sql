@@ -2123,7 +2123,9 @@ BEGIN
     ), merged AS (
         SELECT min(first_index) AS first_index, sum(count) AS count, sum(batches) AS batches, max(persisted_at) AS persisted_at,
                min(oldest_recorded) AS oldest_recorded, max(newest_recorded) AS newest_recorded,
-               max(recorded_until) AS recorded_until, bool_or(late) AS late
+               max(recorded_until) AS recorded_until,
+               -- A backlog of hours, appended within a minute: none of its batches is late, but their union is.
+               bool_or(late) OR min(oldest_recorded) < max(recorded_until) - late_after() AS late
           FROM islands GROUP BY island
     ), written AS (
         INSERT INTO batch (first_index, count, batches, persisted_at, oldest_recorded, newest_recorded, recorded_until, late)
@@ -2779,7 +2781,7 @@ END $$;
 
 
 DELETE FROM pgaudit.schema_code;
-INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('1718ee920b87ce71828d4f5250977a0e2e9f71acabdcacfd0b64a461d9a16be0', '0.1.0');
+INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('34ebcee8988fb0b3161b70bbfcec3cfd95ae942a1dc210550d86b292a0e3b8f6', '0.1.0');
 
 
 DO $renewal$
