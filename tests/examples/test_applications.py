@@ -35,7 +35,7 @@ EVENTS = """
     SELECT action, target_id, actor_type || ':' || actor_id, event->'context'->>'request_id'
       FROM pgaudit.audit_log ORDER BY action, target_id
 """
-QUEUED = "SELECT count(*) FROM pgaudit.procrastinate_jobs"
+QUEUED = "SELECT count(*) FROM pgaudit.audit_jobs"
 
 
 @dataclass(frozen=True, order=True)

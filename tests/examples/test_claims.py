@@ -44,6 +44,6 @@ def test_a_claim_in_another_status_is_refused_without_an_event(conn: psycopg.Con
     conn.commit()
     with pytest.raises(claims.WrongStatus, match="is not approved"):
         claims.settle(conn, claim, "pay-1")
-    queued = conn.execute("SELECT args->'event'->>'action' FROM pgaudit.procrastinate_jobs").fetchall()
+    queued = conn.execute("SELECT event->>'action' FROM pgaudit.audit_jobs").fetchall()
     assert queued == [("claim.submitted",)]
     assert trail.of_target(conn, "claim", str(claim)) == []

@@ -1,4 +1,4 @@
-"""Listeners in asynchronous code: what is awaited is recorded, in the transaction of whoever sends it."""
+"""Listeners in asynchronous code: what is awaited is recorded, in the sender's transaction."""
 
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
@@ -17,7 +17,7 @@ from pgaudit.claims import ClaimAuditListener, claim_approved
 from pgaudit.listener import AsyncAuditListener, AuditListener, asynchronous
 
 pytestmark = pytest.mark.anyio
-EVENTS = "SELECT args->'event' FROM pgaudit.procrastinate_jobs ORDER BY id"
+EVENTS = "SELECT event FROM pgaudit.audit_jobs ORDER BY id"
 Opened = Callable[[str], Any]
 
 
@@ -169,7 +169,7 @@ async def test_an_asynchronous_connection_is_refused_where_nobody_awaits(dsn: st
 
 @pytest.mark.usefixtures("listener")
 async def test_a_synchronous_connection_is_refused_where_the_loop_would_wait(dsn: str, settings: Settings) -> None:
-    """Likewise."""
+    """The message names the synchronous way."""
     renewed = Signal()
     AsyncAuditListener(AuditLog(settings), {renewed: "policy.renewed"})
     with psycopg.connect(dsn) as conn:
@@ -179,7 +179,7 @@ async def test_a_synchronous_connection_is_refused_where_the_loop_would_wait(dsn
     assert recorded(dsn) == []
 
 
-async def test_an_error_in_recording_reaches_whoever_awaits(dsn: str, settings: Settings) -> None:
+async def test_an_error_in_recording_reaches_the_awaiting_sender(dsn: str, settings: Settings) -> None:
     """There is no change without its event."""
     renewed = Signal()
     AsyncAuditListener(AuditLog(settings), {renewed: "policy.renewed"})

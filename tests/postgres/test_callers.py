@@ -134,14 +134,14 @@ async def test_the_wrong_twin_is_told_the_right_one(dsn: str, conn: Connection, 
 
 def test_any_search_path_will_do(conn: Connection, audit: AuditLog) -> None:
     """None at all, or one that leads to tables of the same names as ours."""
-    conn.execute("CREATE SCHEMA decoy CREATE TABLE procrastinate_jobs (queue_name text, task_name text, args jsonb)")
+    conn.execute("CREATE SCHEMA decoy CREATE TABLE audit_jobs (event jsonb, leaf_hash bytea, event_bytes integer)")
     made = []
     for path in ("''", "decoy", "decoy, pgaudit, pg_catalog", "pg_temp"):
         conn.execute(f"SET LOCAL search_path = {path}")
         audit.record(conn, each := event())
         made.append(each.id)
     assert queued_ids(conn) == made
-    assert conn.execute("SELECT count(*) FROM decoy.procrastinate_jobs").fetchone() == (0,)
+    assert conn.execute("SELECT count(*) FROM decoy.audit_jobs").fetchone() == (0,)
 
 
 @pytest.mark.parametrize("row_factory", [dict_row, namedtuple_row, lambda _cursor: broken])
@@ -168,7 +168,7 @@ def test_the_callers_encoding_does_not_matter(dsn: str, conn: Connection, encodi
     with psycopg.connect(dsn, client_encoding=encoding) as caller:
         made = event().model_copy(update={"reason": "Zürich 保险 🧾"})
         AuditLog(Settings(dsn=dsn)).record(caller, made)
-    row = conn.execute("SELECT args->'event'->>'reason' FROM pgaudit.procrastinate_jobs").fetchone()
+    row = conn.execute("SELECT event->>'reason' FROM pgaudit.audit_jobs").fetchone()
     assert row == ("Zürich 保险 🧾",)
 
 
@@ -181,7 +181,7 @@ def test_the_callers_session_settings_do_not_matter(dsn: str, conn: Connection, 
         caller.execute(f"SET {setting}")
         made = event().model_copy(update={"reason": r"a\b'c\\"})
         AuditLog(Settings(dsn=dsn)).record(caller, made)
-    stored = conn.execute("SELECT args->'event' FROM pgaudit.procrastinate_jobs").fetchone()
+    stored = conn.execute("SELECT event FROM pgaudit.audit_jobs").fetchone()
     assert stored is not None
     assert type(made).from_log(stored[0]) == made
 

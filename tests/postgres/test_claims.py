@@ -24,7 +24,7 @@ from pgaudit.claims import (
 )
 from pgaudit.listener import AuditListener
 
-EVENTS = "SELECT args->'event' FROM pgaudit.procrastinate_jobs ORDER BY id"
+EVENTS = "SELECT event FROM pgaudit.audit_jobs ORDER BY id"
 
 
 def recorded(conn: psycopg.Connection) -> list[dict[str, Any]]:
@@ -86,7 +86,7 @@ async def test_an_action_outside_the_vocabulary_is_refused(
 
 @pytest.mark.anyio
 async def test_a_policy_takes_no_action_on_claims(conn: psycopg.Connection, settings: Settings) -> None:
-    """Likewise."""
+    """The message names the actions on policies."""
     audit = ClaimAudit(AuditLog(settings))
     says = (
         'is not an action on policies; give a PolicyAction, such as PolicyAction.ISSUE, or its value: "policy.issued"'

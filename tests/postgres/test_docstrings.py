@@ -18,7 +18,7 @@ import pgaudit
 from pgaudit import AuditEvent, AuditLog, claims, signals
 
 ROOT = Path(pgaudit.__file__).parent
-# Their examples look at an event that somebody has recorded.
+# Their examples look at an event that was recorded before.
 AFTER_AN_EVENT = ("run_worker_once", "assert_recorded")
 
 
@@ -46,7 +46,7 @@ def names(dsn: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Generato
     audit = AuditLog()
     with psycopg.connect(dsn) as conn:
         conn.execute("CREATE TABLE claims AS SELECT 7 AS id, 'open' AS status")
-        conn.execute("SELECT pgaudit.procrastinate_register_worker_v1()")
+        conn.execute("SELECT pgaudit.register_worker()")
         conn.commit()
         yield {
             "dsn": dsn,

@@ -19,7 +19,7 @@ from pgaudit import AuditEvent, AuditLog, NotInTransaction, Settings, UnknownCon
 from tests import django_project
 
 pytestmark = pytest.mark.anyio
-QUEUED = "SELECT args->'event'->>'action' FROM pgaudit.procrastinate_jobs ORDER BY id"
+QUEUED = "SELECT event->>'action' FROM pgaudit.audit_jobs ORDER BY id"
 TEXT = "Zoë “quoted” \\ 50 % :name $1"
 
 
@@ -240,14 +240,14 @@ async def test_a_mixup_of_sync_and_async_is_told(dsn: str, settings: Settings) -
 def stored_text(dsn: str) -> object:
     """The text of the first event in the queue."""
     with psycopg.connect(dsn) as conn:
-        row = conn.execute("SELECT args->'event'->'data'->>'text' FROM pgaudit.procrastinate_jobs").fetchone()
+        row = conn.execute("SELECT event->'data'->>'text' FROM pgaudit.audit_jobs").fetchone()
     return row and row[0]
 
 
 def break_recording(dsn: str) -> None:
     """Takes ``pgaudit.record`` away."""
     with psycopg.connect(dsn) as conn:
-        conn.execute("ALTER FUNCTION pgaudit.record(jsonb, boolean) RENAME TO broken")
+        conn.execute("ALTER FUNCTION pgaudit.record(jsonb) RENAME TO broken")
 
 
 def spooled(directory: Any) -> list[str]:

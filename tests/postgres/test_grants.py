@@ -11,22 +11,13 @@ from psycopg.rows import dict_row
 from pgaudit import AuditEvent, AuditLog, Settings, health, stats
 from pgaudit.application import AuditApp
 from pgaudit.grants import grant
+from tests.postgres.trail import insert_poison
 
 ROLES = ("t_writer", "t_worker", "t_reader")
-TABLES = (
-    "audit_log",
-    "audit_log_default",
-    "procrastinate_jobs",
-    "procrastinate_workers",
-    "procrastinate_events",
-    "log_lock",
-    "audit_jobs",
-    "queue_floor",
-    "batch",
-    "job_error",
-    "alembic_version",
-)
-VIEWS = ("queue_stats", "worker_stats", "failed_jobs", "stalled_jobs", "delayed_jobs", "throughput", "storage_stats")
+RELATIONS = """
+    SELECT format('pgaudit.%I', relname), relkind FROM pg_class
+     WHERE relnamespace = 'pgaudit'::regnamespace AND relkind IN ('r', 'p', 'v')
+"""
 
 
 @pytest.fixture
@@ -49,6 +40,12 @@ def connect_as(role: str, dsn: str) -> psycopg.Connection:
     return psycopg.connect(dsn, user=role, autocommit=True)
 
 
+def relations(dsn: str) -> list[tuple[str, str]]:
+    """Name and kind of every table and view of the schema."""
+    with psycopg.connect(dsn) as conn:
+        return conn.execute(RELATIONS).fetchall()
+
+
 @contextmanager
 def refused() -> Iterator[None]:
     """What is inside is refused for want of a right."""
@@ -61,35 +58,35 @@ def test_a_writer_records_and_does_nothing_else(granted: str) -> None:
     with connect_as("t_writer", granted) as conn:
         with conn.transaction():
             AuditLog(Settings(dsn=granted)).record(conn, AuditEvent(action="claim.approved"))
-        for table in TABLES:
-            for statement in (
-                f"SELECT FROM pgaudit.{table}",
-                f"DELETE FROM pgaudit.{table}",
-                f"TRUNCATE pgaudit.{table}",
-            ):
+        for relation, kind in relations(granted):
+            statements = [f"SELECT FROM {relation}"]
+            if kind != "v":
+                statements += [
+                    f"INSERT INTO {relation} DEFAULT VALUES",
+                    f"DELETE FROM {relation}",
+                    f"TRUNCATE {relation}",
+                ]
+            for statement in statements:
                 with refused():
                     conn.execute(statement)
-        for view in VIEWS:
-            with refused():
-                conn.execute(f"SELECT FROM pgaudit.{view}")
         with refused():
-            conn.execute("INSERT INTO pgaudit.procrastinate_jobs (queue_name, task_name) VALUES ('audit', 'x')")
+            conn.execute("SELECT pgaudit.record_inline('[]')")
         with refused():
-            conn.execute("SELECT pgaudit.persist(1, NULL, 10)")
+            conn.execute("SELECT pgaudit.persist(NULL, NULL, 10)")
         with refused():
-            conn.execute("SELECT pgaudit.append(ARRAY['{}'::jsonb], 1)")
+            conn.execute("SELECT pgaudit.append(ARRAY[1], NULL)")
         with refused():
             conn.execute("SET session_replication_role = replica")
     with psycopg.connect(granted) as conn:
-        assert conn.execute("SELECT count(*) FROM pgaudit.procrastinate_jobs").fetchone() == (1,)
+        assert conn.execute("SELECT count(*) FROM pgaudit.audit_jobs").fetchone() == (1,)
 
 
 def test_a_writer_cannot_shadow_the_tables_of_record(granted: str) -> None:
     """Functions with the owner's rights look into their own schema first, whatever the caller has made."""
     with connect_as("t_writer", granted) as conn, conn.transaction():
-        conn.execute("CREATE TEMPORARY TABLE procrastinate_jobs (queue_name text, task_name text, args jsonb)")
+        conn.execute("CREATE TEMPORARY TABLE audit_jobs (event jsonb, leaf_hash bytea, event_bytes integer)")
         AuditLog(Settings(dsn=granted)).record(conn, AuditEvent(action="claim.approved"))
-        assert conn.execute("SELECT count(*) FROM pg_temp.procrastinate_jobs").fetchone() == (0,)
+        assert conn.execute("SELECT count(*) FROM pg_temp.audit_jobs").fetchone() == (0,)
 
 
 @pytest.mark.anyio
@@ -97,9 +94,7 @@ async def test_a_worker_works_with_its_own_rights(granted: str) -> None:
     """A worker role fetches, persists, fails, beats and makes its rounds; it cannot touch the log itself."""
     with psycopg.connect(granted) as owner:
         AuditLog(Settings(dsn=granted)).record(owner, AuditEvent(action="claim.approved"))
-        owner.execute(
-            "INSERT INTO pgaudit.procrastinate_jobs (queue_name, task_name) VALUES ('audit', 'pgaudit.persist')"
-        )
+        insert_poison(owner)
     settings = Settings(dsn=granted.replace("user=postgres", "user=t_worker"), job_attempts=1)
     app = AuditApp(settings)
     async with app.open_async():
@@ -109,8 +104,8 @@ async def test_a_worker_works_with_its_own_rights(granted: str) -> None:
             "SELECT FROM pgaudit.audit_log",
             "DELETE FROM pgaudit.audit_log",
             "UPDATE pgaudit.log_lock SET singleton = true",
-            "DELETE FROM pgaudit.procrastinate_jobs",
-            "UPDATE pgaudit.procrastinate_jobs SET args = '{}'",
+            "DELETE FROM pgaudit.audit_jobs",
+            "UPDATE pgaudit.audit_jobs SET event = '{}'",
         ):
             with refused():
                 conn.execute(statement)
@@ -128,12 +123,13 @@ def test_a_reader_reads_and_changes_nothing(granted: str) -> None:
             assert view(conn) == []
         assert stats.storage_stats(conn)
         assert {check.name for check in health.check(conn, Settings(dsn=granted)).checks} > {"workers", "partitions"}
-        for table in TABLES:
-            for statement in (f"DELETE FROM pgaudit.{table}", f"INSERT INTO pgaudit.{table} DEFAULT VALUES"):
-                with refused():
-                    conn.execute(statement)
+        for relation, kind in relations(granted):
+            if kind != "v":
+                for statement in (f"DELETE FROM {relation}", f"INSERT INTO {relation} DEFAULT VALUES"):
+                    with refused():
+                        conn.execute(statement)
         with refused():
-            conn.execute("SELECT FROM pgaudit.procrastinate_jobs")
+            conn.execute("SELECT FROM pgaudit.audit_jobs")
         with refused():
             conn.execute("SELECT pgaudit.record('[]')")
 
@@ -150,7 +146,7 @@ def test_everybody_else_can_do_nothing(granted: str) -> None:
 
 
 def test_only_the_owner_grants(granted: str) -> None:
-    """Postgres merely warns when somebody else tries: that is an error here, which says as whom to connect."""
+    """Postgres merely warns when another role tries: that is an error here, which says as whom to connect."""
     with connect_as("t_reader", granted) as conn:
         for kind in ("writer", "worker", "reader"):
             with pytest.raises(InsufficientPrivilege, match=r"only the owner .*can grant: connect as postgres"):

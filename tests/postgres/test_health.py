@@ -7,7 +7,11 @@ import pytest
 
 from pgaudit import AuditEvent, AuditLog, Settings, health, spool
 from pgaudit.health import HealthReport, Status
-from tests.postgres.trail import let_jobs_be_edited
+from tests.postgres.trail import insert_poison, let_jobs_be_edited
+
+AGE = """
+    UPDATE pgaudit.audit_jobs SET event = jsonb_set(event, '{recorded_at}', to_jsonb(now() - interval '61 seconds'))
+"""
 
 
 def verdict(report: HealthReport, name: str) -> Status:
@@ -24,7 +28,7 @@ def patient(dsn: str, tmp_path: Path) -> Settings:
 
 def start_worker(conn: psycopg.Connection) -> None:
     """Registers a worker that has just shown a sign of life."""
-    conn.execute("SELECT pgaudit.procrastinate_register_worker_v1()")
+    conn.execute("SELECT pgaudit.register_worker()")
 
 
 def test_an_idle_trail_with_a_worker_is_healthy(conn: psycopg.Connection, patient: Settings) -> None:
@@ -48,19 +52,17 @@ def test_no_worker_is_degraded_and_an_old_event_unhealthy(conn: psycopg.Connecti
     assert verdict(health.check(conn, patient), "workers") is Status.DEGRADED
     AuditLog(patient).record(conn, AuditEvent(action="claim.approved"))
     let_jobs_be_edited(conn)
-    conn.execute("""UPDATE pgaudit.procrastinate_jobs
-                       SET args = jsonb_set(args, '{event,recorded_at}', to_jsonb(now() - interval '61 seconds'))""")
+    conn.execute(AGE)
     report = health.check(conn, patient)
     assert (report.status, verdict(report, "oldest_waiting")) == (Status.UNHEALTHY, Status.UNHEALTHY)
 
 
 def test_an_old_event_that_a_dead_worker_holds_is_unhealthy(conn: psycopg.Connection, patient: Settings) -> None:
-    """It is not in the log either: until somebody reclaims it, its age counts."""
+    """It is not in the log either: until a worker reclaims it, its age counts."""
     AuditLog(patient).record(conn, AuditEvent(action="claim.approved"))
     let_jobs_be_edited(conn)
-    conn.execute("""UPDATE pgaudit.procrastinate_jobs
-                       SET status = 'doing', worker_id = 99,
-                           args = jsonb_set(args, '{event,recorded_at}', to_jsonb(now() - interval '61 seconds'))""")
+    conn.execute(AGE)
+    conn.execute("UPDATE pgaudit.audit_jobs SET status = 'doing', worker_id = 99")
     assert verdict(health.check(conn, patient), "oldest_waiting") is Status.UNHEALTHY
 
 
@@ -70,16 +72,16 @@ def test_no_worker_is_needed_inline(conn: psycopg.Connection, patient: Settings)
 
 
 def test_a_failed_job_degrades(conn: psycopg.Connection, patient: Settings) -> None:
-    """Somebody has to look at a job that failed for good."""
-    conn.execute("""INSERT INTO pgaudit.procrastinate_jobs (queue_name, task_name, status)
-                    VALUES ('audit', 'pgaudit.persist', 'failed')""")
+    """A job that failed for good waits for an operator."""
+    insert_poison(conn)
+    conn.execute("UPDATE pgaudit.audit_jobs SET status = 'failed'")
     assert verdict(health.check(conn, patient), "failed") is Status.DEGRADED
 
 
 def test_a_stalled_job_degrades(conn: psycopg.Connection, patient: Settings) -> None:
     """A running job without a living worker waits to be reclaimed."""
-    conn.execute("""INSERT INTO pgaudit.procrastinate_jobs (queue_name, task_name, status, worker_id)
-                    VALUES ('audit', 'pgaudit.persist', 'doing', 99)""")
+    insert_poison(conn)
+    conn.execute("UPDATE pgaudit.audit_jobs SET status = 'doing', worker_id = 99")
     assert verdict(health.check(conn, patient), "stalled") is Status.DEGRADED
 
 
@@ -90,9 +92,11 @@ def test_a_spooled_event_degrades(conn: psycopg.Connection, patient: Settings) -
 
 
 def test_a_missing_partition_degrades(conn: psycopg.Connection, patient: Settings) -> None:
-    """Without next month's partition its events would go to the default one."""
-    conn.execute("""DO $$ BEGIN EXECUTE 'DROP TABLE pgaudit.audit_log_' ||
-                    to_char(now() AT TIME ZONE 'UTC' + interval '1 month', 'YYYY_MM'); END $$""")
+    """The partition ahead of the one that is being filled must exist before it is needed."""
+    (ahead,) = conn.execute(
+        "SELECT partition::text FROM pgaudit.log_partitions() WHERE first_index > 0"
+    ).fetchone() or ("",)
+    conn.execute(f"DROP TABLE {ahead}")
     assert verdict(health.check(conn, patient), "partitions") is Status.DEGRADED
 
 
@@ -116,15 +120,14 @@ def test_a_retry_that_waits_counts_as_lag(conn: psycopg.Connection, patient: Set
     """An outage that keeps every event waiting for its retry is seen, however often it is put off."""
     AuditLog(patient).record(conn, AuditEvent(action="claim.approved"))
     let_jobs_be_edited(conn)
-    conn.execute("""UPDATE pgaudit.procrastinate_jobs SET priority = -1, scheduled_at = now() + interval '1 minute',
-                           args = jsonb_set(args, '{event,recorded_at}', to_jsonb(now() - interval '61 seconds'))""")
+    conn.execute(AGE)
+    conn.execute("UPDATE pgaudit.audit_jobs SET attempts = 1, scheduled_at = now() + interval '1 minute'")
     assert verdict(health.check(conn, patient), "oldest_waiting") is Status.UNHEALTHY
 
 
 def test_a_broken_event_does_not_break_the_report(conn: psycopg.Connection, patient: Settings) -> None:
     """What was put into the queue by hand may hold anything for a time."""
-    conn.execute("""INSERT INTO pgaudit.procrastinate_jobs (queue_name, task_name, args)
-                    VALUES ('audit', 'pgaudit.persist', '{"event": {"recorded_at": "once"}}')""")
+    insert_poison(conn, '{"recorded_at": "once"}')
     assert verdict(health.check(conn, patient), "database") is Status.HEALTHY
 
 
@@ -132,13 +135,3 @@ def test_a_spool_that_cannot_be_read_degrades(conn: psycopg.Connection, patient:
     """Nobody knows what waits in it."""
     (patient.spool_dir / "host-1.ndjson").mkdir()
     assert verdict(health.check(conn, patient), "spooled") is Status.DEGRADED
-
-
-def test_old_batches_are_forgotten_and_the_log_is_not(conn: psycopg.Connection, patient: Settings) -> None:
-    """The history of throughput is kept for a month; what was logged stays."""
-    for _ in range(2):
-        AuditLog(patient.model_copy(update={"mode": "inline"})).record(conn, AuditEvent(action="claim.approved"))
-    conn.execute("ALTER TABLE pgaudit.batch DISABLE TRIGGER keep_batches")
-    conn.execute("UPDATE pgaudit.batch SET persisted_at = now() - interval '31 days'")
-    assert conn.execute("SELECT pgaudit.forget_batches()").fetchone() == (1,)
-    assert conn.execute("SELECT count(*) FROM pgaudit.audit_log").fetchone() == (2,)

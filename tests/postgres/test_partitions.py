@@ -33,7 +33,8 @@ PERSIST = "SELECT * FROM pgaudit.persist(NULL, NULL, 1000)"
 
 @pytest.fixture
 def small(conn: Connection) -> Connection:
-    """An empty log with partitions of 256 events."""
+    """An empty log with partitions of 256 events; what waits for a lock fails, as in a worker."""
+    conn.execute("SET lock_timeout = '10s'")
     make_small_partitions(conn)
     return conn
 

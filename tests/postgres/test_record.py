@@ -8,7 +8,8 @@ import psycopg
 import pytest
 
 from pgaudit import AuditLog, InvalidEvent, Settings, bind
-from tests.postgres.trail import Connection, event, logged, queued, queued_ids
+from pgaudit.statements import STAMP_BYTES, stored_size
+from tests.postgres.trail import Connection, event, logged, persist, queued, queued_ids
 
 
 @pytest.fixture
@@ -81,28 +82,29 @@ def test_mode_off_sends_nothing(conn: Connection) -> None:
 
 
 def test_an_event_too_large_is_refused_before_anything_is_sent(conn: Connection, dsn: str) -> None:
-    """Counted in bytes of UTF-8, at the exact limit; the message names event, size, limit and setting."""
+    """Counted as Postgres stores it, stamps included, at the exact limit; the message names event, size and limit."""
     made = event().model_copy(update={"reason": "ä" * 1_000})
-    size = len(made.to_json().encode())
+    size = stored_size(made.to_json())
     AuditLog(Settings(dsn=dsn, max_event_bytes=size)).record(conn, made)
+    (stored,) = conn.execute("SELECT octet_length(event::text) FROM pgaudit.audit_jobs").fetchone() or (0,)
+    assert size - STAMP_BYTES < stored <= size
     conn.rollback()
     with pytest.raises(InvalidEvent, match=rf"claim\.approved: {size:,} bytes .* {size - 1:,} are allowed"):
         AuditLog(Settings(dsn=dsn, max_event_bytes=size - 1)).record(conn, event(), made)
     assert conn.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
 
 
-def test_the_args_hold_event_hash_and_transaction(conn: Connection, audit: AuditLog) -> None:
+def test_the_job_holds_event_hash_and_transaction(conn: Connection, audit: AuditLog) -> None:
     """The hash is SHA-256 of 0x00 and event::text, which the log then holds with the event; xid is the caller's."""
     audit.record(conn, made := event())
-    (args,) = queued(conn)
-    query = "SELECT (args->'event')::text, pg_current_xact_id()::text FROM pgaudit.procrastinate_jobs"
-    text, xid = conn.execute(query).fetchone() or ("", "")
-    assert args.keys() == {"event", "leaf_hash", "xid"}
-    assert (args["leaf_hash"], args["xid"]) == (hashlib.sha256(b"\0" + text.encode()).hexdigest(), xid)
+    query = "SELECT event::text, event->>'xid', leaf_hash, event_bytes FROM pgaudit.audit_jobs"
+    text, xid, leaf_hash, size = conn.execute(query).fetchone() or ("", "", b"", 0)
+    assert (leaf_hash, size) == (hashlib.sha256(b"\0" + text.encode()).digest(), len(text.encode()))
+    assert (xid,) == conn.execute("SELECT pg_current_xact_id()::text").fetchone()
     conn.commit()
-    conn.execute("SELECT pgaudit.persist(1, NULL, 10)")
+    assert persist(conn) == []
     row = conn.execute("SELECT event::text, event_id, leaf_hash FROM pgaudit.audit_log").fetchone()
-    assert row == (text, made.id, bytes.fromhex(args["leaf_hash"]))
+    assert row == (text, made.id, leaf_hash)
 
 
 def test_recorded_at_is_the_servers_clock(conn: Connection, audit: AuditLog) -> None:
@@ -112,7 +114,7 @@ def test_recorded_at_is_the_servers_clock(conn: Connection, audit: AuditLog) -> 
     (before,) = conn.execute(clock).fetchone() or ("",)
     audit.record(conn, event(1), event(2))
     (after,) = conn.execute(clock).fetchone() or ("",)
-    first, second = (args["event"]["recorded_at"] for args in queued(conn))
+    first, second = (job["event"]["recorded_at"] for job in queued(conn))
     assert before <= first <= second <= after
 
 
@@ -144,8 +146,8 @@ def test_events_inherit_what_is_bound(conn: Connection, audit: AuditLog) -> None
     """What bind holds is in the queue."""
     with bind(tenant="acme", request_id="r-1"):
         audit.record(conn, event())
-    (args,) = queued(conn)
-    assert (args["event"]["tenant"], args["event"]["context"]) == ("acme", {"request_id": "r-1"})
+    (job,) = queued(conn)
+    assert (job["event"]["tenant"], job["event"]["context"]) == ("acme", {"request_id": "r-1"})
 
 
 def test_inline_appends_at_once(dsn: str, conn: Connection) -> None:
@@ -161,15 +163,6 @@ def test_inline_appends_at_once(dsn: str, conn: Connection) -> None:
     conn.commit()
     assert logged(conn) == [(0, first.id), (1, third.id)]
     assert queued(conn) == []
-
-
-def test_inline_refuses_the_same_id_with_other_content(dsn: str, conn: Connection) -> None:
-    """It raises in the caller instead of dropping the event."""
-    audit = AuditLog(Settings(dsn=dsn, mode="inline"))
-    made = event()
-    audit.record(conn, made)
-    with pytest.raises(psycopg.errors.UniqueViolation):
-        audit.record(conn, made.model_copy(update={"reason": "another"}))
 
 
 def test_many_statements_stay_cheap_to_plan(conn: Connection, audit: AuditLog) -> None:

@@ -58,7 +58,7 @@ WILD: Final = events(WILD_TEXT, WILD_TEXT, WILD_VALUE, WILD_VALUE, TIME | st.dat
 PROPERTY: Final = settings(
     max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
-STORED: Final = "SELECT args->'event' FROM pgaudit.procrastinate_jobs"
+STORED: Final = "SELECT event FROM pgaudit.audit_jobs"
 
 
 @PROPERTY
@@ -82,7 +82,7 @@ def test_an_event_comes_back_as_it_was(conn: Connection, settings: Settings, val
         AuditLog(settings).record(conn, made)
         (stored,) = conn.execute(STORED).fetchone() or ({},)
         assert AuditEvent.from_log(stored) == made
-        assert conn.execute("SELECT claimed, failures FROM pgaudit.persist(1, NULL, 10)").fetchone() == (1, [])
+        assert conn.execute("SELECT taken, failures FROM pgaudit.persist(NULL, NULL, 10)").fetchone() == (1, [])
         (logged,) = conn.execute("SELECT event FROM pgaudit.audit_log").fetchone() or ({},)
         assert logged == stored
     finally:

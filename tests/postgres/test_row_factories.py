@@ -8,14 +8,14 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from pgaudit import AuditLog, OnFailure, Settings, jobs, migrate, schema, spool
+from pgaudit import AuditLog, OnFailure, Settings, jobs, schema, spool
 from pgaudit.replay import Replayed, replay
 from tests.postgres.trail import event, queued_ids
 
 Connection = psycopg.Connection[Any]
 INSERT_FAILED = """
-    INSERT INTO pgaudit.procrastinate_jobs (queue_name, task_name, args, status)
-    VALUES ('audit', 'pgaudit.persist', '{"event": {"id": "1"}}', 'failed') RETURNING id
+    INSERT INTO pgaudit.audit_jobs (event, leaf_hash, event_bytes, status)
+    VALUES ('{"id": "1"}', decode('00', 'hex'), 11, 'failed') RETURNING id
 """
 
 
@@ -28,7 +28,7 @@ def dicts(dsn: str) -> Generator[Connection]:
 
 def test_the_schema_is_read(dicts: Connection) -> None:
     """The revision, and not the name of its column."""
-    assert schema.version_of(dicts) == migrate.newest()
+    assert schema.state_of(dicts) == schema.SCRIPTS.state
 
 
 def test_jobs_are_shown_and_retried(dicts: Connection) -> None:

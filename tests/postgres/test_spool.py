@@ -35,7 +35,7 @@ def break_record(owner: Connection) -> None:
     owner.execute("ALTER FUNCTION pgaudit.record RENAME TO broken_record")
 
 
-def mend_record(owner: Connection) -> None:
+def repair_record(owner: Connection) -> None:
     """From now on recording works again."""
     owner.execute("ALTER FUNCTION pgaudit.broken_record RENAME TO record")
 
@@ -86,7 +86,7 @@ def test_replay_records_each_event_once_however_often_it_is_run(
     conn.commit()
     path = file_of(spooling)
     content = path.read_bytes()
-    mend_record(owner)
+    repair_record(owner)
     assert replay.replay(owner, path) == Replayed(recorded=3, rolled_back=0, pending=0)
     assert replay.replay(owner, path) == Replayed(recorded=0, rolled_back=0, pending=0)
     path.write_bytes(content)
@@ -100,7 +100,7 @@ def test_the_event_of_a_rolled_back_change_is_dropped(conn: Connection, owner: C
     """No event without its change, either."""
     change_and_record(conn, spooling, 1)
     conn.rollback()
-    mend_record(owner)
+    repair_record(owner)
     assert replay.replay(owner, file_of(spooling)) == Replayed(recorded=0, rolled_back=1, pending=0)
     assert (claims(owner), queued_ids(owner), spooled(spooling)) == ([], [], [])
 
@@ -108,7 +108,7 @@ def test_the_event_of_a_rolled_back_change_is_dropped(conn: Connection, owner: C
 def test_the_event_of_an_open_transaction_stays(conn: Connection, owner: Connection, spooling: Settings) -> None:
     """Until it is known whether the change was committed; the next replay sees to it."""
     identity = change_and_record(conn, spooling, 1)
-    mend_record(owner)
+    repair_record(owner)
     assert replay.replay(owner, file_of(spooling)) == Replayed(recorded=0, rolled_back=0, pending=1)
     assert spooled(spooling) == [identity]
     conn.commit()
@@ -130,7 +130,7 @@ def test_replay_all_takes_every_file_and_leaves_none(conn: Connection, owner: Co
     conn.commit()
     file_of(spooling).rename(spooling.spool_dir / "other-host-1.ndjson")
     other = change_and_record(conn, spooling, 2)
-    mend_record(owner)
+    repair_record(owner)
     replay.replay_all(spooling.dsn, spooling)
     assert spooled(spooling) == [other]
     conn.commit()
@@ -146,7 +146,7 @@ def test_a_bad_line_is_named_and_nothing_recorded(
     """Nothing is skipped in silence: the message says which file and line."""
     change_and_record(conn, spooling, 1)
     conn.commit()
-    mend_record(owner)
+    repair_record(owner)
     path = file_of(spooling)
     path.write_text(content := path.read_text() + line + "\n")
     with pytest.raises(SpoolUnreadable, match=rf"{path.name}:2 is no spooled event"):
@@ -155,10 +155,10 @@ def test_a_bad_line_is_named_and_nothing_recorded(
 
 
 def test_replay_needs_autocommit(conn: Connection, owner: Connection, spooling: Settings) -> None:
-    """In somebody's transaction the file would be emptied before its events are committed."""
+    """In a caller's transaction the file would be emptied before its events are committed."""
     change_and_record(conn, spooling, 1)
     conn.commit()
-    mend_record(owner)
+    repair_record(owner)
     with pytest.raises(ValueError, match="autocommit"):
         replay.replay(conn, file_of(spooling))
     assert len(spooled(spooling)) == 1
@@ -191,7 +191,7 @@ async def test_the_async_twin(owner: Connection, spooling: Settings) -> None:
         await caller.execute("INSERT INTO claims VALUES (1)")
         await AuditLog(spooling).record_async(caller, made := event(1))
     assert (claims(owner), spooled(spooling)) == ([1], [str(made.id)])
-    mend_record(owner)
+    repair_record(owner)
     assert replay.replay(owner, file_of(spooling)).recorded == 1
 
 

@@ -129,14 +129,14 @@ async def test_a_batch_that_is_given_back_ends_with_an_error(dsn: str, conn: Con
 
 
 async def test_a_context_that_names_no_span_is_not_linked(conn: Connection, settings: Settings, spans: Spans) -> None:
-    """Whatever somebody wrote there by hand: its event is persisted as any other, and once."""
+    """Whatever was written there by hand: its event is persisted as any other, and once."""
     documents = json.dumps([json.loads(event().to_json()) | {"context": context} for context in CONTEXTS])
     for _ in range(2):
         conn.execute("SELECT pgaudit.record(%s)", [documents])
     conn.commit()
     await drain(settings)
     assert value(conn, "SELECT size FROM pgaudit.log_head") == len(CONTEXTS)
-    assert value(conn, "SELECT count(*) FROM pgaudit.procrastinate_jobs") == 0
+    assert value(conn, "SELECT count(*) FROM pgaudit.audit_jobs") == 0
     assert linked(spans.only("pgaudit.persist")) == {("a" * 32, "b" * 16)}
 
 

@@ -19,11 +19,10 @@ from tests.postgres.trail import event, is_dense, let_jobs_be_edited, logged_ids
 
 Connection = psycopg.Connection[Any]
 TAMPER = """
-    UPDATE pgaudit.procrastinate_jobs SET args = jsonb_set(args, '{event,action}', '"claim.denied"')
-     WHERE args->'event'->>'id' = %s
+    UPDATE pgaudit.audit_jobs SET event = jsonb_set(event, '{action}', '"claim.denied"') WHERE event->>'id' = %s
 """
-MAKE_DUE = "UPDATE pgaudit.procrastinate_jobs SET priority = %s, scheduled_at = now() WHERE args->'event'->>'id' = %s"
-STATES = "SELECT status, worker_id, attempts FROM pgaudit.procrastinate_jobs ORDER BY id"
+MAKE_DUE = "UPDATE pgaudit.audit_jobs SET stalls = %s, scheduled_at = now() WHERE event->>'id' = %s"
+STATES = "SELECT status, worker_id, attempts FROM pgaudit.audit_jobs ORDER BY id"
 
 
 def record(conn: Connection, *events: AuditEvent) -> None:
@@ -34,7 +33,7 @@ def record(conn: Connection, *events: AuditEvent) -> None:
 
 @contextmanager
 def second_connection(dsn: str) -> Generator[Connection]:
-    """What somebody else sees of the database."""
+    """What another session sees of the database."""
     with psycopg.connect(dsn, autocommit=True) as conn:
         yield conn
 
@@ -63,8 +62,8 @@ def test_retries_that_are_due_are_persisted(conn: Connection) -> None:
     """Those that failed before, and those whose workers vanished."""
     fresh, retried, stalled = event(1), event(2), event(3)
     record(conn, fresh, retried, stalled)
-    conn.execute(MAKE_DUE, [-1, str(retried.id)])
-    conn.execute(MAKE_DUE, [-2, str(stalled.id)])
+    conn.execute(MAKE_DUE, [0, str(retried.id)])
+    conn.execute(MAKE_DUE, [1, str(stalled.id)])
     conn.commit()
     assert run_worker_once(conn) == 3
     assert {fresh.id, retried.id, stalled.id} == set(logged_ids(conn))

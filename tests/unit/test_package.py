@@ -45,7 +45,11 @@ def test_the_wheel_holds_the_package_and_its_migrations(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         packed = {Path(name) for name in archive.namelist() if name.startswith("pgaudit/")}
     assert packed == sources
-    assert {Path("pgaudit/py.typed"), Path("pgaudit/migrations/code/20_record.sql"), Path("pgaudit/migrations/fingerprint.json")} < packed
+    assert {
+        Path("pgaudit/py.typed"),
+        Path("pgaudit/migrations/code/20_record.sql"),
+        Path("pgaudit/migrations/fingerprint.json"),
+    } < packed
 
 
 def test_the_wheel_finds_its_migrations(wheel: Path, tmp_path: Path) -> None:

@@ -42,9 +42,9 @@ def test_the_old_names_are_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_defaults_are_those_of_the_contract() -> None:
-    """Three attempts from two seconds on, events of 64 KiB, errors raised, events queued."""
+    """Three attempts from two seconds on, events of 48 KiB, errors raised, events queued."""
     settings = Settings()
-    assert (settings.job_attempts, settings.job_backoff_delay, settings.max_event_bytes) == (3, 2_000, 65_536)
+    assert (settings.job_attempts, settings.job_backoff_delay, settings.max_event_bytes) == (3, 2_000, 49_152)
     assert (settings.mode, settings.on_failure, settings.stalled_after) == (Mode.QUEUE, OnFailure.RAISE, 30)
     assert settings.trusted_proxies == ()
 

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp
 from pgaudit import Settings
 from pgaudit.web import create_app
 from pgaudit.web.server import listening, serving
+from tests.postgres.trail import insert_poison
 
 TOKEN = "tökens-of-the-tests"
 BEARER = {b"Authorization": f"Bearer {TOKEN}".encode()}
@@ -49,8 +50,7 @@ def admin(client: httpx.Client) -> httpx.Client:
 @pytest.fixture
 def failed_job(conn: psycopg.Connection) -> int:
     """A job that has failed."""
-    row = conn.execute("""INSERT INTO pgaudit.procrastinate_jobs (queue_name, task_name, status, attempts)
-                          VALUES ('audit', 'pgaudit.persist', 'failed', 3) RETURNING id""").fetchone()
+    job = insert_poison(conn)
+    conn.execute("UPDATE pgaudit.audit_jobs SET status = 'failed', attempts = 3")
     conn.commit()
-    assert row is not None
-    return int(row[0])
+    return job

@@ -29,7 +29,7 @@ def is_problem(answer: httpx.Response, status: int) -> bool:
 def test_stats_count_the_queue(admin: httpx.Client, conn: psycopg.Connection, settings: Settings) -> None:
     """The counts of each state, and the workers."""
     AuditLog(settings).record(conn, *(AuditEvent(action="claim.approved") for _ in range(3)))
-    conn.execute("SELECT pgaudit.procrastinate_register_worker_v1()")
+    conn.execute("SELECT pgaudit.register_worker()")
     conn.commit()
     answer = admin.get(STATS)
     (queue,) = answer.json()["queues"]
@@ -56,7 +56,7 @@ def test_a_failed_job_is_retried_once(admin: httpx.Client, conn: psycopg.Connect
     path = f"/api/v1/admin/queues/jobs/{failed_job}/retry"
     answer = admin.post(path)
     assert (answer.status_code, answer.json()) == (200, {"job_id": failed_job, "state": "waiting"})
-    statement = "SELECT status::text, attempts FROM pgaudit.procrastinate_jobs WHERE id = %s"
+    statement = "SELECT status::text, attempts FROM pgaudit.audit_jobs WHERE id = %s"
     assert conn.execute(statement, [failed_job]).fetchone() == ("todo", 0)
     assert is_problem(admin.post(path), 404)
 

@@ -17,10 +17,9 @@ from tests.web.conftest import BEARER, client_of
 
 HEALTH = "/api/v1/health/queues"
 REPORT = "/api/v1/admin/queues/health"
-AGED = """UPDATE pgaudit.procrastinate_jobs
-             SET args = jsonb_set(args, '{event,recorded_at}', to_jsonb(now() - interval '61 seconds'))"""
-HASHED = """UPDATE pgaudit.procrastinate_jobs
-               SET args = jsonb_set(args, '{leaf_hash}', to_jsonb(encode(pgaudit.leaf_hash(args->'event'), 'hex')))"""
+AGED = """UPDATE pgaudit.audit_jobs
+             SET event = jsonb_set(event, '{recorded_at}', to_jsonb(now() - interval '61 seconds'))"""
+HASHED = "UPDATE pgaudit.audit_jobs SET leaf_hash = pgaudit.leaf_hash(event)"
 
 
 def test_health_is_200_while_events_flow(client: httpx.Client) -> None:
@@ -41,6 +40,7 @@ def test_health_is_503_while_an_event_is_too_old_and_200_when_a_worker_returns(
     let_jobs_be_edited(conn)
     conn.execute(AGED)
     conn.execute(HASHED)
+    conn.execute("ALTER TABLE pgaudit.audit_jobs ENABLE ALWAYS TRIGGER reject_event_update")
     conn.commit()
     answer = client.get(HEALTH)
     assert (answer.status_code, answer.json()["status"]) == (503, "unhealthy")

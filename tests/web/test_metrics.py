@@ -5,7 +5,7 @@ import psycopg
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from pgaudit import AuditEvent, AuditLog, Mode, Settings
-from pgaudit.web import metrics
+from tests.postgres.trail import insert_poison
 
 
 def samples(client: httpx.Client) -> dict[tuple[str, ...], float]:
@@ -31,9 +31,9 @@ def test_a_scrape_tells_what_is_in_the_trail(
     """Depths, ages, what is persisted and how long that took, the workers' heartbeats."""
     AuditLog(settings.model_copy(update={"mode": Mode.INLINE})).record(conn, AuditEvent(action="claim.approved"))
     AuditLog(settings).record(conn, AuditEvent(action="claim.approved"), AuditEvent(action="claim.denied"))
-    (worker,) = conn.execute("SELECT pgaudit.procrastinate_register_worker_v1()").fetchone() or (None,)
-    conn.execute("""INSERT INTO pgaudit.procrastinate_jobs (queue_name, task_name, status, worker_id)
-                    VALUES ('audit', 'pgaudit.persist', 'doing', 99)""")
+    (worker,) = conn.execute("SELECT worker_id FROM pgaudit.register_worker()").fetchone() or (None,)
+    stalled = insert_poison(conn)
+    conn.execute("UPDATE pgaudit.audit_jobs SET status = 'doing', worker_id = 99 WHERE id = %s", [stalled])
     conn.commit()
     seen = samples(client)
     assert failed_job
@@ -47,14 +47,3 @@ def test_a_scrape_tells_what_is_in_the_trail(
     assert counts[-2:] == [1, 1] == [seen["pgaudit_lag_seconds_count",]] * 2
     assert 0 <= seen["pgaudit_lag_seconds_sum",] < 60
     assert seen["pgaudit_spooled_events",] == 0
-
-
-def test_a_worker_is_alive_for_as_long_as_the_settings_say(conn: psycopg.Connection, settings: Settings) -> None:
-    """Whatever the views count: who calls a worker silent after 5 s sees it stalled after 5 s."""
-    conn.execute("SELECT pgaudit.procrastinate_register_worker_v1()")
-    conn.execute("UPDATE pgaudit.procrastinate_workers SET last_heartbeat = now() - interval '9 seconds'")
-    conn.execute("""INSERT INTO pgaudit.procrastinate_jobs (queue_name, task_name, status, worker_id)
-                    SELECT 'audit', 'pgaudit.persist', 'doing', id FROM pgaudit.procrastinate_workers""")
-    for stalled_after, alive, stalled in ((30.0, True, 0), (5.0, False, 1)):
-        scrape = metrics.look(conn, settings.model_copy(update={"stalled_after": stalled_after}))
-        assert ([worker.alive for worker in scrape.workers], scrape.queues[0].stalled) == ([alive], stalled)
