@@ -21,8 +21,8 @@ def audit(settings: Settings) -> AuditLog:
     return AuditLog(settings)
 
 
-def test_a_connection_or_its_cursor(conn: Connection, audit: AuditLog) -> None:
-    """A cursor stands for its connection, server-side cursors included; what it has fetched stays."""
+def test_a_cursor_stands_for_its_connection(conn: Connection, audit: AuditLog) -> None:
+    """Server-side cursors do, too; what a cursor has fetched stays."""
     cursor = conn.execute("SELECT 42")
     made = [event(number) for number in range(3)]
     audit.record(conn, made[0])
@@ -33,7 +33,7 @@ def test_a_connection_or_its_cursor(conn: Connection, audit: AuditLog) -> None:
     assert queued_ids(conn) == [each.id for each in made]
 
 
-async def test_an_async_connection_or_its_cursor(dsn: str, conn: Connection, audit: AuditLog) -> None:
+async def test_an_async_cursor_stands_for_its_connection(dsn: str, conn: Connection, audit: AuditLog) -> None:
     """The same for the asynchronous twins."""
     made = [event(number) for number in range(3)]
     async with await psycopg.AsyncConnection.connect(dsn) as caller:
@@ -121,7 +121,7 @@ def test_synchronous_sqlalchemy_needs_no_greenlet(dsn: str, conn: Connection) ->
     assert len(queued_ids(conn)) == 1
 
 
-async def test_the_wrong_twin_is_told_the_right_one(dsn: str, conn: Connection, audit: AuditLog) -> None:
+async def test_a_refused_connection_names_the_right_twin(dsn: str, conn: Connection, audit: AuditLog) -> None:
     """A synchronous connection given to record_async, or the reverse, is refused with the name of the other."""
     async with await psycopg.AsyncConnection.connect(dsn) as caller:
         for given in (caller, caller.cursor()):
@@ -132,7 +132,7 @@ async def test_the_wrong_twin_is_told_the_right_one(dsn: str, conn: Connection, 
             await audit.record_async(twin, event())
 
 
-def test_any_search_path_will_do(conn: Connection, audit: AuditLog) -> None:
+def test_the_callers_search_path_does_not_matter(conn: Connection, audit: AuditLog) -> None:
     """None at all, or one that leads to tables of the same names as ours."""
     conn.execute("CREATE SCHEMA decoy CREATE TABLE audit_jobs (event jsonb, leaf_hash bytea, event_bytes integer)")
     made = []

@@ -221,7 +221,7 @@ async def refuse_async_autocommit(dsn: str, audit: AuditLog) -> None:
     await conn.close()
 
 
-async def test_a_mixup_of_sync_and_async_is_told(dsn: str, settings: Settings) -> None:
+async def test_a_mixup_of_sync_and_async_is_refused(dsn: str, settings: Settings) -> None:
     """The error names the method to use."""
     audit, engine = AuditLog(settings), create_async_engine(url(dsn, "asyncpg"))
     async with engine.connect() as conn:

@@ -15,7 +15,7 @@ HUGE = """
 
 
 def test_a_number_too_long_for_an_integer_is_read(conn: Connection) -> None:
-    """The door refuses it, an owner can go around it. Python makes no int of it; a reader that pages through the log goes on."""
+    """The door refuses it, but an owner can go around it: a reader that pages through the log goes on."""
     conn.execute(HUGE)
     assert persist(conn) == []
     (entry,) = trail.after(conn, -1)

@@ -15,7 +15,7 @@ from pgaudit.middleware.asgi import Receive, Scope, Send
 from tests.postgres.traces import Spans, ids, linked, logged_ids, remote_parent
 from tests.postgres.trail import Connection, event
 from tests.worker.inside import drain
-from tests.worker.queue import value
+from tests.worker.queue import rows, value
 
 pytestmark = pytest.mark.anyio
 TRACE, CALLER = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -143,10 +143,7 @@ async def test_an_event_keeps_the_trace_that_it_was_given(conn: Connection, sett
 async def test_an_event_recorded_again_in_another_span_is_the_same(
     dsn: str, conn: Connection, spans: Spans, mode: Any
 ) -> None:
-    """A client that does not know whether its commit went through tries again: stored once, and nothing fails.
-
-    With another request in its context it is another event, which is kept beside the first one.
-    """
+    """A client that retries an unclear commit adds a sighting and no second row; another request's event is kept."""
     settings = Settings(dsn=dsn, mode=mode)
     made = event()
     for _ in range(2):
@@ -158,7 +155,9 @@ async def test_an_event_recorded_again_in_another_span_is_the_same(
     await drain(Settings(dsn=dsn, job_attempts=1))
     first, _, other = spans.named("pgaudit.record")
     assert logged_ids(conn) == [ids(first), ids(other)]
-    assert value(conn, "SELECT index FROM pgaudit.conflicting_events") == 1
+    assert rows(conn, "SELECT event_id, index FROM pgaudit.event_sighting") == [(made.id, 0)]
+    assert rows(conn, "SELECT index FROM pgaudit.conflicting_events") == [(1,)]
+    assert value(conn, "SELECT count(*) FROM pgaudit.audit_jobs") == 0  # nothing failed
 
 
 async def test_the_api_alone_costs_an_event_nothing(
