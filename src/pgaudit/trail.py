@@ -8,7 +8,7 @@ from typing import Any, Final, LiteralString
 from uuid import UUID
 
 import psycopg
-from psycopg.rows import class_row
+from psycopg.rows import class_row, scalar_row
 from psycopg.types.json import set_json_loads
 
 COLUMNS: Final = """
@@ -19,12 +19,10 @@ COLUMNS: Final = """
 LAST: Final = COLUMNS + " ORDER BY index DESC LIMIT %(count)s"
 AFTER: Final = COLUMNS + " WHERE index > %(index)s ORDER BY index LIMIT %(limit)s"
 # The first target is in the log, the others in event_target.
-FIRST_TARGET: Final = COLUMNS + " WHERE target_type = %(kind)s AND target_id = %(identity)s"
-FURTHER_TARGET: Final = """
-     WHERE index IN (SELECT index FROM pgaudit.event_target WHERE type = %(kind)s AND id = %(identity)s)
-       AND (target_type, target_id) IS DISTINCT FROM (%(kind)s, %(identity)s)
-"""
-OF_TARGET: Final = FIRST_TARGET + " UNION ALL " + COLUMNS + FURTHER_TARGET + " ORDER BY index"
+BY_FIRST_TARGET: Final = COLUMNS + " WHERE target_type = %(kind)s AND target_id = %(identity)s ORDER BY index"
+FURTHER_TARGET: Final = "SELECT index FROM pgaudit.event_target WHERE type = %(kind)s AND id = %(identity)s"
+# Given as values, the indexes name the partitions that have to be read.
+BY_INDEX: Final = COLUMNS + " WHERE index = ANY(%(indexes)s)"
 OF_ACTOR: Final = COLUMNS + " WHERE actor_type = %(kind)s AND actor_id = %(identity)s ORDER BY index"
 LONGEST_INT: Final = 4_300  # digits
 
@@ -63,7 +61,12 @@ def after(conn: psycopg.Connection[Any], index: int, limit: int = 1_000) -> list
 
 def of_target(conn: psycopg.Connection[Any], kind: str, identity: str) -> list[Entry]:
     """Returns the events that have this target, such as ("claim", "7"), first or further, in the order of the log."""
-    return entries(conn, OF_TARGET, kind=kind, identity=identity)
+    with psycopg.Cursor(conn, row_factory=scalar_row) as cursor:
+        further = cursor.execute(FURTHER_TARGET, {"kind": kind, "identity": identity}).fetchall()
+    found = {entry.index: entry for entry in entries(conn, BY_FIRST_TARGET, kind=kind, identity=identity)}
+    if missing := [index for index in further if index not in found]:
+        found |= {entry.index: entry for entry in entries(conn, BY_INDEX, indexes=missing)}
+    return [found[index] for index in sorted(found)]
 
 
 def of_actor(conn: psycopg.Connection[Any], kind: str, identity: str) -> list[Entry]:
