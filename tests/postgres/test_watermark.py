@@ -115,9 +115,11 @@ def test_a_transaction_that_records_nothing_does_not_stop_the_watermark(
     dsn: str, conn: Connection, level: psycopg.IsolationLevel
 ) -> None:
     """It has an xid, a snapshot, and has read the queue: it holds no job's id, and none is waited for."""
+    conn.execute("CREATE TABLE elsewhere (xid xid8)")
+    conn.commit()
     with psycopg.connect(dsn) as writer:
         writer.isolation_level = level
-        writer.execute("CREATE TABLE elsewhere AS SELECT pg_current_xact_id() AS xid")
+        writer.execute("INSERT INTO elsewhere VALUES (pg_current_xact_id())")
         writer.execute("SELECT count(*) FROM pgaudit.audit_jobs")
         fill_and_drain(dsn, conn, 3)
         assert (behind(conn) < 4_000, value(conn, PASSED)) == (True, 0)
@@ -182,6 +184,21 @@ def test_a_recorder_whose_savepoint_was_rolled_back_is_found(dsn: str, conn: Con
         assert (behind(conn) < 5_000, value(conn, PASSED)) == (True, 1)
         slow.commit()
     assert work(dsn) == 2
+    assert set(logged_ids(conn)[12_000:]) == set(late)
+
+
+def test_a_recorder_that_rolls_a_savepoint_back_after_it_was_passed_is_found(dsn: str, conn: Connection) -> None:
+    """The end of a savepoint is not the end of its transaction, which is still waited for."""
+    with psycopg.connect(dsn) as slow:
+        late = record(slow, 3)
+        slow.execute("SAVEPOINT further")
+        record(slow, 2)
+        fill_and_drain(dsn, conn, 6)
+        assert value(conn, PASSED) == 1
+        slow.execute("ROLLBACK TO SAVEPOINT further")
+        assert work(dsn) == 0
+        slow.commit()
+    assert work(dsn) == 3
     assert set(logged_ids(conn)[12_000:]) == set(late)
 
 
