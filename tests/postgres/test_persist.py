@@ -169,17 +169,18 @@ def test_job_that_goes_around_the_door_is_refused(conn: Connection, settings: Se
 
 def test_failure_is_settled_with_the_batch(conn: Connection) -> None:
     """The retry is scheduled, the attempt written down, and after the last one the job stays as failed."""
+    no_failure: tuple[list[dict[str, Any]]] = ([{}],)
     job = insert_poison(conn)
     query = "SELECT failures FROM pgaudit.persist(%s, %s, 10, 2, interval '10 s')"
     worker = register(conn)
     state = "SELECT status::text, attempts, scheduled_at > now() + interval '7 s', worker_id FROM pgaudit.audit_jobs"
-    ((first,),) = conn.execute(query, [worker, fetch(conn, worker)]).fetchone() or ([{}],)
+    ((first,),) = conn.execute(query, [worker, fetch(conn, worker)]).fetchone() or no_failure
     assert (first["attempt"], 8 <= first["retry_in"] <= 12) == (1, True)
     assert conn.execute(state).fetchone() == ("todo", 1, True, None)
     conn.commit()
     conn.execute("UPDATE pgaudit.audit_jobs SET scheduled_at = now()")
     conn.commit()
-    ((second,),) = conn.execute(query, [worker, fetch(conn, worker)]).fetchone() or ([{}],)
+    ((second,),) = conn.execute(query, [worker, fetch(conn, worker)]).fetchone() or no_failure
     assert (second["attempt"], second["retry_in"]) == (2, None)
     assert conn.execute(state).fetchone() == ("failed", 2, None, None)
     errors = conn.execute("SELECT job_id, attempt, error_class, sqlstate FROM pgaudit.job_error ORDER BY id").fetchall()

@@ -163,7 +163,8 @@ def test_a_recorder_that_stays_open_is_passed(dsn: str, conn: Connection, commit
         fill_and_drain(dsn, conn, 6)
         assert (behind(conn) < 5_000, value(conn, PASSED)) == (True, 1)
         assert work(dsn) == 0
-        _ = slow.commit() if commits else slow.rollback()
+        end = slow.commit if commits else slow.rollback
+        end()
     assert persist(dsn) == 0, "they are below the watermark"
     assert work(dsn) == 5 * commits
     assert value(conn, PASSED) == 0
