@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -437,7 +437,7 @@ def test_the_server_replaces_the_callers_stamps(door: Connection, count: int) ->
     forged = {"recorded_at": "1999-01-01T00:00:00Z", "recorded_by": {"role": "boss"}, "xid": 1}
     record(door, *(valid(**forged) for _ in range(count)))
     truth = "SELECT session_user::text, pg_current_xact_id()::text, clock_timestamp()"
-    user, xid, clock = door.execute(truth).fetchone() or ("", "", datetime.max)
+    user, xid, clock = door.execute(truth).fetchone() or ("", "", datetime.max.replace(tzinfo=UTC))
     stored = [job["event"] for job in queued(door)]
     assert len(stored) == count
     for event in stored:
