@@ -19,6 +19,10 @@ OUTLASTED = """
     SELECT count(*) FROM pg_stat_activity
      WHERE datname = current_database() AND wait_event_type = 'Lock' AND clock_timestamp() - xact_start > '400ms'
 """
+BLOCKED = """
+    SELECT count(*) FROM pg_stat_activity
+     WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%pgaudit.persist(%'
+"""
 WAITING_RETRIES = """
     INSERT INTO pgaudit.audit_jobs (event, leaf_hash, event_bytes, attempts, scheduled_at)
     SELECT '{}', '', 2, 1, now() + interval '1 hour' FROM generate_series(1, 2000)
@@ -165,7 +169,7 @@ async def test_an_abort_gives_the_job_back(dsn: str, conn: Connection) -> None:
     conn.execute("SELECT FROM pgaudit.log_lock FOR UPDATE")
     with psycopg.connect(dsn, autocommit=True) as other:
         async with working(Settings(dsn=dsn)) as worker:
-            await until(lambda: worker.app.job_manager.runs.jobs)
+            await until(lambda: value(other, BLOCKED))
             (job,) = worker.app.job_manager.runs.jobs
             (task,) = [task for task in asyncio.all_tasks() if task.get_name() == f"process job pgaudit.persist[{job}]"]
             task.cancel()
