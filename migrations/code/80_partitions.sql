@@ -1,12 +1,14 @@
 -- Partitions of the audit log: ranges of its index. The first ones can be detached; the last one is always ahead.
 
--- log_partitions(): the partitions with their bounds: [first_index, end_index). NULL for a bound that is not a number.
+-- log_partitions(): the partitions with their bounds: [first_index, end_index). One that was made by hand may be open: from 0
+-- for MINVALUE, to the largest bigint for MAXVALUE.
 CREATE OR REPLACE FUNCTION pgaudit.log_partitions()
 RETURNS TABLE (partition regclass, first_index bigint, end_index bigint)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
-    SELECT oid::regclass, (bounds[1])::bigint, (bounds[2])::bigint
+    SELECT oid::regclass, CASE bounds[1] WHEN 'MINVALUE' THEN 0 ELSE bounds[1]::bigint END,
+           CASE bounds[2] WHEN 'MAXVALUE' THEN 9223372036854775807 ELSE bounds[2]::bigint END
       FROM (SELECT c.oid, regexp_match(pg_get_expr(c.relpartbound, c.oid),
-                                       'FROM [(]''?([0-9]+)''?[)] TO [(]''?([0-9]+)''?[)]') AS bounds
+                                       'FROM [(]''?([0-9]+|MINVALUE)''?[)] TO [(]''?([0-9]+|MAXVALUE)''?[)]') AS bounds
               FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
              WHERE i.inhparent = 'audit_log'::regclass AND NOT i.inhdetachpending) child
      ORDER BY 2
@@ -21,12 +23,12 @@ DECLARE
     created integer;
 BEGIN
     PERFORM guard_partition(partition) FROM log_partitions() WHERE NOT is_guarded(partition);  -- made or attached by hand
-    IF EXISTS (SELECT FROM log_partitions() WHERE first_index > (SELECT size FROM log_head)) THEN
+    IF is_partition_ahead() THEN
         RETURN 0;
     END IF;
     PERFORM lock_log();  -- nobody else makes the same one
     created := create_partitions((SELECT size FROM log_head));
-    IF NOT EXISTS (SELECT FROM log_partitions() WHERE first_index > (SELECT size FROM log_head)) THEN
+    IF NOT is_partition_ahead() THEN
         PERFORM create_partition((SELECT max(end_index) FROM log_partitions()));
         created := created + 1;
     END IF;
@@ -34,6 +36,13 @@ BEGIN
 EXCEPTION WHEN lock_not_available THEN
     RETURN 0;
 END $$;
+
+-- is_partition_ahead(): whether the next events will find a partition when the one that is being filled is full.
+CREATE OR REPLACE FUNCTION pgaudit.is_partition_ahead() RETURNS boolean
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+    SELECT EXISTS (SELECT FROM log_partitions()
+                    WHERE first_index > (SELECT size FROM log_head) OR end_index = 9223372036854775807)
+$$;
 
 -- is_guarded(partition): whether it has its three triggers, whatever session_replication_role says.
 CREATE OR REPLACE FUNCTION pgaudit.is_guarded(partition regclass) RETURNS boolean

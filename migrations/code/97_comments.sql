@@ -342,6 +342,8 @@ COMMENT ON FUNCTION pgaudit.requeue_skipped_jobs() IS
     'Makes jobs due that the scan for fresh jobs would not find. Workers call it. Returns how many.';
 COMMENT ON FUNCTION pgaudit.log_partitions() IS
     'The partitions of the audit log with their ranges of indexes: [first_index, end_index).';
+COMMENT ON FUNCTION pgaudit.is_partition_ahead() IS
+    'Whether the next events will find a partition when the one that is being filled is full.';
 COMMENT ON FUNCTION pgaudit.index_ranges(timestamptz, timestamptz) IS
     'Ranges of indexes, [first_index, end_index), that hold all events recorded between two times, and few others.';
 COMMENT ON FUNCTION pgaudit.column_drift(bigint, bigint) IS

@@ -40,7 +40,7 @@ WORKER: Final[tuple[LiteralString, ...]] = (
     """GRANT SELECT ON pgaudit.queue_stats, pgaudit.worker_stats, pgaudit.batch, pgaudit.conflicting_events,
        pgaudit.log_lock_holder, pgaudit.alembic_version TO {role}""",
     """GRANT EXECUTE ON FUNCTION pgaudit.stalled_workers_jobs, pgaudit.try_timestamptz, pgaudit.low_watermark,
-       pgaudit.lag_bucket_bounds, pgaudit.log_partitions TO {role}""",
+       pgaudit.lag_bucket_bounds, pgaudit.log_partitions, pgaudit.is_partition_ahead TO {role}""",
 )
 
 # Reads the log and the views, and how healthy it all is.
@@ -51,7 +51,8 @@ READER: Final[tuple[LiteralString, ...]] = (
        pgaudit.delayed_jobs, pgaudit.throughput, pgaudit.storage_stats, pgaudit.batch, pgaudit.log_lock_holder,
        pgaudit.acknowledged_jobs, pgaudit.settings, pgaudit.alembic_version TO {role}""",
     """GRANT EXECUTE ON FUNCTION pgaudit.stalled_workers_jobs, pgaudit.try_timestamptz, pgaudit.low_watermark,
-       pgaudit.lag_bucket_bounds, pgaudit.log_partitions, pgaudit.index_ranges, pgaudit.column_drift, pgaudit.leaf_hash,
+       pgaudit.lag_bucket_bounds, pgaudit.log_partitions, pgaudit.is_partition_ahead, pgaudit.index_ranges,
+       pgaudit.column_drift, pgaudit.leaf_hash,
        pgaudit.schema_state TO {role}""",
 )
 

@@ -48,7 +48,7 @@ OBSERVE: Final = """
            stalled,
            (SELECT count(*) FROM pgaudit.conflicting_events
              WHERE recorded_at > clock_timestamp() - interval '1 day') AS conflicts,
-           (SELECT coalesce(bool_or(first_index > completed), false) FROM pgaudit.log_partitions()) AS partition_ahead,
+           pgaudit.is_partition_ahead() AS partition_ahead,
            (SELECT string_agg(coalesce('process ' || pid, prepared_transaction) || ' of role ' || role, ', ')
               FROM pgaudit.log_lock_holder
              -- Without pg_read_all_stats nobody says since when: then it is to blame if events wait.

@@ -154,6 +154,7 @@ def test_partition_of_an_open_range_is_used(small: Connection, settings: Setting
                      FOR VALUES FROM (256) TO (MAXVALUE)""")
     fill(small, settings, 1_000)
     assert_dense(small)
+    assert small.execute("SELECT pgaudit.ensure_partitions()").fetchone() == (0,)
 
 
 def test_a_new_partition_has_every_index_of_the_log(small: Connection, settings: Settings) -> None:

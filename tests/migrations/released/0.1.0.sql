@@ -1983,13 +1983,15 @@ $$;
 
 -- Partitions of the audit log: ranges of its index. The first ones can be detached; the last one is always ahead.
 
--- log_partitions(): the partitions with their bounds: [first_index, end_index). NULL for a bound that is not a number.
+-- log_partitions(): the partitions with their bounds: [first_index, end_index). One that was made by hand may be open: from 0
+-- for MINVALUE, to the largest bigint for MAXVALUE.
 CREATE OR REPLACE FUNCTION pgaudit.log_partitions()
 RETURNS TABLE (partition regclass, first_index bigint, end_index bigint)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
-    SELECT oid::regclass, (bounds[1])::bigint, (bounds[2])::bigint
+    SELECT oid::regclass, CASE bounds[1] WHEN 'MINVALUE' THEN 0 ELSE bounds[1]::bigint END,
+           CASE bounds[2] WHEN 'MAXVALUE' THEN 9223372036854775807 ELSE bounds[2]::bigint END
       FROM (SELECT c.oid, regexp_match(pg_get_expr(c.relpartbound, c.oid),
-                                       'FROM [(]''?([0-9]+)''?[)] TO [(]''?([0-9]+)''?[)]') AS bounds
+                                       'FROM [(]''?([0-9]+|MINVALUE)''?[)] TO [(]''?([0-9]+|MAXVALUE)''?[)]') AS bounds
               FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
              WHERE i.inhparent = 'audit_log'::regclass AND NOT i.inhdetachpending) child
      ORDER BY 2
@@ -2004,12 +2006,12 @@ DECLARE
     created integer;
 BEGIN
     PERFORM guard_partition(partition) FROM log_partitions() WHERE NOT is_guarded(partition);  -- made or attached by hand
-    IF EXISTS (SELECT FROM log_partitions() WHERE first_index > (SELECT size FROM log_head)) THEN
+    IF is_partition_ahead() THEN
         RETURN 0;
     END IF;
     PERFORM lock_log();  -- nobody else makes the same one
     created := create_partitions((SELECT size FROM log_head));
-    IF NOT EXISTS (SELECT FROM log_partitions() WHERE first_index > (SELECT size FROM log_head)) THEN
+    IF NOT is_partition_ahead() THEN
         PERFORM create_partition((SELECT max(end_index) FROM log_partitions()));
         created := created + 1;
     END IF;
@@ -2017,6 +2019,13 @@ BEGIN
 EXCEPTION WHEN lock_not_available THEN
     RETURN 0;
 END $$;
+
+-- is_partition_ahead(): whether the next events will find a partition when the one that is being filled is full.
+CREATE OR REPLACE FUNCTION pgaudit.is_partition_ahead() RETURNS boolean
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+    SELECT EXISTS (SELECT FROM log_partitions()
+                    WHERE first_index > (SELECT size FROM log_head) OR end_index = 9223372036854775807)
+$$;
 
 -- is_guarded(partition): whether it has its three triggers, whatever session_replication_role says.
 CREATE OR REPLACE FUNCTION pgaudit.is_guarded(partition regclass) RETURNS boolean
@@ -2751,6 +2760,8 @@ COMMENT ON FUNCTION pgaudit.requeue_skipped_jobs() IS
     'Makes jobs due that the scan for fresh jobs would not find. Workers call it. Returns how many.';
 COMMENT ON FUNCTION pgaudit.log_partitions() IS
     'The partitions of the audit log with their ranges of indexes: [first_index, end_index).';
+COMMENT ON FUNCTION pgaudit.is_partition_ahead() IS
+    'Whether the next events will find a partition when the one that is being filled is full.';
 COMMENT ON FUNCTION pgaudit.index_ranges(timestamptz, timestamptz) IS
     'Ranges of indexes, [first_index, end_index), that hold all events recorded between two times, and few others.';
 COMMENT ON FUNCTION pgaudit.column_drift(bigint, bigint) IS
@@ -2781,7 +2792,7 @@ END $$;
 
 
 DELETE FROM pgaudit.schema_code;
-INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('34ebcee8988fb0b3161b70bbfcec3cfd95ae942a1dc210550d86b292a0e3b8f6', '0.1.0');
+INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('108f2597b23d743e71e9f18eb18d3d514d317b79101caa3f426f5b54db1e60cc', '0.1.0');
 
 
 DO $renewal$
@@ -2824,7 +2835,7 @@ BEGIN
         EXECUTE format($$GRANT SELECT ON pgaudit.queue_stats, pgaudit.worker_stats, pgaudit.batch, pgaudit.conflicting_events,
        pgaudit.log_lock_holder, pgaudit.alembic_version TO %1$s$$, role);
         EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.stalled_workers_jobs, pgaudit.try_timestamptz, pgaudit.low_watermark,
-       pgaudit.lag_bucket_bounds, pgaudit.log_partitions TO %1$s$$, role);
+       pgaudit.lag_bucket_bounds, pgaudit.log_partitions, pgaudit.is_partition_ahead TO %1$s$$, role);
     END LOOP;
     FOR role IN SELECT DISTINCT grantee::regrole FROM (
                     SELECT proname, proacl, proowner FROM pg_proc WHERE pronamespace = 'pgaudit'::regnamespace
@@ -2838,7 +2849,8 @@ BEGIN
        pgaudit.delayed_jobs, pgaudit.throughput, pgaudit.storage_stats, pgaudit.batch, pgaudit.log_lock_holder,
        pgaudit.acknowledged_jobs, pgaudit.settings, pgaudit.alembic_version TO %1$s$$, role);
         EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.stalled_workers_jobs, pgaudit.try_timestamptz, pgaudit.low_watermark,
-       pgaudit.lag_bucket_bounds, pgaudit.log_partitions, pgaudit.index_ranges, pgaudit.column_drift, pgaudit.leaf_hash,
+       pgaudit.lag_bucket_bounds, pgaudit.log_partitions, pgaudit.is_partition_ahead, pgaudit.index_ranges,
+       pgaudit.column_drift, pgaudit.leaf_hash,
        pgaudit.schema_state TO %1$s$$, role);
     END LOOP;
 END $renewal$;
