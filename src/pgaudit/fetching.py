@@ -63,7 +63,7 @@ class AuditJobManager(JobManager):
     @property
     def worker_id(self) -> int | None:
         """The worker's number; None before it is registered and after it has ended."""
-        return self.runs.registration and self.runs.registration.id
+        return self.runs.registration.id if self.runs.registration else None
 
     async def register_worker(self) -> int:
         registering = asyncio.create_task(self.register())

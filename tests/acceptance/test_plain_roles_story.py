@@ -99,8 +99,7 @@ def test_a_job_that_can_never_succeed_is_acknowledged(installed: str) -> None:
     """A DBA's rule that refuses an event ends as a failed job, which can be given up with a reason; the rest flows."""
     with psycopg.connect(role_dsn(installed, "s_owner")) as owner:
         owner.execute("ALTER TABLE pgaudit.audit_log ADD CONSTRAINT no_five CHECK (target_id <> '5') NOT VALID")
-    environment = {"PGAUDIT_JOB_ATTEMPTS": "1"}
-    with worker(role_dsn(installed, "s_worker"), **environment):
+    with worker(role_dsn(installed, "s_worker"), PGAUDIT_JOB_ATTEMPTS="1"):
         approve(role_dsn(installed, "s_writer"), 0, 10)
         wait_until(lambda: query(installed, WAITING) == 0)
         with psycopg.connect(role_dsn(installed, "s_worker")) as conn:
