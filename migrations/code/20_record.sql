@@ -97,6 +97,7 @@ DECLARE
     own      bigint[];
     jobs     bigint[];
     failures jsonb[];
+    mine     jsonb;
 BEGIN
     PERFORM record(events);
     own := array(SELECT id FROM audit_jobs
@@ -105,8 +106,9 @@ BEGIN
     failures := tampered_jobs(jobs);
     PERFORM lock_log();
     failures := append(without_failed(jobs, failures), NULL) || failures;
-    IF EXISTS (SELECT FROM unnest(failures) failure WHERE (failure->>'job_id')::bigint = ANY (own)) THEN
-        RAISE EXCEPTION '%', failures[1]->>'message' USING ERRCODE = failures[1]->>'sqlstate';
+    SELECT failure INTO mine FROM unnest(failures) failure WHERE (failure->>'job_id')::bigint = ANY (own) LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION '%', mine->>'message' USING ERRCODE = mine->>'sqlstate';
     END IF;
     PERFORM delete_logged_jobs(jobs, failures);
 END $$;

@@ -1197,6 +1197,7 @@ DECLARE
     own      bigint[];
     jobs     bigint[];
     failures jsonb[];
+    mine     jsonb;
 BEGIN
     PERFORM record(events);
     own := array(SELECT id FROM audit_jobs
@@ -1205,8 +1206,9 @@ BEGIN
     failures := tampered_jobs(jobs);
     PERFORM lock_log();
     failures := append(without_failed(jobs, failures), NULL) || failures;
-    IF EXISTS (SELECT FROM unnest(failures) failure WHERE (failure->>'job_id')::bigint = ANY (own)) THEN
-        RAISE EXCEPTION '%', failures[1]->>'message' USING ERRCODE = failures[1]->>'sqlstate';
+    SELECT failure INTO mine FROM unnest(failures) failure WHERE (failure->>'job_id')::bigint = ANY (own) LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION '%', mine->>'message' USING ERRCODE = mine->>'sqlstate';
     END IF;
     PERFORM delete_logged_jobs(jobs, failures);
 END $$;
@@ -2792,7 +2794,7 @@ END $$;
 
 
 DELETE FROM pgaudit.schema_code;
-INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('108f2597b23d743e71e9f18eb18d3d514d317b79101caa3f426f5b54db1e60cc', '0.1.0');
+INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('ef5b4419ade5a68b523941da5fd5d9e99e392bfa8cd1479aadd3530a8b1bf689', '0.1.0');
 
 
 DO $renewal$
