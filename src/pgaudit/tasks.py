@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final
 
 import psycopg
@@ -37,7 +37,12 @@ PERSIST: Final = """
     COMMIT
 """
 
-LOG_HOLDER: Final = "SELECT pid, prepared_transaction, role, application_name, since FROM pgaudit.log_lock_holder"
+# The time as text: psycopg reads no timestamptz in a session whose DateStyle is not ISO.
+LOG_HOLDER: Final = """
+    SELECT pid, prepared_transaction, role, application_name,
+           to_char(since AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS"Z"') AS since
+      FROM pgaudit.log_lock_holder
+"""
 
 VERSION_17: Final = 170_000
 
@@ -67,11 +72,11 @@ class LogHolder:
     prepared_transaction: str | None
     role: str | None
     application_name: str | None
-    since: datetime | None
+    since: str | None
 
     def __str__(self) -> str:
         who = f"process {self.pid}" if self.pid else f"the prepared transaction {self.prepared_transaction!r}"
-        since = f" since {self.since:%Y-%m-%d %H:%M:%S%z}" if self.since else ""
+        since = f" since {self.since}" if self.since else ""
         return f"{who} of role {self.role}{f' ({self.application_name})' if self.application_name else ''}{since}"
 
 
