@@ -44,14 +44,15 @@ LANGUAGE sql IMMUTABLE AS $$
 $$;
 
 -- is_iso_time(value): whether it is ISO 8601 with an offset, between the years 1 and 9999 in every time zone.
--- The cast alone would accept 'now', times without a zone, and 24:00:00. It raises for dates that do not exist. The pattern
+-- 'Z' is replaced: since PostgreSQL 18 a session can give it another meaning. The cast alone would accept 'now', times without a zone, and 24:00:00. It raises for dates that do not exist. The pattern
 -- has no counted repetitions: they take twice as long.
 CREATE OR REPLACE FUNCTION pgaudit.is_iso_time(value text) RETURNS boolean
 LANGUAGE sql STABLE AS $$
     SELECT CASE WHEN value ~ ('^[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T[0-9][0-9]:[0-9][0-9]:[0-9][0-9]'
                               '([.][0-9][0-9]?[0-9]?[0-9]?[0-9]?[0-9]?)?(Z|[+-][0-9][0-9]:[0-9][0-9])$')
                      AND substr(value, 12, 2) < '24' AND substr(value, 18, 2) < '60'
-                THEN value::timestamptz >= '0001-01-02T00:00:00+00:00' AND value::timestamptz < '9999-12-31T00:00:00+00:00'
+                THEN replace(value, 'Z', '+00:00')::timestamptz >= '0001-01-02T00:00:00+00:00'
+                 AND replace(value, 'Z', '+00:00')::timestamptz < '9999-12-31T00:00:00+00:00'
            END
 $$;
 

@@ -76,7 +76,8 @@ DECLARE
                         unnest(passed_xids) xid
          WHERE safe_xid <= pg_snapshot_xmax(pg_current_snapshot()) AND pg_xact_status(xid) IS DISTINCT FROM 'in progress');
 BEGIN
-    IF cardinality(over) > 0 THEN
+    -- An older snapshot does not see what they have committed.
+    IF cardinality(over) > 0 AND current_setting('transaction_isolation') = 'read committed' THEN
         PERFORM requeue_skipped_jobs();
         UPDATE queue_watermark SET passed_xids = array(SELECT unnest(passed_xids) EXCEPT SELECT unnest(over));
     END IF;

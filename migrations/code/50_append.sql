@@ -77,8 +77,9 @@ BEGIN
             USING ERRCODE = 'triggered_data_change_violation';
     END IF;
     IF conflicting_index IS NOT NULL THEN
-        INSERT INTO event_conflict (index, event_id, conflicts_with, recorded_at)
-        SELECT next_index, (event->>'id')::uuid, conflicting_index, (event->>'recorded_at')::timestamptz
+        INSERT INTO event_conflict (index, event_id, conflicts_with, content_hash, recorded_at)
+        SELECT next_index, (event->>'id')::uuid, conflicting_index, leaf_hash(comparable_content(event)),
+               (event->>'recorded_at')::timestamptz
           FROM audit_jobs WHERE id = jobs[1];
     END IF;
 END $$;
@@ -195,7 +196,8 @@ DECLARE
 BEGIN
     IF same IS NOT NULL THEN
         INSERT INTO event_sighting (event_id, index, xid, recorded_by, recorded_at)
-        VALUES ((given->>'id')::uuid, same, (given->>'xid')::xid8, given->>'recorded_by', (given->>'recorded_at')::timestamptz);
+        VALUES ((given->>'id')::uuid, same, CASE WHEN given->>'xid' ~ '^[0-9]{1,19}$' THEN (given->>'xid')::xid8 END,
+                given->>'recorded_by', (given->>'recorded_at')::timestamptz);
         RETURN '{}';
     END IF;
     -- Its first one may have failed a moment ago: then this one is the first.
@@ -226,17 +228,14 @@ BEGIN
     IF sought->>'id' !~ '^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$' THEN
         RETURN NULL;  -- of a job that was inserted by hand; the log has no such id
     END IF;
-    FOR candidate IN
-        SELECT index FROM event_key WHERE event_id = (sought->>'id')::uuid
-        UNION ALL SELECT index FROM event_conflict WHERE event_id = (sought->>'id')::uuid ORDER BY 1
-    LOOP
-        PERFORM FROM audit_log
-          WHERE index = candidate AND comparable_content(event) = comparable_content(sought);
-        IF FOUND THEN
-            RETURN candidate;
-        END IF;
-    END LOOP;
-    RETURN NULL;
+    SELECT index INTO candidate FROM event_key WHERE event_id = (sought->>'id')::uuid;
+    PERFORM FROM audit_log WHERE index = candidate AND comparable_content(event) = comparable_content(sought);
+    IF FOUND THEN
+        RETURN candidate;
+    END IF;
+    -- By hash: a writer may record one id with any number of contents, while the log is locked.
+    RETURN (SELECT min(index) FROM event_conflict
+             WHERE event_id = (sought->>'id')::uuid AND content_hash = leaf_hash(comparable_content(sought)));
 END $$;
 
 -- without_failed(jobs, failures): the jobs that are not among the failures, in their order.

@@ -43,9 +43,16 @@ END $$;
 -- delete_logged_jobs(jobs, failures): deletes the jobs that are in the log: those that did not fail.
 CREATE OR REPLACE FUNCTION pgaudit.delete_logged_jobs(jobs bigint[], failures jsonb[]) RETURNS void
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    deleted integer;
 BEGIN
     jobs := without_failed(jobs, failures);
     DELETE FROM audit_jobs WHERE id = ANY (jobs);
+    GET DIAGNOSTICS deleted = ROW_COUNT;
+    IF deleted <> cardinality(jobs) THEN
+        RAISE EXCEPTION 'a trigger or rule keeps jobs in pgaudit.audit_jobs that are in the log'
+            USING ERRCODE = 'triggered_data_change_violation';
+    END IF;
 END $$;
 
 -- traceparents(jobs): W3C traceparents of the events, each once, as many as a span has links.

@@ -41,7 +41,7 @@ END $$;
 CREATE OR REPLACE FUNCTION pgaudit.retry_after(attempts integer, max_attempts integer, retry_delay interval,
                                                max_retry_delay interval) RETURNS interval
 LANGUAGE sql VOLATILE AS $$
-    SELECT least(least(retry_delay * 2.0 ^ least(attempts - 1, 30), max_retry_delay) * (0.8 + 0.4 * random()), interval '24 hours')
+    SELECT least(least(greatest(retry_delay, '0') * 2.0 ^ least(attempts - 1, 30), max_retry_delay) * (0.8 + 0.4 * random()), interval '24 hours')
      WHERE attempts < max_attempts
 $$;
 
@@ -71,7 +71,7 @@ BEGIN
     UPDATE audit_jobs
        SET status = CASE WHEN retry_in IS NULL THEN 'failed' ELSE 'todo' END::procrastinate_job_status,
            attempts = attempts + counted::integer,
-           scheduled_at = clock_timestamp() + make_interval(secs => least(retry_in, 86400)),
+           scheduled_at = clock_timestamp() + make_interval(secs => least(greatest(retry_in, 0), 86400)),
            worker_id = NULL, abort_requested = false
      WHERE id = job AND attempts = seen_attempts AND status = 'doing' AND worker_id = worker_id_of(worker)
     RETURNING * INTO failed;

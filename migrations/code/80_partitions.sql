@@ -84,7 +84,7 @@ DECLARE
     upper bigint := least((index / size + 1) * size, (SELECT min(first_index) FROM log_partitions() WHERE first_index > index));
     name  text   := 'audit_log_' || first;
 BEGIN
-    WHILE to_regclass(name) IS NOT NULL LOOP  -- a detached one
+    WHILE to_regclass('pgaudit.' || name) IS NOT NULL LOOP  -- a detached one
         name := name || '_';
     END LOOP;
     -- Unlike CREATE TABLE with PARTITION OF, ATTACH stops no reader and no append.

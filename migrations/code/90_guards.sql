@@ -16,7 +16,8 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS
 $$ SELECT relowner = (SELECT oid FROM pg_roles WHERE rolname = current_user) FROM pg_class WHERE oid = relation $$;
 
 -- reject_direct_write(): tables that are written by pgaudit's functions alone, which run as the owner. The call stack ends
--- with this trigger; if no other function is on it, somebody has written the statement by hand.
+-- with this trigger; if none of those functions is on it, the statement was written by hand. Names only: the words around
+-- them are in the server's language.
 CREATE OR REPLACE FUNCTION pgaudit.reject_direct_write() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
@@ -24,7 +25,8 @@ DECLARE
 BEGIN
     GET DIAGNOSTICS stack = PG_CONTEXT;
     IF TG_OP <> 'TRUNCATE' AND runs_as_owner(TG_RELID)
-       AND stack ~ 'function "?(pgaudit[.])?(append|prune|advance|requeue|acknowledge|reject_truncate)_' THEN
+       AND stack ~ ('(append_(rows|known)|prune_batches|advance_watermark|requeue_skipped_jobs|acknowledge_job'
+                    '|requeue_jobs_of_passed_transactions|reject_truncate_of_queue)[^a-z_]') THEN
         RETURN NULL;
     END IF;
     RAISE EXCEPTION '% on %: only the functions of pgaudit write to it', TG_OP, TG_TABLE_NAME

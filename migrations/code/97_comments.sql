@@ -94,6 +94,8 @@ COMMENT ON COLUMN pgaudit.event_conflict.event_id IS
     'The id that both have.';
 COMMENT ON COLUMN pgaudit.event_conflict.conflicts_with IS
     'Index of the first event with that id.';
+COMMENT ON COLUMN pgaudit.event_conflict.content_hash IS
+    'Hash of what makes two events the same: finds the same content again among any number of conflicts.';
 COMMENT ON COLUMN pgaudit.event_conflict.recorded_at IS
     'When the later event was recorded, by the server''s clock.';
 

@@ -53,9 +53,10 @@ CREATE TABLE pgaudit.event_conflict (
     index          bigint PRIMARY KEY,
     event_id       uuid        NOT NULL,
     conflicts_with bigint      NOT NULL,
+    content_hash   bytea       NOT NULL,
     recorded_at    timestamptz NOT NULL
 );
-CREATE INDEX event_conflict_event_idx ON pgaudit.event_conflict (event_id);
+CREATE INDEX event_conflict_event_idx ON pgaudit.event_conflict (event_id, content_hash);
 CREATE INDEX event_conflict_recorded_idx ON pgaudit.event_conflict (recorded_at);
 
 -- One row for each transaction that appended, merged by minute after a day and then kept: the history of throughput,

@@ -857,9 +857,10 @@ CREATE TABLE pgaudit.event_conflict (
     index          bigint PRIMARY KEY,
     event_id       uuid        NOT NULL,
     conflicts_with bigint      NOT NULL,
+    content_hash   bytea       NOT NULL,
     recorded_at    timestamptz NOT NULL
 );
-CREATE INDEX event_conflict_event_idx ON pgaudit.event_conflict (event_id);
+CREATE INDEX event_conflict_event_idx ON pgaudit.event_conflict (event_id, content_hash);
 CREATE INDEX event_conflict_recorded_idx ON pgaudit.event_conflict (recorded_at);
 
 -- One row for each transaction that appended, merged by minute after a day and then kept: the history of throughput,
@@ -915,7 +916,7 @@ DO $$
 DECLARE
     name text;
 BEGIN
-    FOREACH name IN ARRAY '{settings,job_error,procrastinate_workers}'::text[] LOOP
+    FOREACH name IN ARRAY '{settings,job_error,procrastinate_workers,schema_code}'::text[] LOOP
         EXECUTE format('CREATE TRIGGER reject_foreign_write BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON pgaudit.%I
                         FOR EACH STATEMENT EXECUTE FUNCTION pgaudit.reject_foreign_write()', name);
         EXECUTE format('ALTER TABLE pgaudit.%I ENABLE ALWAYS TRIGGER reject_foreign_write', name);
@@ -1008,14 +1009,15 @@ LANGUAGE sql IMMUTABLE AS $$
 $$;
 
 -- is_iso_time(value): whether it is ISO 8601 with an offset, between the years 1 and 9999 in every time zone.
--- The cast alone would accept 'now', times without a zone, and 24:00:00. It raises for dates that do not exist. The pattern
+-- 'Z' is replaced: since PostgreSQL 18 a session can give it another meaning. The cast alone would accept 'now', times without a zone, and 24:00:00. It raises for dates that do not exist. The pattern
 -- has no counted repetitions: they take twice as long.
 CREATE OR REPLACE FUNCTION pgaudit.is_iso_time(value text) RETURNS boolean
 LANGUAGE sql STABLE AS $$
     SELECT CASE WHEN value ~ ('^[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T[0-9][0-9]:[0-9][0-9]:[0-9][0-9]'
                               '([.][0-9][0-9]?[0-9]?[0-9]?[0-9]?[0-9]?)?(Z|[+-][0-9][0-9]:[0-9][0-9])$')
                      AND substr(value, 12, 2) < '24' AND substr(value, 18, 2) < '60'
-                THEN value::timestamptz >= '0001-01-02T00:00:00+00:00' AND value::timestamptz < '9999-12-31T00:00:00+00:00'
+                THEN replace(value, 'Z', '+00:00')::timestamptz >= '0001-01-02T00:00:00+00:00'
+                 AND replace(value, 'Z', '+00:00')::timestamptz < '9999-12-31T00:00:00+00:00'
            END
 $$;
 
@@ -1451,7 +1453,8 @@ DECLARE
                         unnest(passed_xids) xid
          WHERE safe_xid <= pg_snapshot_xmax(pg_current_snapshot()) AND pg_xact_status(xid) IS DISTINCT FROM 'in progress');
 BEGIN
-    IF cardinality(over) > 0 THEN
+    -- An older snapshot does not see what they have committed.
+    IF cardinality(over) > 0 AND current_setting('transaction_isolation') = 'read committed' THEN
         PERFORM requeue_skipped_jobs();
         UPDATE queue_watermark SET passed_xids = array(SELECT unnest(passed_xids) EXCEPT SELECT unnest(over));
     END IF;
@@ -1558,8 +1561,9 @@ BEGIN
             USING ERRCODE = 'triggered_data_change_violation';
     END IF;
     IF conflicting_index IS NOT NULL THEN
-        INSERT INTO event_conflict (index, event_id, conflicts_with, recorded_at)
-        SELECT next_index, (event->>'id')::uuid, conflicting_index, (event->>'recorded_at')::timestamptz
+        INSERT INTO event_conflict (index, event_id, conflicts_with, content_hash, recorded_at)
+        SELECT next_index, (event->>'id')::uuid, conflicting_index, leaf_hash(comparable_content(event)),
+               (event->>'recorded_at')::timestamptz
           FROM audit_jobs WHERE id = jobs[1];
     END IF;
 END $$;
@@ -1676,7 +1680,8 @@ DECLARE
 BEGIN
     IF same IS NOT NULL THEN
         INSERT INTO event_sighting (event_id, index, xid, recorded_by, recorded_at)
-        VALUES ((given->>'id')::uuid, same, (given->>'xid')::xid8, given->>'recorded_by', (given->>'recorded_at')::timestamptz);
+        VALUES ((given->>'id')::uuid, same, CASE WHEN given->>'xid' ~ '^[0-9]{1,19}$' THEN (given->>'xid')::xid8 END,
+                given->>'recorded_by', (given->>'recorded_at')::timestamptz);
         RETURN '{}';
     END IF;
     -- Its first one may have failed a moment ago: then this one is the first.
@@ -1707,17 +1712,14 @@ BEGIN
     IF sought->>'id' !~ '^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$' THEN
         RETURN NULL;  -- of a job that was inserted by hand; the log has no such id
     END IF;
-    FOR candidate IN
-        SELECT index FROM event_key WHERE event_id = (sought->>'id')::uuid
-        UNION ALL SELECT index FROM event_conflict WHERE event_id = (sought->>'id')::uuid ORDER BY 1
-    LOOP
-        PERFORM FROM audit_log
-          WHERE index = candidate AND comparable_content(event) = comparable_content(sought);
-        IF FOUND THEN
-            RETURN candidate;
-        END IF;
-    END LOOP;
-    RETURN NULL;
+    SELECT index INTO candidate FROM event_key WHERE event_id = (sought->>'id')::uuid;
+    PERFORM FROM audit_log WHERE index = candidate AND comparable_content(event) = comparable_content(sought);
+    IF FOUND THEN
+        RETURN candidate;
+    END IF;
+    -- By hash: a writer may record one id with any number of contents, while the log is locked.
+    RETURN (SELECT min(index) FROM event_conflict
+             WHERE event_id = (sought->>'id')::uuid AND content_hash = leaf_hash(comparable_content(sought)));
 END $$;
 
 -- without_failed(jobs, failures): the jobs that are not among the failures, in their order.
@@ -1778,9 +1780,16 @@ END $$;
 -- delete_logged_jobs(jobs, failures): deletes the jobs that are in the log: those that did not fail.
 CREATE OR REPLACE FUNCTION pgaudit.delete_logged_jobs(jobs bigint[], failures jsonb[]) RETURNS void
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    deleted integer;
 BEGIN
     jobs := without_failed(jobs, failures);
     DELETE FROM audit_jobs WHERE id = ANY (jobs);
+    GET DIAGNOSTICS deleted = ROW_COUNT;
+    IF deleted <> cardinality(jobs) THEN
+        RAISE EXCEPTION 'a trigger or rule keeps jobs in pgaudit.audit_jobs that are in the log'
+            USING ERRCODE = 'triggered_data_change_violation';
+    END IF;
 END $$;
 
 -- traceparents(jobs): W3C traceparents of the events, each once, as many as a span has links.
@@ -1839,7 +1848,7 @@ END $$;
 CREATE OR REPLACE FUNCTION pgaudit.retry_after(attempts integer, max_attempts integer, retry_delay interval,
                                                max_retry_delay interval) RETURNS interval
 LANGUAGE sql VOLATILE AS $$
-    SELECT least(least(retry_delay * 2.0 ^ least(attempts - 1, 30), max_retry_delay) * (0.8 + 0.4 * random()), interval '24 hours')
+    SELECT least(least(greatest(retry_delay, '0') * 2.0 ^ least(attempts - 1, 30), max_retry_delay) * (0.8 + 0.4 * random()), interval '24 hours')
      WHERE attempts < max_attempts
 $$;
 
@@ -1869,7 +1878,7 @@ BEGIN
     UPDATE audit_jobs
        SET status = CASE WHEN retry_in IS NULL THEN 'failed' ELSE 'todo' END::procrastinate_job_status,
            attempts = attempts + counted::integer,
-           scheduled_at = clock_timestamp() + make_interval(secs => least(retry_in, 86400)),
+           scheduled_at = clock_timestamp() + make_interval(secs => least(greatest(retry_in, 0), 86400)),
            worker_id = NULL, abort_requested = false
      WHERE id = job AND attempts = seen_attempts AND status = 'doing' AND worker_id = worker_id_of(worker)
     RETURNING * INTO failed;
@@ -2069,7 +2078,7 @@ DECLARE
     upper bigint := least((index / size + 1) * size, (SELECT min(first_index) FROM log_partitions() WHERE first_index > index));
     name  text   := 'audit_log_' || first;
 BEGIN
-    WHILE to_regclass(name) IS NOT NULL LOOP  -- a detached one
+    WHILE to_regclass('pgaudit.' || name) IS NOT NULL LOOP  -- a detached one
         name := name || '_';
     END LOOP;
     -- Unlike CREATE TABLE with PARTITION OF, ATTACH stops no reader and no append.
@@ -2215,7 +2224,8 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS
 $$ SELECT relowner = (SELECT oid FROM pg_roles WHERE rolname = current_user) FROM pg_class WHERE oid = relation $$;
 
 -- reject_direct_write(): tables that are written by pgaudit's functions alone, which run as the owner. The call stack ends
--- with this trigger; if no other function is on it, somebody has written the statement by hand.
+-- with this trigger; if none of those functions is on it, the statement was written by hand. Names only: the words around
+-- them are in the server's language.
 CREATE OR REPLACE FUNCTION pgaudit.reject_direct_write() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
@@ -2223,7 +2233,8 @@ DECLARE
 BEGIN
     GET DIAGNOSTICS stack = PG_CONTEXT;
     IF TG_OP <> 'TRUNCATE' AND runs_as_owner(TG_RELID)
-       AND stack ~ 'function "?(pgaudit[.])?(append|prune|advance|requeue|acknowledge|reject_truncate)_' THEN
+       AND stack ~ ('(append_(rows|known)|prune_batches|advance_watermark|requeue_skipped_jobs|acknowledge_job'
+                    '|requeue_jobs_of_passed_transactions|reject_truncate_of_queue)[^a-z_]') THEN
         RETURN NULL;
     END IF;
     RAISE EXCEPTION '% on %: only the functions of pgaudit write to it', TG_OP, TG_TABLE_NAME
@@ -2514,6 +2525,8 @@ COMMENT ON COLUMN pgaudit.event_conflict.event_id IS
     'The id that both have.';
 COMMENT ON COLUMN pgaudit.event_conflict.conflicts_with IS
     'Index of the first event with that id.';
+COMMENT ON COLUMN pgaudit.event_conflict.content_hash IS
+    'Hash of what makes two events the same: finds the same content again among any number of conflicts.';
 COMMENT ON COLUMN pgaudit.event_conflict.recorded_at IS
     'When the later event was recorded, by the server''s clock.';
 
@@ -2794,7 +2807,7 @@ END $$;
 
 
 DELETE FROM pgaudit.schema_code;
-INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('ef5b4419ade5a68b523941da5fd5d9e99e392bfa8cd1479aadd3530a8b1bf689', '0.1.0');
+INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('d99d9d32a0e87ced1f95442a6d1b0e15f3cb2723525afbefab7d30006e352978', '0.1.0');
 
 
 DO $renewal$
