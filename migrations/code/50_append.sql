@@ -225,7 +225,7 @@ SET plan_cache_mode = force_custom_plan AS $$  -- a plan for the index at hand l
 DECLARE
     candidate bigint;
 BEGIN
-    IF sought->>'id' !~ '^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$' THEN
+    IF coalesce(sought->>'id', '') !~ '^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$' THEN
         RETURN NULL;  -- of a job that was inserted by hand; the log has no such id
     END IF;
     SELECT index INTO candidate FROM event_key WHERE event_id = (sought->>'id')::uuid;

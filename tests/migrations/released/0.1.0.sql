@@ -1709,7 +1709,7 @@ SET plan_cache_mode = force_custom_plan AS $$  -- a plan for the index at hand l
 DECLARE
     candidate bigint;
 BEGIN
-    IF sought->>'id' !~ '^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$' THEN
+    IF coalesce(sought->>'id', '') !~ '^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$' THEN
         RETURN NULL;  -- of a job that was inserted by hand; the log has no such id
     END IF;
     SELECT index INTO candidate FROM event_key WHERE event_id = (sought->>'id')::uuid;
@@ -2807,7 +2807,7 @@ END $$;
 
 
 DELETE FROM pgaudit.schema_code;
-INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('d99d9d32a0e87ced1f95442a6d1b0e15f3cb2723525afbefab7d30006e352978', '0.1.0');
+INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('31982bde528b3a8bd6840bd11efb6099f12f9fa3dd94893d256fe68dc43b43c6', '0.1.0');
 
 
 DO $renewal$
