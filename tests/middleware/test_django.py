@@ -90,12 +90,12 @@ def nobody(_request: HttpRequest) -> str:
 
 
 def false(_request: HttpRequest) -> Any:
-    """Likewise."""
+    """Another value that is false."""
     return False
 
 
 async def nobody_async(_request: HttpRequest) -> Any:
-    """Likewise, and awaited."""
+    """A value that is false, and is awaited."""
     await asyncio.sleep(0)
     return 0
 
@@ -123,7 +123,7 @@ def stream(_request: HttpRequest) -> StreamingHttpResponse:
 
 
 async def stream_async(_request: HttpRequest) -> StreamingHttpResponse:
-    """Likewise, asynchronously."""
+    """Looks while the body is made, asynchronously."""
 
     async def body() -> AsyncIterator[str]:
         for _ in range(2):
@@ -193,7 +193,7 @@ def test_an_actor_that_is_false_is_nobody(client: Client, name: str) -> None:
 
 @pytest.mark.anyio
 async def test_an_actor_that_is_false_is_nobody_in_asynchronous_views(async_client: AsyncClient) -> None:
-    """Likewise."""
+    """The request is served here, too."""
     with override_settings(PGAUDIT_ACTOR=f"{__name__}.nobody_async"):
         assert (await async_client.get("/view_async")).json()["actor"] is None
 

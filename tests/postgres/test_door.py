@@ -1,4 +1,4 @@
-"""The door of the queue: what ``pgaudit.record`` refuses, whoever calls it, and what it accepts at each limit."""
+"""The door of the queue: what ``pgaudit.record`` refuses from any caller, and what it accepts at each limit."""
 
 import asyncio
 import json
@@ -455,6 +455,26 @@ def test_recorded_by_is_the_role_that_logged_in(door: Connection, count: int) ->
     record(door, *(valid() for _ in range(count)))
     door.execute("RESET SESSION AUTHORIZATION")
     assert [job["event"]["recorded_by"] for job in queued(door)] == ["door_login"] * count
+
+
+def test_recorded_by_is_no_owner_of_a_function(door: Connection) -> None:
+    """A function of the application that runs with the rights of its owner records in the name of its caller."""
+    door.execute("CREATE ROLE door_login; CREATE ROLE door_owner; GRANT USAGE ON SCHEMA pgaudit TO door_owner")
+    door.execute("GRANT EXECUTE ON FUNCTION pgaudit.record(jsonb) TO door_owner")
+    door.execute("""
+        CREATE FUNCTION approve(events jsonb) RETURNS void LANGUAGE sql SECURITY DEFINER
+            AS 'SELECT pgaudit.record(events)';
+        CREATE FUNCTION approve_all(events jsonb) RETURNS void LANGUAGE sql SECURITY DEFINER
+            AS 'SELECT approve(events)';
+        ALTER FUNCTION approve OWNER TO door_owner;
+    """)
+    door.execute("SET LOCAL SESSION AUTHORIZATION door_login")
+    for function in ("approve", "approve_all"):
+        door.execute(f"SELECT {function}(%s)", [json.dumps([valid()])])
+    with pytest.raises(psycopg.errors.InsufficientPrivilege), door.transaction():
+        record(door, valid())
+    door.execute("RESET SESSION AUTHORIZATION")
+    assert [job["event"]["recorded_by"] for job in queued(door)] == ["door_login"] * 2
 
 
 # InvalidEvent in Python, where the limit of the database is narrower than the one checked there.

@@ -21,7 +21,7 @@ def test_a_directory_has_to_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize("path", ["{}", "{}/../{name}", "{}/notes"])
 def test_what_holds_something_else_is_left_alone(tmp_path: Path, path: str) -> None:
-    """Neither a directory with files of somebody's, nor a file: whom it belongs to, too, stays as it is."""
+    """A directory with other files, and a file, keep their content and their owner."""
     (tmp_path / "notes").write_text("mine")
     before = tmp_path.stat()
     with pytest.raises(

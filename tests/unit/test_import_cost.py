@@ -62,7 +62,7 @@ def test_an_import_loads_nothing_that_recording_does_not_need() -> None:
 
 
 def test_an_import_adds_nothing_but_pgaudit_pydantic_and_the_standard_library(added: set[str]) -> None:
-    """And what pydantic itself requires: whoever has pydantic models has loaded that already."""
+    """And what pydantic itself requires: an application with pydantic models has loaded that already."""
     required = {re.split(r"[^\w-]", line)[0].replace("-", "_") for line in requires("pydantic") or []}
     assert packages(added) - {"pgaudit", "pydantic"} - required <= sys.stdlib_module_names
 

@@ -1,4 +1,4 @@
-"""Signals: who is told, in the process, what happens in a worker."""
+"""Signals: which receivers, in the process, hear what happens in a worker."""
 
 import gc
 import json
@@ -19,7 +19,7 @@ def signal() -> WorkerSignal:
 
 
 class Receiver:
-    """Keeps what it is told."""
+    """Keeps what it hears."""
 
     def __init__(self) -> None:
         self.told: list[tuple[str, dict[str, Any]]] = []
@@ -59,7 +59,7 @@ def test_connect_is_a_decorator(signal: WorkerSignal) -> None:
 
 
 def test_a_receiver_is_kept_alive_unless_it_is_weak(signal: WorkerSignal) -> None:
-    """A weak one is told for as long as something else holds it; a method, its object."""
+    """A weak one hears signals for as long as something else holds it; a method, its object."""
     told: list[str] = []
     kept, dropped = Receiver(), Receiver()
     signal.connect(lambda *_, **__: told.append("strong"))
@@ -92,7 +92,7 @@ def test_a_receiver_that_raises_disturbs_nobody(signal: WorkerSignal, caplog: py
 
 
 async def page(*_: Any, **__: Any) -> None:
-    """A receiver that somebody would have to await."""
+    """A receiver that its sender would have to await."""
 
 
 class Pager:

@@ -16,12 +16,12 @@ def test_what_is_missing_is_migrated(kind: type[psycopg.Error]) -> None:
 
 
 def test_a_schema_that_is_missing_is_migrated() -> None:
-    """Likewise."""
+    """The advice names the command."""
     assert in_brief(errors.InvalidSchemaName("secret")) == "InvalidSchemaName, SQLSTATE 3F000; run `pgaudit migrate`"
 
 
 def test_a_right_that_is_missing_is_granted() -> None:
-    """Likewise."""
+    """The advice names the command."""
     brief = in_brief(errors.InsufficientPrivilege("permission denied"))
     assert brief == "InsufficientPrivilege, SQLSTATE 42501: permission denied; see `pgaudit grant`"
 

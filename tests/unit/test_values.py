@@ -116,7 +116,7 @@ def endless() -> dict[str, Any]:
 
 
 def test_data_is_a_copy() -> None:
-    """Whoever changes the dict afterwards does not change the event."""
+    """A caller that changes the dict afterwards does not change the event."""
     given = {"list": [1]}
     event = AuditEvent(action="claim.approved", data=given)
     given["list"].append(2)
