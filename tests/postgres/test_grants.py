@@ -148,7 +148,7 @@ def test_everybody_else_can_do_nothing(granted: str) -> None:
 def test_only_the_owner_grants(granted: str) -> None:
     """Postgres merely warns when another role tries: that is an error here, which says as whom to connect."""
     with connect_as("t_reader", granted) as conn:
-        for kind in ("writer", "worker", "reader"):
+        for kind in ("writer", "inline", "worker", "reader"):
             with pytest.raises(InsufficientPrivilege, match=r"only the owner .*can grant: connect as postgres"):
                 grant(conn, **{kind: "t_writer"})
         conn.execute("SET client_min_messages = error")

@@ -135,3 +135,24 @@ def test_a_spool_that_cannot_be_read_degrades(conn: psycopg.Connection, patient:
     """Nobody knows what waits in it."""
     (patient.spool_dir / "host-1.ndjson").mkdir()
     assert verdict(health.check(conn, patient), "spooled") is Status.DEGRADED
+
+
+def test_two_events_of_one_id_degrade_health_for_a_day(conn: psycopg.Connection, patient: Settings) -> None:
+    """Both are in the log: an error of the application, or an attempt to hide one of them."""
+    first = AuditEvent(action="claim.approved")
+    AuditLog(patient).record(conn, first, first.model_copy(update={"reason": "another one"}))
+    assert verdict(health.check(conn, patient), "conflicts") is Status.HEALTHY
+    conn.execute("SELECT pgaudit.persist(NULL, NULL, 10)")
+    assert verdict(health.check(conn, patient), "conflicts") is Status.DEGRADED
+
+
+def test_a_publication_of_partitions_degrades_health(conn: psycopg.Connection, patient: Settings) -> None:
+    """A new partition would stop its subscribers, unless the log is published by its root."""
+    assert verdict(health.check(conn, patient), "publications") is Status.HEALTHY
+    conn.execute("CREATE PUBLICATION everything FOR ALL TABLES")
+    assert verdict(health.check(conn, patient), "publications") is Status.DEGRADED
+    conn.execute("ALTER PUBLICATION everything SET (publish_via_partition_root = true)")
+    assert verdict(health.check(conn, patient), "publications") is Status.HEALTHY
+    conn.execute("DROP PUBLICATION everything")
+    conn.execute("CREATE PUBLICATION the_log FOR TABLE pgaudit.audit_log")
+    assert verdict(health.check(conn, patient), "publications") is Status.DEGRADED
