@@ -17,7 +17,7 @@ EVENTS_OF_A_CLAIM: Final = 10
 ROWS: Final = "SELECT coalesce(max(index) + 1, 0) FROM {log}"
 KEYS: Final = {store.LOG: "pgaudit.event_key", store.PLAIN_LOG: "public.plain_key"}
 NEXT: Final = "SELECT setval('log_index', (SELECT coalesce(max(index) + 1, 0) FROM {log}), false)"
-# What an owner can do, and nobody else.
+# Only the owner can do this.
 UNGUARD: Final = """
     ALTER TABLE pgaudit.audit_log DISABLE TRIGGER USER;
     ALTER TABLE pgaudit.event_key DISABLE TRIGGER USER;
@@ -43,7 +43,7 @@ FILL: Final = f"""
 
 
 def fill(bench: Bench, database: str, log: str, rows: int, progress: Callable[[str], None]) -> None:
-    """Adds what a log lacks of so many rows, and the claims that they are about."""
+    """Fills a log up to that number of rows, with the claims that they are about."""
     names = {"log": sql.Identifier(*log.split(".")), "keys": sql.Identifier(*KEYS[log].split("."))}
     claims = max(peers.CLAIMS, rows // EVENTS_OF_A_CLAIM)
     given = {"claims": claims, "actors": claims // 20, "rows": max(rows, 1), "event": event().to_json()}

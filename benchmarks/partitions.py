@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 @dataclass
 class Log:
-    """A database with so many partitions, and the milliseconds that each round took in it."""
+    """A database with that number of partitions, and the milliseconds of each round in it."""
 
     partitions: int
     append: list[float] = field(default_factory=list)

@@ -77,7 +77,7 @@ def once(dsn: str, script: str, variables: dict[str, str]) -> None:
 
 
 def command_for(connections: int, variables: dict[str, str], *duration: str) -> list[str]:
-    """The command that runs ``script.sql`` of its directory on so many connections."""
+    """The command that runs ``script.sql`` of its directory on that number of connections."""
     command = [str(PGBENCH), "-n", "-M", "prepared", "-c", str(connections), "-j", str(min(connections, 2))]
     command += [word for name, value in variables.items() for word in ("-D", f"{name}={value}")]
     return [*command, *duration, "-f", "script.sql"]

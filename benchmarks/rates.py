@@ -41,7 +41,7 @@ ARRIVED: Final = "SELECT count(*) > 0 FROM {log}"
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What is tried: a way with its worker, if it has one, beside so many connections, for so many seconds."""
+    """One trial: a way to record, its worker if it has one, the number of connections and the seconds."""
 
     bench: Bench
     way: str

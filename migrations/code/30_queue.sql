@@ -83,7 +83,7 @@ BEGIN
          WHERE bytes_before < max_batch_bytes());
 END $$;
 
--- max_batch_bytes(): a batch is full when the text of its events has so many bytes; one event is always taken.
+-- max_batch_bytes(): bytes of event text at which a batch is full. One event is always taken, whatever its size.
 CREATE OR REPLACE FUNCTION pgaudit.max_batch_bytes() RETURNS integer
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT 16000000 $$;
 

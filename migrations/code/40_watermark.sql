@@ -1,6 +1,6 @@
 -- The low watermark: where the scan for fresh jobs begins.
 --
--- It may not pass an id that an open transaction can still commit. Whoever inserts a job takes, in this order: its
+-- It may not pass an id that an open transaction can still commit. A transaction that inserts a job takes, in this order: its
 -- transaction's id, RowExclusiveLock on audit_jobs (to its end), the job's id. So only transactions that hold that lock
 -- matter, and only those with an older id than safe_xid.
 

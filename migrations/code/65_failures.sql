@@ -29,19 +29,20 @@ BEGIN
           FROM updated
     )
     SELECT array_agg(failure || jsonb_build_object('event_id', event_id, 'attempt', attempts, 'error_class',
-               error_class_of(failure->>'sqlstate'), 'retry_in', extract(epoch FROM scheduled_at - clock_timestamp()))
-               ORDER BY id)
+               error_class_of(failure->>'sqlstate'), 'retry_in', CASE WHEN scheduled_at IS NOT NULL THEN
+               greatest(extract(epoch FROM scheduled_at - clock_timestamp()), 0) END) ORDER BY id)
       INTO settled FROM updated;
     RETURN coalesce(settled, '{}');
 END $$;
 
 -- retry_after(attempts, max_attempts, retry_delay, max_retry_delay): the delay before the next attempt of a job that has
--- failed so many times, with 20 % of jitter, so that jobs which failed together do not come back together; at most a day.
+-- failed that often, with 20 % of jitter, so that jobs which failed together do not come back together; at most a day.
 -- NULL when it was the last attempt.
 CREATE OR REPLACE FUNCTION pgaudit.retry_after(attempts integer, max_attempts integer, retry_delay interval,
                                                max_retry_delay interval) RETURNS interval
 LANGUAGE sql VOLATILE AS $$
-    SELECT least(least(greatest(retry_delay, '0') * 2.0 ^ least(attempts - 1, 30), max_retry_delay) * (0.8 + 0.4 * random()), interval '24 hours')
+    SELECT least(greatest(least(least(retry_delay, '1 day') * 2.0 ^ least(attempts - 1, 30), max_retry_delay), '0')
+                 * (0.8 + 0.4 * random()), interval '24 hours')
      WHERE attempts < max_attempts
 $$;
 

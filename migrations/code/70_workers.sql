@@ -3,7 +3,7 @@
 -- register_worker(stalled_after, max_stalls): adds a worker.
 --   stalled_after  how long it may send no heartbeat before its jobs are taken from it; at most a day
 --   max_stalls     how often a job of its is taken from it; the next time it is failed
--- Returns its id, for people, and its token, which every other call takes: nobody else can speak for it.
+-- Returns its id, for people, and its token, which every other call takes in place of the id.
 CREATE OR REPLACE FUNCTION pgaudit.register_worker(stalled_after interval DEFAULT '30 s', max_stalls integer DEFAULT 5)
 RETURNS TABLE (worker_id bigint, token uuid)
 LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$

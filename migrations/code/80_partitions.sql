@@ -26,7 +26,7 @@ BEGIN
     IF is_partition_ahead() THEN
         RETURN 0;
     END IF;
-    PERFORM lock_log();  -- nobody else makes the same one
+    PERFORM lock_log();  -- two sessions must not create the same partition
     created := create_partitions((SELECT size FROM log_head));
     IF NOT is_partition_ahead() THEN
         PERFORM create_partition((SELECT max(end_index) FROM log_partitions()));
@@ -71,7 +71,7 @@ BEGIN
     RETURN created;
 END $$;
 
--- create_partition(index): makes the partition for that index, between its neighbours, guarded and with rights for nobody.
+-- create_partition(index): makes the partition for that index, between its neighbours, with its guards and without grants.
 -- It begins on a multiple of the size, or later: where another one ends, or where the log ends when its last partition was
 -- detached.
 -- Returns the end of its range.

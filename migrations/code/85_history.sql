@@ -1,5 +1,10 @@
 -- The history of batches: what the log grew by, when, and which indexes belong to which time.
 
+-- lag_bucket_bounds(): upper ends of the buckets that lags are counted in.
+CREATE OR REPLACE FUNCTION pgaudit.lag_bucket_bounds() RETURNS interval[]
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS
+$$ SELECT '{5ms,10ms,25ms,50ms,100ms,250ms,500ms,1s,2.5s,5s,10s,30s,60s,300s}'::interval[] $$;
+
 -- late_after(): a batch is late when its oldest event was recorded so much earlier than another one in the log.
 CREATE OR REPLACE FUNCTION pgaudit.late_after() RETURNS interval
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT interval '1 hour' $$;

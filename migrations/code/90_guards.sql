@@ -1,4 +1,4 @@
--- Trigger functions: what nobody may do to the log and the queue. They guard against mistakes, and against roles with
+-- Trigger functions that protect the log and the queue. They guard against mistakes, and against roles with
 -- rights on all tables; an owner can drop a trigger, which the schema's fingerprint shows.
 
 -- reject_modification(): the log is append-only.
@@ -25,7 +25,7 @@ DECLARE
 BEGIN
     GET DIAGNOSTICS stack = PG_CONTEXT;
     IF TG_OP <> 'TRUNCATE' AND runs_as_owner(TG_RELID)
-       AND stack ~ ('(append_(rows|known)|prune_batches|advance_watermark|requeue_skipped_jobs|acknowledge_job'
+       AND stack ~ ('(append_rows|note_sightings|prune_batches|advance_watermark|requeue_skipped_jobs|acknowledge_job'
                     '|requeue_jobs_of_passed_transactions|reject_truncate_of_queue)[^a-z_]') THEN
         RETURN NULL;
     END IF;
@@ -54,6 +54,10 @@ DECLARE
     log_size bigint := (SELECT size FROM log_head);
     tail     bigint := log_size - (SELECT count(*) FROM deleted);
     missing  bytea[];
+    jobs     bigint[];
+    hashes   bytea[];
+    events   jsonb[];
+    indexes  bigint[];
     unlogged bigint;
 BEGIN
     -- A batch that was just persisted is the end of the log: one scan finds it by hash. Looking each event up by its id
@@ -63,9 +67,11 @@ BEGIN
     IF cardinality(missing) = 0 THEN
         RETURN NULL;
     END IF;
-    SELECT min(id) INTO unlogged FROM deleted
-     WHERE leaf_hash = ANY (missing) AND logged_index(event) IS NULL
-       AND NOT EXISTS (SELECT FROM acknowledged_jobs a WHERE a.job_id = deleted.id AND a.leaf_hash = deleted.leaf_hash);
+    SELECT array_agg(id), array_agg(leaf_hash), array_agg(event) INTO jobs, hashes, events
+      FROM deleted WHERE leaf_hash = ANY (missing);
+    indexes := logged_indexes(events);
+    SELECT min(id) INTO unlogged FROM unnest(jobs, hashes, indexes) AS sought (id, hash, index)
+     WHERE index IS NULL AND NOT EXISTS (SELECT FROM acknowledged_jobs WHERE job_id = id AND leaf_hash = hash);
     IF unlogged IS NOT NULL THEN
         RAISE EXCEPTION 'job % holds an audit event that is not in the log yet', unlogged
             USING ERRCODE = 'insufficient_privilege',

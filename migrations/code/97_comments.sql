@@ -125,7 +125,7 @@ COMMENT ON COLUMN pgaudit.batch.lag_total IS
     'The sum of these times. NULL when merged.';
 
 COMMENT ON TABLE pgaudit.log_lock IS
-    'Whoever appends to the log holds this row locked until its transaction ends: index order is commit order.';
+    'A transaction that appends to the log holds this row locked until it ends: index order is commit order.';
 COMMENT ON COLUMN pgaudit.log_lock.singleton IS
     'Always true: there is one row.';
 
@@ -288,7 +288,7 @@ COMMENT ON COLUMN pgaudit.conflicting_events.recorded_at IS
     'When the later event was recorded.';
 
 COMMENT ON VIEW pgaudit.log_lock_holder IS
-    'The transaction that has locked the end of the log; no row when nobody appends. Nothing can be appended until it ends.';
+    'The transaction that has locked the end of the log; no row when the log is not locked. Other appends wait until that transaction ends.';
 COMMENT ON COLUMN pgaudit.log_lock_holder.pid IS
     'Process of the session; NULL for a prepared transaction.';
 COMMENT ON COLUMN pgaudit.log_lock_holder.prepared_transaction IS

@@ -8,7 +8,7 @@ class Status(StrEnum):
     """From good to bad."""
 
     HEALTHY = "healthy"
-    DEGRADED = "degraded"  # events are safe and flow, but somebody should look
+    DEGRADED = "degraded"  # events are safe and flow, but something needs attention
     UNHEALTHY = "unhealthy"  # events do not reach the log in time
 
 

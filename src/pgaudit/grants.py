@@ -26,21 +26,28 @@ WRITER: Final[tuple[LiteralString, ...]] = (
 # Appends its events to the log in its own transaction; everyone else who appends waits for it.
 INLINE: Final[tuple[LiteralString, ...]] = (*WRITER, "GRANT EXECUTE ON FUNCTION pgaudit.record_inline TO {role}")
 
-# Moves events from the queue to the log, through functions that do only that; looks at jobs, retries and acknowledges
-# them.
+# Moves events from the queue to the log, through functions that do only that; looks at jobs and retries them.
 WORKER: Final[tuple[LiteralString, ...]] = (
     *WRITER,
     """GRANT EXECUTE ON FUNCTION pgaudit.register_worker, pgaudit.unregister_worker, pgaudit.heartbeat,
        pgaudit.fetch_job, pgaudit.persist, pgaudit.record_failure, pgaudit.release_jobs, pgaudit.running_jobs,
        pgaudit.reclaim_stalled_jobs,
        pgaudit.ensure_partitions, pgaudit.requeue_skipped_jobs, pgaudit.prune_batches, pgaudit.prune_job_errors,
-       pgaudit.retry_failed, pgaudit.acknowledge_job TO {role}""",
+       pgaudit.retry_failed TO {role}""",
     "GRANT SELECT ON pgaudit.audit_jobs, pgaudit.job_error, pgaudit.acknowledged_jobs TO {role}",
     # What the health check and /metrics read: a worker serves its container's probe, and `pgaudit serve` retries jobs.
     """GRANT SELECT ON pgaudit.queue_stats, pgaudit.worker_stats, pgaudit.batch, pgaudit.conflicting_events,
        pgaudit.log_lock_holder, pgaudit.alembic_version TO {role}""",
     """GRANT EXECUTE ON FUNCTION pgaudit.stalled_workers_jobs, pgaudit.try_timestamptz, pgaudit.low_watermark,
        pgaudit.lag_bucket_bounds, pgaudit.log_partitions, pgaudit.is_partition_ahead TO {role}""",
+)
+
+# Looks at failed jobs, retries them, and gives up those that can never succeed. Not a worker's right: a worker can let
+# each of its own jobs fail.
+OPERATOR: Final[tuple[LiteralString, ...]] = (
+    USAGE,
+    "GRANT EXECUTE ON FUNCTION pgaudit.retry_failed, pgaudit.acknowledge_job, pgaudit.schema_state TO {role}",
+    "GRANT SELECT ON pgaudit.audit_jobs, pgaudit.job_error, pgaudit.acknowledged_jobs TO {role}",
 )
 
 # Reads the log and the views, and how healthy it all is.
@@ -62,6 +69,7 @@ SETS: Final[tuple[tuple[LiteralString, tuple[LiteralString, ...]], ...]] = (
     ("record", WRITER),
     ("record_inline", INLINE),
     ("persist", WORKER),
+    ("acknowledge_job", OPERATOR),
     ("audit_log", READER),
 )
 RENEWAL: Final = """
@@ -86,22 +94,25 @@ Roles = str | Sequence[str] | None
 logger = logging.getLogger(__name__)
 
 
-def grant(
+def grant(  # noqa: PLR0913 - one for each kind of role, all by name
     conn: psycopg.Connection[Any],
     *,
     writer: Roles = None,
     inline: Roles = None,
     worker: Roles = None,
+    operator: Roles = None,
     reader: Roles = None,
 ) -> None:
     """Gives each role that is named what it needs, in the caller's transaction. Safe to repeat.
 
     :param inline: roles that may append their events to the log in their own transaction
+    :param operator: roles that may retry and acknowledge failed jobs
     :raises psycopg.errors.UndefinedObject: there is no such role.
     :raises psycopg.errors.InsufficientPrivilege: the connection's role does not own the schema.
     """
     refuse_others(conn)
-    for roles, statements in ((writer, WRITER), (inline, INLINE), (worker, WORKER), (reader, READER)):
+    given = ((writer, WRITER), (inline, INLINE), (worker, WORKER), (operator, OPERATOR), (reader, READER))
+    for roles, statements in given:
         for role in listed(roles):
             for statement in statements:
                 conn.execute(sql.SQL(statement).format(role=sql.Identifier(role)))

@@ -51,7 +51,7 @@ OBSERVE: Final = """
            pgaudit.is_partition_ahead() AS partition_ahead,
            (SELECT string_agg(coalesce('process ' || pid, prepared_transaction) || ' of role ' || role, ', ')
               FROM pgaudit.log_lock_holder
-             -- Without pg_read_all_stats nobody says since when: then it is to blame if events wait.
+             -- Without pg_read_all_stats the start is unknown: then the holder is named if events wait.
              WHERE coalesce(since < clock_timestamp() - interval '10 s', oldest_waiting_seconds > 10)) AS log_holder,
            -- A new partition is published as a table that the subscriber does not have, and stops it.
            (SELECT string_agg(pubname, ', ') FROM pg_publication p
@@ -150,7 +150,9 @@ def verdicts(seen: Observation, schema: SchemaObservation, settings: Settings) -
     yield Check("partitions", status, str(seen.partition_ahead).lower(), "true", f"The log's next partition {advice}")
 
     advice = (
-        f"The end of the log is locked by {seen.log_holder}." if seen.log_holder else "Nobody keeps the log locked."
+        f"The end of the log is locked by {seen.log_holder}."
+        if seen.log_holder
+        else "No transaction keeps the log locked."
     )
     yield Check("log_lock", bad if seen.log_holder else good, seen.log_holder, None, advice)
 

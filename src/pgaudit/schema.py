@@ -109,7 +109,7 @@ def order(version: str) -> tuple[list[int], bool, str]:
 def state_of(conn: psycopg.Connection[Any]) -> State | None:
     """Returns what is installed; None when the database was never migrated.
 
-    :raises psycopg.errors.InsufficientPrivilege: the role is neither owner, writer, worker nor reader.
+    :raises psycopg.errors.InsufficientPrivilege: the role was granted nothing.
     """
     with psycopg.Cursor(conn, row_factory=tuple_row) as cursor:
         (installed,) = cursor.execute(INSTALLED).fetchone() or (False,)

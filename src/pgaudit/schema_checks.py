@@ -1,4 +1,4 @@
-"""Checks that the schema is the one that this version needs, and that nobody has changed it by hand."""
+"""Checks that the schema is the one that this version needs, without changes made by hand."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -61,7 +61,7 @@ def unchanged(differences: list[str] | None) -> Check:
             "schema_unchanged", Status.HEALTHY, None, 0, "Not compared: the schema is not that of this version."
         )
     if not differences:
-        return Check("schema_unchanged", Status.HEALTHY, 0, 0, "Nobody has changed the schema by hand.")
+        return Check("schema_unchanged", Status.HEALTHY, 0, 0, "The schema has no changes made by hand.")
     more = f" … and {len(differences) - SHOWN} more: see `pgaudit migrate --check`" if len(differences) > SHOWN else ""
     message = f"The schema was changed by hand: {'; '.join(differences[:SHOWN])}{more}."
     return Check("schema_unchanged", Status.DEGRADED, len(differences), 0, message)

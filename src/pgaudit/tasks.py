@@ -26,7 +26,7 @@ BEGIN: Final = """
     BEGIN ISOLATION LEVEL READ COMMITTED;
     -- A timeout of the role's or the database's would fail the same batch for ever.
     SET LOCAL statement_timeout = 0;
-    -- Whoever holds the end of the log for longer than that is named in the application log.
+    -- After that, the application log names the transaction that holds the end of the log.
     SET LOCAL lock_timeout = '10s';
 """
 BEGIN_SINCE_17: Final = BEGIN + "SET LOCAL transaction_timeout = 0;"

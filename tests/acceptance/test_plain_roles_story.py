@@ -15,7 +15,7 @@ from pgaudit.testing.server import Server
 from tests.processes import query, worker
 from tests.waiting import wait_until
 
-ROLES = ("s_owner", "s_writer", "s_worker", "s_reader", "s_etl")
+ROLES = ("s_owner", "s_writer", "s_worker", "s_operator", "s_reader", "s_etl")
 SIZE = "SELECT size FROM pgaudit.log_head"
 AHEAD = "SELECT max(first_index) > 600 FROM pgaudit.log_partitions()"
 WAITING = "SELECT waiting + active + delayed FROM pgaudit.queue_stats"
@@ -47,7 +47,7 @@ def installed(server: Server) -> Iterator[str]:
             superuser.execute("GRANT SELECT, INSERT, UPDATE ON claim TO s_writer")
         migrate.upgrade(role_dsn(database.dsn, "s_owner"))
         with psycopg.connect(role_dsn(database.dsn, "s_owner")) as owner:
-            grants.grant(owner, writer="s_writer", worker="s_worker", reader="s_reader")
+            grants.grant(owner, writer="s_writer", worker="s_worker", operator="s_operator", reader="s_reader")
             owner.execute(SMALL_PARTITIONS)
         yield database.dsn
         with psycopg.connect(database.dsn) as superuser:
@@ -102,13 +102,13 @@ def test_a_job_that_can_never_succeed_is_acknowledged(installed: str) -> None:
     with worker(role_dsn(installed, "s_worker"), PGAUDIT_JOB_ATTEMPTS="1"):
         approve(role_dsn(installed, "s_writer"), 0, 10)
         wait_until(lambda: query(installed, WAITING) == 0)
-        with psycopg.connect(role_dsn(installed, "s_worker")) as conn:
+        with psycopg.connect(role_dsn(installed, "s_operator")) as conn:
             (failed,) = jobs.listing(conn, "failed")
             jobs.acknowledge(conn, failed.job_id, "claim 5 is a test claim")
         wait_until(lambda: query(installed, SIZE) == 10)
     with psycopg.connect(role_dsn(installed, "s_reader")) as reader:
         (entry,) = trail.of_target(reader, "audit_job", str(failed.job_id))
-    assert (entry.action, entry.actor_id) == ("audit_job.acknowledged", "s_worker")
+    assert (entry.action, entry.actor_id) == ("audit_job.acknowledged", "s_operator")
     assert entry.event["reason"] == "claim 5 is a test claim"
     assert query(installed, "SELECT failed FROM pgaudit.queue_stats") == 0
 

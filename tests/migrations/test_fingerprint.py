@@ -239,7 +239,7 @@ def test_a_role_without_rights_can_look(dsn: str) -> None:
 def test_roles_that_were_granted_something_are_no_difference(stranger: psycopg.Connection[Any]) -> None:
     """What `pgaudit grant` gives changes no table directly."""
     role = "t_stranger"
-    grants.grant(stranger, writer=role, inline=role, worker=role, reader=role)
+    grants.grant(stranger, writer=role, inline=role, worker=role, operator=role, reader=role)
     assert fingerprint.differences(stranger) == []
 
 

@@ -81,7 +81,7 @@ def test_a_right_that_was_lost_is_renewed(owner: str, next_version: Scripts) -> 
     assert rights(owner) == before
 
 
-@pytest.mark.parametrize("kind", ["writer", "inline", "worker", "reader"])
+@pytest.mark.parametrize("kind", ["writer", "inline", "worker", "operator", "reader"])
 def test_every_granted_role_may_ask_for_the_state(owner: str, kind: str) -> None:
     """`migrate --check` runs in the start of each instance, as the application's role."""
     migrate.upgrade(owner)

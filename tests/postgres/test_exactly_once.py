@@ -1,5 +1,6 @@
 """Exactly once: the same event again is noted, another event under its id is kept beside it, whenever it occurred."""
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -13,6 +14,7 @@ from tests.postgres.trail import (
     event,
     insert_poison,
     logged,
+    make_small_partitions,
     persist,
     queued_ids,
     record_and_persist,
@@ -134,7 +136,7 @@ def test_a_conflicting_event_is_stored_once_too(
     for batch in [given] if together else [[each] for each in given]:
         record_in(mode, conn, settings, *batch)
     assert conflicts(conn) == [(made.id, 1, 0), (made.id, 2, 0)]
-    assert conn.execute(SIGHTINGS).fetchall() == [(made.id, index) for index in (1, 0, 1, 2)]
+    assert sorted(conn.execute(SIGHTINGS).fetchall()) == [(made.id, index) for index in (0, 1, 1, 2)]
     assert_dense(conn)
 
 
@@ -177,3 +179,73 @@ def test_an_older_snapshot_does_not_take_a_known_event_for_a_conflict(
         late.commit()
     assert (logged(conn), conflicts(conn)) == ([(0, made.id)], [])
     assert conn.execute(SIGHTINGS).fetchall() == [(made.id, 0)]
+
+
+def test_what_the_log_knows_is_appended_in_sets(conn: Connection, settings: Settings) -> None:
+    """A flood of duplicates and conflicts costs a few statements, not one for each: they hold the log."""
+    first = [event(number) for number in range(300)]
+    record_in(Mode.QUEUE, conn, settings, *first)
+    others = [changed(made, reason=f"other {copy}") for made in first for copy in range(2)]
+    AuditLog(settings).record(conn, *first, *others, *others)
+    conn.commit()
+    conn.execute("SET track_functions = 'all'")
+    assert conn.execute("SELECT failures FROM pgaudit.persist(NULL, NULL, 10000)").fetchone() == ([],)
+    calls = "SELECT pg_stat_get_xact_function_calls(%s::regproc)"
+    functions = ["try_append", "note_sightings", "logged_indexes"]
+    made = {name: conn.execute(calls, [f"pgaudit.{name}"]).fetchone() for name in functions}
+    # All together, the new ones (none), the conflicts. Sightings: those of the log, and copies within the batch;
+    # the guard of the queue looks up once what was not appended.
+    assert made == {"try_append": (3,), "note_sightings": (2,), "logged_indexes": (3,)}
+    conn.commit()
+    assert len(conflicts(conn)) == 600
+    assert conn.execute("SELECT count(*) FROM pgaudit.event_sighting").fetchone() == (900,)
+    assert (len(logged(conn)), queued_ids(conn)) == (900, [])
+    assert_dense(conn)
+
+
+def test_copies_of_a_refused_conflict_fail_with_it(conn: Connection, settings: Settings) -> None:
+    """A DBA's CHECK refuses one content under a taken id: each copy of it stays in the queue, the others are kept."""
+    conn.execute("ALTER TABLE pgaudit.audit_log ADD CHECK (event->>'reason' IS DISTINCT FROM 'refused')")
+    made = event()
+    refused, other = changed(made, reason="refused"), changed(made, reason="other")
+    failures = record_and_persist(conn, settings, made, refused, other, refused, refused, other)
+    assert [failure["sqlstate"] for failure in failures] == ["23514"] * 3
+    assert len({failure["job_id"] for failure in failures}) == 3
+    assert conflicts(conn) == [(made.id, 1, 0)]
+    assert conn.execute(SIGHTINGS).fetchall() == [(made.id, 1)]
+    assert [job for job in queued_ids(conn) if job == made.id] == [made.id] * 3
+    assert_dense(conn)
+
+
+def test_a_known_event_locks_only_the_partitions_that_hold_its_like(conn: Connection, settings: Settings) -> None:
+    """Duplicates of two of four old partitions: the look at them locks these two, and the end of the log (two)."""
+    make_small_partitions(conn)
+    made = [event(number) for number in range(256 * 4)]
+    record_in(Mode.QUEUE, conn, settings, *made)
+    record_in(Mode.QUEUE, conn, settings, event())
+    AuditLog(settings).record(conn, made[0], made[300])
+    conn.commit()
+    conn.execute("SELECT pgaudit.persist(NULL, NULL, 1000)")
+    held = "SELECT relation::regclass::text FROM pg_locks WHERE pid = pg_backend_pid() AND relation IS NOT NULL"
+    partitions = {name for (name,) in conn.execute(held) if re.fullmatch(r"pgaudit.audit_log_\d+", name)}
+    conn.commit()
+    assert partitions == {f"pgaudit.audit_log_{first}" for first in (0, 256, 768, 1024)}
+
+
+@pytest.mark.parametrize("table", ["event_key", "event_sighting"])
+def test_a_trigger_that_swallows_keys_or_sightings_is_noticed(conn: Connection, settings: Settings, table: str) -> None:
+    """Without its key an event could be stored twice, without its row a sighting is lost: nothing leaves the queue."""
+    made = event()
+    record_in(Mode.QUEUE, conn, settings, made)
+    conn.execute(f"""
+        CREATE FUNCTION swallow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+        CREATE TRIGGER swallow BEFORE INSERT ON pgaudit.{table} FOR EACH ROW EXECUTE FUNCTION swallow()""")
+    AuditLog(settings).record(conn, made if table == "event_sighting" else event(2))
+    conn.commit()
+    try:
+        failures = persist(conn)
+    except psycopg.Error as error:
+        conn.rollback()
+        failures = [{"sqlstate": error.sqlstate}]
+    assert [failure["sqlstate"] for failure in failures] == ["27000"]
+    assert (len(queued_ids(conn)), len(logged(conn))) == (1, 1)

@@ -8,12 +8,12 @@ import pytest
 from psycopg.errors import InsufficientPrivilege
 from psycopg.rows import dict_row
 
-from pgaudit import AuditEvent, AuditLog, Settings, health, stats
+from pgaudit import AuditEvent, AuditLog, Settings, health, jobs, stats
 from pgaudit.application import AuditApp
 from pgaudit.grants import grant
 from tests.postgres.trail import insert_poison
 
-ROLES = ("t_writer", "t_worker", "t_reader")
+ROLES = ("t_writer", "t_worker", "t_operator", "t_reader")
 RELATIONS = """
     SELECT format('pgaudit.%I', relname), relkind FROM pg_class
      WHERE relnamespace = 'pgaudit'::regnamespace AND relkind IN ('r', 'p', 'v')
@@ -22,12 +22,12 @@ RELATIONS = """
 
 @pytest.fixture
 def granted(dsn: str) -> Iterator[str]:
-    """The database, with a writer, a worker and a reader."""
+    """The database, with a writer, a worker, an operator and a reader."""
     with psycopg.connect(dsn) as conn:
         for role in ROLES:
             conn.execute(f"CREATE ROLE {role} LOGIN")
-        grant(conn, writer="t_writer", worker="t_worker", reader="t_reader")
-        grant(conn, writer="t_writer", worker="t_worker", reader="t_reader")
+        grant(conn, writer="t_writer", worker="t_worker", operator="t_operator", reader="t_reader")
+        grant(conn, writer="t_writer", worker="t_worker", operator="t_operator", reader="t_reader")
     yield dsn
     with psycopg.connect(dsn) as conn:
         for role in ROLES:
@@ -106,12 +106,37 @@ async def test_a_worker_works_with_its_own_rights(granted: str) -> None:
             "UPDATE pgaudit.log_lock SET singleton = true",
             "DELETE FROM pgaudit.audit_jobs",
             "UPDATE pgaudit.audit_jobs SET event = '{}'",
+            "SELECT pgaudit.acknowledge_job(1, 'a worker could let a job of its own fail, and give it up')",
         ):
             with refused():
                 conn.execute(statement)
     with psycopg.connect(granted) as owner:
         (queue,) = stats.queue_stats(owner)
         assert (queue.completed, queue.failed, queue.waiting) == (1, 1, 0)
+
+
+def test_an_operator_settles_failed_jobs_and_does_nothing_else(granted: str) -> None:
+    """It sees the queue, retries and acknowledges; it runs no worker, records nothing and reads no log."""
+    with psycopg.connect(granted) as owner:
+        job = insert_poison(owner)
+        owner.execute("UPDATE pgaudit.audit_jobs SET status = 'failed'")
+    with connect_as("t_operator", granted) as conn:
+        assert jobs.show(conn, job).job.state == "failed"
+        assert jobs.retry(conn) == [job]
+        with psycopg.connect(granted) as owner:
+            owner.execute("UPDATE pgaudit.audit_jobs SET status = 'failed'")
+        jobs.acknowledge(conn, job, "broken")
+        for statement in (
+            "SELECT FROM pgaudit.audit_log",
+            "SELECT pgaudit.record('[]')",
+            "SELECT pgaudit.persist(NULL, NULL, 10)",
+            "SELECT pgaudit.register_worker()",
+            "DELETE FROM pgaudit.audit_jobs",
+            "UPDATE pgaudit.audit_jobs SET status = 'failed'",
+            "DELETE FROM pgaudit.acknowledged_jobs",
+        ):
+            with refused():
+                conn.execute(statement)
 
 
 def test_a_reader_reads_and_changes_nothing(granted: str) -> None:

@@ -12,7 +12,15 @@ from tests.postgres.trail import Connection, event, make_small_partitions, recor
 # Queries of a function, each from its SELECT to what ends it in the source.
 QUERY = re.compile(r"\b(?:SELECT|PERFORM)\b(?:[^;()]|\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\))*")
 # What the functions' variables stand for.
-VALUES = {"first": "1", "skip": "1000", "max_jobs": "1000", "tail": "500", "log_size": "600", "candidate": "300"}
+VALUES = {
+    "first": "1",
+    "skip": "1000",
+    "max_jobs": "1000",
+    "tail": "500",
+    "log_size": "600",
+    "candidates": "ARRAY[300, 301]",
+    "events": "'{}'::jsonb[]",
+}
 FRESH, DUE = "audit_jobs_pkey", "audit_jobs_not_fresh_idx"
 LOCKING = ["Limit", "LockRows", "Index Scan"]
 FILL = """
@@ -171,14 +179,14 @@ def test_a_known_event_is_found_by_index(filled: Connection, analyzed: bool) -> 
     if analyzed:
         filled.execute("ANALYZE")
     filled.execute("SET LOCAL enable_seqscan = off")
-    use_settings_of(filled, "logged_index", "persist")
-    sought = "(SELECT '{}'::jsonb)"
-    plan = plan_of(filled, query_of(filled, "logged_index", "audit_log").replace("sought", sought))
-    assert [how for how in scanned(plan) if how[0]] == [("audit_log_256", "Index Scan")]
-    plan = plan_of(filled, query_of(filled, "logged_index", "event_key WHERE").replace("sought", sought))
-    keys = [name for name in scanned(plan) if name[0]]
-    assert {name for name, _ in keys} <= {"event_key", "event_conflict"}
-    assert {how for _, how in keys} <= {"Index Scan", "Index Only Scan"}
+    use_settings_of(filled, "logged_indexes", "persist")
+    tables = {"audit_log": "audit_log_256", "event_key": "event_key", "event_conflict": "event_conflict"}
+    for read, table in tables.items():
+        query = query_of(filled, "logged_indexes", read)
+        query = query.replace("given.event_id", "gen_random_uuid()").replace("given.content_hash", "'\\x00'")
+        plan = plan_of(filled, query)
+        assert [name for name, _ in scanned(plan) if name] == [table]
+        assert {how for name, how in scanned(plan) if name} <= {"Index Scan", "Index Only Scan"}
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from tests.worker.queue import Connection, fetch, insert_poison, record, registe
 
 pytestmark = pytest.mark.anyio
 
-ROLE = "a_worker"
+ROLE = "an_operator"
 POISON = '{"id": "no uuid", "action": "claim.approved"}'
 QUEUE = "SELECT id, status::text FROM pgaudit.audit_jobs ORDER BY id"
 KEPT = """
@@ -27,11 +27,11 @@ KEPT = """
 
 
 @pytest.fixture
-def as_worker(dsn: str) -> Iterator[Connection]:
-    """A connection of a plain role that was granted a worker's rights."""
+def as_operator(dsn: str) -> Iterator[Connection]:
+    """A connection of a plain role that was granted an operator's rights."""
     with psycopg.connect(dsn) as owner:
         owner.execute(f"CREATE ROLE {ROLE} LOGIN")
-        grants.grant(owner, worker=ROLE)
+        grants.grant(owner, operator=ROLE)
     try:
         with psycopg.connect(dsn, user=ROLE, autocommit=True) as conn:
             yield conn
@@ -58,12 +58,12 @@ def verdict_on_failures(conn: Connection) -> tuple[str, object]:
 
 
 async def test_an_acknowledged_job_leaves_the_queue_and_its_event_is_kept(
-    dsn: str, conn: Connection, as_worker: Connection
+    dsn: str, conn: Connection, as_operator: Connection
 ) -> None:
     """A failed job is gone once it is acknowledged; its event, its last error, the reason and the role are kept."""
     job = await failed_job(dsn, conn)
     assert verdict_on_failures(conn) == ("degraded", 1)
-    jobs.acknowledge(as_worker, job, "inserted by hand, 2026-11-24")
+    jobs.acknowledge(as_operator, job, "inserted by hand, 2026-11-24")
     assert verdict_on_failures(conn) == ("healthy", 0)
     assert rows(conn, KEPT) == [
         (job, json.loads(POISON), "00", 1, "DataCorrupted", "inserted by hand, 2026-11-24", ROLE)
@@ -72,10 +72,10 @@ async def test_an_acknowledged_job_leaves_the_queue_and_its_event_is_kept(
     assert rows(conn, "SELECT job_id FROM pgaudit.job_error") == [(job,)]
 
 
-async def test_an_acknowledgement_is_an_audit_event(dsn: str, conn: Connection, as_worker: Connection) -> None:
+async def test_an_acknowledgement_is_an_audit_event(dsn: str, conn: Connection, as_operator: Connection) -> None:
     """Who gave an event up, which and why is recorded, and appended to the log as any other event is."""
     job = await failed_job(dsn, conn)
-    jobs.acknowledge(as_worker, job, "broken")
+    jobs.acknowledge(as_operator, job, "broken")
     await drain(Settings(dsn=dsn))
     assert rows(conn, QUEUE) == []
     (recorded,) = events_of(conn)
@@ -128,14 +128,14 @@ async def test_an_acknowledgement_needs_a_reason(dsn: str, conn: Connection, rea
 
 @pytest.mark.parametrize("statement", ["DELETE FROM", "TRUNCATE", "UPDATE"])
 async def test_an_acknowledgement_cannot_be_undone(
-    dsn: str, conn: Connection, as_worker: Connection, statement: str
+    dsn: str, conn: Connection, as_operator: Connection, statement: str
 ) -> None:
     """No role takes an acknowledged event out of where it is kept: neither the owner nor a worker."""
     job = await failed_job(dsn, conn)
     jobs.acknowledge(conn, job, "broken")
     conn.commit()
     tampering = f"{statement} pgaudit.acknowledged_jobs" + (" SET reason = 'none'" if statement == "UPDATE" else "")
-    for connection in (conn, as_worker):
+    for connection in (conn, as_operator):
         with pytest.raises(InsufficientPrivilege):
             connection.execute(tampering)
         connection.rollback()

@@ -84,7 +84,7 @@ CREATE INDEX job_error_job_idx ON pgaudit.job_error (job_id, id);
 CREATE INDEX job_error_failed_at_idx ON pgaudit.job_error (failed_at);
 
 CREATE TABLE pgaudit.acknowledged_jobs (
-    job_id          bigint PRIMARY KEY,
+    job_id          bigint      NOT NULL,
     event           jsonb       NOT NULL,
     leaf_hash       bytea       NOT NULL,
     attempts        integer     NOT NULL,
@@ -92,5 +92,6 @@ CREATE TABLE pgaudit.acknowledged_jobs (
     error_message   text,
     reason          text        NOT NULL,
     acknowledged_by text        NOT NULL,
-    acknowledged_at timestamptz NOT NULL DEFAULT clock_timestamp()
+    acknowledged_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (job_id, leaf_hash)  -- an emptied queue may count from 1 again
 );

@@ -19,7 +19,8 @@ app = typer.Typer(
 )
 
 NEEDED = (
-    "`stats`, `health` and `tail` need a reader, `jobs`, `replay` and `serve` a worker, `migrate` and `grant` the owner"
+    "`stats`, `health` and `tail` need a reader, `jobs`, `replay` and `serve` a worker, "
+    "`jobs acknowledge` an operator, `migrate` and `grant` the owner"
 )
 
 

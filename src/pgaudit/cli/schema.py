@@ -120,14 +120,16 @@ def grant(
     writer: Annotated[list[str] | None, typer.Option(help="Role of the application: may record, nothing else.")] = None,
     inline: Annotated[list[str] | None, typer.Option(help="Role that may record in inline mode.")] = None,
     worker: Annotated[list[str] | None, typer.Option(help="Role of the workers.")] = None,
+    operator: Annotated[list[str] | None, typer.Option(help="Role that retries and acknowledges failed jobs.")] = None,
     reader: Annotated[list[str] | None, typer.Option(help="Role that reads the log and the views.")] = None,
 ) -> None:
     """Give existing roles the least that they need. Repeat an option to name several roles."""
-    if not (writer or inline or worker or reader):
-        raise typer.BadParameter("name a role: --writer, --inline, --worker or --reader")
+    given = {"writer": writer, "inline": inline, "worker": worker, "operator": operator, "reader": reader}
+    if not any(given.values()):
+        raise typer.BadParameter("name a role: --writer, --inline, --worker, --operator or --reader")
     with connect() as conn, conn.transaction():
-        grants.grant(conn, writer=writer, inline=inline, worker=worker, reader=reader)
-    given = (("a writer", writer), ("an inline writer", inline), ("a worker", worker), ("a reader", reader))
-    for kind, roles in given:
+        grants.grant(conn, **given)
+    kinds = ("a writer", "an inline writer", "a worker", "an operator", "a reader")
+    for kind, roles in zip(kinds, given.values(), strict=True):
         for role in roles or ():
             typer.echo(f"{role} is {kind}.")

@@ -1,4 +1,4 @@
-"""Whether the schema is as this version has made it, or somebody has changed it by hand.
+"""Compares the schema with what this version installs, to find changes made by hand.
 
 The catalog is compared with ``migrations/fingerprint.json``, by the client: a function of the database could be
 replaced by one that lies. Any role can do it.

@@ -791,7 +791,7 @@ CREATE INDEX job_error_job_idx ON pgaudit.job_error (job_id, id);
 CREATE INDEX job_error_failed_at_idx ON pgaudit.job_error (failed_at);
 
 CREATE TABLE pgaudit.acknowledged_jobs (
-    job_id          bigint PRIMARY KEY,
+    job_id          bigint      NOT NULL,
     event           jsonb       NOT NULL,
     leaf_hash       bytea       NOT NULL,
     attempts        integer     NOT NULL,
@@ -799,7 +799,8 @@ CREATE TABLE pgaudit.acknowledged_jobs (
     error_message   text,
     reason          text        NOT NULL,
     acknowledged_by text        NOT NULL,
-    acknowledged_at timestamptz NOT NULL DEFAULT clock_timestamp()
+    acknowledged_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (job_id, leaf_hash)  -- an emptied queue may count from 1 again
 );
 
 -- The audit log and what is kept beside it.
@@ -1008,16 +1009,22 @@ LANGUAGE sql IMMUTABLE AS $$
        AND jsonb_typeof(value->'id') = 'string' AND length(value->>'id') BETWEEN 1 AND 500
 $$;
 
+-- is_uuid(value): whether it is a UUID in lower case. A cast would raise for what is none, without the name of the field.
+CREATE OR REPLACE FUNCTION pgaudit.is_uuid(value text) RETURNS boolean
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT value LIKE '________-____-____-____-____________' AND value ~ '^[0-9a-f]+-[0-9a-f]+-[0-9a-f]+-[0-9a-f]+-[0-9a-f]+$'
+$$;
+
 -- is_iso_time(value): whether it is ISO 8601 with an offset, between the years 1 and 9999 in every time zone.
--- 'Z' is replaced: since PostgreSQL 18 a session can give it another meaning. The cast alone would accept 'now', times without a zone, and 24:00:00. It raises for dates that do not exist. The pattern
--- has no counted repetitions: they take twice as long.
+-- 'Z' is replaced: since PostgreSQL 18 a session can give it another meaning. The cast alone would accept 'now', times
+-- without a zone, and 24:00:00. The pattern has no counted repetitions: they take twice as long.
 CREATE OR REPLACE FUNCTION pgaudit.is_iso_time(value text) RETURNS boolean
 LANGUAGE sql STABLE AS $$
     SELECT CASE WHEN value ~ ('^[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T[0-9][0-9]:[0-9][0-9]:[0-9][0-9]'
                               '([.][0-9][0-9]?[0-9]?[0-9]?[0-9]?[0-9]?)?(Z|[+-][0-9][0-9]:[0-9][0-9])$')
                      AND substr(value, 12, 2) < '24' AND substr(value, 18, 2) < '60'
-                THEN replace(value, 'Z', '+00:00')::timestamptz >= '0001-01-02T00:00:00+00:00'
-                 AND replace(value, 'Z', '+00:00')::timestamptz < '9999-12-31T00:00:00+00:00'
+                THEN pgaudit.try_timestamptz(replace(value, 'Z', '+00:00')) >= '0001-01-02T00:00:00+00:00'
+                 AND pgaudit.try_timestamptz(replace(value, 'Z', '+00:00')) < '9999-12-31T00:00:00+00:00'
            END
 $$;
 
@@ -1028,7 +1035,7 @@ $$;
 CREATE OR REPLACE FUNCTION pgaudit.event_problem(event jsonb, content text) RETURNS text
 LANGUAGE sql STABLE AS $$
     SELECT CASE
-        WHEN coalesce((event->>'id')::uuid::text <> event->>'id', true)
+        WHEN NOT coalesce(pgaudit.is_uuid(event->>'id'), false)
             THEN 'id must be a UUID in lower case, such as 0190a5b4-7c3e-7d3a-8f00-0123456789ab'
         WHEN coalesce(length(event->>'action') > 200 OR event->>'action' !~ '^[a-z][a-z0-9_]*(?:[.][a-z][a-z0-9_]*)+$', true)
             THEN 'action must be "resource.verb", lower case and dotted, of at most 200 characters, such as "claim.approved"'
@@ -1067,29 +1074,33 @@ CREATE OR REPLACE FUNCTION pgaudit.is_usual(event jsonb, content text) RETURNS b
 LANGUAGE sql STABLE AS $$
     SELECT event @@ 'strict $.action like_regex "^[a-z][a-z0-9_]*([.][a-z][a-z0-9_]*)+$"
                      && ($.outcome == "success" || $.outcome == "failure" || $.outcome == "denied")
-                     && $.occurred_at like_regex "^2[0-9]+-[0-9]+-[0-9]+T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9][.][0-9]+Z$"
+                     && $.occurred_at like_regex "^2[0-9]+-((0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])|(0[13-9]|1[0-2])-(29|30)|(0[13578]|1[02])-31)T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9][.][0-9]+Z$"
                      && $.actor.type.type() == "string" && $.actor.type != ""
                      && $.actor.id.type() == "string" && $.actor.id != ""
                      && $.targets.size() == 1
                      && $.targets[0].type.type() == "string" && $.targets[0].type != ""
                      && $.targets[0].id.type() == "string" && $.targets[0].id != ""
                      && !exists($ ? (@.tenant.type() != "string"))
-                     && !exists($.**{65})' IS TRUE  -- else the casts below might raise
+                     && !exists($.**{65})'
        AND length(concat(event->>'action', event->>'tenant')) <= 200
        AND pg_column_size(event->'actor') <= 120 AND pg_column_size(event->'targets') <= 120
        AND octet_length(content) <= 4000 AND strpos(content, '"_sd"') = 0 AND strpos(content, '"..."') = 0
-       AND (event->>'id')::uuid::text = event->>'id'
-       AND event->>'occurred_at' LIKE '____-__-__T__:__:__.______Z' AND (event->>'occurred_at')::timestamptz IS NOT NULL
+       AND event->>'occurred_at' LIKE '____-__-__T__:__:__.______Z' AND pgaudit.is_uuid(event->>'id')
 $$;
 
 -- comparable_content(event): what makes two events the same. A client that retries records later, in another transaction
--- and in a new span.
+-- and in a new span. STABLE and without a search_path, as content_hash: else they would not be inlined, and cost ten times
+-- as much.
 CREATE OR REPLACE FUNCTION pgaudit.comparable_content(event jsonb) RETURNS jsonb
-LANGUAGE sql IMMUTABLE SET search_path = pgaudit, pg_temp AS $$
+LANGUAGE sql STABLE AS $$
     SELECT event - '{recorded_at,recorded_by,xid,context}'::text[] || jsonb_build_object('context',
                CASE jsonb_typeof(event->'context') WHEN 'object' THEN (event->'context') - '{trace_id,span_id}'::text[]
                ELSE coalesce(event->'context', '{}') END)
 $$;
+
+-- content_hash(event): equal for events that are the same.
+CREATE OR REPLACE FUNCTION pgaudit.content_hash(event jsonb) RETURNS bytea
+LANGUAGE sql STABLE AS $$ SELECT pgaudit.leaf_hash(pgaudit.comparable_content(event)) $$;
 
 -- try_timestamptz(value): NULL for what is no timestamp (a job inserted by hand may hold anything): views never raise.
 CREATE OR REPLACE FUNCTION pgaudit.try_timestamptz(value text) RETURNS timestamptz
@@ -1212,7 +1223,7 @@ BEGIN
     IF FOUND THEN
         RAISE EXCEPTION '%', mine->>'message' USING ERRCODE = mine->>'sqlstate';
     END IF;
-    PERFORM delete_logged_jobs(jobs, failures);
+    PERFORM delete_logged_jobs(jobs, failures), record_failures(failures, 3, '2 s', '300 s');
 END $$;
 
 -- Taking jobs from the queue. A job waits in one of three ways, and there is one function for each:
@@ -1300,7 +1311,7 @@ BEGIN
          WHERE bytes_before < max_batch_bytes());
 END $$;
 
--- max_batch_bytes(): a batch is full when the text of its events has so many bytes; one event is always taken.
+-- max_batch_bytes(): bytes of event text at which a batch is full. One event is always taken, whatever its size.
 CREATE OR REPLACE FUNCTION pgaudit.max_batch_bytes() RETURNS integer
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT 16000000 $$;
 
@@ -1377,7 +1388,7 @@ END $$;
 
 -- The low watermark: where the scan for fresh jobs begins.
 --
--- It may not pass an id that an open transaction can still commit. Whoever inserts a job takes, in this order: its
+-- It may not pass an id that an open transaction can still commit. A transaction that inserts a job takes, in this order: its
 -- transaction's id, RowExclusiveLock on audit_jobs (to its end), the job's id. So only transactions that hold that lock
 -- matter, and only those with an older id than safe_xid.
 
@@ -1482,15 +1493,15 @@ SET enable_seqscan = off SET jit = off AS $$
     SELECT (SELECT count(*) FROM below) + (SELECT count(*) FROM far)
 $$;
 
--- The audit log's end: jobs become rows, and those that cannot are told apart from the others.
+-- The end of the audit log: the jobs of a batch become its rows, all of them or none.
 
--- lock_log(): waits until nobody else appends, and keeps others from it until the transaction ends: index order is
+-- lock_log(): waits for other appends, and blocks them until this transaction ends: index order is
 -- commit order.
 CREATE OR REPLACE FUNCTION pgaudit.lock_log() RETURNS void
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$ BEGIN PERFORM FROM log_lock FOR UPDATE; END $$;
 
 -- tampered_jobs(jobs): those whose event was changed in the queue: it must not enter the log looking genuine. The caller
--- holds the jobs, so nobody changes them afterwards, and does not hold the lock of the log yet: hashes take as long as a
+-- holds the jobs, so they cannot change afterwards, and does not hold the lock of the log yet: hashes take as long as a
 -- quarter of the append, and are computed while another batch is appended. Returns failures.
 CREATE OR REPLACE FUNCTION pgaudit.tampered_jobs(jobs bigint[]) RETURNS jsonb[]
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp
@@ -1502,24 +1513,35 @@ BEGIN
           FROM unnest(jobs) id JOIN audit_jobs USING (id) WHERE leaf_hash <> leaf_hash(event));
 END $$;
 
--- append_rows(jobs, worker, conflicting_index): appends the events of the jobs, in that order, or raises and appends none.
+-- append_rows(jobs, worker, known): appends the events of the jobs, in that order, or raises and appends none.
 -- The caller has checked the hashes and holds the lock of the log.
---   worker             id of the worker; NULL for inline
---   conflicting_index  of a single job: the index that its event's id has already, with other content
-CREATE OR REPLACE FUNCTION pgaudit.append_rows(jobs bigint[], worker bigint, conflicting_index bigint DEFAULT NULL) RETURNS void
+--   worker  id of the worker; NULL for inline
+--   known   whether the log may hold their ids already, with other content: then a row refers to the first one
+CREATE OR REPLACE FUNCTION pgaudit.append_rows(jobs bigint[], worker bigint, known boolean DEFAULT false) RETURNS void
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp
 SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE
     last       batch;
     next_index bigint;
+    keys       integer;
     persisted  timestamptz := clock_timestamp();
 BEGIN
     SELECT * INTO last FROM batch ORDER BY first_index DESC LIMIT 1;
     next_index := coalesce(last.first_index + last.count, 0);
-    IF conflicting_index IS NULL THEN  -- first: a duplicate ends the attempt before rows of the log are written
+    IF known THEN
+        INSERT INTO event_key (event_id, index)
+        SELECT (event->>'id')::uuid, next_index + n - 1
+          FROM unnest(jobs) WITH ORDINALITY AS taken (id, n) JOIN audit_jobs USING (id)
+            ON CONFLICT DO NOTHING;
+    ELSE  -- first: a duplicate ends the attempt before rows of the log are written
         INSERT INTO event_key (event_id, index)
         SELECT (event->>'id')::uuid, next_index + n - 1
           FROM unnest(jobs) WITH ORDINALITY AS taken (id, n) JOIN audit_jobs USING (id);
+        GET DIAGNOSTICS keys = ROW_COUNT;
+        IF keys <> cardinality(jobs) THEN
+            RAISE EXCEPTION 'a trigger or rule left rows out of pgaudit.event_key'
+                USING ERRCODE = 'triggered_data_change_violation';
+        END IF;
     END IF;
     WITH appended AS (
         INSERT INTO audit_log (index, event_id, occurred_at, recorded_at, persisted_at, action, outcome, actor_type, actor_id,
@@ -1527,7 +1549,9 @@ BEGIN
         SELECT next_index + n - 1, (event->>'id')::uuid, (event->>'occurred_at')::timestamptz,
                (event->>'recorded_at')::timestamptz, persisted, event->>'action', event->>'outcome',
                event->'actor'->>'type', event->'actor'->>'id', event->'targets'->0->>'type', event->'targets'->0->>'id',
-               event->>'tenant', event, leaf_hash, conflicting_index
+               event->>'tenant', event, leaf_hash,
+               CASE WHEN known THEN (SELECT nullif(index, next_index + n - 1) FROM event_key
+                                      WHERE event_id = (event->>'id')::uuid) END
           FROM (SELECT n, leaf_hash,  -- #> '{}': decompressed once, not for each column
                        CASE WHEN event_bytes > 2000 THEN event #> '{}' ELSE event END AS event
                   FROM unnest(jobs) WITH ORDINALITY AS taken (id, n) JOIN audit_jobs USING (id)
@@ -1560,11 +1584,11 @@ BEGIN
         RAISE EXCEPTION 'a trigger or rule left events out of the log'
             USING ERRCODE = 'triggered_data_change_violation';
     END IF;
-    IF conflicting_index IS NOT NULL THEN
+    IF known THEN
         INSERT INTO event_conflict (index, event_id, conflicts_with, content_hash, recorded_at)
-        SELECT next_index, (event->>'id')::uuid, conflicting_index, leaf_hash(comparable_content(event)),
-               (event->>'recorded_at')::timestamptz
-          FROM audit_jobs WHERE id = jobs[1];
+        SELECT next_index + n - 1, event_id, key.index, content_hash(event), (event->>'recorded_at')::timestamptz
+          FROM unnest(jobs) WITH ORDINALITY AS taken (id, n) JOIN audit_jobs USING (id)
+          JOIN event_key key ON event_id = (event->>'id')::uuid AND key.index <> next_index + n - 1;
     END IF;
 END $$;
 
@@ -1573,10 +1597,10 @@ END $$;
 CREATE OR REPLACE FUNCTION pgaudit.is_infrastructure(sqlstate text) RETURNS boolean
 LANGUAGE sql IMMUTABLE AS $$ SELECT left(sqlstate, 2) IN ('08', '25', '40', '42', '53', '55', '57', '58') $$;
 
--- try_append(jobs, worker, conflicting_index): append_rows, with a partition made for them where none is.
+-- try_append(jobs, worker, known): append_rows, with a partition made for them where none is.
 -- Returns NULL, or the error that kept all of them out: {"sqlstate", "message", "context"}.
 -- Raises an error of the infrastructure.
-CREATE OR REPLACE FUNCTION pgaudit.try_append(jobs bigint[], worker bigint, conflicting_index bigint DEFAULT NULL) RETURNS jsonb
+CREATE OR REPLACE FUNCTION pgaudit.try_append(jobs bigint[], worker bigint, known boolean DEFAULT false) RETURNS jsonb
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
     state   text;
@@ -1584,7 +1608,7 @@ DECLARE
     context text;
 BEGIN
     IF cardinality(jobs) > 0 THEN
-        PERFORM append_rows(jobs, worker, conflicting_index);
+        PERFORM append_rows(jobs, worker, known);
     END IF;
     RETURN NULL;
 EXCEPTION WHEN OTHERS THEN
@@ -1592,7 +1616,7 @@ EXCEPTION WHEN OTHERS THEN
     IF is_infrastructure(state) THEN
         RAISE;
     ELSIF state = '23514' AND create_partitions((SELECT size FROM log_head) + cardinality(jobs) - 1) > 0 THEN
-        RETURN try_append(jobs, worker, conflicting_index);
+        RETURN try_append(jobs, worker, known);
     END IF;
     RETURN jsonb_build_object('sqlstate', state, 'message', left(message, 2000), 'context', left(context, 2000));
 END $$;
@@ -1605,7 +1629,6 @@ LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
     failures jsonb[];
     known    bigint[];
-    job      bigint;
 BEGIN
     IF try_append(jobs, worker) IS NULL THEN  -- nearly always
         RETURN '{}';
@@ -1613,12 +1636,11 @@ BEGIN
     failures := broken_jobs(jobs);
     jobs := without_failed(jobs, failures);
     known := known_jobs(jobs);
-    failures := failures || append_bisecting(array(SELECT id FROM unnest(jobs) id WHERE id <> ALL (known)), worker);
-    FOREACH job IN ARRAY known LOOP
-        failures := failures || append_known(job, worker);
-    END LOOP;
-    RETURN failures;
+    RETURN failures || append_bisecting(array(SELECT id FROM unnest(jobs) id WHERE id <> ALL (known)), worker)
+                    || append_known(known, worker);
 END $$;
+
+-- When a batch cannot be appended as it is: broken jobs, events that the log knows already, rows that a DBA's rule refuses.
 
 -- broken_jobs(jobs): those that no log could keep: changed in the queue, or put there by hand. All at once: one after the
 -- other they would hold up the log. Returns failures.
@@ -1657,37 +1679,68 @@ BEGIN
          WHERE occurrence > 1 OR EXISTS (SELECT FROM event_key WHERE event_key.event_id = job.event_id) ORDER BY n);
 END $$;
 
--- append_bisecting(jobs, worker): splits what cannot be appended together, half by half. Returns failures.
-CREATE OR REPLACE FUNCTION pgaudit.append_bisecting(jobs bigint[], worker bigint) RETURNS jsonb[]
+-- append_bisecting(jobs, worker, known): splits what cannot be appended together, half by half. Returns failures.
+CREATE OR REPLACE FUNCTION pgaudit.append_bisecting(jobs bigint[], worker bigint, known boolean DEFAULT false) RETURNS jsonb[]
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
-    error jsonb   := try_append(jobs, worker);
+    error jsonb   := try_append(jobs, worker, known);
     half  integer := cardinality(jobs) / 2;
 BEGIN
     RETURN CASE WHEN error IS NULL THEN '{}'
                 WHEN half = 0      THEN ARRAY[as_failure(jobs[1], error)]
-                ELSE append_bisecting(jobs[:half], worker) || append_bisecting(jobs[half + 1:], worker) END;
+                ELSE append_bisecting(jobs[:half], worker, known) || append_bisecting(jobs[half + 1:], worker, known) END;
 END $$;
 
--- append_known(job, worker): notes that an event was seen again, or appends it beside the one with other content.
--- Returns failures.
-CREATE OR REPLACE FUNCTION pgaudit.append_known(job bigint, worker bigint) RETURNS jsonb[]
+-- append_known(jobs, worker): notes the events that the log holds with the same content as seen again, and appends the
+-- others, each content once, beside the first event with their id. Returns failures.
+CREATE OR REPLACE FUNCTION pgaudit.append_known(jobs bigint[], worker bigint) RETURNS jsonb[]
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
-    given jsonb  := (SELECT event FROM audit_jobs WHERE id = job);
-    same  bigint := logged_index(given);
-    error jsonb;
+    firsts   bigint[];
+    failures jsonb[];
 BEGIN
-    IF same IS NOT NULL THEN
-        INSERT INTO event_sighting (event_id, index, xid, recorded_by, recorded_at)
-        VALUES ((given->>'id')::uuid, same, CASE WHEN given->>'xid' ~ '^[0-9]{1,19}$' THEN (given->>'xid')::xid8 END,
-                given->>'recorded_by', (given->>'recorded_at')::timestamptz);
-        RETURN '{}';
-    END IF;
-    -- Its first one may have failed a moment ago: then this one is the first.
-    error := try_append(ARRAY[job], worker, (SELECT index FROM event_key WHERE event_id = (given->>'id')::uuid));
-    RETURN CASE WHEN error IS NULL THEN '{}' ELSE ARRAY[as_failure(job, error)] END;
+    jobs := note_sightings(jobs);
+    firsts := first_jobs(jobs);
+    failures := append_bisecting(array(SELECT id FROM unnest(jobs, firsts) AS given (id, first) WHERE id = first), worker, true);
+    PERFORM note_sightings(array(SELECT id FROM unnest(jobs, firsts) AS given (id, first) WHERE id <> first));
+    RETURN failures || array(  -- a copy fails as its first did
+        SELECT failure || jsonb_build_object('job_id', id)
+          FROM unnest(jobs, firsts) AS given (id, first)
+          JOIN unnest(failures) failure ON (failure->>'job_id')::bigint = first WHERE id <> first);
 END $$;
+
+-- note_sightings(jobs): notes which of the events the log holds, with the same content. Returns the jobs of the others.
+CREATE OR REPLACE FUNCTION pgaudit.note_sightings(jobs bigint[]) RETURNS bigint[]
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    indexes bigint[] := logged_indexes(events_of(jobs));
+    noted   integer;
+BEGIN
+    INSERT INTO event_sighting (event_id, index, xid, recorded_by, recorded_at)
+    SELECT (event->>'id')::uuid, index, CASE WHEN event->>'xid' ~ '^[0-9]{1,19}$' THEN (event->>'xid')::xid8 END,
+           event->>'recorded_by', (event->>'recorded_at')::timestamptz
+      FROM unnest(jobs, indexes) WITH ORDINALITY AS given (id, index, n) JOIN audit_jobs USING (id)
+     WHERE index IS NOT NULL ORDER BY n;
+    GET DIAGNOSTICS noted = ROW_COUNT;
+    IF noted <> (SELECT count(index) FROM unnest(indexes) index) THEN
+        RAISE EXCEPTION 'a trigger or rule left rows out of pgaudit.event_sighting'
+            USING ERRCODE = 'triggered_data_change_violation';
+    END IF;
+    RETURN array(SELECT id FROM unnest(jobs, indexes) WITH ORDINALITY AS given (id, index, n) WHERE index IS NULL ORDER BY n);
+END $$;
+
+-- first_jobs(jobs): for each of the jobs, the first of them whose event has the same id and content.
+CREATE OR REPLACE FUNCTION pgaudit.first_jobs(jobs bigint[]) RETURNS bigint[]
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT array(SELECT jobs[min(n) OVER (PARTITION BY event_id, content_hash)]
+                   FROM event_contents(events_of(jobs)) ORDER BY n)
+$$;
+
+-- events_of(jobs): the events of the jobs, in their order.
+CREATE OR REPLACE FUNCTION pgaudit.events_of(jobs bigint[]) RETURNS jsonb[]
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT array(SELECT event FROM unnest(jobs) WITH ORDINALITY AS taken (id, n) JOIN audit_jobs USING (id) ORDER BY n)
+$$;
 
 -- as_failure(job, error): the failure of a job, from the error that try_append returned. Raises where the caller's snapshot
 -- is older than the log (inline, in REPEATABLE READ): it met an index or an event id that it does not see.
@@ -1701,25 +1754,31 @@ BEGIN
     RETURN error || jsonb_build_object('job_id', job);
 END $$;
 
--- logged_index(sought): where the log holds an event with that id and content; NULL if it does not. Of a partition that was
--- dropped, nothing can be compared: then it does not.
-CREATE OR REPLACE FUNCTION pgaudit.logged_index(sought jsonb) RETURNS bigint
+-- event_contents(events): what makes an event the same as another: its id and the hash of its content, and n, its place
+-- from 1. Id and hash are NULL for a job that was inserted by hand without an id: the log has no such event.
+CREATE OR REPLACE FUNCTION pgaudit.event_contents(events jsonb[]) RETURNS TABLE (n bigint, event_id uuid, content_hash bytea)
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT n, CASE WHEN is_uuid(event->>'id') THEN (event->>'id')::uuid END,
+           CASE WHEN is_uuid(event->>'id') THEN content_hash(event) END
+      FROM unnest(events) WITH ORDINALITY AS given (event, n)
+$$;
+
+-- logged_indexes(events): for each of the events, the index at which the log holds one with that id and content, or NULL.
+-- Of a partition that was dropped, nothing can be compared: then the log does not hold it.
+CREATE OR REPLACE FUNCTION pgaudit.logged_indexes(events jsonb[]) RETURNS bigint[]
 LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp
-SET plan_cache_mode = force_custom_plan AS $$  -- a plan for the index at hand locks its partition alone
+SET plan_cache_mode = force_custom_plan AS $$  -- a plan for the indexes at hand locks their partitions alone
 DECLARE
-    candidate bigint;
+    candidates bigint[] := -1 || array(  -- an empty list would lock each partition
+        SELECT index FROM event_key WHERE event_id = ANY (array(SELECT e.event_id FROM event_contents(events) e)));
 BEGIN
-    IF coalesce(sought->>'id', '') !~ '^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$' THEN
-        RETURN NULL;  -- of a job that was inserted by hand; the log has no such id
-    END IF;
-    SELECT index INTO candidate FROM event_key WHERE event_id = (sought->>'id')::uuid;
-    PERFORM FROM audit_log WHERE index = candidate AND comparable_content(event) = comparable_content(sought);
-    IF FOUND THEN
-        RETURN candidate;
-    END IF;
-    -- By hash: a writer may record one id with any number of contents, while the log is locked.
-    RETURN (SELECT min(index) FROM event_conflict
-             WHERE event_id = (sought->>'id')::uuid AND content_hash = leaf_hash(comparable_content(sought)));
+    RETURN array(
+        SELECT coalesce(logged.index, (SELECT min(index) FROM event_conflict c
+                                        WHERE c.event_id = given.event_id AND c.content_hash = given.content_hash))
+          FROM event_contents(events) given
+          LEFT JOIN (SELECT index, event_id, content_hash(event) FROM audit_log WHERE index = ANY (candidates)) logged
+               USING (event_id, content_hash)
+         ORDER BY n);
 END $$;
 
 -- without_failed(jobs, failures): the jobs that are not among the failures, in their order.
@@ -1729,11 +1788,6 @@ LANGUAGE sql IMMUTABLE SET search_path = pgaudit, pg_temp AS $$
         SELECT id FROM unnest(jobs) WITH ORDINALITY AS taken (id, n)
          WHERE id <> ALL (array(SELECT (failure->>'job_id')::bigint FROM unnest(failures) failure)) ORDER BY n) END
 $$;
-
--- lag_bucket_bounds(): upper ends of the buckets that lags are counted in.
-CREATE OR REPLACE FUNCTION pgaudit.lag_bucket_bounds() RETURNS interval[]
-LANGUAGE sql IMMUTABLE PARALLEL SAFE AS
-$$ SELECT '{5ms,10ms,25ms,50ms,100ms,250ms,500ms,1s,2.5s,5s,10s,30s,60s,300s}'::interval[] $$;
 
 -- From the queue into the log: one batch, one transaction.
 
@@ -1836,19 +1890,20 @@ BEGIN
           FROM updated
     )
     SELECT array_agg(failure || jsonb_build_object('event_id', event_id, 'attempt', attempts, 'error_class',
-               error_class_of(failure->>'sqlstate'), 'retry_in', extract(epoch FROM scheduled_at - clock_timestamp()))
-               ORDER BY id)
+               error_class_of(failure->>'sqlstate'), 'retry_in', CASE WHEN scheduled_at IS NOT NULL THEN
+               greatest(extract(epoch FROM scheduled_at - clock_timestamp()), 0) END) ORDER BY id)
       INTO settled FROM updated;
     RETURN coalesce(settled, '{}');
 END $$;
 
 -- retry_after(attempts, max_attempts, retry_delay, max_retry_delay): the delay before the next attempt of a job that has
--- failed so many times, with 20 % of jitter, so that jobs which failed together do not come back together; at most a day.
+-- failed that often, with 20 % of jitter, so that jobs which failed together do not come back together; at most a day.
 -- NULL when it was the last attempt.
 CREATE OR REPLACE FUNCTION pgaudit.retry_after(attempts integer, max_attempts integer, retry_delay interval,
                                                max_retry_delay interval) RETURNS interval
 LANGUAGE sql VOLATILE AS $$
-    SELECT least(least(greatest(retry_delay, '0') * 2.0 ^ least(attempts - 1, 30), max_retry_delay) * (0.8 + 0.4 * random()), interval '24 hours')
+    SELECT least(greatest(least(least(retry_delay, '1 day') * 2.0 ^ least(attempts - 1, 30), max_retry_delay), '0')
+                 * (0.8 + 0.4 * random()), interval '24 hours')
      WHERE attempts < max_attempts
 $$;
 
@@ -1910,7 +1965,7 @@ $$;
 -- register_worker(stalled_after, max_stalls): adds a worker.
 --   stalled_after  how long it may send no heartbeat before its jobs are taken from it; at most a day
 --   max_stalls     how often a job of its is taken from it; the next time it is failed
--- Returns its id, for people, and its token, which every other call takes: nobody else can speak for it.
+-- Returns its id, for people, and its token, which every other call takes in place of the id.
 CREATE OR REPLACE FUNCTION pgaudit.register_worker(stalled_after interval DEFAULT '30 s', max_stalls integer DEFAULT 5)
 RETURNS TABLE (worker_id bigint, token uuid)
 LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
@@ -2020,7 +2075,7 @@ BEGIN
     IF is_partition_ahead() THEN
         RETURN 0;
     END IF;
-    PERFORM lock_log();  -- nobody else makes the same one
+    PERFORM lock_log();  -- two sessions must not create the same partition
     created := create_partitions((SELECT size FROM log_head));
     IF NOT is_partition_ahead() THEN
         PERFORM create_partition((SELECT max(end_index) FROM log_partitions()));
@@ -2065,7 +2120,7 @@ BEGIN
     RETURN created;
 END $$;
 
--- create_partition(index): makes the partition for that index, between its neighbours, guarded and with rights for nobody.
+-- create_partition(index): makes the partition for that index, between its neighbours, with its guards and without grants.
 -- It begins on a multiple of the size, or later: where another one ends, or where the log ends when its last partition was
 -- detached.
 -- Returns the end of its range.
@@ -2114,6 +2169,11 @@ BEGIN
 END $$;
 
 -- The history of batches: what the log grew by, when, and which indexes belong to which time.
+
+-- lag_bucket_bounds(): upper ends of the buckets that lags are counted in.
+CREATE OR REPLACE FUNCTION pgaudit.lag_bucket_bounds() RETURNS interval[]
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS
+$$ SELECT '{5ms,10ms,25ms,50ms,100ms,250ms,500ms,1s,2.5s,5s,10s,30s,60s,300s}'::interval[] $$;
 
 -- late_after(): a batch is late when its oldest event was recorded so much earlier than another one in the log.
 CREATE OR REPLACE FUNCTION pgaudit.late_after() RETURNS interval
@@ -2206,7 +2266,7 @@ SET timezone = 'UTC' SET datestyle = 'ISO' AS $$
        AND given.value IS DISTINCT FROM given.expected
 $$;
 
--- Trigger functions: what nobody may do to the log and the queue. They guard against mistakes, and against roles with
+-- Trigger functions that protect the log and the queue. They guard against mistakes, and against roles with
 -- rights on all tables; an owner can drop a trigger, which the schema's fingerprint shows.
 
 -- reject_modification(): the log is append-only.
@@ -2233,7 +2293,7 @@ DECLARE
 BEGIN
     GET DIAGNOSTICS stack = PG_CONTEXT;
     IF TG_OP <> 'TRUNCATE' AND runs_as_owner(TG_RELID)
-       AND stack ~ ('(append_(rows|known)|prune_batches|advance_watermark|requeue_skipped_jobs|acknowledge_job'
+       AND stack ~ ('(append_rows|note_sightings|prune_batches|advance_watermark|requeue_skipped_jobs|acknowledge_job'
                     '|requeue_jobs_of_passed_transactions|reject_truncate_of_queue)[^a-z_]') THEN
         RETURN NULL;
     END IF;
@@ -2262,6 +2322,10 @@ DECLARE
     log_size bigint := (SELECT size FROM log_head);
     tail     bigint := log_size - (SELECT count(*) FROM deleted);
     missing  bytea[];
+    jobs     bigint[];
+    hashes   bytea[];
+    events   jsonb[];
+    indexes  bigint[];
     unlogged bigint;
 BEGIN
     -- A batch that was just persisted is the end of the log: one scan finds it by hash. Looking each event up by its id
@@ -2271,9 +2335,11 @@ BEGIN
     IF cardinality(missing) = 0 THEN
         RETURN NULL;
     END IF;
-    SELECT min(id) INTO unlogged FROM deleted
-     WHERE leaf_hash = ANY (missing) AND logged_index(event) IS NULL
-       AND NOT EXISTS (SELECT FROM acknowledged_jobs a WHERE a.job_id = deleted.id AND a.leaf_hash = deleted.leaf_hash);
+    SELECT array_agg(id), array_agg(leaf_hash), array_agg(event) INTO jobs, hashes, events
+      FROM deleted WHERE leaf_hash = ANY (missing);
+    indexes := logged_indexes(events);
+    SELECT min(id) INTO unlogged FROM unnest(jobs, hashes, indexes) AS sought (id, hash, index)
+     WHERE index IS NULL AND NOT EXISTS (SELECT FROM acknowledged_jobs WHERE job_id = id AND leaf_hash = hash);
     IF unlogged IS NOT NULL THEN
         RAISE EXCEPTION 'job % holds an audit event that is not in the log yet', unlogged
             USING ERRCODE = 'insufficient_privilege',
@@ -2556,7 +2622,7 @@ COMMENT ON COLUMN pgaudit.batch.lag_total IS
     'The sum of these times. NULL when merged.';
 
 COMMENT ON TABLE pgaudit.log_lock IS
-    'Whoever appends to the log holds this row locked until its transaction ends: index order is commit order.';
+    'A transaction that appends to the log holds this row locked until it ends: index order is commit order.';
 COMMENT ON COLUMN pgaudit.log_lock.singleton IS
     'Always true: there is one row.';
 
@@ -2719,7 +2785,7 @@ COMMENT ON COLUMN pgaudit.conflicting_events.recorded_at IS
     'When the later event was recorded.';
 
 COMMENT ON VIEW pgaudit.log_lock_holder IS
-    'The transaction that has locked the end of the log; no row when nobody appends. Nothing can be appended until it ends.';
+    'The transaction that has locked the end of the log; no row when the log is not locked. Other appends wait until that transaction ends.';
 COMMENT ON COLUMN pgaudit.log_lock_holder.pid IS
     'Process of the session; NULL for a prepared transaction.';
 COMMENT ON COLUMN pgaudit.log_lock_holder.prepared_transaction IS
@@ -2807,7 +2873,7 @@ END $$;
 
 
 DELETE FROM pgaudit.schema_code;
-INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('31982bde528b3a8bd6840bd11efb6099f12f9fa3dd94893d256fe68dc43b43c6', '0.1.0');
+INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('24157b92b7bf8449f7511e24e1327452fe53b6e4daf9b2508c33bf8cea8188f7', '0.1.0');
 
 
 DO $renewal$
@@ -2845,12 +2911,22 @@ BEGIN
        pgaudit.fetch_job, pgaudit.persist, pgaudit.record_failure, pgaudit.release_jobs, pgaudit.running_jobs,
        pgaudit.reclaim_stalled_jobs,
        pgaudit.ensure_partitions, pgaudit.requeue_skipped_jobs, pgaudit.prune_batches, pgaudit.prune_job_errors,
-       pgaudit.retry_failed, pgaudit.acknowledge_job TO %1$s$$, role);
+       pgaudit.retry_failed TO %1$s$$, role);
         EXECUTE format($$GRANT SELECT ON pgaudit.audit_jobs, pgaudit.job_error, pgaudit.acknowledged_jobs TO %1$s$$, role);
         EXECUTE format($$GRANT SELECT ON pgaudit.queue_stats, pgaudit.worker_stats, pgaudit.batch, pgaudit.conflicting_events,
        pgaudit.log_lock_holder, pgaudit.alembic_version TO %1$s$$, role);
         EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.stalled_workers_jobs, pgaudit.try_timestamptz, pgaudit.low_watermark,
        pgaudit.lag_bucket_bounds, pgaudit.log_partitions, pgaudit.is_partition_ahead TO %1$s$$, role);
+    END LOOP;
+    FOR role IN SELECT DISTINCT grantee::regrole FROM (
+                    SELECT proname, proacl, proowner FROM pg_proc WHERE pronamespace = 'pgaudit'::regnamespace
+                    UNION ALL
+                    SELECT relname, relacl, relowner FROM pg_class WHERE relnamespace = 'pgaudit'::regnamespace
+                ) AS object (name, acl, owner), aclexplode(acl)
+                 WHERE name = 'acknowledge_job' AND grantee NOT IN (0, owner) AND privilege_type IN ('EXECUTE', 'SELECT') LOOP
+        EXECUTE format($$GRANT USAGE ON SCHEMA pgaudit TO %1$s$$, role);
+        EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.retry_failed, pgaudit.acknowledge_job, pgaudit.schema_state TO %1$s$$, role);
+        EXECUTE format($$GRANT SELECT ON pgaudit.audit_jobs, pgaudit.job_error, pgaudit.acknowledged_jobs TO %1$s$$, role);
     END LOOP;
     FOR role IN SELECT DISTINCT grantee::regrole FROM (
                     SELECT proname, proacl, proowner FROM pg_proc WHERE pronamespace = 'pgaudit'::regnamespace
