@@ -23,7 +23,7 @@ demo: $(READY) ## Shows it: an application, two workers, one killed half way, an
 
 test: $(READY) ## Runs the tests, on real servers that they start
 	$(if $(PGBOUNCER),,@echo "Without the tests marked pgbouncer: apt-get install pgbouncer brings them in.")
-	.venv/bin/pytest $(if $(PGBOUNCER),,-m "not pgbouncer")
+	.venv/bin/pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(if $(PGBOUNCER),,-m "not pgbouncer")
 
 check: $(READY) ## Runs the linters, the type checkers and the contract on imports
 	.venv/bin/ruff check

@@ -11,7 +11,6 @@ import pytest
 
 from pgaudit import AuditEvent, AuditLog, Settings, replay, rescue, signals
 from pgaudit.sqlstates import in_brief
-from tests.postgres.trail import let_jobs_be_edited
 from tests.worker.inside import drain
 from tests.worker.queue import Connection, insert_poison, record, register, silence, value
 
@@ -22,12 +21,6 @@ Told = list[tuple[str, dict[str, Any]]]
 
 # A job whose worker is silent.
 STALL = "UPDATE pgaudit.audit_jobs SET status = 'doing', worker_id = %s RETURNING id"
-# A value that Postgres quotes when it refuses it.
-SPOIL = """
-    UPDATE pgaudit.audit_jobs SET event = changed, leaf_hash = pgaudit.leaf_hash(changed)
-      FROM (SELECT id, jsonb_set(event, '{id}', to_jsonb(%s::text)) AS changed FROM pgaudit.audit_jobs) spoilt
-     WHERE spoilt.id = audit_jobs.id
-"""
 # An outage that quotes the whole event.
 REFUSE = """
     CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -172,8 +165,7 @@ async def test_the_log_holds_nothing_of_an_event_that_fails(
 ) -> None:
     """Although Postgres quotes it; the error, with its message, is in the table."""
     record_secret(conn, Settings(dsn=dsn))
-    let_jobs_be_edited(conn)
-    conn.execute(SPOIL, [SECRET])
+    conn.execute(REFUSE.replace("'disk full' USING ERRCODE = 'disk_full'", "'no %', NEW.event USING ERRCODE = 'P0001'"))
     conn.commit()
     await drain(Settings(dsn=dsn, job_attempts=2, job_backoff_delay=0))
     assert SECRET in value(conn, "SELECT min(message) FROM pgaudit.job_error")

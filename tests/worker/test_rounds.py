@@ -62,7 +62,7 @@ async def test_a_broken_spool_file_does_not_keep_others_waiting(conn: Connection
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        ({"id": "no uuid"}, "invalid input syntax for type uuid"),
+        ({"id": "no uuid"}, "invalid audit event: id must be a UUID"),
         ({"id": str(uuid4()), "action": "approved"}, "invalid audit event: action must be"),
     ],
     ids=["id", "action"],
