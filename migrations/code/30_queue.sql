@@ -6,11 +6,14 @@
 --
 -- The queue's statistics are always stale: these functions never scan it sequentially and never sort it. Before
 -- PostgreSQL 18 a plan that does what is forbidden costs 1e10, and with jit every call would be compiled, for half a second.
+-- They are in plpgsql, which keeps a plan for the session; LANGUAGE sql plans in each call.
 
 -- low_watermark(): the id at which the scan for fresh jobs begins; none below it is fresh, or will be.
 CREATE OR REPLACE FUNCTION pgaudit.low_watermark() RETURNS bigint
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp AS
-$$ SELECT coalesce(max(low_watermark), 0) FROM queue_watermark $$;
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    RETURN (SELECT coalesce(max(w.low_watermark), 0) FROM queue_watermark w);
+END $$;
 
 -- fetch_job(worker, skip): marks the next job as that worker's: a job that is due again, or else the oldest fresh one.
 --   worker  the worker's token

@@ -1,16 +1,17 @@
 -- The low watermark: where the scan for fresh jobs begins.
 --
--- It may not pass an id that an open transaction can still commit. A transaction that inserts a job takes, in this order: its
--- transaction's id, RowExclusiveLock on audit_jobs (to its end), the job's id. So only transactions that hold that lock
+-- It may not pass an id that an open transaction can still commit. A transaction that inserts a job takes, in this
+-- order: its transaction's id, RowExclusiveLock on audit_jobs (to its end), the job's id. So only transactions that hold that lock
 -- matter, and only those with an older id than safe_xid.
 
 -- max_issued_id(): the highest job id issued so far; NULL when this transaction has an xid already: then others with a
 -- smaller one may still be issued ids up to it.
 CREATE OR REPLACE FUNCTION pgaudit.max_issued_id() RETURNS bigint
-LANGUAGE sql AS $$
-    SELECT last_value - (NOT is_called)::integer FROM pgaudit.procrastinate_jobs_id_seq
-     WHERE pg_current_xact_id_if_assigned() IS NULL
-$$;
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    RETURN (SELECT last_value - (NOT is_called)::integer FROM procrastinate_jobs_id_seq
+             WHERE pg_current_xact_id_if_assigned() IS NULL);
+END $$;
 
 -- open_recorders(before): the open transactions, prepared ones included, that may hold a job id and are older than that.
 -- A subtransaction's id is held along with its transaction's, which is the smallest of them. pg_locks has 32 bits of an

@@ -141,8 +141,12 @@ END $$;
 
 -- without_failed(jobs, failures): the jobs that are not among the failures, in their order.
 CREATE OR REPLACE FUNCTION pgaudit.without_failed(jobs bigint[], failures jsonb[]) RETURNS bigint[]
-LANGUAGE sql IMMUTABLE SET search_path = pgaudit, pg_temp AS $$
-    SELECT CASE WHEN cardinality(failures) = 0 THEN jobs ELSE array(
+LANGUAGE plpgsql IMMUTABLE SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    IF cardinality(failures) = 0 THEN
+        RETURN jobs;
+    END IF;
+    RETURN array(
         SELECT id FROM unnest(jobs) WITH ORDINALITY AS taken (id, n)
-         WHERE id <> ALL (array(SELECT (failure->>'job_id')::bigint FROM unnest(failures) failure)) ORDER BY n) END
-$$;
+         WHERE id <> ALL (array(SELECT (failure->>'job_id')::bigint FROM unnest(failures) failure)) ORDER BY n);
+END $$;

@@ -18,8 +18,10 @@ $$ DELETE FROM procrastinate_workers WHERE token = worker $$;
 
 -- worker_id_of(worker): the id of the worker with that token; NULL when there is none.
 CREATE OR REPLACE FUNCTION pgaudit.worker_id_of(worker uuid) RETURNS bigint
-LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS
-$$ SELECT id FROM procrastinate_workers WHERE token = worker $$;
+LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    RETURN (SELECT id FROM procrastinate_workers WHERE token = worker);
+END $$;
 
 -- heartbeat(worker): shows that the worker is alive. Returns false when its row was pruned: then it registers again.
 CREATE OR REPLACE FUNCTION pgaudit.heartbeat(worker uuid) RETURNS boolean
