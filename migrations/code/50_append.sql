@@ -5,17 +5,28 @@
 CREATE OR REPLACE FUNCTION pgaudit.lock_log() RETURNS void
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$ BEGIN PERFORM FROM log_lock FOR UPDATE; END $$;
 
+-- jobs_in_order(jobs): the jobs in that order, with n, their place from 1. Inlined into the query that calls it (STABLE, and
+-- without a search_path), where each is looked up by its id: LATERAL and OFFSET leave the planner no other way. Its
+-- statistics of the queue are always stale: after a vacuum of an empty one it expects one row, and would read the whole
+-- index for each job.
+CREATE OR REPLACE FUNCTION pgaudit.jobs_in_order(jobs bigint[])
+RETURNS TABLE (n bigint, id bigint, event jsonb, leaf_hash bytea, event_bytes integer)
+LANGUAGE sql STABLE AS $$
+    SELECT n, id, event, leaf_hash, event_bytes
+      FROM unnest(jobs) WITH ORDINALITY AS taken (id, n),
+           LATERAL (SELECT event, leaf_hash, event_bytes FROM pgaudit.audit_jobs job WHERE job.id = taken.id OFFSET 0) job
+$$;
+
 -- tampered_jobs(jobs): those whose event was changed in the queue: it must not enter the log looking genuine. The caller
 -- holds the jobs, so they cannot change afterwards, and does not hold the lock of the log yet: hashes take as long as a
 -- quarter of the append, and are computed while another batch is appended. Returns failures.
 CREATE OR REPLACE FUNCTION pgaudit.tampered_jobs(jobs bigint[]) RETURNS jsonb[]
-LANGUAGE plpgsql SET search_path = pgaudit, pg_temp
-SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 BEGIN
     RETURN array(
         SELECT jsonb_build_object('job_id', id, 'sqlstate', 'XX001', 'message', job_problem(event, leaf_hash),
                                   'context', 'pgaudit.tampered_jobs')
-          FROM unnest(jobs) id JOIN audit_jobs USING (id) WHERE leaf_hash <> leaf_hash(event));
+          FROM jobs_in_order(jobs) WHERE leaf_hash <> leaf_hash(event));
 END $$;
 
 -- append_rows(jobs, worker, known): appends the events of the jobs, in that order, or raises and appends none.
@@ -23,8 +34,7 @@ END $$;
 --   worker  id of the worker; NULL for inline
 --   known   whether the log may hold their ids already, with other content: then a row refers to the first one
 CREATE OR REPLACE FUNCTION pgaudit.append_rows(jobs bigint[], worker bigint, known boolean DEFAULT false) RETURNS void
-LANGUAGE plpgsql SET search_path = pgaudit, pg_temp
-SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
     last       batch;
     next_index bigint;
@@ -36,12 +46,12 @@ BEGIN
     IF known THEN
         INSERT INTO event_key (event_id, index)
         SELECT (event->>'id')::uuid, next_index + n - 1
-          FROM unnest(jobs) WITH ORDINALITY AS taken (id, n) JOIN audit_jobs USING (id)
+          FROM jobs_in_order(jobs)
             ON CONFLICT DO NOTHING;
     ELSE  -- first: a duplicate ends the attempt before rows of the log are written
         INSERT INTO event_key (event_id, index)
         SELECT (event->>'id')::uuid, next_index + n - 1
-          FROM unnest(jobs) WITH ORDINALITY AS taken (id, n) JOIN audit_jobs USING (id);
+          FROM jobs_in_order(jobs);
         GET DIAGNOSTICS keys = ROW_COUNT;
         IF keys <> cardinality(jobs) THEN
             RAISE EXCEPTION 'a trigger or rule left rows out of pgaudit.event_key'
@@ -59,7 +69,7 @@ BEGIN
                                       WHERE event_id = (event->>'id')::uuid) END
           FROM (SELECT n, leaf_hash,  -- #> '{}': decompressed once, not for each column
                        CASE WHEN event_bytes > 2000 THEN event #> '{}' ELSE event END AS event
-                  FROM unnest(jobs) WITH ORDINALITY AS taken (id, n) JOIN audit_jobs USING (id)
+                  FROM jobs_in_order(jobs)
                 OFFSET 0) job
         RETURNING index, recorded_at,
                   CASE WHEN jsonb_array_length(event->'targets') > 1 THEN event->'targets' END AS targets
@@ -92,7 +102,7 @@ BEGIN
     IF known THEN
         INSERT INTO event_conflict (index, event_id, conflicts_with, content_hash, recorded_at)
         SELECT next_index + n - 1, event_id, key.index, content_hash(event), (event->>'recorded_at')::timestamptz
-          FROM unnest(jobs) WITH ORDINALITY AS taken (id, n) JOIN audit_jobs USING (id)
+          FROM jobs_in_order(jobs)
           JOIN event_key key ON event_id = (event->>'id')::uuid AND key.index <> next_index + n - 1;
     END IF;
 END $$;

@@ -9,7 +9,7 @@ BEGIN
         SELECT jsonb_build_object('job_id', id, 'message', problem, 'context', 'pgaudit.broken_jobs', 'sqlstate',
                                   CASE WHEN leaf_hash <> leaf_hash(event) THEN 'XX001' ELSE 'PA001' END)
           FROM (SELECT id, event, leaf_hash, n, job_problem(event, leaf_hash) AS problem
-                  FROM unnest(jobs) WITH ORDINALITY AS taken (id, n) JOIN audit_jobs USING (id)) job
+                  FROM jobs_in_order(jobs)) job
          WHERE problem IS NOT NULL ORDER BY n);
 END $$;
 
@@ -33,7 +33,7 @@ BEGIN
     RETURN array(
         SELECT id FROM (SELECT id, n, (event->>'id')::uuid AS event_id,
                                row_number() OVER (PARTITION BY event->>'id' ORDER BY n) AS occurrence
-                          FROM unnest(jobs) WITH ORDINALITY AS taken (id, n) JOIN audit_jobs USING (id)) job
+                          FROM jobs_in_order(jobs)) job
          WHERE occurrence > 1 OR EXISTS (SELECT FROM event_key WHERE event_key.event_id = job.event_id) ORDER BY n);
 END $$;
 
@@ -77,7 +77,7 @@ BEGIN
     INSERT INTO event_sighting (event_id, index, xid, recorded_by, recorded_at)
     SELECT (event->>'id')::uuid, index, CASE WHEN event->>'xid' ~ '^[0-9]{1,19}$' THEN (event->>'xid')::xid8 END,
            event->>'recorded_by', (event->>'recorded_at')::timestamptz
-      FROM unnest(jobs, indexes) WITH ORDINALITY AS given (id, index, n) JOIN audit_jobs USING (id)
+      FROM jobs_in_order(jobs) JOIN unnest(indexes) WITH ORDINALITY AS found (index, n) USING (n)
      WHERE index IS NOT NULL ORDER BY n;
     GET DIAGNOSTICS noted = ROW_COUNT;
     IF noted <> (SELECT count(index) FROM unnest(indexes) index) THEN
@@ -97,7 +97,7 @@ $$;
 -- events_of(jobs): the events of the jobs, in their order.
 CREATE OR REPLACE FUNCTION pgaudit.events_of(jobs bigint[]) RETURNS jsonb[]
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
-    SELECT array(SELECT event FROM unnest(jobs) WITH ORDINALITY AS taken (id, n) JOIN audit_jobs USING (id) ORDER BY n)
+    SELECT array(SELECT event FROM jobs_in_order(jobs) ORDER BY n)
 $$;
 
 -- as_failure(job, error): the failure of a job, from the error that try_append returned. Raises where the caller's snapshot

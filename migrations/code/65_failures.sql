@@ -20,7 +20,7 @@ BEGIN
                attempts = attempts + 1,
                scheduled_at = clock_timestamp() + retry_after(attempts + 1, max_attempts, retry_delay, max_retry_delay),
                worker_id = NULL, abort_requested = false
-          FROM failed WHERE j.id = failed.job_id
+          FROM failed WHERE j.id = failed.job_id AND j.id = ANY (array(SELECT job_id FROM failed))  -- by index
         RETURNING j.id, j.attempts, j.task_name, j.scheduled_at, left(j.event->>'id', 100) AS event_id, failure
     ), noted AS (
         INSERT INTO job_error (job_id, event_id, task_name, attempt, error_class, sqlstate, message, traceback)

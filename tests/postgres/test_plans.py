@@ -213,3 +213,22 @@ def test_the_log_is_read_by_index(filled: Connection, query: str, index: str) ->
         assert definition is not None
         assert re.search(rf"\({index}(_type|\)|,)", definition[0])
         assert scan["Index Cond"]
+
+
+@pytest.mark.parametrize("jobs", [1, 1_000])
+@pytest.mark.parametrize("pages", [0, 2_000])
+def test_jobs_of_a_batch_are_looked_up_by_id(long_queue: Connection, jobs: int, pages: int) -> None:
+    """After a vacuum of an empty queue the planner expects no row: it must not read the whole index for each job."""
+    statistics = "UPDATE pg_class SET reltuples = 0, relpages = %s WHERE oid = 'pgaudit.audit_jobs'::regclass"
+    long_queue.execute(statistics, [pages])
+    use_settings_of(long_queue, "persist", "append_rows")
+    plan = plan_of(long_queue, f"SELECT * FROM pgaudit.jobs_in_order(ARRAY{list(range(1, jobs + 1))}::bigint[])")
+    assert types(plan) == ["Nested Loop", "Function Scan", "Index Scan"]
+    assert plan[-1]["Index Cond"] == "(id = taken.id)"
+
+
+def test_no_function_joins_the_queue_in_another_way(conn: Connection) -> None:
+    """Each function that reads the jobs of a batch does it with jobs_in_order, or by their ids alone."""
+    query = "SELECT proname, prosrc FROM pg_proc WHERE pronamespace = 'pgaudit'::regnamespace AND 'jobs' = ANY (proargnames)"
+    joining = {name for name, source in conn.execute(query) if re.search(r"JOIN (pgaudit\.)?audit_jobs", source)}
+    assert joining == set()

@@ -1504,17 +1504,28 @@ $$;
 CREATE OR REPLACE FUNCTION pgaudit.lock_log() RETURNS void
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$ BEGIN PERFORM FROM log_lock FOR UPDATE; END $$;
 
+-- jobs_in_order(jobs): the jobs in that order, with n, their place from 1. Inlined into the query that calls it (STABLE, and
+-- without a search_path), where each is looked up by its id: LATERAL and OFFSET leave the planner no other way. Its
+-- statistics of the queue are always stale: after a vacuum of an empty one it expects one row, and would read the whole
+-- index for each job.
+CREATE OR REPLACE FUNCTION pgaudit.jobs_in_order(jobs bigint[])
+RETURNS TABLE (n bigint, id bigint, event jsonb, leaf_hash bytea, event_bytes integer)
+LANGUAGE sql STABLE AS $$
+    SELECT n, id, event, leaf_hash, event_bytes
+      FROM unnest(jobs) WITH ORDINALITY AS taken (id, n),
+           LATERAL (SELECT event, leaf_hash, event_bytes FROM pgaudit.audit_jobs job WHERE job.id = taken.id OFFSET 0) job
+$$;
+
 -- tampered_jobs(jobs): those whose event was changed in the queue: it must not enter the log looking genuine. The caller
 -- holds the jobs, so they cannot change afterwards, and does not hold the lock of the log yet: hashes take as long as a
 -- quarter of the append, and are computed while another batch is appended. Returns failures.
 CREATE OR REPLACE FUNCTION pgaudit.tampered_jobs(jobs bigint[]) RETURNS jsonb[]
-LANGUAGE plpgsql SET search_path = pgaudit, pg_temp
-SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 BEGIN
     RETURN array(
         SELECT jsonb_build_object('job_id', id, 'sqlstate', 'XX001', 'message', job_problem(event, leaf_hash),
                                   'context', 'pgaudit.tampered_jobs')
-          FROM unnest(jobs) id JOIN audit_jobs USING (id) WHERE leaf_hash <> leaf_hash(event));
+          FROM jobs_in_order(jobs) WHERE leaf_hash <> leaf_hash(event));
 END $$;
 
 -- append_rows(jobs, worker, known): appends the events of the jobs, in that order, or raises and appends none.
@@ -1522,8 +1533,7 @@ END $$;
 --   worker  id of the worker; NULL for inline
 --   known   whether the log may hold their ids already, with other content: then a row refers to the first one
 CREATE OR REPLACE FUNCTION pgaudit.append_rows(jobs bigint[], worker bigint, known boolean DEFAULT false) RETURNS void
-LANGUAGE plpgsql SET search_path = pgaudit, pg_temp
-SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
     last       batch;
     next_index bigint;
@@ -1535,12 +1545,12 @@ BEGIN
     IF known THEN
         INSERT INTO event_key (event_id, index)
         SELECT (event->>'id')::uuid, next_index + n - 1
-          FROM unnest(jobs) WITH ORDINALITY AS taken (id, n) JOIN audit_jobs USING (id)
+          FROM jobs_in_order(jobs)
             ON CONFLICT DO NOTHING;
     ELSE  -- first: a duplicate ends the attempt before rows of the log are written
         INSERT INTO event_key (event_id, index)
         SELECT (event->>'id')::uuid, next_index + n - 1
-          FROM unnest(jobs) WITH ORDINALITY AS taken (id, n) JOIN audit_jobs USING (id);
+          FROM jobs_in_order(jobs);
         GET DIAGNOSTICS keys = ROW_COUNT;
         IF keys <> cardinality(jobs) THEN
             RAISE EXCEPTION 'a trigger or rule left rows out of pgaudit.event_key'
@@ -1558,7 +1568,7 @@ BEGIN
                                       WHERE event_id = (event->>'id')::uuid) END
           FROM (SELECT n, leaf_hash,  -- #> '{}': decompressed once, not for each column
                        CASE WHEN event_bytes > 2000 THEN event #> '{}' ELSE event END AS event
-                  FROM unnest(jobs) WITH ORDINALITY AS taken (id, n) JOIN audit_jobs USING (id)
+                  FROM jobs_in_order(jobs)
                 OFFSET 0) job
         RETURNING index, recorded_at,
                   CASE WHEN jsonb_array_length(event->'targets') > 1 THEN event->'targets' END AS targets
@@ -1591,7 +1601,7 @@ BEGIN
     IF known THEN
         INSERT INTO event_conflict (index, event_id, conflicts_with, content_hash, recorded_at)
         SELECT next_index + n - 1, event_id, key.index, content_hash(event), (event->>'recorded_at')::timestamptz
-          FROM unnest(jobs) WITH ORDINALITY AS taken (id, n) JOIN audit_jobs USING (id)
+          FROM jobs_in_order(jobs)
           JOIN event_key key ON event_id = (event->>'id')::uuid AND key.index <> next_index + n - 1;
     END IF;
 END $$;
@@ -1655,7 +1665,7 @@ BEGIN
         SELECT jsonb_build_object('job_id', id, 'message', problem, 'context', 'pgaudit.broken_jobs', 'sqlstate',
                                   CASE WHEN leaf_hash <> leaf_hash(event) THEN 'XX001' ELSE 'PA001' END)
           FROM (SELECT id, event, leaf_hash, n, job_problem(event, leaf_hash) AS problem
-                  FROM unnest(jobs) WITH ORDINALITY AS taken (id, n) JOIN audit_jobs USING (id)) job
+                  FROM jobs_in_order(jobs)) job
          WHERE problem IS NOT NULL ORDER BY n);
 END $$;
 
@@ -1679,7 +1689,7 @@ BEGIN
     RETURN array(
         SELECT id FROM (SELECT id, n, (event->>'id')::uuid AS event_id,
                                row_number() OVER (PARTITION BY event->>'id' ORDER BY n) AS occurrence
-                          FROM unnest(jobs) WITH ORDINALITY AS taken (id, n) JOIN audit_jobs USING (id)) job
+                          FROM jobs_in_order(jobs)) job
          WHERE occurrence > 1 OR EXISTS (SELECT FROM event_key WHERE event_key.event_id = job.event_id) ORDER BY n);
 END $$;
 
@@ -1723,7 +1733,7 @@ BEGIN
     INSERT INTO event_sighting (event_id, index, xid, recorded_by, recorded_at)
     SELECT (event->>'id')::uuid, index, CASE WHEN event->>'xid' ~ '^[0-9]{1,19}$' THEN (event->>'xid')::xid8 END,
            event->>'recorded_by', (event->>'recorded_at')::timestamptz
-      FROM unnest(jobs, indexes) WITH ORDINALITY AS given (id, index, n) JOIN audit_jobs USING (id)
+      FROM jobs_in_order(jobs) JOIN unnest(indexes) WITH ORDINALITY AS found (index, n) USING (n)
      WHERE index IS NOT NULL ORDER BY n;
     GET DIAGNOSTICS noted = ROW_COUNT;
     IF noted <> (SELECT count(index) FROM unnest(indexes) index) THEN
@@ -1743,7 +1753,7 @@ $$;
 -- events_of(jobs): the events of the jobs, in their order.
 CREATE OR REPLACE FUNCTION pgaudit.events_of(jobs bigint[]) RETURNS jsonb[]
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
-    SELECT array(SELECT event FROM unnest(jobs) WITH ORDINALITY AS taken (id, n) JOIN audit_jobs USING (id) ORDER BY n)
+    SELECT array(SELECT event FROM jobs_in_order(jobs) ORDER BY n)
 $$;
 
 -- as_failure(job, error): the failure of a job, from the error that try_append returned. Raises where the caller's snapshot
@@ -1889,7 +1899,7 @@ BEGIN
                attempts = attempts + 1,
                scheduled_at = clock_timestamp() + retry_after(attempts + 1, max_attempts, retry_delay, max_retry_delay),
                worker_id = NULL, abort_requested = false
-          FROM failed WHERE j.id = failed.job_id
+          FROM failed WHERE j.id = failed.job_id AND j.id = ANY (array(SELECT job_id FROM failed))  -- by index
         RETURNING j.id, j.attempts, j.task_name, j.scheduled_at, left(j.event->>'id', 100) AS event_id, failure
     ), noted AS (
         INSERT INTO job_error (job_id, event_id, task_name, attempt, error_class, sqlstate, message, traceback)
@@ -2878,7 +2888,7 @@ END $$;
 
 
 DELETE FROM pgaudit.schema_code;
-INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('f6ddbfb743f815f0ceaee0739f763286818b1df168915d09858edca54ca4e703', '0.1.0');
+INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('37505352269042de1bdac928dbae7f5b2d2eabfd1246861acb2ce8b83293eef0', '0.1.0');
 
 
 DO $renewal$
