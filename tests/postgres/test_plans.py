@@ -229,6 +229,7 @@ def test_jobs_of_a_batch_are_looked_up_by_id(long_queue: Connection, jobs: int, 
 
 def test_no_function_joins_the_queue_in_another_way(conn: Connection) -> None:
     """Each function that reads the jobs of a batch does it with jobs_in_order, or by their ids alone."""
-    query = "SELECT proname, prosrc FROM pg_proc WHERE pronamespace = 'pgaudit'::regnamespace AND 'jobs' = ANY (proargnames)"
+    query = """SELECT proname, prosrc FROM pg_proc
+                WHERE pronamespace = 'pgaudit'::regnamespace AND 'jobs' = ANY (proargnames)"""
     joining = {name for name, source in conn.execute(query) if re.search(r"JOIN (pgaudit\.)?audit_jobs", source)}
     assert joining == set()
