@@ -14,7 +14,9 @@ import psycopg
 
 from benchmarks.events import event
 from benchmarks.server import RUN, Bench
-from pgaudit import AuditEvent, Settings, migrate, statements
+from pgaudit import AuditEvent, Settings, migrate
+from pgaudit.recording.connections.psycopg_ import RECORD
+from pgaudit.recording.document import to_document
 
 Connection = psycopg.Connection[Any]
 Recorder = Callable[[Connection, AuditEvent], None]
@@ -51,8 +53,7 @@ def record(conn: Connection, count: int, first: int = 1) -> None:
 
 def by_pgaudit(conn: Connection, made: AuditEvent) -> None:
     """Records one event as ``AuditLog.record`` does."""
-    statement = statements.statement_for([made], SETTINGS)
-    conn.execute(statement.query, statement.parameters)
+    conn.execute(RECORD, [to_document([made], SETTINGS.max_event_bytes)])
 
 
 def commits(dsn: str, recorder: Recorder, rate: float, seconds: float) -> Iterator[tuple[UUID, float]]:

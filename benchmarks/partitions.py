@@ -17,7 +17,9 @@ from benchmarks.events import event
 from benchmarks.figures import Curves, Figure, ratio
 from benchmarks.report import Report
 from benchmarks.server import Bench
-from pgaudit import AuditEvent, statements, trail
+from pgaudit import AuditEvent, trail
+from pgaudit.recording.connections.psycopg_ import RECORD
+from pgaudit.recording.document import to_document
 
 SIZE: Final = 256
 CALL: Final = 1_000
@@ -95,8 +97,7 @@ def fill(bench: Bench, log: Log) -> None:
         conn.execute(SMALL)
         for first in range(0, log.events, CALL):
             made = [log.event(number) for number in range(first, min(first + CALL, log.events))]
-            statement = statements.statement_for(made, load.SETTINGS)
-            conn.execute(statement.query, statement.parameters)
+            conn.execute(RECORD, [to_document(made, load.SETTINGS.max_event_bytes)])
             conn.execute(APPEND, [CALL])
         conn.execute("SELECT pgaudit.ensure_partitions()")
         conn.execute("VACUUM ANALYZE")
@@ -141,7 +142,7 @@ def looked_up(conn: load.Connection, log: Log, number: int) -> float:
     """
     target = log.event(number).targets[0]
     start = time.perf_counter()
-    found = trail.of_target(conn, target.type, target.id)
+    found = trail.by_target(conn, target.type, target.id)
     taken = time.perf_counter() - start
     if len(found) < EVENTS_OF_A_TARGET:
         raise RuntimeError(f"{len(found)} events of {target}, expected {EVENTS_OF_A_TARGET}")

@@ -10,7 +10,9 @@ from psycopg.conninfo import make_conninfo
 from benchmarks import pgqueuer, store
 from benchmarks.events import event
 from benchmarks.server import Bench
-from pgaudit import Settings, migrate, statements
+from pgaudit import Settings, migrate
+from pgaudit.recording.connections.psycopg_ import RECORD
+from pgaudit.recording.document import to_document
 
 BUSINESS: Final = "pgaudit_benchmark_business"
 QUEUED: Final = "pgaudit_benchmark_queued"
@@ -84,5 +86,4 @@ def queue(conn: psycopg.Connection[Any], events: int) -> None:
     settings = Settings()
     for first in range(0, events, BATCH):
         made = [event(number) for number in range(first, min(first + BATCH, events))]
-        statement = statements.statement_for(made, settings)
-        conn.execute(statement.query, statement.parameters)
+        conn.execute(RECORD, [to_document(made, settings.max_event_bytes)])

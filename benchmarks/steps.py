@@ -13,7 +13,8 @@ from benchmarks.events import event
 from benchmarks.figures import Figure
 from benchmarks.report import Report
 from benchmarks.server import RUN, Bench
-from pgaudit import Settings, statements
+from pgaudit import Settings
+from pgaudit.recording.document import to_document
 
 TIMES: Final = 5_000
 # Each runs in a loop of PL/pgSQL's, whose own share is 0.01 µs: what a statement costs beyond that, a client pays, too.
@@ -78,7 +79,7 @@ def in_python() -> dict[str, Callable[[], object]]:
     return {
         "the event is made, checked by pydantic": event,
         "its JSON": ready.to_json,
-        "the same, and the statement": lambda: statements.statement_for([ready], settings),
+        "the same, and its JSON": lambda: to_document([ready], settings.max_event_bytes),
     }
 
 

@@ -13,7 +13,7 @@ from benchmarks import peers, pgbench, pgqueuer, store
 from benchmarks.events import event
 from benchmarks.server import RUN, Bench
 from benchmarks.variants import DIRECT, PGAUDIT, PGQUEUER, STOCK, UPDATE
-from pgaudit.statements import RECORD
+from pgaudit.recording.connections.psycopg_ import RECORD
 
 LOGS: Final = {
     DIRECT: store.PLAIN_LOG,

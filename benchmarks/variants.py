@@ -8,7 +8,7 @@ from benchmarks import pgbench, pgqueuer, store
 from benchmarks.events import event
 from benchmarks.pgbench import Run
 from benchmarks.server import Bench
-from pgaudit.statements import RECORD
+from pgaudit.recording.connections.psycopg_ import RECORD
 
 BARE, OUTBOX, DIRECT, PGAUDIT, STOCK, PGQUEUER = "bare", "outbox", "direct", "pgaudit", "stock", "pgqueuer"
 TEN: Final = "ten"

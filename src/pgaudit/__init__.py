@@ -6,10 +6,10 @@
 ...     audit.record(conn, AuditEvent(action="claim.approved", actor="user:42", target="claim:7"))
 """
 
-from pgaudit.context import bind
 from pgaudit.errors import InvalidEvent, InvalidSettings, NotInTransaction, PgauditError, UnknownConnection
 from pgaudit.events import Actor, AuditContext, AuditEvent, Change, Target
-from pgaudit.recorder import AuditLog
+from pgaudit.recording.audit_log import AuditLog
+from pgaudit.recording.context import bind
 from pgaudit.settings import Mode, OnFailure, Settings
 
 __all__ = [

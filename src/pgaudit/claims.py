@@ -4,12 +4,12 @@ from collections.abc import Callable, Coroutine, Mapping
 from enum import StrEnum
 from typing import Any, Final, TypeVar
 
-from blinker import NamedSignal, Namespace
+from blinker import NamedSignal
 
 from pgaudit.errors import InvalidEvent
 from pgaudit.events import AuditEvent
-from pgaudit.listener import AuditListener, asynchronous
-from pgaudit.recorder import AuditLog
+from pgaudit.listener import AuditListener, await_in_loop
+from pgaudit.recording.audit_log import AuditLog
 
 
 class ClaimSignal(NamedSignal):
@@ -20,7 +20,7 @@ class ClaimSignal(NamedSignal):
         sender: Any | None = None,
         /,
         *,
-        _sync_wrapper: Callable[[Callable[..., Any]], Callable[..., Coroutine[Any, Any, Any]]] | None = asynchronous,
+        _sync_wrapper: Callable[[Callable[..., Any]], Callable[..., Coroutine[Any, Any, Any]]] | None = await_in_loop,
         **payload: Any,
     ) -> list[tuple[Callable[..., Any], Any]]:
         return await super().send_async(sender, _sync_wrapper=_sync_wrapper, **payload)
@@ -30,9 +30,6 @@ claim_submitted: Final = ClaimSignal("claim-submitted")
 claim_approved: Final = ClaimSignal("claim-approved")
 claim_rejected: Final = ClaimSignal("claim-rejected")
 claim_settled: Final = ClaimSignal("claim-settled")
-signals: Final = Namespace(
-    {signal.name: signal for signal in (claim_submitted, claim_approved, claim_rejected, claim_settled)}
-)
 
 
 class ClaimAction(StrEnum):
@@ -85,7 +82,7 @@ class ClaimAudit:
         data: Mapping[str, Any] | None = None,
     ) -> None:
         """Records what a user did to a claim."""
-        self._audit.record(conn, event(user_id, f"claim:{claim_id}", _action_on("claims", ClaimAction, action), data))
+        self._audit.record(conn, _event(user_id, f"claim:{claim_id}", _action_on("claims", ClaimAction, action), data))
 
     async def log_action_async(
         self,
@@ -97,7 +94,7 @@ class ClaimAudit:
     ) -> None:
         """``log_action`` for asynchronous connections."""
         await self._audit.record_async(
-            conn, event(user_id, f"claim:{claim_id}", _action_on("claims", ClaimAction, action), data)
+            conn, _event(user_id, f"claim:{claim_id}", _action_on("claims", ClaimAction, action), data)
         )
 
     def log_policy_change(
@@ -110,7 +107,7 @@ class ClaimAudit:
     ) -> None:
         """Records what a user did to a policy."""
         self._audit.record(
-            conn, event(user_id, f"policy:{policy_id}", _action_on("policies", PolicyAction, action), data)
+            conn, _event(user_id, f"policy:{policy_id}", _action_on("policies", PolicyAction, action), data)
         )
 
     async def log_policy_change_async(
@@ -123,12 +120,12 @@ class ClaimAudit:
     ) -> None:
         """``log_policy_change`` for asynchronous connections."""
         await self._audit.record_async(
-            conn, event(user_id, f"policy:{policy_id}", _action_on("policies", PolicyAction, action), data)
+            conn, _event(user_id, f"policy:{policy_id}", _action_on("policies", PolicyAction, action), data)
         )
 
 
 def _action_on(what: str, kind: type[_Action], given: str) -> _Action:
-    """The action that is given, as a member or as its value.
+    """Returns the action as a member, given a member or its value.
 
     :raises InvalidEvent: there is no such action; the message says what is accepted.
     """
@@ -142,8 +139,8 @@ def _action_on(what: str, kind: type[_Action], given: str) -> _Action:
         ) from None
 
 
-def event(user_id: object, target: str, action: StrEnum, data: Mapping[str, Any] | None) -> AuditEvent:
-    """The event of what a user did."""
+def _event(user_id: object, target: str, action: StrEnum, data: Mapping[str, Any] | None) -> AuditEvent:
+    """Returns the event of an action of a user."""
     return AuditEvent(action=action.value, actor=f"user:{user_id}", target=target, data=dict(data or {}))
 
 

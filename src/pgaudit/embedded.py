@@ -1,22 +1,22 @@
-"""A Postgres of one's own, for trying things out: ``PGAUDIT_DSN=embedded:PATH``."""
+"""An embedded Postgres server, to try pgaudit with: ``PGAUDIT_DSN=embedded:PATH``."""
 
 import warnings
 from pathlib import Path
 from typing import Final
 
 from pgaudit.errors import InvalidSettings, MissingExtra
-from pgaudit.settings import EMBEDDED, NOWHERE
 
-PREFIX: Final = EMBEDDED
+PREFIX: Final = "embedded:"
+MISSING_DIRECTORY: Final = "PGAUDIT_DSN=embedded: names no directory; write embedded:PATH, such as embedded:data"
 VERSION: Final = 18
 
 
 def conninfo(dsn: str) -> str:
-    """What libpq connects to. For ``embedded:PATH`` a server is started there, or joined.
+    """Returns what libpq connects to. For ``embedded:PATH`` the server there is started, or joined.
 
     The last process that uses the server stops it; the data stays in PATH.
 
-    :raises InvalidSettings: PATH is missing, or leads to what is somebody else's.
+    :raises InvalidSettings: PATH is missing, or is not empty and holds no Postgres.
     :raises MissingExtra: the package with the server's binaries is not installed.
     """
     if not dsn.startswith(PREFIX):
@@ -33,10 +33,10 @@ def conninfo(dsn: str) -> str:
 
 
 def directory_of(dsn: str) -> Path:
-    """The directory that ``embedded:PATH`` names. Whatever is not the server's own is refused, and left as it is."""
+    """Returns the directory that ``embedded:PATH`` names. Raises InvalidSettings when it holds other files."""
     path = dsn.removeprefix(PREFIX).strip()
     if not path:
-        raise InvalidSettings(NOWHERE)
+        raise InvalidSettings(MISSING_DIRECTORY)
     directory = Path(path).expanduser().resolve()
     if not is_free(directory):
         raise InvalidSettings(f"{directory} is not empty and holds no Postgres; give {PREFIX} a directory of its own")
@@ -44,8 +44,8 @@ def directory_of(dsn: str) -> Path:
 
 
 def is_free(directory: Path) -> bool:
-    """Whether nothing is there, or a cluster."""
+    """Returns whether the directory is empty, missing, or holds a cluster."""
     if not directory.is_dir():
         return not directory.exists()
-    # The first thing that initdb makes is pg_wal: another process may be at it, and we shall join it.
+    # initdb creates pg_wal first: another process may be running it, and this one will join that server.
     return not any(directory.iterdir()) or (directory / "pg_wal").exists()

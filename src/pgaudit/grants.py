@@ -9,7 +9,7 @@ from psycopg import sql
 from psycopg.errors import InsufficientPrivilege
 from psycopg.rows import tuple_row
 
-from pgaudit import owner
+from pgaudit._schema import owner
 
 OWNER: Final = """
     SELECT pg_get_userbyid(nspowner), pg_has_role(nspowner, 'USAGE')

@@ -81,14 +81,14 @@ ACKNOWLEDGE: Final = "SELECT pgaudit.acknowledge_job(%s, %s)"
 RETRY: Final = "SELECT pgaudit.retry_failed(%s)"
 
 
-def listing(conn: psycopg.Connection[Any], state: State, limit: int = 100) -> list[Job]:
-    """The jobs in that state, the oldest first, at most ``limit``."""
+def list_jobs(conn: psycopg.Connection[Any], state: State, limit: int = 100) -> list[Job]:
+    """Returns the jobs in that state, the oldest first, at most ``limit``."""
     with conn.cursor(row_factory=class_row(Job)) as cursor:
         return cursor.execute(SELECT_JOBS + BY_STATE[state] + PAGE, [limit]).fetchall()
 
 
-def show(conn: psycopg.Connection[Any], job_id: int) -> JobDetails:
-    """One job with its event and its errors.
+def get_job(conn: psycopg.Connection[Any], job_id: int) -> JobDetails:
+    """Returns one job with its event and its errors.
 
     :raises JobNotFound: it is not in the queue; most likely its event is in the log.
     """
@@ -105,7 +105,7 @@ def show(conn: psycopg.Connection[Any], job_id: int) -> JobDetails:
     return JobDetails(job, row[0] if row else None, tuple(errors))
 
 
-def retry(conn: psycopg.Connection[Any], job_ids: Sequence[int] | None = None) -> list[int]:
+def retry_jobs(conn: psycopg.Connection[Any], job_ids: Sequence[int] | None = None) -> list[int]:
     """Runs failed jobs again, from their first attempt; all of them, unless some are named.
 
     :returns: the numbers of the jobs that now wait.
@@ -121,7 +121,7 @@ def retry(conn: psycopg.Connection[Any], job_ids: Sequence[int] | None = None) -
     return retried
 
 
-def acknowledge(conn: psycopg.Connection[Any], job_id: int, reason: str) -> None:
+def acknowledge_job(conn: psycopg.Connection[Any], job_id: int, reason: str) -> None:
     """Takes a failed job that can never succeed out of the queue, and records that as an audit event.
 
     Its event is kept in ``pgaudit.acknowledged_jobs``, with the reason.

@@ -1,4 +1,4 @@
-"""Events of an application's own event bus, recorded in the transaction of whoever sends them."""
+"""Signals of an application's own event bus, recorded as events in the sender's transaction."""
 
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
@@ -7,10 +7,10 @@ from weakref import WeakKeyDictionary
 
 from pgaudit.errors import InvalidEvent, UnknownConnection
 from pgaudit.events import AuditEvent
-from pgaudit.recorder import AuditLog
+from pgaudit.recording.audit_log import AuditLog
 
 
-class Signal(Protocol):
+class _Signal(Protocol):
     """A blinker or Django signal."""
 
     def connect(self, receiver: Callable[..., Any], *, weak: bool) -> Any:
@@ -20,7 +20,7 @@ class Signal(Protocol):
         """Stops that."""
 
 
-class Emitter(Protocol):
+class _Emitter(Protocol):
     """An event emitter, such as pyee's."""
 
     def on(self, event: str, f: Callable[..., Any]) -> Any:
@@ -29,12 +29,12 @@ class Emitter(Protocol):
 
 Handler = Callable[..., object]
 # A class of listeners and an action: of one place, a signal is heard once.
-Place = tuple[type, str]
-HEARD: Final[WeakKeyDictionary[Signal, dict[Place, Handler]]] = WeakKeyDictionary()  # keeps no signal alive
+_HandlerKey = tuple[type, str]
+_handlers: Final[WeakKeyDictionary[_Signal, dict[_HandlerKey, Handler]]] = WeakKeyDictionary()  # keeps no signal alive
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Receiver:
+class _Receiver:
     """What a signal calls. Blinker passes the sender by place, Django by name."""
 
     audit: AuditLog
@@ -57,7 +57,7 @@ class Receiver:
     def _event(self, payload: dict[str, Any]) -> AuditEvent:
         for name in ("sender", "signal"):
             payload.pop(name, None)
-        return event_of(self.action, self.target_type, payload)
+        return _event_of(self.action, self.target_type, payload)
 
 
 class AuditListener:
@@ -75,7 +75,7 @@ class AuditListener:
     the place of the first. An application may be made twice in a process, as tests do.
 
     A blinker signal is sent one way, with ``send`` to synchronous receivers or with ``send_async`` to asynchronous
-    ones: an ``AsyncAuditListener``. Where one signal has to go both ways, :func:`asynchronous` lets it.
+    ones: an ``AsyncAuditListener``. Where one signal has to go both ways, :func:`await_in_loop` lets it.
 
     :param actions: the action that each signal, or each name of an emitter's event, stands for.
     """
@@ -84,28 +84,28 @@ class AuditListener:
         self._audit = audit
         self._target_type = target_type
         self._names = {source: action for source, action in actions.items() if isinstance(source, str)}
-        self._connected: list[tuple[Signal, Place, Handler]] = [
+        self._connected: list[tuple[_Signal, _HandlerKey, Handler]] = [
             (source, (type(self), action), self.handler(action))
             for source, action in actions.items()
             if not isinstance(source, str)
         ]
         for signal, place, handler in self._connected:
-            connect(signal, place, handler)
+            _connect(signal, place, handler)
 
     def disconnect(self) -> None:
         """Stops listening to the signals, except where another listener has taken its place."""
         for signal, place, handler in self._connected:
-            if HEARD.get(signal, {}).get(place) is handler:
-                signal.disconnect(HEARD[signal].pop(place))
+            if _handlers.get(signal, {}).get(place) is handler:
+                signal.disconnect(_handlers[signal].pop(place))
 
-    def listen(self, emitter: Emitter) -> None:
+    def listen(self, emitter: _Emitter) -> None:
         """Listens to an emitter with ``.on(name, handler)`` for the names among the actions."""
         for name, action in self._names.items():
             emitter.on(name, self.handler(action))
 
     def handler(self, action: str) -> Handler:
         """A receiver that records that action."""
-        return Receiver(self._audit, action, self._target_type).record
+        return _Receiver(self._audit, action, self._target_type).record
 
 
 class AsyncAuditListener(AuditListener):
@@ -120,29 +120,29 @@ class AsyncAuditListener(AuditListener):
     """
 
     def handler(self, action: str) -> Callable[..., Coroutine[Any, Any, None]]:
-        return Receiver(self._audit, action, self._target_type).record_async
+        return _Receiver(self._audit, action, self._target_type).record_async
 
 
-def connect(signal: Signal, place: Place, handler: Handler) -> None:
-    """Lets the handler hear the signal, instead of whoever did so in its place."""
-    handlers = HEARD.setdefault(signal, {})
+def _connect(signal: _Signal, place: _HandlerKey, handler: Handler) -> None:
+    """Connects the handler to a signal, in place of the handler that was connected for it before."""
+    handlers = _handlers.setdefault(signal, {})
     if place in handlers:
         signal.disconnect(handlers[place])
     handlers[place] = handler
     signal.connect(handler, weak=False)
 
 
-def asynchronous(receiver: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, Any]]:
-    """The ``_sync_wrapper`` with which blinker's ``send_async`` reaches an AuditListener.
+def await_in_loop(receiver: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, Any]]:
+    """Returns a ``_sync_wrapper`` with which blinker's ``send_async`` reaches an AuditListener.
 
     >>> AuditListener(audit, {policy_renewed: "policy.renewed"}, target_type="policy")
     >>> async def renew(conn):
-    ...     await policy_renewed.send_async(conn=conn, policy_id=7, _sync_wrapper=asynchronous)
+    ...     await policy_renewed.send_async(conn=conn, policy_id=7, _sync_wrapper=await_in_loop)
 
     The listener records with ``record_async``; other synchronous receivers are called as they are, in the event loop.
     """
     owner = getattr(receiver, "__self__", None)
-    if isinstance(owner, Receiver):
+    if isinstance(owner, _Receiver):
         return owner.record_async
 
     async def call(*arguments: Any, **payload: Any) -> Any:
@@ -151,8 +151,8 @@ def asynchronous(receiver: Callable[..., Any]) -> Callable[..., Coroutine[Any, A
     return call
 
 
-def event_of(action: str, target_type: str | None, payload: dict[str, Any]) -> AuditEvent:
-    """The event of what a signal was sent with.
+def _event_of(action: str, target_type: str | None, payload: dict[str, Any]) -> AuditEvent:
+    """Returns the event of what a signal was sent with.
 
     :raises InvalidEvent: it has no target, and should have one.
     """

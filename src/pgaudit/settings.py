@@ -10,15 +10,14 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from pydantic import BaseModel, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 
+from pgaudit import embedded
 from pgaudit.errors import InvalidSettings
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
-EMBEDDED: Final = "embedded:"  # what the DSN of a server of one's own begins with
-NOWHERE: Final = "PGAUDIT_DSN=embedded: names no directory; write embedded:PATH, such as embedded:data"
 SECRET: Final = frozenset({"dsn", "admin_token"})  # no error shows their values
-OLD_NAMES: Final = {"job_attempts": "QUEUE_JOB_ATTEMPTS", "job_backoff_delay": "QUEUE_JOB_BACKOFF_DELAY"}
+LEGACY_NAMES: Final = {"job_attempts": "QUEUE_JOB_ATTEMPTS", "job_backoff_delay": "QUEUE_JOB_BACKOFF_DELAY"}
 
 
 class Mode(StrEnum):
@@ -36,12 +35,12 @@ class OnFailure(StrEnum):
     SPOOL = "spool"  # the change goes on; the event waits in a file
 
 
-def listed(value: object) -> object:
-    """Takes "10.0.0.0/8, ::1" for the networks that it lists."""
+def parse_networks(value: object) -> object:
+    """Returns the networks of a list such as "10.0.0.0/8, ::1"; other values as they are."""
     return [ip_network(item.strip()) for item in value.split(",") if item.strip()] if isinstance(value, str) else value
 
 
-Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], BeforeValidator(listed)]
+Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], BeforeValidator(parse_networks)]
 
 
 class Settings(BaseModel, frozen=True, extra="forbid"):
@@ -145,11 +144,19 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
         except ValidationError as error:
             raise InvalidSettings(describe(error)) from None
 
+    @property
+    def conninfo(self) -> str:
+        """Where to connect, for libpq. For ``embedded:PATH`` the server there is started, or joined.
+
+        :raises MissingExtra: the package with the server's binaries is not installed.
+        """
+        return embedded.conninfo(self.dsn)
+
     @model_validator(mode="after")
     def _check_dsn(self) -> Self:
-        if self.dsn.strip() == EMBEDDED:
-            raise ValueError(NOWHERE)
-        if not (self.dsn.startswith(EMBEDDED) or is_conninfo(self.dsn)):
+        if self.dsn.strip() == embedded.PREFIX:
+            raise ValueError(embedded.MISSING_DIRECTORY)
+        if not (self.dsn.startswith(embedded.PREFIX) or is_conninfo(self.dsn)):
             raise ValueError(
                 f"{variable_of('dsn')} is not a libpq string or URL "
                 "(a SQLAlchemy URL goes without +asyncpg or +psycopg: postgresql://user@host/database)"
@@ -167,7 +174,7 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
 
 
 def is_conninfo(dsn: str) -> bool:
-    """Whether libpq can read it. What it says of one that it cannot may quote the password."""
+    """Returns whether libpq can parse it. The error of libpq is not shown: it may quote the password."""
     try:
         conninfo_to_dict(dsn)
     except (psycopg.Error, UnicodeError):
@@ -176,7 +183,7 @@ def is_conninfo(dsn: str) -> bool:
 
 
 def environment() -> dict[str, str]:
-    """What the environment says of the fields; an empty variable, such as Docker Compose makes of ``${X:-}``, nothing.
+    """Returns the fields that the environment sets. An empty variable (``${X:-}`` in Docker Compose) sets none.
 
     pydantic-settings would read it as well, and take a third of the time of ``import pgaudit``.
     """
@@ -185,18 +192,18 @@ def environment() -> dict[str, str]:
 
 
 def variable_of(field: str) -> str:
-    """The variable that a field is read from: the one of its old name only where the new one is not set."""
-    variable, old = f"PGAUDIT_{field.upper()}", OLD_NAMES.get(field, "")
+    """Returns the variable that a field is read from: the one of its old name only where the new one is not set."""
+    variable, old = f"PGAUDIT_{field.upper()}", LEGACY_NAMES.get(field, "")
     return old if os.environ.get(old) and not os.environ.get(variable) else variable
 
 
 def describe(error: ValidationError) -> str:
-    """One sentence for each setting that is wrong, by the name of its variable."""
+    """Returns a sentence for each invalid setting, with the name of its variable."""
     return "; ".join(sentence(problem) for problem in error.errors())
 
 
 def sentence(problem: "ErrorDetails") -> str:
-    """What is wrong with a setting, by the name of its variable; or with the whole, which names them itself."""
+    """Returns what is wrong with a setting. An error of several settings together names their variables itself."""
     if not problem["loc"]:
         return problem["msg"].removeprefix("Value error, ")
     field = str(problem["loc"][0])

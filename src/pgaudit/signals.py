@@ -32,17 +32,17 @@ class WorkerSignal(NamedSignal):
         self._line = line
 
     def connect(self, receiver: R, sender: Any = ANY, weak: bool = False) -> R:  # noqa: FBT001, FBT002 - as blinker has it
-        """Tells this receiver from now on, once however often it is connected; also a decorator.
+        """Connects a receiver, once however often it is called; also a decorator.
 
         :param weak: forget it when nothing else holds it. Elsewhere blinker does so unless told otherwise.
-        :raises TypeError: it is asynchronous, and nobody would await it.
+        :raises TypeError: the receiver is asynchronous: it would not be awaited.
         """
         if iscoroutinefunction(receiver) or iscoroutinefunction(type(receiver).__call__):
             raise TypeError(f"{receiver!r} is asynchronous: connect a function that makes a task of it")
         return super().connect(receiver, sender, weak)
 
     def send(self, _sender: Any = None, /, **details: Any) -> list[tuple[Callable[..., Any], Any]]:
-        """Logs it and tells it. A receiver that raises is logged, and disturbs nobody."""
+        """Logs the signal and calls the receivers. A receiver that raises is logged, and the others are called."""
         logger.log(self._level, self._line, details, extra={"action": self.name, **details})
         receivers = () if self.is_muted else self.receivers_for(self.name)
         return [(receiver, self._tell(receiver, details)) for receiver in receivers]

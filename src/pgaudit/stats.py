@@ -7,7 +7,7 @@ from typing import Any, Final, LiteralString, TypeVar
 import psycopg
 from psycopg.rows import class_row
 
-Row = TypeVar("Row")
+_Row = TypeVar("_Row")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,31 +95,31 @@ STORAGE_STATS: Final = """
 
 
 def queue_stats(conn: psycopg.Connection[Any]) -> list[QueueStats]:
-    """The queue in one row."""
-    return rows(conn, QueueStats, QUEUE_STATS)
+    """Returns the queue in one row."""
+    return _rows(conn, QueueStats, QUEUE_STATS)
 
 
 def worker_stats(conn: psycopg.Connection[Any]) -> list[WorkerStats]:
-    """A row for each worker; it is alive until it is silent for longer than its own ``PGAUDIT_STALLED_AFTER``."""
-    return rows(conn, WorkerStats, WORKER_STATS)
+    """Returns a row for each worker; it is alive while its heartbeat is younger than its own ``stalled_after``."""
+    return _rows(conn, WorkerStats, WORKER_STATS)
 
 
 def failed_jobs(conn: psycopg.Connection[Any], limit: int = 100) -> list[FailedJob]:
-    """The jobs that have failed, the oldest first."""
-    return rows(conn, FailedJob, FAILED_JOBS, limit)
+    """Returns the jobs that have failed, the oldest first."""
+    return _rows(conn, FailedJob, FAILED_JOBS, limit)
 
 
 def throughput(conn: psycopg.Connection[Any], minutes: int = 60) -> list[Throughput]:
-    """The latest minutes in which something was persisted, the newest first."""
-    return rows(conn, Throughput, THROUGHPUT, minutes)
+    """Returns the latest minutes in which something was persisted, the newest first."""
+    return _rows(conn, Throughput, THROUGHPUT, minutes)
 
 
 def storage_stats(conn: psycopg.Connection[Any]) -> list[StorageStats]:
-    """A row for each table and partition, the largest first."""
-    return rows(conn, StorageStats, STORAGE_STATS)
+    """Returns a row for each table and partition, the largest first."""
+    return _rows(conn, StorageStats, STORAGE_STATS)
 
 
-def rows(conn: psycopg.Connection[Any], kind: type[Row], query: LiteralString, *parameters: object) -> list[Row]:
-    """What a query returns, as rows of that kind."""
+def _rows(conn: psycopg.Connection[Any], kind: type[_Row], query: LiteralString, *parameters: object) -> list[_Row]:
+    """Returns the rows of a query as objects of that class."""
     with conn.cursor(row_factory=class_row(kind)) as cursor:
         return cursor.execute(query, parameters).fetchall()

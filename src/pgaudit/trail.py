@@ -16,14 +16,14 @@ COLUMNS: Final = """
            target_type, target_id, tenant, event
       FROM pgaudit.audit_log
 """
-LAST: Final = COLUMNS + " ORDER BY index DESC LIMIT %(count)s"
+LATEST: Final = COLUMNS + " ORDER BY index DESC LIMIT %(count)s"
 AFTER: Final = COLUMNS + " WHERE index > %(index)s ORDER BY index LIMIT %(limit)s"
 # The first target is in the log, the others in event_target.
 BY_FIRST_TARGET: Final = COLUMNS + " WHERE target_type = %(kind)s AND target_id = %(identity)s ORDER BY index"
 FURTHER_TARGET: Final = "SELECT index FROM pgaudit.event_target WHERE type = %(kind)s AND id = %(identity)s"
 # Given as values, the indexes name the partitions that have to be read.
 BY_INDEX: Final = COLUMNS + " WHERE index = ANY(%(indexes)s)"
-OF_ACTOR: Final = COLUMNS + " WHERE actor_type = %(kind)s AND actor_id = %(identity)s ORDER BY index"
+BY_ACTOR: Final = COLUMNS + " WHERE actor_type = %(kind)s AND actor_id = %(identity)s ORDER BY index"
 LONGEST_INT: Final = 4_300  # digits
 
 
@@ -45,42 +45,52 @@ class Entry:
     tenant: str | None
     event: dict[str, Any]
 
+    @property
+    def actor(self) -> str | None:
+        """The actor as "type:id"."""
+        return self.actor_type and f"{self.actor_type}:{self.actor_id}"
 
-def last(conn: psycopg.Connection[Any], count: int) -> list[Entry]:
-    """The newest entries, the oldest of them first."""
-    return entries(conn, LAST, count=count)[::-1]
+    @property
+    def target(self) -> str | None:
+        """The first target as "type:id"."""
+        return self.target_type and f"{self.target_type}:{self.target_id}"
 
 
-def after(conn: psycopg.Connection[Any], index: int, limit: int = 1_000) -> list[Entry]:
-    """What follows that index, at most ``limit`` entries. Index order is commit order: no entry is missed.
+def latest(conn: psycopg.Connection[Any], count: int) -> list[Entry]:
+    """Returns the newest entries, the oldest of them first."""
+    return _entries(conn, LATEST, count=count)[::-1]
+
+
+def read_after(conn: psycopg.Connection[Any], index: int, limit: int = 1_000) -> list[Entry]:
+    """Returns the entries after that index, at most ``limit``. Index order is commit order: no entry is missed.
 
     :param index: the last index seen; -1 for the beginning of the log.
     """
-    return entries(conn, AFTER, index=index, limit=limit)
+    return _entries(conn, AFTER, index=index, limit=limit)
 
 
-def of_target(conn: psycopg.Connection[Any], kind: str, identity: str) -> list[Entry]:
+def by_target(conn: psycopg.Connection[Any], kind: str, identity: str) -> list[Entry]:
     """Returns the events that have this target, such as ("claim", "7"), first or further, in the order of the log."""
     with psycopg.Cursor(conn, row_factory=scalar_row) as cursor:
         further = cursor.execute(FURTHER_TARGET, {"kind": kind, "identity": identity}).fetchall()
-    found = {entry.index: entry for entry in entries(conn, BY_FIRST_TARGET, kind=kind, identity=identity)}
+    found = {entry.index: entry for entry in _entries(conn, BY_FIRST_TARGET, kind=kind, identity=identity)}
     if missing := [index for index in further if index not in found]:
-        found |= {entry.index: entry for entry in entries(conn, BY_INDEX, indexes=missing)}
+        found |= {entry.index: entry for entry in _entries(conn, BY_INDEX, indexes=missing)}
     return [found[index] for index in sorted(found)]
 
 
-def of_actor(conn: psycopg.Connection[Any], kind: str, identity: str) -> list[Entry]:
+def by_actor(conn: psycopg.Connection[Any], kind: str, identity: str) -> list[Entry]:
     """Returns the events of an actor, such as ("user", "42"), in the order of the log."""
-    return entries(conn, OF_ACTOR, kind=kind, identity=identity)
+    return _entries(conn, BY_ACTOR, kind=kind, identity=identity)
 
 
-def entries(conn: psycopg.Connection[Any], query: LiteralString, **parameters: object) -> list[Entry]:
-    """What a query of the log returns."""
+def _entries(conn: psycopg.Connection[Any], query: LiteralString, **parameters: object) -> list[Entry]:
+    """Returns the entries that a query of the log finds."""
     with conn.cursor(row_factory=class_row(Entry)) as cursor:
-        set_json_loads(loads, cursor)
+        set_json_loads(_loads, cursor)
         return cursor.execute(query, parameters).fetchall()
 
 
-def loads(document: str | bytes) -> Any:
-    """JSON as Postgres holds it: with numbers too long for Python's integers, which an event made by hand may have."""
+def _loads(document: str | bytes) -> Any:
+    """Parses JSON of Postgres: an event inserted by hand may have numbers too long for Python's integers."""
     return json.loads(document, parse_int=lambda digits: int(digits) if len(digits) < LONGEST_INT else Decimal(digits))

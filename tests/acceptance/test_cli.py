@@ -12,8 +12,9 @@ import psycopg
 import pytest
 
 import pgaudit
-from pgaudit import AuditEvent, AuditLog, Settings, grants, spool
-from pgaudit.application import AuditApp
+from pgaudit import AuditEvent, AuditLog, Settings, grants
+from pgaudit.recording import spool
+from pgaudit.worker.procrastinate_app import AuditApp
 from tests.postgres.trail import insert_poison
 
 Run = Callable[..., subprocess.CompletedProcess[str]]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pgaudit.demo.pace import sparkline
+from pgaudit.demo.rates import sparkline
 
 COMMAND = [sys.executable, "-m", "pgaudit", "demo", "--seconds"]
 COUNT = re.compile(r"^ {2,4}(\D+?) {2,}([\d,]+)", re.MULTILINE)

@@ -77,6 +77,6 @@ def test_poison_fails_alone(dsn: str) -> None:
             }
             assert all(job.error_message for job in failed)
             assert conn.execute(WAITS).fetchone() == (True, True)
-            assert len(jobs.retry(conn)) == POISON
+            assert len(jobs.retry_jobs(conn)) == POISON
         wait_until(lambda: query(dsn, "SELECT count(*) FROM pgaudit.job_error") == POISON * 6, seconds=60)
     assert query(dsn, "SELECT count(*) FROM pgaudit.audit_jobs") == POISON

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import psycopg
 
-from pgaudit import AuditEvent, AuditLog, Settings, spool
-from pgaudit.replay import replay
+from pgaudit import AuditEvent, AuditLog, Settings
+from pgaudit.recording import spool
+from pgaudit.recording.replay import replay
 from tests.processes import query, worker
 from tests.waiting import wait_until
 

@@ -8,9 +8,9 @@ from uuid import UUID
 import pytest
 
 from pgaudit import Actor, AuditContext, AuditEvent, InvalidEvent, Settings
-from pgaudit.context import inherit
 from pgaudit.middleware import AsgiMiddleware
 from pgaudit.middleware.asgi import Receive, Scope, Send
+from pgaudit.recording.context import with_bound_context
 
 pytestmark = pytest.mark.anyio
 TRACEPARENT = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -18,7 +18,7 @@ TRACEPARENT = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 def seen() -> AuditEvent:
     """What an event recorded here would hold."""
-    return inherit(AuditEvent(action="claim.approved"))
+    return with_bound_context(AuditEvent(action="claim.approved"))
 
 
 class Application:

@@ -11,8 +11,8 @@ from django.test import AsyncClient, Client, RequestFactory, override_settings
 from django.urls import path
 
 from pgaudit import AuditEvent
-from pgaudit.context import inherit
 from pgaudit.middleware.django import audit_middleware
+from pgaudit.recording.context import with_bound_context
 from tests import django_project
 
 MEETINGS: dict[str, asyncio.Barrier] = {}
@@ -34,9 +34,9 @@ class User:
 
 def found() -> dict[str, Any]:
     """What an event recorded here would hold."""
-    event = inherit(AuditEvent(action="claim.approved"))
+    event = with_bound_context(AuditEvent(action="claim.approved"))
     context = event.context.model_dump(exclude_none=True) if event.context else {}
-    return context | {"actor": event.actor and f"{event.actor.type}:{event.actor.id}"}
+    return context | {"actor": event.actor and str(event.actor)}
 
 
 def logged_in(request: HttpRequest) -> User:

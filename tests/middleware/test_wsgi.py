@@ -11,13 +11,13 @@ from wsgiref.validate import validator
 import pytest
 
 from pgaudit import Actor, AuditContext, AuditEvent
-from pgaudit.context import inherit
 from pgaudit.middleware import WsgiMiddleware
+from pgaudit.recording.context import with_bound_context
 
 
 def seen() -> AuditEvent:
     """What an event recorded here would hold."""
-    return inherit(AuditEvent(action="claim.approved"))
+    return with_bound_context(AuditEvent(action="claim.approved"))
 
 
 class Application:

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from pgaudit.schema import MIGRATIONS, Scripts
+from pgaudit._schema.state import MIGRATIONS, Scripts
 from pgaudit.testing.server import BINARIES, VERSION
 
 Psql = Callable[[str, str], "subprocess.CompletedProcess[str]"]

@@ -15,7 +15,7 @@ from typing import Any
 import psycopg
 
 from pgaudit import __version__, migrate
-from pgaudit.fingerprint import catalog, expected
+from pgaudit._schema.fingerprint import catalog, expected
 from pgaudit.testing.server import BINARIES, Server
 
 ROOT = Path(__file__).parents[2]

@@ -9,8 +9,8 @@ from psycopg.conninfo import make_conninfo
 from typer.testing import CliRunner, Result
 
 from pgaudit import grants, migrate
+from pgaudit._schema.state import Scripts
 from pgaudit.cli import app
-from pgaudit.schema import Scripts
 
 Run = Callable[..., Result]
 

@@ -12,10 +12,11 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from pgaudit import fingerprint, grants, migrate
-from pgaudit.fingerprint import expected
-from pgaudit.fingerprint.catalog import OBJECTS
-from pgaudit.schema import Standing, standing, state_of
+from pgaudit import grants, migrate
+from pgaudit._schema import fingerprint
+from pgaudit._schema.fingerprint import expected
+from pgaudit._schema.fingerprint.catalog import OBJECTS
+from pgaudit._schema.state import Standing, standing, state_of
 from pgaudit.testing.server import BINARIES, VERSION
 
 STALE = "migrations/fingerprint.json is not of these migrations: run make fingerprint"

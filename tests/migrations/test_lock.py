@@ -9,8 +9,8 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from pgaudit import migrate
+from pgaudit._schema.state import Scripts
 from pgaudit.migrate import session
-from pgaudit.schema import Scripts
 from tests.waiting import wait_until
 
 WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'object'"

@@ -9,8 +9,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from pgaudit import migrate, schema
-from pgaudit.schema import SCRIPTS, Scripts, Standing, State, standing, state_of
+from pgaudit import migrate
+from pgaudit._schema import state
+from pgaudit._schema.state import SCRIPTS, Scripts, Standing, State, standing, state_of
 from tests.migrations.catalog import catalog
 
 SCHEMAS = "SELECT count(*) FROM pg_namespace WHERE nspname = 'pgaudit'"
@@ -22,7 +23,7 @@ def test_the_second_migration_does_nothing(empty_dsn: str, empty: psycopg.Connec
     assert migrate.current(empty_dsn) is None
     first = migrate.upgrade(empty_dsn)
     assert (first.found, first.before, first.after) == (Standing.MISSING, State(), SCRIPTS.state)
-    assert migrate.current(empty_dsn) == migrate.newest() == schema.NEWEST
+    assert migrate.current(empty_dsn) == migrate.newest() == state.NEWEST
     installed = catalog(empty)
     assert migrate.upgrade(empty_dsn).found is Standing.CURRENT
     assert catalog(empty) == installed
@@ -46,7 +47,7 @@ def test_processes_at_once_migrate_once(empty_dsn: str, dsn: str, empty: psycopg
     assert [process.returncode for process in processes] == [0, 0, 0, 0], errors
     with psycopg.connect(dsn) as template:
         assert catalog(empty) == catalog(template)
-    assert empty.execute("SELECT version_num FROM pgaudit.alembic_version").fetchall() == [(schema.NEWEST,)]
+    assert empty.execute("SELECT version_num FROM pgaudit.alembic_version").fetchall() == [(state.NEWEST,)]
     assert empty.execute("SELECT count(*) FROM pgaudit.schema_code").fetchone() == (1,)
 
 
@@ -101,12 +102,12 @@ def test_repair_replaces_what_somebody_has_changed(dsn: str, conn: psycopg.Conne
 )
 def test_versions_are_compared_by_their_numbers(older: str, newer: str) -> None:
     """Not as text."""
-    assert schema.order(older) < schema.order(newer)
+    assert state.order(older) < state.order(newer)
 
 
 def test_the_name_of_each_revision_begins_with_its_number() -> None:
     """schema.Scripts reads them without Alembic."""
-    for path in (schema.MIGRATIONS / "versions").glob("*.py"):
+    for path in (state.MIGRATIONS / "versions").glob("*.py"):
         assert f'revision = "{path.name.partition("_")[0]}"' in path.read_text()
 
 
@@ -152,4 +153,4 @@ def test_bypassrls_of_the_owner_is_named(
 
 def test_alembic_needs_no_environment() -> None:
     """Nothing of Alembic's global state is set up: env.py and its template are gone."""
-    assert not list(Path(schema.MIGRATIONS).glob("*.py"))
+    assert not list(Path(state.MIGRATIONS).glob("*.py"))

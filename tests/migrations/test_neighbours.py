@@ -11,7 +11,8 @@ from procrastinate.schema import SchemaManager
 from sqlalchemy import create_engine
 from sqlalchemy.pool import NullPool
 
-from pgaudit import AuditLog, Settings, migrate, schema
+from pgaudit import AuditLog, Settings, migrate
+from pgaudit._schema import state
 from tests.migrations.catalog import catalog
 from tests.postgres.trail import event
 
@@ -66,7 +67,7 @@ def test_the_hosts_migrations_and_ours_do_not_meet(empty_dsn: str, host: Any) ->
         host(command.downgrade, "base")
         host(command.upgrade, "head")
         assert catalog(conn) == ours
-        assert migrate.current(empty_dsn) == schema.NEWEST
+        assert migrate.current(empty_dsn) == state.NEWEST
         theirs = catalog(conn, "public")
         migrate.downgrade(empty_dsn)
         migrate.upgrade(empty_dsn)
@@ -113,4 +114,4 @@ def test_migrating_inside_a_revision_of_the_host(empty_dsn: str, host: Any, tmp_
     with psycopg.connect(empty_dsn) as conn:
         assert version_of_host(conn) == [("host1",)]
         assert conn.execute("SELECT to_regclass('claims') IS NOT NULL").fetchone() == (True,)
-    assert migrate.current(empty_dsn) == schema.NEWEST
+    assert migrate.current(empty_dsn) == state.NEWEST

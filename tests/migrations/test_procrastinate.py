@@ -6,7 +6,7 @@ import psycopg
 import pytest
 from procrastinate.schema import SchemaManager
 
-from pgaudit.schema import MIGRATIONS
+from pgaudit._schema.state import MIGRATIONS
 from pgaudit.testing.copies import fresh_database
 from pgaudit.testing.server import Server
 from tests.migrations.catalog import Catalog, catalog

@@ -6,8 +6,8 @@ import psycopg
 import pytest
 
 from pgaudit import AuditLog, Settings, migrate
+from pgaudit._schema.state import SCRIPTS, Scripts
 from pgaudit.errors import MigrationRefused
-from pgaudit.schema import SCRIPTS, Scripts
 from tests.migrations.catalog import catalog
 from tests.postgres.trail import event
 

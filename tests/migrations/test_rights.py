@@ -7,7 +7,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from pgaudit import grants, migrate
-from pgaudit.schema import Scripts
+from pgaudit._schema.state import Scripts
 
 RIGHTS = """
     SELECT object, grantee::regrole::text, privilege_type FROM (

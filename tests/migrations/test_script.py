@@ -6,8 +6,8 @@ import psycopg
 import pytest
 
 from pgaudit import AuditLog, Settings, grants, migrate
+from pgaudit._schema.state import SCRIPTS, Scripts, state_of
 from pgaudit.errors import MigrationRefused
-from pgaudit.schema import SCRIPTS, Scripts, state_of
 from tests.migrations.catalog import catalog
 from tests.migrations.conftest import Psql
 from tests.postgres.trail import event

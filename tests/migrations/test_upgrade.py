@@ -6,8 +6,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from pgaudit import __version__, fingerprint, grants, migrate
-from pgaudit.schema import SCRIPTS, Scripts, state_of
+from pgaudit import __version__, grants, migrate
+from pgaudit._schema import fingerprint
+from pgaudit._schema.state import SCRIPTS, Scripts, state_of
 from tests.migrations import regenerate
 from tests.migrations.catalog import catalog
 from tests.migrations.conftest import Psql

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
 from pgaudit import AuditLog, NotInTransaction, Settings, UnknownConnection, bind
 from pgaudit.claims import ClaimAuditListener, claim_approved
-from pgaudit.listener import AsyncAuditListener, AuditListener, asynchronous
+from pgaudit.listener import AsyncAuditListener, AuditListener, await_in_loop
 
 pytestmark = pytest.mark.anyio
 EVENTS = "SELECT event FROM pgaudit.audit_jobs ORDER BY id"
@@ -137,7 +137,7 @@ async def test_a_claim_signal_goes_both_ways(dsn: str) -> None:
 
 
 async def test_any_signal_of_blinkers_can_go_both_ways(dsn: str, settings: Settings) -> None:
-    """With ``asynchronous`` as wrapper; other receivers are called, too."""
+    """With ``await_in_loop`` as wrapper; other receivers are called, too."""
     renewed = Signal()
     told: list[int] = []
     AuditListener(AuditLog(settings), {renewed: "policy.renewed"}, target_type="policy")
@@ -150,7 +150,7 @@ async def test_any_signal_of_blinkers_can_go_both_ways(dsn: str, settings: Setti
     with psycopg.connect(dsn) as conn:
         renewed.send(conn=conn, policy_id=7)
     async with of_psycopg(dsn) as async_conn:
-        await renewed.send_async(conn=async_conn, policy_id=8, _sync_wrapper=asynchronous)
+        await renewed.send_async(conn=async_conn, policy_id=8, _sync_wrapper=await_in_loop)
     assert [event["targets"][0]["id"] for event in recorded(dsn)] == ["7", "8"]
     assert told == [7, 8]
 

@@ -11,8 +11,10 @@ import psycopg
 import pytest
 
 from benchmarks.events import event
-from pgaudit import Settings, statements
-from pgaudit.tasks import persist_batch
+from pgaudit import Settings
+from pgaudit.recording.connections.psycopg_ import RECORD
+from pgaudit.recording.document import to_document
+from pgaudit.worker.persist import persist_batch
 from tests.postgres.trail import Connection
 
 MANY = 1_000
@@ -46,8 +48,12 @@ def warm(conn: Connection) -> Connection:
 
 def record(conn: Connection, count: int) -> None:
     """Records that many events of the benchmarks."""
-    statement = statements.statement_for([event(number) for number in range(count)], Settings())
-    conn.execute(statement.query, statement.parameters)
+    conn.execute(RECORD, [document(count)])
+
+
+def document(count: int) -> str:
+    """Returns that many events of the benchmarks as record() takes them."""
+    return to_document([event(number) for number in range(count)], Settings().max_event_bytes)
 
 
 def work_of(conn: Connection, query: str, parameters: Any = None) -> dict[str, float]:
@@ -67,8 +73,7 @@ def exceeded(work: dict[str, float], budget: dict[str, float]) -> dict[str, floa
 
 def test_recording_keeps_its_budget(warm: Connection) -> None:
     """One row in one index, and the hash beside the event."""
-    statement = statements.statement_for([event(number) for number in range(MANY)], Settings())
-    work = work_of(warm, statement.query, statement.parameters)
+    work = work_of(warm, RECORD, [document(MANY)])
     assert exceeded(work, RECORDED) == {}
 
 

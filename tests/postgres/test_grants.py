@@ -9,8 +9,8 @@ from psycopg.errors import InsufficientPrivilege
 from psycopg.rows import dict_row
 
 from pgaudit import AuditEvent, AuditLog, Settings, health, jobs, stats
-from pgaudit.application import AuditApp
 from pgaudit.grants import grant
+from pgaudit.worker.procrastinate_app import AuditApp
 from tests.postgres.trail import insert_poison
 
 ROLES = ("t_writer", "t_worker", "t_operator", "t_reader")
@@ -121,11 +121,11 @@ def test_an_operator_settles_failed_jobs_and_does_nothing_else(granted: str) -> 
         job = insert_poison(owner)
         owner.execute("UPDATE pgaudit.audit_jobs SET status = 'failed'")
     with connect_as("t_operator", granted) as conn:
-        assert jobs.show(conn, job).job.state == "failed"
-        assert jobs.retry(conn) == [job]
+        assert jobs.get_job(conn, job).job.state == "failed"
+        assert jobs.retry_jobs(conn) == [job]
         with psycopg.connect(granted) as owner:
             owner.execute("UPDATE pgaudit.audit_jobs SET status = 'failed'")
-        jobs.acknowledge(conn, job, "broken")
+        jobs.acknowledge_job(conn, job, "broken")
         for statement in (
             "SELECT FROM pgaudit.audit_log",
             "SELECT pgaudit.record('[]')",

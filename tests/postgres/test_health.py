@@ -5,8 +5,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from pgaudit import AuditEvent, AuditLog, Settings, health, spool
+from pgaudit import AuditEvent, AuditLog, Settings, health
 from pgaudit.health import HealthReport, Status
+from pgaudit.recording import spool
 from tests.postgres.trail import insert_poison, let_jobs_be_edited
 
 AGE = """

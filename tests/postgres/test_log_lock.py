@@ -9,9 +9,11 @@ import psycopg
 import pytest
 from psycopg.pq import TransactionStatus
 
-from pgaudit import AuditLog, Settings, health, migrate, tasks
+from pgaudit import AuditLog, Settings, health, migrate
 from pgaudit.health import Check, Status
+from pgaudit.health.observation import OBSERVE
 from pgaudit.testing.server import Server
+from pgaudit.worker import persist
 from tests.postgres.trail import Connection, event, logged_ids
 from tests.worker.inside import until
 from tests.worker.queue import working
@@ -73,8 +75,8 @@ async def test_a_waiting_worker_names_the_holder(
 ) -> None:
     """It says which process, or which prepared transaction, and since when; it appends as soon as that has ended."""
     for name in ("BEGIN", "BEGIN_SINCE_17"):
-        assert "'10s'" in getattr(tasks, name)
-        monkeypatch.setattr(tasks, name, getattr(tasks, name).replace("'10s'", "'50ms'"))
+        assert "'10s'" in getattr(persist, name)
+        monkeypatch.setattr(persist, name, getattr(persist, name).replace("'10s'", "'50ms'"))
     styled = psycopg.conninfo.make_conninfo(dsn, options=f"-c datestyle={date_style}")
     with psycopg.connect(dsn, autocommit=True) as conn:
         AuditLog(Settings(dsn=dsn)).record_autonomous(made := event())
@@ -104,8 +106,8 @@ def test_health_names_a_holder_after_ten_seconds(
     """Until then it is an append like any other; from then on the trail is unhealthy."""
     with psycopg.connect(dsn, autocommit=True) as conn:
         assert log_lock(conn, tmp_path).status is Status.HEALTHY
-        assert "interval '10 s'" in health.OBSERVE
-        monkeypatch.setattr(health, "OBSERVE", health.OBSERVE.replace("interval '10 s'", "interval '0 s'"))
+        assert "interval '10 s'" in OBSERVE
+        monkeypatch.setattr(health, "OBSERVE", OBSERVE.replace("interval '10 s'", "interval '0 s'"))
         check = log_lock(conn, tmp_path)
         assert (check.status, check.observed) == (Status.UNHEALTHY, f"{holder.name} of role postgres")
         assert check.message == f"The end of the log is locked by {holder.name} of role postgres."

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from pgaudit import AuditEvent, AuditLog, Mode, Settings
-from pgaudit.sqlstates import INFRASTRUCTURE
+from pgaudit._db_errors import INFRASTRUCTURE
 from tests.postgres.trail import (
     Connection,
     assert_dense,

@@ -6,8 +6,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from pgaudit import AuditLog, Settings, replay, spool
-from pgaudit.application import AuditApp
+from pgaudit import AuditLog, Settings
+from pgaudit.recording import replay, spool
+from pgaudit.worker.procrastinate_app import AuditApp
 from tests import pgbouncer
 from tests.postgres.trail import Connection, event, is_dense, logged_ids, queued_ids
 

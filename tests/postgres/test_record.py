@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from pgaudit import AuditLog, InvalidEvent, Settings, bind
-from pgaudit.statements import STAMP_BYTES, stored_size
+from pgaudit.recording.document import STAMP_BYTES, stored_size
 from tests.postgres.trail import Connection, event, logged, persist, queued, queued_ids
 
 

@@ -8,8 +8,10 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from pgaudit import AuditLog, OnFailure, Settings, jobs, schema, spool
-from pgaudit.replay import Replayed, replay
+from pgaudit import AuditLog, OnFailure, Settings, jobs
+from pgaudit._schema import state
+from pgaudit.recording import spool
+from pgaudit.recording.replay import Replayed, replay
 from tests.postgres.trail import event, queued_ids
 
 Connection = psycopg.Connection[Any]
@@ -28,14 +30,14 @@ def dicts(dsn: str) -> Generator[Connection]:
 
 def test_the_schema_is_read(dicts: Connection) -> None:
     """The revision, and not the name of its column."""
-    assert schema.state_of(dicts) == schema.SCRIPTS.state
+    assert state.state_of(dicts) == state.SCRIPTS.state
 
 
 def test_jobs_are_shown_and_retried(dicts: Connection) -> None:
     """With the event."""
     (job,) = (row["id"] for row in dicts.execute(INSERT_FAILED))
-    assert jobs.show(dicts, job).event == {"id": "1"}
-    assert jobs.retry(dicts, [job]) == [job]
+    assert jobs.get_job(dicts, job).event == {"id": "1"}
+    assert jobs.retry_jobs(dicts, [job]) == [job]
 
 
 async def test_a_spooled_event_knows_its_transaction(

@@ -7,8 +7,8 @@ import pytest
 from psycopg.rows import dict_row
 
 from pgaudit import health
-from pgaudit.checks import Check, Status
-from pgaudit.schema import SCRIPTS
+from pgaudit._schema.state import SCRIPTS
+from pgaudit.health.status import Check, Status
 
 
 def checks(conn: psycopg.Connection[Any]) -> dict[str, Check]:

@@ -9,8 +9,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from pgaudit import AuditEvent, AuditLog, Settings, replay, rescue, signals
-from pgaudit.sqlstates import in_brief
+from pgaudit import AuditEvent, AuditLog, Settings, signals
+from pgaudit._db_errors import safe_summary
+from pgaudit.recording import replay
+from pgaudit.worker import rescue
 from tests.worker.inside import drain
 from tests.worker.queue import Connection, insert_poison, record, register, silence, value
 
@@ -196,7 +198,7 @@ def test_the_log_holds_nothing_of_an_event_that_is_spooled(
     record_secret(conn, settings)
     with pytest.raises(psycopg.errors.DiskFull) as refusal:
         replay.replay_all(dsn, settings)
-    logging.getLogger("pgaudit").warning("cannot replay: %s", in_brief(refusal.value))
+    logging.getLogger("pgaudit").warning("cannot replay: %s", safe_summary(refusal.value))
     said = [entry.getMessage() for entry in caplog.records if "SQLSTATE 53100: disk full" in entry.getMessage()]
     assert "1 event(s) went to" in said[0]
     assert_kept_secret(caplog)

@@ -8,9 +8,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from pgaudit import AuditLog, InvalidEvent, OnFailure, Settings, replay, spool
+from pgaudit import AuditLog, InvalidEvent, OnFailure, Settings
 from pgaudit.errors import SpoolUnreadable
-from pgaudit.replay import Replayed
+from pgaudit.recording import replay, spool
+from pgaudit.recording.replay import Replayed
 from tests.postgres.trail import Connection, event, logged_ids, persist, queued_ids
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import psycopg
 
-from pgaudit import AuditEvent, Mode, replay, spool
+from pgaudit import AuditEvent, Mode
+from pgaudit.recording import replay, spool
 
 
 def append_many(directory: Path, process: int) -> None:
@@ -42,7 +43,7 @@ def take_all(directory: Path) -> list[str]:
     """Takes all events out of the spool, as a replay does; their ids."""
     taken: list[str] = []
     for path in spool.files(directory):
-        with spool.locked(path) as file:
+        with spool.open_locked(path) as file:
             taken += [entry.event["id"] for entry in spool.read(file, path)]
             spool.replace(path, [])
         spool.remove_if_empty(path)
@@ -55,7 +56,7 @@ def test_half_a_line_is_cut_off(tmp_path: Path) -> None:
     with path.open("a") as file:
         file.write('{"xid": null, "event": {"id": "ha')
     spool.append(tmp_path, ['{"id": "second"}'], None)
-    with spool.locked(path) as locked:
+    with spool.open_locked(path) as locked:
         assert [entry.event["id"] for entry in spool.read(locked, path)] == ["first", "second"]
 
 

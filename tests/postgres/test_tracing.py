@@ -30,7 +30,7 @@ class Refusal:
 sys.meta_path.insert(0, Refusal())
 import psycopg
 from pgaudit import AuditEvent, AuditLog, Settings
-from pgaudit.application import AuditApp
+from pgaudit.worker.procrastinate_app import AuditApp
 settings = Settings(dsn=sys.argv[1])
 with psycopg.connect(settings.dsn) as conn:
     AuditLog(settings).record(conn, AuditEvent(action="claim.approved"))

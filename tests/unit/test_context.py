@@ -6,18 +6,20 @@ import threading
 import pytest
 
 from pgaudit import Actor, AuditContext, AuditEvent, InvalidEvent, bind
-from pgaudit.context import inherit
+from pgaudit.recording.context import with_bound_context
 
 
 def inherited() -> AuditEvent:
     """A bare event with what is bound."""
-    return inherit(AuditEvent(action="claim.approved"))
+    return with_bound_context(AuditEvent(action="claim.approved"))
 
 
 def test_an_event_inherits_what_it_leaves_unset() -> None:
     """Its own values win, field by field."""
     with bind(actor="user:42", tenant="acme", request_id="r-1", ip="10.0.0.1"):
-        event = inherit(AuditEvent(action="claim.approved", tenant="other", context=AuditContext(ip="10.0.0.2")))
+        event = with_bound_context(
+            AuditEvent(action="claim.approved", tenant="other", context=AuditContext(ip="10.0.0.2"))
+        )
     assert (event.actor, event.tenant) == (Actor(type="user", id="42"), "other")
     assert event.context == AuditContext(request_id="r-1", ip="10.0.0.2")
 
@@ -46,7 +48,7 @@ def test_the_block_ends_with_an_error_too() -> None:
 def test_nothing_bound_leaves_the_event_itself() -> None:
     """The same object, not a copy."""
     event = AuditEvent(action="claim.approved")
-    assert inherit(event) is event
+    assert with_bound_context(event) is event
 
 
 @pytest.mark.parametrize(
@@ -69,7 +71,7 @@ def test_an_event_is_tied_to_the_span_that_it_is_recorded_in(
     """Unless it has a trace or came with one; it never has a span of another trace."""
     with bind(request_id="r-1", **bound):
         event = AuditEvent(action="claim.approved", context=AuditContext(**own))
-        context = inherit(event, {"trace_id": "t", "span_id": "s"}).context
+        context = with_bound_context(event, {"trace_id": "t", "span_id": "s"}).context
     assert context == AuditContext(request_id="r-1", trace_id=expected[0], span_id=expected[1])
 
 

@@ -2,7 +2,7 @@
 
 import time
 
-from pgaudit.ids import uuid7
+from pgaudit.events.uuid7 import uuid7
 
 
 def test_an_id_is_a_version_7_uuid_of_this_millisecond() -> None:

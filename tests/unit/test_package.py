@@ -12,7 +12,8 @@ from types import ModuleType
 import pytest
 
 import pgaudit
-from pgaudit import migrate, schema
+from pgaudit import migrate
+from pgaudit._schema import state
 
 ROOT = Path(__file__).parents[2]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -58,7 +59,7 @@ def test_the_wheel_finds_its_migrations(wheel: Path, tmp_path: Path) -> None:
         archive.extractall(tmp_path)
     first = f"import sys; sys.path.insert(0, {str(tmp_path)!r})"
     code = f"{first}; from pgaudit import migrate; print(migrate.MIGRATIONS, migrate.newest())"
-    assert run("-c", code, directory=tmp_path).split() == [str(tmp_path / "pgaudit" / "migrations"), schema.NEWEST]
+    assert run("-c", code, directory=tmp_path).split() == [str(tmp_path / "pgaudit" / "migrations"), state.NEWEST]
 
 
 def test_all_names_what_is_public() -> None:
@@ -70,7 +71,7 @@ def test_all_names_what_is_public() -> None:
 
 def test_the_newest_revision_is_told_without_alembic() -> None:
     """schema.NEWEST names the head of the migrations: the health check must not load Alembic to know it."""
-    assert migrate.newest() == schema.NEWEST
+    assert migrate.newest() == state.NEWEST
 
 
 def test_the_version_is_the_same_everywhere() -> None:

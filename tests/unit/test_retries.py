@@ -7,7 +7,8 @@ from procrastinate.jobs import Job
 from psycopg import errors
 
 from pgaudit import Settings
-from pgaudit.retries import JITTER, Backoff, delay_before_retry, is_infrastructure
+from pgaudit.worker.failures import Failure, is_infrastructure
+from pgaudit.worker.retry_policy import JITTER, NotPersisted, RetryPolicy, delay_before_retry
 
 
 def job(attempts: int) -> Job:
@@ -91,10 +92,23 @@ def test_the_cause_decides() -> None:
     assert is_infrastructure(outer)
 
 
-def test_procrastinate_hears_the_same() -> None:
-    """Backoff retries what does not count and what has attempts left, and answers an abort with a retry."""
-    backoff = Backoff(Settings(job_attempts=2))
-    assert backoff.get_retry_decision(exception=ValueError(), job=job(0)) is not None
-    assert backoff.get_retry_decision(exception=ValueError(), job=job(1)) is None
-    assert backoff.get_retry_decision(exception=errors.AdminShutdown(), job=job(50)) is not None
-    assert backoff.get_retry_decision(exception=KeyboardInterrupt(), job=job(50)) is not None
+def test_a_failure_that_counts_uses_up_an_attempt() -> None:
+    """The event is to blame: it is retried while attempts are left."""
+    failures = [Failure.from_exception(7, attempts, ValueError(), Settings(job_attempts=2)) for attempts in (0, 1)]
+    assert [failure.counted for failure in failures] == [True, True]
+    assert [failure.retry_in is None for failure in failures] == [False, True]
+
+
+def test_a_failure_of_the_infrastructure_is_always_retried() -> None:
+    """The database is to blame: no attempt is counted, however many there were."""
+    failure = Failure.from_exception(7, 50, errors.AdminShutdown(), Settings(job_attempts=2))
+    assert not failure.counted
+    assert failure.retry_in is not None
+
+
+def test_procrastinate_logs_what_was_decided() -> None:
+    """RetryPolicy repeats the decision of NotPersisted, and answers an abort with a retry."""
+    policy = RetryPolicy()
+    assert policy.get_retry_decision(exception=NotPersisted("refused", 2.0), job=job(0)) is not None
+    assert policy.get_retry_decision(exception=NotPersisted("refused", None), job=job(0)) is None
+    assert policy.get_retry_decision(exception=KeyboardInterrupt(), job=job(50)) is not None

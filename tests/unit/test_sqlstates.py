@@ -4,25 +4,27 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from pgaudit.sqlstates import in_brief
+from pgaudit._db_errors import safe_summary
 
 
 @pytest.mark.parametrize("kind", [errors.UndefinedTable, errors.UndefinedFunction])
 def test_what_is_missing_is_migrated(kind: type[psycopg.Error]) -> None:
     """Neither table nor function is there: the line says what to do."""
-    assert in_brief(kind("it is not there")) == (
+    assert safe_summary(kind("it is not there")) == (
         f"{kind.__name__}, SQLSTATE {kind.sqlstate}: it is not there; run `pgaudit migrate`"
     )
 
 
 def test_a_schema_that_is_missing_is_migrated() -> None:
     """The advice names the command."""
-    assert in_brief(errors.InvalidSchemaName("secret")) == "InvalidSchemaName, SQLSTATE 3F000; run `pgaudit migrate`"
+    assert (
+        safe_summary(errors.InvalidSchemaName("secret")) == "InvalidSchemaName, SQLSTATE 3F000; run `pgaudit migrate`"
+    )
 
 
 def test_a_right_that_is_missing_is_granted() -> None:
     """The advice names the command."""
-    brief = in_brief(errors.InsufficientPrivilege("permission denied"))
+    brief = safe_summary(errors.InsufficientPrivilege("permission denied"))
     assert brief == "InsufficientPrivilege, SQLSTATE 42501: permission denied; see `pgaudit grant`"
 
 
@@ -36,10 +38,10 @@ def test_an_error_of_another_driver_says_so_too() -> None:
 
     error = RuntimeError("wrapped")
     error.__cause__ = UndefinedTableError("secret")
-    assert in_brief(error) == "UndefinedTableError, SQLSTATE 42P01; run `pgaudit migrate`"
+    assert safe_summary(error) == "UndefinedTableError, SQLSTATE 42P01; run `pgaudit migrate`"
 
 
 def test_any_other_error_ends_as_it_did() -> None:
     """There is nothing that pgaudit could advise."""
-    assert in_brief(errors.DiskFull("disk full")) == "DiskFull, SQLSTATE 53100: disk full"
-    assert in_brief(errors.UniqueViolation("Key (id)=(secret)")) == "UniqueViolation, SQLSTATE 23505"
+    assert safe_summary(errors.DiskFull("disk full")) == "DiskFull, SQLSTATE 53100: disk full"
+    assert safe_summary(errors.UniqueViolation("Key (id)=(secret)")) == "UniqueViolation, SQLSTATE 23505"

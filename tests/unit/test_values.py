@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 
 from pgaudit import AuditEvent, Change, InvalidEvent
-from pgaudit.values import MAX_DEPTH
+from pgaudit.events.json_values import MAX_DEPTH
 
 
 class Colour(StrEnum):

@@ -47,7 +47,7 @@ def test_the_report_has_details(admin: httpx.Client) -> None:
         "status": "degraded",
         "observed": 0,
         "threshold": 1,
-        "message": "No live worker: start `pgaudit worker`.",
+        "message": "No worker is alive: start `pgaudit worker`.",
     }
 
 

@@ -27,7 +27,7 @@ def test_health_is_200_while_events_flow(client: httpx.Client) -> None:
     answer = client.get(HEALTH)
     assert (answer.status_code, answer.headers["Cache-Control"]) == (200, "no-store")
     body = answer.json()
-    assert (body["status"], body["reason"]) == ("degraded", "No live worker: start `pgaudit worker`.")
+    assert (body["status"], body["reason"]) == ("degraded", "No worker is alive: start `pgaudit worker`.")
     assert {"name": "database", "status": "healthy"} in body["checks"]
 
 

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import psycopg
 
 from pgaudit import AuditEvent, AuditLog, Settings
-from pgaudit.application import AuditApp
+from pgaudit.worker.procrastinate_app import AuditApp
 
 
 def record(conn: psycopg.Connection, count: int = 1) -> None:

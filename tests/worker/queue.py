@@ -10,7 +10,7 @@ from uuid import UUID
 import psycopg
 
 from pgaudit import AuditLog, Settings
-from pgaudit.application import AuditApp
+from pgaudit.worker.procrastinate_app import AuditApp
 from tests.postgres import trail
 from tests.postgres.trail import event
 from tests.worker.inside import until

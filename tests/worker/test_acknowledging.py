@@ -63,7 +63,7 @@ async def test_an_acknowledged_job_leaves_the_queue_and_its_event_is_kept(
     """A failed job is gone once it is acknowledged; its event, its last error, the reason and the role are kept."""
     job = await failed_job(dsn, conn)
     assert verdict_on_failures(conn) == ("degraded", 1)
-    jobs.acknowledge(as_operator, job, "inserted by hand, 2026-11-24")
+    jobs.acknowledge_job(as_operator, job, "inserted by hand, 2026-11-24")
     assert verdict_on_failures(conn) == ("healthy", 0)
     assert rows(conn, KEPT) == [
         (job, json.loads(POISON), "00", 1, "DataCorrupted", "inserted by hand, 2026-11-24", ROLE)
@@ -75,7 +75,7 @@ async def test_an_acknowledged_job_leaves_the_queue_and_its_event_is_kept(
 async def test_an_acknowledgement_is_an_audit_event(dsn: str, conn: Connection, as_operator: Connection) -> None:
     """Who gave an event up, which and why is recorded, and appended to the log as any other event is."""
     job = await failed_job(dsn, conn)
-    jobs.acknowledge(as_operator, job, "broken")
+    jobs.acknowledge_job(as_operator, job, "broken")
     await drain(Settings(dsn=dsn))
     assert rows(conn, QUEUE) == []
     (recorded,) = events_of(conn)
@@ -91,7 +91,7 @@ async def test_an_acknowledgement_that_is_rolled_back_changes_nothing(dsn: str, 
     """The job leaves the queue in the transaction that records why, or not at all."""
     job = await failed_job(dsn, conn)
     with conn.transaction(force_rollback=True):
-        jobs.acknowledge(conn, job, "broken")
+        jobs.acknowledge_job(conn, job, "broken")
     assert rows(conn, QUEUE) == [(job, "failed")]
     assert rows(conn, KEPT) == []
 
@@ -110,7 +110,7 @@ async def test_only_a_failed_job_can_be_acknowledged(dsn: str, conn: Connection,
         persist(conn)
     before = rows(conn, QUEUE)
     with pytest.raises(JobNotFound, match="only failed jobs can"):
-        jobs.acknowledge(conn, job + (state == "unknown"), "in the way")
+        jobs.acknowledge_job(conn, job + (state == "unknown"), "in the way")
     conn.rollback()
     assert rows(conn, QUEUE) == before
     assert rows(conn, KEPT) == []
@@ -121,7 +121,7 @@ async def test_an_acknowledgement_needs_a_reason(dsn: str, conn: Connection, rea
     """A reason has 1 to 2,000 characters that are not all blank."""
     job = await failed_job(dsn, conn)
     with pytest.raises(InvalidParameterValue, match=r"give a reason of 1 to 2,000 characters"):
-        jobs.acknowledge(conn, job, reason)
+        jobs.acknowledge_job(conn, job, reason)
     conn.rollback()
     assert rows(conn, QUEUE) == [(job, "failed")]
 
@@ -132,7 +132,7 @@ async def test_an_acknowledgement_cannot_be_undone(
 ) -> None:
     """No role takes an acknowledged event out of where it is kept: neither the owner nor a worker."""
     job = await failed_job(dsn, conn)
-    jobs.acknowledge(conn, job, "broken")
+    jobs.acknowledge_job(conn, job, "broken")
     conn.commit()
     tampering = f"{statement} pgaudit.acknowledged_jobs" + (" SET reason = 'none'" if statement == "UPDATE" else "")
     for connection in (conn, as_operator):
@@ -146,7 +146,7 @@ async def test_an_acknowledged_job_covers_no_other_event(dsn: str, conn: Connect
     """An acknowledgement lets its own job be deleted, and no other job with the same event or the same number."""
     job = await failed_job(dsn, conn)
     again = insert_poison(conn, POISON)
-    jobs.acknowledge(conn, job, "broken")
+    jobs.acknowledge_job(conn, job, "broken")
     conn.commit()
     with pytest.raises(InsufficientPrivilege, match="not in the log yet"):
         conn.execute("DELETE FROM pgaudit.audit_jobs WHERE id = %s", [again])
@@ -169,7 +169,7 @@ async def test_an_event_of_any_shape_can_be_acknowledged(dsn: str, conn: Connect
     odd = [insert_poison(conn, "7"), insert_poison(conn, "[]"), insert_poison(conn, json.dumps({"id": "x" * 9_000}))]
     await drain(Settings(dsn=dsn, job_attempts=1))
     for job in odd:
-        jobs.acknowledge(conn, job, "odd")
+        jobs.acknowledge_job(conn, job, "odd")
         conn.commit()
     await drain(Settings(dsn=dsn))
     assert rows(conn, QUEUE) == []

@@ -6,7 +6,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from pgaudit import Settings, jobs, tasks
+from pgaudit import Settings, jobs
+from pgaudit.worker import persist
 from tests.postgres.trail import is_dense
 from tests.worker.inside import drain, until
 from tests.worker.queue import Connection, insert_poison, record, rows, value, working
@@ -36,7 +37,7 @@ async def test_a_failed_job_runs_again_when_it_is_retried(dsn: str, conn: Connec
     settings = Settings(dsn=dsn, job_backoff_delay=0, job_attempts=2)
     await drain(settings)
     await drain(settings)
-    assert jobs.retry(conn, [job]) == [job]
+    assert jobs.retry_jobs(conn, [job]) == [job]
     conn.commit()
     assert rows(conn, STATE, [job]) == [("todo", 0, 0)]
     await drain(settings)
@@ -97,7 +98,7 @@ async def test_a_lock_timeout_is_no_attempt(
 ) -> None:
     """A transaction that holds the end of the log for long delays events and fails none; the worker names it."""
     for name in ("BEGIN", "BEGIN_SINCE_17"):
-        monkeypatch.setattr(tasks, name, getattr(tasks, name).replace("'10s'", "'50ms'"))
+        monkeypatch.setattr(persist, name, getattr(persist, name).replace("'10s'", "'50ms'"))
     record(dsn, 5)
     conn.execute("SELECT FROM pgaudit.log_lock FOR UPDATE")
     settings = Settings(dsn=dsn, job_attempts=1, job_backoff_delay=20)

@@ -10,9 +10,9 @@ import psycopg
 import pytest
 
 from pgaudit import AuditEvent, AuditLog, Settings
-from pgaudit.application import AuditApp
 from pgaudit.signals import job_completed, job_failed, job_retried
-from pgaudit.tasks import persist_batch
+from pgaudit.worker.persist import persist_batch
+from pgaudit.worker.procrastinate_app import AuditApp
 from tests.postgres.trail import assert_dense, event, logged_ids
 from tests.worker.inside import drain
 from tests.worker.queue import Connection, fetch, record, register, rows, value

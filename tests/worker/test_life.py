@@ -10,10 +10,10 @@ import psycopg
 import pytest
 
 from pgaudit import Settings
-from pgaudit.application import AuditApp
 from pgaudit.errors import InvalidSettings
-from pgaudit.housekeeping import Rounds
-from pgaudit.supervisor import supervise
+from pgaudit.worker.maintenance import Maintenance
+from pgaudit.worker.procrastinate_app import AuditApp
+from pgaudit.worker.supervisor import supervise
 from tests.postgres.trail import is_dense
 from tests.worker.inside import until
 from tests.worker.queue import Connection, insert_poison, record, rows, value, working
@@ -28,7 +28,8 @@ PROGRAM = """
 import sys
 import time
 from pathlib import Path
-from pgaudit import Settings, spool, worker
+from pgaudit import Settings, worker
+from pgaudit.recording import spool
 
 thread = worker.start_in_thread()
 directory = Settings().spool_dir
@@ -44,7 +45,7 @@ async def test_a_heart_beats_while_a_shutdown_waits(dsn: str, conn: Connection) 
     conn.execute("SELECT FROM pgaudit.log_lock FOR UPDATE")
     with psycopg.connect(dsn, autocommit=True) as other:
         async with working(Settings(dsn=dsn, stalled_after=0.5)) as worker:
-            await until(lambda: worker.app.job_manager.runs.jobs)
+            await until(lambda: worker.app.job_manager.state.jobs)
             worker.stop()
             begun = value(other, "SELECT clock_timestamp()")
             query = "SELECT max(last_heartbeat) > %s + interval '1 s' FROM pgaudit.procrastinate_workers"
@@ -78,7 +79,7 @@ async def test_a_job_that_was_fetched_this_moment_is_not_lost(dsn: str, conn: Co
         record(dsn)
         conn.execute("UPDATE pgaudit.audit_jobs SET status = 'doing', worker_id = %s", [worker.number])
         conn.commit()
-        rounds = Rounds(worker.app.job_manager)
+        rounds = Maintenance(worker.app.job_manager)
         async with worker.app.connector.pool.connection() as own:
             await rounds.release_lost(own)
             assert rows(conn, STATE) == [("doing", 0, 0, worker.number)]
@@ -94,7 +95,7 @@ async def test_a_drain_ends_within_the_time_of_the_shutdown(dsn: str, conn: Conn
     with psycopg.connect(dsn, autocommit=True) as other:
         settings = Settings(dsn=dsn, shutdown_timeout=0.5, drain_on_shutdown=True)
         async with working(settings) as worker:
-            await until(lambda: worker.app.job_manager.runs.jobs)
+            await until(lambda: worker.app.job_manager.state.jobs)
         assert rows(other, STATE) == [("todo", 0, 0, None)] * 3
         assert rows(other, "SELECT * FROM pgaudit.job_error") == []
 
@@ -112,7 +113,7 @@ async def test_a_drain_has_what_the_jobs_leave_of_the_time(dsn: str, conn: Conne
 
     settings = Settings(dsn=dsn, shutdown_timeout=0.5, drain_on_shutdown=True)
     async with working(settings, Watched) as worker:
-        await until(lambda: worker.app.job_manager.runs.jobs)
+        await until(lambda: worker.app.job_manager.state.jobs)
     assert drained == [0.0]
 
 

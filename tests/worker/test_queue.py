@@ -36,7 +36,7 @@ async def test_a_first_job_that_its_own_batch_has_deleted_is_a_success(
     record(dsn, 3)
     async with working(Settings(dsn=dsn)) as worker:
         await until(lambda: value(conn, LOGGED) == 3)
-        await until(lambda: not worker.app.job_manager.runs.jobs)
+        await until(lambda: not worker.app.job_manager.state.jobs)
     assert value(conn, LEFT) == 0
     assert [entry.getMessage() for entry in caplog.records if entry.levelname in {"WARNING", "ERROR"}] == []
 
@@ -170,7 +170,7 @@ async def test_an_abort_gives_the_job_back(dsn: str, conn: Connection) -> None:
     with psycopg.connect(dsn, autocommit=True) as other:
         async with working(Settings(dsn=dsn)) as worker:
             await until(lambda: value(other, BLOCKED))
-            (job,) = worker.app.job_manager.runs.jobs
+            (job,) = worker.app.job_manager.state.jobs
             (task,) = [task for task in asyncio.all_tasks() if task.get_name() == f"process job pgaudit.persist[{job}]"]
             task.cancel()
             await until(task.done)

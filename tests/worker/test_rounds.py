@@ -9,8 +9,10 @@ from uuid import uuid4
 
 import pytest
 
-from pgaudit import Settings, housekeeping, spool
-from pgaudit.spool import Spooled
+from pgaudit import Settings
+from pgaudit.recording import spool
+from pgaudit.recording.spool import Spooled
+from pgaudit.worker.procrastinate_app import cancel_and_wait
 from tests.postgres.trail import event
 from tests.worker.inside import until
 from tests.worker.queue import Connection, record, value, working
@@ -95,5 +97,5 @@ async def test_a_cancellation_that_was_not_heard_is_repeated() -> None:
     companion = asyncio.create_task(deaf())
     await waiting.wait()
     async with asyncio.timeout(20):
-        await housekeeping.end([companion])
+        await cancel_and_wait([companion])
     assert companion.cancelled()

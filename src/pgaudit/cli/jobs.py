@@ -34,12 +34,12 @@ class Line:
 def list_(
     state: Annotated[jobs.State, typer.Argument(help="waiting, active, delayed or failed.")] = "failed",
     *,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 100,
+    limit: Annotated[int, typer.Option(min=1, help="Largest number of jobs.")] = 100,
     json: AsJson = False,
 ) -> None:
     """Lists the jobs in a state, the oldest first."""
     with connect() as conn:
-        listed = jobs.listing(conn, state, limit)
+        listed = jobs.list_jobs(conn, state, limit)
     if json:
         print_rows(jobs.Job, listed, as_json=True)
     else:
@@ -50,7 +50,7 @@ def list_(
 def show(job_id: int, *, json: AsJson = False) -> None:
     """Shows a job with its event and every error it had; with --json, their tracebacks too."""
     with connect() as conn:
-        details = jobs.show(conn, job_id)
+        details = jobs.get_job(conn, job_id)
     if json:
         typer.echo(to_json(asdict(details)))
         return
@@ -78,7 +78,7 @@ def retry(
     if bool(job_ids) == all_:
         raise typer.BadParameter("name the jobs to retry, or give --all")
     with connect() as conn:
-        retried = jobs.retry(conn, None if all_ else job_ids)
+        retried = jobs.retry_jobs(conn, None if all_ else job_ids)
     typer.echo(to_json(retried) if json else f"{len(retried)} job(s) back in the queue.")
 
 
@@ -90,5 +90,5 @@ def acknowledge(
 ) -> None:
     """Take a failed job that can never succeed out of the queue. This is recorded as an audit event."""
     with connect() as conn:
-        jobs.acknowledge(conn, job_id, reason)
+        jobs.acknowledge_job(conn, job_id, reason)
     typer.echo(f"Job {job_id} is acknowledged: its event is kept in pgaudit.acknowledged_jobs.")

@@ -53,7 +53,7 @@ def stats(
 
 
 def snapshot(conn: psycopg.Connection[Any]) -> dict[str, Any]:
-    """All of it, for JSON."""
+    """Returns all statistics, for JSON."""
     return {
         "queues": [asdict(row) for row in stats_.queue_stats(conn)],
         "workers": [asdict(row) for row in stats_.worker_stats(conn)],
@@ -63,7 +63,7 @@ def snapshot(conn: psycopg.Connection[Any]) -> dict[str, Any]:
 
 
 def picture(conn: psycopg.Connection[Any]) -> Group:
-    """All of it, for people."""
+    """Returns all statistics as tables."""
     return Group(
         table(stats_.QueueStats, stats_.queue_stats(conn), "queue"),
         table(stats_.WorkerStats, stats_.worker_stats(conn), "\nworkers"),
@@ -84,7 +84,7 @@ def health(*, json: AsJson = False) -> None:
 
 
 def look() -> health_.HealthReport:
-    """The report; a database that cannot be reached is one too."""
+    """Returns the report; a database that cannot be reached is reported, too."""
     try:
         with connect() as conn:
             return health_.check(conn)
@@ -106,8 +106,7 @@ class Line:
     @classmethod
     def of(cls, entry: trail.Entry) -> "Line":
         """The line of an entry."""
-        actor = f"{entry.actor_type}:{entry.actor_id}" if entry.actor_type else "–"
-        target = f"{entry.target_type}:{entry.target_id}" if entry.target_type else "–"
+        actor, target = entry.actor or "–", entry.target or "–"
         return cls(entry.index, in_utc(entry.occurred_at, "microseconds"), entry.action, entry.outcome, actor, target)
 
 
@@ -128,26 +127,26 @@ def tail(
     if target is not None and not (kind and identity):
         raise typer.BadParameter('write the target as "type:id", such as "claim:7"')
     with connect() as conn:
-        seen = max((entry.index for entry in trail.last(conn, 1)), default=-1)
+        seen = max((entry.index for entry in trail.latest(conn, 1)), default=-1)
         if target is None:
-            entries = trail.last(conn, NEWEST if number is None else number)
+            entries = trail.latest(conn, NEWEST if number is None else number)
         else:
-            entries = newest(trail.of_target(conn, kind, identity), number)
+            entries = newest(trail.by_target(conn, kind, identity), number)
         print_entries([entry for entry in entries if entry.index <= seen], as_json=json)
         while follow:
             time.sleep(EVERY / 5)
-            entries = trail.after(conn, seen)
+            entries = trail.read_after(conn, seen)
             seen = max((entry.index for entry in entries), default=seen)
             print_entries([entry for entry in entries if target in {None, Line.of(entry).target}], as_json=json)
 
 
 def newest(entries: list[trail.Entry], number: int | None) -> list[trail.Entry]:
-    """The last of them, at most that many; all, if it is None."""
+    """Returns the last ``count`` items; all of them when it is None."""
     return entries if number is None else entries[max(len(entries) - number, 0) :]
 
 
 def print_entries(entries: list[trail.Entry], *, as_json: bool) -> None:
-    """One line for each; with JSON, one object a line."""
+    """Prints a line for each entry; with ``--json``, an object in each line."""
     if as_json:
         for entry in entries:
             typer.echo(to_json(asdict(entry)))

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from pgaudit import replay
 from pgaudit.cli.output import connect
+from pgaudit.recording import replay
 from pgaudit.settings import Settings
 
 
@@ -28,7 +28,7 @@ def demo(
 
 def worker_() -> None:
     """Runs a worker until SIGTERM or SIGINT, through outages of any length. A second signal exits at once."""
-    from pgaudit import worker  # noqa: PLC0415 - likewise
+    from pgaudit import worker  # noqa: PLC0415 - half a second that the other commands need not wait
 
     worker.run()
 

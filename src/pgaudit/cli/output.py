@@ -12,7 +12,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pgaudit.embedded import conninfo
 from pgaudit.settings import Settings
 
 console = Console()
@@ -26,19 +25,17 @@ class Row(Protocol):
 
 
 def connect() -> psycopg.Connection[Any]:
-    """The database that the environment names."""
-    return psycopg.connect(
-        conninfo(Settings().dsn), autocommit=True, prepare_threshold=None, application_name="pgaudit"
-    )
+    """Returns a connection to the database that the environment names."""
+    return psycopg.connect(Settings().conninfo, autocommit=True, prepare_threshold=None, application_name="pgaudit")
 
 
 def to_json(value: object) -> str:
-    """JSON with ISO 8601 times, in UTC."""
+    """Returns JSON with ISO 8601 times in UTC."""
     return json.dumps(value, default=as_text, ensure_ascii=False)
 
 
 def as_text(value: object) -> str:
-    """What JSON has no form for."""
+    """Returns the text of a value that JSON has no form for."""
     return value.astimezone(UTC).isoformat() if isinstance(value, datetime) else str(value)
 
 
@@ -51,7 +48,7 @@ def print_rows(kind: type[Row], rows: Sequence[Row], *, as_json: bool) -> None:
 
 
 def table(kind: type[Row], rows: Sequence[Row], title: str | None = None) -> Table:
-    """A table with a column for each field."""
+    """Returns a table with a column for each field."""
     result = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     numeric = {"int", "float", "float | None", "int | None"}
     for field in fields(kind):
@@ -63,7 +60,7 @@ def table(kind: type[Row], rows: Sequence[Row], title: str | None = None) -> Tab
 
 
 def cell(value: object, *, grouped: bool = True) -> Text:
-    """A value as people read it. What looks like markup in it is printed as it is.
+    """Returns a value as people read it. Markup in it is printed as it is.
 
     :param grouped: 8,641 and not 8641, which can be pasted back into a command.
     """
@@ -71,7 +68,7 @@ def cell(value: object, *, grouped: bool = True) -> Text:
 
 
 def in_words(value: object, *, grouped: bool) -> str:
-    """A value as people read it."""
+    """Returns a value as people read it."""
     match value:
         case None:
             return "–"
@@ -88,5 +85,5 @@ def in_words(value: object, *, grouped: bool) -> str:
 
 
 def in_utc(moment: datetime, precision: str) -> str:
-    """A time whose zone is not left to the session or the machine: "2026-03-01 12:00:00Z"."""
+    """Returns a time in UTC, whatever the session or the machine says: "2026-03-01 12:00:00Z"."""
     return moment.astimezone(UTC).isoformat(" ", precision).replace("+00:00", "Z")

@@ -6,10 +6,10 @@ from typing import Annotated
 import psycopg
 import typer
 
-from pgaudit import fingerprint, grants
+from pgaudit import embedded, grants
+from pgaudit._schema import fingerprint
+from pgaudit._schema.state import SCRIPTS, Standing, State, standing, state_of
 from pgaudit.cli.output import connect
-from pgaudit.embedded import conninfo
-from pgaudit.schema import SCRIPTS, Standing, State, standing, state_of
 from pgaudit.settings import Settings
 
 # Exit codes of `migrate --check`. 2 is typer's, for wrong options.
@@ -51,12 +51,14 @@ def migrate_(
     if sum((sql, check, repair)) > 1 or (start and not sql):
         raise typer.BadParameter("--sql, --check and --repair exclude each other, and --from needs --sql")
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    if Settings().dsn.startswith(embedded.PREFIX):  # its only role is a superuser: no advice about the owner
+        logging.getLogger("pgaudit.migrate").setLevel(logging.ERROR)
     if sql:
         typer.echo(migrate.sql(start), nl=False)
     elif check:
         raise typer.Exit(check_schema())
     else:
-        result = migrate.upgrade(conninfo(Settings().dsn), repair=repair)
+        result = migrate.upgrade(Settings().conninfo, repair=repair)
         typer.echo(outcome(result.found, result.before, result.after, repaired=repair))
 
 
@@ -76,7 +78,7 @@ def outcome(found: Standing, before: State, after: State, *, repaired: bool) -> 
 def check_schema() -> int:
     """Prints how the schema compares with this version. Returns the exit code."""
     try:
-        with psycopg.connect(conninfo(Settings().dsn), client_encoding="utf8") as conn:
+        with psycopg.connect(Settings().conninfo, client_encoding="utf8") as conn:
             found = state_of(conn)
             verdict = standing(found)
             differences = fingerprint.differences(conn) if verdict is Standing.CURRENT else []
@@ -95,9 +97,9 @@ def downgrade(
     revision: Annotated[str, typer.Argument(help="The revision to go back to; `base` removes an empty schema.")],
 ) -> None:
     """Take the schema back to an older revision, for an older version of pgaudit."""
-    from pgaudit import migrate  # noqa: PLC0415 - likewise
+    from pgaudit import migrate  # noqa: PLC0415 - half a second that the other commands need not wait
 
-    migrate.downgrade(conninfo(Settings().dsn), revision)
+    migrate.downgrade(Settings().conninfo, revision)
     gone = "The schema pgaudit was removed."
     typer.echo(
         gone if revision == "base" else f"The schema is at {revision}. Run the older version's `pgaudit migrate` now."
@@ -110,9 +112,9 @@ def uninstall(
     ] = None,
 ) -> None:
     """Drop the schema with all events. Tell how many, and do nothing, without --confirm."""
-    from pgaudit import migrate  # noqa: PLC0415 - likewise
+    from pgaudit import migrate  # noqa: PLC0415 - half a second that the other commands need not wait
 
-    typer.echo(migrate.uninstall(conninfo(Settings().dsn), confirm))
+    typer.echo(migrate.uninstall(Settings().conninfo, confirm))
 
 
 def grant(

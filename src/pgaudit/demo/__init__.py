@@ -1,15 +1,17 @@
-"""``pgaudit demo``: a claims application, two workers, one killed half way, and a reckoning.
+"""``pgaudit demo``: a claims application, two workers, one killed half way, and a final count.
 
-=============  ==================================================================
-``play``       the plot
-``claims``     the application; the same file as ``examples/claims.py``
-``traffic``    one process of it at work
-``processes``  starts and ends the processes
-``server``     starts and removes the database
-``figures``    what is read from the database meanwhile
-``screen``     shows it, on a terminal or line by line
-``reckoning``  counts at the end; ``report`` prints that
-=============  ==================================================================
+=================  ==================================================================
+``orchestration``  starts the server, the scenario and the screen, one after the other
+``scenario``       what happens when: the application works, a worker is killed
+``claims``         the application, written to be read and copied
+``workload``       one process of the application at work
+``processes``      starts and ends the processes
+``server``         starts and removes the database
+``counts``         what is read from the database meanwhile
+``rates``          changes and events per second
+``screen``         shows it, on a terminal or line by line
+``verification``   counts changes and events at the end; ``report`` prints the result
+=================  ==================================================================
 """
 
 from pathlib import Path
@@ -27,7 +29,7 @@ def run(*, seconds: float = 15.0, directory: Path | None = None) -> bool:
     """
     with own_environment():
         try:
-            from pgaudit.demo.play import play  # noqa: PLC0415 - it draws with an extra, and reads the environment
+            from pgaudit.demo.orchestration import play  # noqa: PLC0415 - it draws with an extra, and reads the environment
         except ModuleNotFoundError as error:
             if (error.name or "").partition(".")[0] != "rich":
                 raise

@@ -26,7 +26,7 @@ class Worker:
     killed: bool = False
 
     def kill(self) -> None:
-        """SIGKILL: it can neither finish nor say goodbye."""
+        """Sends SIGKILL: the process cannot finish anything."""
         self.process.kill()
         self.process.wait()
         self.killed = True
@@ -40,7 +40,7 @@ class Processes:
     log: IO[bytes]  # what all of them print
     workers: list[Worker] = field(default_factory=list[Worker])
     applications: list[subprocess.Popen[bytes]] = field(default_factory=list[subprocess.Popen[bytes]])
-    strangers: set[int] = field(default_factory=set[int])  # numbers of workers that the demo did not start
+    foreign_worker_ids: set[int] = field(default_factory=set[int])  # numbers of workers that the demo did not start
 
     def start_worker(self) -> Worker:
         """Starts ``pgaudit worker``."""
@@ -55,7 +55,7 @@ class Processes:
     def start_applications(self, seconds: float) -> None:
         """Starts the processes of the claims application; they end by themselves."""
         for _ in range(APPLICATIONS):
-            self.applications.append(self._start(["pgaudit.demo.traffic", str(seconds)]))
+            self.applications.append(self._start(["pgaudit.demo.workload", str(seconds)]))
 
     def _start(self, module: list[str], settings: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
         environment = os.environ | {"PGAUDIT_DSN": self.dsn, "PYTHONUNBUFFERED": "1"} | (settings or {})
@@ -68,15 +68,15 @@ class Processes:
     def meet(self, numbers: Collection[int]) -> list[Worker]:
         """Gives workers that have just registered their numbers; which ones they are."""
         met: list[Worker] = []
-        for number in sorted(set(numbers) - self.strangers):
+        for number in sorted(set(numbers) - self.foreign_worker_ids):
             worker = next(worker for worker in self.workers if worker.number is None)
             worker.number = number
-            self.strangers.add(number)
+            self.foreign_worker_ids.add(number)
             met.append(worker)
         return met
 
     def applications_run(self) -> bool:
-        """Whether the application is still at work."""
+        """Returns whether the application is still running."""
         return any(process.poll() is None for process in self.applications)
 
     def check(self) -> None:
@@ -92,7 +92,7 @@ class Processes:
             raise PgauditError(f"a process of the demo ended too early:\n{words}")
 
     def stop(self) -> None:
-        """Asks all of them to end, and makes those end that take too long."""
+        """Asks all processes to end, and kills those that take too long."""
         running = [worker.process for worker in self.workers] + self.applications
         for process in running:
             process.terminate()
@@ -106,7 +106,7 @@ class Processes:
 
 @contextmanager
 def processes(dsn: str) -> Generator[Processes]:
-    """Processes that end with the block."""
+    """Returns processes that are ended with the block."""
     with TemporaryFile() as log:
         started = Processes(dsn, log)
         try:

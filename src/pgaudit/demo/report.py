@@ -9,8 +9,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from pgaudit.demo import claims
-from pgaudit.demo.figures import Takeover, figures
-from pgaudit.demo.reckoning import Reckoning, Step, claim_to_show, reckon, trail_of
+from pgaudit.demo.counts import Takeover, figures
+from pgaudit.demo.verification import Reckoning, Step, claim_to_show, reckon, trail_of
 
 NEXT: Final = (
     ("pgaudit migrate", "puts its schema into your database (PGAUDIT_DSN)"),
@@ -34,7 +34,7 @@ def print_report(console: Console, conn: psycopg.Connection[Any], takeover: Take
 
 
 def print_reckoning(console: Console, reckoning: Reckoning, rolled_back: int) -> None:
-    """Both sides, and what does not match."""
+    """Prints both counts, and what does not match."""
     grid = Table.grid(padding=(0, 2))
     grid.add_column()
     grid.add_column(min_width=22)
@@ -55,12 +55,12 @@ def print_reckoning(console: Console, reckoning: Reckoning, rolled_back: int) ->
 
 
 def verdict(count: int) -> str:
-    """A number that should be 0."""
+    """Returns a number that should be 0, coloured."""
     return f"[bold red]{count:,}[/]" if count else "[bold green]0[/]"
 
 
 def trail_table(claim: str, steps: list[Step], takeover: Takeover | None) -> Table:
-    """The trail of one claim."""
+    """Returns the trail of one claim as a table."""
     about = ", with the event that was [yellow]taken over[/]" if takeover else ""
     table = Table(
         title=f"\n[bold]The trail of claim {claim}[/]{about}\n",
@@ -84,7 +84,7 @@ def trail_table(claim: str, steps: list[Step], takeover: Takeover | None) -> Tab
 
 
 def print_next(console: Console) -> None:
-    """Where to go from here."""
+    """Prints what to do next."""
     grid = Table.grid(padding=(0, 2))
     for command, purpose in NEXT:
         grid.add_row("", f"[bold]{command}[/]", purpose)
@@ -93,6 +93,6 @@ def print_next(console: Console) -> None:
 
 
 def source() -> Path:
-    """The file of the application, as seen from here."""
+    """Returns the path of the application's file, relative to this directory."""
     path = Path(claims.__file__).resolve()
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

@@ -10,8 +10,8 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from pgaudit.demo.figures import Figures
-from pgaudit.demo.pace import Pace, sparkline
+from pgaudit.demo.counts import Figures
+from pgaudit.demo.rates import Pace, sparkline
 
 LINE_EVERY: Final = 1.0
 BAR_WIDTH: Final = 52
@@ -48,7 +48,7 @@ class Screen(Protocol):
 
 @contextmanager
 def screen(console: Console) -> Generator[Screen]:
-    """The right one for where the output goes."""
+    """Returns the screen for a terminal, or the one for a file."""
     if not console.is_terminal:
         yield Lines(console)
         return
@@ -97,7 +97,7 @@ class Picture:
 
 
 def bar(moment: Moment) -> Table:
-    """How much of the time is over."""
+    """Returns the progress bar."""
     elapsed = min(moment.elapsed, moment.seconds)
     grid = Table.grid(padding=(0, 2))
     progress = ProgressBar(total=moment.seconds, completed=elapsed, width=BAR_WIDTH)
@@ -106,7 +106,7 @@ def bar(moment: Moment) -> Table:
 
 
 def figures_table(now: Figures, pace: Pace) -> Table:
-    """The changes, and where their events are."""
+    """Returns a table of the changes and of where their events are."""
     grid = Table.grid(padding=(0, 2))
     grid.add_column()
     grid.add_column(min_width=17)
@@ -124,7 +124,7 @@ def figures_table(now: Figures, pace: Pace) -> Table:
 
 
 def workers_table(workers: Sequence[WorkerLine]) -> Table:
-    """The workers, and what each has done."""
+    """Returns a table of the workers and what each has done."""
     grid = Table.grid(padding=(0, 2))
     for worker in workers:
         grid.add_row("", worker.name, worker.state, f"[dim]{worker.work}[/]")

@@ -16,7 +16,7 @@ ENDS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @contextmanager
 def server(directory: Path | None) -> Generator[str]:
-    """Where to connect to. The server is stopped at the end, its data removed unless it has a directory.
+    """Starts the demo's server and returns where to connect. The end stops it and removes temporary data.
 
     :raises MissingExtra: the package with the server's binaries is not installed.
     """
@@ -46,7 +46,7 @@ def stop(directory: Path) -> None:
 
 @contextmanager
 def own_environment() -> Generator[None]:
-    """Hides the PG* and PGAUDIT_* variables of the caller: the demo shows the same to everybody."""
+    """Hides the caller's PG* and PGAUDIT_* variables: the demo is the same for everyone."""
     hidden = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("PG")}
     try:
         yield
@@ -56,7 +56,7 @@ def own_environment() -> Generator[None]:
 
 @contextmanager
 def tidy_end() -> Generator[None]:
-    """Lets SIGTERM and SIGHUP end the block as an exception does, so that it can tidy up."""
+    """Raises an exception in the block on SIGTERM and SIGHUP, so that it can clean up."""
     before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         yield
@@ -72,7 +72,7 @@ def leave(number: int, _frame: FrameType | None) -> NoReturn:
 
 @contextmanager
 def undisturbed() -> Generator[None]:
-    """Deaf to the signals that end a program, children included."""
+    """Ignores the signals that end a program, in child processes, too."""
     before = {number: signal.signal(number, signal.SIG_IGN) for number in ENDS}
     try:
         yield

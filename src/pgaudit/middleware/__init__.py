@@ -16,7 +16,7 @@ What the client says is bound as it was said, and no header breaks a request:
 - ``User-Agent``: its first 500 characters, the unprintable ones left out.
 
 The actor is never read from a header: ``actor`` is a function of yours, given the scope, the environ or the
-request, that returns an :class:`~pgaudit.Actor`, "user:42" or, for nobody, None or whatever else is false. What it
+request, that returns an :class:`~pgaudit.Actor`, "user:42", or None when nobody is logged in. What it
 raises, and InvalidEvent for what no event could hold, reaches the server. Place the middleware inside of what
 authenticates.
 """

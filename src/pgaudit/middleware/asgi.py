@@ -4,9 +4,9 @@ import inspect
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from pgaudit.context import bind
 from pgaudit.events import Actor
 from pgaudit.middleware.request import HEADERS, REQUEST_ID, context_of
+from pgaudit.recording.context import bind
 from pgaudit.settings import Settings
 
 Scope = MutableMapping[str, Any]
@@ -22,7 +22,7 @@ class AsgiMiddleware:
 
     >>> app = AsgiMiddleware(app, actor=lambda scope: scope.get("user_id") and f"user:{scope['user_id']}")
 
-    :param actor: given the scope, says who acts, nobody when what it says is false; may be asynchronous.
+    :param actor: takes the scope and returns the actor, or None for no actor; may be asynchronous.
     :param settings: for ``trusted_proxies``; read from the environment when left out.
     """
 
@@ -54,7 +54,7 @@ class AsgiMiddleware:
 
 
 def headers_of(scope: Scope) -> dict[str, str]:
-    """The headers that are looked at; Latin-1 has a character for every byte."""
+    """Returns the headers that are used; Latin-1 has a character for every byte."""
     found: dict[str, str] = {}
     for raw, value in scope["headers"]:
         name = raw.decode("latin-1").lower()

@@ -7,7 +7,7 @@ After the middleware that authenticates::
 
 The actor is ``request.user``, once logged in, as "user:" and its primary key; or what the function says that the Django
 setting ``PGAUDIT_ACTOR`` names by its dotted path: given the request it returns an Actor, "user:42" or what is false,
-such as None, for nobody, and may be asynchronous where Django is.
+such as None for no actor, and may be asynchronous where Django is.
 """
 
 # Django ships no types.
@@ -22,9 +22,9 @@ from django.conf import settings as django_settings
 from django.utils.decorators import sync_and_async_middleware
 from django.utils.module_loading import import_string
 
-from pgaudit.context import bind
 from pgaudit.events import Actor
 from pgaudit.middleware.request import REQUEST_ID, context_of, headers_of
+from pgaudit.recording.context import bind
 from pgaudit.settings import Settings
 
 Found = Actor | str | None
@@ -33,7 +33,7 @@ Bound = dict[str, Any]
 
 @sync_and_async_middleware  # type: ignore[untyped-decorator]  # Django ships no types
 def audit_middleware(get_response: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Binds what is known of a request for as long as Django serves it, a streamed body included."""
+    """Binds what is known of a request while Django serves it, a streamed body included."""
     trusted = Settings().trusted_proxies
     path = getattr(django_settings, "PGAUDIT_ACTOR", None)
     actor: Callable[[Any], Any] | None = import_string(path) if path else None
@@ -58,23 +58,23 @@ def audit_middleware(get_response: Callable[[Any], Any]) -> Callable[[Any], Any]
 
 
 def user(request: Any) -> str | None:
-    """Who is logged in."""
+    """Returns the user who is logged in."""
     return reference(getattr(request, "user", None))
 
 
 async def user_async(request: Any) -> str | None:
-    """Who is logged in, without blocking the event loop."""
+    """Returns the user who is logged in, without blocking the event loop."""
     load: Callable[[], Awaitable[Any]] | None = getattr(request, "auser", None)
     return reference(await load() if load else getattr(request, "user", None))
 
 
 def reference(user: Any) -> str | None:
-    """A user of Django's as an actor; None for nobody and for the anonymous one."""
+    """Returns a user of Django as an actor; None for none and for the anonymous one."""
     return f"user:{user.pk}" if user is not None and user.is_authenticated else None
 
 
 def answered(response: Any, request_id: str, bound: Bound) -> Any:
-    """The response with the request's id, its body streamed with what is bound."""
+    """Returns the response with the request's id; its body is streamed with what is bound."""
     response[REQUEST_ID] = request_id
     # A file is left to the server, which may have a faster way to send it.
     if response.streaming and getattr(response, "file_to_stream", None) is None:
@@ -84,7 +84,7 @@ def answered(response: Any, request_id: str, bound: Bound) -> Any:
 
 
 def streamed(content: Iterable[bytes], bound: Bound) -> Iterator[bytes]:
-    """The chunks; bound only while one is made, for the server's code runs between them."""
+    """Yields the chunks; the context is bound only while one is made, for the server's code runs between them."""
     chunks = iter(content)
     while True:
         with bind(**bound):

@@ -22,7 +22,7 @@ Networks = Sequence[IPv4Network | IPv6Network]
 
 
 def context_of(peer: str | None, headers: Mapping[str, str], trusted: Networks) -> dict[str, str]:
-    """What to bind for a request: the fields of an AuditContext that are known. ``request_id`` always is.
+    """Returns what to bind for a request: the fields of an AuditContext that are known. ``request_id`` always is.
 
     :param peer: the address at the other end of the connection.
     :param headers: by their names in lower case; those that occur twice joined by a comma.
@@ -37,14 +37,14 @@ def context_of(peer: str | None, headers: Mapping[str, str], trusted: Networks) 
 
 
 def request_id(given: str) -> str:
-    """The id that the client or a proxy gave the request, if it is fit for logs and headers; else a new one."""
+    """Returns the id that the client or a proxy gave the request, if it is fit for logs and headers; else a new one."""
     given = given.strip(" \t")
     fit = 0 < len(given) <= MAX_REQUEST_ID and given.isascii() and given.isprintable()
     return given if fit else str(uuid4())
 
 
 def trace_of(traceparent: str) -> dict[str, str]:
-    """The trace and the caller's span, or nothing when the header is not valid by W3C Trace Context."""
+    """Returns the trace and the caller's span; nothing when the header is not valid by W3C Trace Context."""
     match = TRACEPARENT.fullmatch(traceparent.strip(" \t"))
     if match is None or (match["version"] == "00" and match["later"]):
         return {}
@@ -52,7 +52,7 @@ def trace_of(traceparent: str) -> dict[str, str]:
 
 
 def client_address(peer: str | None, forwarded: str, trusted: Networks) -> str | None:
-    """The nearest address that is no trusted proxy's: the peer's, unless that is one.
+    """Returns the nearest address that is not a trusted proxy's: the peer's, unless the peer is one.
 
     A proxy appends whom it heard the request from, so the way back is from the right. It ends at what is no
     address: what stands before that may be anybody's invention.
@@ -69,7 +69,7 @@ def client_address(peer: str | None, forwarded: str, trusted: Networks) -> str |
 
 
 def parsed(text: str) -> Address | None:
-    """An address as proxies and servers write it: with or without port, brackets and zone."""
+    """Returns an address as proxies and servers write it: with or without port, brackets and zone."""
     text = text.strip()
     if text.startswith("["):
         text = text[1:].partition("]")[0]
@@ -84,11 +84,11 @@ def parsed(text: str) -> Address | None:
 
 
 def printable(text: str) -> str:
-    """The text without control characters, NUL and lone surrogates."""
+    """Returns the text without control characters, NUL and lone surrogates."""
     return text if text.isprintable() else "".join(filter(str.isprintable, text))
 
 
 def headers_of(environ: Mapping[str, Any]) -> dict[str, str]:
-    """The headers that are looked at, from a WSGI environ or Django's META."""
+    """Returns the headers that are used, from a WSGI environ or Django's META."""
     names = {name: f"HTTP_{name.upper().replace('-', '_')}" for name in HEADERS}
     return {name: environ[variable] for name, variable in names.items() if variable in environ}

@@ -5,9 +5,9 @@ from contextvars import Context, copy_context
 from typing import Any
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from pgaudit.context import bind
 from pgaudit.events import Actor
 from pgaudit.middleware.request import REQUEST_ID, context_of, headers_of
+from pgaudit.recording.context import bind
 from pgaudit.settings import Settings
 
 
@@ -16,7 +16,7 @@ class WsgiMiddleware:
 
     >>> flask_app.wsgi_app = WsgiMiddleware(flask_app.wsgi_app, actor=lambda environ: environ.get("REMOTE_USER"))
 
-    :param actor: given the environ, says who acts; nobody when what it says is false.
+    :param actor: takes the environ and returns the actor, or None for no actor.
     :param settings: for ``trusted_proxies``; read from the environment when left out.
     """
 

@@ -6,10 +6,10 @@ are seen. Nothing of Alembic's global state is used, so ``upgrade`` works inside
 
 import psycopg
 
+from pgaudit._schema.state import MIGRATIONS, SCRIPTS, state_of
 from pgaudit.migrate.printing import sql
 from pgaudit.migrate.removing import downgrade, uninstall
 from pgaudit.migrate.upgrading import Migration, upgrade
-from pgaudit.schema import MIGRATIONS, SCRIPTS, state_of
 
 __all__ = ["MIGRATIONS", "Migration", "current", "downgrade", "newest", "sql", "uninstall", "upgrade"]
 

@@ -6,10 +6,10 @@ from typing import Any, Final
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
+from pgaudit._schema.state import SCRIPTS, Scripts
 from pgaudit.errors import MigrationRefused
 from pgaudit.migrate import session
 from pgaudit.migrate.upgrading import VERSION_TABLE, apply_code
-from pgaudit.schema import SCRIPTS, Scripts
 
 # \set: psql would go on after an error.
 BEGIN: Final = f"""\

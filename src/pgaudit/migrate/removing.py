@@ -7,11 +7,11 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from psycopg.rows import tuple_row
 
-from pgaudit import fingerprint
+from pgaudit._schema import fingerprint
+from pgaudit._schema.state import SCRIPTS, Scripts
 from pgaudit.errors import MigrationRefused
 from pgaudit.migrate import session
 from pgaudit.migrate.upgrading import VERSION_TABLE
-from pgaudit.schema import SCRIPTS, Scripts
 
 BASE: Final = "base"
 QUEUE: Final = "pgaudit.procrastinate_jobs"
@@ -97,9 +97,9 @@ def refuse_events(conn: psycopg.Connection[Any]) -> None:
 
 def refuse_strangers(conn: psycopg.Connection[Any]) -> None:
     """Raises MigrationRefused when the schema holds objects that pgaudit did not create."""
-    if strangers := fingerprint.strangers(conn):
+    if foreign_objects := fingerprint.foreign_objects(conn):
         raise MigrationRefused(
-            f"the schema pgaudit holds something else: {', '.join(strangers)}; move it elsewhere first"
+            f"the schema pgaudit holds something else: {', '.join(foreign_objects)}; move it elsewhere first"
         )
 
 

@@ -12,9 +12,10 @@ from psycopg import sql
 from psycopg.errors import DuplicateSchema, UniqueViolation
 from psycopg.rows import tuple_row
 
-from pgaudit import grants, owner
+from pgaudit import grants
+from pgaudit._schema import owner
+from pgaudit._schema.state import SCRIPTS, Scripts, Standing, State, standing
 from pgaudit.migrate import session
-from pgaudit.schema import SCRIPTS, Scripts, Standing, State, standing
 
 # The owner reads the tables themselves: schema_state() may be missing or replaced.
 TABLES: Final = "SELECT to_regclass('pgaudit.alembic_version'), to_regclass('pgaudit.schema_code')"

@@ -10,7 +10,7 @@ from pgaudit.testing.trail import events_of
 
 
 def assert_recorded(recorded: object, *, times: int | None = 1, **expected: Unpack[Expected]) -> list[AuditEvent]:
-    """Fails unless there is an event like that, exactly ``times`` of them.
+    """Fails unless exactly ``times`` events match what is expected.
 
     >>> assert_recorded(conn, action="claim.approved", target="claim:7", actor="user:42", data={"amount": "1000.00"})
 
@@ -31,7 +31,7 @@ def assert_recorded(recorded: object, *, times: int | None = 1, **expected: Unpa
 
 
 def assert_nothing_recorded(recorded: object) -> None:
-    """Fails if there is an event at all.
+    """Fails if there is any event.
 
     >>> assert_nothing_recorded(conn)
 
@@ -43,5 +43,5 @@ def assert_nothing_recorded(recorded: object) -> None:
 
 
 def found_in(recorded: object) -> Sequence[AuditEvent]:
-    """The events themselves, or those of a connection's database."""
+    """Returns the events themselves, or those of a connection's database."""
     return cast("Sequence[AuditEvent]", recorded) if isinstance(recorded, Sequence) else events_of(recorded)

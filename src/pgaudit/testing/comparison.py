@@ -27,7 +27,7 @@ class Field:
 
     @property
     def matches(self) -> bool:
-        """Whether they are the same; true is not 1."""
+        """Returns whether both are the same; true is not 1."""
         return bool(self.expected == self.found) and isinstance(self.expected, bool) == isinstance(self.found, bool)
 
 
@@ -41,14 +41,14 @@ class Comparison:
 
     @property
     def mismatches(self) -> int:
-        """How many fields are not as expected."""
+        """Returns how many fields are not as expected."""
         return sum(not field.matches for field in self.fields)
 
 
 def compare_part(
     name: str, expected: Actor | Target | None, found: Actor | Target | None, details: Sequence[str]
 ) -> list[Field]:
-    """An actor or target by its reference, and by those of its details that are expected."""
+    """Compares an actor or target by its reference, and by those of its details that are expected."""
     named = [detail for detail in details if getattr(expected, detail, None) is not None]
     return [
         Field(name, reference(expected), reference(found)),
@@ -57,7 +57,7 @@ def compare_part(
 
 
 def compare_target(expected: Target, targets: Sequence[Target]) -> list[Field]:
-    """The expected target beside the one of the same reference; beside all of them, if there is none."""
+    """Compares the expected target with the one of the same reference; with all of them, if there is none."""
     for target in targets:
         if reference(target) == reference(expected):
             return compare_part("target", expected, target, ("name", "role"))
@@ -65,7 +65,7 @@ def compare_target(expected: Target, targets: Sequence[Target]) -> list[Field]:
 
 
 def compare_changes(expected: Sequence[Change], changes: Sequence[Change]) -> list[Field]:
-    """Each expected change beside the one of the same path: before and after, where the test names them."""
+    """Compares each expected change with the one of the same path: before and after, where the test names them."""
     fields: list[Field] = []
     for change in expected:
         found = next((candidate for candidate in changes if candidate.path == change.path), None)
@@ -78,7 +78,7 @@ def compare_changes(expected: Sequence[Change], changes: Sequence[Change]) -> li
 
 
 def compare_data(path: str, expected: object, found: object) -> list[Field]:
-    """Every value that is expected, however deep; an empty object is expected to be empty."""
+    """Compares every expected value, at any depth; an empty object has to be empty."""
     given: object = {} if found is ABSENT else found
     if not (expected and is_object(expected) and is_object(given)):
         return [Field(path, expected, found)]
@@ -90,10 +90,10 @@ def compare_data(path: str, expected: object, found: object) -> list[Field]:
 
 
 def is_object(value: object) -> TypeGuard[dict[str, object]]:
-    """Whether it is a JSON object."""
+    """Returns whether it is a JSON object."""
     return isinstance(value, dict)
 
 
 def reference(part: Actor | Target | None) -> str | None:
-    """An actor or target in short: "user:42"."""
-    return f"{part.type}:{part.id}" if part else None
+    """Returns an actor or target in short: "user:42"."""
+    return str(part) if part else None

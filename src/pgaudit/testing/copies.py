@@ -23,7 +23,7 @@ numbers = count(1)
 
 @contextmanager
 def migrated_server() -> Generator[Server]:
-    """A server with a migrated database to copy, stopped and removed at the end."""
+    """Starts a server with a migrated database to copy; stops and removes it at the end."""
     server = Server()
     try:
         execute(server, CREATE, name=TEMPLATE)
@@ -35,7 +35,7 @@ def migrated_server() -> Generator[Server]:
 
 @contextmanager
 def fresh_database(server: Server, template: str = TEMPLATE) -> Generator[AuditDatabase]:
-    """A migrated database, its log and queue empty; dropped at the end, whoever is still connected."""
+    """Returns a migrated database with an empty log and queue; drops it at the end, with open connections."""
     name = f"audit_test_{next(numbers)}"
     dsn = server.conninfo_of(name)
     execute(server, COPY, name=name, template=template)

@@ -11,7 +11,7 @@ STEPS: Final = 4  # a SQLAlchemy session, its connection, its pool's, psycopg's
 
 
 def driver_of(conn: object) -> psycopg.Connection[Any]:
-    """The psycopg connection itself, or the one of a cursor, of Django or of SQLAlchemy.
+    """Returns the psycopg connection itself, or the one of a cursor, of Django or of SQLAlchemy.
 
     :raises UnknownConnection: there is none below it, or it is asynchronous.
     """
@@ -27,7 +27,7 @@ def driver_of(conn: object) -> psycopg.Connection[Any]:
 
 
 def next_below(conn: Any) -> object:
-    """What the connection is made of; None when it does not say."""
+    """Returns what the connection is made of; None when it does not say."""
     if hasattr(conn, "ensure_connection"):  # Django connects when it has to
         conn.ensure_connection()
     below = getattr(conn, "driver_connection", None) or getattr(conn, "connection", None)

@@ -3,17 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict, cast
 
-from pgaudit.context import fields_of
 from pgaudit.events import Actor, AuditContext, AuditEvent, Change, Outcome, Target
-from pgaudit.testing.comparison import (
-    Comparison,
-    Field,
-    compare_changes,
-    compare_data,
-    compare_part,
-    compare_target,
-)
-from pgaudit.values import checked_value
+from pgaudit.events.json_values import checked_value
+from pgaudit.recording.context import fields_of
+from pgaudit.testing.comparison import Comparison, Field, compare_changes, compare_data, compare_part, compare_target
 
 
 class Expected(TypedDict, total=False):
@@ -47,11 +40,11 @@ class Expectation:
         self._event = AuditEvent(**cast("Any", {"action": "any.action"} | values))
 
     def compare(self, number: int, event: AuditEvent) -> Comparison:
-        """The event, the ``number``-th that was recorded, beside what is expected of it."""
+        """Compares the ``number``-th recorded event with what is expected."""
         return Comparison(number, event, [field for name in self._names for field in self._fields(name, event)])
 
     def as_fields(self) -> list[Field]:
-        """What is expected, beside itself."""
+        """Returns what is expected, field by field."""
         event = self._event.model_copy(update={"data": self._data})
         return list(self.compare(0, event).fields)
 
@@ -72,7 +65,7 @@ class Expectation:
 
 
 def normalised(value: object) -> object:
-    """The value as an event holds it: ``Decimal("1.50")`` as "1.50"."""
+    """Returns the value as an event holds it: ``Decimal("1.50")`` as "1.50"."""
     if isinstance(value, Mapping):
         return {key: normalised(item) for key, item in cast("Mapping[object, object]", value).items()}
     if isinstance(value, list | tuple):

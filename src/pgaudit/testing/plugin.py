@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def audit_events() -> Iterator[RecordedEvents]:
-    """What the code under test records, in memory: a list of events with asserts. No database is needed."""
+    """Returns what the code under test records, in memory: a list of events with asserts. No database is needed."""
     with recording() as events:
         yield events
 
 
 @pytest.fixture
 def audit_database(_pgaudit_server: Server) -> Iterator[AuditDatabase]:
-    """A real, migrated database of this test's own: ``dsn`` and ``settings``; its log and queue are empty.
+    """Returns a real, migrated database for this test: ``dsn`` and ``settings``; its log and queue are empty.
 
     One server serves the whole run. PGAUDIT_TEST_PG chooses its version: 18, unless it says 15 or 16.
     """
@@ -37,7 +37,7 @@ def audit_database(_pgaudit_server: Server) -> Iterator[AuditDatabase]:
 
 @pytest.fixture(scope="session")
 def _pgaudit_server() -> Iterator[Server]:
-    """The server of the whole run."""
+    """Starts the server of the whole run."""
     try:
         from pgaudit.testing.copies import migrated_server  # noqa: PLC0415 - an extra, and loads SQLAlchemy
     except ImportError as error:

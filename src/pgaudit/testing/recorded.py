@@ -1,19 +1,13 @@
 """What the code under test recorded, in memory."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Final, Unpack
-
-import pytest
+from typing import Unpack
 
 from pgaudit.events import AuditEvent
-from pgaudit.recorder import AuditLog
-from pgaudit.statements import Statement
+from pgaudit.recording.capture import capture_into
 from pgaudit.testing import asserts
 from pgaudit.testing.expectation import Expected
-
-# Every way to record goes through it, those too that somebody took hold of before: ``record = audit.record``.
-DOOR: Final = "_prepare"
 
 
 class RecordedEvents(list[AuditEvent]):
@@ -40,13 +34,5 @@ def recording() -> Generator[RecordedEvents]:
     Events are checked as they always are. The connection is not looked at: it may be anything but an event.
     """
     events = RecordedEvents()
-    check = getattr(AuditLog, DOOR)
-
-    def keep(audit: AuditLog, given: Sequence[AuditEvent]) -> tuple[tuple[AuditEvent, ...], Statement | None]:
-        checked, _ = check(audit, given)
-        events.extend(checked)
-        return checked, None
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(AuditLog, DOOR, keep)
+    with capture_into(events):
         yield events

@@ -12,7 +12,7 @@ SHOWN: Final = 3
 def unexpected_number(
     times: int | None, expected: Sequence[Field], matching: Sequence[Comparison], others: Sequence[Comparison]
 ) -> str:
-    """How many events were expected and found, and those that come nearest."""
+    """Returns how many events were expected and found, and those that come nearest."""
     total = len(matching) + len(others)
     lines = [f"expected {number(times)}, {len(matching)} of the {total} recorded are like this:", ""]
     lines += listing(expected) or ["    (anything)"]
@@ -28,27 +28,27 @@ def unexpected_number(
 
 
 def unexpected_events(events: Sequence[AuditEvent]) -> str:
-    """Which events there are, when there should be none."""
+    """Returns which events there are, when there should be none."""
     lines = [f"expected no event, {len(events)} recorded:", ""]
     return "\n".join(lines + [f"    {headline(place, event)}" for place, event in enumerate(events, start=1)])
 
 
 def number(times: int | None) -> str:
-    """How many events are expected, in words."""
+    """Returns how many events are expected, in words."""
     if times is None:
         return "at least 1 event"
     return f"exactly {times} event{'' if times == 1 else 's'}"
 
 
 def headline(place: int, event: AuditEvent) -> str:
-    """An event in a line."""
+    """Returns an event in a line."""
     actor = f" by {reference(event.actor)}" if event.actor else ""
     targets = f" on {', '.join(str(reference(target)) for target in event.targets)}" if event.targets else ""
     return f"#{place} {event.action}{actor}{targets} ({event.id})"
 
 
 def listing(fields: Sequence[Field]) -> list[str]:
-    """A line for each field that is as expected, two for one that is not: "-" what was expected, "+" what is there."""
+    """Returns a line for each field that is as expected, two for one that is not: "-" expected, "+" found."""
     width = max((len(field.name) for field in fields), default=0)
     lines: list[str] = []
     for field in fields:

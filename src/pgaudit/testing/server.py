@@ -52,16 +52,16 @@ class Server(testing.postgresql.Postgresql):
 
     @property
     def conninfo(self) -> str:
-        """Where the server is, as libpq reads it."""
+        """Returns where the server is, for libpq."""
         return self.conninfo_of("test")
 
     def conninfo_of(self, database: str) -> str:
-        """Where one of its databases is."""
+        """Returns where one of its databases is."""
         return f"host=127.0.0.1 port={self.settings['port']} user=postgres dbname={database}"
 
 
 def unprivileged() -> list[str]:
-    """What makes root somebody else for the command that follows: Postgres refuses to run as root."""
+    """Returns the command prefix that drops root's rights: Postgres refuses to run as root."""
     if os.geteuid() != 0:
         return []
     group = pwd.getpwnam(UNPRIVILEGED).pw_gid
@@ -71,7 +71,7 @@ def unprivileged() -> list[str]:
 
 
 def permitted() -> int:
-    """The capabilities that this process may pass on, as bits; none where the system does not say."""
+    """Returns the capabilities that this process may pass on, as bits; none where the system does not say."""
     status = Path("/proc/self/status")
     lines = status.read_text().splitlines() if status.exists() else []
     return next((int(line.split()[1], 16) for line in lines if line.startswith("CapPrm:")), 0)

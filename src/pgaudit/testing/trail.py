@@ -21,7 +21,7 @@ SELECT_EVENTS: Final = """
 
 
 def events_of(conn: object) -> list[AuditEvent]:
-    """The events of the log and of the queue, in their order; one that is recorded twice is there once.
+    """Returns the events of the log and of the queue, in their order; an event that was recorded twice is there once.
 
     :raises UnknownConnection: there is no synchronous psycopg connection below it.
     """
@@ -33,6 +33,6 @@ def events_of(conn: object) -> list[AuditEvent]:
 
 
 def identity_of(event: AuditEvent) -> tuple[UUID, str]:
-    """Returns what makes an event be stored once: its id, and all of it but the span that it was recorded in."""
+    """Returns what makes an event be stored once: its id and its content, without the span."""
     context = event.context and event.context.model_copy(update={"trace_id": None, "span_id": None})
     return event.id, event.model_copy(update={"context": context}).to_json()

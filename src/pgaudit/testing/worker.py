@@ -24,7 +24,7 @@ class EventsNotPersisted(AssertionError):
 
 
 def run_worker_once(conn: object) -> int:
-    """Persists what is due in the queue, on this connection; how many events that added to the log.
+    """Persists what is due in the queue, on this connection. Returns how many events that added to the log.
 
     >>> run_worker_once(conn)
     1
@@ -58,13 +58,13 @@ def persist_all(conn: psycopg.Connection[Any]) -> list[dict[str, Any]]:
 
 
 def value(conn: psycopg.Connection[Any], query: Any, *parameters: object) -> Any:
-    """The one value that a query returns; None without a row."""
+    """Returns the one value of a query; None without a row."""
     with psycopg.Cursor(conn, row_factory=scalar_row) as cursor:
         return cursor.execute(query, parameters).fetchone()
 
 
 def describe(failures: list[dict[str, Any]]) -> str:
-    """One line for each failure."""
+    """Returns a line for each failure."""
     line = "    job {job_id}, event {event_id}: {message} (SQLSTATE {sqlstate})"
     lines = [line.format(**failure) for failure in failures]
     return "\n".join([f"{len(failures)} of the queue's events cannot be persisted:", "", *lines])

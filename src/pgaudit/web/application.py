@@ -19,7 +19,7 @@ ADMIN: Final = "/api/v1/admin/queues"
 
 
 def create_app(settings: Settings | None = None) -> Starlette:
-    """The application, with settings from the environment unless some are given. No I/O until the first request.
+    """Returns the application; settings are read from the environment when left out. No I/O until the first request.
 
     >>> app = FastAPI()
     >>> app.mount("/audit", create_app())
@@ -39,13 +39,13 @@ def create_app(settings: Settings | None = None) -> Starlette:
 
 
 def create_probe(settings: Settings) -> Starlette:
-    """An application that has the health route alone: its port may be open to everybody."""
+    """Returns an application with the health route alone, for a port that is open to everyone."""
     database = Database(settings)
     return assembled([Route(HEALTH, Queues(database, settings).health)], database)
 
 
 def assembled(routes: Sequence[Route], database: Database) -> Starlette:
-    """The application of these routes, which closes its connections when its server says that it ends."""
+    """Returns an application of these routes that closes its connections on shutdown."""
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncGenerator[None]:

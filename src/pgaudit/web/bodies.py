@@ -38,14 +38,14 @@ class PublicHealth:
 
     @classmethod
     def of(cls, report: HealthReport) -> Self:
-        """What of a report everybody may know."""
+        """Returns what may be public of a report."""
         reasons = [sentence(check) for check in report.checks if check.status is not Status.HEALTHY]
         checks = tuple(PublicCheck(check.name, check.status) for check in report.checks)
         return cls(report.status, " ".join(reasons) or None, checks)
 
 
 def sentence(check: Check) -> str:
-    """What everybody may know of a check that is not healthy."""
+    """Returns what may be public about a check that is not healthy."""
     if check.name in TOLD:
         return check.message
     return INSTEAD.get(check.name, f"The check of {check.name} is {check.status}.")
@@ -84,6 +84,6 @@ ADAPTERS: Final[dict[type[Any], TypeAdapter[Any]]] = {
 
 
 def json_response(body: PublicHealth | HealthReport | Statistics | Retried, status: int = 200) -> Response:
-    """The body as a response."""
+    """Returns the body as a response."""
     # An int is a float to the type checker, and worth a warning to pydantic.
     return Response(ADAPTERS[type(body)].dump_json(body, warnings=False), status, NEVER_CACHED, "application/json")

@@ -8,7 +8,6 @@ from typing import Any, Final
 import psycopg
 from psycopg_pool import ConnectionPool
 
-from pgaudit.embedded import conninfo
 from pgaudit.settings import Settings
 
 # What a route waits for a connection, and for all that it asks the database: a probe waits no longer.
@@ -28,13 +27,13 @@ class Database:
     """A pool of synchronous connections: it belongs to no event loop, and needs no lifespan to be open."""
 
     def __init__(self, settings: Settings) -> None:
-        self._dsn = settings.dsn
+        self._settings = settings
         self._lock = Lock()
         self._pool: ConnectionPool | None = None
 
     @contextmanager
     def connection(self) -> Generator[psycopg.Connection[Any]]:
-        """A connection in a transaction that gives up after some seconds.
+        """Returns a connection in a transaction that gives up after some seconds.
 
         :raises psycopg.OperationalError: the database is away, or all connections are in use.
         """
@@ -46,7 +45,7 @@ class Database:
         with self._lock:
             if self._pool is None:
                 self._pool = ConnectionPool(
-                    conninfo(self._dsn),
+                    self._settings.conninfo,
                     kwargs=OPTIONS,
                     min_size=0,
                     max_size=MOST_CONNECTIONS,
@@ -60,7 +59,7 @@ class Database:
             return self._pool
 
     def close(self) -> None:
-        """Closes the connections. Whoever asks for one afterwards gets a new one."""
+        """Closes the connections. A later request opens new ones."""
         with self._lock:
             pool, self._pool = self._pool, None
         if pool is not None:

@@ -11,7 +11,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.openmetrics import exposition as openmetrics
 from psycopg.rows import class_row
 
-from pgaudit import spool, stats
+from pgaudit import stats
+from pgaudit.recording import spool
 from pgaudit.settings import Settings
 from pgaudit.stats import QueueStats, WorkerStats
 
@@ -39,7 +40,7 @@ class Lag:
 
 @dataclass(frozen=True, slots=True, eq=False)  # a registry knows its collectors by identity
 class Scrape:
-    """What was seen; a prometheus-client collector, so that an application can put it into a registry of its own."""
+    """One observation, as a collector of prometheus-client."""
 
     queues: list[QueueStats]
     workers: list[WorkerStats]
@@ -47,7 +48,7 @@ class Scrape:
     spooled: int
 
     def collect(self) -> Iterator[Metric]:
-        """The metrics."""
+        """Returns the metrics."""
         yield from of_queues(self.queues)
         yield from of_workers(self.workers)
         yield from of_lag(self.lag)
@@ -55,7 +56,7 @@ class Scrape:
 
 
 def look(conn: psycopg.Connection[Any], settings: Settings) -> Scrape:
-    """One look at the trail, in the caller's transaction."""
+    """Observes the trail in the caller's transaction."""
     with conn.cursor(row_factory=class_row(Lag)) as cursor:
         lag = cursor.execute(LAG).fetchone()
     queues = stats.queue_stats(conn)
@@ -64,7 +65,7 @@ def look(conn: psycopg.Connection[Any], settings: Settings) -> Scrape:
 
 
 def exposition(scrape: Scrape) -> bytes:
-    """The metrics as OpenMetrics text."""
+    """Returns the metrics as OpenMetrics text."""
     registry = CollectorRegistry()
     registry.register(scrape)
     # It carries no types.
@@ -72,7 +73,7 @@ def exposition(scrape: Scrape) -> bytes:
 
 
 def of_queues(queues: list[QueueStats]) -> Iterator[Metric]:
-    """Depths, ages, and what is done."""
+    """Returns depths, ages and counts of the queue."""
     depth = GaugeMetricFamily("pgaudit_jobs", "Jobs in the queue, by state.", labels=["queue", "state"])
     stalled = GaugeMetricFamily("pgaudit_stalled_jobs", "Active jobs whose worker is gone or silent.", labels=["queue"])
     oldest = GaugeMetricFamily(
@@ -89,7 +90,7 @@ def of_queues(queues: list[QueueStats]) -> Iterator[Metric]:
 
 
 def of_workers(workers: list[WorkerStats]) -> Iterator[Metric]:
-    """Who lives, and since when the others are silent."""
+    """Returns which workers are alive, and the age of each heartbeat."""
     yield GaugeMetricFamily(
         "pgaudit_workers_alive", "Workers with a recent heartbeat.", sum(worker.alive for worker in workers)
     )
@@ -105,7 +106,7 @@ def of_workers(workers: list[WorkerStats]) -> Iterator[Metric]:
 
 
 def of_lag(lag: Lag | None) -> Iterator[Metric]:
-    """How long events took to reach the log; without a sample when the log is empty."""
+    """Returns the histogram of lags; without a sample when the log is empty."""
     family = HistogramMetricFamily("pgaudit_lag", "Time from recorded to persisted.", unit="seconds")
     if lag:
         ends = [*map(str, lag.bounds), "+Inf"]

@@ -29,7 +29,7 @@ JOB_ID: Final[Json] = {
 
 
 def document(server: str) -> Json:
-    """The document, for an application that is found at that path."""
+    """Returns the document, for an application that is mounted at that path."""
     return {
         "openapi": "3.1.0",
         "info": {
@@ -47,7 +47,7 @@ def document(server: str) -> Json:
 
 
 def paths() -> Json:
-    """The routes."""
+    """Returns the routes."""
     queues = "/api/v1/admin/queues"
     health = answers(PublicHealth, "Healthy or degraded.") | {"503": content(PublicHealth, "Unhealthy.")}
     retried = answers(Retried, "It waits again.", 404, 422, 503)
@@ -64,44 +64,44 @@ def paths() -> Json:
 
 
 def operation(name: str, summary: str, responses: Json) -> Json:
-    """A route for everybody."""
+    """Returns a public route."""
     return {"operationId": name, "summary": summary, "responses": responses}
 
 
 def admin(name: str, summary: str, responses: Json) -> Json:
-    """A route for those who have the token."""
+    """Returns a route that needs the token."""
     return operation(name, summary, responses | refusals(401, 403)) | {"security": [{"admin": []}]}
 
 
 def answers(kind: type, description: str, *statuses: int) -> Json:
-    """The good answer, and the problems that may be answered instead."""
+    """Returns the good response, and the problems that may be returned instead."""
     return {"200": content(kind, description), **refusals(*statuses)}
 
 
 def refusals(*statuses: int) -> Json:
-    """Problems, by status."""
+    """Returns problems by status."""
     return {str(status): content(Problem, REFUSALS[status], MEDIA_TYPE) for status in statuses}
 
 
 def content(kind: type, description: str, media_type: str = "application/json") -> Json:
-    """A body of that kind."""
+    """Returns a body of that kind."""
     schema = {"$ref": REFERENCE.format(model=kind.__name__)}
     return {"description": description, "content": {media_type: {"schema": schema}}}
 
 
 def exposition() -> Json:
-    """OpenMetrics is text."""
+    """Returns the body of ``/metrics``."""
     text = {"application/openmetrics-text": {"schema": {"type": "string"}}}
     return {"200": {"description": "OpenMetrics.", "content": text}, **refusals(503)}
 
 
 def described() -> Json:
-    """An OpenAPI document is an object."""
+    """Returns the document as an object of JSON schema."""
     return {"200": {"description": "OpenAPI.", "content": {"application/json": {"schema": {"type": "object"}}}}}
 
 
 def schemas() -> Json:
-    """The bodies."""
+    """Returns the schemas of the bodies."""
     inputs: list[tuple[str, Literal["serialization"], TypeAdapter[Any]]] = [
         (kind.__name__, "serialization", adapter) for kind, adapter in ADAPTERS.items()
     ]

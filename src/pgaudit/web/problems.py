@@ -11,8 +11,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from pgaudit._db_errors import safe_summary
 from pgaudit.errors import JobNotFound, PgauditError
-from pgaudit.sqlstates import in_brief
 
 logger = logging.getLogger("pgaudit.web")
 
@@ -21,13 +21,13 @@ NEVER_CACHED: Final = {"Cache-Control": "no-store"}
 
 
 def problem(status: int, detail: str, headers: Mapping[str, str] | None = None) -> Response:
-    """The response that says so. Its type is about:blank: the status says all that a program needs."""
+    """Returns the response for a problem. Its type is about:blank: the status says all that a program needs."""
     body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
     return Response(json.dumps(body), status, {**NEVER_CACHED, **(headers or {})}, MEDIA_TYPE)
 
 
 def refused(request: Request, error: Exception) -> Response:
-    """What a route, or the router, has refused."""
+    """Returns the problem of a request that a route, or the router, has refused."""
     assert isinstance(error, HTTPException)  # noqa: S101 - it is registered for these
     detail = error.detail
     if error.status_code == HTTPStatus.NOT_FOUND:
@@ -38,26 +38,26 @@ def refused(request: Request, error: Exception) -> Response:
 
 
 def not_failed(_request: Request, error: Exception) -> Response:
-    """There is no failed job of that number."""
+    """Returns 404: there is no failed job of that number."""
     return problem(HTTPStatus.NOT_FOUND, f"{error}.")
 
 
 def unavailable(_request: Request, error: Exception) -> Response:
-    """The database is away, or refuses; the server's log says more than the client may know."""
-    logger.warning("cannot look at the trail: %s", in_brief(error))
+    """Returns 503: the database cannot be reached. The application log says more than the client may know."""
+    logger.warning("cannot look at the trail: %s", safe_summary(error))
     return problem(HTTPStatus.SERVICE_UNAVAILABLE, "The audit trail cannot be reached; the server's log says why.")
 
 
 def not_entitled(_request: Request, error: Exception) -> Response:
-    """The role of PGAUDIT_DSN may not do that."""
-    logger.warning("cannot look at the trail: %s", in_brief(error))
+    """Returns 503: the role of PGAUDIT_DSN lacks a right."""
+    logger.warning("cannot look at the trail: %s", safe_summary(error))
     detail = "The database role of this server lacks a right that the route needs: pgaudit grant --worker."
     return problem(HTTPStatus.SERVICE_UNAVAILABLE, detail)
 
 
 def broken(_request: Request, _error: Exception) -> Response:
-    """A mistake of ours; Starlette raises it on to the server, which logs it."""
-    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "An error that nobody expected; the server's log has it.")
+    """Returns 500: an error of ours. Starlette raises it again for the server, which logs it."""
+    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "An unexpected error; the application log of the server has it.")
 
 
 HANDLERS: Final[Mapping[Any, Callable[[Request, Exception], Response]]] = {

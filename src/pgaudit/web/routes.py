@@ -29,17 +29,17 @@ class Queues:
         self._settings = settings
 
     def health(self, _request: Request) -> Response:
-        """The verdict, for everybody: 503 makes a probe fail."""
+        """Returns the verdict, for everyone: 503 makes a probe fail."""
         report = self._look()
         bad = report.status is Status.UNHEALTHY
         return json_response(PublicHealth.of(report), HTTPStatus.SERVICE_UNAVAILABLE if bad else HTTPStatus.OK)
 
     def report(self, _request: Request) -> Response:
-        """The report with its details; 200 whatever it says."""
+        """Returns the report with its details; 200 whatever it says."""
         return json_response(self._look())
 
     def stats(self, _request: Request) -> Response:
-        """The queue and its workers."""
+        """Returns the statistics of the queue and its workers."""
         with self._database.connection() as conn:
             statistics = Statistics(stats.queue_stats(conn), stats.worker_stats(conn))
         return json_response(statistics)
@@ -48,17 +48,17 @@ class Queues:
         """Runs a failed job again."""
         job_id = number(request.path_params["id"])
         with self._database.connection() as conn:
-            jobs.retry(conn, [job_id])
+            jobs.retry_jobs(conn, [job_id])
         return json_response(Retried(job_id))
 
     def metrics(self, _request: Request) -> Response:
-        """One scrape."""
+        """Returns one scrape."""
         with self._database.connection() as conn:
             scrape = metrics.look(conn, self._settings)
         return Response(metrics.exposition(scrape), 200, NEVER_CACHED, metrics.MEDIA_TYPE)
 
     def _look(self) -> HealthReport:
-        """The report; a database that cannot be reached is one too."""
+        """Returns the report; a database that cannot be reached is reported, too."""
         try:
             with self._database.connection() as conn:
                 return health.check(conn, self._settings)
@@ -67,12 +67,12 @@ class Queues:
 
 
 def openapi(request: Request) -> Response:
-    """The document, for where the application is mounted."""
+    """Returns the document, for where the application is mounted."""
     return JSONResponse(document(request.scope.get("root_path") or "/"), 200, NEVER_CACHED)
 
 
 def number(text: str) -> int:
-    """The number of a job.
+    """Returns the number of a job.
 
     :raises HTTPException: 422, it is none.
     """

@@ -24,7 +24,7 @@ SHUTDOWN_TIMEOUT: Final = 5
 def serve(settings: Settings | None = None, *, host: str = "127.0.0.1", port: int = 8_000) -> None:
     """Serves the application until SIGTERM or SIGINT.
 
-    :raises OSError: somebody else listens there.
+    :raises OSError: the port is in use.
     """
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, ignore_repeated)
@@ -34,16 +34,16 @@ def serve(settings: Settings | None = None, *, host: str = "127.0.0.1", port: in
 
 
 def ignore_repeated(_number: int, _frame: FrameType | None) -> None:
-    """Uvicorn sends itself the signal once more that it has handled: its shutdown was clean, so the exit code is 0."""
+    """Ignores the signal that uvicorn sends again after a clean shutdown, so that the exit code is 0."""
 
 
 @contextmanager
 def probing(settings: Settings, port: int) -> Generator[None]:
-    """Serves the health route on that port for as long as the block lasts.
+    """Serves the health route on that port inside the block.
 
     It has a thread and an event loop of its own: a worker that is busy keeps no probe waiting.
 
-    :raises OSError: somebody else listens there.
+    :raises OSError: the port is in use.
     """
     with listening("", port) as listener, serving(create_probe(settings), listener):
         yield
@@ -63,7 +63,7 @@ def serving(app: ASGIApp, listener: socket.socket) -> Generator[None]:
 
 
 def server(app: ASGIApp, log_level: str = "info") -> uvicorn.Server:
-    """Uvicorn, which leaves the logging as it is."""
+    """Returns a uvicorn server that leaves the logging as it is."""
     return uvicorn.Server(
         uvicorn.Config(
             app,
@@ -77,7 +77,7 @@ def server(app: ASGIApp, log_level: str = "info") -> uvicorn.Server:
 
 
 def listening(host: str, port: int) -> socket.socket:
-    """A socket that listens there: on every address, of IPv6 as well where there is any, when no host is named."""
+    """Returns a listening socket; on every address, also of IPv6 where there is any, when no host is named."""
     if host == "" and socket.has_dualstack_ipv6():
         return socket.create_server((host, port), family=socket.AF_INET6, dualstack_ipv6=True)
     family = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]

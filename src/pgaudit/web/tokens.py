@@ -1,4 +1,4 @@
-"""Who may use the admin routes: whoever has the token."""
+"""The bearer token of the admin routes."""
 
 import hmac
 from collections.abc import Callable
@@ -13,7 +13,7 @@ Endpoint = Callable[[Request], Response]
 
 
 def guarded(endpoint: Endpoint, token: SecretStr | None) -> Endpoint:
-    """The endpoint, for those alone who send the token."""
+    """Returns the endpoint behind the token."""
 
     def checked(request: Request) -> Response:
         check(request.headers.get("Authorization", ""), token)
@@ -23,7 +23,7 @@ def guarded(endpoint: Endpoint, token: SecretStr | None) -> Endpoint:
 
 
 def check(authorization: str, token: SecretStr | None) -> None:
-    """Does nothing when the header holds the token.
+    """Returns when the header holds the token.
 
     :raises HTTPException: 403 when there is no token that it could hold, 401 when it does not hold it.
     """
@@ -40,5 +40,5 @@ def check(authorization: str, token: SecretStr | None) -> None:
 
 
 def unauthorized(detail: str, challenge: str) -> HTTPException:
-    """The refusal, with what the client should have sent."""
+    """Returns the refusal, with what the client should have sent."""
     return HTTPException(HTTPStatus.UNAUTHORIZED, detail, {"WWW-Authenticate": challenge})

@@ -1,0 +1,50 @@
+"""What health asks the database: one query."""
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """The answer: counts, ages in seconds, and names of what stands in the way."""
+
+    workers: int
+    oldest_waiting: float | None
+    failed: int
+    stalled: int
+    conflicts: int
+    partition_ahead: bool
+    log_holder: str | None
+    publications: str | None
+    longest_transaction: float | None
+
+
+OBSERVE: Final = """
+    SELECT (SELECT count(*) FROM pgaudit.worker_stats WHERE alive) AS workers,
+           oldest_waiting_seconds AS oldest_waiting,
+           failed,
+           stalled,
+           (SELECT count(*) FROM pgaudit.conflicting_events
+             WHERE recorded_at > clock_timestamp() - interval '1 day') AS conflicts,
+           pgaudit.is_partition_ahead() AS partition_ahead,
+           (SELECT string_agg(coalesce('process ' || pid, prepared_transaction) || ' of role ' || role, ', ')
+              FROM pgaudit.log_lock_holder
+             -- Without pg_read_all_stats the start is unknown: then the holder is named if events wait.
+             WHERE coalesce(since < clock_timestamp() - interval '10 s', oldest_waiting_seconds > 10)) AS log_holder,
+           -- A new partition is published as a table that the subscriber does not have, and stops it.
+           (SELECT string_agg(pubname, ', ') FROM pg_publication p
+             WHERE NOT pubviaroot
+               AND (puballtables
+                    OR 'pgaudit'::regnamespace IN (SELECT pnnspid FROM pg_publication_namespace WHERE pnpubid = p.oid)
+                    OR 'pgaudit.audit_log'::regclass IN (SELECT prrelid FROM pg_publication_rel WHERE prpubid = p.oid))
+           ) AS publications,
+           -- Only what the role may see: its own sessions, or, with pg_monitor, all of them; and what is prepared.
+           (SELECT max(extract(epoch FROM clock_timestamp() - start))::double precision
+              FROM (SELECT xact_start AS start FROM pg_stat_activity
+                     WHERE (backend_xmin IS NOT NULL OR backend_xid IS NOT NULL)
+                       AND backend_type = 'client backend' AND pid <> pg_backend_pid()
+                    UNION ALL
+                    SELECT prepared FROM pg_prepared_xacts WHERE database = current_database()) open
+           ) AS longest_transaction
+      FROM pgaudit.queue_stats
+"""

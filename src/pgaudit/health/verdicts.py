@@ -1,0 +1,75 @@
+"""The verdict on each thing that was observed."""
+
+from collections.abc import Iterator
+
+from pgaudit.health import schema_checks
+from pgaudit.health.observation import Observation
+from pgaudit.health.schema_checks import SchemaObservation
+from pgaudit.health.status import Check, Status
+from pgaudit.recording import spool
+from pgaudit.settings import Mode, Settings
+
+
+def verdicts(seen: Observation, schema: SchemaObservation, settings: Settings) -> Iterator[Check]:
+    """Returns a verdict for each thing that was observed in the database."""
+    good, fair, bad = Status.HEALTHY, Status.DEGRADED, Status.UNHEALTHY
+    yield Check("database", good, "answers", None, "The database answers.")
+    yield from schema_checks.schema_verdicts(schema)
+
+    if settings.mode != Mode.QUEUE:
+        yield Check("workers", good, seen.workers, 0, f"PGAUDIT_MODE={settings.mode}: no worker is needed.")
+    else:
+        advice = f"{seen.workers} worker(s) alive." if seen.workers else "No worker is alive: start `pgaudit worker`."
+        yield Check("workers", good if seen.workers else fair, seen.workers, 1, advice)
+
+    lag, limit = seen.oldest_waiting or 0.0, settings.health_max_lag
+    status = bad if lag > limit else fair if lag > limit / 2 else good
+    yield Check("oldest_waiting", status, lag, limit, f"The oldest waiting event has waited for {lag:.1f} s.")
+
+    yield expect_zero(
+        "failed", seen.failed, "job(s) failed: `pgaudit jobs list`, then `pgaudit jobs retry` or `acknowledge`."
+    )
+    yield expect_zero("stalled", seen.stalled, "job(s) of stalled workers wait to be reclaimed.")
+
+    yield expect_zero(
+        "conflicts",
+        seen.conflicts,
+        "event(s) of the last day have the id of another one: see pgaudit.conflicting_events.",
+    )
+
+    advice = "exists." if seen.partition_ahead else "is missing: start a worker, or call pgaudit.ensure_partitions()."
+    status = good if seen.partition_ahead else fair
+    yield Check("partitions", status, str(seen.partition_ahead).lower(), "true", f"The log's next partition {advice}")
+
+    advice = (
+        f"The end of the log is locked by {seen.log_holder}."
+        if seen.log_holder
+        else "No transaction keeps the log locked."
+    )
+    yield Check("log_lock", bad if seen.log_holder else good, seen.log_holder, None, advice)
+
+    advice = f"New partitions stop the subscribers of {seen.publications}: set publish_via_partition_root = true."
+    status, advice = (fair, advice) if seen.publications else (good, "No publication would stop at a new partition.")
+    yield Check("publications", status, seen.publications, None, advice)
+
+    age, limit = seen.longest_transaction or 0.0, settings.health_max_transaction
+    advice = f"The oldest open transaction is {age:.0f} s old" + ("; it holds back vacuum." if age > limit else ".")
+    yield Check("long_transactions", fair if age > limit else good, age, limit, advice)
+
+
+def check_spool(settings: Settings) -> Check:
+    """Returns the verdict on the spool of this machine."""
+    try:
+        waiting = spool.count(settings.spool_dir)
+    except OSError as error:
+        return Check(
+            "spooled", Status.DEGRADED, None, 0, f"{settings.spool_dir.resolve()} cannot be read: {error.strerror}."
+        )
+    return expect_zero(
+        "spooled", waiting, f"event(s) wait in {settings.spool_dir.resolve()}: see `pgaudit replay --help`."
+    )
+
+
+def expect_zero(name: str, count: int, what: str) -> Check:
+    """Returns the verdict on a count that should be zero."""
+    return Check(name, Status.DEGRADED if count else Status.HEALTHY, count, 0, f"{count} {what}" if count else "None.")

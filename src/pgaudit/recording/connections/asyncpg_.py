@@ -1,0 +1,46 @@
+"""Connections of asyncpg, also those of its pool."""
+
+# pyright: basic, reportMissingTypeStubs=false
+# asyncpg ships no types.
+
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Final, NoReturn, cast
+
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+
+from pgaudit.recording.connections.transaction import XID, not_in_transaction, refuse_asynchronous, refuse_unknown
+
+# As text: the application may have set a codec of its own for jsonb.
+RECORD: Final = "SELECT pgaudit.record($1::text::jsonb)"
+RECORD_INLINE: Final = "SELECT pgaudit.record_inline($1::text::jsonb)"
+
+
+class AsyncpgTransaction:
+    """The transaction of an asyncpg connection."""
+
+    def __init__(self, conn: asyncpg.Connection | PoolConnectionProxy) -> None:
+        self._conn = conn
+
+    async def record(self, events: str, *, inline: bool) -> None:
+        await self._conn.execute(RECORD_INLINE if inline else RECORD, events)
+
+    def savepoint(self) -> AbstractAsyncContextManager[Any]:
+        return cast("AbstractAsyncContextManager[Any]", self._conn.transaction())
+
+    async def xid(self) -> str:
+        return str(await self._conn.fetchval(XID))
+
+
+def sync_transaction(conn: object) -> NoReturn:
+    """Raises UnknownConnection: asyncpg has no synchronous connections."""
+    refuse_asynchronous(conn)
+
+
+async def async_transaction(conn: object) -> AsyncpgTransaction:
+    """Returns the transaction that an asyncpg connection is in."""
+    if not isinstance(conn, asyncpg.Connection | PoolConnectionProxy):
+        refuse_unknown(conn)
+    if not conn.is_in_transaction():
+        raise not_in_transaction("async with conn.transaction():")
+    return AsyncpgTransaction(conn)

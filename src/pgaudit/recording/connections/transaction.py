@@ -1,0 +1,75 @@
+"""What recording needs of a connection."""
+
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from typing import Any, Final, NoReturn, Protocol
+
+from pgaudit.errors import NotInTransaction, UnknownConnection
+
+ACCEPTED: Final = (
+    "a psycopg Connection, AsyncConnection or cursor, a SQLAlchemy Connection, Session, AsyncConnection or "
+    "AsyncSession, a Django connection, or an asyncpg Connection"
+)
+XID: Final = "SELECT pg_current_xact_id()::text"
+
+
+class Transaction(Protocol):
+    """The transaction of a synchronous connection."""
+
+    def record(self, events: str, *, inline: bool) -> None:
+        """Records a JSON array of events: calls ``pgaudit.record``, or ``pgaudit.record_inline``."""
+        ...
+
+    def savepoint(self) -> AbstractContextManager[Any]:
+        """Returns a block of the transaction that an error rolls back alone."""
+        ...
+
+    def xid(self) -> str:
+        """Returns the id of the transaction."""
+        ...
+
+
+class AsyncTransaction(Protocol):
+    """The transaction of an asynchronous connection."""
+
+    async def record(self, events: str, *, inline: bool) -> None:
+        """Records a JSON array of events: calls ``pgaudit.record``, or ``pgaudit.record_inline``."""
+        ...
+
+    def savepoint(self) -> AbstractAsyncContextManager[Any]:
+        """Returns a block of the transaction that an error rolls back alone."""
+        ...
+
+    async def xid(self) -> str:
+        """Returns the id of the transaction."""
+        ...
+
+
+def not_in_transaction(how: str) -> NotInTransaction:
+    """Returns the error for a connection in autocommit; ``how`` opens a transaction with its library."""
+    return NotInTransaction(
+        f"the connection is in autocommit and outside a transaction: put the change and its event into `{how}`, "
+        "or use record_autonomous for an event without a change",
+    )
+
+
+def refuse_synchronous(conn: object) -> NoReturn:
+    """Raises UnknownConnection: an asynchronous connection was expected."""
+    raise UnknownConnection(
+        f"{type(conn).__name__} is synchronous: audit.record(conn, ...), "
+        "or signal.send(conn=conn, ...) to an AuditListener"
+    )
+
+
+def refuse_asynchronous(conn: object) -> NoReturn:
+    """Raises UnknownConnection: a synchronous connection was expected."""
+    raise UnknownConnection(
+        f"{type(conn).__name__} is asynchronous: await audit.record_async(conn, ...), "
+        "or await signal.send_async(conn=conn, ...) to an AsyncAuditListener"
+    )
+
+
+def refuse_unknown(conn: object) -> NoReturn:
+    """Raises UnknownConnection: it is of a library that pgaudit knows, but not a connection, or not to Postgres."""
+    raise UnknownConnection(
+        f"{type(conn).__name__} is not a connection to Postgres that makes a change; record() takes {ACCEPTED}"
+    )

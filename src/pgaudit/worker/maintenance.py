@@ -1,0 +1,107 @@
+"""Maintenance beside the jobs: stalled and lost jobs, partitions, old history, spooled events."""
+
+import asyncio
+import logging
+import time
+from typing import Final
+
+import psycopg
+from procrastinate import PsycopgConnector
+
+from pgaudit._db_errors import safe_summary
+from pgaudit._schema import state
+from pgaudit.recording import replay
+from pgaudit.settings import Settings
+from pgaudit.worker import rescue
+from pgaudit.worker.heartbeat import heartbeat_interval
+from pgaudit.worker.job_manager import AuditJobManager
+
+logger = logging.getLogger("pgaudit.worker")
+
+ENSURE_PARTITIONS: Final = "SELECT pgaudit.ensure_partitions()"
+REQUEUE_SKIPPED: Final = "SELECT pgaudit.requeue_skipped_jobs()"
+PRUNE: Final = "SELECT pgaudit.prune_batches(), pgaudit.prune_job_errors()"
+REQUEUE_EVERY_SECONDS: Final = 300.0  # it reads finished jobs that vacuum has not removed yet
+
+
+async def check_schema(connector: PsycopgConnector) -> None:
+    """Writes to the application log when the database's schema is not the one that this version needs."""
+    try:
+        async with connector.pool.connection() as conn:
+            found = await state.state_of_async(conn)
+    except psycopg.Error as error:
+        logger.warning("cannot check the schema: %s", safe_summary(error))
+        return
+    verdict = state.standing(found)
+    if verdict in {state.Standing.MISSING, state.Standing.BEHIND}:
+        logger.error(
+            "the database is at %s, this version needs %s: run `pgaudit migrate`",
+            found or state.State(),
+            state.SCRIPTS.state,
+        )
+    elif verdict is state.Standing.AHEAD:
+        logger.info("the database is at %s, which is newer than this version", found)
+
+
+async def run_maintenance(connector: PsycopgConnector, job_manager: AuditJobManager, settings: Settings) -> None:
+    """Runs all steps of maintenance once per heartbeat interval, until it is cancelled."""
+    maintenance = Maintenance(job_manager)
+    while True:
+        for step in maintenance.steps:
+            try:
+                async with connector.pool.connection() as conn:
+                    await step(conn)
+            except Exception as error:  # noqa: BLE001 - a step that fails must not keep the others from running
+                name = step.__name__.replace("_", " ")
+                logger.warning("maintenance: could not %s, will retry: %s", name, safe_summary(error))
+        await asyncio.sleep(heartbeat_interval(settings))
+
+
+async def replay_spool(settings: Settings) -> None:
+    """Records the events that this machine has spooled, once per heartbeat interval, until it is cancelled.
+
+    Not a step of the others: reading a large file or a slow disk takes its time.
+    """
+    while True:
+        try:
+            await asyncio.to_thread(replay.replay_all, settings.conninfo, settings)
+        except Exception as error:  # noqa: BLE001 - whatever it was, the spool is read again
+            logger.warning("cannot replay the spool, will retry: %s", safe_summary(error))
+        await asyncio.sleep(heartbeat_interval(settings))
+
+
+class Maintenance:
+    """The steps of maintenance, and what one pass remembers for the next."""
+
+    def __init__(self, job_manager: AuditJobManager) -> None:
+        self._job_manager = job_manager
+        self._lost: set[int] = set()
+        self._requeue_due = 0.0
+        self.steps = (self.reclaim, self.release_lost, self.ensure_partitions, self.requeue_skipped, self.prune)
+
+    async def reclaim(self, conn: psycopg.AsyncConnection) -> None:
+        """Takes jobs from stalled workers."""
+        await rescue.reclaim_stalled(conn)
+
+    async def release_lost(self, conn: psycopg.AsyncConnection) -> None:
+        """Gives back jobs that this worker holds and does not run, if the pass before found them, too."""
+        worker = self._job_manager.state.registration
+        if worker is None:
+            return
+        lost = await rescue.lost_jobs(conn, worker, self._job_manager.state.jobs)
+        await rescue.release_lost(conn, worker, lost & self._lost)
+        self._lost = lost
+
+    async def ensure_partitions(self, conn: psycopg.AsyncConnection) -> None:
+        """Keeps one partition of the audit log ahead of the one that is being filled."""
+        await conn.execute(ENSURE_PARTITIONS)
+
+    async def requeue_skipped(self, conn: psycopg.AsyncConnection) -> None:
+        """Makes jobs due that the scan for fresh jobs would not find, every five minutes."""
+        if time.monotonic() >= self._requeue_due:
+            await conn.execute(REQUEUE_SKIPPED)
+            self._requeue_due = time.monotonic() + REQUEUE_EVERY_SECONDS
+
+    async def prune(self, conn: psycopg.AsyncConnection) -> None:
+        """Merges batches that are older than a day, and deletes old errors of jobs that have left the queue."""
+        await conn.execute(PRUNE)

@@ -1,0 +1,150 @@
+"""The Procrastinate application behind every pgaudit worker."""
+
+import asyncio
+import logging
+import signal
+import threading
+import time
+from collections.abc import Collection
+from typing import Any, Final, Unpack, cast
+
+import psycopg
+from procrastinate import App
+from procrastinate.app import WorkerOptions
+from procrastinate.worker import Worker
+
+from pgaudit._db_errors import safe_summary
+from pgaudit.jobs import QUEUE, TASK
+from pgaudit.settings import Settings
+from pgaudit.worker import maintenance, persist
+from pgaudit.worker.connector import AuditConnector
+from pgaudit.worker.failures import handle_failure
+from pgaudit.worker.heartbeat import send_heartbeats
+from pgaudit.worker.job_manager import AuditJobManager
+from pgaudit.worker.retry_policy import RetryPolicy
+from pgaudit.worker.state import WorkerState
+
+logger = logging.getLogger("pgaudit.worker")
+
+# How long a poll waits for a connection: a shutdown during an outage waits as long.
+POOL_TIMEOUT: Final = 5.0
+DAY: Final = 86_400.0
+# A task that has not ended by then is cancelled again.
+CANCEL_AGAIN_SECONDS: Final = 1.0
+CONNECTION: Final[dict[str, Any]] = {
+    "autocommit": True,
+    "prepare_threshold": None,  # behind PgBouncer the next session knows nothing of it
+    "application_name": "pgaudit worker",
+    "client_encoding": "utf8",  # a message about an event may quote it
+}
+
+
+class AuditApp(App):
+    """Procrastinate's App with our queue, heartbeat, maintenance and drain; Procrastinate's own command can run it."""
+
+    connector: AuditConnector
+    job_manager: AuditJobManager
+
+    def __init__(self, settings: Settings) -> None:
+        connector = AuditConnector(
+            conninfo=settings.conninfo,
+            kwargs=CONNECTION,
+            min_size=1,
+            max_size=settings.worker_concurrency + 3,
+            timeout=POOL_TIMEOUT,
+            reconnect_timeout=POOL_TIMEOUT,
+        )
+        # Procrastinate leaves open what one of its dicts holds.
+        job_manager = AuditJobManager(connector, settings)
+        super().__init__(  # pyright: ignore[reportUnknownMemberType] - partly untyped
+            connector=connector,
+            worker_defaults=worker_defaults(settings, job_manager.state),
+        )
+        self.settings = settings
+        self._latest: AuditWorker | None = None
+        # It is never replaced, so a narrower type does no harm.
+        self.job_manager = job_manager  # pyright: ignore[reportIncompatibleVariableOverride]
+        self.task(name=TASK, queue=QUEUE, pass_context=True, retry=RetryPolicy())(persist.persist)
+
+    async def run_worker_async(self, **options: Unpack[WorkerOptions]) -> None:
+        """Runs a worker with its heartbeat and maintenance; both go on after the last fetch, while a job runs."""
+        background_tasks = [
+            asyncio.create_task(send_heartbeats(self.connector, self.job_manager, self.settings)),
+            asyncio.create_task(maintenance.run_maintenance(self.connector, self.job_manager, self.settings)),
+            asyncio.create_task(maintenance.replay_spool(self.settings)),
+        ]
+        try:
+            await maintenance.check_schema(self.connector)
+            await super().run_worker_async(**options)
+        finally:
+            if self.settings.drain_on_shutdown and self._latest is not None:
+                await self.drain(self._latest.time_left(self.settings.shutdown_timeout))
+            await cancel_and_wait(background_tasks)
+
+    def _worker(self, **options: Unpack[WorkerOptions]) -> "AuditWorker":
+        self._latest = AuditWorker(self, **(self.worker_defaults | options))
+        return self._latest
+
+    async def drain(self, seconds: float) -> int:
+        """Persists queued jobs for at most that many seconds. Returns how many."""
+        total = 0
+        try:
+            async with asyncio.timeout(seconds), self.connector.pool.connection() as conn:
+                while (batch := await persist.persist_batch(conn, None, None, self.settings)).taken:
+                    total += batch.taken
+        except (psycopg.Error, TimeoutError) as error:
+            logger.warning("stopped draining, the queue keeps the rest: %s", safe_summary(error))
+        logger.info("drained %d job(s)", total, extra={"action": "queue_drained", "jobs": total})
+        return total
+
+
+class AuditWorker(Worker):
+    """Knows when it was told to stop: what its jobs leave of the shutdown's time is the drain's."""
+
+    stopped_at: float | None = None
+
+    @property
+    def state(self) -> WorkerState:
+        """Its state, which its jobs share."""
+        return cast("WorkerState", (self.additional_context or {})["state"])
+
+    def stop(self) -> None:
+        if self.stopped_at is None:
+            self.stopped_at = time.monotonic()
+        if self.install_signal_handlers and threading.current_thread() is threading.main_thread():
+            # A second Ctrl-C exits at once, as a second SIGTERM does; asyncio's own handler would wait for what runs.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+        self.state.stopping = True
+        super().stop()  # type: ignore[no-untyped-call]  # Procrastinate has left it untyped
+
+    def time_left(self, timeout: float) -> float:
+        """Returns how many of those seconds are left since the worker was told to stop; all when it ended by itself."""
+        return timeout if self.stopped_at is None else max(0.0, self.stopped_at + timeout - time.monotonic())
+
+
+async def cancel_and_wait(tasks: Collection[asyncio.Task[None]]) -> None:
+    """Cancels the tasks, and returns when all have ended."""
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        # Once is not enough: psycopg_pool waits by wait_for, which before Python 3.12 forgets a cancellation
+        # that arrives together with the connection.
+        _, pending = await asyncio.wait(pending, timeout=CANCEL_AGAIN_SECONDS)
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def worker_defaults(settings: Settings, state: WorkerState) -> WorkerOptions:
+    """Returns the options of a worker, where its command line does not override them."""
+    return {
+        "queues": [QUEUE],
+        "concurrency": settings.worker_concurrency,
+        "fetch_job_polling_interval": settings.poll_interval,
+        "shutdown_graceful_timeout": settings.shutdown_timeout,
+        "listen_notify": False,  # audit jobs do not NOTIFY
+        "worker_middleware": [handle_failure],
+        "additional_context": {"settings": settings, "state": state},
+        # Replaced by ours: Procrastinate's heartbeat stops when a shutdown begins, and a missed one ends the worker.
+        "update_heartbeat_interval": DAY,
+        "stalled_worker_timeout": DAY,
+    }

@@ -1,0 +1,97 @@
+"""Keeps a worker running through outages of any length, until it is stopped."""
+
+import asyncio
+import logging
+import os
+import signal
+import time
+from contextlib import suppress
+from typing import Final
+
+from pgaudit._db_errors import safe_summary
+from pgaudit.errors import InvalidSettings
+from pgaudit.settings import Settings
+from pgaudit.worker.procrastinate_app import AuditApp
+from pgaudit.worker.retry_policy import with_jitter
+
+logger = logging.getLogger("pgaudit.worker")
+
+FIRST_DELAY_SECONDS: Final = 0.5
+MAX_DELAY_SECONDS: Final = 15.0
+STABLE_AFTER_SECONDS: Final = 15.0  # a run of that many seconds was no failed start
+
+
+async def supervise(settings: Settings, stop: asyncio.Event) -> None:
+    """Runs a worker, and runs it again when it ends, until ``stop`` is set; then it finishes what runs.
+
+    :raises InvalidSettings: no worker can run with these, now or later.
+    """
+    delay = FIRST_DELAY_SECONDS
+    while not stop.is_set():
+        started = time.monotonic()
+        error = await run_until(stop, settings)
+        if isinstance(error, InvalidSettings):
+            raise error
+        reason = safe_summary(error) if error else "it stopped by itself"
+        if stop.is_set():
+            if error:
+                logger.warning("worker ended while it shut down: %s", reason)
+            return
+        if time.monotonic() - started > STABLE_AFTER_SECONDS:
+            delay = FIRST_DELAY_SECONDS
+        pause = with_jitter(delay)
+        logger.warning("worker ended, starting again in %.1f s: %s", pause, reason)
+        await wait_at_most(stop, pause)
+        delay = min(delay * 2, MAX_DELAY_SECONDS)
+
+
+async def run_until(stop: asyncio.Event, settings: Settings) -> Exception | None:
+    """Runs a worker until it ends or ``stop`` is set. Returns the error that ended it, if one did."""
+    run = asyncio.create_task(run_worker(settings))
+    stopped = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({run, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stopped.cancel()
+        # Procrastinate takes a cancelled run for a request to shut down: it finishes its jobs first.
+        run.cancel()
+    try:
+        await run
+    except asyncio.CancelledError:
+        return None
+    except Exception as error:  # noqa: BLE001 - whatever ended it, the next run tries again
+        return error
+    return None
+
+
+async def run_worker(settings: Settings) -> None:
+    """Opens the connections, runs a worker, closes them."""
+    app = AuditApp(settings)
+    try:
+        await app.open_async()
+        await app.run_worker_async(install_signal_handlers=False)
+    finally:
+        await app.close_async()  # an opening that was broken off leaves a pool behind, too
+
+
+async def wait_at_most(stop: asyncio.Event, seconds: float) -> None:
+    """Waits that long, or until told to stop."""
+    with suppress(TimeoutError):
+        await asyncio.wait_for(stop.wait(), seconds)
+
+
+async def run_in_foreground(settings: Settings) -> None:
+    """Supervises a worker until SIGTERM or SIGINT. A second signal exits at once; nothing is lost either way."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, handle_os_signal, number, stop)
+    await supervise(settings, stop)
+
+
+def handle_os_signal(number: signal.Signals, stop: asyncio.Event) -> None:
+    """Stops gracefully, or, the second time, at once."""
+    if stop.is_set():
+        os._exit(128 + number)
+    logger.info("%s: finishing what runs; a second signal exits at once", number.name)
+    stop.set()
