@@ -36,6 +36,7 @@ bench: $(READY) ## Measures it: what recording costs, how fast workers drain
 	.venv/bin/python -m benchmarks
 
 docs: $(READY) ## Builds the documentation into site/; a warning is an error
+	.venv/bin/python -m docs.generate
 	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict
 
 fingerprint: $(READY) ## Writes migrations/fingerprint.json, after a change of the SQL

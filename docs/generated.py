@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from docs.source import ROOT, said
 from pgaudit import Actor, AuditContext, AuditEvent, Change, Settings, Target, errors, signals
-from pgaudit.events import Part
+from pgaudit.events.event import Part
 from pgaudit.web import metrics
 from pgaudit.web.openapi import document
 

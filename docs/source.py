@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from mkdocs.exceptions import PluginError
-
 ROOT: Final = Path(__file__).parents[1]
 TO_LINTERS: Final = re.compile(r"  # (type: ignore|noqa).*$")
 MARKUP: Final = re.compile(r"(?::\w+:)?``?(~?)([^`]+)``?")
@@ -21,7 +19,7 @@ def code(path: str, *names: str) -> str:
     source = (ROOT / path).read_text(encoding="utf-8")
     found = {name: extract(source, node) for node in ast.parse(source).body for name in defined(node)}
     if missing := set(names) - set(found):
-        raise PluginError(f"{path} does not define {', '.join(sorted(missing))}")
+        raise KeyError(f"{path} does not define {', '.join(sorted(missing))}")
     *others, last = (found[name] for name in names)
     return "".join([*(f"{text}\n\n\n" if "\n" in text else f"{text}\n" for text in others), last])
 
@@ -52,7 +50,7 @@ def stubs(module: str, *names: str) -> str:
     """What a module has under these names, without how it is done."""
     found = importlib.import_module(module)
     if missing := [name for name in names if not hasattr(found, name)]:
-        raise PluginError(f"{module} does not define {', '.join(missing)}")
+        raise KeyError(f"{module} does not define {', '.join(missing)}")
     sources = [textwrap.dedent(inspect.getsource(getattr(found, name))) for name in names]
     return "\n\n".join("\n".join(stub(source, ast.parse(source).body[0])) for source in sources)
 

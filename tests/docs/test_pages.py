@@ -1,4 +1,4 @@
-"""What the pages say in their own words."""
+"""The pages of the documentation and the files beside the README."""
 
 import ast
 import importlib
@@ -7,20 +7,24 @@ from pathlib import Path
 
 import pytest
 
-from docs import hooks
+from docs.generate import generate
+from pgaudit._schema import state
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
+FRONT = [ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "tests/README.md")]
 BLOCK = re.compile(r"^( *)```python\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
-LINK = re.compile(r"\[([^]]+)\]\([^)]+\)")
+GENERATED = re.compile(r"<!-- generated: .+? -->.*?<!-- end -->", re.DOTALL)
+LINK = re.compile(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)")
+CODE_PATH = re.compile(r"`((?:src|migrations|tests|benchmarks|docs)/[\w/.]+)`")
 
 
 @pytest.mark.parametrize(
     "block", [code for _, code in BLOCK.findall(README)], ids=lambda code: code.splitlines()[0][:40]
 )
-def test_programs_of_the_readme_import_what_there_is(block: str) -> None:
-    """Each is Python, and what it takes from pgaudit exists."""
+def test_programs_of_the_readme_import_names_that_exist(block: str) -> None:
+    """Each is Python, and what it imports from pgaudit exists."""
     for node in ast.walk(ast.parse(block)):
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "pgaudit":
             module = importlib.import_module(node.module or "")
@@ -28,34 +32,33 @@ def test_programs_of_the_readme_import_what_there_is(block: str) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_programs_of_the_pages_are_files(page: Path) -> None:
-    """Of the documentation or of the examples, which tests run: none is written into a page."""
-    for _, block in BLOCK.findall(page.read_text()):
-        assert re.fullmatch(r' *--8<-- "(docs/code|examples)/.+\.py"\n', block), block
+def test_generated_parts_of_a_page_are_current(page: Path) -> None:
+    """The tables and programs of a page are those of the code; `make docs` renews them."""
+    text = page.read_text()
+    assert generate(text) == text
 
 
-def test_the_readme_and_the_pages_name_the_same_connections() -> None:
-    """Row by row; the pages have links."""
-    page = LINK.sub(r"\1", (ROOT / "docs" / "integrate" / "index.md").read_text())
-    table = README.partition("| Library | Connection |")[2].partition("\n\n")[0]
-    assert table.count("\n") > 4
-    assert table in page
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_programs_of_a_page_are_generated(page: Path) -> None:
+    """A program in a page is taken from a file that the tests run."""
+    assert BLOCK.findall(GENERATED.sub("", page.read_text())) == []
 
 
-def test_sections_of_the_readme_are_in_the_pages() -> None:
-    """Each that is marked, so that there is one text."""
-    marked = re.findall(r"<!-- --8<-- \[start:(\w+)\] -->", README)
-    shown = [
-        name for page in PAGES for name in re.findall(r'^--8<-- "README\.md:(\w+)"$', page.read_text(), re.MULTILINE)
-    ]
-    assert sorted(marked) == sorted(shown)
-    for name in marked:
-        section = README.partition(f"[start:{name}] -->")[2].partition(f"<!-- --8<-- [end:{name}] -->")[0]
-        assert section.strip()
-        assert "](" not in section, "a link of the README leads elsewhere from a page"
+@pytest.mark.parametrize("page", [*FRONT, *PAGES], ids=lambda page: page.stem)
+def test_links_of_a_page_lead_to_files(page: Path) -> None:
+    """Each relative link works in a checkout, without building the site."""
+    missing = [link for link in LINK.findall(page.read_text()) if not (page.parent / link).exists()]
+    assert missing == []
 
 
-def test_no_directive_is_left_over() -> None:
-    """Whatever a page asks for is there."""
-    for page in PAGES:
-        assert "{{ " not in re.sub(r"```.*?```", "", hooks.on_page_markdown(page.read_text()), flags=re.DOTALL)
+@pytest.mark.parametrize("page", FRONT, ids=lambda page: page.stem)
+def test_paths_that_a_page_names_exist(page: Path) -> None:
+    """A file or directory that ARCHITECTURE or CONTRIBUTING names is there."""
+    named = CODE_PATH.findall(page.read_text())
+    assert [path for path in named if "*" not in path and not (ROOT / path).exists()] == []
+
+
+def test_pages_name_the_newest_revision() -> None:
+    """The commands of the upgrade page work as they are printed."""
+    for page in ("operations/upgrades.md", "tutorial.md"):
+        assert state.NEWEST in (ROOT / "docs" / page).read_text()
