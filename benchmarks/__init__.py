@@ -11,7 +11,7 @@
 ``backlog``    draining while the queue is long
 ``partitions`` appending to and reading a log of many partitions
 ``stats``      what the views and ``/metrics`` cost
-``soak``       all of it at once, for as long as it is told (never unless named)
+``soak``       all of it at once, for the time that is given (only if it is named)
 
 A benchmark is a module of that name with
 
@@ -20,7 +20,7 @@ A benchmark is a module of that name with
 - ``run(bench, report, options)``, which measures and tells the report.
 
 ``options`` has ``peers`` (``options.chosen(options, known)`` picks), ``seconds`` for a timed run, ``rounds``, and what
-the module added. The report is told by ``report.progress(text)`` while it runs, then ``report.table(title, figures,
+the module added. Progress is reported by ``report.progress(text)`` while it runs, then ``report.table(title, figures,
 *others)`` with a :class:`~benchmarks.figures.Figure` for each quantity (``ours=True`` for pgaudit's: the plot shows it
 in colour; all figures of a table have one unit), ``report.curve(title, (x label, y label), {name: [(x, y), …]})`` where
 a figure depends on another, and ``report.target(name, value, bound, limit=…)``. Tables become bars, curves lines.

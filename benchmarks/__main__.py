@@ -15,7 +15,7 @@ from benchmarks.server import Bench, server
 NAMES: Final = (
     "record", "drain", "sustained", "latency", "footprint", "horizon", "backlog", "partitions", "stats", "soak",
 )  # fmt: skip
-# ``soak`` runs for as long as it is told; it has to be named.
+# ``soak`` runs for the time that is given; it has to be named.
 LONG: Final = frozenset({"soak"})
 
 

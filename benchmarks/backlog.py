@@ -1,4 +1,4 @@
-"""What claiming a batch costs while the queue is long: looking for a job, and persisting it with its followers.
+"""What claiming a batch costs while the queue is long: looking for a job, and persisting it with the rest of its batch.
 
 Each length has a database of its own, filled by the server itself and vacuumed; they take turns, claim by claim. Every
 claim is rolled back, so that the next one finds the same queue. With an empty queue there is nothing to claim: the

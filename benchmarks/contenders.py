@@ -23,7 +23,7 @@ class Contender:
     name: str
     short: str
     command: list[str]
-    # Whether so many (%s) of its workers are there, and how many events they have stored.
+    # Whether that number (%s) of its workers have registered, and how many events they have stored.
     ready: LiteralString
     progress: LiteralString
     environment: dict[str, str] = field(default_factory=dict)

@@ -73,7 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(bench: Bench, report: Report, options: argparse.Namespace) -> None:
-    """Sends the events each way; WAL is the whole server's: nobody else should write to it."""
+    """Sends the events each way; WAL is the whole server's: nothing else should write to it."""
     peers.create_business(bench)
     asked = [PGAUDIT, *chosen(options, NAMES)]
     taken = [each for each in NAMES if each in asked]
@@ -97,7 +97,7 @@ def run(bench: Bench, report: Report, options: argparse.Namespace) -> None:
 
 
 def left_by(bench: Bench, way: str, events: int) -> Footprint:
-    """What is there after so many events that was not there before."""
+    """Returns what that number of events has added."""
     bench.create(RUN, peers.BUSINESS)
     with bench.connect(RUN) as conn:
         conn.execute(NO_AUTOVACUUM)

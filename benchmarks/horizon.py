@@ -6,7 +6,7 @@ records its events in calls of 1,000, then lets a fresh worker drain them; after
 persisted one by one.
 
 Steps under the snapshot and steps without a transaction take turns, each kind in its own database. The other two kinds
-run afterwards, one at a time: an open xid keeps the floor from rising in the queues of all databases of a server.
+run afterwards, one at a time: an open xid holds back the watermarks of all databases of a server.
 """
 
 import argparse

@@ -91,5 +91,5 @@ def tell_idle(report: Report, side: Side, given: argparse.Namespace) -> None:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The lowest value that so many of all do not exceed."""
+    """Returns the quantile of the values."""
     return sorted(values)[math.ceil(share * len(values)) - 1] if values else math.nan

@@ -87,7 +87,7 @@ def count(dsn: str, recorder: Recorder, rate: float, seconds: float) -> int:
 
 
 def in_threads(work: Callable[[float], Result], rate: float) -> list[Result]:
-    """The results of so many threads that each has an equal and easy share of the rate."""
+    """Returns the results of that number of threads, each with an equal share of the rate."""
     threads = math.ceil(rate / RATE_OF_ONE)
     with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(work, [rate / threads] * threads))

@@ -28,7 +28,7 @@ class Run:
 
 
 def run(dsn: str, script: str, connections: int, seconds: float, variables: dict[str, str]) -> Run:
-    """Runs a script over and over on so many connections.
+    """Runs a script repeatedly on that number of connections.
 
     :raises RuntimeError: pgbench failed, with what it said.
     """

@@ -46,7 +46,7 @@ def install(dsn: str) -> None:
 
 
 def enqueue(dsn: str, events: Sequence[str], batch: int = BATCH) -> None:
-    """Enqueues events, so many in one call."""
+    """Enqueues events, that number in one call."""
 
     async def enqueued() -> None:
         conn = await asyncpg.connect(**arguments(dsn))

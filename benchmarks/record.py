@@ -26,7 +26,7 @@ PARTS: Final = frozenset({"transactions", "crossover", "api", "bulk", "steps"})
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What recording alone is asked for."""
     parser.add_argument("--connections", type=numbers, default=[1, 4, 16, 64], help="at a time (1,4,16,64)")
-    parser.add_argument("--log-rows", type=numbers, default=[0], help="also beside a log of so many rows (0)")
+    parser.add_argument("--log-rows", type=numbers, default=[0], help="also beside a log of that number of rows (0)")
     parser.add_argument("--events", type=int, default=100_000, help="how many a bulk load has (100,000)")
     parser.add_argument("--parts", type=names, default=PARTS, help=f"only some of {','.join(sorted(PARTS))}")
 

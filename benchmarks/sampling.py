@@ -42,7 +42,7 @@ class Sample:
 
 
 def look(conn: Connection, seconds: float) -> Seen:
-    """What the database says now; the lag is that of so many seconds."""
+    """Returns what the database says now; the lag is that of the last seconds."""
     with conn.cursor(row_factory=class_row(Seen)) as cursor:
         return cursor.execute(LOOK, [seconds]).fetchone() or Seen(0, 0, 0, 0, 0)
 

@@ -36,7 +36,7 @@ class Bench:
         return psycopg.connect(self.conninfo(database), autocommit=True)
 
     def create(self, name: str, template: str = "template1") -> str:
-        """Creates a database anew, and takes a checkpoint: every run begins alike."""
+        """Creates a fresh database and runs a checkpoint, so that each run begins in the same state."""
         with psycopg.connect(self.dsn, autocommit=True) as conn:
             conn.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
             conn.execute(

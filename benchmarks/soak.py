@@ -1,4 +1,4 @@
-"""Steady load for as long as it is told: rate, lag, memory of the workers, and bloat of the queue over time.
+"""Steady load for the time that is given: rate, lag, memory of the workers, and bloat of the queue over time.
 
 One writer process, workers as they come, and a sample every few seconds; a line for each stretch while it runs. It ends
 by itself when the last event is in the log, and refuses its figures unless every event is there once.
@@ -48,7 +48,7 @@ def run(bench: Bench, report: Report, options: argparse.Namespace) -> None:
 
 
 def samples(conn: load.Connection, crew: list[Process], writing: Future[int], every: float) -> Iterator[Sample]:
-    """A sample every so many seconds, while the writer writes.
+    """Takes a sample at each interval while the writer writes.
 
     :raises RuntimeError: a worker has ended.
     """
@@ -64,7 +64,7 @@ def samples(conn: load.Connection, crew: list[Process], writing: Future[int], ev
 
 
 def told(report: Report, taken: Iterator[Sample], minutes: float) -> list[list[Sample]]:
-    """The samples by stretches of so many minutes; tells each stretch when it is over."""
+    """Groups the samples by stretches of minutes, and reports each stretch when it is over."""
     stretches: list[list[Sample]] = [[]]
     report.progress("until min   events/s  lag ms, max  waiting, max  worker MB  dead rows, max  queue MB")
     for sample in taken:

@@ -118,7 +118,7 @@ def last_of(side: Side) -> int:
 
 
 def first(side: Side, idle: float) -> tuple[float, float]:
-    """Percent of a core that the worker uses through so many seconds of nothing, then milliseconds of one event.
+    """Returns the percent of a core that an idle worker uses, then the milliseconds until its next event is visible.
 
     :raises RuntimeError: it has not come after two minutes.
     """

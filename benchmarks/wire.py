@@ -10,7 +10,7 @@ import psycopg
 from benchmarks.figures import Figure
 from benchmarks.report import Report
 
-CALLS: Final = 300  # notifications are counted in pages of 8 kB: so many of one each fill several
+CALLS: Final = 300  # notifications are counted in pages of 8 kB: this number fills several
 USAGE: Final = "SELECT pg_notification_queue_usage() > 0"
 Recorder = Callable[[psycopg.Connection[Any], int], None]
 
@@ -40,7 +40,7 @@ def round_trips(dsn: str, record: Recorder) -> int:
 
 
 def notifies(dsn: str, record: Recorder) -> bool:
-    """Whether transactions leave notifications behind while somebody listens who does not come to read them."""
+    """Returns whether transactions leave notifications behind while a listener does not read them."""
     with psycopg.connect(dsn, autocommit=True) as listener, psycopg.connect(dsn) as conn:
         listener.execute("LISTEN pgaudit_benchmark")
         with listener.transaction():

@@ -62,7 +62,7 @@ def cpu_seconds(process: Process) -> float:
 
 
 def cpu_share(process: Process, seconds: float) -> float:
-    """The share of one core that it uses over so many seconds, in percent."""
+    """Returns the share of one core that it uses in that time, in percent."""
     before, start = cpu_seconds(process), time.perf_counter()
     time.sleep(seconds)
     return (cpu_seconds(process) - before) / (time.perf_counter() - start) * 100

@@ -37,7 +37,7 @@ def list_(
     limit: Annotated[int, typer.Option(min=1, help="Largest number of jobs.")] = 100,
     json: AsJson = False,
 ) -> None:
-    """Lists the jobs in a state, the oldest first."""
+    """List the jobs in a state, the oldest first."""
     with connect() as conn:
         listed = jobs.list_jobs(conn, state, limit)
     if json:
@@ -48,7 +48,7 @@ def list_(
 
 @app.command()
 def show(job_id: int, *, json: AsJson = False) -> None:
-    """Shows a job with its event and every error it had; with --json, their tracebacks too."""
+    """Show a job with its event and all its errors; with --json, their tracebacks, too."""
     with connect() as conn:
         details = jobs.get_job(conn, job_id)
     if json:
@@ -74,7 +74,7 @@ def retry(
     all_: Annotated[bool, typer.Option("--all", help="Every job that has failed.")] = False,
     json: AsJson = False,
 ) -> None:
-    """Runs failed jobs again, from their first attempt."""
+    """Run failed jobs again, from their first attempt."""
     if bool(job_ids) == all_:
         raise typer.BadParameter("name the jobs to retry, or give --all")
     with connect() as conn:

@@ -32,7 +32,7 @@ def register(app: typer.Typer) -> None:
 def stats(
     *, watch: Annotated[bool, typer.Option("--watch", help="Go on, once a second.")] = False, json: AsJson = False
 ) -> None:
-    """Shows the queue, the workers, the throughput of the last minutes and the size of the tables."""
+    """Show the queue, the workers, the throughput of the last minutes and the size of the tables."""
     with connect() as conn:
         if json:
             typer.echo(to_json(snapshot(conn)))
@@ -73,7 +73,7 @@ def picture(conn: psycopg.Connection[Any]) -> Group:
 
 
 def health(*, json: AsJson = False) -> None:
-    """Says whether the trail keeps up. Exits with 0 when healthy, 1 when degraded, 2 when unhealthy."""
+    """Check whether the audit trail keeps up. Exit with 0 when healthy, 1 when degraded, 2 when unhealthy."""
     report = look()
     if json:
         typer.echo(to_json(asdict(report)))
@@ -122,7 +122,7 @@ def tail(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes.")] = False,
     json: AsJson = False,
 ) -> None:
-    """Prints events of the log, one a line."""
+    """Print events of the audit log, one in each line."""
     kind, _, identity = (target or "").partition(":")
     if target is not None and not (kind and identity):
         raise typer.BadParameter('write the target as "type:id", such as "claim:7"')

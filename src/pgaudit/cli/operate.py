@@ -20,21 +20,21 @@ def register(app: typer.Typer) -> None:
 def demo(
     seconds: Annotated[float, typer.Option(min=1, help="How long the application runs.")] = 15.0,
 ) -> None:
-    """Shows it: an application in several processes, two workers, one killed, and a reckoning. Needs no database."""
+    """Show pgaudit at work: an application, two workers, one of them killed, and a final count. Needs no database."""
     from pgaudit import demo as demonstration  # noqa: PLC0415 - half a second that the other commands need not wait
 
     raise typer.Exit(0 if demonstration.run(seconds=seconds) else 1)
 
 
 def worker_() -> None:
-    """Runs a worker until SIGTERM or SIGINT, through outages of any length. A second signal exits at once."""
+    """Run a worker until SIGTERM or SIGINT, through outages of any length. A second signal exits at once."""
     from pgaudit import worker  # noqa: PLC0415 - half a second that the other commands need not wait
 
     worker.run()
 
 
 def replay_(file: Annotated[Path, typer.Argument(help="A file of the spool.", exists=True, dir_okay=False)]) -> None:
-    """Records the events of a spool file. However often it is run, each is stored once."""
+    """Record the events of a spool file. Safe to repeat: each event is stored once."""
     logging.getLogger("pgaudit").setLevel(logging.WARNING)  # the sentence below says what the log would say
     with connect() as conn:
         result = replay.replay(conn, file, Settings().mode)

@@ -90,7 +90,7 @@ async def persist(context: JobContext) -> int:
         try:
             return batch.taken + await keep_persisting(context, conn, batch, settings)
         except psycopg.Error as error:
-            # The first job is settled, and what was tried after it is in the queue as before.
+            # The first job is persisted, and what was tried after it is in the queue as before.
             logger.warning("batch given back to the queue: %s", safe_summary(error))
             return batch.taken
 
