@@ -142,7 +142,7 @@ def looked_up(conn: load.Connection, log: Log, number: int) -> float:
     """
     target = log.event(number).targets[0]
     start = time.perf_counter()
-    found = trail.by_target(conn, target.type, target.id)
+    found = trail.of_target(conn, target.type, target.id)
     taken = time.perf_counter() - start
     if len(found) < EVENTS_OF_A_TARGET:
         raise RuntimeError(f"{len(found)} events of {target}, expected {EVENTS_OF_A_TARGET}")

@@ -32,7 +32,7 @@ def main() -> None:
     with psycopg.connect(embedded.conninfo(audit.settings.dsn), autocommit=True) as conn, worker.start_in_thread():
         conn.execute(CREATE_TABLE)
         policy = issue(conn, "Ada")
-        while not (entries := trail.by_target(conn, "policy", str(policy))):
+        while not (entries := trail.of_target(conn, "policy", str(policy))):
             time.sleep(0.05)
     for entry in entries:
         print(f"{entry.action} {entry.target} by {entry.actor}")

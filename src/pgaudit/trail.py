@@ -16,14 +16,14 @@ COLUMNS: Final = """
            target_type, target_id, tenant, event
       FROM pgaudit.audit_log
 """
-LATEST: Final = COLUMNS + " ORDER BY index DESC LIMIT %(count)s"
+LAST: Final = COLUMNS + " ORDER BY index DESC LIMIT %(count)s"
 AFTER: Final = COLUMNS + " WHERE index > %(index)s ORDER BY index LIMIT %(limit)s"
 # The first target is in the log, the others in event_target.
 BY_FIRST_TARGET: Final = COLUMNS + " WHERE target_type = %(kind)s AND target_id = %(identity)s ORDER BY index"
 FURTHER_TARGET: Final = "SELECT index FROM pgaudit.event_target WHERE type = %(kind)s AND id = %(identity)s"
 # Given as values, the indexes name the partitions that have to be read.
 BY_INDEX: Final = COLUMNS + " WHERE index = ANY(%(indexes)s)"
-BY_ACTOR: Final = COLUMNS + " WHERE actor_type = %(kind)s AND actor_id = %(identity)s ORDER BY index"
+OF_ACTOR: Final = COLUMNS + " WHERE actor_type = %(kind)s AND actor_id = %(identity)s ORDER BY index"
 LONGEST_INT: Final = 4_300  # digits
 
 
@@ -56,12 +56,12 @@ class Entry:
         return self.target_type and f"{self.target_type}:{self.target_id}"
 
 
-def latest(conn: psycopg.Connection[Any], count: int) -> list[Entry]:
+def last(conn: psycopg.Connection[Any], count: int) -> list[Entry]:
     """Returns the newest entries, the oldest of them first."""
-    return _entries(conn, LATEST, count=count)[::-1]
+    return _entries(conn, LAST, count=count)[::-1]
 
 
-def read_after(conn: psycopg.Connection[Any], index: int, limit: int = 1_000) -> list[Entry]:
+def after(conn: psycopg.Connection[Any], index: int, limit: int = 1_000) -> list[Entry]:
     """Returns the entries after that index, at most ``limit``. Index order is commit order: no entry is missed.
 
     :param index: the last index seen; -1 for the beginning of the log.
@@ -69,7 +69,7 @@ def read_after(conn: psycopg.Connection[Any], index: int, limit: int = 1_000) ->
     return _entries(conn, AFTER, index=index, limit=limit)
 
 
-def by_target(conn: psycopg.Connection[Any], kind: str, identity: str) -> list[Entry]:
+def of_target(conn: psycopg.Connection[Any], kind: str, identity: str) -> list[Entry]:
     """Returns the events that have this target, such as ("claim", "7"), first or further, in the order of the log."""
     with psycopg.Cursor(conn, row_factory=scalar_row) as cursor:
         further = cursor.execute(FURTHER_TARGET, {"kind": kind, "identity": identity}).fetchall()
@@ -79,9 +79,9 @@ def by_target(conn: psycopg.Connection[Any], kind: str, identity: str) -> list[E
     return [found[index] for index in sorted(found)]
 
 
-def by_actor(conn: psycopg.Connection[Any], kind: str, identity: str) -> list[Entry]:
+def of_actor(conn: psycopg.Connection[Any], kind: str, identity: str) -> list[Entry]:
     """Returns the events of an actor, such as ("user", "42"), in the order of the log."""
-    return _entries(conn, BY_ACTOR, kind=kind, identity=identity)
+    return _entries(conn, OF_ACTOR, kind=kind, identity=identity)
 
 
 def _entries(conn: psycopg.Connection[Any], query: LiteralString, **parameters: object) -> list[Entry]:

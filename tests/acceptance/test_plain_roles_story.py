@@ -80,7 +80,7 @@ def test_each_change_is_logged_once_under_plain_roles(installed: str) -> None:
         wait_until(lambda: query(installed, AHEAD))
 
     with psycopg.connect(role_dsn(installed, "s_reader")) as reader:
-        (entry,) = trail.by_target(reader, "claim", "599")
+        (entry,) = trail.of_target(reader, "claim", "599")
         assert entry.event["recorded_by"] == "s_writer"
         assert reader.execute("SELECT count(*) FROM pgaudit.column_drift()").fetchone() == (0,)
     with psycopg.connect(role_dsn(installed, "s_etl"), autocommit=True) as etl:
@@ -107,7 +107,7 @@ def test_a_job_that_can_never_succeed_is_acknowledged(installed: str) -> None:
             jobs.acknowledge_job(conn, failed.job_id, "claim 5 is a test claim")
         wait_until(lambda: query(installed, SIZE) == 10)
     with psycopg.connect(role_dsn(installed, "s_reader")) as reader:
-        (entry,) = trail.by_target(reader, "audit_job", str(failed.job_id))
+        (entry,) = trail.of_target(reader, "audit_job", str(failed.job_id))
     assert (entry.action, entry.actor_id) == ("audit_job.acknowledged", "s_operator")
     assert entry.event["reason"] == "claim 5 is a test claim"
     assert query(installed, "SELECT failed FROM pgaudit.queue_stats") == 0

@@ -60,5 +60,5 @@ def test_paths_that_a_page_names_exist(page: Path) -> None:
 
 def test_pages_name_the_newest_revision() -> None:
     """The commands of the upgrade page work as they are printed."""
-    for page in ("operations/upgrades.md", "tutorial.md"):
+    for page in ("operate/upgrades.md", "tutorial.md"):
         assert state.NEWEST in (ROOT / "docs" / page).read_text()

@@ -43,4 +43,4 @@ def test_a_claim_in_another_status_is_refused_without_an_event(conn: psycopg.Con
         claims.settle(conn, claim, "pay-1")
     queued = conn.execute("SELECT event->>'action' FROM pgaudit.audit_jobs").fetchall()
     assert queued == [("claim.submitted",)]
-    assert trail.by_target(conn, "claim", str(claim)) == []
+    assert trail.of_target(conn, "claim", str(claim)) == []

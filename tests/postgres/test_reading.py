@@ -18,5 +18,5 @@ def test_a_number_too_long_for_an_integer_is_read(conn: Connection) -> None:
     """The door refuses it, but an owner can go around it: a reader that pages through the log goes on."""
     conn.execute(HUGE)
     assert persist(conn) == []
-    (entry,) = trail.read_after(conn, -1)
+    (entry,) = trail.after(conn, -1)
     assert entry.event["data"]["amount"] == Decimal("1e5000")

@@ -127,15 +127,15 @@ def tail(
     if target is not None and not (kind and identity):
         raise typer.BadParameter('write the target as "type:id", such as "claim:7"')
     with connect() as conn:
-        seen = max((entry.index for entry in trail.latest(conn, 1)), default=-1)
+        seen = max((entry.index for entry in trail.last(conn, 1)), default=-1)
         if target is None:
-            entries = trail.latest(conn, NEWEST if number is None else number)
+            entries = trail.last(conn, NEWEST if number is None else number)
         else:
-            entries = newest(trail.by_target(conn, kind, identity), number)
+            entries = newest(trail.of_target(conn, kind, identity), number)
         print_entries([entry for entry in entries if entry.index <= seen], as_json=json)
         while follow:
             time.sleep(EVERY / 5)
-            entries = trail.read_after(conn, seen)
+            entries = trail.after(conn, seen)
             seen = max((entry.index for entry in entries), default=seen)
             print_entries([entry for entry in entries if target in {None, Line.of(entry).target}], as_json=json)
 

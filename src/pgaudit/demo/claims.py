@@ -78,7 +78,7 @@ def move(conn: psycopg.Connection[Any], claim: int, before: str, after: str, **d
 def trail_of(conn: psycopg.Connection[Any], claim: int, events: int) -> list[trail.Entry]:
     """The trail of a claim, once a worker has put that many events into the log, or after ten seconds."""
     end = time.monotonic() + 10
-    while len(entries := trail.by_target(conn, "claim", str(claim))) < events and time.monotonic() < end:
+    while len(entries := trail.of_target(conn, "claim", str(claim))) < events and time.monotonic() < end:
         time.sleep(0.1)
     return entries
 
