@@ -54,7 +54,7 @@ django.setup()
 
 
 class Claim(models.Model):  # type: ignore[misc]  # Django ships no types
-    """Somebody claims an amount."""
+    """Submits a claim for an amount."""
 
     id = models.BigAutoField(primary_key=True)
     holder = models.TextField()

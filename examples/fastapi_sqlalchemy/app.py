@@ -47,7 +47,7 @@ class Base(DeclarativeBase):
 
 
 class Claim(Base):
-    """Somebody claims an amount."""
+    """Submits a claim for an amount."""
 
     __tablename__ = "claims"
     id: Mapped[int] = mapped_column(primary_key=True)

@@ -28,7 +28,7 @@ def patient(dsn: str, tmp_path: Path) -> Settings:
 
 
 def start_worker(conn: psycopg.Connection) -> None:
-    """Registers a worker that has just shown a sign of life."""
+    """Registers a worker that has just sent a heartbeat."""
     conn.execute("SELECT pgaudit.register_worker()")
 
 

@@ -121,7 +121,7 @@ def test_a_wrong_reference_is_told_the_right_form(values: dict[str, Any], says: 
 
 
 def test_all_wrong_fields_are_named_at_once() -> None:
-    """One error for the whole event: nobody has to repair it field by field."""
+    """One error names all invalid fields of the event, so that they can be corrected at once."""
     wrong: dict[str, Any] = {"action": "x", "outcome": "maybe"}
     with pytest.raises(InvalidEvent, match=r"action: .*; outcome: "):
         AuditEvent(**wrong)

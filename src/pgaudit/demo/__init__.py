@@ -21,7 +21,7 @@ from pgaudit.errors import MissingExtra
 
 
 def run(*, seconds: float = 15.0, directory: Path | None = None) -> bool:
-    """Plays the demo on an embedded server; whether the reckoning was right.
+    """Runs the demo on an embedded server. Returns whether every change has its event, once.
 
     :param seconds: how long the application runs.
     :param directory: where the server keeps its data; a temporary one, removed at the end, when left out.

@@ -41,7 +41,7 @@ class WrongStatus(Exception):
 
 
 def submit(conn: psycopg.Connection[Any], holder: str, amount: Decimal) -> int:
-    """Somebody claims an amount; the number of the new claim."""
+    """Submits a claim for an amount. Returns the number of the new claim."""
     with conn.transaction():
         (claim,) = conn.execute(SUBMIT, [holder, amount]).fetchone() or (0,)
         event = AuditEvent(action="claim.submitted", target=f"claim:{claim}", data={"version": 1, "amount": amount})

@@ -1,4 +1,4 @@
-"""How the demo ends: the reckoning, the trail of one claim, and where to go next."""
+"""How the demo ends: the verification, the trail of one claim, and where to go next."""
 
 from pathlib import Path
 from typing import Any, Final
@@ -10,7 +10,7 @@ from rich.table import Table
 
 from pgaudit.demo import claims
 from pgaudit.demo.counts import Takeover, figures
-from pgaudit.demo.verification import Reckoning, Step, claim_to_show, reckon, trail_of
+from pgaudit.demo.verification import Step, Verification, claim_to_show, trail_of, verify
 
 NEXT: Final = (
     ("pgaudit migrate", "puts its schema into your database (PGAUDIT_DSN)"),
@@ -23,35 +23,35 @@ NUMBERS: Final = {"index", "lag", "worker"}
 
 
 def print_report(console: Console, conn: psycopg.Connection[Any], takeover: Takeover | None) -> bool:
-    """Prints all of it; whether the reckoning is right."""
-    reckoning = reckon(conn)
-    print_reckoning(console, reckoning, figures(conn).rolled_back)
+    """Prints all of it; whether the verification is right."""
+    verification = verify(conn)
+    print_verification(console, verification, figures(conn).rolled_back)
     claim = claim_to_show(conn, takeover.event_id if takeover else None)
     if claim is not None:
         console.print(trail_table(claim, trail_of(conn, claim), takeover))
     print_next(console)
-    return reckoning.right
+    return verification.right
 
 
-def print_reckoning(console: Console, reckoning: Reckoning, rolled_back: int) -> None:
+def print_verification(console: Console, verification: Verification, rolled_back: int) -> None:
     """Prints both counts, and what does not match."""
     grid = Table.grid(padding=(0, 2))
     grid.add_column()
     grid.add_column(min_width=22)
     grid.add_column(justify="right", min_width=7)
     grid.add_column(style="dim")
-    grid.add_row("", "committed changes", f"[bold]{reckoning.changes:,}[/]", "by each claim's own count")
-    grid.add_row("", "events in the log", f"[bold]{reckoning.events:,}[/]", "")
-    grid.add_row("", "  missing", verdict(reckoning.missing), "changes without their event")
-    grid.add_row("", "  doubled", verdict(reckoning.doubled), "changes with more than one")
+    grid.add_row("", "committed changes", f"[bold]{verification.changes:,}[/]", "by each claim's own count")
+    grid.add_row("", "events in the log", f"[bold]{verification.events:,}[/]", "")
+    grid.add_row("", "  missing", verdict(verification.missing), "changes without their event")
+    grid.add_row("", "  doubled", verdict(verification.doubled), "changes with more than one")
     grid.add_row(
-        "", "  of rolled-back changes", verdict(reckoning.unfounded), f"{rolled_back:,} changes were rolled back"
+        "", "  of rolled-back changes", verdict(verification.unfounded), f"{rolled_back:,} changes were rolled back"
     )
-    grid.add_row("", "  gaps in the index", verdict(reckoning.gaps), "")
-    grid.add_row("", "  altered", verdict(reckoning.altered), "events that do not match their SHA-256")
+    grid.add_row("", "  gaps in the index", verdict(verification.gaps), "")
+    grid.add_row("", "  altered", verdict(verification.altered), "events that do not match their SHA-256")
     right = "[bold green]Every committed change has its event in the log, once.[/]"
     wrong = "[bold red]The trail is not what it should be.[/]"
-    console.print("\n[bold]The reckoning[/], by SQL\n", grid, "", right if reckoning.right else wrong, sep="\n")
+    console.print("\n[bold]The verification[/], by SQL\n", grid, "", right if verification.right else wrong, sep="\n")
 
 
 def verdict(count: int) -> str:

@@ -1,4 +1,4 @@
-"""The reckoning: every committed change against every event in the log, by SQL."""
+"""The verification: every committed change against every event in the log, by SQL."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,7 +9,7 @@ import psycopg
 from psycopg.rows import class_row
 
 # A claim counts its own changes: version 3 has been changed three times, and each event says which time it is.
-RECKONING: Final = """
+VERIFY: Final = """
     WITH change AS (
         SELECT id AS claim, n AS version FROM claim, generate_series(1, claim.version) n
     ), event AS (
@@ -48,7 +48,7 @@ CLAIM: Final = """
 
 
 @dataclass(frozen=True, slots=True)
-class Reckoning:
+class Verification:
     """Both sides, and what does not match: all of it is 0 when the trail is right."""
 
     changes: int
@@ -80,10 +80,10 @@ class Step:
     worker: int | None
 
 
-def reckon(conn: psycopg.Connection[Any]) -> Reckoning:
+def verify(conn: psycopg.Connection[Any]) -> Verification:
     """Counts the changes and the events."""
-    with conn.cursor(row_factory=class_row(Reckoning)) as cursor:
-        return cursor.execute(RECKONING).fetchone() or Reckoning(0, 0, 0, 0, 0, 0, 0)
+    with conn.cursor(row_factory=class_row(Verification)) as cursor:
+        return cursor.execute(VERIFY).fetchone() or Verification(0, 0, 0, 0, 0, 0, 0)
 
 
 def claim_to_show(conn: psycopg.Connection[Any], event: UUID | None) -> str | None:

@@ -4,8 +4,9 @@
 audit_log    ``AuditLog``, the object that an application records with
 context      ``bind``: what the events of one request have in common
 connections  the caller's transaction, in whichever library it was opened
-statements   the events as one JSON document, checked for size
+document     the events as one JSON document, checked for size
 spool        events in a file, while the database refuses them
 replay       from that file into the database
+capture      events in a list instead of the database, for tests
 ===========  ==============================================================================
 """

@@ -96,7 +96,7 @@ def of_workers(workers: list[WorkerStats]) -> Iterator[Metric]:
     )
     age = GaugeMetricFamily(
         "pgaudit_worker_heartbeat_age",
-        "Time since a worker's last sign of life, for those of the last day.",
+        "Time since a worker's last heartbeat, for workers of the last day.",
         labels=["worker"],
         unit="seconds",
     )
