@@ -1,18 +1,18 @@
--- What an event is: its hash, what the server adds to it, what it must look like.
--- No backslashes in string literals: they would depend on the session's standard_conforming_strings.
+-- Events: their hashes, the fields that the server adds, and the checks.
+-- No backslashes in string literals: their meaning depends on the session's standard_conforming_strings.
 
--- leaf_hash(event): the RFC 6962 leaf hash of the event's canonical text (jsonb orders keys by length, then bytes).
--- STABLE, as convert_to is: declared IMMUTABLE it would not be inlined, and cost half as much again.
+-- leaf_hash(event): returns the RFC 6962 leaf hash of the event's canonical text (jsonb orders keys by length, then by
+-- bytes). STABLE, because convert_to is: declared IMMUTABLE it would not be inlined, and would cost 50 % more.
 CREATE OR REPLACE FUNCTION pgaudit.leaf_hash(event jsonb) RETURNS bytea
 LANGUAGE sql STABLE STRICT PARALLEL SAFE AS
 $$ SELECT pg_catalog.sha256(pg_catalog.decode('00', 'hex') || pg_catalog.convert_to(event::text, 'UTF8')) $$;
 
--- with_server_stamps(event): the event with what only the server can say. Whatever the application put into these keys
--- is replaced.
---   recorded_at  the server's clock in UTC. AT TIME ZONE interval: a named zone can be redefined by the session.
+-- with_server_stamps(event): returns the event with the fields that only the server can know. Replaces what the
+-- application put into them.
+--   recorded_at  the server's clock in UTC. AT TIME ZONE interval, because a session can redefine a named zone.
 --   recorded_by  the database role that logged in
---   xid          the business transaction
--- VOLATILE, as clock_timestamp is: declared STABLE it would not be inlined.
+--   xid          id of the business transaction
+-- VOLATILE, because clock_timestamp is: declared STABLE it would not be inlined.
 CREATE OR REPLACE FUNCTION pgaudit.with_server_stamps(event jsonb) RETURNS jsonb
 LANGUAGE sql AS $$
     SELECT event || jsonb_build_object(
@@ -21,37 +21,38 @@ LANGUAGE sql AS $$
         'xid', pg_current_xact_id()::text)
 $$;
 
--- has_long_number(event): whether it holds a number of more than 4,000 digits. jsonb keeps 1e131071 in eight bytes and
--- prints 131,072 digits: 8,191 of them are one gigabyte of text, which pg_dump cannot read.
+-- has_long_number(event): returns whether it contains a number of more than 4,000 digits. jsonb stores 1e131071 in 8
+-- bytes and prints 131,072 digits: 8,191 such numbers make a gigabyte of text, which pg_dump cannot read.
 CREATE OR REPLACE FUNCTION pgaudit.has_long_number(event jsonb) RETURNS boolean
 LANGUAGE sql IMMUTABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT EXISTS (SELECT FROM jsonb_path_query(event, '$.** ? (@.type() == "number")') number
                     WHERE length(number::text) > 4000)
 $$;
 
--- bad_target(targets): the first of the targets, from 1, that has no type and id of the right kind and length.
+-- bad_target(targets): returns the position, from 1, of the first target that is_reference() rejects; NULL if none.
 CREATE OR REPLACE FUNCTION pgaudit.bad_target(targets jsonb) RETURNS integer
 LANGUAGE sql IMMUTABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT min(n)::integer FROM jsonb_array_elements(targets) WITH ORDINALITY AS given (target, n)
      WHERE NOT coalesce(is_reference(target), false)
 $$;
 
--- is_reference(value): whether an actor or a target is an object with a type of 1 to 100 and an id of 1 to 500 characters.
+-- is_reference(value): returns whether an actor or a target is an object with a type of 1 to 100 and an id of 1 to 500
+-- characters.
 CREATE OR REPLACE FUNCTION pgaudit.is_reference(value jsonb) RETURNS boolean
 LANGUAGE sql IMMUTABLE AS $$
     SELECT jsonb_typeof(value->'type') = 'string' AND length(value->>'type') BETWEEN 1 AND 100
        AND jsonb_typeof(value->'id') = 'string' AND length(value->>'id') BETWEEN 1 AND 500
 $$;
 
--- is_uuid(value): whether it is a UUID in lower case. A cast would raise for what is none, without the name of the field.
+-- is_uuid(value): returns whether it is a UUID in lower case. A cast would raise an error that does not name the field.
 CREATE OR REPLACE FUNCTION pgaudit.is_uuid(value text) RETURNS boolean
 LANGUAGE sql IMMUTABLE AS $$
     SELECT value LIKE '________-____-____-____-____________' AND value ~ '^[0-9a-f]+-[0-9a-f]+-[0-9a-f]+-[0-9a-f]+-[0-9a-f]+$'
 $$;
 
--- is_iso_time(value): whether it is ISO 8601 with an offset, between the years 1 and 9999 in every time zone.
--- 'Z' is replaced: since PostgreSQL 18 a session can give it another meaning. The cast alone would accept 'now', times
--- without a zone, and 24:00:00. The pattern has no counted repetitions: they take twice as long.
+-- is_iso_time(value): returns whether it is ISO 8601 with an offset, between the years 1 and 9999 in every time zone.
+-- Replaces 'Z', because since PostgreSQL 18 a session can give it another meaning. The cast alone would accept 'now',
+-- times without a zone, and 24:00:00. The pattern has no counted repetitions, because they take twice as long.
 CREATE OR REPLACE FUNCTION pgaudit.is_iso_time(value text) RETURNS boolean
 LANGUAGE sql STABLE AS $$
     SELECT CASE WHEN value ~ ('^[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T[0-9][0-9]:[0-9][0-9]:[0-9][0-9]'
@@ -62,10 +63,10 @@ LANGUAGE sql STABLE AS $$
            END
 $$;
 
--- event_problem(event, content): why the log could not keep the event; NULL if it can.
+-- event_problem(event, content): returns why the event is invalid; NULL if it is valid.
 --   event    with the server's stamps
---   content  event::text, made once for size and hash
--- The checks are in the order of the event's fields; each costs a fraction of a microsecond, the time 3.
+--   content  event::text, computed once for size and hash
+-- The checks are in the order of the event's fields. Each takes a fraction of a microsecond, is_iso_time 3 us.
 CREATE OR REPLACE FUNCTION pgaudit.event_problem(event jsonb, content text) RETURNS text
 LANGUAGE sql STABLE AS $$
     SELECT CASE
@@ -98,12 +99,14 @@ LANGUAGE sql STABLE AS $$
     END
 $$;
 
--- is_usual(event, content): whether event_problem() has nothing to say about the event, decided for the usual kind at half the
--- cost: an actor with short strings, one target, a time in UTC with microseconds. Not true for all others: they may be valid.
--- Postgres prepares an expression in each transaction: what is one jsonpath here would be sixty nodes of it.
+-- is_usual(event, content): returns true if the event is valid and of the usual kind: an actor with short strings, one
+-- target, a time in UTC with microseconds. Costs half as much as event_problem(), which has to check an event for which
+-- this is not true: it may still be valid. One jsonpath instead of some sixty expression nodes, because Postgres
+-- prepares an expression again in each transaction.
 --   event    with the server's stamps
 --   content  event::text
--- A jsonb of 120 bytes holds no string of more than 100. In strict mode a missing key or another type makes it NULL.
+-- A jsonb of 120 bytes cannot hold a string of more than 100 characters. In strict mode the jsonpath is NULL if a key
+-- is missing or has another type.
 CREATE OR REPLACE FUNCTION pgaudit.is_usual(event jsonb, content text) RETURNS boolean
 LANGUAGE sql STABLE AS $$
     SELECT event @@ 'strict $.action like_regex "^[a-z][a-z0-9_]*([.][a-z][a-z0-9_]*)+$"
@@ -122,9 +125,10 @@ LANGUAGE sql STABLE AS $$
        AND event->>'occurred_at' LIKE '____-__-__T__:__:__.______Z' AND pgaudit.is_uuid(event->>'id')
 $$;
 
--- comparable_content(event): what makes two events the same. A client that retries records later, in another transaction
--- and in a new span. STABLE and without a search_path, as content_hash: else they would not be inlined, and cost ten times
--- as much.
+-- comparable_content(event): returns the event without the fields that differ when a client retries: it records later,
+-- in another transaction and in a new span. Two events are the same if their comparable content is equal.
+-- STABLE and without a search_path, like content_hash: otherwise it would not be inlined, and would cost ten times as
+-- much.
 CREATE OR REPLACE FUNCTION pgaudit.comparable_content(event jsonb) RETURNS jsonb
 LANGUAGE sql STABLE AS $$
     SELECT event - '{recorded_at,recorded_by,xid,context}'::text[] || jsonb_build_object('context',
@@ -132,11 +136,12 @@ LANGUAGE sql STABLE AS $$
                ELSE coalesce(event->'context', '{}') END)
 $$;
 
--- content_hash(event): equal for events that are the same.
+-- content_hash(event): returns the hash of the comparable content: equal for two events that are the same.
 CREATE OR REPLACE FUNCTION pgaudit.content_hash(event jsonb) RETURNS bytea
 LANGUAGE sql STABLE AS $$ SELECT pgaudit.leaf_hash(pgaudit.comparable_content(event)) $$;
 
--- try_timestamptz(value): NULL for what is no timestamp (a job inserted by hand may hold anything): views never raise.
+-- try_timestamptz(value): returns the timestamp, or NULL if it is not one (a job inserted by hand may hold anything),
+-- so that the views never raise.
 CREATE OR REPLACE FUNCTION pgaudit.try_timestamptz(value text) RETURNS timestamptz
 LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp SET timezone = 'UTC' AS $$
 BEGIN

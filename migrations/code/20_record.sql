@@ -1,8 +1,8 @@
--- From the business transaction into the queue.
+-- Recording: from the business transaction into the queue.
 
--- check_event(event): raises unless the event can be kept.
--- Returns its text, which the caller needs for its hash and size.
---   PA001  the event is refused; the message names the field
+-- check_event(event): raises if the event is invalid or too large.
+-- Returns its text, which the caller needs for hash and size.
+--   PA001  the event is invalid; the message names the field
 CREATE OR REPLACE FUNCTION pgaudit.check_event(event jsonb) RETURNS text
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -15,8 +15,8 @@ BEGIN
             RETURN content;
         END IF;
     END IF;
-    -- Before the text is made: a small value may print as a gigabyte. 2,000 bytes of jsonb print as 22 MB at most;
-    -- no event within the limit takes six times its text.
+    -- Checked before the cast to text: a small value may print as a gigabyte. 2,000 bytes of jsonb print as at most
+    -- 22 MB. As jsonb, no event within the limit is larger than six times its text.
     IF jsonb_typeof(event) IS DISTINCT FROM 'object' THEN
         problem := 'it must be a JSON object';
     ELSIF pg_column_size(event) > 6 * 65535 THEN
@@ -36,7 +36,7 @@ BEGIN
     RETURN content;
 END $$;
 
--- size_problem(event, content): what is too large in an event of more than 4,000 bytes; NULL if nothing is.
+-- size_problem(event, content): returns what is too large in an event of more than 4,000 bytes; NULL if nothing is.
 CREATE OR REPLACE FUNCTION pgaudit.size_problem(event jsonb, content text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT CASE
@@ -49,10 +49,11 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
 $$;
 
 -- record(events): records a JSON array of audit events in the current transaction, one job each.
--- SECURITY DEFINER: a writer needs EXECUTE on this function and nothing else. The session's TimeZone and DateStyle
--- change nothing here: stamps are made without them, and what they could change is checked in the text.
---   22004, 22023  there are no events, or it is not an array
---   PA001         an event is refused; the message names the field. Nothing was recorded.
+-- SECURITY DEFINER: a writer needs EXECUTE on this function, and no other right. The session's TimeZone and DateStyle
+-- have no effect: the stamps do not depend on them, and is_iso_time rejects a time that would.
+-- Raises, and records nothing:
+--   22004, 22023  there are no events, or the argument is not an array
+--   PA001         an event is invalid; the message names the field
 CREATE OR REPLACE FUNCTION pgaudit.record(events jsonb) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
 DECLARE
@@ -61,8 +62,8 @@ DECLARE
     stamped  jsonb;
     content  text;
 BEGIN
-    IF expected = 1 THEN  -- nearly always: a query over the array costs a tenth more
-        stamped := with_server_stamps(events->0);  -- the transaction's id before the job's: advance_watermark relies on it
+    IF expected = 1 THEN  -- nearly always; a query over the array costs a tenth more
+        stamped := with_server_stamps(events->0);  -- takes the xid before the job's id: advance_watermark relies on it
         content := check_event(stamped);
         INSERT INTO audit_jobs (event, leaf_hash, event_bytes)
         VALUES (stamped, sha256(decode('00', 'hex') || convert_to(content, 'UTF8')), octet_length(content));
@@ -71,7 +72,7 @@ BEGIN
         SELECT given.stamped, sha256(decode('00', 'hex') || convert_to(given.content, 'UTF8')), octet_length(given.content)
           FROM (SELECT event AS stamped, check_event(event) AS content
                   FROM (SELECT with_server_stamps(event) AS event FROM jsonb_array_elements(events) event
-                        OFFSET 0) each_once  -- stamped once: hash and event must not see two clocks
+                        OFFSET 0) each_once  -- OFFSET: stamped once, so that hash and event have the same time
                 OFFSET 0) given;
     ELSE
         RAISE EXCEPTION 'there are no events to record: pass a JSON array of at least one'
@@ -80,14 +81,16 @@ BEGIN
     GET DIAGNOSTICS inserted = ROW_COUNT;
     IF inserted <> expected THEN
         RAISE EXCEPTION 'a trigger or rule on pgaudit.audit_jobs left % of % events out', expected - inserted, expected
-            USING ERRCODE = 'triggered_data_change_violation';
+            USING ERRCODE = 'triggered_data_change_violation',
+                  HINT = 'Drop the trigger or rule: pgaudit health names those that are not pgaudit''s.';
     END IF;
 END $$;
 
 -- record_inline(events): records a JSON array of audit events and appends them to the audit log, in the current
--- transaction. Everyone else who appends waits until it ends: a right of its own, for tests and small loads.
--- Takes along what waits in the queue, such as an event that was recorded autonomously while another transaction
--- held the log.
+-- transaction. All other appends wait until it ends. So it needs a right of its own, and is for tests and small loads.
+-- Also appends up to 100 fresh jobs from the queue, such as an event that was recorded autonomously while another
+-- transaction had locked the log.
+-- Raises the error of an own event that cannot be appended. Other jobs that fail are retried, as in persist.
 CREATE OR REPLACE FUNCTION pgaudit.record_inline(events jsonb) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp
 SET timezone = 'UTC' SET datestyle = 'ISO' SET intervalstyle = 'postgres'

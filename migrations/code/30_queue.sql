@@ -1,24 +1,25 @@
--- Taking jobs from the queue. A job waits in one of three ways, and there is one function for each:
+-- Taking jobs from the queue. A waiting job is of one of three kinds, and there is one function for each:
 --
---   fresh     scheduled_at IS NULL                  travels in batches, in the order of ids     take_fresh_jobs
---   retry     scheduled_at in the past, stalls = 0  travels with other retries that are due     take_due_retries
---   isolated  stalls > 0                            its worker has vanished: runs alone         fetch_job
+--   fresh     scheduled_at IS NULL                  batched with other fresh jobs, by id        take_fresh_jobs
+--   retry     scheduled_at in the past, stalls = 0  batched with other due retries              take_due_retries
+--   isolated  stalls > 0                            its worker vanished; runs alone             fetch_job
 --
--- The queue's statistics are always stale: these functions never scan it sequentially and never sort it. Before
--- PostgreSQL 18 a plan that does what is forbidden costs 1e10, and with jit every call would be compiled, for half a second.
--- They are in plpgsql, which keeps a plan for the session; LANGUAGE sql plans in each call.
+-- The queue's statistics are always stale, so these functions forbid sequential scans and sorts. Before PostgreSQL 18 a
+-- plan with a forbidden node costs 1e10 more; with jit on, Postgres would then compile each call, for half a second.
+-- They are in plpgsql, which keeps a plan for the session: LANGUAGE sql plans again in each call.
 
--- low_watermark(): the id at which the scan for fresh jobs begins; none below it is fresh, or will be.
+-- low_watermark(): returns the id at which the scan for fresh jobs begins.
 CREATE OR REPLACE FUNCTION pgaudit.low_watermark() RETURNS bigint
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
 BEGIN
     RETURN (SELECT coalesce(max(w.low_watermark), 0) FROM queue_watermark w);
 END $$;
 
--- fetch_job(worker, skip): marks the next job as that worker's: a job that is due again, or else the oldest fresh one.
+-- fetch_job(worker, skip): marks the next job as the worker's: the one that has been due for longest, otherwise the
+-- oldest fresh one.
 --   worker  the worker's token
 --   skip    number of fresh jobs to leave for the batch that is already running, so that it is not overtaken
--- Returns the job's id and number of attempts, or no row.
+-- Returns the job's id and number of attempts; no row if there is no job or no such worker.
 CREATE OR REPLACE FUNCTION pgaudit.fetch_job(worker uuid, skip integer DEFAULT 0)
 RETURNS TABLE (job_id bigint, attempts integer)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp
@@ -44,13 +45,13 @@ BEGIN
              ORDER BY scheduled_at LIMIT 1 FOR UPDATE SKIP LOCKED);
 END $$;
 
--- find_fresh_job(skip): locks the oldest fresh job after the first skip ones. Returns its id, or NULL.
+-- find_fresh_job(skip): locks the oldest fresh job behind the first `skip` ones. Returns its id, or NULL.
 CREATE OR REPLACE FUNCTION pgaudit.find_fresh_job(skip integer) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
     first bigint := low_watermark();
 BEGIN
-    IF skip > 0 THEN  -- a search of its own: the one that locks would lock what it skips, too
+    IF skip > 0 THEN  -- a separate query, because a locking one would also lock the jobs that it skips
         first := (SELECT id FROM audit_jobs
                    WHERE id >= first AND status = 'todo' AND scheduled_at IS NULL ORDER BY id OFFSET skip LIMIT 1);
     END IF;
@@ -58,8 +59,8 @@ BEGIN
              WHERE id >= first AND status = 'todo' AND scheduled_at IS NULL ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED);
 END $$;
 
--- take_fresh_jobs(first, max_jobs): locks the oldest fresh jobs from the id first on.
--- Returns their ids: no more than max_jobs, and no more than fit into a batch.
+-- take_fresh_jobs(first, max_jobs): locks the oldest fresh jobs, beginning at the id `first`.
+-- Returns their ids: at most max_jobs, and at most as many as fit into a batch.
 CREATE OR REPLACE FUNCTION pgaudit.take_fresh_jobs(first bigint, max_jobs integer) RETURNS bigint[]
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 BEGIN
@@ -72,8 +73,8 @@ BEGIN
          WHERE bytes_before < max_batch_bytes());
 END $$;
 
--- take_due_retries(max_jobs): locks the retries whose time has come.
--- Returns their ids: no more than max_jobs, and no more than fit into a batch.
+-- take_due_retries(max_jobs): locks the retries that are due.
+-- Returns their ids: at most max_jobs, and at most as many as fit into a batch.
 CREATE OR REPLACE FUNCTION pgaudit.take_due_retries(max_jobs integer) RETURNS bigint[]
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 BEGIN
@@ -86,13 +87,14 @@ BEGIN
          WHERE bytes_before < max_batch_bytes());
 END $$;
 
--- max_batch_bytes(): bytes of event text at which a batch is full. One event is always taken, whatever its size.
+-- max_batch_bytes(): returns the bytes of event text at which a batch is full. A batch always takes one event, whatever
+-- its size.
 CREATE OR REPLACE FUNCTION pgaudit.max_batch_bytes() RETURNS integer
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT 16000000 $$;
 
--- take_batch(worker, first_job, max_jobs): locks a batch. The first job is one that the worker has fetched and still
--- holds; after a stall it may be another worker's. What it travels with depends on how it waited.
--- Returns the jobs' ids: none when the first job is no longer the worker's.
+-- take_batch(worker, first_job, max_jobs): locks the first job and the rest of the batch, which are jobs of its kind.
+-- If first_job is NULL, locks the oldest fresh jobs.
+-- Returns their ids; none if the worker no longer holds the first job, because another worker has reclaimed it.
 CREATE OR REPLACE FUNCTION pgaudit.take_batch(worker bigint, first_job bigint, max_jobs integer) RETURNS bigint[]
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
@@ -110,9 +112,9 @@ BEGIN
     END;
 END $$;
 
--- release_jobs(jobs, worker): gives a worker's own jobs back: nothing was tried, nothing is counted. They are due at once,
--- and found by their time: the watermark may have passed them.
--- Returns the ids of those that it held.
+-- release_jobs(jobs, worker): gives jobs that the worker holds back to the queue, without counting an attempt. They get
+-- a scheduled_at, because the watermark may have passed their ids; they are due at once.
+-- Returns the ids of those that the worker held.
 CREATE OR REPLACE FUNCTION pgaudit.release_jobs(jobs bigint[], worker uuid) RETURNS bigint[]
 LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
     WITH released AS (
@@ -121,7 +123,8 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
     SELECT coalesce(array_agg(id), '{}') FROM released
 $$;
 
--- retry_failed(jobs): runs failed jobs again, from their first attempt; NULL means all. Returns the ids of those that had failed.
+-- retry_failed(jobs): makes failed jobs due again, with all their attempts; NULL means all failed jobs.
+-- Returns the ids of those that had failed.
 CREATE OR REPLACE FUNCTION pgaudit.retry_failed(jobs bigint[]) RETURNS bigint[]
 LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
     WITH retried AS (
@@ -130,9 +133,9 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
     SELECT coalesce(array_agg(id ORDER BY id), '{}') FROM retried
 $$;
 
--- acknowledge_job(job, reason): takes a failed job that can never succeed out of the queue. Its event is kept in
--- acknowledged_jobs, and that it was acknowledged, by whom and why, is an audit event itself.
--- Returns false when there is no failed job with that id.
+-- acknowledge_job(job, reason): removes a failed job that can never succeed from the queue. Moves its event to
+-- acknowledged_jobs, and records an audit event that says who acknowledged it and why.
+-- Returns false if there is no failed job with that id.
 CREATE OR REPLACE FUNCTION pgaudit.acknowledge_job(job bigint, reason text) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
 DECLARE

@@ -1,14 +1,13 @@
--- The end of the audit log: the jobs of a batch become its rows, all of them or none.
+-- The end of the audit log: appends the events of a batch.
 
--- lock_log(): waits for other appends, and blocks them until this transaction ends: index order is
--- commit order.
+-- lock_log(): waits for other appends, and blocks them until this transaction ends: so index order is commit order.
 CREATE OR REPLACE FUNCTION pgaudit.lock_log() RETURNS void
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$ BEGIN PERFORM FROM log_lock FOR UPDATE; END $$;
 
--- jobs_in_order(jobs): the jobs in that order, with n, their place from 1. Inlined into the query that calls it (STABLE, and
--- without a search_path), where each is looked up by its id: LATERAL and OFFSET leave the planner no other way. Its
--- statistics of the queue are always stale: after a vacuum of an empty one it expects one row, and would read the whole
--- index for each job.
+-- jobs_in_order(jobs): returns the jobs in the order of their ids in the array, with n, their position from 1. STABLE
+-- and without a search_path, so that it is inlined into the calling query. LATERAL and OFFSET make the planner look up
+-- each job by its id. The queue's statistics are always stale: after a vacuum of an empty queue the planner expects one
+-- row, and would read the whole index for each job.
 CREATE OR REPLACE FUNCTION pgaudit.jobs_in_order(jobs bigint[])
 RETURNS TABLE (n bigint, id bigint, event jsonb, leaf_hash bytea, event_bytes integer)
 LANGUAGE sql STABLE AS $$
@@ -17,9 +16,9 @@ LANGUAGE sql STABLE AS $$
            LATERAL (SELECT event, leaf_hash, event_bytes FROM pgaudit.audit_jobs job WHERE job.id = taken.id OFFSET 0) job
 $$;
 
--- tampered_jobs(jobs): those whose event was changed in the queue: it must not enter the log looking genuine. The caller
--- holds the jobs, so they cannot change afterwards, and does not hold the lock of the log yet: hashes take as long as a
--- quarter of the append, and are computed while another batch is appended. Returns failures.
+-- tampered_jobs(jobs): returns a failure for each job whose event was changed in the queue: it must not enter the log
+-- as if it were genuine. Call it after locking the jobs, so that they cannot change afterwards, and before lock_log():
+-- computing the hashes takes a quarter of the time of the append, and can be done while another batch is appended.
 CREATE OR REPLACE FUNCTION pgaudit.tampered_jobs(jobs bigint[]) RETURNS jsonb[]
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 BEGIN
@@ -29,10 +28,10 @@ BEGIN
           FROM jobs_in_order(jobs) WHERE leaf_hash <> leaf_hash(event));
 END $$;
 
--- append_rows(jobs, worker, known): appends the events of the jobs, in that order, or raises and appends none.
--- The caller has checked the hashes and holds the lock of the log.
+-- append_rows(jobs, worker, known): appends the events of the jobs, in the order of the array, or raises and appends
+-- none. The caller has checked the hashes and called lock_log().
 --   worker  id of the worker; NULL for inline
---   known   whether the log may hold their ids already, with other content: then a row refers to the first one
+--   known   whether the log may have their event ids already, with other content: then a row refers to the first one
 CREATE OR REPLACE FUNCTION pgaudit.append_rows(jobs bigint[], worker bigint, known boolean DEFAULT false) RETURNS void
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
@@ -48,14 +47,15 @@ BEGIN
         SELECT (event->>'id')::uuid, next_index + n - 1
           FROM jobs_in_order(jobs)
             ON CONFLICT DO NOTHING;
-    ELSE  -- first: a duplicate ends the attempt before rows of the log are written
+    ELSE  -- before the log: so a duplicate ends the attempt before rows of the log are written
         INSERT INTO event_key (event_id, index)
         SELECT (event->>'id')::uuid, next_index + n - 1
           FROM jobs_in_order(jobs);
         GET DIAGNOSTICS keys = ROW_COUNT;
         IF keys <> cardinality(jobs) THEN
             RAISE EXCEPTION 'a trigger or rule left rows out of pgaudit.event_key'
-                USING ERRCODE = 'triggered_data_change_violation';
+                USING ERRCODE = 'triggered_data_change_violation',
+                      HINT = 'Drop the trigger or rule: pgaudit health names those that are not pgaudit''s.';
         END IF;
     END IF;
     WITH appended AS (
@@ -67,7 +67,7 @@ BEGIN
                event->>'tenant', event, leaf_hash,
                CASE WHEN known THEN (SELECT nullif(index, next_index + n - 1) FROM event_key
                                       WHERE event_id = (event->>'id')::uuid) END
-          FROM (SELECT n, leaf_hash,  -- #> '{}': decompressed once, not for each column
+          FROM (SELECT n, leaf_hash,  -- #> '{}': decompresses it once, instead of once for each column
                        CASE WHEN event_bytes > 2000 THEN event #> '{}' ELSE event END AS event
                   FROM jobs_in_order(jobs)
                 OFFSET 0) job
@@ -92,12 +92,13 @@ BEGIN
     SELECT next_index, events, persisted, oldest, newest, recorded_until, oldest < recorded_until - late_after(), worker,
            array(SELECT coalesce(last.lag_buckets[bucket + 1], 0) + coalesce(lag.events, 0)
                    FROM generate_series(0, cardinality(lag_bucket_bounds())) bucket LEFT JOIN lag USING (bucket) ORDER BY bucket),
-           -- In seconds: an interval counts whole days apart, and has no room for more than two thousand million.
+           -- In seconds: intervals would be added with their days in a field of 32 bits.
            make_interval(secs => extract(epoch FROM coalesce(last.lag_total, '0') + lag_total)::double precision)
       FROM summary WHERE events = cardinality(jobs);
     IF NOT FOUND THEN
-        RAISE EXCEPTION 'a trigger or rule left events out of the log'
-            USING ERRCODE = 'triggered_data_change_violation';
+        RAISE EXCEPTION 'a trigger or rule left events out of the audit log'
+            USING ERRCODE = 'triggered_data_change_violation',
+                  HINT = 'Drop the trigger or rule: pgaudit health names those that are not pgaudit''s.';
     END IF;
     IF known THEN
         INSERT INTO event_conflict (index, event_id, conflicts_with, content_hash, recorded_at)
@@ -107,14 +108,15 @@ BEGIN
     END IF;
 END $$;
 
--- is_infrastructure(sqlstate): a connection, transaction, resource, lock, operator or server error, or a database that is
--- not migrated: the event is not to blame. _db_errors in Python has the same list.
+-- is_infrastructure(sqlstate): returns whether the event is not to blame for the error: it is one of the connection,
+-- transaction, resources, locks, operator intervention or server, or the schema is not migrated. _db_errors in Python
+-- has the same list.
 CREATE OR REPLACE FUNCTION pgaudit.is_infrastructure(sqlstate text) RETURNS boolean
 LANGUAGE sql IMMUTABLE AS $$ SELECT left(sqlstate, 2) IN ('08', '25', '40', '42', '53', '55', '57', '58') $$;
 
--- try_append(jobs, worker, known): append_rows, with a partition made for them where none is.
--- Returns NULL, or the error that kept all of them out: {"sqlstate", "message", "context"}.
--- Raises an error of the infrastructure.
+-- try_append(jobs, worker, known): calls append_rows, and creates a missing partition.
+-- Returns NULL, or the error because of which none was appended: {"sqlstate", "message", "context"}.
+-- Raises an infrastructure error.
 CREATE OR REPLACE FUNCTION pgaudit.try_append(jobs bigint[], worker bigint, known boolean DEFAULT false) RETURNS jsonb
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
@@ -136,8 +138,9 @@ EXCEPTION WHEN OTHERS THEN
     RETURN jsonb_build_object('sqlstate', state, 'message', left(message, 2000), 'context', left(context, 2000));
 END $$;
 
--- append(jobs, worker): appends what can be appended. An event that the log holds already, with the same content, is
--- noted as seen; with other content it is appended with a reference to the first. The caller holds the lock of the log.
+-- append(jobs, worker): appends the events that can be appended. An event whose id the log has already, with the same
+-- content, is noted as a sighting; with other content it is appended with a reference to the first. The caller has
+-- called lock_log().
 -- Returns the failures: {"job_id", "sqlstate", "message", "context"}.
 CREATE OR REPLACE FUNCTION pgaudit.append(jobs bigint[], worker bigint) RETURNS jsonb[]
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$

@@ -1,16 +1,16 @@
--- From the queue into the log: one batch, one transaction.
+-- Persisting: from the queue into the log, one batch in one transaction.
 
--- persist(worker, first_job, max_jobs, max_attempts, retry_delay, max_retry_delay, traced): appends a batch and deletes its
--- jobs, or neither.
+-- persist(worker, first_job, max_jobs, max_attempts, retry_delay, max_retry_delay, traced): appends a batch and deletes
+-- its jobs, or does neither.
 --   worker           the worker's token; NULL to drain without one
---   first_job        the job that it has fetched; NULL for the oldest fresh ones
---   max_attempts     attempts, the first one included, before a job ends as failed
---   retry_delay      before the second attempt; doubled before each further one, up to max_retry_delay
---   traced           whether traceparents are wanted
+--   first_job        the job that the worker has fetched; NULL for the oldest fresh ones
+--   max_jobs         largest number of jobs in the batch
+--   max_attempts, retry_delay, max_retry_delay  see record_failures
+--   traced           whether to return traceparents
 -- Returns:
 --   taken            number of jobs that were taken
---   failures         those that could not be appended, as record_failures returns them; they are settled
---   traceparents     W3C traceparents of what was taken, each once, at most 128
+--   failures         the jobs that could not be appended, as record_failures returns them
+--   traceparents     W3C traceparents of the events taken, each once, at most 128
 CREATE OR REPLACE FUNCTION pgaudit.persist(
     worker uuid, first_job bigint, max_jobs integer, max_attempts integer DEFAULT 3, retry_delay interval DEFAULT '2 s',
     max_retry_delay interval DEFAULT '300 s', traced boolean DEFAULT false,
@@ -30,7 +30,7 @@ BEGIN
             traceparents := traceparents(jobs);
         END IF;
         failures := tampered_jobs(jobs);
-        PERFORM lock_log();  -- the lock first, then the look for duplicates: what was appended meanwhile is seen
+        PERFORM lock_log();  -- before duplicates are looked for, so that events appended meanwhile are seen
         failures := failures || append(without_failed(jobs, failures), holder);
         PERFORM delete_logged_jobs(jobs, failures);
         failures := record_failures(failures, max_attempts, retry_delay, max_retry_delay);
@@ -40,7 +40,7 @@ BEGIN
     END IF;
 END $$;
 
--- delete_logged_jobs(jobs, failures): deletes the jobs that are in the log: those that did not fail.
+-- delete_logged_jobs(jobs, failures): deletes the jobs that did not fail: their events are in the log.
 CREATE OR REPLACE FUNCTION pgaudit.delete_logged_jobs(jobs bigint[], failures jsonb[]) RETURNS void
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
@@ -50,12 +50,13 @@ BEGIN
     DELETE FROM audit_jobs WHERE id = ANY (jobs);
     GET DIAGNOSTICS deleted = ROW_COUNT;
     IF deleted <> cardinality(jobs) THEN
-        RAISE EXCEPTION 'a trigger or rule keeps jobs in pgaudit.audit_jobs that are in the log'
-            USING ERRCODE = 'triggered_data_change_violation';
+        RAISE EXCEPTION 'a trigger or rule keeps jobs in pgaudit.audit_jobs whose events are in the audit log'
+            USING ERRCODE = 'triggered_data_change_violation',
+                  HINT = 'Drop the trigger or rule: pgaudit health names those that are not pgaudit''s.';
     END IF;
 END $$;
 
--- traceparents(jobs): W3C traceparents of the events, each once, as many as a span has links.
+-- traceparents(jobs): returns W3C traceparents of the events, each once; at most 128, the limit of links of a span.
 CREATE OR REPLACE FUNCTION pgaudit.traceparents(jobs bigint[]) RETURNS text[]
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 BEGIN
@@ -63,7 +64,7 @@ BEGIN
         SELECT traceparent
           FROM (SELECT DISTINCT format('00-%s-%s-01', context->>'trace_id', context->>'span_id') AS traceparent
                   FROM (SELECT event->'context' AS context FROM audit_jobs WHERE id = ANY (jobs) OFFSET 0) opened
-                OFFSET 0) named  -- the expression costs more than the rest: no more of it than is needed
+                OFFSET 0) named  -- OFFSET: evaluates the expression, which costs more than the rest, once for each row
          WHERE traceparent ~ '^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-01$'
          LIMIT 128);
 END $$;

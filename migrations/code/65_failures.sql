@@ -1,13 +1,15 @@
--- What becomes of a job that was not appended.
+-- Failures: records failed attempts and schedules retries.
 
--- record_failures(failures, max_attempts, retry_delay, max_retry_delay): writes down failed attempts and schedules the
--- retries, all at once.
--- Returns the failures with "event_id", "attempt" and "retry_in" (seconds; null when the job has failed for good).
+-- record_failures(failures, max_attempts, retry_delay, max_retry_delay): records failed attempts and schedules the
+-- retries, in one statement.
+--   max_attempts     attempts, the first one included, before a job ends as failed
+--   retry_delay      delay before the second attempt; doubled before each further one, up to max_retry_delay
+-- Returns the failures with "event_id", "attempt", "error_class", and "retry_in" in seconds: null if the job has failed.
 CREATE OR REPLACE FUNCTION pgaudit.record_failures(failures jsonb[], max_attempts integer, retry_delay interval,
                                                    max_retry_delay interval) RETURNS jsonb[]
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
-    settled jsonb[];
+    recorded jsonb[];
 BEGIN
     IF cardinality(failures) = 0 THEN
         RETURN failures;
@@ -31,13 +33,13 @@ BEGIN
     SELECT array_agg(failure || jsonb_build_object('event_id', event_id, 'attempt', attempts, 'error_class',
                error_class_of(failure->>'sqlstate'), 'retry_in', CASE WHEN scheduled_at IS NOT NULL THEN
                greatest(extract(epoch FROM scheduled_at - clock_timestamp()), 0) END) ORDER BY id)
-      INTO settled FROM updated;
-    RETURN coalesce(settled, '{}');
+      INTO recorded FROM updated;
+    RETURN coalesce(recorded, '{}');
 END $$;
 
--- retry_after(attempts, max_attempts, retry_delay, max_retry_delay): the delay before the next attempt of a job that has
--- failed that often, with 20 % of jitter, so that jobs which failed together do not come back together; at most a day.
--- NULL when it was the last attempt.
+-- retry_after(attempts, max_attempts, retry_delay, max_retry_delay): returns the delay before the next attempt, after
+-- that many failed ones, with 20 % jitter, so that jobs that failed together are not retried together; at most a day.
+-- Returns NULL after the last attempt.
 CREATE OR REPLACE FUNCTION pgaudit.retry_after(attempts integer, max_attempts integer, retry_delay interval,
                                                max_retry_delay interval) RETURNS interval
 LANGUAGE sql VOLATILE AS $$
@@ -46,7 +48,7 @@ LANGUAGE sql VOLATILE AS $$
      WHERE attempts < max_attempts
 $$;
 
--- error_class_of(sqlstate): the name of the error, as psycopg has it.
+-- error_class_of(sqlstate): returns the name that psycopg gives the error.
 CREATE OR REPLACE FUNCTION pgaudit.error_class_of(sqlstate text) RETURNS text
 LANGUAGE sql IMMUTABLE AS $$
     SELECT coalesce((SELECT name FROM (VALUES
@@ -57,11 +59,11 @@ LANGUAGE sql IMMUTABLE AS $$
         ('XX001', 'DataCorrupted')) AS known (state, name) WHERE state = sqlstate), 'DatabaseError')
 $$;
 
--- record_failure(...): writes down that a worker's attempt at a job that it holds has failed.
---   seen_attempts  how often it had failed when the worker fetched it
---   counted        false for an error of the infrastructure: attempts stay as they are
+-- record_failure(...): records that a worker's attempt at a job that it holds has failed.
+--   seen_attempts  number of failed attempts when the worker fetched the job
+--   counted        whether it counts as an attempt; false for an infrastructure error
 --   retry_in       seconds until the next attempt, at most a day; NULL ends the job as failed
--- Returns false, and changes nothing, when the worker does not hold the job any more.
+-- Returns false, and changes nothing, if the worker no longer holds the job.
 CREATE OR REPLACE FUNCTION pgaudit.record_failure(job bigint, worker uuid, seen_attempts integer, counted boolean,
                                                   retry_in double precision, error_class text, sqlstate text,
                                                   message text, traceback text) RETURNS boolean
@@ -81,12 +83,12 @@ BEGIN
     END IF;
     INSERT INTO job_error (job_id, event_id, task_name, attempt, error_class, sqlstate, message, traceback)
     VALUES (job, left(failed.event->>'id', 100), failed.task_name, seen_attempts + 1, left(error_class, 200),
-            left(sqlstate, 5), left(message, 2000), right(traceback, 2000));  -- the end of a traceback says most
+            left(sqlstate, 5), left(message, 2000), right(traceback, 2000));  -- the end of a traceback names the error
     RETURN true;
 END $$;
 
--- prune_job_errors(max_rows): deletes the oldest errors of jobs that have left the queue, after the schema's
--- job_error_retention. Returns how many.
+-- prune_job_errors(max_rows): deletes errors older than settings.job_error_retention of jobs that have left the queue,
+-- the oldest first. Returns how many.
 CREATE OR REPLACE FUNCTION pgaudit.prune_job_errors(max_rows integer DEFAULT 20000) RETURNS bigint
 LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
     WITH pruned AS (

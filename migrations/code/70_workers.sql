@@ -1,9 +1,9 @@
--- Which workers are alive, what they run, and what is taken from those that are not.
+-- Workers: their registration, their heartbeats, and the jobs that are reclaimed from stalled ones.
 
 -- register_worker(stalled_after, max_stalls): adds a worker.
---   stalled_after  how long it may send no heartbeat before its jobs are taken from it; at most a day
---   max_stalls     how often a job of its is taken from it; the next time it is failed
--- Returns its id, for people, and its token, which every other call takes in place of the id.
+--   stalled_after  time without a heartbeat after which its jobs are reclaimed; at most a day
+--   max_stalls     number of times that a job is reclaimed; the next stall ends it as failed
+-- Returns its id, for people, and its token, which the worker passes to the other functions.
 CREATE OR REPLACE FUNCTION pgaudit.register_worker(stalled_after interval DEFAULT '30 s', max_stalls integer DEFAULT 5)
 RETURNS TABLE (worker_id bigint, token uuid)
 LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
@@ -11,31 +11,33 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
     VALUES (clock_timestamp(), least(greatest(stalled_after, '0'), '1 day'), greatest(max_stalls, 0)) RETURNING id, token
 $$;
 
--- unregister_worker(worker): removes a worker that ends. What it still runs counts as stalled.
+-- unregister_worker(worker): removes a worker that shuts down. Jobs that it still runs are stalled.
 CREATE OR REPLACE FUNCTION pgaudit.unregister_worker(worker uuid) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS
 $$ DELETE FROM procrastinate_workers WHERE token = worker $$;
 
--- worker_id_of(worker): the id of the worker with that token; NULL when there is none.
+-- worker_id_of(worker): returns the id of the worker with that token; NULL if there is none.
 CREATE OR REPLACE FUNCTION pgaudit.worker_id_of(worker uuid) RETURNS bigint
 LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp AS $$
 BEGIN
     RETURN (SELECT id FROM procrastinate_workers WHERE token = worker);
 END $$;
 
--- heartbeat(worker): shows that the worker is alive. Returns false when its row was pruned: then it registers again.
+-- heartbeat(worker): notes that the worker is alive.
+-- Returns false if its row was deleted: then it has to register again.
 CREATE OR REPLACE FUNCTION pgaudit.heartbeat(worker uuid) RETURNS boolean
 LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
     WITH seen AS (UPDATE procrastinate_workers SET last_heartbeat = clock_timestamp() WHERE token = worker RETURNING 1)
     SELECT EXISTS (SELECT FROM seen)
 $$;
 
--- running_jobs(worker): ids of the jobs that the worker is said to run.
+-- running_jobs(worker): returns the ids of the jobs that the queue marks as run by the worker.
 CREATE OR REPLACE FUNCTION pgaudit.running_jobs(worker uuid) RETURNS SETOF bigint
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp AS
 $$ SELECT id FROM audit_jobs WHERE status = 'doing' AND worker_id = worker_id_of(worker) $$;
 
--- unlink_deleted_workers(): trigger; what the foreign key of Procrastinate's table does for other jobs.
+-- unlink_deleted_workers(): trigger; clears worker_id of the jobs of deleted workers, as the foreign key of
+-- Procrastinate's table does for other jobs.
 CREATE OR REPLACE FUNCTION pgaudit.unlink_deleted_workers() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
 BEGIN
@@ -43,10 +45,10 @@ BEGIN
     RETURN NULL;
 END $$;
 
--- reclaim_stalled_jobs(): puts the jobs of silent workers back into the queue, to run alone from now on, or fails them after
--- their worker's max_stalls. Of several callers at once each job has one. (No advisory lock: any role could hold it.)
--- Workers that were silent for a day are removed.
--- Returns the jobs that were taken, from whom, and how often that has happened to them.
+-- reclaim_stalled_jobs(): gives the jobs of stalled workers back to the queue, where they run alone from now on; ends
+-- those as failed that have stalled more often than their worker's max_stalls. Of several concurrent callers, one gets
+-- each job. (No advisory lock: any role could hold it.) Deletes workers without a heartbeat for a day.
+-- Returns the reclaimed jobs, the worker of each, and how often each has stalled.
 CREATE OR REPLACE FUNCTION pgaudit.reclaim_stalled_jobs()
 RETURNS TABLE (job_id bigint, worker_id bigint, stalls integer, failed boolean)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
@@ -77,7 +79,8 @@ BEGIN
          WHERE last_heartbeat < clock_timestamp() - greatest(stalled_after, interval '1 day') FOR UPDATE SKIP LOCKED);
 END $$;
 
--- stalled_workers_jobs(): running jobs whose worker is gone, or silent for longer than it has said it would be.
+-- stalled_workers_jobs(): returns the running jobs whose worker was deleted, or has sent no heartbeat for longer than
+-- its stalled_after.
 CREATE OR REPLACE FUNCTION pgaudit.stalled_workers_jobs()
 RETURNS TABLE (job_id bigint, worker_id bigint, heartbeat_age_seconds double precision, max_stalls integer)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$

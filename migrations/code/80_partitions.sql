@@ -1,7 +1,7 @@
--- Partitions of the audit log: ranges of its index. The first ones can be detached; the last one is always ahead.
+-- Partitions of the audit log, by ranges of its index. The oldest can be detached; one is always created ahead.
 
--- log_partitions(): the partitions with their bounds: [first_index, end_index). One that was made by hand may be open: from 0
--- for MINVALUE, to the largest bigint for MAXVALUE.
+-- log_partitions(): returns the partitions with their ranges: [first_index, end_index). For one that was created by
+-- hand, MINVALUE is shown as 0, and MAXVALUE as the largest bigint.
 CREATE OR REPLACE FUNCTION pgaudit.log_partitions()
 RETURNS TABLE (partition regclass, first_index bigint, end_index bigint)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
@@ -14,15 +14,15 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
      ORDER BY 2
 $$;
 
--- ensure_partitions(): keeps one partition ahead of the one that is being filled. The worker calls it in each of its
--- maintenance passes.
--- Returns how many were created. Gives up when a long reader or a DETACH is in the way: there is a next time.
+-- ensure_partitions(): keeps one partition ahead of the one that is being filled. Each maintenance pass of a worker
+-- calls it. Returns how many it created; 0 also if a long query or a DETACH blocks it, because the next pass tries
+-- again.
 CREATE OR REPLACE FUNCTION pgaudit.ensure_partitions() RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp SET lock_timeout = '100ms' AS $$
 DECLARE
     created integer;
 BEGIN
-    PERFORM guard_partition(partition) FROM log_partitions() WHERE NOT is_guarded(partition);  -- made or attached by hand
+    PERFORM guard_partition(partition) FROM log_partitions() WHERE NOT is_guarded(partition);  -- created or attached by hand
     IF is_partition_ahead() THEN
         RETURN 0;
     END IF;
@@ -37,22 +37,22 @@ EXCEPTION WHEN lock_not_available THEN
     RETURN 0;
 END $$;
 
--- is_partition_ahead(): whether the next events will find a partition when the one that is being filled is full.
+-- is_partition_ahead(): returns whether there is a partition after the one that is being filled.
 CREATE OR REPLACE FUNCTION pgaudit.is_partition_ahead() RETURNS boolean
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
     SELECT EXISTS (SELECT FROM log_partitions()
                     WHERE first_index > (SELECT size FROM log_head) OR end_index = 9223372036854775807)
 $$;
 
--- is_guarded(partition): whether it has its three triggers, whatever session_replication_role says.
+-- is_guarded(partition): returns whether it has its three triggers, enabled for every session_replication_role.
 CREATE OR REPLACE FUNCTION pgaudit.is_guarded(partition regclass) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT count(*) = 3 FROM pg_trigger
      WHERE tgrelid = partition AND tgenabled = 'A' AND tgname IN ('append_only', 'append_only_truncate', 'append_only_insert')
 $$;
 
--- create_partitions(last_index): makes the partitions that are missing from the end of the log to that index.
--- Returns how many were created. The caller holds the lock of the log.
+-- create_partitions(last_index): creates the missing partitions from the end of the log to last_index. The caller has
+-- called lock_log(). Returns how many it created.
 CREATE OR REPLACE FUNCTION pgaudit.create_partitions(last_index bigint) RETURNS integer
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
@@ -71,10 +71,10 @@ BEGIN
     RETURN created;
 END $$;
 
--- create_partition(index): makes the partition for that index, between its neighbours, with its guards and without grants.
--- It begins on a multiple of the size, or later: where another one ends, or where the log ends when its last partition was
--- detached.
--- Returns the end of its range.
+-- create_partition(index): creates the partition for that index, between its neighbours, with its guards and no grants.
+-- Its range begins at a multiple of partition_size, or later: where another partition ends, or at the end of the log if
+-- its last partition was detached.
+-- Returns the end of the range.
 CREATE OR REPLACE FUNCTION pgaudit.create_partition(index bigint) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
@@ -84,17 +84,18 @@ DECLARE
     upper bigint := least((index / size + 1) * size, (SELECT min(first_index) FROM log_partitions() WHERE first_index > index));
     name  text   := 'audit_log_' || first;
 BEGIN
-    WHILE to_regclass('pgaudit.' || name) IS NOT NULL LOOP  -- a detached one
+    WHILE to_regclass('pgaudit.' || name) IS NOT NULL LOOP  -- the name of a detached one
         name := name || '_';
     END LOOP;
-    -- Unlike CREATE TABLE with PARTITION OF, ATTACH stops no reader and no append.
+    -- CREATE TABLE with PARTITION OF would block readers and appends; ATTACH does not.
     EXECUTE format('CREATE TABLE %I (LIKE audit_log INCLUDING ALL)', name);
     EXECUTE format('ALTER TABLE audit_log ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)', name, first, upper);
     PERFORM guard_partition(name::regclass), revoke_default_privileges(name::regclass);
     RETURN upper;
 END $$;
 
--- guard_partition(partition): row triggers are cloned to a partition, enabled only as origin; statement triggers are not.
+-- guard_partition(partition): creates the statement triggers, which Postgres does not clone to a partition, and enables
+-- all guards ALWAYS: a cloned row trigger does not fire under session_replication_role = replica.
 CREATE OR REPLACE FUNCTION pgaudit.guard_partition(partition regclass) RETURNS void
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 BEGIN
@@ -106,8 +107,8 @@ BEGIN
                     ENABLE ALWAYS TRIGGER append_only_insert', partition);
 END $$;
 
--- revoke_default_privileges(relation): takes away what ALTER DEFAULT PRIVILEGES has given, to PUBLIC too: rights come from
--- `pgaudit grant` alone.
+-- revoke_default_privileges(relation): revokes what ALTER DEFAULT PRIVILEGES has granted, also to PUBLIC: only
+-- `pgaudit grant` gives rights.
 CREATE OR REPLACE FUNCTION pgaudit.revoke_default_privileges(relation regclass) RETURNS void
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE

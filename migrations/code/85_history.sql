@@ -1,31 +1,32 @@
--- The history of batches: what the log grew by, when, and which indexes belong to which time.
+-- The history of batches: throughput, lag, and the range of indexes for a range of time.
 
--- lag_bucket_bounds(): upper ends of the buckets that lags are counted in.
+-- lag_bucket_bounds(): returns the upper bounds of the buckets of the lag histogram.
 CREATE OR REPLACE FUNCTION pgaudit.lag_bucket_bounds() RETURNS interval[]
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS
 $$ SELECT '{5ms,10ms,25ms,50ms,100ms,250ms,500ms,1s,2.5s,5s,10s,30s,60s,300s}'::interval[] $$;
 
--- late_after(): a batch is late when its oldest event was recorded so much earlier than another one in the log.
+-- late_after(): returns the limit from which a batch is late: an event of it was recorded that much earlier than
+-- another event of the log, up to and including the batch.
 CREATE OR REPLACE FUNCTION pgaudit.late_after() RETURNS interval
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT interval '1 hour' $$;
 
--- prune_batches(older_than, max_rows): merges batches that are older than that, at least a day, into one a minute: oldest
--- first, up to max_rows of them at a time. The last row always stays: it says where the log ends.
--- Returns how many rows fewer there are.
+-- prune_batches(older_than, max_rows): merges batches older than older_than, at least a day, into one row for each
+-- minute: the oldest first, at most max_rows of them in one call. Keeps the last row, which marks the end of the log.
+-- Returns by how many rows the table shrank.
 CREATE OR REPLACE FUNCTION pgaudit.prune_batches(older_than interval DEFAULT '1 day', max_rows integer DEFAULT 20000) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
 DECLARE
     pruned bigint;
 BEGIN
     WITH old AS (
-        -- Not the newest of these minutes, for more of it may follow. Those with lag_buckets are not merged yet.
+        -- Only whole minutes. A row that has lag_buckets is not merged yet.
         SELECT b.*, date_trunc('minute', persisted_at, 'UTC') AS minute
           FROM batch b
          WHERE lag_buckets IS NOT NULL
            AND persisted_at < date_trunc('minute', clock_timestamp() - greatest(older_than, interval '1 day'), 'UTC')
            AND first_index < (SELECT max(first_index) FROM batch)
          ORDER BY first_index LIMIT max_rows FOR UPDATE SKIP LOCKED
-    ), islands AS (  -- runs of neighbours of one minute: a clock that was set back does not tear a range apart
+    ), islands AS (  -- adjacent rows of one minute: after the clock was set back, a minute has several islands
         SELECT *, sum(starts) OVER (ORDER BY first_index) AS island
           FROM (SELECT *, (minute IS DISTINCT FROM lag(minute) OVER in_order
                            OR first_index <> lag(first_index + count) OVER in_order)::integer AS starts
@@ -34,7 +35,7 @@ BEGIN
         SELECT min(first_index) AS first_index, sum(count) AS count, sum(batches) AS batches, max(persisted_at) AS persisted_at,
                min(oldest_recorded) AS oldest_recorded, max(newest_recorded) AS newest_recorded,
                max(recorded_until) AS recorded_until,
-               -- A backlog of hours, appended within a minute: none of its batches is late, but their union is.
+               -- If a backlog of hours was appended within a minute, no batch of it is late, but the merged row is.
                bool_or(late) OR min(oldest_recorded) < max(recorded_until) - late_after() AS late
           FROM islands GROUP BY island
     ), written AS (
@@ -53,9 +54,9 @@ BEGIN
     RETURN pruned;
 END $$;
 
--- index_ranges(since, until): the ranges of the log that hold all events recorded in [since, until), and few others: an
--- event is appended soon after it was recorded, and those that were not are in late batches.
--- Returns [first_index, end_index), one row, and one for each late batch behind it.
+-- index_ranges(since, until): returns ranges of indexes, [first_index, end_index), with all events recorded in
+-- [since, until), and few others: one range for the events that were appended soon after they were recorded, and one
+-- for each late batch behind it.
 CREATE OR REPLACE FUNCTION pgaudit.index_ranges(since timestamptz, until timestamptz)
 RETURNS TABLE (first_index bigint, end_index bigint)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
@@ -72,8 +73,8 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
      ORDER BY 1
 $$;
 
--- column_drift(first_index, end_index): what the columns of the log say that their event does not, and events whose text
--- no longer has the leaf hash beside it; in [first_index, end_index), the whole log by default.
+-- column_drift(first_index, end_index): returns the columns of the log whose value differs from their event's, and leaf
+-- hashes that do not match their event's text; in [first_index, end_index), by default the whole log.
 CREATE OR REPLACE FUNCTION pgaudit.column_drift(first_index bigint DEFAULT 0, end_index bigint DEFAULT NULL)
 RETURNS TABLE (index bigint, column_name text, column_value text, event_value text)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp

@@ -1,7 +1,7 @@
--- Trigger functions that protect the log and the queue. They guard against mistakes, and against roles with
--- rights on all tables; an owner can drop a trigger, which the schema's fingerprint shows.
+-- Trigger functions that protect the log and the queue against mistakes, and against roles with rights on all tables.
+-- The owner can drop a trigger; then the schema's fingerprint differs.
 
--- reject_modification(): the log is append-only.
+-- reject_modification(): rejects each UPDATE, DELETE and TRUNCATE of the log, and an INSERT into a partition.
 CREATE OR REPLACE FUNCTION pgaudit.reject_modification() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 BEGIN
@@ -10,9 +10,9 @@ BEGIN
               HINT = 'Record a new event that corrects the old one; the old one stays.';
 END $$;
 
--- reject_direct_write(): tables that are written by pgaudit's functions alone, which run as the owner. The call stack ends
--- with this trigger; if none of those functions is on it, the statement was written by hand. Names only: the words around
--- them are in the server's language. LIKE: a regular expression takes longer than the insert of a row.
+-- reject_direct_write(): rejects a write that does not come from pgaudit's functions, which run as the owner. If none
+-- of them is on the call stack of this trigger, the statement was written by hand. Matches only names, because the
+-- words around them are in the server's language. LIKE, because a regular expression takes longer than an insert.
 CREATE OR REPLACE FUNCTION pgaudit.reject_direct_write() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
@@ -24,26 +24,27 @@ BEGIN
                              %requeue_jobs_of_passed_transactions%,%acknowledge_job%,%reject_truncate_of_queue%}'::text[]) THEN
         RETURN NULL;
     END IF;
-    RAISE EXCEPTION '% on %: only the functions of pgaudit write to it', TG_OP, TG_TABLE_NAME
+    RAISE EXCEPTION '% on %: only the functions of pgaudit can write to it', TG_OP, TG_TABLE_NAME
         USING ERRCODE = 'insufficient_privilege', HINT = 'Record an event: SELECT pgaudit.record(…).';
 END $$;
 
--- reject_foreign_write(): a role with rights on all tables may not fail, park or take over jobs, pass for a worker, or
--- change the settings. The owner may.
+-- reject_foreign_write(): rejects a write by a role other than the owner: a role with rights on all tables must not
+-- end, delay or take over jobs, impersonate a worker, or change the settings.
 CREATE OR REPLACE FUNCTION pgaudit.reject_foreign_write() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 BEGIN
     IF current_user <> (SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = TG_RELID) THEN
-        RAISE EXCEPTION '% on %: only its owner and the functions of pgaudit write to it', TG_OP, TG_TABLE_NAME
-            USING ERRCODE = 'insufficient_privilege', HINT = 'See pgaudit jobs --help.';
+        RAISE EXCEPTION '% on %: only its owner and the functions of pgaudit can write to it', TG_OP, TG_TABLE_NAME
+            USING ERRCODE = 'insufficient_privilege',
+                  HINT = 'Retry or acknowledge jobs with pgaudit jobs; change settings as the owner.';
     END IF;
     RETURN NULL;
 END $$;
 
--- reject_unlogged_deletion(): a job leaves the queue when its event is in the log, was seen there, or is acknowledged.
+-- reject_unlogged_deletion(): rejects the deletion of a job whose event is neither in the log nor acknowledged.
 CREATE OR REPLACE FUNCTION pgaudit.reject_unlogged_deletion() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp
-SET plan_cache_mode = force_custom_plan  -- a plan for the index at hand locks and reads the last partitions alone
+SET plan_cache_mode = force_custom_plan  -- a plan for this index locks and reads only the last partitions
 SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off AS $$
 DECLARE
     log_size bigint := (SELECT size FROM log_head);
@@ -55,8 +56,8 @@ DECLARE
     indexes  bigint[];
     unlogged bigint;
 BEGIN
-    -- A batch that was just persisted is the end of the log: one scan finds it by hash. Looking each event up by its id
-    -- takes three times as long, and is for what was not found: events that were seen again, and the unlogged.
+    -- A batch that was just persisted is the end of the log: one scan finds its events by their hashes. Looking up each
+    -- event by its id takes three times as long. It is done for the rest: sightings, and events not in the log.
     missing := array(SELECT leaf_hash FROM deleted EXCEPT SELECT leaf_hash FROM audit_log
                                                       WHERE index >= tail AND index < log_size);
     IF cardinality(missing) = 0 THEN
@@ -70,27 +71,28 @@ BEGIN
     IF unlogged IS NOT NULL THEN
         RAISE EXCEPTION 'job % holds an audit event that is not in the log yet', unlogged
             USING ERRCODE = 'insufficient_privilege',
-                  HINT = 'Let a worker persist it; when it has failed for good: pgaudit jobs acknowledge.';
+                  HINT = 'Let a worker persist it. If it has failed, use pgaudit jobs acknowledge.';
     END IF;
     RETURN NULL;
 END $$;
 
--- reject_deletion_by_parent(): a DELETE that names Procrastinate's table does not see what a job holds.
+-- reject_deletion_by_parent(): rejects a DELETE of audit jobs that names Procrastinate's table: its triggers do not see
+-- the columns with the event.
 CREATE OR REPLACE FUNCTION pgaudit.reject_deletion_by_parent() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 BEGIN
     IF EXISTS (SELECT FROM deleted WHERE queue_name = 'audit') THEN
-        RAISE EXCEPTION 'procrastinate_jobs: audit jobs leave the queue when their events are in the log'
+        RAISE EXCEPTION 'DELETE on procrastinate_jobs: audit jobs leave the queue when their events are in the log'
             USING ERRCODE = 'insufficient_privilege', HINT = 'Let a worker persist them.';
     END IF;
     RETURN NULL;
 END $$;
 
--- reject_truncate_of_queue(): an empty queue may be truncated.
+-- reject_truncate_of_queue(): rejects a TRUNCATE of the queue unless it is empty.
 CREATE OR REPLACE FUNCTION pgaudit.reject_truncate_of_queue() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 BEGIN
-    -- An older snapshot does not see what others have recorded since.
+    -- The older snapshot of another isolation level would not see the jobs recorded since.
     IF current_setting('transaction_isolation') <> 'read committed' OR EXISTS (SELECT FROM audit_jobs) THEN
         RAISE EXCEPTION 'the queue holds audit events that are not in the log yet'
             USING ERRCODE = 'insufficient_privilege', HINT = 'Let the workers drain it first.';
@@ -100,16 +102,18 @@ BEGIN
     RETURN NULL;
 END $$;
 
--- reject_status_change(): an audit job has no end but the log: no other queue, no other task, no status but these three.
--- (A CHECK would say the same, and cost every INSERT: Postgres compiles it for each statement.)
+-- reject_status_change(): rejects another queue, task or status than the trigger's condition allows: an audit job must
+-- end in the log, or stay as failed. (Not a CHECK: Postgres compiles it for each INSERT.)
 CREATE OR REPLACE FUNCTION pgaudit.reject_status_change() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 BEGIN
-    RAISE EXCEPTION 'job % holds an audit event: it ends in the log, or stays as failed', OLD.id
-        USING ERRCODE = 'insufficient_privilege', HINT = 'Let a worker persist it, or retry it when it has failed.';
+    RAISE EXCEPTION 'job % holds an audit event: its queue and task are fixed, its status is todo, doing or failed', OLD.id
+        USING ERRCODE = 'insufficient_privilege',
+              HINT = 'Let a worker persist it. If it has failed, use pgaudit jobs retry.';
 END $$;
 
--- reject_event_update(): an event is not replaced by another one, which the log may hold already.
+-- reject_event_update(): rejects a change of the event: with the event of another job, which the log has already, the
+-- job could be deleted.
 CREATE OR REPLACE FUNCTION pgaudit.reject_event_update() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 BEGIN
@@ -117,10 +121,10 @@ BEGIN
         USING ERRCODE = 'insufficient_privilege', HINT = 'Record a new event that corrects it.';
 END $$;
 
--- reject_far_schedule(): no retry waits for more than a day; a job that does is parked.
+-- reject_far_schedule(): rejects a delay of more than a day: it would keep the event out of the log.
 CREATE OR REPLACE FUNCTION pgaudit.reject_far_schedule() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 BEGIN
     RAISE EXCEPTION 'job % holds an audit event, which must not wait until %', OLD.id, NEW.scheduled_at
-        USING ERRCODE = 'insufficient_privilege', HINT = 'A retry waits for 24 hours at most.';
+        USING ERRCODE = 'insufficient_privilege', HINT = 'Schedule it within the next 24 hours.';
 END $$;

@@ -1,11 +1,11 @@
--- What DBAs read; comments are in 97_comments.sql. Views belong to their owner: a reader needs no right on the tables
--- behind them.
+-- Views for DBAs; their comments are in 97_comments.sql. They run with their owner's rights: a reader needs none on the
+-- tables behind them.
 
--- Nothing is updated in the log's bookkeeping: the last batch says where the log ends.
+-- Computed from the last batch: a counter would have to be updated by each append.
 CREATE OR REPLACE VIEW pgaudit.log_head AS
 SELECT coalesce((SELECT first_index + count FROM pgaudit.batch ORDER BY first_index DESC LIMIT 1), 0) AS size;
 
--- Fresh jobs are counted as what is left of all, which reads no columns; the others by the index that holds them.
+-- Fresh jobs are counted as all jobs minus the others: counting all reads no columns, and an index has the others.
 CREATE OR REPLACE VIEW pgaudit.queue_stats AS
 SELECT queue_name,
        total - not_fresh + due AS waiting,
@@ -16,7 +16,7 @@ SELECT queue_name,
        (SELECT count(*) FROM pgaudit.stalled_workers_jobs()) AS stalled,
        extract(epoch FROM clock_timestamp() - (
            SELECT pgaudit.try_timestamptz(event->>'recorded_at') FROM pgaudit.audit_jobs
-            WHERE id = least(oldest_fresh, oldest_other)  -- ids are given in the order of recording
+            WHERE id = least(oldest_fresh, oldest_other)  -- ids are issued in the order of recording
        ))::double precision AS oldest_waiting_seconds
   FROM (VALUES ('audit')) AS queue (queue_name),
        (SELECT count(*) AS total FROM pgaudit.audit_jobs) everything,
@@ -72,7 +72,7 @@ SELECT date_trunc('minute', persisted_at) AS minute, sum(count)::bigint AS event
  WHERE persisted_at > now() - interval '24 hours'
  GROUP BY 1 ORDER BY 1 DESC;
 
--- The row of log_lock has the xid of the transaction that locked it last. If it is open, pg_locks has it.
+-- xmax of the row of log_lock is the transaction that locked it last. While that is open, pg_locks has it.
 CREATE OR REPLACE VIEW pgaudit.log_lock_holder AS
 SELECT held.pid, prepared.gid AS prepared_transaction, coalesce(activity.usename, prepared.owner)::text AS role,
        activity.application_name::text, coalesce(activity.xact_start, prepared.prepared) AS since
@@ -92,5 +92,5 @@ SELECT c.relname::text AS table_name,
  WHERE c.relnamespace = 'pgaudit'::regnamespace AND c.relkind = 'r'
  ORDER BY total_bytes DESC;
 
--- The first partition and the one ahead of it: functions of the schema can make them from now on.
+-- Creates the first partition and the one ahead of it: ensure_partitions() needs the view log_head.
 DO $$ BEGIN PERFORM pgaudit.ensure_partitions(); END $$;

@@ -1,4 +1,4 @@
--- What psql shows with \d+ and \df+. ASCII: a script that is run with psql must not depend on its encoding.
+-- Comments that psql shows with \d+ and \df+. ASCII only, so that a script does not depend on the encoding of psql.
 
 COMMENT ON TABLE pgaudit.audit_log IS
     'Every audit event, once, in commit order. Append-only.';
@@ -25,13 +25,13 @@ COMMENT ON COLUMN pgaudit.audit_log.target_type IS
 COMMENT ON COLUMN pgaudit.audit_log.target_id IS
     'Identity of the primary (first) target.';
 COMMENT ON COLUMN pgaudit.audit_log.tenant IS
-    'Whose data it is, in a multi-tenant application.';
+    'Tenant that the event belongs to, in a multi-tenant application.';
 COMMENT ON COLUMN pgaudit.audit_log.event IS
-    'The whole event, with the server''s recorded_at, recorded_by and xid. Its text is the canonical form that leaf_hash is taken of.';
+    'The whole event, with the server''s recorded_at, recorded_by and xid. Its text is the canonical form that leaf_hash is computed from.';
 COMMENT ON COLUMN pgaudit.audit_log.leaf_hash IS
     'SHA-256 of the byte 0x00 followed by event::text in UTF-8 (an RFC 6962 leaf).';
 COMMENT ON COLUMN pgaudit.audit_log.conflicts_with IS
-    'Index of an earlier event with the same id and other content; NULL nearly always.';
+    'Index of the first event with the same id, if its content differs; nearly always NULL.';
 
 COMMENT ON TABLE pgaudit.settings IS
     'Settings that every writer and worker shares; one row. Change them with UPDATE, as the owner.';
@@ -40,27 +40,27 @@ COMMENT ON COLUMN pgaudit.settings.singleton IS
 COMMENT ON COLUMN pgaudit.settings.max_event_bytes IS
     'Largest event, in bytes of its text as stored, from 16,384 to 65,535.';
 COMMENT ON COLUMN pgaudit.settings.partition_size IS
-    'Number of events for which new partitions of the audit log are made; a multiple of 256.';
+    'Number of events in a new partition of the audit log; a multiple of 256.';
 COMMENT ON COLUMN pgaudit.settings.job_error_retention IS
     'How long errors of jobs that have left the queue are kept.';
 
 COMMENT ON TABLE pgaudit.audit_jobs IS
-    'The audit jobs among procrastinate_jobs, whose child this table is.';
+    'The queue: one job for each event that is not in the audit log yet. A child table of procrastinate_jobs.';
 COMMENT ON COLUMN pgaudit.audit_jobs.event IS
     'The event, with the server''s stamps.';
 COMMENT ON COLUMN pgaudit.audit_jobs.leaf_hash IS
-    'Its leaf hash, taken when it was recorded: an edited event is not appended.';
+    'Leaf hash of the event as it was recorded: an event that was changed in the queue is not appended.';
 COMMENT ON COLUMN pgaudit.audit_jobs.event_bytes IS
-    'Size of its text in bytes.';
+    'Size of the event''s text in bytes.';
 COMMENT ON COLUMN pgaudit.audit_jobs.stalls IS
-    'How often its worker has vanished while it ran this job; such a job runs alone.';
+    'Number of times that the worker of this job stalled. Above 0, the job runs alone.';
 
 COMMENT ON TABLE pgaudit.event_key IS
-    'The id of each event that was ever appended: what makes an event be stored once.';
+    'The id of every event that was ever appended. The primary key makes sure that an event is stored once.';
 COMMENT ON COLUMN pgaudit.event_key.event_id IS
     'Id of the event.';
 COMMENT ON COLUMN pgaudit.event_key.index IS
-    'Where it is in the log.';
+    'Index of the event in the log.';
 
 COMMENT ON TABLE pgaudit.event_target IS
     'The second and further targets of events; the first is in audit_log.';
@@ -72,13 +72,13 @@ COMMENT ON COLUMN pgaudit.event_target.index IS
     'Index of the event in the log.';
 
 COMMENT ON TABLE pgaudit.event_sighting IS
-    'Events that were recorded again with the same content: not stored again, but noted.';
+    'Events that were recorded again with the same content: noted here, not stored again.';
 COMMENT ON COLUMN pgaudit.event_sighting.id IS
     'Number of the sighting.';
 COMMENT ON COLUMN pgaudit.event_sighting.event_id IS
     'Id of the event.';
 COMMENT ON COLUMN pgaudit.event_sighting.index IS
-    'Where the log holds it.';
+    'Index of the event in the log.';
 COMMENT ON COLUMN pgaudit.event_sighting.xid IS
     'Transaction that recorded it again.';
 COMMENT ON COLUMN pgaudit.event_sighting.recorded_by IS
@@ -87,26 +87,26 @@ COMMENT ON COLUMN pgaudit.event_sighting.recorded_at IS
     'When it was recorded again, by the server''s clock.';
 
 COMMENT ON TABLE pgaudit.event_conflict IS
-    'Events that were recorded under an id that the log held already with other content. Both are in the log.';
+    'Events that were recorded with an id that the log had already, and other content. Both events are in the log.';
 COMMENT ON COLUMN pgaudit.event_conflict.index IS
     'Index of the later event.';
 COMMENT ON COLUMN pgaudit.event_conflict.event_id IS
-    'The id that both have.';
+    'The id of both events.';
 COMMENT ON COLUMN pgaudit.event_conflict.conflicts_with IS
     'Index of the first event with that id.';
 COMMENT ON COLUMN pgaudit.event_conflict.content_hash IS
-    'Hash of what makes two events the same: finds the same content again among any number of conflicts.';
+    'Hash by which events with the same content are found among any number of conflicts.';
 COMMENT ON COLUMN pgaudit.event_conflict.recorded_at IS
     'When the later event was recorded, by the server''s clock.';
 
 COMMENT ON TABLE pgaudit.batch IS
-    'One row for each transaction that appended to the log, merged by minute after a day: the history of throughput and lag. The last row says where the log ends.';
+    'One row for each transaction that appended to the log, merged by minute after a day: the history of throughput and lag. The last row marks the end of the log.';
 COMMENT ON COLUMN pgaudit.batch.first_index IS
     'Index of the first event.';
 COMMENT ON COLUMN pgaudit.batch.count IS
     'Number of events.';
 COMMENT ON COLUMN pgaudit.batch.batches IS
-    'Number of transactions; more than one when merged.';
+    'Number of transactions; more than one in a merged row.';
 COMMENT ON COLUMN pgaudit.batch.persisted_at IS
     'When they were appended, by the server''s clock.';
 COMMENT ON COLUMN pgaudit.batch.oldest_recorded IS
@@ -116,13 +116,13 @@ COMMENT ON COLUMN pgaudit.batch.newest_recorded IS
 COMMENT ON COLUMN pgaudit.batch.recorded_until IS
     'recorded_at of the newest event in the log up to here.';
 COMMENT ON COLUMN pgaudit.batch.late IS
-    'Whether an event was recorded more than an hour before another one that is in the log already.';
+    'Whether one of these events was recorded more than an hour before another event of the log, up to here.';
 COMMENT ON COLUMN pgaudit.batch.worker_id IS
     'Worker that appended them. NULL when merged, in inline mode, or when a worker drained the queue after unregistering.';
 COMMENT ON COLUMN pgaudit.batch.lag_buckets IS
-    'Events of the whole log up to here, by the time from recorded to persisted: below the first of pgaudit.lag_bucket_bounds(), between the first and the second ..., above the last. NULL when merged.';
+    'Histogram of the lags in the whole log up to here: number of events below the first of pgaudit.lag_bucket_bounds(), between the first and the second ..., above the last. NULL when merged.';
 COMMENT ON COLUMN pgaudit.batch.lag_total IS
-    'The sum of these times. NULL when merged.';
+    'Sum of these lags. NULL when merged.';
 
 COMMENT ON TABLE pgaudit.log_lock IS
     'A transaction that appends to the log holds this row locked until it ends: index order is commit order.';
@@ -130,15 +130,15 @@ COMMENT ON COLUMN pgaudit.log_lock.singleton IS
     'Always true: there is one row.';
 
 COMMENT ON TABLE pgaudit.queue_watermark IS
-    'Where the scan for fresh jobs begins; the highest row counts.';
+    'Where the scan for fresh jobs begins; the highest row is in force.';
 COMMENT ON COLUMN pgaudit.queue_watermark.low_watermark IS
-    'No fresh job has a lower id, or will have.';
+    'The id at which the scan begins.';
 COMMENT ON COLUMN pgaudit.queue_watermark.max_issued_id IS
     'Highest job id that had been issued when the watermark was set.';
 COMMENT ON COLUMN pgaudit.queue_watermark.safe_xid IS
     'All transactions holding a job id up to max_issued_id have a smaller xid than this.';
 COMMENT ON COLUMN pgaudit.queue_watermark.passed_xids IS
-    'Transactions that were open when the watermark passed the ids that they may hold. Their jobs are looked for when they end.';
+    'Open transactions that may hold job ids which the watermark has passed. Their jobs are requeued when they have ended.';
 
 COMMENT ON TABLE pgaudit.job_error IS
     'One row for each failed attempt, kept for settings.job_error_retention after the job has left the queue.';
@@ -151,26 +151,26 @@ COMMENT ON COLUMN pgaudit.job_error.event_id IS
 COMMENT ON COLUMN pgaudit.job_error.task_name IS
     'The task that failed.';
 COMMENT ON COLUMN pgaudit.job_error.attempt IS
-    'Number of the attempt, from 1. An attempt that does not count keeps the number of the next one.';
+    'Number of the attempt, from 1. After an infrastructure error, the next attempt has the same number.';
 COMMENT ON COLUMN pgaudit.job_error.error_class IS
-    'Name of the error; JobStalled when the worker vanished.';
+    'Name of the error; JobStalled if the worker stalled.';
 COMMENT ON COLUMN pgaudit.job_error.sqlstate IS
-    'SQLSTATE, when Postgres raised it.';
+    'SQLSTATE, if Postgres raised it.';
 COMMENT ON COLUMN pgaudit.job_error.message IS
     'Message of the error, up to 2,000 characters.';
 COMMENT ON COLUMN pgaudit.job_error.traceback IS
-    'Where it was raised, up to 2,000 characters.';
+    'Traceback or context of the error, up to 2,000 characters.';
 COMMENT ON COLUMN pgaudit.job_error.failed_at IS
-    'When, by the server''s clock.';
+    'When the attempt failed, by the server''s clock.';
 
 COMMENT ON TABLE pgaudit.acknowledged_jobs IS
-    'Failed jobs that were given up, with their events. Append-only.';
+    'Failed jobs that were acknowledged instead of retried, with their events. Append-only.';
 COMMENT ON COLUMN pgaudit.acknowledged_jobs.job_id IS
-    'The job.';
+    'Number of the job.';
 COMMENT ON COLUMN pgaudit.acknowledged_jobs.event IS
     'Its event, which is not in the log.';
 COMMENT ON COLUMN pgaudit.acknowledged_jobs.leaf_hash IS
-    'The event''s leaf hash, as it was recorded.';
+    'Leaf hash of the event as it was recorded.';
 COMMENT ON COLUMN pgaudit.acknowledged_jobs.attempts IS
     'Number of failed attempts.';
 COMMENT ON COLUMN pgaudit.acknowledged_jobs.error_class IS
@@ -178,16 +178,16 @@ COMMENT ON COLUMN pgaudit.acknowledged_jobs.error_class IS
 COMMENT ON COLUMN pgaudit.acknowledged_jobs.error_message IS
     'Message of the last error.';
 COMMENT ON COLUMN pgaudit.acknowledged_jobs.reason IS
-    'Why it was given up.';
+    'Why it was acknowledged.';
 COMMENT ON COLUMN pgaudit.acknowledged_jobs.acknowledged_by IS
-    'Database role that gave it up.';
+    'Database role that acknowledged it.';
 COMMENT ON COLUMN pgaudit.acknowledged_jobs.acknowledged_at IS
-    'When, by the server''s clock.';
+    'When it was acknowledged, by the server''s clock.';
 
 COMMENT ON VIEW pgaudit.log_head IS
     'The end of the log.';
 COMMENT ON COLUMN pgaudit.log_head.size IS
-    'Number of events that the log has ever held, and the index of the next one.';
+    'Number of events that were ever appended, and the index of the next one.';
 
 COMMENT ON VIEW pgaudit.queue_stats IS
     'The queue in one row: the number of jobs in each state, and the age of the oldest.';
@@ -196,15 +196,15 @@ COMMENT ON COLUMN pgaudit.queue_stats.queue_name IS
 COMMENT ON COLUMN pgaudit.queue_stats.waiting IS
     'Jobs that a worker could take now.';
 COMMENT ON COLUMN pgaudit.queue_stats.active IS
-    'Jobs that a worker has taken as the first of a batch.';
+    'Jobs that a worker has fetched as the first of a batch.';
 COMMENT ON COLUMN pgaudit.queue_stats.delayed IS
-    'Jobs that wait for the time of their retry.';
+    'Jobs whose retry is scheduled for later.';
 COMMENT ON COLUMN pgaudit.queue_stats.failed IS
     'Jobs whose attempts are used up. They stay until they are retried or acknowledged.';
 COMMENT ON COLUMN pgaudit.queue_stats.completed IS
     'Events in the log.';
 COMMENT ON COLUMN pgaudit.queue_stats.stalled IS
-    'Active jobs whose worker is gone, or silent for longer than its PGAUDIT_STALLED_AFTER.';
+    'Active jobs whose worker was removed, or has sent no heartbeat for longer than its PGAUDIT_STALLED_AFTER.';
 COMMENT ON COLUMN pgaudit.queue_stats.oldest_waiting_seconds IS
     'Age in seconds of the oldest event that is not in the log yet: waiting, delayed or active; failed jobs do not count. NULL when there is none.';
 
@@ -217,12 +217,12 @@ COMMENT ON COLUMN pgaudit.worker_stats.last_heartbeat IS
 COMMENT ON COLUMN pgaudit.worker_stats.heartbeat_age_seconds IS
     'Seconds since its last heartbeat.';
 COMMENT ON COLUMN pgaudit.worker_stats.alive IS
-    'Whether that is less than its PGAUDIT_STALLED_AFTER.';
+    'Whether heartbeat_age_seconds is below its PGAUDIT_STALLED_AFTER.';
 COMMENT ON COLUMN pgaudit.worker_stats.active_jobs IS
     'Number of jobs that it runs.';
 
 COMMENT ON VIEW pgaudit.failed_jobs IS
-    'Jobs whose attempts are used up, with their last error. pgaudit jobs retry runs them again, pgaudit jobs acknowledge gives them up.';
+    'Jobs whose attempts are used up, with their last error. Run them again with pgaudit jobs retry, or give them up with pgaudit jobs acknowledge.';
 COMMENT ON COLUMN pgaudit.failed_jobs.job_id IS
     'Number of the job.';
 COMMENT ON COLUMN pgaudit.failed_jobs.queue_name IS
@@ -243,7 +243,7 @@ COMMENT ON COLUMN pgaudit.failed_jobs.error_message IS
     'Message of its last error.';
 
 COMMENT ON VIEW pgaudit.stalled_jobs IS
-    'Running jobs whose worker is gone or silent. The next maintenance pass of any worker reclaims them.';
+    'Running jobs whose worker was removed, or has sent no heartbeat for too long. The next maintenance pass of any worker reclaims them.';
 COMMENT ON COLUMN pgaudit.stalled_jobs.job_id IS
     'Number of the job.';
 COMMENT ON COLUMN pgaudit.stalled_jobs.queue_name IS
@@ -255,12 +255,12 @@ COMMENT ON COLUMN pgaudit.stalled_jobs.event_id IS
 COMMENT ON COLUMN pgaudit.stalled_jobs.attempts IS
     'Number of earlier attempts.';
 COMMENT ON COLUMN pgaudit.stalled_jobs.worker_id IS
-    'Worker that took it; NULL when that worker was removed.';
+    'Worker that runs it; NULL if that worker was removed.';
 COMMENT ON COLUMN pgaudit.stalled_jobs.heartbeat_age_seconds IS
-    'Seconds since that worker''s last heartbeat; NULL when it was removed.';
+    'Seconds since that worker''s last heartbeat; NULL if it was removed.';
 
 COMMENT ON VIEW pgaudit.delayed_jobs IS
-    'Jobs that wait for the time of their retry.';
+    'Jobs whose retry is scheduled for later.';
 COMMENT ON COLUMN pgaudit.delayed_jobs.job_id IS
     'Number of the job.';
 COMMENT ON COLUMN pgaudit.delayed_jobs.queue_name IS
@@ -277,18 +277,18 @@ COMMENT ON COLUMN pgaudit.delayed_jobs.last_error IS
     'Message of its last error.';
 
 COMMENT ON VIEW pgaudit.conflicting_events IS
-    'Events whose id the log held already with other content: an application error, or an attempt to hide an event.';
+    'Events with an id that the log had already, and other content: an application error, or an attempt to hide an event.';
 COMMENT ON COLUMN pgaudit.conflicting_events.index IS
     'Index of the later event.';
 COMMENT ON COLUMN pgaudit.conflicting_events.event_id IS
-    'The id that both have.';
+    'The id of both events.';
 COMMENT ON COLUMN pgaudit.conflicting_events.conflicts_with IS
     'Index of the first event with that id.';
 COMMENT ON COLUMN pgaudit.conflicting_events.recorded_at IS
     'When the later event was recorded.';
 
 COMMENT ON VIEW pgaudit.log_lock_holder IS
-    'The transaction that has locked the end of the log; no row when the log is not locked. Other appends wait until that transaction ends.';
+    'The transaction that has locked the end of the log; no row if it is not locked. Other appends wait until that transaction ends.';
 COMMENT ON COLUMN pgaudit.log_lock_holder.pid IS
     'Process of the session; NULL for a prepared transaction.';
 COMMENT ON COLUMN pgaudit.log_lock_holder.prepared_transaction IS
@@ -298,57 +298,57 @@ COMMENT ON COLUMN pgaudit.log_lock_holder.role IS
 COMMENT ON COLUMN pgaudit.log_lock_holder.application_name IS
     'Application name of the session.';
 COMMENT ON COLUMN pgaudit.log_lock_holder.since IS
-    'When the transaction began, if this role may know (pg_read_all_stats).';
+    'When the transaction began; NULL if your role has no right to see it (pg_read_all_stats).';
 
 COMMENT ON VIEW pgaudit.throughput IS
     'Events and lag for each minute of the last 24 hours; the newest minute first.';
 COMMENT ON COLUMN pgaudit.throughput.minute IS
     'Start of the minute.';
 COMMENT ON COLUMN pgaudit.throughput.events IS
-    'Events that reached the log in it.';
+    'Number of events appended in it.';
 COMMENT ON COLUMN pgaudit.throughput.batches IS
     'Number of batches.';
 COMMENT ON COLUMN pgaudit.throughput.avg_lag_seconds IS
-    'Seconds from recorded to persisted: the middle of each batch''s oldest and newest, averaged over events.';
+    'Average lag in seconds: the mean of the oldest and the newest event of each batch, weighted by its events.';
 COMMENT ON COLUMN pgaudit.throughput.max_lag_seconds IS
-    'Seconds from recorded to persisted for the slowest event.';
+    'Highest lag of an event, in seconds.';
 
 COMMENT ON VIEW pgaudit.storage_stats IS
     'Size and bloat of every table and partition of the schema; the largest first.';
 COMMENT ON COLUMN pgaudit.storage_stats.table_name IS
     'Table or partition.';
 COMMENT ON COLUMN pgaudit.storage_stats.estimated_rows IS
-    'Rows, as of the last vacuum or analyze.';
+    'Number of rows at the last vacuum or analyze.';
 COMMENT ON COLUMN pgaudit.storage_stats.total_bytes IS
     'Bytes on disk, with indexes and TOAST.';
 COMMENT ON COLUMN pgaudit.storage_stats.dead_rows IS
-    'Rows that vacuum has not removed yet.';
+    'Number of rows that vacuum has not removed yet.';
 COMMENT ON COLUMN pgaudit.storage_stats.last_autovacuum IS
-    'Last automatic vacuum.';
+    'Time of the last automatic vacuum.';
 
 COMMENT ON FUNCTION pgaudit.record(jsonb) IS
     'Records a JSON array of audit events in the current transaction. A worker appends them to the audit log after the commit.';
 COMMENT ON FUNCTION pgaudit.record_inline(jsonb) IS
-    'Records a JSON array of audit events and appends them to the audit log in the current transaction. Everyone else who appends waits for it.';
+    'Records a JSON array of audit events and appends them to the audit log in the current transaction. All other appends wait until it ends.';
 COMMENT ON FUNCTION pgaudit.retry_failed(bigint[]) IS
-    'Runs failed jobs again, from their first attempt; NULL means all. Returns the ids of those that had failed.';
+    'Makes failed jobs due again, with all their attempts; NULL means all failed jobs. Returns the ids of those that had failed.';
 COMMENT ON FUNCTION pgaudit.acknowledge_job(bigint, text) IS
-    'Takes a failed job that can never succeed out of the queue, for a reason. Recorded as an audit event.';
+    'Removes a failed job that can never succeed from the queue, and records that with the reason as an audit event.';
 COMMENT ON FUNCTION pgaudit.ensure_partitions() IS
-    'Keeps one partition of the audit log ahead of the one that is being filled. Workers call it. Returns how many were created.';
+    'Keeps one partition of the audit log ahead of the one that is being filled. Workers call it. Returns how many it created.';
 COMMENT ON FUNCTION pgaudit.prune_batches(interval, integer) IS
-    'Merges batches older than a day into one a minute. Workers call it.';
+    'Merges batches older than a day into one row for each minute. Workers call it.';
 COMMENT ON FUNCTION pgaudit.prune_job_errors(integer) IS
-    'Deletes errors of jobs that left the queue longer than settings.job_error_retention ago. Workers call it.';
+    'Deletes errors older than settings.job_error_retention of jobs that have left the queue. Workers call it.';
 COMMENT ON FUNCTION pgaudit.requeue_skipped_jobs() IS
     'Makes jobs due that the scan for fresh jobs would not find. Workers call it. Returns how many.';
 COMMENT ON FUNCTION pgaudit.log_partitions() IS
     'The partitions of the audit log with their ranges of indexes: [first_index, end_index).';
 COMMENT ON FUNCTION pgaudit.is_partition_ahead() IS
-    'Whether the next events will find a partition when the one that is being filled is full.';
+    'Whether there is a partition after the one that is being filled.';
 COMMENT ON FUNCTION pgaudit.index_ranges(timestamptz, timestamptz) IS
     'Ranges of indexes, [first_index, end_index), that hold all events recorded between two times, and few others.';
 COMMENT ON FUNCTION pgaudit.column_drift(bigint, bigint) IS
-    'Columns of the audit log that differ from their event, for a range of indexes [first, end); no row when all agree.';
+    'Columns of the audit log that differ from their event, for a range of indexes [first, end); no row if all agree.';
 COMMENT ON FUNCTION pgaudit.leaf_hash(jsonb) IS
     'RFC 6962 leaf hash of an event: SHA-256 of the byte 0x00 followed by its text in UTF-8.';

@@ -1,5 +1,5 @@
--- New objects give no rights to anyone: not to PUBLIC, and not to the roles that ALTER DEFAULT PRIVILEGES names.
--- Rights come from `pgaudit grant`. Objects that existed before this migration (schema.sql lists them) keep theirs.
+-- Revokes all rights on new objects, from PUBLIC and from the roles that ALTER DEFAULT PRIVILEGES names: only
+-- `pgaudit grant` gives rights. Objects that existed before this migration (schema.sql lists them) keep their grants.
 
 DO $$
 DECLARE

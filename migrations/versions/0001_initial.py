@@ -7,7 +7,7 @@ revision = "0001"
 down_revision = None
 
 DIRECTORY = Path(__file__).with_name("0001_initial")
-# Without CASCADE: an object outside the schema that depends on one of ours stops it.
+# Not CASCADE: an object outside the schema that depends on one of ours must stop the removal.
 REMOVE = """
     DO $$
     DECLARE

@@ -75,7 +75,7 @@ job_failed: Final = WorkerSignal(
 job_stalled: Final = WorkerSignal(
     "job_stalled", logging.WARNING, "job %(job_id)d was taken from worker %(worker_id)s, stall %(stalls)d"
 )
-"""A job's worker was silent or gone: ``job_id``, ``worker_id``, ``stalls`` so far, ``failed`` if that ended it."""
+"""The worker of a job has stalled: ``job_id``, ``worker_id``, ``stalls`` so far, ``failed`` if that ended the job."""
 
 worker_started: Final = WorkerSignal("worker_started", logging.INFO, "worker %(worker_id)d started")
 """A worker is registered, and takes jobs: ``worker_id``."""

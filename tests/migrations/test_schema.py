@@ -20,7 +20,7 @@ def test_an_encoding_other_than_utf8_is_refused(server: Server, encoding: str) -
         conn.execute(f"CREATE DATABASE t_encoded TEMPLATE template0 ENCODING '{encoding}' LOCALE 'C'")
         dsn = server.conninfo_of("t_encoded")
         try:
-            expected = f"The database must use UTF8, it uses {encoding}: create one with ENCODING 'UTF8'"
+            expected = f"the database must use the encoding UTF8, not {encoding}: create one with ENCODING 'UTF8'"
             with pytest.raises(psycopg.errors.FeatureNotSupported, match=expected):
                 migrate.upgrade(dsn)
             with psycopg.connect(dsn) as encoded:
@@ -73,6 +73,6 @@ def test_a_schema_with_something_else_in_it_is_refused(owner: str, stranger: str
     with psycopg.connect(owner, autocommit=True) as conn:
         conn.execute("CREATE SCHEMA pgaudit")
         conn.execute(f"CREATE {stranger}")
-        with pytest.raises(psycopg.errors.DuplicateObject, match=f"something else: {name.split('.')[1]}"):
+        with pytest.raises(psycopg.errors.DuplicateObject, match=f"not pgaudit's: {name.split('.')[1]};"):
             migrate.upgrade(owner)
         assert conn.execute(f"SELECT count(*) FROM {name}").fetchone()

@@ -21,11 +21,11 @@ COLUMNS = """
 """
 WITHOUT_COMMENT = """
     SELECT c.relname, a.attname
-      FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum >= 0 AND NOT a.attisdropped
-     WHERE c.relnamespace = 'pgaudit'::regnamespace
-       AND (c.relkind = 'v' OR c.relname IN ('audit_log', 'log_lock', 'batch', 'job_error', 'queue_floor'))
-       AND (coalesce(col_description(c.oid, a.attnum), '') !~ '[.…]$' OR obj_description(c.oid, 'pg_class') IS NULL)
-       AND (c.relname, a.attname) <> ('log_lock', 'singleton') AND (c.relname, a.attname) <> ('job_error', 'id')
+      FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+     WHERE c.relnamespace = 'pgaudit'::regnamespace AND c.relkind IN ('v', 'r', 'p') AND NOT c.relispartition
+       AND c.relname <> 'alembic_version' AND c.relname NOT LIKE 'procrastinate%' AND a.attinhcount = 0
+       AND (coalesce(col_description(c.oid, a.attnum), '') !~ '[.]$'
+            OR coalesce(obj_description(c.oid, 'pg_class'), '') !~ '[.]$')
 """
 
 

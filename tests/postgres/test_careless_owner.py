@@ -32,7 +32,7 @@ def queued(conn: psycopg.Connection, settings: Settings) -> psycopg.Connection:
 )
 def test_a_job_leaves_the_queue_by_no_other_door(queued: psycopg.Connection, statement: str) -> None:
     """Cancelled, finished or moved by hand, it would be seen by nobody and persisted by nobody."""
-    with pytest.raises(errors.InsufficientPrivilege, match="ends in the log"):
+    with pytest.raises(errors.InsufficientPrivilege, match="its queue and task are fixed"):
         queued.execute(statement)
 
 

@@ -115,7 +115,7 @@ async def test_a_worker_works_with_its_own_rights(granted: str) -> None:
         assert (queue.completed, queue.failed, queue.waiting) == (1, 1, 0)
 
 
-def test_an_operator_settles_failed_jobs_and_does_nothing_else(granted: str) -> None:
+def test_an_operator_retries_and_acknowledges_failed_jobs_and_does_nothing_else(granted: str) -> None:
     """It sees the queue, retries and acknowledges; it runs no worker, records nothing and reads no log."""
     with psycopg.connect(granted) as owner:
         job = insert_poison(owner)

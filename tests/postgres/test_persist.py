@@ -167,8 +167,8 @@ def test_job_that_goes_around_the_door_is_refused(conn: Connection, settings: Se
     assert logged_ids(conn) == [made.id]
 
 
-def test_failure_is_settled_with_the_batch(conn: Connection) -> None:
-    """The retry is scheduled, the attempt written down, and after the last one the job stays as failed."""
+def test_persist_records_a_failure_with_the_batch(conn: Connection) -> None:
+    """The retry is scheduled and the attempt recorded; after the last one the job stays as failed."""
     no_failure: tuple[list[dict[str, Any]]] = ([{}],)
     job = insert_poison(conn)
     query = "SELECT failures FROM pgaudit.persist(%s, %s, 10, 2, interval '10 s')"

@@ -1,4 +1,4 @@
-"""Failures are found and settled in sets: what cannot be appended does not delay what can."""
+"""Failures are found and recorded in sets: what cannot be appended does not delay what can."""
 
 import logging
 from collections.abc import Iterator
@@ -28,15 +28,15 @@ INSERT_POISON = """
     SELECT content, CASE WHEN n %% 2 = 0 THEN pgaudit.leaf_hash(content) ELSE '\\x00' END, octet_length(content::text)
       FROM generate_series(1, %s) n, jsonb_build_object('id', 'poison-' || n) content
 """
-# How often the statement that settles failures has run, by the trigger's count of statements.
-COUNT_SETTLEMENTS = """
-    CREATE SEQUENCE settlements;
-    CREATE FUNCTION count_settlement() RETURNS trigger LANGUAGE plpgsql AS
-        $$ BEGIN PERFORM nextval('public.settlements'); RETURN NULL; END $$;
-    CREATE TRIGGER count_settlement AFTER INSERT ON pgaudit.job_error
-        FOR EACH STATEMENT EXECUTE FUNCTION count_settlement();
+# How often the statement that records failures has run, by the trigger's count of statements.
+COUNT_STATEMENTS = """
+    CREATE SEQUENCE failure_statements;
+    CREATE FUNCTION count_statement() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN PERFORM nextval('public.failure_statements'); RETURN NULL; END $$;
+    CREATE TRIGGER count_statement AFTER INSERT ON pgaudit.job_error
+        FOR EACH STATEMENT EXECUTE FUNCTION count_statement();
 """
-SETTLEMENTS = "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM settlements"
+STATEMENTS = "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM failure_statements"
 ERRORS = """
     SELECT attempt, error_class, sqlstate, count(*), count(DISTINCT job_id), count(event_id)
       FROM pgaudit.job_error GROUP BY 1, 2, 3 ORDER BY 1, 2
@@ -93,8 +93,8 @@ def signals_sent() -> Iterator[list[tuple[str, dict[str, Any]]]]:
 
 
 async def test_poison_in_front_delays_a_genuine_event_by_its_batches_alone(dsn: str, conn: Connection) -> None:
-    """After 20,000 poison events a genuine one needs 20 batches more: each settles its failures in one statement."""
-    conn.execute(COUNT_SETTLEMENTS)
+    """After 20,000 poison events a genuine one needs 20 batches more: each records its failures in one statement."""
+    conn.execute(COUNT_STATEMENTS)
     queue_poison(conn)
     record(dsn)
     app = AuditApp(Settings(dsn=dsn, batch_size=BATCH))
@@ -107,7 +107,7 @@ async def test_poison_in_front_delays_a_genuine_event_by_its_batches_alone(dsn: 
                     batches += 1
                     assert (await persist_batch(own, registration, None, app.settings)).taken
     assert batches <= ceil(POISON / BATCH) + 2
-    assert value(conn, SETTLEMENTS) == POISON / BATCH
+    assert value(conn, STATEMENTS) == POISON / BATCH
     assert rows(conn, ERRORS) == [
         (1, "DataCorrupted", "XX001", POISON / 2, POISON / 2, POISON / 2),
         (1, "InvalidEvent", "PA001", POISON / 2, POISON / 2, POISON / 2),
@@ -124,13 +124,13 @@ async def test_poison_in_front_delays_a_genuine_event_by_its_batches_alone(dsn: 
 
 async def test_poison_on_its_last_attempt_fails_in_one_statement_a_batch(dsn: str, conn: Connection) -> None:
     """A job whose only attempt fails stays as failed, with its error and its signal."""
-    conn.execute(COUNT_SETTLEMENTS)
+    conn.execute(COUNT_STATEMENTS)
     queue_poison(conn, 3_000)
     record(dsn)
     with signals_sent() as sent:
         await drain(Settings(dsn=dsn, batch_size=BATCH, job_attempts=1))
     assert value(conn, LOGGED) == 1
-    assert value(conn, SETTLEMENTS) <= 4
+    assert value(conn, STATEMENTS) <= 4
     assert rows(
         conn, "SELECT status::text, attempts, scheduled_at, count(*) FROM pgaudit.audit_jobs GROUP BY 1, 2, 3"
     ) == [("failed", 1, None, 3_000)]

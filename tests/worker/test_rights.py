@@ -90,10 +90,10 @@ def refused(conn: Connection, statement: str, parameters: list[Any] | None = Non
 
 @pytest.mark.parametrize("retry_in", [None, 0.0, 86_400.0], ids=["dead letter", "retry", "park"])
 @pytest.mark.parametrize("kind", ["wrong", "own", "none"])
-def test_a_worker_cannot_settle_a_job_that_it_does_not_hold(
+def test_a_worker_cannot_record_a_failure_of_a_job_that_it_does_not_hold(
     conn: Connection, as_worker: Connection, busy: tuple[int, int, UUID], kind: str, retry_in: float | None
 ) -> None:
-    """A job is failed, retried or parked with the token of its worker alone."""
+    """Only the token of its worker ends a job as failed, retries it or delays it."""
     job, _, _ = busy
     before = rows(conn, STATE)
     token = {"wrong": uuid4(), "own": register(as_worker)[1], "none": None}[kind]
@@ -155,7 +155,7 @@ def test_a_worker_writes_no_table(conn: Connection, as_worker: Connection, state
 def test_a_role_with_rights_on_all_tables_writes_none_of_them(
     dsn: str, conn: Connection, as_worker: Connection, busy: tuple[int, int, UUID], statement: str
 ) -> None:
-    """GRANT ALL ON ALL TABLES lets no role pass for a worker, or settle a job by hand."""
+    """GRANT ALL ON ALL TABLES lets no role impersonate a worker, or end a job by hand."""
     assert busy
     before = rows(conn, WORKERS), rows(conn, STATE)
     with psycopg.connect(dsn, user=STRANGER, autocommit=True) as stranger:

@@ -36,7 +36,7 @@ def vanish(conn: psycopg.Connection, max_stalls: int = 2) -> int:
 
 
 async def test_a_stalled_job_is_reclaimed_and_persisted(watcher: psycopg.Connection, settings: Settings) -> None:
-    """The next worker finds the job of a silent one, notes the stall, and appends the event."""
+    """The next worker finds the job of a stalled one, notes the stall, and appends the event."""
     record(watcher)
     vanished = vanish(watcher)
     assert rows(watcher, "SELECT worker_id FROM pgaudit.stalled_jobs") == [(vanished,)]
@@ -134,7 +134,7 @@ async def test_a_worker_pruned_while_it_runs_a_job_persists_it_once(
             record(watcher, 3)
             await until(lambda: job in app.job_manager.state.jobs)
             with watcher.transaction():
-                # As if it had been silent for a day: the job is unlinked once the batch has ended.
+                # As if it had sent no heartbeat for a day: the job is unlinked once the batch has ended.
                 watcher.execute("ALTER TABLE pgaudit.procrastinate_workers DISABLE TRIGGER unlink_deleted_workers")
                 watcher.execute("DELETE FROM pgaudit.procrastinate_workers")
                 watcher.execute("ALTER TABLE pgaudit.procrastinate_workers ENABLE TRIGGER unlink_deleted_workers")
@@ -146,12 +146,12 @@ async def test_a_worker_pruned_while_it_runs_a_job_persists_it_once(
 
 
 async def test_a_worker_whose_job_was_taken_over_changes_nothing(watcher: psycopg.Connection) -> None:
-    """A worker persists, settles and releases only what it holds itself."""
+    """A worker persists, fails and releases only jobs that it holds itself."""
     record(watcher)
     (holder, own), (_, other) = register(watcher), register(watcher)
     job = fetch(watcher, own)
     assert value(watcher, "SELECT taken FROM pgaudit.persist(%s, %s, 10)", [other, job]) == 0
-    settle = "SELECT pgaudit.record_failure(%s, %s, 0, true, NULL, 'E', NULL, 'm', NULL)"
-    assert value(watcher, settle, [job, other]) is False
+    record_failure = "SELECT pgaudit.record_failure(%s, %s, 0, true, NULL, 'E', NULL, 'm', NULL)"
+    assert value(watcher, record_failure, [job, other]) is False
     assert value(watcher, "SELECT pgaudit.release_jobs(ARRAY[%s::bigint], %s)", [job, other]) == []
     assert rows(watcher, STATE) == [("doing", 0, 0, holder)]

@@ -1,4 +1,4 @@
--- Which functions and views are installed: written by each migration that applies the files in code/.
+-- The installed functions and views: each migration that applies the files in code/ writes this row.
 
 CREATE TABLE pgaudit.schema_code (
     checksum   text        NOT NULL,

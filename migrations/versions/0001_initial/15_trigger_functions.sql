@@ -1,4 +1,4 @@
--- Triggers need their functions when they are created. code/ replaces these bodies in the same transaction.
+-- CREATE TRIGGER needs the function. The files in code/ replace these bodies in the same transaction.
 DO $$
 DECLARE
     name text;

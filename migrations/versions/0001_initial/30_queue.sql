@@ -1,7 +1,7 @@
--- What pgaudit changes in Procrastinate's tables, and the queue of audit jobs.
+-- Changes to Procrastinate's tables and functions, and the queue of audit jobs.
 
--- Functions name their tables without a schema. Pinned, they work for every caller,
--- whatever its search_path, and no caller can put a table of its own in the way.
+-- Procrastinate's functions name tables without a schema. A pinned search_path makes them independent of the caller's,
+-- and keeps a caller from shadowing the tables with its own.
 DO $$
 DECLARE
     function regprocedure;
@@ -12,22 +12,22 @@ BEGIN
     END LOOP;
 END $$;
 
--- Audit jobs never NOTIFY: it takes a cluster-wide lock through the commit, and 16 writers fall to 0.07 of their rate
--- when a commit takes 2 ms. They live in a child table, which has none of the parent's triggers. In the parent they are
--- forbidden, so that every scan for audit jobs reads one table.
+-- Audit jobs send no NOTIFY: it holds a cluster-wide lock through the commit, and reduces 16 writers to 0.07 of their
+-- rate when a commit takes 2 ms. So they are in a child table, which has none of the parent's triggers. The parent
+-- forbids them, so that every scan for audit jobs reads one table.
 ALTER TABLE pgaudit.procrastinate_jobs ADD CONSTRAINT no_audit_jobs CHECK (queue_name <> 'audit') NO INHERIT;
 
--- The parent's foreign key does not reach the child: deleting a worker unlinks its jobs there, too.
+-- A child table does not inherit the parent's foreign key: this trigger clears worker_id when a worker is deleted.
 CREATE TRIGGER unlink_deleted_workers
     AFTER DELETE ON pgaudit.procrastinate_workers REFERENCING OLD TABLE AS deleted
     FOR EACH STATEMENT EXECUTE FUNCTION pgaudit.unlink_deleted_workers();
 
--- Postgres compiles a CHECK for each statement that inserts: an audit job is inserted as 'todo' by record() alone.
+-- NO INHERIT, because Postgres compiles a CHECK for each INSERT, and record() inserts no job for which it would fail.
 ALTER TABLE pgaudit.procrastinate_jobs DROP CONSTRAINT check_not_todo_abort_requested;
 ALTER TABLE pgaudit.procrastinate_jobs ADD CONSTRAINT check_not_todo_abort_requested
     CHECK (NOT (status = 'todo' AND abort_requested)) NO INHERIT;
 
--- A job is fresh until it is first given back (scheduled_at IS NULL), then it waits for scheduled_at.
+-- scheduled_at is NULL while a job is fresh. A job that was given back to the queue is due at scheduled_at.
 CREATE TABLE pgaudit.audit_jobs (
     event       jsonb   NOT NULL,
     leaf_hash   bytea   NOT NULL,
@@ -39,11 +39,11 @@ ALTER TABLE pgaudit.audit_jobs
     ALTER queue_name SET DEFAULT 'audit',
     ALTER task_name SET DEFAULT 'pgaudit.persist';
 
--- A fresh job is found by its id. This index holds all others: what runs, what has failed and, by its time, what waits.
+-- Fresh jobs are found by their id. This index has all others: running, failed and, by scheduled_at, waiting ones.
 CREATE INDEX audit_jobs_not_fresh_idx ON pgaudit.audit_jobs (status, scheduled_at)
     WHERE status <> 'todo' OR scheduled_at IS NOT NULL;
 
--- The queue is small and turns over all the time: vacuum it by count, not by share.
+-- The queue is small and changes all the time: vacuum it after a number of rows, not after a share of the table.
 ALTER TABLE pgaudit.audit_jobs SET (
     autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000,
     autovacuum_vacuum_insert_scale_factor = 0.2,
@@ -51,15 +51,16 @@ ALTER TABLE pgaudit.audit_jobs SET (
     autovacuum_vacuum_cost_delay = 0
 );
 
--- A worker's own limits, so that views, health and other workers judge it by them. Its token is known to it alone.
+-- A worker's own limits, by which views, health and other workers decide whether it is stalled. Only the worker itself
+-- knows its token.
 ALTER TABLE pgaudit.procrastinate_workers
     ADD token         uuid     NOT NULL UNIQUE DEFAULT gen_random_uuid(),
     ADD stalled_after interval NOT NULL DEFAULT '30 s',
     ADD max_stalls    integer  NOT NULL DEFAULT 5;
 ALTER TABLE pgaudit.procrastinate_workers SET (fillfactor = 50);
 
--- Where the scan for fresh jobs begins; the highest row counts. Without it the scan would read the rows of all finished
--- jobs that vacuum cannot remove yet, for hours if a snapshot is held that long.
+-- Where the scan for fresh jobs begins; the highest row is in force. Without it the scan would read the rows of all
+-- finished jobs that vacuum cannot remove yet: those of hours, if a snapshot is open for hours.
 CREATE TABLE pgaudit.queue_watermark (
     low_watermark bigint PRIMARY KEY,
     max_issued_id bigint NOT NULL,
@@ -93,5 +94,5 @@ CREATE TABLE pgaudit.acknowledged_jobs (
     reason          text        NOT NULL,
     acknowledged_by text        NOT NULL,
     acknowledged_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-    PRIMARY KEY (job_id, leaf_hash)  -- an emptied queue may count from 1 again
+    PRIMARY KEY (job_id, leaf_hash)  -- after a TRUNCATE of the queue, ids may begin at 1 again
 );

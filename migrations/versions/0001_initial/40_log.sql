@@ -1,6 +1,6 @@
--- The audit log and what is kept beside it.
+-- The audit log, and the tables that belong to it.
 
--- Keys are compared byte by byte: an upgrade of the operating system's collations changes no index.
+-- COLLATE "C": an upgrade of the operating system's collations must not break an index.
 CREATE TABLE pgaudit.audit_log (
     index          bigint      NOT NULL PRIMARY KEY,
     event_id       uuid        NOT NULL,
@@ -23,13 +23,14 @@ CREATE INDEX audit_log_actor_idx ON pgaudit.audit_log (actor_type, actor_id, ind
 CREATE INDEX audit_log_action_idx ON pgaudit.audit_log (action, index);
 CREATE INDEX audit_log_tenant_idx ON pgaudit.audit_log (tenant, index) WHERE tenant IS NOT NULL;
 
--- Each event id, for ever: what makes an event be stored once, whichever partitions are there.
+-- Every event id that was ever appended. Its primary key makes sure that an event is stored once, even if the partition
+-- with the event was dropped.
 CREATE TABLE pgaudit.event_key (
     event_id uuid   PRIMARY KEY,
     index    bigint NOT NULL
 );
 
--- The second and further targets of events; the first is in the row of the log.
+-- The second and further targets of events; the first is in audit_log.
 CREATE TABLE pgaudit.event_target (
     type  text   NOT NULL COLLATE "C",
     id    text   NOT NULL COLLATE "C",
@@ -37,7 +38,7 @@ CREATE TABLE pgaudit.event_target (
     PRIMARY KEY (type, id, index)
 );
 
--- An event that was recorded again with the same content is not stored again, but seen.
+-- Events that were recorded again with the same content: noted here, not stored again.
 CREATE TABLE pgaudit.event_sighting (
     id          bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
     event_id    uuid        NOT NULL,
@@ -48,7 +49,7 @@ CREATE TABLE pgaudit.event_sighting (
 );
 CREATE INDEX event_sighting_event_idx ON pgaudit.event_sighting (event_id);
 
--- Events that were recorded under an id that the log holds already with other content.
+-- Events that were recorded with an id that the log had already, and other content.
 CREATE TABLE pgaudit.event_conflict (
     index          bigint PRIMARY KEY,
     event_id       uuid        NOT NULL,
@@ -60,8 +61,8 @@ CREATE INDEX event_conflict_event_idx ON pgaudit.event_conflict (event_id, conte
 CREATE INDEX event_conflict_recorded_idx ON pgaudit.event_conflict (recorded_at);
 
 -- One row for each transaction that appended, merged by minute after a day and then kept: the history of throughput,
--- and the way from a time to an index. Nothing is updated here: under a snapshot that is held for hours every version
--- of a counter would stay, and each append would walk through them.
+-- and the way to find an index by time. Appends only insert: while a snapshot is open for hours, vacuum could not
+-- remove the versions of an updated counter, and each append would read all of them.
 CREATE TABLE pgaudit.batch (
     first_index     bigint PRIMARY KEY,
     count           bigint      NOT NULL CHECK (count > 0 AND first_index >= 0 AND first_index + count < 1::bigint << 62),

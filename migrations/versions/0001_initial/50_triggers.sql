@@ -1,6 +1,6 @@
--- Guards. ALWAYS: session_replication_role = replica does not switch them off.
+-- Guards. ENABLE ALWAYS, so that they also fire under session_replication_role = replica.
 
--- The log: no row changes, none goes, none comes but by append_rows().
+-- The log: rows are only inserted, and only by append_rows().
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON pgaudit.audit_log
     FOR EACH ROW EXECUTE FUNCTION pgaudit.reject_modification();
 CREATE TRIGGER append_only_truncate BEFORE TRUNCATE ON pgaudit.audit_log
@@ -10,7 +10,7 @@ CREATE TRIGGER append_only_insert BEFORE INSERT ON pgaudit.audit_log
 ALTER TABLE pgaudit.audit_log ENABLE ALWAYS TRIGGER append_only, ENABLE ALWAYS TRIGGER append_only_truncate,
     ENABLE ALWAYS TRIGGER append_only_insert;
 
--- Tables that only pgaudit's functions write.
+-- Tables that only pgaudit's functions can write to.
 DO $$
 DECLARE
     name text;
@@ -23,7 +23,7 @@ BEGIN
     END LOOP;
 END $$;
 
--- Tables that their owner may change by hand, too.
+-- Tables that the owner can also change by hand.
 DO $$
 DECLARE
     name text;
@@ -35,7 +35,7 @@ BEGIN
     END LOOP;
 END $$;
 
--- A job stays in the queue, and as it was recorded, until its event is in the log or acknowledged.
+-- A job stays in the queue, unchanged, until its event is in the log or acknowledged.
 CREATE TRIGGER reject_unlogged_deletion AFTER DELETE ON pgaudit.audit_jobs REFERENCING OLD TABLE AS deleted
     FOR EACH STATEMENT EXECUTE FUNCTION pgaudit.reject_unlogged_deletion();
 CREATE TRIGGER reject_truncate BEFORE TRUNCATE ON pgaudit.audit_jobs
@@ -55,7 +55,7 @@ ALTER TABLE pgaudit.audit_jobs ENABLE ALWAYS TRIGGER reject_unlogged_deletion, E
     ENABLE ALWAYS TRIGGER reject_foreign_write, ENABLE ALWAYS TRIGGER reject_status_change,
     ENABLE ALWAYS TRIGGER reject_event_update, ENABLE ALWAYS TRIGGER reject_far_schedule;
 
--- A statement that names the parent fires the parent's statement triggers alone.
+-- A statement that names the parent fires only the parent's statement triggers.
 CREATE TRIGGER reject_deletion_by_parent AFTER DELETE ON pgaudit.procrastinate_jobs REFERENCING OLD TABLE AS deleted
     FOR EACH STATEMENT EXECUTE FUNCTION pgaudit.reject_deletion_by_parent();
 CREATE TRIGGER reject_foreign_write BEFORE UPDATE ON pgaudit.procrastinate_jobs

@@ -3,38 +3,39 @@
 BEGIN;
 SET LOCAL client_encoding = 'UTF8';
 SET LOCAL lock_timeout = '60s';
--- What a database must be like before pgaudit is installed or upgraded in it. Changes nothing.
+-- Checks that pgaudit can be installed or upgraded in this database. Changes nothing.
 
 DO $$
 DECLARE
     encoding text := current_setting('server_encoding');
     schema_id oid := to_regnamespace('pgaudit');
     owner    name := (SELECT pg_get_userbyid(nspowner) FROM pg_namespace WHERE oid = schema_id);
-    stranger text;
+    foreign_object text;
 BEGIN
     IF current_setting('server_version_num')::integer < 150000 THEN
-        RAISE EXCEPTION 'pgaudit needs PostgreSQL 15 or newer, this is %', current_setting('server_version')
+        RAISE EXCEPTION 'pgaudit needs PostgreSQL 15 or newer; this server runs %', current_setting('server_version')
             USING ERRCODE = 'feature_not_supported';
     ELSIF encoding <> 'UTF8' THEN
-        RAISE EXCEPTION 'The database must use UTF8, it uses %: create one with ENCODING ''UTF8''', encoding
+        RAISE EXCEPTION 'the database must use the encoding UTF8, not %: create one with ENCODING ''UTF8''', encoding
             USING ERRCODE = 'feature_not_supported';
     ELSIF schema_id IS NULL AND NOT has_database_privilege(current_database(), 'CREATE') THEN
-        RAISE EXCEPTION 'the role % may not create a schema in this database: GRANT CREATE ON DATABASE % TO %, '
+        RAISE EXCEPTION 'the role % has no right to create a schema in this database: GRANT CREATE ON DATABASE % TO %, '
                         'or CREATE SCHEMA pgaudit AUTHORIZATION %', current_user, quote_ident(current_database()),
                         quote_ident(current_user), quote_ident(current_user)
             USING ERRCODE = 'insufficient_privilege';
     ELSIF owner <> current_user THEN
-        -- An owner can drop our tables, whatever guards them.
+        -- Guards do not stop an owner from dropping our tables.
         RAISE EXCEPTION 'the schema pgaudit belongs to %, not to %: migrate as %, or ALTER SCHEMA pgaudit OWNER TO %',
                         owner, current_user, owner, quote_ident(current_user)
             USING ERRCODE = 'insufficient_privilege';
     ELSIF to_regclass('pgaudit.alembic_version') IS NULL THEN
-        SELECT min(name) INTO stranger
+        SELECT min(name) INTO foreign_object
           FROM (SELECT relname AS name, relnamespace AS schema_id FROM pg_class WHERE relkind IN ('r', 'p', 'v', 'm', 'f')
                 UNION ALL SELECT proname, pronamespace FROM pg_proc) object
          WHERE object.schema_id = to_regnamespace('pgaudit');
-        IF stranger IS NOT NULL THEN
-            RAISE EXCEPTION 'the schema pgaudit holds something else: %; move it to another schema', stranger
+        IF foreign_object IS NOT NULL THEN
+            RAISE EXCEPTION 'the schema pgaudit holds an object that is not pgaudit''s: %; move it to another schema',
+                            foreign_object
                 USING ERRCODE = 'duplicate_object';
         END IF;
     END IF;
@@ -47,9 +48,9 @@ DO $$ BEGIN
     END IF;
 END $$;
 
--- The schema and its lock.
+-- Creates the schema, and locks it against other migrations.
 
--- Not CREATE SCHEMA IF NOT EXISTS: that needs a right to the database even where the schema was prepared for the owner.
+-- Not CREATE SCHEMA IF NOT EXISTS: it needs a right on the database, even when the owner's schema exists already.
 DO $$ BEGIN
     IF to_regnamespace('pgaudit') IS NULL THEN
         CREATE SCHEMA pgaudit;
@@ -57,7 +58,7 @@ DO $$ BEGIN
 END $$;
 
 -- COMMENT takes a lock that conflicts with itself and that only the owner can hold: one migration runs at a time, and
--- no other role can be in the way. (Any role can take an advisory lock.)
+-- no other role can block it. (Any role could hold an advisory lock.)
 COMMENT ON SCHEMA pgaudit IS 'Audit trail of pgaudit. Change it with pgaudit migrate only.';
 
 DO $$
@@ -70,7 +71,7 @@ BEGIN
         EXECUTE format('REVOKE %s ON SCHEMA pgaudit FROM %s', CASE grantee WHEN 0 THEN 'ALL' ELSE 'CREATE' END,
                        CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::regrole::text END);
     END LOOP;
-    -- code/99_rights.sql takes all rights from the objects that are not in this list.
+    -- code/99_rights.sql revokes all rights on the objects that are not in this list.
     PERFORM set_config('audit.known_objects', coalesce(string_agg(object.id::text, ','), ''), true)
        FROM (SELECT oid AS id FROM pg_class WHERE relnamespace = 'pgaudit'::regnamespace
              UNION ALL SELECT oid FROM pg_proc WHERE pronamespace = 'pgaudit'::regnamespace) object;
@@ -85,7 +86,7 @@ CREATE TABLE pgaudit.alembic_version (
 
 -- Running upgrade  -> 0001
 
--- Which functions and views are installed: written by each migration that applies the files in code/.
+-- The installed functions and views: each migration that applies the files in code/ writes this row.
 
 CREATE TABLE pgaudit.schema_code (
     checksum   text        NOT NULL,
@@ -681,7 +682,7 @@ CREATE TRIGGER procrastinate_trigger_delete_jobs_v1
     FOR EACH ROW EXECUTE PROCEDURE procrastinate_unlink_periodic_defers_v1();
 SET LOCAL search_path TO DEFAULT;
 
--- Triggers need their functions when they are created. code/ replaces these bodies in the same transaction.
+-- CREATE TRIGGER needs the function. The files in code/ replace these bodies in the same transaction.
 DO $$
 DECLARE
     name text;
@@ -694,21 +695,21 @@ BEGIN
     END LOOP;
 END $$;
 
--- Settings of the schema: what every writer and worker has to agree on.
+-- Settings that every writer and worker must share.
 
 CREATE TABLE pgaudit.settings (
     singleton           boolean  PRIMARY KEY DEFAULT true CHECK (singleton),
     max_event_bytes     integer  NOT NULL DEFAULT 49152 CHECK (max_event_bytes BETWEEN 16384 AND 65535),
-    -- 160 x 65,536: tiles of 256 and of 65,536 leaves end where a partition ends.
+    -- 160 x 65,536: so tiles of 256 and of 65,536 leaves end where a partition ends.
     partition_size      bigint   NOT NULL DEFAULT 10485760 CHECK (partition_size >= 256 AND partition_size % 256 = 0),
     job_error_retention interval NOT NULL DEFAULT '90 days' CHECK (job_error_retention >= interval '1 day')
 );
 INSERT INTO pgaudit.settings DEFAULT VALUES;
 
--- What pgaudit changes in Procrastinate's tables, and the queue of audit jobs.
+-- Changes to Procrastinate's tables and functions, and the queue of audit jobs.
 
--- Functions name their tables without a schema. Pinned, they work for every caller,
--- whatever its search_path, and no caller can put a table of its own in the way.
+-- Procrastinate's functions name tables without a schema. A pinned search_path makes them independent of the caller's,
+-- and keeps a caller from shadowing the tables with its own.
 DO $$
 DECLARE
     function regprocedure;
@@ -719,22 +720,22 @@ BEGIN
     END LOOP;
 END $$;
 
--- Audit jobs never NOTIFY: it takes a cluster-wide lock through the commit, and 16 writers fall to 0.07 of their rate
--- when a commit takes 2 ms. They live in a child table, which has none of the parent's triggers. In the parent they are
--- forbidden, so that every scan for audit jobs reads one table.
+-- Audit jobs send no NOTIFY: it holds a cluster-wide lock through the commit, and reduces 16 writers to 0.07 of their
+-- rate when a commit takes 2 ms. So they are in a child table, which has none of the parent's triggers. The parent
+-- forbids them, so that every scan for audit jobs reads one table.
 ALTER TABLE pgaudit.procrastinate_jobs ADD CONSTRAINT no_audit_jobs CHECK (queue_name <> 'audit') NO INHERIT;
 
--- The parent's foreign key does not reach the child: deleting a worker unlinks its jobs there, too.
+-- A child table does not inherit the parent's foreign key: this trigger clears worker_id when a worker is deleted.
 CREATE TRIGGER unlink_deleted_workers
     AFTER DELETE ON pgaudit.procrastinate_workers REFERENCING OLD TABLE AS deleted
     FOR EACH STATEMENT EXECUTE FUNCTION pgaudit.unlink_deleted_workers();
 
--- Postgres compiles a CHECK for each statement that inserts: an audit job is inserted as 'todo' by record() alone.
+-- NO INHERIT, because Postgres compiles a CHECK for each INSERT, and record() inserts no job for which it would fail.
 ALTER TABLE pgaudit.procrastinate_jobs DROP CONSTRAINT check_not_todo_abort_requested;
 ALTER TABLE pgaudit.procrastinate_jobs ADD CONSTRAINT check_not_todo_abort_requested
     CHECK (NOT (status = 'todo' AND abort_requested)) NO INHERIT;
 
--- A job is fresh until it is first given back (scheduled_at IS NULL), then it waits for scheduled_at.
+-- scheduled_at is NULL while a job is fresh. A job that was given back to the queue is due at scheduled_at.
 CREATE TABLE pgaudit.audit_jobs (
     event       jsonb   NOT NULL,
     leaf_hash   bytea   NOT NULL,
@@ -746,11 +747,11 @@ ALTER TABLE pgaudit.audit_jobs
     ALTER queue_name SET DEFAULT 'audit',
     ALTER task_name SET DEFAULT 'pgaudit.persist';
 
--- A fresh job is found by its id. This index holds all others: what runs, what has failed and, by its time, what waits.
+-- Fresh jobs are found by their id. This index has all others: running, failed and, by scheduled_at, waiting ones.
 CREATE INDEX audit_jobs_not_fresh_idx ON pgaudit.audit_jobs (status, scheduled_at)
     WHERE status <> 'todo' OR scheduled_at IS NOT NULL;
 
--- The queue is small and turns over all the time: vacuum it by count, not by share.
+-- The queue is small and changes all the time: vacuum it after a number of rows, not after a share of the table.
 ALTER TABLE pgaudit.audit_jobs SET (
     autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000,
     autovacuum_vacuum_insert_scale_factor = 0.2,
@@ -758,15 +759,16 @@ ALTER TABLE pgaudit.audit_jobs SET (
     autovacuum_vacuum_cost_delay = 0
 );
 
--- A worker's own limits, so that views, health and other workers judge it by them. Its token is known to it alone.
+-- A worker's own limits, by which views, health and other workers decide whether it is stalled. Only the worker itself
+-- knows its token.
 ALTER TABLE pgaudit.procrastinate_workers
     ADD token         uuid     NOT NULL UNIQUE DEFAULT gen_random_uuid(),
     ADD stalled_after interval NOT NULL DEFAULT '30 s',
     ADD max_stalls    integer  NOT NULL DEFAULT 5;
 ALTER TABLE pgaudit.procrastinate_workers SET (fillfactor = 50);
 
--- Where the scan for fresh jobs begins; the highest row counts. Without it the scan would read the rows of all finished
--- jobs that vacuum cannot remove yet, for hours if a snapshot is held that long.
+-- Where the scan for fresh jobs begins; the highest row is in force. Without it the scan would read the rows of all
+-- finished jobs that vacuum cannot remove yet: those of hours, if a snapshot is open for hours.
 CREATE TABLE pgaudit.queue_watermark (
     low_watermark bigint PRIMARY KEY,
     max_issued_id bigint NOT NULL,
@@ -800,12 +802,12 @@ CREATE TABLE pgaudit.acknowledged_jobs (
     reason          text        NOT NULL,
     acknowledged_by text        NOT NULL,
     acknowledged_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-    PRIMARY KEY (job_id, leaf_hash)  -- an emptied queue may count from 1 again
+    PRIMARY KEY (job_id, leaf_hash)  -- after a TRUNCATE of the queue, ids may begin at 1 again
 );
 
--- The audit log and what is kept beside it.
+-- The audit log, and the tables that belong to it.
 
--- Keys are compared byte by byte: an upgrade of the operating system's collations changes no index.
+-- COLLATE "C": an upgrade of the operating system's collations must not break an index.
 CREATE TABLE pgaudit.audit_log (
     index          bigint      NOT NULL PRIMARY KEY,
     event_id       uuid        NOT NULL,
@@ -828,13 +830,14 @@ CREATE INDEX audit_log_actor_idx ON pgaudit.audit_log (actor_type, actor_id, ind
 CREATE INDEX audit_log_action_idx ON pgaudit.audit_log (action, index);
 CREATE INDEX audit_log_tenant_idx ON pgaudit.audit_log (tenant, index) WHERE tenant IS NOT NULL;
 
--- Each event id, for ever: what makes an event be stored once, whichever partitions are there.
+-- Every event id that was ever appended. Its primary key makes sure that an event is stored once, even if the partition
+-- with the event was dropped.
 CREATE TABLE pgaudit.event_key (
     event_id uuid   PRIMARY KEY,
     index    bigint NOT NULL
 );
 
--- The second and further targets of events; the first is in the row of the log.
+-- The second and further targets of events; the first is in audit_log.
 CREATE TABLE pgaudit.event_target (
     type  text   NOT NULL COLLATE "C",
     id    text   NOT NULL COLLATE "C",
@@ -842,7 +845,7 @@ CREATE TABLE pgaudit.event_target (
     PRIMARY KEY (type, id, index)
 );
 
--- An event that was recorded again with the same content is not stored again, but seen.
+-- Events that were recorded again with the same content: noted here, not stored again.
 CREATE TABLE pgaudit.event_sighting (
     id          bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
     event_id    uuid        NOT NULL,
@@ -853,7 +856,7 @@ CREATE TABLE pgaudit.event_sighting (
 );
 CREATE INDEX event_sighting_event_idx ON pgaudit.event_sighting (event_id);
 
--- Events that were recorded under an id that the log holds already with other content.
+-- Events that were recorded with an id that the log had already, and other content.
 CREATE TABLE pgaudit.event_conflict (
     index          bigint PRIMARY KEY,
     event_id       uuid        NOT NULL,
@@ -865,8 +868,8 @@ CREATE INDEX event_conflict_event_idx ON pgaudit.event_conflict (event_id, conte
 CREATE INDEX event_conflict_recorded_idx ON pgaudit.event_conflict (recorded_at);
 
 -- One row for each transaction that appended, merged by minute after a day and then kept: the history of throughput,
--- and the way from a time to an index. Nothing is updated here: under a snapshot that is held for hours every version
--- of a counter would stay, and each append would walk through them.
+-- and the way to find an index by time. Appends only insert: while a snapshot is open for hours, vacuum could not
+-- remove the versions of an updated counter, and each append would read all of them.
 CREATE TABLE pgaudit.batch (
     first_index     bigint PRIMARY KEY,
     count           bigint      NOT NULL CHECK (count > 0 AND first_index >= 0 AND first_index + count < 1::bigint << 62),
@@ -887,9 +890,9 @@ CREATE INDEX batch_late_idx ON pgaudit.batch (oldest_recorded) WHERE late;
 CREATE TABLE pgaudit.log_lock (singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton));
 INSERT INTO pgaudit.log_lock DEFAULT VALUES;
 
--- Guards. ALWAYS: session_replication_role = replica does not switch them off.
+-- Guards. ENABLE ALWAYS, so that they also fire under session_replication_role = replica.
 
--- The log: no row changes, none goes, none comes but by append_rows().
+-- The log: rows are only inserted, and only by append_rows().
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON pgaudit.audit_log
     FOR EACH ROW EXECUTE FUNCTION pgaudit.reject_modification();
 CREATE TRIGGER append_only_truncate BEFORE TRUNCATE ON pgaudit.audit_log
@@ -899,7 +902,7 @@ CREATE TRIGGER append_only_insert BEFORE INSERT ON pgaudit.audit_log
 ALTER TABLE pgaudit.audit_log ENABLE ALWAYS TRIGGER append_only, ENABLE ALWAYS TRIGGER append_only_truncate,
     ENABLE ALWAYS TRIGGER append_only_insert;
 
--- Tables that only pgaudit's functions write.
+-- Tables that only pgaudit's functions can write to.
 DO $$
 DECLARE
     name text;
@@ -912,7 +915,7 @@ BEGIN
     END LOOP;
 END $$;
 
--- Tables that their owner may change by hand, too.
+-- Tables that the owner can also change by hand.
 DO $$
 DECLARE
     name text;
@@ -924,7 +927,7 @@ BEGIN
     END LOOP;
 END $$;
 
--- A job stays in the queue, and as it was recorded, until its event is in the log or acknowledged.
+-- A job stays in the queue, unchanged, until its event is in the log or acknowledged.
 CREATE TRIGGER reject_unlogged_deletion AFTER DELETE ON pgaudit.audit_jobs REFERENCING OLD TABLE AS deleted
     FOR EACH STATEMENT EXECUTE FUNCTION pgaudit.reject_unlogged_deletion();
 CREATE TRIGGER reject_truncate BEFORE TRUNCATE ON pgaudit.audit_jobs
@@ -944,7 +947,7 @@ ALTER TABLE pgaudit.audit_jobs ENABLE ALWAYS TRIGGER reject_unlogged_deletion, E
     ENABLE ALWAYS TRIGGER reject_foreign_write, ENABLE ALWAYS TRIGGER reject_status_change,
     ENABLE ALWAYS TRIGGER reject_event_update, ENABLE ALWAYS TRIGGER reject_far_schedule;
 
--- A statement that names the parent fires the parent's statement triggers alone.
+-- A statement that names the parent fires only the parent's statement triggers.
 CREATE TRIGGER reject_deletion_by_parent AFTER DELETE ON pgaudit.procrastinate_jobs REFERENCING OLD TABLE AS deleted
     FOR EACH STATEMENT EXECUTE FUNCTION pgaudit.reject_deletion_by_parent();
 CREATE TRIGGER reject_foreign_write BEFORE UPDATE ON pgaudit.procrastinate_jobs
@@ -956,29 +959,29 @@ INSERT INTO pgaudit.alembic_version (version_num) VALUES ('0001');
 
 SET LOCAL check_function_bodies = off;
 
--- schema_state(): what is installed. Every role that pgaudit grants something may ask.
--- Returns the newest revision, the checksum of the files in code/, and the version of pgaudit that applied them.
+-- schema_state(): returns the installed revision, the checksum of the files in code/, and the version of pgaudit that
+-- applied them. `pgaudit grant` lets each of its roles call it.
 CREATE OR REPLACE FUNCTION pgaudit.schema_state() RETURNS TABLE (revision text, checksum text, version text)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
     SELECT (SELECT version_num FROM alembic_version), code.checksum, code.version
       FROM (VALUES (1)) AS one_row LEFT JOIN schema_code code ON true
 $$;
 
--- What an event is: its hash, what the server adds to it, what it must look like.
--- No backslashes in string literals: they would depend on the session's standard_conforming_strings.
+-- Events: their hashes, the fields that the server adds, and the checks.
+-- No backslashes in string literals: their meaning depends on the session's standard_conforming_strings.
 
--- leaf_hash(event): the RFC 6962 leaf hash of the event's canonical text (jsonb orders keys by length, then bytes).
--- STABLE, as convert_to is: declared IMMUTABLE it would not be inlined, and cost half as much again.
+-- leaf_hash(event): returns the RFC 6962 leaf hash of the event's canonical text (jsonb orders keys by length, then by
+-- bytes). STABLE, because convert_to is: declared IMMUTABLE it would not be inlined, and would cost 50 % more.
 CREATE OR REPLACE FUNCTION pgaudit.leaf_hash(event jsonb) RETURNS bytea
 LANGUAGE sql STABLE STRICT PARALLEL SAFE AS
 $$ SELECT pg_catalog.sha256(pg_catalog.decode('00', 'hex') || pg_catalog.convert_to(event::text, 'UTF8')) $$;
 
--- with_server_stamps(event): the event with what only the server can say. Whatever the application put into these keys
--- is replaced.
---   recorded_at  the server's clock in UTC. AT TIME ZONE interval: a named zone can be redefined by the session.
+-- with_server_stamps(event): returns the event with the fields that only the server can know. Replaces what the
+-- application put into them.
+--   recorded_at  the server's clock in UTC. AT TIME ZONE interval, because a session can redefine a named zone.
 --   recorded_by  the database role that logged in
---   xid          the business transaction
--- VOLATILE, as clock_timestamp is: declared STABLE it would not be inlined.
+--   xid          id of the business transaction
+-- VOLATILE, because clock_timestamp is: declared STABLE it would not be inlined.
 CREATE OR REPLACE FUNCTION pgaudit.with_server_stamps(event jsonb) RETURNS jsonb
 LANGUAGE sql AS $$
     SELECT event || jsonb_build_object(
@@ -987,37 +990,38 @@ LANGUAGE sql AS $$
         'xid', pg_current_xact_id()::text)
 $$;
 
--- has_long_number(event): whether it holds a number of more than 4,000 digits. jsonb keeps 1e131071 in eight bytes and
--- prints 131,072 digits: 8,191 of them are one gigabyte of text, which pg_dump cannot read.
+-- has_long_number(event): returns whether it contains a number of more than 4,000 digits. jsonb stores 1e131071 in 8
+-- bytes and prints 131,072 digits: 8,191 such numbers make a gigabyte of text, which pg_dump cannot read.
 CREATE OR REPLACE FUNCTION pgaudit.has_long_number(event jsonb) RETURNS boolean
 LANGUAGE sql IMMUTABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT EXISTS (SELECT FROM jsonb_path_query(event, '$.** ? (@.type() == "number")') number
                     WHERE length(number::text) > 4000)
 $$;
 
--- bad_target(targets): the first of the targets, from 1, that has no type and id of the right kind and length.
+-- bad_target(targets): returns the position, from 1, of the first target that is_reference() rejects; NULL if none.
 CREATE OR REPLACE FUNCTION pgaudit.bad_target(targets jsonb) RETURNS integer
 LANGUAGE sql IMMUTABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT min(n)::integer FROM jsonb_array_elements(targets) WITH ORDINALITY AS given (target, n)
      WHERE NOT coalesce(is_reference(target), false)
 $$;
 
--- is_reference(value): whether an actor or a target is an object with a type of 1 to 100 and an id of 1 to 500 characters.
+-- is_reference(value): returns whether an actor or a target is an object with a type of 1 to 100 and an id of 1 to 500
+-- characters.
 CREATE OR REPLACE FUNCTION pgaudit.is_reference(value jsonb) RETURNS boolean
 LANGUAGE sql IMMUTABLE AS $$
     SELECT jsonb_typeof(value->'type') = 'string' AND length(value->>'type') BETWEEN 1 AND 100
        AND jsonb_typeof(value->'id') = 'string' AND length(value->>'id') BETWEEN 1 AND 500
 $$;
 
--- is_uuid(value): whether it is a UUID in lower case. A cast would raise for what is none, without the name of the field.
+-- is_uuid(value): returns whether it is a UUID in lower case. A cast would raise an error that does not name the field.
 CREATE OR REPLACE FUNCTION pgaudit.is_uuid(value text) RETURNS boolean
 LANGUAGE sql IMMUTABLE AS $$
     SELECT value LIKE '________-____-____-____-____________' AND value ~ '^[0-9a-f]+-[0-9a-f]+-[0-9a-f]+-[0-9a-f]+-[0-9a-f]+$'
 $$;
 
--- is_iso_time(value): whether it is ISO 8601 with an offset, between the years 1 and 9999 in every time zone.
--- 'Z' is replaced: since PostgreSQL 18 a session can give it another meaning. The cast alone would accept 'now', times
--- without a zone, and 24:00:00. The pattern has no counted repetitions: they take twice as long.
+-- is_iso_time(value): returns whether it is ISO 8601 with an offset, between the years 1 and 9999 in every time zone.
+-- Replaces 'Z', because since PostgreSQL 18 a session can give it another meaning. The cast alone would accept 'now',
+-- times without a zone, and 24:00:00. The pattern has no counted repetitions, because they take twice as long.
 CREATE OR REPLACE FUNCTION pgaudit.is_iso_time(value text) RETURNS boolean
 LANGUAGE sql STABLE AS $$
     SELECT CASE WHEN value ~ ('^[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T[0-9][0-9]:[0-9][0-9]:[0-9][0-9]'
@@ -1028,10 +1032,10 @@ LANGUAGE sql STABLE AS $$
            END
 $$;
 
--- event_problem(event, content): why the log could not keep the event; NULL if it can.
+-- event_problem(event, content): returns why the event is invalid; NULL if it is valid.
 --   event    with the server's stamps
---   content  event::text, made once for size and hash
--- The checks are in the order of the event's fields; each costs a fraction of a microsecond, the time 3.
+--   content  event::text, computed once for size and hash
+-- The checks are in the order of the event's fields. Each takes a fraction of a microsecond, is_iso_time 3 us.
 CREATE OR REPLACE FUNCTION pgaudit.event_problem(event jsonb, content text) RETURNS text
 LANGUAGE sql STABLE AS $$
     SELECT CASE
@@ -1064,12 +1068,14 @@ LANGUAGE sql STABLE AS $$
     END
 $$;
 
--- is_usual(event, content): whether event_problem() has nothing to say about the event, decided for the usual kind at half the
--- cost: an actor with short strings, one target, a time in UTC with microseconds. Not true for all others: they may be valid.
--- Postgres prepares an expression in each transaction: what is one jsonpath here would be sixty nodes of it.
+-- is_usual(event, content): returns true if the event is valid and of the usual kind: an actor with short strings, one
+-- target, a time in UTC with microseconds. Costs half as much as event_problem(), which has to check an event for which
+-- this is not true: it may still be valid. One jsonpath instead of some sixty expression nodes, because Postgres
+-- prepares an expression again in each transaction.
 --   event    with the server's stamps
 --   content  event::text
--- A jsonb of 120 bytes holds no string of more than 100. In strict mode a missing key or another type makes it NULL.
+-- A jsonb of 120 bytes cannot hold a string of more than 100 characters. In strict mode the jsonpath is NULL if a key
+-- is missing or has another type.
 CREATE OR REPLACE FUNCTION pgaudit.is_usual(event jsonb, content text) RETURNS boolean
 LANGUAGE sql STABLE AS $$
     SELECT event @@ 'strict $.action like_regex "^[a-z][a-z0-9_]*([.][a-z][a-z0-9_]*)+$"
@@ -1088,9 +1094,10 @@ LANGUAGE sql STABLE AS $$
        AND event->>'occurred_at' LIKE '____-__-__T__:__:__.______Z' AND pgaudit.is_uuid(event->>'id')
 $$;
 
--- comparable_content(event): what makes two events the same. A client that retries records later, in another transaction
--- and in a new span. STABLE and without a search_path, as content_hash: else they would not be inlined, and cost ten times
--- as much.
+-- comparable_content(event): returns the event without the fields that differ when a client retries: it records later,
+-- in another transaction and in a new span. Two events are the same if their comparable content is equal.
+-- STABLE and without a search_path, like content_hash: otherwise it would not be inlined, and would cost ten times as
+-- much.
 CREATE OR REPLACE FUNCTION pgaudit.comparable_content(event jsonb) RETURNS jsonb
 LANGUAGE sql STABLE AS $$
     SELECT event - '{recorded_at,recorded_by,xid,context}'::text[] || jsonb_build_object('context',
@@ -1098,11 +1105,12 @@ LANGUAGE sql STABLE AS $$
                ELSE coalesce(event->'context', '{}') END)
 $$;
 
--- content_hash(event): equal for events that are the same.
+-- content_hash(event): returns the hash of the comparable content: equal for two events that are the same.
 CREATE OR REPLACE FUNCTION pgaudit.content_hash(event jsonb) RETURNS bytea
 LANGUAGE sql STABLE AS $$ SELECT pgaudit.leaf_hash(pgaudit.comparable_content(event)) $$;
 
--- try_timestamptz(value): NULL for what is no timestamp (a job inserted by hand may hold anything): views never raise.
+-- try_timestamptz(value): returns the timestamp, or NULL if it is not one (a job inserted by hand may hold anything),
+-- so that the views never raise.
 CREATE OR REPLACE FUNCTION pgaudit.try_timestamptz(value text) RETURNS timestamptz
 LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp SET timezone = 'UTC' AS $$
 BEGIN
@@ -1111,11 +1119,11 @@ EXCEPTION WHEN data_exception THEN
     RETURN NULL;
 END $$;
 
--- From the business transaction into the queue.
+-- Recording: from the business transaction into the queue.
 
--- check_event(event): raises unless the event can be kept.
--- Returns its text, which the caller needs for its hash and size.
---   PA001  the event is refused; the message names the field
+-- check_event(event): raises if the event is invalid or too large.
+-- Returns its text, which the caller needs for hash and size.
+--   PA001  the event is invalid; the message names the field
 CREATE OR REPLACE FUNCTION pgaudit.check_event(event jsonb) RETURNS text
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -1128,8 +1136,8 @@ BEGIN
             RETURN content;
         END IF;
     END IF;
-    -- Before the text is made: a small value may print as a gigabyte. 2,000 bytes of jsonb print as 22 MB at most;
-    -- no event within the limit takes six times its text.
+    -- Checked before the cast to text: a small value may print as a gigabyte. 2,000 bytes of jsonb print as at most
+    -- 22 MB. As jsonb, no event within the limit is larger than six times its text.
     IF jsonb_typeof(event) IS DISTINCT FROM 'object' THEN
         problem := 'it must be a JSON object';
     ELSIF pg_column_size(event) > 6 * 65535 THEN
@@ -1149,7 +1157,7 @@ BEGIN
     RETURN content;
 END $$;
 
--- size_problem(event, content): what is too large in an event of more than 4,000 bytes; NULL if nothing is.
+-- size_problem(event, content): returns what is too large in an event of more than 4,000 bytes; NULL if nothing is.
 CREATE OR REPLACE FUNCTION pgaudit.size_problem(event jsonb, content text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT CASE
@@ -1162,10 +1170,11 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
 $$;
 
 -- record(events): records a JSON array of audit events in the current transaction, one job each.
--- SECURITY DEFINER: a writer needs EXECUTE on this function and nothing else. The session's TimeZone and DateStyle
--- change nothing here: stamps are made without them, and what they could change is checked in the text.
---   22004, 22023  there are no events, or it is not an array
---   PA001         an event is refused; the message names the field. Nothing was recorded.
+-- SECURITY DEFINER: a writer needs EXECUTE on this function, and no other right. The session's TimeZone and DateStyle
+-- have no effect: the stamps do not depend on them, and is_iso_time rejects a time that would.
+-- Raises, and records nothing:
+--   22004, 22023  there are no events, or the argument is not an array
+--   PA001         an event is invalid; the message names the field
 CREATE OR REPLACE FUNCTION pgaudit.record(events jsonb) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
 DECLARE
@@ -1174,8 +1183,8 @@ DECLARE
     stamped  jsonb;
     content  text;
 BEGIN
-    IF expected = 1 THEN  -- nearly always: a query over the array costs a tenth more
-        stamped := with_server_stamps(events->0);  -- the transaction's id before the job's: advance_watermark relies on it
+    IF expected = 1 THEN  -- nearly always; a query over the array costs a tenth more
+        stamped := with_server_stamps(events->0);  -- takes the xid before the job's id: advance_watermark relies on it
         content := check_event(stamped);
         INSERT INTO audit_jobs (event, leaf_hash, event_bytes)
         VALUES (stamped, sha256(decode('00', 'hex') || convert_to(content, 'UTF8')), octet_length(content));
@@ -1184,7 +1193,7 @@ BEGIN
         SELECT given.stamped, sha256(decode('00', 'hex') || convert_to(given.content, 'UTF8')), octet_length(given.content)
           FROM (SELECT event AS stamped, check_event(event) AS content
                   FROM (SELECT with_server_stamps(event) AS event FROM jsonb_array_elements(events) event
-                        OFFSET 0) each_once  -- stamped once: hash and event must not see two clocks
+                        OFFSET 0) each_once  -- OFFSET: stamped once, so that hash and event have the same time
                 OFFSET 0) given;
     ELSE
         RAISE EXCEPTION 'there are no events to record: pass a JSON array of at least one'
@@ -1193,14 +1202,16 @@ BEGIN
     GET DIAGNOSTICS inserted = ROW_COUNT;
     IF inserted <> expected THEN
         RAISE EXCEPTION 'a trigger or rule on pgaudit.audit_jobs left % of % events out', expected - inserted, expected
-            USING ERRCODE = 'triggered_data_change_violation';
+            USING ERRCODE = 'triggered_data_change_violation',
+                  HINT = 'Drop the trigger or rule: pgaudit health names those that are not pgaudit''s.';
     END IF;
 END $$;
 
 -- record_inline(events): records a JSON array of audit events and appends them to the audit log, in the current
--- transaction. Everyone else who appends waits until it ends: a right of its own, for tests and small loads.
--- Takes along what waits in the queue, such as an event that was recorded autonomously while another transaction
--- held the log.
+-- transaction. All other appends wait until it ends. So it needs a right of its own, and is for tests and small loads.
+-- Also appends up to 100 fresh jobs from the queue, such as an event that was recorded autonomously while another
+-- transaction had locked the log.
+-- Raises the error of an own event that cannot be appended. Other jobs that fail are retried, as in persist.
 CREATE OR REPLACE FUNCTION pgaudit.record_inline(events jsonb) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp
 SET timezone = 'UTC' SET datestyle = 'ISO' SET intervalstyle = 'postgres'
@@ -1226,27 +1237,28 @@ BEGIN
     PERFORM delete_logged_jobs(jobs, failures), record_failures(failures, 3, '2 s', '300 s');
 END $$;
 
--- Taking jobs from the queue. A job waits in one of three ways, and there is one function for each:
+-- Taking jobs from the queue. A waiting job is of one of three kinds, and there is one function for each:
 --
---   fresh     scheduled_at IS NULL                  travels in batches, in the order of ids     take_fresh_jobs
---   retry     scheduled_at in the past, stalls = 0  travels with other retries that are due     take_due_retries
---   isolated  stalls > 0                            its worker has vanished: runs alone         fetch_job
+--   fresh     scheduled_at IS NULL                  batched with other fresh jobs, by id        take_fresh_jobs
+--   retry     scheduled_at in the past, stalls = 0  batched with other due retries              take_due_retries
+--   isolated  stalls > 0                            its worker vanished; runs alone             fetch_job
 --
--- The queue's statistics are always stale: these functions never scan it sequentially and never sort it. Before
--- PostgreSQL 18 a plan that does what is forbidden costs 1e10, and with jit every call would be compiled, for half a second.
--- They are in plpgsql, which keeps a plan for the session; LANGUAGE sql plans in each call.
+-- The queue's statistics are always stale, so these functions forbid sequential scans and sorts. Before PostgreSQL 18 a
+-- plan with a forbidden node costs 1e10 more; with jit on, Postgres would then compile each call, for half a second.
+-- They are in plpgsql, which keeps a plan for the session: LANGUAGE sql plans again in each call.
 
--- low_watermark(): the id at which the scan for fresh jobs begins; none below it is fresh, or will be.
+-- low_watermark(): returns the id at which the scan for fresh jobs begins.
 CREATE OR REPLACE FUNCTION pgaudit.low_watermark() RETURNS bigint
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
 BEGIN
     RETURN (SELECT coalesce(max(w.low_watermark), 0) FROM queue_watermark w);
 END $$;
 
--- fetch_job(worker, skip): marks the next job as that worker's: a job that is due again, or else the oldest fresh one.
+-- fetch_job(worker, skip): marks the next job as the worker's: the one that has been due for longest, otherwise the
+-- oldest fresh one.
 --   worker  the worker's token
 --   skip    number of fresh jobs to leave for the batch that is already running, so that it is not overtaken
--- Returns the job's id and number of attempts, or no row.
+-- Returns the job's id and number of attempts; no row if there is no job or no such worker.
 CREATE OR REPLACE FUNCTION pgaudit.fetch_job(worker uuid, skip integer DEFAULT 0)
 RETURNS TABLE (job_id bigint, attempts integer)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp
@@ -1272,13 +1284,13 @@ BEGIN
              ORDER BY scheduled_at LIMIT 1 FOR UPDATE SKIP LOCKED);
 END $$;
 
--- find_fresh_job(skip): locks the oldest fresh job after the first skip ones. Returns its id, or NULL.
+-- find_fresh_job(skip): locks the oldest fresh job behind the first `skip` ones. Returns its id, or NULL.
 CREATE OR REPLACE FUNCTION pgaudit.find_fresh_job(skip integer) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
     first bigint := low_watermark();
 BEGIN
-    IF skip > 0 THEN  -- a search of its own: the one that locks would lock what it skips, too
+    IF skip > 0 THEN  -- a separate query, because a locking one would also lock the jobs that it skips
         first := (SELECT id FROM audit_jobs
                    WHERE id >= first AND status = 'todo' AND scheduled_at IS NULL ORDER BY id OFFSET skip LIMIT 1);
     END IF;
@@ -1286,8 +1298,8 @@ BEGIN
              WHERE id >= first AND status = 'todo' AND scheduled_at IS NULL ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED);
 END $$;
 
--- take_fresh_jobs(first, max_jobs): locks the oldest fresh jobs from the id first on.
--- Returns their ids: no more than max_jobs, and no more than fit into a batch.
+-- take_fresh_jobs(first, max_jobs): locks the oldest fresh jobs, beginning at the id `first`.
+-- Returns their ids: at most max_jobs, and at most as many as fit into a batch.
 CREATE OR REPLACE FUNCTION pgaudit.take_fresh_jobs(first bigint, max_jobs integer) RETURNS bigint[]
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 BEGIN
@@ -1300,8 +1312,8 @@ BEGIN
          WHERE bytes_before < max_batch_bytes());
 END $$;
 
--- take_due_retries(max_jobs): locks the retries whose time has come.
--- Returns their ids: no more than max_jobs, and no more than fit into a batch.
+-- take_due_retries(max_jobs): locks the retries that are due.
+-- Returns their ids: at most max_jobs, and at most as many as fit into a batch.
 CREATE OR REPLACE FUNCTION pgaudit.take_due_retries(max_jobs integer) RETURNS bigint[]
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 BEGIN
@@ -1314,13 +1326,14 @@ BEGIN
          WHERE bytes_before < max_batch_bytes());
 END $$;
 
--- max_batch_bytes(): bytes of event text at which a batch is full. One event is always taken, whatever its size.
+-- max_batch_bytes(): returns the bytes of event text at which a batch is full. A batch always takes one event, whatever
+-- its size.
 CREATE OR REPLACE FUNCTION pgaudit.max_batch_bytes() RETURNS integer
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT 16000000 $$;
 
--- take_batch(worker, first_job, max_jobs): locks a batch. The first job is one that the worker has fetched and still
--- holds; after a stall it may be another worker's. What it travels with depends on how it waited.
--- Returns the jobs' ids: none when the first job is no longer the worker's.
+-- take_batch(worker, first_job, max_jobs): locks the first job and the rest of the batch, which are jobs of its kind.
+-- If first_job is NULL, locks the oldest fresh jobs.
+-- Returns their ids; none if the worker no longer holds the first job, because another worker has reclaimed it.
 CREATE OR REPLACE FUNCTION pgaudit.take_batch(worker bigint, first_job bigint, max_jobs integer) RETURNS bigint[]
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
@@ -1338,9 +1351,9 @@ BEGIN
     END;
 END $$;
 
--- release_jobs(jobs, worker): gives a worker's own jobs back: nothing was tried, nothing is counted. They are due at once,
--- and found by their time: the watermark may have passed them.
--- Returns the ids of those that it held.
+-- release_jobs(jobs, worker): gives jobs that the worker holds back to the queue, without counting an attempt. They get
+-- a scheduled_at, because the watermark may have passed their ids; they are due at once.
+-- Returns the ids of those that the worker held.
 CREATE OR REPLACE FUNCTION pgaudit.release_jobs(jobs bigint[], worker uuid) RETURNS bigint[]
 LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
     WITH released AS (
@@ -1349,7 +1362,8 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
     SELECT coalesce(array_agg(id), '{}') FROM released
 $$;
 
--- retry_failed(jobs): runs failed jobs again, from their first attempt; NULL means all. Returns the ids of those that had failed.
+-- retry_failed(jobs): makes failed jobs due again, with all their attempts; NULL means all failed jobs.
+-- Returns the ids of those that had failed.
 CREATE OR REPLACE FUNCTION pgaudit.retry_failed(jobs bigint[]) RETURNS bigint[]
 LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
     WITH retried AS (
@@ -1358,9 +1372,9 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
     SELECT coalesce(array_agg(id ORDER BY id), '{}') FROM retried
 $$;
 
--- acknowledge_job(job, reason): takes a failed job that can never succeed out of the queue. Its event is kept in
--- acknowledged_jobs, and that it was acknowledged, by whom and why, is an audit event itself.
--- Returns false when there is no failed job with that id.
+-- acknowledge_job(job, reason): removes a failed job that can never succeed from the queue. Moves its event to
+-- acknowledged_jobs, and records an audit event that says who acknowledged it and why.
+-- Returns false if there is no failed job with that id.
 CREATE OR REPLACE FUNCTION pgaudit.acknowledge_job(job bigint, reason text) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
 DECLARE
@@ -1391,12 +1405,12 @@ END $$;
 
 -- The low watermark: where the scan for fresh jobs begins.
 --
--- It may not pass an id that an open transaction can still commit. A transaction that inserts a job takes, in this
--- order: its transaction's id, RowExclusiveLock on audit_jobs (to its end), the job's id. So only transactions that hold that lock
--- matter, and only those with an older id than safe_xid.
+-- It must not pass the id of a job that an open transaction may still commit. A transaction that inserts a job takes,
+-- in this order: its xid, RowExclusiveLock on audit_jobs (until it ends), the job's id. So only transactions that hold
+-- this lock and have an xid below safe_xid matter.
 
--- max_issued_id(): the highest job id issued so far; NULL when this transaction has an xid already: then others with a
--- smaller one may still be issued ids up to it.
+-- max_issued_id(): returns the highest job id issued so far. Call it before this transaction has an xid: then every
+-- transaction that holds an id up to it has a smaller xid. Returns NULL if this transaction has an xid already.
 CREATE OR REPLACE FUNCTION pgaudit.max_issued_id() RETURNS bigint
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 BEGIN
@@ -1404,9 +1418,9 @@ BEGIN
              WHERE pg_current_xact_id_if_assigned() IS NULL);
 END $$;
 
--- open_recorders(before): the open transactions, prepared ones included, that may hold a job id and are older than that.
--- A subtransaction's id is held along with its transaction's, which is the smallest of them. pg_locks has 32 bits of an
--- id: none that is held is more than 2^31 behind the next one.
+-- open_recorders(before): returns the xids below `before` of the open transactions, prepared ones included, that may
+-- hold a job id. A transaction also holds the xids of its subtransactions; its own is the smallest. pg_locks shows the
+-- low 32 bits of an xid: they identify it, because a held xid is at most 2^31 behind the next one.
 CREATE OR REPLACE FUNCTION pgaudit.open_recorders(before xid8) RETURNS xid8[]
 LANGUAGE sql SET search_path = pgaudit, pg_temp AS $$
     SELECT coalesce(array_agg(xid), '{}') FROM (
@@ -1421,13 +1435,12 @@ LANGUAGE sql SET search_path = pgaudit, pg_temp AS $$
      WHERE xid < before
 $$;
 
--- advance_watermark(issued, reached): moves the low watermark up to the oldest fresh job, but never past an id that an open
--- transaction may still commit. When one stays open while 5,000 ids are taken, the watermark passes it and remembers its
--- xid; requeue_jobs_of_passed_transactions() finds its jobs when it has ended. So a scan reads some thousand finished
--- jobs at most, whatever others keep open.
---   issued   the highest job id issued before this transaction had an xid: every transaction with an id up to it has a
---            smaller xid
---   reached  the highest id of the batch that was taken last
+-- advance_watermark(issued, reached): advances the low watermark to the oldest fresh job, but not past an id that an
+-- open transaction may still commit. If a transaction stays open while 5,000 ids are taken, the watermark passes it and
+-- stores its xid; requeue_jobs_of_passed_transactions() finds its jobs when it has ended. So a scan reads at most a few
+-- thousand finished jobs, however long transactions stay open.
+--   issued   max_issued_id(), called before this transaction had an xid
+--   reached  the last id of the batch that was just taken
 CREATE OR REPLACE FUNCTION pgaudit.advance_watermark(issued bigint, reached bigint) RETURNS void
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp SET enable_seqscan = off SET enable_sort = off SET jit = off AS $$
 DECLARE
@@ -1448,66 +1461,65 @@ BEGIN
             RETURN;
         END IF;
     END IF;
-    -- A new snapshot, after the look at the locks: it sees what any transaction that was not found there has committed.
+    -- A new snapshot, taken after pg_locks was read: it sees the jobs of each transaction that was not open there.
     SELECT min(id) INTO oldest FROM audit_jobs WHERE id >= last.low_watermark AND status = 'todo' AND scheduled_at IS NULL;
     INSERT INTO queue_watermark (low_watermark, max_issued_id, safe_xid, passed_xids)
     VALUES (least(last.max_issued_id + 1, oldest), issued, pg_current_xact_id(),
             array(SELECT unnest(last.passed_xids) UNION SELECT unnest(open)))
-    ON CONFLICT (low_watermark) DO UPDATE  -- so that it can advance next time
+    ON CONFLICT (low_watermark) DO UPDATE  -- the watermark stays: renew its limits, so that it can advance
         SET max_issued_id = excluded.max_issued_id, safe_xid = excluded.safe_xid, passed_xids = excluded.passed_xids;
     DELETE FROM queue_watermark WHERE low_watermark < last.low_watermark;
 END $$;
 
--- requeue_jobs_of_passed_transactions(): does nothing until a transaction that the watermark has passed is over; then it
--- makes the jobs due that it has left below the watermark.
+-- requeue_jobs_of_passed_transactions(): once a transaction that the watermark has passed has ended, makes the jobs due
+-- that it has committed below the watermark. Otherwise does nothing.
 CREATE OR REPLACE FUNCTION pgaudit.requeue_jobs_of_passed_transactions() RETURNS void
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
-    over xid8[] := array(
+    ended xid8[] := array(
         SELECT xid FROM (SELECT safe_xid, passed_xids FROM queue_watermark ORDER BY low_watermark DESC LIMIT 1) last,
                         unnest(passed_xids) xid
          WHERE safe_xid <= pg_snapshot_xmax(pg_current_snapshot()) AND pg_xact_status(xid) IS DISTINCT FROM 'in progress');
 BEGIN
-    -- An older snapshot does not see what they have committed.
-    IF cardinality(over) > 0 AND current_setting('transaction_isolation') = 'read committed' THEN
+    -- The older snapshot of another isolation level would not see the jobs that they have committed.
+    IF cardinality(ended) > 0 AND current_setting('transaction_isolation') = 'read committed' THEN
         PERFORM requeue_skipped_jobs();
-        UPDATE queue_watermark SET passed_xids = array(SELECT unnest(passed_xids) EXCEPT SELECT unnest(over));
+        UPDATE queue_watermark SET passed_xids = array(SELECT unnest(passed_xids) EXCEPT SELECT unnest(ended));
     END IF;
 END $$;
 
--- requeue_skipped_jobs(): makes jobs due that no scan would find: fresh ones below the watermark (of a transaction that it
--- has passed, or inserted by hand), and those scheduled for later than any retry is.
+-- requeue_skipped_jobs(): makes the jobs due that no scan would find: fresh ones below the watermark (of a transaction
+-- that it has passed, or inserted by hand), and those scheduled further ahead than any retry.
 -- Returns how many.
 CREATE OR REPLACE FUNCTION pgaudit.requeue_skipped_jobs() RETURNS bigint
 LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp
 SET enable_seqscan = off SET jit = off AS $$
-    WITH foreign_watermark AS (  -- of before a restore: above the sequence, or of an xid that this cluster has not reached
+    WITH invalid_watermark AS (  -- from before a restore: above the sequence, or with an xid that is not issued yet
         DELETE FROM queue_watermark
          WHERE low_watermark > (SELECT last_value + 1 FROM procrastinate_jobs_id_seq)
             OR safe_xid > pg_snapshot_xmax(pg_current_snapshot()) RETURNING 1
     ), reset AS (
         INSERT INTO queue_watermark (low_watermark, max_issued_id, safe_xid)
-        SELECT 0, 0, '0' FROM foreign_watermark LIMIT 1 ON CONFLICT DO NOTHING
-    ), below AS (
+        SELECT 0, 0, '0' FROM invalid_watermark LIMIT 1 ON CONFLICT DO NOTHING
+    ), below_watermark AS (
         UPDATE audit_jobs SET scheduled_at = now()
          WHERE id < (SELECT max(low_watermark) FROM queue_watermark) AND status = 'todo' AND scheduled_at IS NULL RETURNING 1
-    ), far AS (
+    ), far_ahead AS (
         UPDATE audit_jobs SET scheduled_at = now()
          WHERE status = 'todo' AND scheduled_at > clock_timestamp() + interval '25 hours' RETURNING 1)
-    SELECT (SELECT count(*) FROM below) + (SELECT count(*) FROM far)
+    SELECT (SELECT count(*) FROM below_watermark) + (SELECT count(*) FROM far_ahead)
 $$;
 
--- The end of the audit log: the jobs of a batch become its rows, all of them or none.
+-- The end of the audit log: appends the events of a batch.
 
--- lock_log(): waits for other appends, and blocks them until this transaction ends: index order is
--- commit order.
+-- lock_log(): waits for other appends, and blocks them until this transaction ends: so index order is commit order.
 CREATE OR REPLACE FUNCTION pgaudit.lock_log() RETURNS void
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$ BEGIN PERFORM FROM log_lock FOR UPDATE; END $$;
 
--- jobs_in_order(jobs): the jobs in that order, with n, their place from 1. Inlined into the query that calls it (STABLE, and
--- without a search_path), where each is looked up by its id: LATERAL and OFFSET leave the planner no other way. Its
--- statistics of the queue are always stale: after a vacuum of an empty one it expects one row, and would read the whole
--- index for each job.
+-- jobs_in_order(jobs): returns the jobs in the order of their ids in the array, with n, their position from 1. STABLE
+-- and without a search_path, so that it is inlined into the calling query. LATERAL and OFFSET make the planner look up
+-- each job by its id. The queue's statistics are always stale: after a vacuum of an empty queue the planner expects one
+-- row, and would read the whole index for each job.
 CREATE OR REPLACE FUNCTION pgaudit.jobs_in_order(jobs bigint[])
 RETURNS TABLE (n bigint, id bigint, event jsonb, leaf_hash bytea, event_bytes integer)
 LANGUAGE sql STABLE AS $$
@@ -1516,9 +1528,9 @@ LANGUAGE sql STABLE AS $$
            LATERAL (SELECT event, leaf_hash, event_bytes FROM pgaudit.audit_jobs job WHERE job.id = taken.id OFFSET 0) job
 $$;
 
--- tampered_jobs(jobs): those whose event was changed in the queue: it must not enter the log looking genuine. The caller
--- holds the jobs, so they cannot change afterwards, and does not hold the lock of the log yet: hashes take as long as a
--- quarter of the append, and are computed while another batch is appended. Returns failures.
+-- tampered_jobs(jobs): returns a failure for each job whose event was changed in the queue: it must not enter the log
+-- as if it were genuine. Call it after locking the jobs, so that they cannot change afterwards, and before lock_log():
+-- computing the hashes takes a quarter of the time of the append, and can be done while another batch is appended.
 CREATE OR REPLACE FUNCTION pgaudit.tampered_jobs(jobs bigint[]) RETURNS jsonb[]
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 BEGIN
@@ -1528,10 +1540,10 @@ BEGIN
           FROM jobs_in_order(jobs) WHERE leaf_hash <> leaf_hash(event));
 END $$;
 
--- append_rows(jobs, worker, known): appends the events of the jobs, in that order, or raises and appends none.
--- The caller has checked the hashes and holds the lock of the log.
+-- append_rows(jobs, worker, known): appends the events of the jobs, in the order of the array, or raises and appends
+-- none. The caller has checked the hashes and called lock_log().
 --   worker  id of the worker; NULL for inline
---   known   whether the log may hold their ids already, with other content: then a row refers to the first one
+--   known   whether the log may have their event ids already, with other content: then a row refers to the first one
 CREATE OR REPLACE FUNCTION pgaudit.append_rows(jobs bigint[], worker bigint, known boolean DEFAULT false) RETURNS void
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
@@ -1547,14 +1559,15 @@ BEGIN
         SELECT (event->>'id')::uuid, next_index + n - 1
           FROM jobs_in_order(jobs)
             ON CONFLICT DO NOTHING;
-    ELSE  -- first: a duplicate ends the attempt before rows of the log are written
+    ELSE  -- before the log: so a duplicate ends the attempt before rows of the log are written
         INSERT INTO event_key (event_id, index)
         SELECT (event->>'id')::uuid, next_index + n - 1
           FROM jobs_in_order(jobs);
         GET DIAGNOSTICS keys = ROW_COUNT;
         IF keys <> cardinality(jobs) THEN
             RAISE EXCEPTION 'a trigger or rule left rows out of pgaudit.event_key'
-                USING ERRCODE = 'triggered_data_change_violation';
+                USING ERRCODE = 'triggered_data_change_violation',
+                      HINT = 'Drop the trigger or rule: pgaudit health names those that are not pgaudit''s.';
         END IF;
     END IF;
     WITH appended AS (
@@ -1566,7 +1579,7 @@ BEGIN
                event->>'tenant', event, leaf_hash,
                CASE WHEN known THEN (SELECT nullif(index, next_index + n - 1) FROM event_key
                                       WHERE event_id = (event->>'id')::uuid) END
-          FROM (SELECT n, leaf_hash,  -- #> '{}': decompressed once, not for each column
+          FROM (SELECT n, leaf_hash,  -- #> '{}': decompresses it once, instead of once for each column
                        CASE WHEN event_bytes > 2000 THEN event #> '{}' ELSE event END AS event
                   FROM jobs_in_order(jobs)
                 OFFSET 0) job
@@ -1591,12 +1604,13 @@ BEGIN
     SELECT next_index, events, persisted, oldest, newest, recorded_until, oldest < recorded_until - late_after(), worker,
            array(SELECT coalesce(last.lag_buckets[bucket + 1], 0) + coalesce(lag.events, 0)
                    FROM generate_series(0, cardinality(lag_bucket_bounds())) bucket LEFT JOIN lag USING (bucket) ORDER BY bucket),
-           -- In seconds: an interval counts whole days apart, and has no room for more than two thousand million.
+           -- In seconds: intervals would be added with their days in a field of 32 bits.
            make_interval(secs => extract(epoch FROM coalesce(last.lag_total, '0') + lag_total)::double precision)
       FROM summary WHERE events = cardinality(jobs);
     IF NOT FOUND THEN
-        RAISE EXCEPTION 'a trigger or rule left events out of the log'
-            USING ERRCODE = 'triggered_data_change_violation';
+        RAISE EXCEPTION 'a trigger or rule left events out of the audit log'
+            USING ERRCODE = 'triggered_data_change_violation',
+                  HINT = 'Drop the trigger or rule: pgaudit health names those that are not pgaudit''s.';
     END IF;
     IF known THEN
         INSERT INTO event_conflict (index, event_id, conflicts_with, content_hash, recorded_at)
@@ -1606,14 +1620,15 @@ BEGIN
     END IF;
 END $$;
 
--- is_infrastructure(sqlstate): a connection, transaction, resource, lock, operator or server error, or a database that is
--- not migrated: the event is not to blame. _db_errors in Python has the same list.
+-- is_infrastructure(sqlstate): returns whether the event is not to blame for the error: it is one of the connection,
+-- transaction, resources, locks, operator intervention or server, or the schema is not migrated. _db_errors in Python
+-- has the same list.
 CREATE OR REPLACE FUNCTION pgaudit.is_infrastructure(sqlstate text) RETURNS boolean
 LANGUAGE sql IMMUTABLE AS $$ SELECT left(sqlstate, 2) IN ('08', '25', '40', '42', '53', '55', '57', '58') $$;
 
--- try_append(jobs, worker, known): append_rows, with a partition made for them where none is.
--- Returns NULL, or the error that kept all of them out: {"sqlstate", "message", "context"}.
--- Raises an error of the infrastructure.
+-- try_append(jobs, worker, known): calls append_rows, and creates a missing partition.
+-- Returns NULL, or the error because of which none was appended: {"sqlstate", "message", "context"}.
+-- Raises an infrastructure error.
 CREATE OR REPLACE FUNCTION pgaudit.try_append(jobs bigint[], worker bigint, known boolean DEFAULT false) RETURNS jsonb
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
@@ -1635,8 +1650,9 @@ EXCEPTION WHEN OTHERS THEN
     RETURN jsonb_build_object('sqlstate', state, 'message', left(message, 2000), 'context', left(context, 2000));
 END $$;
 
--- append(jobs, worker): appends what can be appended. An event that the log holds already, with the same content, is
--- noted as seen; with other content it is appended with a reference to the first. The caller holds the lock of the log.
+-- append(jobs, worker): appends the events that can be appended. An event whose id the log has already, with the same
+-- content, is noted as a sighting; with other content it is appended with a reference to the first. The caller has
+-- called lock_log().
 -- Returns the failures: {"job_id", "sqlstate", "message", "context"}.
 CREATE OR REPLACE FUNCTION pgaudit.append(jobs bigint[], worker bigint) RETURNS jsonb[]
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
@@ -1654,10 +1670,11 @@ BEGIN
                     || append_known(known, worker);
 END $$;
 
--- When a batch cannot be appended as it is: broken jobs, events that the log knows already, rows that a DBA's rule refuses.
+-- A batch that cannot be appended as a whole: it has broken jobs, events that the log has already, or rows that a
+-- constraint or trigger of a DBA rejects.
 
--- broken_jobs(jobs): those that no log could keep: changed in the queue, or put there by hand. All at once: one after the
--- other they would hold up the log. Returns failures.
+-- broken_jobs(jobs): returns a failure for each job that can never be appended: changed in the queue, or inserted by
+-- hand with an invalid event. Finds all of them in one query, because bisecting would keep the log locked for longer.
 CREATE OR REPLACE FUNCTION pgaudit.broken_jobs(jobs bigint[]) RETURNS jsonb[]
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 BEGIN
@@ -1669,7 +1686,7 @@ BEGIN
          WHERE problem IS NOT NULL ORDER BY n);
 END $$;
 
--- job_problem(event, hash): why the event of a job cannot be appended; NULL if it can.
+-- job_problem(event, hash): returns why the event of a job can never be appended; NULL if it can.
 CREATE OR REPLACE FUNCTION pgaudit.job_problem(event jsonb, hash bytea) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp AS $$
 BEGIN
@@ -1682,7 +1699,7 @@ EXCEPTION WHEN OTHERS THEN
     RETURN left(SQLERRM, 2000);
 END $$;
 
--- known_jobs(jobs): those whose event id the log holds already, or an earlier one of the jobs has.
+-- known_jobs(jobs): returns the jobs whose event id is in the log already, or in an earlier one of the jobs.
 CREATE OR REPLACE FUNCTION pgaudit.known_jobs(jobs bigint[]) RETURNS bigint[]
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 BEGIN
@@ -1693,7 +1710,8 @@ BEGIN
          WHERE occurrence > 1 OR EXISTS (SELECT FROM event_key WHERE event_key.event_id = job.event_id) ORDER BY n);
 END $$;
 
--- append_bisecting(jobs, worker, known): splits what cannot be appended together, half by half. Returns failures.
+-- append_bisecting(jobs, worker, known): appends the jobs together; if that fails, each half by itself.
+-- Returns the failures.
 CREATE OR REPLACE FUNCTION pgaudit.append_bisecting(jobs bigint[], worker bigint, known boolean DEFAULT false) RETURNS jsonb[]
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
@@ -1705,8 +1723,9 @@ BEGIN
                 ELSE append_bisecting(jobs[:half], worker, known) || append_bisecting(jobs[half + 1:], worker, known) END;
 END $$;
 
--- append_known(jobs, worker): notes the events that the log holds with the same content as seen again, and appends the
--- others, each content once, beside the first event with their id. Returns failures.
+-- append_known(jobs, worker): for events whose id is not new. Notes those that the log has with the same content as
+-- sightings, and appends the others, each content once, with a reference to the first event with their id.
+-- Returns the failures.
 CREATE OR REPLACE FUNCTION pgaudit.append_known(jobs bigint[], worker bigint) RETURNS jsonb[]
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
@@ -1717,13 +1736,13 @@ BEGIN
     firsts := first_jobs(jobs);
     failures := append_bisecting(array(SELECT id FROM unnest(jobs, firsts) AS given (id, first) WHERE id = first), worker, true);
     PERFORM note_sightings(array(SELECT id FROM unnest(jobs, firsts) AS given (id, first) WHERE id <> first));
-    RETURN failures || array(  -- a copy fails as its first did
+    RETURN failures || array(  -- a copy fails if the first job with its content did
         SELECT failure || jsonb_build_object('job_id', id)
           FROM unnest(jobs, firsts) AS given (id, first)
           JOIN unnest(failures) failure ON (failure->>'job_id')::bigint = first WHERE id <> first);
 END $$;
 
--- note_sightings(jobs): notes which of the events the log holds, with the same content. Returns the jobs of the others.
+-- note_sightings(jobs): notes a sighting for each event that the log has with the same content. Returns the other jobs.
 CREATE OR REPLACE FUNCTION pgaudit.note_sightings(jobs bigint[]) RETURNS bigint[]
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
@@ -1738,38 +1757,39 @@ BEGIN
     GET DIAGNOSTICS noted = ROW_COUNT;
     IF noted <> (SELECT count(index) FROM unnest(indexes) index) THEN
         RAISE EXCEPTION 'a trigger or rule left rows out of pgaudit.event_sighting'
-            USING ERRCODE = 'triggered_data_change_violation';
+            USING ERRCODE = 'triggered_data_change_violation',
+                  HINT = 'Drop the trigger or rule: pgaudit health names those that are not pgaudit''s.';
     END IF;
     RETURN array(SELECT id FROM unnest(jobs, indexes) WITH ORDINALITY AS given (id, index, n) WHERE index IS NULL ORDER BY n);
 END $$;
 
--- first_jobs(jobs): for each of the jobs, the first of them whose event has the same id and content.
+-- first_jobs(jobs): returns, for each job, the first of the jobs whose event has the same id and content.
 CREATE OR REPLACE FUNCTION pgaudit.first_jobs(jobs bigint[]) RETURNS bigint[]
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT array(SELECT jobs[min(n) OVER (PARTITION BY event_id, content_hash)]
                    FROM event_contents(events_of(jobs)) ORDER BY n)
 $$;
 
--- events_of(jobs): the events of the jobs, in their order.
+-- events_of(jobs): returns the events of the jobs, in the order of the array.
 CREATE OR REPLACE FUNCTION pgaudit.events_of(jobs bigint[]) RETURNS jsonb[]
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT array(SELECT event FROM jobs_in_order(jobs) ORDER BY n)
 $$;
 
--- as_failure(job, error): the failure of a job, from the error that try_append returned. Raises where the caller's snapshot
--- is older than the log (inline, in REPEATABLE READ): it met an index or an event id that it does not see.
+-- as_failure(job, error): returns the failure of a job, from the error that try_append returned.
+--   40001  the caller's snapshot (inline, in REPEATABLE READ) does not show an index or event id that the log has
 CREATE OR REPLACE FUNCTION pgaudit.as_failure(job bigint, error jsonb) RETURNS jsonb
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 BEGIN
     IF error->>'sqlstate' = '23505' AND current_setting('transaction_isolation') <> 'read committed' THEN
         RAISE EXCEPTION 'could not serialize access: the audit log has grown since this transaction began'
-            USING ERRCODE = 'serialization_failure', HINT = 'Try the transaction again.';
+            USING ERRCODE = 'serialization_failure', HINT = 'Retry the transaction.';
     END IF;
     RETURN error || jsonb_build_object('job_id', job);
 END $$;
 
--- event_contents(events): what makes an event the same as another: its id and the hash of its content, and n, its place
--- from 1. Id and hash are NULL for a job that was inserted by hand without an id: the log has no such event.
+-- event_contents(events): returns the id and the content hash of each event, by which two events are the same, and n,
+-- its position from 1. Both are NULL for a job that was inserted by hand without a valid id: the log has no such event.
 CREATE OR REPLACE FUNCTION pgaudit.event_contents(events jsonb[]) RETURNS TABLE (n bigint, event_id uuid, content_hash bytea)
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT n, CASE WHEN is_uuid(event->>'id') THEN (event->>'id')::uuid END,
@@ -1777,13 +1797,13 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
       FROM unnest(events) WITH ORDINALITY AS given (event, n)
 $$;
 
--- logged_indexes(events): for each of the events, the index at which the log holds one with that id and content, or NULL.
--- Of a partition that was dropped, nothing can be compared: then the log does not hold it.
+-- logged_indexes(events): returns, for each event, the index of the event in the log with the same id and content.
+-- NULL if there is none, or if its partition was dropped, because then the content cannot be compared.
 CREATE OR REPLACE FUNCTION pgaudit.logged_indexes(events jsonb[]) RETURNS bigint[]
 LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp
-SET plan_cache_mode = force_custom_plan AS $$  -- a plan for the indexes at hand locks their partitions alone
+SET plan_cache_mode = force_custom_plan AS $$  -- a plan for these indexes locks only their partitions
 DECLARE
-    candidates bigint[] := -1 || array(  -- an empty list would lock each partition
+    candidates bigint[] := -1 || array(  -- -1, because an empty list would lock all partitions
         SELECT index FROM event_key WHERE event_id = ANY (array(SELECT e.event_id FROM event_contents(events) e)));
 BEGIN
     RETURN array(
@@ -1795,7 +1815,7 @@ BEGIN
          ORDER BY n);
 END $$;
 
--- without_failed(jobs, failures): the jobs that are not among the failures, in their order.
+-- without_failed(jobs, failures): returns the jobs that are not among the failures, in the order of the array.
 CREATE OR REPLACE FUNCTION pgaudit.without_failed(jobs bigint[], failures jsonb[]) RETURNS bigint[]
 LANGUAGE plpgsql IMMUTABLE SET search_path = pgaudit, pg_temp AS $$
 BEGIN
@@ -1807,19 +1827,19 @@ BEGIN
          WHERE id <> ALL (array(SELECT (failure->>'job_id')::bigint FROM unnest(failures) failure)) ORDER BY n);
 END $$;
 
--- From the queue into the log: one batch, one transaction.
+-- Persisting: from the queue into the log, one batch in one transaction.
 
--- persist(worker, first_job, max_jobs, max_attempts, retry_delay, max_retry_delay, traced): appends a batch and deletes its
--- jobs, or neither.
+-- persist(worker, first_job, max_jobs, max_attempts, retry_delay, max_retry_delay, traced): appends a batch and deletes
+-- its jobs, or does neither.
 --   worker           the worker's token; NULL to drain without one
---   first_job        the job that it has fetched; NULL for the oldest fresh ones
---   max_attempts     attempts, the first one included, before a job ends as failed
---   retry_delay      before the second attempt; doubled before each further one, up to max_retry_delay
---   traced           whether traceparents are wanted
+--   first_job        the job that the worker has fetched; NULL for the oldest fresh ones
+--   max_jobs         largest number of jobs in the batch
+--   max_attempts, retry_delay, max_retry_delay  see record_failures
+--   traced           whether to return traceparents
 -- Returns:
 --   taken            number of jobs that were taken
---   failures         those that could not be appended, as record_failures returns them; they are settled
---   traceparents     W3C traceparents of what was taken, each once, at most 128
+--   failures         the jobs that could not be appended, as record_failures returns them
+--   traceparents     W3C traceparents of the events taken, each once, at most 128
 CREATE OR REPLACE FUNCTION pgaudit.persist(
     worker uuid, first_job bigint, max_jobs integer, max_attempts integer DEFAULT 3, retry_delay interval DEFAULT '2 s',
     max_retry_delay interval DEFAULT '300 s', traced boolean DEFAULT false,
@@ -1839,7 +1859,7 @@ BEGIN
             traceparents := traceparents(jobs);
         END IF;
         failures := tampered_jobs(jobs);
-        PERFORM lock_log();  -- the lock first, then the look for duplicates: what was appended meanwhile is seen
+        PERFORM lock_log();  -- before duplicates are looked for, so that events appended meanwhile are seen
         failures := failures || append(without_failed(jobs, failures), holder);
         PERFORM delete_logged_jobs(jobs, failures);
         failures := record_failures(failures, max_attempts, retry_delay, max_retry_delay);
@@ -1849,7 +1869,7 @@ BEGIN
     END IF;
 END $$;
 
--- delete_logged_jobs(jobs, failures): deletes the jobs that are in the log: those that did not fail.
+-- delete_logged_jobs(jobs, failures): deletes the jobs that did not fail: their events are in the log.
 CREATE OR REPLACE FUNCTION pgaudit.delete_logged_jobs(jobs bigint[], failures jsonb[]) RETURNS void
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
@@ -1859,12 +1879,13 @@ BEGIN
     DELETE FROM audit_jobs WHERE id = ANY (jobs);
     GET DIAGNOSTICS deleted = ROW_COUNT;
     IF deleted <> cardinality(jobs) THEN
-        RAISE EXCEPTION 'a trigger or rule keeps jobs in pgaudit.audit_jobs that are in the log'
-            USING ERRCODE = 'triggered_data_change_violation';
+        RAISE EXCEPTION 'a trigger or rule keeps jobs in pgaudit.audit_jobs whose events are in the audit log'
+            USING ERRCODE = 'triggered_data_change_violation',
+                  HINT = 'Drop the trigger or rule: pgaudit health names those that are not pgaudit''s.';
     END IF;
 END $$;
 
--- traceparents(jobs): W3C traceparents of the events, each once, as many as a span has links.
+-- traceparents(jobs): returns W3C traceparents of the events, each once; at most 128, the limit of links of a span.
 CREATE OR REPLACE FUNCTION pgaudit.traceparents(jobs bigint[]) RETURNS text[]
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 BEGIN
@@ -1872,21 +1893,23 @@ BEGIN
         SELECT traceparent
           FROM (SELECT DISTINCT format('00-%s-%s-01', context->>'trace_id', context->>'span_id') AS traceparent
                   FROM (SELECT event->'context' AS context FROM audit_jobs WHERE id = ANY (jobs) OFFSET 0) opened
-                OFFSET 0) named  -- the expression costs more than the rest: no more of it than is needed
+                OFFSET 0) named  -- OFFSET: evaluates the expression, which costs more than the rest, once for each row
          WHERE traceparent ~ '^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-01$'
          LIMIT 128);
 END $$;
 
--- What becomes of a job that was not appended.
+-- Failures: records failed attempts and schedules retries.
 
--- record_failures(failures, max_attempts, retry_delay, max_retry_delay): writes down failed attempts and schedules the
--- retries, all at once.
--- Returns the failures with "event_id", "attempt" and "retry_in" (seconds; null when the job has failed for good).
+-- record_failures(failures, max_attempts, retry_delay, max_retry_delay): records failed attempts and schedules the
+-- retries, in one statement.
+--   max_attempts     attempts, the first one included, before a job ends as failed
+--   retry_delay      delay before the second attempt; doubled before each further one, up to max_retry_delay
+-- Returns the failures with "event_id", "attempt", "error_class", and "retry_in" in seconds: null if the job has failed.
 CREATE OR REPLACE FUNCTION pgaudit.record_failures(failures jsonb[], max_attempts integer, retry_delay interval,
                                                    max_retry_delay interval) RETURNS jsonb[]
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
-    settled jsonb[];
+    recorded jsonb[];
 BEGIN
     IF cardinality(failures) = 0 THEN
         RETURN failures;
@@ -1910,13 +1933,13 @@ BEGIN
     SELECT array_agg(failure || jsonb_build_object('event_id', event_id, 'attempt', attempts, 'error_class',
                error_class_of(failure->>'sqlstate'), 'retry_in', CASE WHEN scheduled_at IS NOT NULL THEN
                greatest(extract(epoch FROM scheduled_at - clock_timestamp()), 0) END) ORDER BY id)
-      INTO settled FROM updated;
-    RETURN coalesce(settled, '{}');
+      INTO recorded FROM updated;
+    RETURN coalesce(recorded, '{}');
 END $$;
 
--- retry_after(attempts, max_attempts, retry_delay, max_retry_delay): the delay before the next attempt of a job that has
--- failed that often, with 20 % of jitter, so that jobs which failed together do not come back together; at most a day.
--- NULL when it was the last attempt.
+-- retry_after(attempts, max_attempts, retry_delay, max_retry_delay): returns the delay before the next attempt, after
+-- that many failed ones, with 20 % jitter, so that jobs that failed together are not retried together; at most a day.
+-- Returns NULL after the last attempt.
 CREATE OR REPLACE FUNCTION pgaudit.retry_after(attempts integer, max_attempts integer, retry_delay interval,
                                                max_retry_delay interval) RETURNS interval
 LANGUAGE sql VOLATILE AS $$
@@ -1925,7 +1948,7 @@ LANGUAGE sql VOLATILE AS $$
      WHERE attempts < max_attempts
 $$;
 
--- error_class_of(sqlstate): the name of the error, as psycopg has it.
+-- error_class_of(sqlstate): returns the name that psycopg gives the error.
 CREATE OR REPLACE FUNCTION pgaudit.error_class_of(sqlstate text) RETURNS text
 LANGUAGE sql IMMUTABLE AS $$
     SELECT coalesce((SELECT name FROM (VALUES
@@ -1936,11 +1959,11 @@ LANGUAGE sql IMMUTABLE AS $$
         ('XX001', 'DataCorrupted')) AS known (state, name) WHERE state = sqlstate), 'DatabaseError')
 $$;
 
--- record_failure(...): writes down that a worker's attempt at a job that it holds has failed.
---   seen_attempts  how often it had failed when the worker fetched it
---   counted        false for an error of the infrastructure: attempts stay as they are
+-- record_failure(...): records that a worker's attempt at a job that it holds has failed.
+--   seen_attempts  number of failed attempts when the worker fetched the job
+--   counted        whether it counts as an attempt; false for an infrastructure error
 --   retry_in       seconds until the next attempt, at most a day; NULL ends the job as failed
--- Returns false, and changes nothing, when the worker does not hold the job any more.
+-- Returns false, and changes nothing, if the worker no longer holds the job.
 CREATE OR REPLACE FUNCTION pgaudit.record_failure(job bigint, worker uuid, seen_attempts integer, counted boolean,
                                                   retry_in double precision, error_class text, sqlstate text,
                                                   message text, traceback text) RETURNS boolean
@@ -1960,12 +1983,12 @@ BEGIN
     END IF;
     INSERT INTO job_error (job_id, event_id, task_name, attempt, error_class, sqlstate, message, traceback)
     VALUES (job, left(failed.event->>'id', 100), failed.task_name, seen_attempts + 1, left(error_class, 200),
-            left(sqlstate, 5), left(message, 2000), right(traceback, 2000));  -- the end of a traceback says most
+            left(sqlstate, 5), left(message, 2000), right(traceback, 2000));  -- the end of a traceback names the error
     RETURN true;
 END $$;
 
--- prune_job_errors(max_rows): deletes the oldest errors of jobs that have left the queue, after the schema's
--- job_error_retention. Returns how many.
+-- prune_job_errors(max_rows): deletes errors older than settings.job_error_retention of jobs that have left the queue,
+-- the oldest first. Returns how many.
 CREATE OR REPLACE FUNCTION pgaudit.prune_job_errors(max_rows integer DEFAULT 20000) RETURNS bigint
 LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
     WITH pruned AS (
@@ -1978,12 +2001,12 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
     SELECT count(*) FROM pruned
 $$;
 
--- Which workers are alive, what they run, and what is taken from those that are not.
+-- Workers: their registration, their heartbeats, and the jobs that are reclaimed from stalled ones.
 
 -- register_worker(stalled_after, max_stalls): adds a worker.
---   stalled_after  how long it may send no heartbeat before its jobs are taken from it; at most a day
---   max_stalls     how often a job of its is taken from it; the next time it is failed
--- Returns its id, for people, and its token, which every other call takes in place of the id.
+--   stalled_after  time without a heartbeat after which its jobs are reclaimed; at most a day
+--   max_stalls     number of times that a job is reclaimed; the next stall ends it as failed
+-- Returns its id, for people, and its token, which the worker passes to the other functions.
 CREATE OR REPLACE FUNCTION pgaudit.register_worker(stalled_after interval DEFAULT '30 s', max_stalls integer DEFAULT 5)
 RETURNS TABLE (worker_id bigint, token uuid)
 LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
@@ -1991,31 +2014,33 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
     VALUES (clock_timestamp(), least(greatest(stalled_after, '0'), '1 day'), greatest(max_stalls, 0)) RETURNING id, token
 $$;
 
--- unregister_worker(worker): removes a worker that ends. What it still runs counts as stalled.
+-- unregister_worker(worker): removes a worker that shuts down. Jobs that it still runs are stalled.
 CREATE OR REPLACE FUNCTION pgaudit.unregister_worker(worker uuid) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS
 $$ DELETE FROM procrastinate_workers WHERE token = worker $$;
 
--- worker_id_of(worker): the id of the worker with that token; NULL when there is none.
+-- worker_id_of(worker): returns the id of the worker with that token; NULL if there is none.
 CREATE OR REPLACE FUNCTION pgaudit.worker_id_of(worker uuid) RETURNS bigint
 LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp AS $$
 BEGIN
     RETURN (SELECT id FROM procrastinate_workers WHERE token = worker);
 END $$;
 
--- heartbeat(worker): shows that the worker is alive. Returns false when its row was pruned: then it registers again.
+-- heartbeat(worker): notes that the worker is alive.
+-- Returns false if its row was deleted: then it has to register again.
 CREATE OR REPLACE FUNCTION pgaudit.heartbeat(worker uuid) RETURNS boolean
 LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
     WITH seen AS (UPDATE procrastinate_workers SET last_heartbeat = clock_timestamp() WHERE token = worker RETURNING 1)
     SELECT EXISTS (SELECT FROM seen)
 $$;
 
--- running_jobs(worker): ids of the jobs that the worker is said to run.
+-- running_jobs(worker): returns the ids of the jobs that the queue marks as run by the worker.
 CREATE OR REPLACE FUNCTION pgaudit.running_jobs(worker uuid) RETURNS SETOF bigint
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp AS
 $$ SELECT id FROM audit_jobs WHERE status = 'doing' AND worker_id = worker_id_of(worker) $$;
 
--- unlink_deleted_workers(): trigger; what the foreign key of Procrastinate's table does for other jobs.
+-- unlink_deleted_workers(): trigger; clears worker_id of the jobs of deleted workers, as the foreign key of
+-- Procrastinate's table does for other jobs.
 CREATE OR REPLACE FUNCTION pgaudit.unlink_deleted_workers() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
 BEGIN
@@ -2023,10 +2048,10 @@ BEGIN
     RETURN NULL;
 END $$;
 
--- reclaim_stalled_jobs(): puts the jobs of silent workers back into the queue, to run alone from now on, or fails them after
--- their worker's max_stalls. Of several callers at once each job has one. (No advisory lock: any role could hold it.)
--- Workers that were silent for a day are removed.
--- Returns the jobs that were taken, from whom, and how often that has happened to them.
+-- reclaim_stalled_jobs(): gives the jobs of stalled workers back to the queue, where they run alone from now on; ends
+-- those as failed that have stalled more often than their worker's max_stalls. Of several concurrent callers, one gets
+-- each job. (No advisory lock: any role could hold it.) Deletes workers without a heartbeat for a day.
+-- Returns the reclaimed jobs, the worker of each, and how often each has stalled.
 CREATE OR REPLACE FUNCTION pgaudit.reclaim_stalled_jobs()
 RETURNS TABLE (job_id bigint, worker_id bigint, stalls integer, failed boolean)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
@@ -2057,7 +2082,8 @@ BEGIN
          WHERE last_heartbeat < clock_timestamp() - greatest(stalled_after, interval '1 day') FOR UPDATE SKIP LOCKED);
 END $$;
 
--- stalled_workers_jobs(): running jobs whose worker is gone, or silent for longer than it has said it would be.
+-- stalled_workers_jobs(): returns the running jobs whose worker was deleted, or has sent no heartbeat for longer than
+-- its stalled_after.
 CREATE OR REPLACE FUNCTION pgaudit.stalled_workers_jobs()
 RETURNS TABLE (job_id bigint, worker_id bigint, heartbeat_age_seconds double precision, max_stalls integer)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
@@ -2067,10 +2093,10 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
      WHERE j.status = 'doing' AND (w.id IS NULL OR w.last_heartbeat < clock_timestamp() - w.stalled_after)
 $$;
 
--- Partitions of the audit log: ranges of its index. The first ones can be detached; the last one is always ahead.
+-- Partitions of the audit log, by ranges of its index. The oldest can be detached; one is always created ahead.
 
--- log_partitions(): the partitions with their bounds: [first_index, end_index). One that was made by hand may be open: from 0
--- for MINVALUE, to the largest bigint for MAXVALUE.
+-- log_partitions(): returns the partitions with their ranges: [first_index, end_index). For one that was created by
+-- hand, MINVALUE is shown as 0, and MAXVALUE as the largest bigint.
 CREATE OR REPLACE FUNCTION pgaudit.log_partitions()
 RETURNS TABLE (partition regclass, first_index bigint, end_index bigint)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
@@ -2083,15 +2109,15 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
      ORDER BY 2
 $$;
 
--- ensure_partitions(): keeps one partition ahead of the one that is being filled. The worker calls it in each of its
--- maintenance passes.
--- Returns how many were created. Gives up when a long reader or a DETACH is in the way: there is a next time.
+-- ensure_partitions(): keeps one partition ahead of the one that is being filled. Each maintenance pass of a worker
+-- calls it. Returns how many it created; 0 also if a long query or a DETACH blocks it, because the next pass tries
+-- again.
 CREATE OR REPLACE FUNCTION pgaudit.ensure_partitions() RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp SET lock_timeout = '100ms' AS $$
 DECLARE
     created integer;
 BEGIN
-    PERFORM guard_partition(partition) FROM log_partitions() WHERE NOT is_guarded(partition);  -- made or attached by hand
+    PERFORM guard_partition(partition) FROM log_partitions() WHERE NOT is_guarded(partition);  -- created or attached by hand
     IF is_partition_ahead() THEN
         RETURN 0;
     END IF;
@@ -2106,22 +2132,22 @@ EXCEPTION WHEN lock_not_available THEN
     RETURN 0;
 END $$;
 
--- is_partition_ahead(): whether the next events will find a partition when the one that is being filled is full.
+-- is_partition_ahead(): returns whether there is a partition after the one that is being filled.
 CREATE OR REPLACE FUNCTION pgaudit.is_partition_ahead() RETURNS boolean
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
     SELECT EXISTS (SELECT FROM log_partitions()
                     WHERE first_index > (SELECT size FROM log_head) OR end_index = 9223372036854775807)
 $$;
 
--- is_guarded(partition): whether it has its three triggers, whatever session_replication_role says.
+-- is_guarded(partition): returns whether it has its three triggers, enabled for every session_replication_role.
 CREATE OR REPLACE FUNCTION pgaudit.is_guarded(partition regclass) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT count(*) = 3 FROM pg_trigger
      WHERE tgrelid = partition AND tgenabled = 'A' AND tgname IN ('append_only', 'append_only_truncate', 'append_only_insert')
 $$;
 
--- create_partitions(last_index): makes the partitions that are missing from the end of the log to that index.
--- Returns how many were created. The caller holds the lock of the log.
+-- create_partitions(last_index): creates the missing partitions from the end of the log to last_index. The caller has
+-- called lock_log(). Returns how many it created.
 CREATE OR REPLACE FUNCTION pgaudit.create_partitions(last_index bigint) RETURNS integer
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
@@ -2140,10 +2166,10 @@ BEGIN
     RETURN created;
 END $$;
 
--- create_partition(index): makes the partition for that index, between its neighbours, with its guards and without grants.
--- It begins on a multiple of the size, or later: where another one ends, or where the log ends when its last partition was
--- detached.
--- Returns the end of its range.
+-- create_partition(index): creates the partition for that index, between its neighbours, with its guards and no grants.
+-- Its range begins at a multiple of partition_size, or later: where another partition ends, or at the end of the log if
+-- its last partition was detached.
+-- Returns the end of the range.
 CREATE OR REPLACE FUNCTION pgaudit.create_partition(index bigint) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
@@ -2153,17 +2179,18 @@ DECLARE
     upper bigint := least((index / size + 1) * size, (SELECT min(first_index) FROM log_partitions() WHERE first_index > index));
     name  text   := 'audit_log_' || first;
 BEGIN
-    WHILE to_regclass('pgaudit.' || name) IS NOT NULL LOOP  -- a detached one
+    WHILE to_regclass('pgaudit.' || name) IS NOT NULL LOOP  -- the name of a detached one
         name := name || '_';
     END LOOP;
-    -- Unlike CREATE TABLE with PARTITION OF, ATTACH stops no reader and no append.
+    -- CREATE TABLE with PARTITION OF would block readers and appends; ATTACH does not.
     EXECUTE format('CREATE TABLE %I (LIKE audit_log INCLUDING ALL)', name);
     EXECUTE format('ALTER TABLE audit_log ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)', name, first, upper);
     PERFORM guard_partition(name::regclass), revoke_default_privileges(name::regclass);
     RETURN upper;
 END $$;
 
--- guard_partition(partition): row triggers are cloned to a partition, enabled only as origin; statement triggers are not.
+-- guard_partition(partition): creates the statement triggers, which Postgres does not clone to a partition, and enables
+-- all guards ALWAYS: a cloned row trigger does not fire under session_replication_role = replica.
 CREATE OR REPLACE FUNCTION pgaudit.guard_partition(partition regclass) RETURNS void
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 BEGIN
@@ -2175,8 +2202,8 @@ BEGIN
                     ENABLE ALWAYS TRIGGER append_only_insert', partition);
 END $$;
 
--- revoke_default_privileges(relation): takes away what ALTER DEFAULT PRIVILEGES has given, to PUBLIC too: rights come from
--- `pgaudit grant` alone.
+-- revoke_default_privileges(relation): revokes what ALTER DEFAULT PRIVILEGES has granted, also to PUBLIC: only
+-- `pgaudit grant` gives rights.
 CREATE OR REPLACE FUNCTION pgaudit.revoke_default_privileges(relation regclass) RETURNS void
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
@@ -2188,34 +2215,35 @@ BEGIN
     END LOOP;
 END $$;
 
--- The history of batches: what the log grew by, when, and which indexes belong to which time.
+-- The history of batches: throughput, lag, and the range of indexes for a range of time.
 
--- lag_bucket_bounds(): upper ends of the buckets that lags are counted in.
+-- lag_bucket_bounds(): returns the upper bounds of the buckets of the lag histogram.
 CREATE OR REPLACE FUNCTION pgaudit.lag_bucket_bounds() RETURNS interval[]
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS
 $$ SELECT '{5ms,10ms,25ms,50ms,100ms,250ms,500ms,1s,2.5s,5s,10s,30s,60s,300s}'::interval[] $$;
 
--- late_after(): a batch is late when its oldest event was recorded so much earlier than another one in the log.
+-- late_after(): returns the limit from which a batch is late: an event of it was recorded that much earlier than
+-- another event of the log, up to and including the batch.
 CREATE OR REPLACE FUNCTION pgaudit.late_after() RETURNS interval
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT interval '1 hour' $$;
 
--- prune_batches(older_than, max_rows): merges batches that are older than that, at least a day, into one a minute: oldest
--- first, up to max_rows of them at a time. The last row always stays: it says where the log ends.
--- Returns how many rows fewer there are.
+-- prune_batches(older_than, max_rows): merges batches older than older_than, at least a day, into one row for each
+-- minute: the oldest first, at most max_rows of them in one call. Keeps the last row, which marks the end of the log.
+-- Returns by how many rows the table shrank.
 CREATE OR REPLACE FUNCTION pgaudit.prune_batches(older_than interval DEFAULT '1 day', max_rows integer DEFAULT 20000) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
 DECLARE
     pruned bigint;
 BEGIN
     WITH old AS (
-        -- Not the newest of these minutes, for more of it may follow. Those with lag_buckets are not merged yet.
+        -- Only whole minutes. A row that has lag_buckets is not merged yet.
         SELECT b.*, date_trunc('minute', persisted_at, 'UTC') AS minute
           FROM batch b
          WHERE lag_buckets IS NOT NULL
            AND persisted_at < date_trunc('minute', clock_timestamp() - greatest(older_than, interval '1 day'), 'UTC')
            AND first_index < (SELECT max(first_index) FROM batch)
          ORDER BY first_index LIMIT max_rows FOR UPDATE SKIP LOCKED
-    ), islands AS (  -- runs of neighbours of one minute: a clock that was set back does not tear a range apart
+    ), islands AS (  -- adjacent rows of one minute: after the clock was set back, a minute has several islands
         SELECT *, sum(starts) OVER (ORDER BY first_index) AS island
           FROM (SELECT *, (minute IS DISTINCT FROM lag(minute) OVER in_order
                            OR first_index <> lag(first_index + count) OVER in_order)::integer AS starts
@@ -2224,7 +2252,7 @@ BEGIN
         SELECT min(first_index) AS first_index, sum(count) AS count, sum(batches) AS batches, max(persisted_at) AS persisted_at,
                min(oldest_recorded) AS oldest_recorded, max(newest_recorded) AS newest_recorded,
                max(recorded_until) AS recorded_until,
-               -- A backlog of hours, appended within a minute: none of its batches is late, but their union is.
+               -- If a backlog of hours was appended within a minute, no batch of it is late, but the merged row is.
                bool_or(late) OR min(oldest_recorded) < max(recorded_until) - late_after() AS late
           FROM islands GROUP BY island
     ), written AS (
@@ -2243,9 +2271,9 @@ BEGIN
     RETURN pruned;
 END $$;
 
--- index_ranges(since, until): the ranges of the log that hold all events recorded in [since, until), and few others: an
--- event is appended soon after it was recorded, and those that were not are in late batches.
--- Returns [first_index, end_index), one row, and one for each late batch behind it.
+-- index_ranges(since, until): returns ranges of indexes, [first_index, end_index), with all events recorded in
+-- [since, until), and few others: one range for the events that were appended soon after they were recorded, and one
+-- for each late batch behind it.
 CREATE OR REPLACE FUNCTION pgaudit.index_ranges(since timestamptz, until timestamptz)
 RETURNS TABLE (first_index bigint, end_index bigint)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
@@ -2262,8 +2290,8 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
      ORDER BY 1
 $$;
 
--- column_drift(first_index, end_index): what the columns of the log say that their event does not, and events whose text
--- no longer has the leaf hash beside it; in [first_index, end_index), the whole log by default.
+-- column_drift(first_index, end_index): returns the columns of the log whose value differs from their event's, and leaf
+-- hashes that do not match their event's text; in [first_index, end_index), by default the whole log.
 CREATE OR REPLACE FUNCTION pgaudit.column_drift(first_index bigint DEFAULT 0, end_index bigint DEFAULT NULL)
 RETURNS TABLE (index bigint, column_name text, column_value text, event_value text)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp
@@ -2286,10 +2314,10 @@ SET timezone = 'UTC' SET datestyle = 'ISO' AS $$
        AND given.value IS DISTINCT FROM given.expected
 $$;
 
--- Trigger functions that protect the log and the queue. They guard against mistakes, and against roles with
--- rights on all tables; an owner can drop a trigger, which the schema's fingerprint shows.
+-- Trigger functions that protect the log and the queue against mistakes, and against roles with rights on all tables.
+-- The owner can drop a trigger; then the schema's fingerprint differs.
 
--- reject_modification(): the log is append-only.
+-- reject_modification(): rejects each UPDATE, DELETE and TRUNCATE of the log, and an INSERT into a partition.
 CREATE OR REPLACE FUNCTION pgaudit.reject_modification() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 BEGIN
@@ -2298,9 +2326,9 @@ BEGIN
               HINT = 'Record a new event that corrects the old one; the old one stays.';
 END $$;
 
--- reject_direct_write(): tables that are written by pgaudit's functions alone, which run as the owner. The call stack ends
--- with this trigger; if none of those functions is on it, the statement was written by hand. Names only: the words around
--- them are in the server's language. LIKE: a regular expression takes longer than the insert of a row.
+-- reject_direct_write(): rejects a write that does not come from pgaudit's functions, which run as the owner. If none
+-- of them is on the call stack of this trigger, the statement was written by hand. Matches only names, because the
+-- words around them are in the server's language. LIKE, because a regular expression takes longer than an insert.
 CREATE OR REPLACE FUNCTION pgaudit.reject_direct_write() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
@@ -2312,26 +2340,27 @@ BEGIN
                              %requeue_jobs_of_passed_transactions%,%acknowledge_job%,%reject_truncate_of_queue%}'::text[]) THEN
         RETURN NULL;
     END IF;
-    RAISE EXCEPTION '% on %: only the functions of pgaudit write to it', TG_OP, TG_TABLE_NAME
+    RAISE EXCEPTION '% on %: only the functions of pgaudit can write to it', TG_OP, TG_TABLE_NAME
         USING ERRCODE = 'insufficient_privilege', HINT = 'Record an event: SELECT pgaudit.record(…).';
 END $$;
 
--- reject_foreign_write(): a role with rights on all tables may not fail, park or take over jobs, pass for a worker, or
--- change the settings. The owner may.
+-- reject_foreign_write(): rejects a write by a role other than the owner: a role with rights on all tables must not
+-- end, delay or take over jobs, impersonate a worker, or change the settings.
 CREATE OR REPLACE FUNCTION pgaudit.reject_foreign_write() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 BEGIN
     IF current_user <> (SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = TG_RELID) THEN
-        RAISE EXCEPTION '% on %: only its owner and the functions of pgaudit write to it', TG_OP, TG_TABLE_NAME
-            USING ERRCODE = 'insufficient_privilege', HINT = 'See pgaudit jobs --help.';
+        RAISE EXCEPTION '% on %: only its owner and the functions of pgaudit can write to it', TG_OP, TG_TABLE_NAME
+            USING ERRCODE = 'insufficient_privilege',
+                  HINT = 'Retry or acknowledge jobs with pgaudit jobs; change settings as the owner.';
     END IF;
     RETURN NULL;
 END $$;
 
--- reject_unlogged_deletion(): a job leaves the queue when its event is in the log, was seen there, or is acknowledged.
+-- reject_unlogged_deletion(): rejects the deletion of a job whose event is neither in the log nor acknowledged.
 CREATE OR REPLACE FUNCTION pgaudit.reject_unlogged_deletion() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp
-SET plan_cache_mode = force_custom_plan  -- a plan for the index at hand locks and reads the last partitions alone
+SET plan_cache_mode = force_custom_plan  -- a plan for this index locks and reads only the last partitions
 SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off AS $$
 DECLARE
     log_size bigint := (SELECT size FROM log_head);
@@ -2343,8 +2372,8 @@ DECLARE
     indexes  bigint[];
     unlogged bigint;
 BEGIN
-    -- A batch that was just persisted is the end of the log: one scan finds it by hash. Looking each event up by its id
-    -- takes three times as long, and is for what was not found: events that were seen again, and the unlogged.
+    -- A batch that was just persisted is the end of the log: one scan finds its events by their hashes. Looking up each
+    -- event by its id takes three times as long. It is done for the rest: sightings, and events not in the log.
     missing := array(SELECT leaf_hash FROM deleted EXCEPT SELECT leaf_hash FROM audit_log
                                                       WHERE index >= tail AND index < log_size);
     IF cardinality(missing) = 0 THEN
@@ -2358,27 +2387,28 @@ BEGIN
     IF unlogged IS NOT NULL THEN
         RAISE EXCEPTION 'job % holds an audit event that is not in the log yet', unlogged
             USING ERRCODE = 'insufficient_privilege',
-                  HINT = 'Let a worker persist it; when it has failed for good: pgaudit jobs acknowledge.';
+                  HINT = 'Let a worker persist it. If it has failed, use pgaudit jobs acknowledge.';
     END IF;
     RETURN NULL;
 END $$;
 
--- reject_deletion_by_parent(): a DELETE that names Procrastinate's table does not see what a job holds.
+-- reject_deletion_by_parent(): rejects a DELETE of audit jobs that names Procrastinate's table: its triggers do not see
+-- the columns with the event.
 CREATE OR REPLACE FUNCTION pgaudit.reject_deletion_by_parent() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 BEGIN
     IF EXISTS (SELECT FROM deleted WHERE queue_name = 'audit') THEN
-        RAISE EXCEPTION 'procrastinate_jobs: audit jobs leave the queue when their events are in the log'
+        RAISE EXCEPTION 'DELETE on procrastinate_jobs: audit jobs leave the queue when their events are in the log'
             USING ERRCODE = 'insufficient_privilege', HINT = 'Let a worker persist them.';
     END IF;
     RETURN NULL;
 END $$;
 
--- reject_truncate_of_queue(): an empty queue may be truncated.
+-- reject_truncate_of_queue(): rejects a TRUNCATE of the queue unless it is empty.
 CREATE OR REPLACE FUNCTION pgaudit.reject_truncate_of_queue() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 BEGIN
-    -- An older snapshot does not see what others have recorded since.
+    -- The older snapshot of another isolation level would not see the jobs recorded since.
     IF current_setting('transaction_isolation') <> 'read committed' OR EXISTS (SELECT FROM audit_jobs) THEN
         RAISE EXCEPTION 'the queue holds audit events that are not in the log yet'
             USING ERRCODE = 'insufficient_privilege', HINT = 'Let the workers drain it first.';
@@ -2388,16 +2418,18 @@ BEGIN
     RETURN NULL;
 END $$;
 
--- reject_status_change(): an audit job has no end but the log: no other queue, no other task, no status but these three.
--- (A CHECK would say the same, and cost every INSERT: Postgres compiles it for each statement.)
+-- reject_status_change(): rejects another queue, task or status than the trigger's condition allows: an audit job must
+-- end in the log, or stay as failed. (Not a CHECK: Postgres compiles it for each INSERT.)
 CREATE OR REPLACE FUNCTION pgaudit.reject_status_change() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 BEGIN
-    RAISE EXCEPTION 'job % holds an audit event: it ends in the log, or stays as failed', OLD.id
-        USING ERRCODE = 'insufficient_privilege', HINT = 'Let a worker persist it, or retry it when it has failed.';
+    RAISE EXCEPTION 'job % holds an audit event: its queue and task are fixed, its status is todo, doing or failed', OLD.id
+        USING ERRCODE = 'insufficient_privilege',
+              HINT = 'Let a worker persist it. If it has failed, use pgaudit jobs retry.';
 END $$;
 
--- reject_event_update(): an event is not replaced by another one, which the log may hold already.
+-- reject_event_update(): rejects a change of the event: with the event of another job, which the log has already, the
+-- job could be deleted.
 CREATE OR REPLACE FUNCTION pgaudit.reject_event_update() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 BEGIN
@@ -2405,22 +2437,22 @@ BEGIN
         USING ERRCODE = 'insufficient_privilege', HINT = 'Record a new event that corrects it.';
 END $$;
 
--- reject_far_schedule(): no retry waits for more than a day; a job that does is parked.
+-- reject_far_schedule(): rejects a delay of more than a day: it would keep the event out of the log.
 CREATE OR REPLACE FUNCTION pgaudit.reject_far_schedule() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 BEGIN
     RAISE EXCEPTION 'job % holds an audit event, which must not wait until %', OLD.id, NEW.scheduled_at
-        USING ERRCODE = 'insufficient_privilege', HINT = 'A retry waits for 24 hours at most.';
+        USING ERRCODE = 'insufficient_privilege', HINT = 'Schedule it within the next 24 hours.';
 END $$;
 
--- What DBAs read; comments are in 97_comments.sql. Views belong to their owner: a reader needs no right on the tables
--- behind them.
+-- Views for DBAs; their comments are in 97_comments.sql. They run with their owner's rights: a reader needs none on the
+-- tables behind them.
 
--- Nothing is updated in the log's bookkeeping: the last batch says where the log ends.
+-- Computed from the last batch: a counter would have to be updated by each append.
 CREATE OR REPLACE VIEW pgaudit.log_head AS
 SELECT coalesce((SELECT first_index + count FROM pgaudit.batch ORDER BY first_index DESC LIMIT 1), 0) AS size;
 
--- Fresh jobs are counted as what is left of all, which reads no columns; the others by the index that holds them.
+-- Fresh jobs are counted as all jobs minus the others: counting all reads no columns, and an index has the others.
 CREATE OR REPLACE VIEW pgaudit.queue_stats AS
 SELECT queue_name,
        total - not_fresh + due AS waiting,
@@ -2431,7 +2463,7 @@ SELECT queue_name,
        (SELECT count(*) FROM pgaudit.stalled_workers_jobs()) AS stalled,
        extract(epoch FROM clock_timestamp() - (
            SELECT pgaudit.try_timestamptz(event->>'recorded_at') FROM pgaudit.audit_jobs
-            WHERE id = least(oldest_fresh, oldest_other)  -- ids are given in the order of recording
+            WHERE id = least(oldest_fresh, oldest_other)  -- ids are issued in the order of recording
        ))::double precision AS oldest_waiting_seconds
   FROM (VALUES ('audit')) AS queue (queue_name),
        (SELECT count(*) AS total FROM pgaudit.audit_jobs) everything,
@@ -2487,7 +2519,7 @@ SELECT date_trunc('minute', persisted_at) AS minute, sum(count)::bigint AS event
  WHERE persisted_at > now() - interval '24 hours'
  GROUP BY 1 ORDER BY 1 DESC;
 
--- The row of log_lock has the xid of the transaction that locked it last. If it is open, pg_locks has it.
+-- xmax of the row of log_lock is the transaction that locked it last. While that is open, pg_locks has it.
 CREATE OR REPLACE VIEW pgaudit.log_lock_holder AS
 SELECT held.pid, prepared.gid AS prepared_transaction, coalesce(activity.usename, prepared.owner)::text AS role,
        activity.application_name::text, coalesce(activity.xact_start, prepared.prepared) AS since
@@ -2507,10 +2539,10 @@ SELECT c.relname::text AS table_name,
  WHERE c.relnamespace = 'pgaudit'::regnamespace AND c.relkind = 'r'
  ORDER BY total_bytes DESC;
 
--- The first partition and the one ahead of it: functions of the schema can make them from now on.
+-- Creates the first partition and the one ahead of it: ensure_partitions() needs the view log_head.
 DO $$ BEGIN PERFORM pgaudit.ensure_partitions(); END $$;
 
--- What psql shows with \d+ and \df+. ASCII: a script that is run with psql must not depend on its encoding.
+-- Comments that psql shows with \d+ and \df+. ASCII only, so that a script does not depend on the encoding of psql.
 
 COMMENT ON TABLE pgaudit.audit_log IS
     'Every audit event, once, in commit order. Append-only.';
@@ -2537,13 +2569,13 @@ COMMENT ON COLUMN pgaudit.audit_log.target_type IS
 COMMENT ON COLUMN pgaudit.audit_log.target_id IS
     'Identity of the primary (first) target.';
 COMMENT ON COLUMN pgaudit.audit_log.tenant IS
-    'Whose data it is, in a multi-tenant application.';
+    'Tenant that the event belongs to, in a multi-tenant application.';
 COMMENT ON COLUMN pgaudit.audit_log.event IS
-    'The whole event, with the server''s recorded_at, recorded_by and xid. Its text is the canonical form that leaf_hash is taken of.';
+    'The whole event, with the server''s recorded_at, recorded_by and xid. Its text is the canonical form that leaf_hash is computed from.';
 COMMENT ON COLUMN pgaudit.audit_log.leaf_hash IS
     'SHA-256 of the byte 0x00 followed by event::text in UTF-8 (an RFC 6962 leaf).';
 COMMENT ON COLUMN pgaudit.audit_log.conflicts_with IS
-    'Index of an earlier event with the same id and other content; NULL nearly always.';
+    'Index of the first event with the same id, if its content differs; nearly always NULL.';
 
 COMMENT ON TABLE pgaudit.settings IS
     'Settings that every writer and worker shares; one row. Change them with UPDATE, as the owner.';
@@ -2552,27 +2584,27 @@ COMMENT ON COLUMN pgaudit.settings.singleton IS
 COMMENT ON COLUMN pgaudit.settings.max_event_bytes IS
     'Largest event, in bytes of its text as stored, from 16,384 to 65,535.';
 COMMENT ON COLUMN pgaudit.settings.partition_size IS
-    'Number of events for which new partitions of the audit log are made; a multiple of 256.';
+    'Number of events in a new partition of the audit log; a multiple of 256.';
 COMMENT ON COLUMN pgaudit.settings.job_error_retention IS
     'How long errors of jobs that have left the queue are kept.';
 
 COMMENT ON TABLE pgaudit.audit_jobs IS
-    'The audit jobs among procrastinate_jobs, whose child this table is.';
+    'The queue: one job for each event that is not in the audit log yet. A child table of procrastinate_jobs.';
 COMMENT ON COLUMN pgaudit.audit_jobs.event IS
     'The event, with the server''s stamps.';
 COMMENT ON COLUMN pgaudit.audit_jobs.leaf_hash IS
-    'Its leaf hash, taken when it was recorded: an edited event is not appended.';
+    'Leaf hash of the event as it was recorded: an event that was changed in the queue is not appended.';
 COMMENT ON COLUMN pgaudit.audit_jobs.event_bytes IS
-    'Size of its text in bytes.';
+    'Size of the event''s text in bytes.';
 COMMENT ON COLUMN pgaudit.audit_jobs.stalls IS
-    'How often its worker has vanished while it ran this job; such a job runs alone.';
+    'Number of times that the worker of this job stalled. Above 0, the job runs alone.';
 
 COMMENT ON TABLE pgaudit.event_key IS
-    'The id of each event that was ever appended: what makes an event be stored once.';
+    'The id of every event that was ever appended. The primary key makes sure that an event is stored once.';
 COMMENT ON COLUMN pgaudit.event_key.event_id IS
     'Id of the event.';
 COMMENT ON COLUMN pgaudit.event_key.index IS
-    'Where it is in the log.';
+    'Index of the event in the log.';
 
 COMMENT ON TABLE pgaudit.event_target IS
     'The second and further targets of events; the first is in audit_log.';
@@ -2584,13 +2616,13 @@ COMMENT ON COLUMN pgaudit.event_target.index IS
     'Index of the event in the log.';
 
 COMMENT ON TABLE pgaudit.event_sighting IS
-    'Events that were recorded again with the same content: not stored again, but noted.';
+    'Events that were recorded again with the same content: noted here, not stored again.';
 COMMENT ON COLUMN pgaudit.event_sighting.id IS
     'Number of the sighting.';
 COMMENT ON COLUMN pgaudit.event_sighting.event_id IS
     'Id of the event.';
 COMMENT ON COLUMN pgaudit.event_sighting.index IS
-    'Where the log holds it.';
+    'Index of the event in the log.';
 COMMENT ON COLUMN pgaudit.event_sighting.xid IS
     'Transaction that recorded it again.';
 COMMENT ON COLUMN pgaudit.event_sighting.recorded_by IS
@@ -2599,26 +2631,26 @@ COMMENT ON COLUMN pgaudit.event_sighting.recorded_at IS
     'When it was recorded again, by the server''s clock.';
 
 COMMENT ON TABLE pgaudit.event_conflict IS
-    'Events that were recorded under an id that the log held already with other content. Both are in the log.';
+    'Events that were recorded with an id that the log had already, and other content. Both events are in the log.';
 COMMENT ON COLUMN pgaudit.event_conflict.index IS
     'Index of the later event.';
 COMMENT ON COLUMN pgaudit.event_conflict.event_id IS
-    'The id that both have.';
+    'The id of both events.';
 COMMENT ON COLUMN pgaudit.event_conflict.conflicts_with IS
     'Index of the first event with that id.';
 COMMENT ON COLUMN pgaudit.event_conflict.content_hash IS
-    'Hash of what makes two events the same: finds the same content again among any number of conflicts.';
+    'Hash by which events with the same content are found among any number of conflicts.';
 COMMENT ON COLUMN pgaudit.event_conflict.recorded_at IS
     'When the later event was recorded, by the server''s clock.';
 
 COMMENT ON TABLE pgaudit.batch IS
-    'One row for each transaction that appended to the log, merged by minute after a day: the history of throughput and lag. The last row says where the log ends.';
+    'One row for each transaction that appended to the log, merged by minute after a day: the history of throughput and lag. The last row marks the end of the log.';
 COMMENT ON COLUMN pgaudit.batch.first_index IS
     'Index of the first event.';
 COMMENT ON COLUMN pgaudit.batch.count IS
     'Number of events.';
 COMMENT ON COLUMN pgaudit.batch.batches IS
-    'Number of transactions; more than one when merged.';
+    'Number of transactions; more than one in a merged row.';
 COMMENT ON COLUMN pgaudit.batch.persisted_at IS
     'When they were appended, by the server''s clock.';
 COMMENT ON COLUMN pgaudit.batch.oldest_recorded IS
@@ -2628,13 +2660,13 @@ COMMENT ON COLUMN pgaudit.batch.newest_recorded IS
 COMMENT ON COLUMN pgaudit.batch.recorded_until IS
     'recorded_at of the newest event in the log up to here.';
 COMMENT ON COLUMN pgaudit.batch.late IS
-    'Whether an event was recorded more than an hour before another one that is in the log already.';
+    'Whether one of these events was recorded more than an hour before another event of the log, up to here.';
 COMMENT ON COLUMN pgaudit.batch.worker_id IS
     'Worker that appended them. NULL when merged, in inline mode, or when a worker drained the queue after unregistering.';
 COMMENT ON COLUMN pgaudit.batch.lag_buckets IS
-    'Events of the whole log up to here, by the time from recorded to persisted: below the first of pgaudit.lag_bucket_bounds(), between the first and the second ..., above the last. NULL when merged.';
+    'Histogram of the lags in the whole log up to here: number of events below the first of pgaudit.lag_bucket_bounds(), between the first and the second ..., above the last. NULL when merged.';
 COMMENT ON COLUMN pgaudit.batch.lag_total IS
-    'The sum of these times. NULL when merged.';
+    'Sum of these lags. NULL when merged.';
 
 COMMENT ON TABLE pgaudit.log_lock IS
     'A transaction that appends to the log holds this row locked until it ends: index order is commit order.';
@@ -2642,15 +2674,15 @@ COMMENT ON COLUMN pgaudit.log_lock.singleton IS
     'Always true: there is one row.';
 
 COMMENT ON TABLE pgaudit.queue_watermark IS
-    'Where the scan for fresh jobs begins; the highest row counts.';
+    'Where the scan for fresh jobs begins; the highest row is in force.';
 COMMENT ON COLUMN pgaudit.queue_watermark.low_watermark IS
-    'No fresh job has a lower id, or will have.';
+    'The id at which the scan begins.';
 COMMENT ON COLUMN pgaudit.queue_watermark.max_issued_id IS
     'Highest job id that had been issued when the watermark was set.';
 COMMENT ON COLUMN pgaudit.queue_watermark.safe_xid IS
     'All transactions holding a job id up to max_issued_id have a smaller xid than this.';
 COMMENT ON COLUMN pgaudit.queue_watermark.passed_xids IS
-    'Transactions that were open when the watermark passed the ids that they may hold. Their jobs are looked for when they end.';
+    'Open transactions that may hold job ids which the watermark has passed. Their jobs are requeued when they have ended.';
 
 COMMENT ON TABLE pgaudit.job_error IS
     'One row for each failed attempt, kept for settings.job_error_retention after the job has left the queue.';
@@ -2663,26 +2695,26 @@ COMMENT ON COLUMN pgaudit.job_error.event_id IS
 COMMENT ON COLUMN pgaudit.job_error.task_name IS
     'The task that failed.';
 COMMENT ON COLUMN pgaudit.job_error.attempt IS
-    'Number of the attempt, from 1. An attempt that does not count keeps the number of the next one.';
+    'Number of the attempt, from 1. After an infrastructure error, the next attempt has the same number.';
 COMMENT ON COLUMN pgaudit.job_error.error_class IS
-    'Name of the error; JobStalled when the worker vanished.';
+    'Name of the error; JobStalled if the worker stalled.';
 COMMENT ON COLUMN pgaudit.job_error.sqlstate IS
-    'SQLSTATE, when Postgres raised it.';
+    'SQLSTATE, if Postgres raised it.';
 COMMENT ON COLUMN pgaudit.job_error.message IS
     'Message of the error, up to 2,000 characters.';
 COMMENT ON COLUMN pgaudit.job_error.traceback IS
-    'Where it was raised, up to 2,000 characters.';
+    'Traceback or context of the error, up to 2,000 characters.';
 COMMENT ON COLUMN pgaudit.job_error.failed_at IS
-    'When, by the server''s clock.';
+    'When the attempt failed, by the server''s clock.';
 
 COMMENT ON TABLE pgaudit.acknowledged_jobs IS
-    'Failed jobs that were given up, with their events. Append-only.';
+    'Failed jobs that were acknowledged instead of retried, with their events. Append-only.';
 COMMENT ON COLUMN pgaudit.acknowledged_jobs.job_id IS
-    'The job.';
+    'Number of the job.';
 COMMENT ON COLUMN pgaudit.acknowledged_jobs.event IS
     'Its event, which is not in the log.';
 COMMENT ON COLUMN pgaudit.acknowledged_jobs.leaf_hash IS
-    'The event''s leaf hash, as it was recorded.';
+    'Leaf hash of the event as it was recorded.';
 COMMENT ON COLUMN pgaudit.acknowledged_jobs.attempts IS
     'Number of failed attempts.';
 COMMENT ON COLUMN pgaudit.acknowledged_jobs.error_class IS
@@ -2690,16 +2722,16 @@ COMMENT ON COLUMN pgaudit.acknowledged_jobs.error_class IS
 COMMENT ON COLUMN pgaudit.acknowledged_jobs.error_message IS
     'Message of the last error.';
 COMMENT ON COLUMN pgaudit.acknowledged_jobs.reason IS
-    'Why it was given up.';
+    'Why it was acknowledged.';
 COMMENT ON COLUMN pgaudit.acknowledged_jobs.acknowledged_by IS
-    'Database role that gave it up.';
+    'Database role that acknowledged it.';
 COMMENT ON COLUMN pgaudit.acknowledged_jobs.acknowledged_at IS
-    'When, by the server''s clock.';
+    'When it was acknowledged, by the server''s clock.';
 
 COMMENT ON VIEW pgaudit.log_head IS
     'The end of the log.';
 COMMENT ON COLUMN pgaudit.log_head.size IS
-    'Number of events that the log has ever held, and the index of the next one.';
+    'Number of events that were ever appended, and the index of the next one.';
 
 COMMENT ON VIEW pgaudit.queue_stats IS
     'The queue in one row: the number of jobs in each state, and the age of the oldest.';
@@ -2708,15 +2740,15 @@ COMMENT ON COLUMN pgaudit.queue_stats.queue_name IS
 COMMENT ON COLUMN pgaudit.queue_stats.waiting IS
     'Jobs that a worker could take now.';
 COMMENT ON COLUMN pgaudit.queue_stats.active IS
-    'Jobs that a worker has taken as the first of a batch.';
+    'Jobs that a worker has fetched as the first of a batch.';
 COMMENT ON COLUMN pgaudit.queue_stats.delayed IS
-    'Jobs that wait for the time of their retry.';
+    'Jobs whose retry is scheduled for later.';
 COMMENT ON COLUMN pgaudit.queue_stats.failed IS
     'Jobs whose attempts are used up. They stay until they are retried or acknowledged.';
 COMMENT ON COLUMN pgaudit.queue_stats.completed IS
     'Events in the log.';
 COMMENT ON COLUMN pgaudit.queue_stats.stalled IS
-    'Active jobs whose worker is gone, or silent for longer than its PGAUDIT_STALLED_AFTER.';
+    'Active jobs whose worker was removed, or has sent no heartbeat for longer than its PGAUDIT_STALLED_AFTER.';
 COMMENT ON COLUMN pgaudit.queue_stats.oldest_waiting_seconds IS
     'Age in seconds of the oldest event that is not in the log yet: waiting, delayed or active; failed jobs do not count. NULL when there is none.';
 
@@ -2729,12 +2761,12 @@ COMMENT ON COLUMN pgaudit.worker_stats.last_heartbeat IS
 COMMENT ON COLUMN pgaudit.worker_stats.heartbeat_age_seconds IS
     'Seconds since its last heartbeat.';
 COMMENT ON COLUMN pgaudit.worker_stats.alive IS
-    'Whether that is less than its PGAUDIT_STALLED_AFTER.';
+    'Whether heartbeat_age_seconds is below its PGAUDIT_STALLED_AFTER.';
 COMMENT ON COLUMN pgaudit.worker_stats.active_jobs IS
     'Number of jobs that it runs.';
 
 COMMENT ON VIEW pgaudit.failed_jobs IS
-    'Jobs whose attempts are used up, with their last error. pgaudit jobs retry runs them again, pgaudit jobs acknowledge gives them up.';
+    'Jobs whose attempts are used up, with their last error. Run them again with pgaudit jobs retry, or give them up with pgaudit jobs acknowledge.';
 COMMENT ON COLUMN pgaudit.failed_jobs.job_id IS
     'Number of the job.';
 COMMENT ON COLUMN pgaudit.failed_jobs.queue_name IS
@@ -2755,7 +2787,7 @@ COMMENT ON COLUMN pgaudit.failed_jobs.error_message IS
     'Message of its last error.';
 
 COMMENT ON VIEW pgaudit.stalled_jobs IS
-    'Running jobs whose worker is gone or silent. The next maintenance pass of any worker reclaims them.';
+    'Running jobs whose worker was removed, or has sent no heartbeat for too long. The next maintenance pass of any worker reclaims them.';
 COMMENT ON COLUMN pgaudit.stalled_jobs.job_id IS
     'Number of the job.';
 COMMENT ON COLUMN pgaudit.stalled_jobs.queue_name IS
@@ -2767,12 +2799,12 @@ COMMENT ON COLUMN pgaudit.stalled_jobs.event_id IS
 COMMENT ON COLUMN pgaudit.stalled_jobs.attempts IS
     'Number of earlier attempts.';
 COMMENT ON COLUMN pgaudit.stalled_jobs.worker_id IS
-    'Worker that took it; NULL when that worker was removed.';
+    'Worker that runs it; NULL if that worker was removed.';
 COMMENT ON COLUMN pgaudit.stalled_jobs.heartbeat_age_seconds IS
-    'Seconds since that worker''s last heartbeat; NULL when it was removed.';
+    'Seconds since that worker''s last heartbeat; NULL if it was removed.';
 
 COMMENT ON VIEW pgaudit.delayed_jobs IS
-    'Jobs that wait for the time of their retry.';
+    'Jobs whose retry is scheduled for later.';
 COMMENT ON COLUMN pgaudit.delayed_jobs.job_id IS
     'Number of the job.';
 COMMENT ON COLUMN pgaudit.delayed_jobs.queue_name IS
@@ -2789,18 +2821,18 @@ COMMENT ON COLUMN pgaudit.delayed_jobs.last_error IS
     'Message of its last error.';
 
 COMMENT ON VIEW pgaudit.conflicting_events IS
-    'Events whose id the log held already with other content: an application error, or an attempt to hide an event.';
+    'Events with an id that the log had already, and other content: an application error, or an attempt to hide an event.';
 COMMENT ON COLUMN pgaudit.conflicting_events.index IS
     'Index of the later event.';
 COMMENT ON COLUMN pgaudit.conflicting_events.event_id IS
-    'The id that both have.';
+    'The id of both events.';
 COMMENT ON COLUMN pgaudit.conflicting_events.conflicts_with IS
     'Index of the first event with that id.';
 COMMENT ON COLUMN pgaudit.conflicting_events.recorded_at IS
     'When the later event was recorded.';
 
 COMMENT ON VIEW pgaudit.log_lock_holder IS
-    'The transaction that has locked the end of the log; no row when the log is not locked. Other appends wait until that transaction ends.';
+    'The transaction that has locked the end of the log; no row if it is not locked. Other appends wait until that transaction ends.';
 COMMENT ON COLUMN pgaudit.log_lock_holder.pid IS
     'Process of the session; NULL for a prepared transaction.';
 COMMENT ON COLUMN pgaudit.log_lock_holder.prepared_transaction IS
@@ -2810,63 +2842,63 @@ COMMENT ON COLUMN pgaudit.log_lock_holder.role IS
 COMMENT ON COLUMN pgaudit.log_lock_holder.application_name IS
     'Application name of the session.';
 COMMENT ON COLUMN pgaudit.log_lock_holder.since IS
-    'When the transaction began, if this role may know (pg_read_all_stats).';
+    'When the transaction began; NULL if your role has no right to see it (pg_read_all_stats).';
 
 COMMENT ON VIEW pgaudit.throughput IS
     'Events and lag for each minute of the last 24 hours; the newest minute first.';
 COMMENT ON COLUMN pgaudit.throughput.minute IS
     'Start of the minute.';
 COMMENT ON COLUMN pgaudit.throughput.events IS
-    'Events that reached the log in it.';
+    'Number of events appended in it.';
 COMMENT ON COLUMN pgaudit.throughput.batches IS
     'Number of batches.';
 COMMENT ON COLUMN pgaudit.throughput.avg_lag_seconds IS
-    'Seconds from recorded to persisted: the middle of each batch''s oldest and newest, averaged over events.';
+    'Average lag in seconds: the mean of the oldest and the newest event of each batch, weighted by its events.';
 COMMENT ON COLUMN pgaudit.throughput.max_lag_seconds IS
-    'Seconds from recorded to persisted for the slowest event.';
+    'Highest lag of an event, in seconds.';
 
 COMMENT ON VIEW pgaudit.storage_stats IS
     'Size and bloat of every table and partition of the schema; the largest first.';
 COMMENT ON COLUMN pgaudit.storage_stats.table_name IS
     'Table or partition.';
 COMMENT ON COLUMN pgaudit.storage_stats.estimated_rows IS
-    'Rows, as of the last vacuum or analyze.';
+    'Number of rows at the last vacuum or analyze.';
 COMMENT ON COLUMN pgaudit.storage_stats.total_bytes IS
     'Bytes on disk, with indexes and TOAST.';
 COMMENT ON COLUMN pgaudit.storage_stats.dead_rows IS
-    'Rows that vacuum has not removed yet.';
+    'Number of rows that vacuum has not removed yet.';
 COMMENT ON COLUMN pgaudit.storage_stats.last_autovacuum IS
-    'Last automatic vacuum.';
+    'Time of the last automatic vacuum.';
 
 COMMENT ON FUNCTION pgaudit.record(jsonb) IS
     'Records a JSON array of audit events in the current transaction. A worker appends them to the audit log after the commit.';
 COMMENT ON FUNCTION pgaudit.record_inline(jsonb) IS
-    'Records a JSON array of audit events and appends them to the audit log in the current transaction. Everyone else who appends waits for it.';
+    'Records a JSON array of audit events and appends them to the audit log in the current transaction. All other appends wait until it ends.';
 COMMENT ON FUNCTION pgaudit.retry_failed(bigint[]) IS
-    'Runs failed jobs again, from their first attempt; NULL means all. Returns the ids of those that had failed.';
+    'Makes failed jobs due again, with all their attempts; NULL means all failed jobs. Returns the ids of those that had failed.';
 COMMENT ON FUNCTION pgaudit.acknowledge_job(bigint, text) IS
-    'Takes a failed job that can never succeed out of the queue, for a reason. Recorded as an audit event.';
+    'Removes a failed job that can never succeed from the queue, and records that with the reason as an audit event.';
 COMMENT ON FUNCTION pgaudit.ensure_partitions() IS
-    'Keeps one partition of the audit log ahead of the one that is being filled. Workers call it. Returns how many were created.';
+    'Keeps one partition of the audit log ahead of the one that is being filled. Workers call it. Returns how many it created.';
 COMMENT ON FUNCTION pgaudit.prune_batches(interval, integer) IS
-    'Merges batches older than a day into one a minute. Workers call it.';
+    'Merges batches older than a day into one row for each minute. Workers call it.';
 COMMENT ON FUNCTION pgaudit.prune_job_errors(integer) IS
-    'Deletes errors of jobs that left the queue longer than settings.job_error_retention ago. Workers call it.';
+    'Deletes errors older than settings.job_error_retention of jobs that have left the queue. Workers call it.';
 COMMENT ON FUNCTION pgaudit.requeue_skipped_jobs() IS
     'Makes jobs due that the scan for fresh jobs would not find. Workers call it. Returns how many.';
 COMMENT ON FUNCTION pgaudit.log_partitions() IS
     'The partitions of the audit log with their ranges of indexes: [first_index, end_index).';
 COMMENT ON FUNCTION pgaudit.is_partition_ahead() IS
-    'Whether the next events will find a partition when the one that is being filled is full.';
+    'Whether there is a partition after the one that is being filled.';
 COMMENT ON FUNCTION pgaudit.index_ranges(timestamptz, timestamptz) IS
     'Ranges of indexes, [first_index, end_index), that hold all events recorded between two times, and few others.';
 COMMENT ON FUNCTION pgaudit.column_drift(bigint, bigint) IS
-    'Columns of the audit log that differ from their event, for a range of indexes [first, end); no row when all agree.';
+    'Columns of the audit log that differ from their event, for a range of indexes [first, end); no row if all agree.';
 COMMENT ON FUNCTION pgaudit.leaf_hash(jsonb) IS
     'RFC 6962 leaf hash of an event: SHA-256 of the byte 0x00 followed by its text in UTF-8.';
 
--- New objects give no rights to anyone: not to PUBLIC, and not to the roles that ALTER DEFAULT PRIVILEGES names.
--- Rights come from `pgaudit grant`. Objects that existed before this migration (schema.sql lists them) keep theirs.
+-- Revokes all rights on new objects, from PUBLIC and from the roles that ALTER DEFAULT PRIVILEGES names: only
+-- `pgaudit grant` gives rights. Objects that existed before this migration (schema.sql lists them) keep their grants.
 
 DO $$
 DECLARE
@@ -2888,7 +2920,7 @@ END $$;
 
 
 DELETE FROM pgaudit.schema_code;
-INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('37505352269042de1bdac928dbae7f5b2d2eabfd1246861acb2ce8b83293eef0', '0.1.0');
+INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('a1be6dba0930a2f7512204b9d0e1cbd2b84e5d624cd9b0c9bd29d83441910720', '0.1.0');
 
 
 DO $renewal$
