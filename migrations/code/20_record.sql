@@ -113,5 +113,5 @@ BEGIN
     IF FOUND THEN
         RAISE EXCEPTION '%', mine->>'message' USING ERRCODE = mine->>'sqlstate';
     END IF;
-    PERFORM delete_logged_jobs(jobs, failures), record_failures(failures, 3, '2 s', '300 s');
+    PERFORM delete_logged_jobs(jobs, failures), record_failures(failures);
 END $$;

@@ -5,15 +5,17 @@
 --   worker           the worker's token; NULL to drain without one
 --   first_job        the job that the worker has fetched; NULL for the oldest fresh ones
 --   max_jobs         largest number of jobs in the batch
---   max_attempts, retry_delay, max_retry_delay  see record_failures
+--   max_attempts, retry_delay, max_retry_delay
+--                    see record_failures
 --   traced           whether to return traceparents
 -- Returns:
 --   taken            number of jobs that were taken
 --   failures         the jobs that could not be appended, as record_failures returns them
 --   traceparents     W3C traceparents of the events taken, each once, at most 128
 CREATE OR REPLACE FUNCTION pgaudit.persist(
-    worker uuid, first_job bigint, max_jobs integer, max_attempts integer DEFAULT 3, retry_delay interval DEFAULT '2 s',
-    max_retry_delay interval DEFAULT '300 s', traced boolean DEFAULT false,
+    worker uuid, first_job bigint, max_jobs integer,
+    max_attempts integer DEFAULT NULL, retry_delay interval DEFAULT NULL, max_retry_delay interval DEFAULT NULL,
+    traced boolean DEFAULT false,
     OUT taken integer, OUT failures jsonb[], OUT traceparents text[])
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp
 SET timezone = 'UTC' SET datestyle = 'ISO' SET intervalstyle = 'postgres'

@@ -4,9 +4,11 @@
 -- retries, in one statement.
 --   max_attempts     attempts, the first one included, before a job ends as failed
 --   retry_delay      delay before the second attempt; doubled before each further one, up to max_retry_delay
+-- NULL means the default: persist and record_inline have no defaults of their own.
 -- Returns the failures with "event_id", "attempt", "error_class", and "retry_in" in seconds: null if the job has failed.
-CREATE OR REPLACE FUNCTION pgaudit.record_failures(failures jsonb[], max_attempts integer, retry_delay interval,
-                                                   max_retry_delay interval) RETURNS jsonb[]
+CREATE OR REPLACE FUNCTION pgaudit.record_failures(
+    failures jsonb[], max_attempts integer DEFAULT NULL, retry_delay interval DEFAULT NULL,
+    max_retry_delay interval DEFAULT NULL) RETURNS jsonb[]
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
     recorded jsonb[];
@@ -14,6 +16,9 @@ BEGIN
     IF cardinality(failures) = 0 THEN
         RETURN failures;
     END IF;
+    max_attempts := coalesce(max_attempts, 3);
+    retry_delay := coalesce(retry_delay, '2 s');
+    max_retry_delay := coalesce(max_retry_delay, '300 s');
     WITH failed AS (
         SELECT failure, (failure->>'job_id')::bigint AS job_id FROM unnest(failures) failure
     ), updated AS (

@@ -1234,7 +1234,7 @@ BEGIN
     IF FOUND THEN
         RAISE EXCEPTION '%', mine->>'message' USING ERRCODE = mine->>'sqlstate';
     END IF;
-    PERFORM delete_logged_jobs(jobs, failures), record_failures(failures, 3, '2 s', '300 s');
+    PERFORM delete_logged_jobs(jobs, failures), record_failures(failures);
 END $$;
 
 -- Taking jobs from the queue. A waiting job is of one of three kinds, and there is one function for each:
@@ -1834,15 +1834,17 @@ END $$;
 --   worker           the worker's token; NULL to drain without one
 --   first_job        the job that the worker has fetched; NULL for the oldest fresh ones
 --   max_jobs         largest number of jobs in the batch
---   max_attempts, retry_delay, max_retry_delay  see record_failures
+--   max_attempts, retry_delay, max_retry_delay
+--                    see record_failures
 --   traced           whether to return traceparents
 -- Returns:
 --   taken            number of jobs that were taken
 --   failures         the jobs that could not be appended, as record_failures returns them
 --   traceparents     W3C traceparents of the events taken, each once, at most 128
 CREATE OR REPLACE FUNCTION pgaudit.persist(
-    worker uuid, first_job bigint, max_jobs integer, max_attempts integer DEFAULT 3, retry_delay interval DEFAULT '2 s',
-    max_retry_delay interval DEFAULT '300 s', traced boolean DEFAULT false,
+    worker uuid, first_job bigint, max_jobs integer,
+    max_attempts integer DEFAULT NULL, retry_delay interval DEFAULT NULL, max_retry_delay interval DEFAULT NULL,
+    traced boolean DEFAULT false,
     OUT taken integer, OUT failures jsonb[], OUT traceparents text[])
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp
 SET timezone = 'UTC' SET datestyle = 'ISO' SET intervalstyle = 'postgres'
@@ -1904,9 +1906,11 @@ END $$;
 -- retries, in one statement.
 --   max_attempts     attempts, the first one included, before a job ends as failed
 --   retry_delay      delay before the second attempt; doubled before each further one, up to max_retry_delay
+-- NULL means the default: persist and record_inline have no defaults of their own.
 -- Returns the failures with "event_id", "attempt", "error_class", and "retry_in" in seconds: null if the job has failed.
-CREATE OR REPLACE FUNCTION pgaudit.record_failures(failures jsonb[], max_attempts integer, retry_delay interval,
-                                                   max_retry_delay interval) RETURNS jsonb[]
+CREATE OR REPLACE FUNCTION pgaudit.record_failures(
+    failures jsonb[], max_attempts integer DEFAULT NULL, retry_delay interval DEFAULT NULL,
+    max_retry_delay interval DEFAULT NULL) RETURNS jsonb[]
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
     recorded jsonb[];
@@ -1914,6 +1918,9 @@ BEGIN
     IF cardinality(failures) = 0 THEN
         RETURN failures;
     END IF;
+    max_attempts := coalesce(max_attempts, 3);
+    retry_delay := coalesce(retry_delay, '2 s');
+    max_retry_delay := coalesce(max_retry_delay, '300 s');
     WITH failed AS (
         SELECT failure, (failure->>'job_id')::bigint AS job_id FROM unnest(failures) failure
     ), updated AS (
@@ -2920,7 +2927,7 @@ END $$;
 
 
 DELETE FROM pgaudit.schema_code;
-INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('a1be6dba0930a2f7512204b9d0e1cbd2b84e5d624cd9b0c9bd29d83441910720', '0.1.0');
+INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('01f52cf590a49f60c807ffb69916d2e0ca4ebc1289eef877c803b4c899378b9d', '0.1.0');
 
 
 DO $renewal$
