@@ -69,7 +69,7 @@ BEGIN
     SELECT min(id) INTO unlogged FROM unnest(jobs, hashes, indexes) AS sought (id, hash, index)
      WHERE index IS NULL AND NOT EXISTS (SELECT FROM acknowledged_jobs WHERE job_id = id AND leaf_hash = hash);
     IF unlogged IS NOT NULL THEN
-        RAISE EXCEPTION 'job % holds an audit event that is not in the log yet', unlogged
+        RAISE EXCEPTION 'job % holds an audit event that is not in the audit log yet', unlogged
             USING ERRCODE = 'insufficient_privilege',
                   HINT = 'Let a worker persist it. If it has failed, use pgaudit jobs acknowledge.';
     END IF;
@@ -82,7 +82,7 @@ CREATE OR REPLACE FUNCTION pgaudit.reject_deletion_by_parent() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 BEGIN
     IF EXISTS (SELECT FROM deleted WHERE queue_name = 'audit') THEN
-        RAISE EXCEPTION 'DELETE on procrastinate_jobs: audit jobs leave the queue when their events are in the log'
+        RAISE EXCEPTION 'DELETE on procrastinate_jobs: audit jobs leave the queue when their events are in the audit log'
             USING ERRCODE = 'insufficient_privilege', HINT = 'Let a worker persist them.';
     END IF;
     RETURN NULL;
@@ -94,10 +94,10 @@ LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 BEGIN
     -- The older snapshot of another isolation level would not see the jobs recorded since.
     IF current_setting('transaction_isolation') <> 'read committed' OR EXISTS (SELECT FROM audit_jobs) THEN
-        RAISE EXCEPTION 'the queue holds audit events that are not in the log yet'
+        RAISE EXCEPTION 'the queue holds audit events that are not in the audit log yet'
             USING ERRCODE = 'insufficient_privilege', HINT = 'Let the workers drain it first.';
     END IF;
-    DELETE FROM queue_watermark;  -- RESTART IDENTITY may follow
+    DELETE FROM queue_watermark;  -- after RESTART IDENTITY, ids begin at 1 again
     INSERT INTO queue_watermark (low_watermark, max_issued_id, safe_xid) VALUES (0, 0, '0');
     RETURN NULL;
 END $$;

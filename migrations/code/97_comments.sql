@@ -202,11 +202,11 @@ COMMENT ON COLUMN pgaudit.queue_stats.delayed IS
 COMMENT ON COLUMN pgaudit.queue_stats.failed IS
     'Jobs whose attempts are used up. They stay until they are retried or acknowledged.';
 COMMENT ON COLUMN pgaudit.queue_stats.completed IS
-    'Events in the log.';
+    'Events in the audit log.';
 COMMENT ON COLUMN pgaudit.queue_stats.stalled IS
     'Active jobs whose worker was removed, or has sent no heartbeat for longer than its PGAUDIT_STALLED_AFTER.';
 COMMENT ON COLUMN pgaudit.queue_stats.oldest_waiting_seconds IS
-    'Age in seconds of the oldest event that is not in the log yet: waiting, delayed or active; failed jobs do not count. NULL when there is none.';
+    'Age in seconds of the oldest event that is not in the audit log yet: waiting, delayed or active; failed jobs do not count. NULL when there is none.';
 
 COMMENT ON VIEW pgaudit.worker_stats IS
     'Running workers, and workers that disappeared without shutting down in the last 24 hours.';

@@ -95,7 +95,7 @@ def test_an_unlogged_job_cannot_be_deleted(conn: Connection, settings: Settings,
     AuditLog(settings).record(conn, made := event())
     conn.execute(f"SET session_replication_role = {role}")
     conn.execute("UPDATE pgaudit.audit_jobs SET status = %s", [status])
-    with refused(conn, "not in the log yet"):
+    with refused(conn, "not in the audit log yet"):
         conn.execute("DELETE FROM pgaudit.audit_jobs")
     with refused(conn, "audit jobs leave the queue when"):
         conn.execute("DELETE FROM pgaudit.procrastinate_jobs")
@@ -104,7 +104,7 @@ def test_an_unlogged_job_cannot_be_deleted(conn: Connection, settings: Settings,
         "TRUNCATE pgaudit.procrastinate_jobs, pgaudit.procrastinate_events, pgaudit.procrastinate_periodic_defers",
         "TRUNCATE pgaudit.procrastinate_jobs CASCADE",
     ):
-        with refused(conn, "not in the log yet"):
+        with refused(conn, "not in the audit log yet"):
             conn.execute(statement)
     assert queued_ids(conn) == [made.id]
 
@@ -115,7 +115,7 @@ def test_one_unlogged_job_among_logged_ones_cannot_be_deleted(conn: Connection, 
     record_and_persist(conn, settings, *made)
     AuditLog(settings).record(conn, *made[:25], new := event(99), *made[25:])
     (job,) = conn.execute("SELECT id FROM pgaudit.audit_jobs WHERE event->>'id' = %s", [str(new.id)]).fetchone() or (0,)
-    with refused(conn, f"job {job} holds an audit event that is not in the log yet"):
+    with refused(conn, f"job {job} holds an audit event that is not in the audit log yet"):
         conn.execute("DELETE FROM pgaudit.audit_jobs")
     assert conn.execute("DELETE FROM pgaudit.audit_jobs WHERE id <> %s", [job]).rowcount == 50
     assert queued_ids(conn) == [new.id]
@@ -127,7 +127,7 @@ def test_a_job_with_the_id_of_a_logged_event_and_other_content_cannot_be_deleted
     """The log holds another event: that is no reason to let this one go."""
     record_and_persist(conn, settings, made := event())
     AuditLog(settings).record(conn, made.model_copy(update={"reason": "other"}))
-    with refused(conn, "not in the log yet"):
+    with refused(conn, "not in the audit log yet"):
         conn.execute("DELETE FROM pgaudit.audit_jobs")
 
 
@@ -144,7 +144,7 @@ def test_procrastinate_cannot_finish_or_delete_audit_jobs(conn: Connection, sett
 def test_a_broken_job_cannot_be_deleted_either(conn: Connection) -> None:
     """A job whose event is none is evidence, too."""
     insert_poison(conn)
-    with refused(conn, "not in the log yet"):
+    with refused(conn, "not in the audit log yet"):
         conn.execute("DELETE FROM pgaudit.audit_jobs")
 
 

@@ -148,7 +148,7 @@ async def test_an_acknowledged_job_covers_no_other_event(dsn: str, conn: Connect
     again = insert_poison(conn, POISON)
     jobs.acknowledge_job(conn, job, "broken")
     conn.commit()
-    with pytest.raises(InsufficientPrivilege, match="not in the log yet"):
+    with pytest.raises(InsufficientPrivilege, match="not in the audit log yet"):
         conn.execute("DELETE FROM pgaudit.audit_jobs WHERE id = %s", [again])
     conn.rollback()
     made = event()
@@ -159,7 +159,7 @@ async def test_an_acknowledged_job_covers_no_other_event(dsn: str, conn: Connect
     )
     conn.execute("ALTER TABLE pgaudit.audit_jobs DISABLE TRIGGER reject_event_update")
     conn.execute("UPDATE pgaudit.audit_jobs SET id = %s WHERE id = %s", [job, other])
-    with pytest.raises(InsufficientPrivilege, match="not in the log yet"):
+    with pytest.raises(InsufficientPrivilege, match="not in the audit log yet"):
         conn.execute("DELETE FROM pgaudit.audit_jobs WHERE id = %s", [job])
     conn.rollback()
 

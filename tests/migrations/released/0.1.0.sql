@@ -2392,7 +2392,7 @@ BEGIN
     SELECT min(id) INTO unlogged FROM unnest(jobs, hashes, indexes) AS sought (id, hash, index)
      WHERE index IS NULL AND NOT EXISTS (SELECT FROM acknowledged_jobs WHERE job_id = id AND leaf_hash = hash);
     IF unlogged IS NOT NULL THEN
-        RAISE EXCEPTION 'job % holds an audit event that is not in the log yet', unlogged
+        RAISE EXCEPTION 'job % holds an audit event that is not in the audit log yet', unlogged
             USING ERRCODE = 'insufficient_privilege',
                   HINT = 'Let a worker persist it. If it has failed, use pgaudit jobs acknowledge.';
     END IF;
@@ -2405,7 +2405,7 @@ CREATE OR REPLACE FUNCTION pgaudit.reject_deletion_by_parent() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 BEGIN
     IF EXISTS (SELECT FROM deleted WHERE queue_name = 'audit') THEN
-        RAISE EXCEPTION 'DELETE on procrastinate_jobs: audit jobs leave the queue when their events are in the log'
+        RAISE EXCEPTION 'DELETE on procrastinate_jobs: audit jobs leave the queue when their events are in the audit log'
             USING ERRCODE = 'insufficient_privilege', HINT = 'Let a worker persist them.';
     END IF;
     RETURN NULL;
@@ -2417,10 +2417,10 @@ LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 BEGIN
     -- The older snapshot of another isolation level would not see the jobs recorded since.
     IF current_setting('transaction_isolation') <> 'read committed' OR EXISTS (SELECT FROM audit_jobs) THEN
-        RAISE EXCEPTION 'the queue holds audit events that are not in the log yet'
+        RAISE EXCEPTION 'the queue holds audit events that are not in the audit log yet'
             USING ERRCODE = 'insufficient_privilege', HINT = 'Let the workers drain it first.';
     END IF;
-    DELETE FROM queue_watermark;  -- RESTART IDENTITY may follow
+    DELETE FROM queue_watermark;  -- after RESTART IDENTITY, ids begin at 1 again
     INSERT INTO queue_watermark (low_watermark, max_issued_id, safe_xid) VALUES (0, 0, '0');
     RETURN NULL;
 END $$;
@@ -2753,11 +2753,11 @@ COMMENT ON COLUMN pgaudit.queue_stats.delayed IS
 COMMENT ON COLUMN pgaudit.queue_stats.failed IS
     'Jobs whose attempts are used up. They stay until they are retried or acknowledged.';
 COMMENT ON COLUMN pgaudit.queue_stats.completed IS
-    'Events in the log.';
+    'Events in the audit log.';
 COMMENT ON COLUMN pgaudit.queue_stats.stalled IS
     'Active jobs whose worker was removed, or has sent no heartbeat for longer than its PGAUDIT_STALLED_AFTER.';
 COMMENT ON COLUMN pgaudit.queue_stats.oldest_waiting_seconds IS
-    'Age in seconds of the oldest event that is not in the log yet: waiting, delayed or active; failed jobs do not count. NULL when there is none.';
+    'Age in seconds of the oldest event that is not in the audit log yet: waiting, delayed or active; failed jobs do not count. NULL when there is none.';
 
 COMMENT ON VIEW pgaudit.worker_stats IS
     'Running workers, and workers that disappeared without shutting down in the last 24 hours.';
@@ -2927,7 +2927,7 @@ END $$;
 
 
 DELETE FROM pgaudit.schema_code;
-INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('01f52cf590a49f60c807ffb69916d2e0ca4ebc1289eef877c803b4c899378b9d', '0.1.0');
+INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('801619182fb4f91356be6e52e1c17c26f6f6c22b1067c48a21171d137c3926bb', '0.1.0');
 
 
 DO $renewal$
