@@ -11,9 +11,16 @@ from psycopg.errors import InsufficientPrivilege, InvalidParameterValue
 from pgaudit import AuditLog, Settings, grants, health, jobs, stats
 from pgaudit.errors import JobNotFound
 from pgaudit.testing.trail import events_of
-from tests.postgres.trail import event, persist
-from tests.worker.inside import drain
-from tests.worker.queue import Connection, fetch, insert_poison, record, register, rows, value
+from tests.support.events import event
+from tests.support.jobs import (
+    fetch_and_commit,
+    insert_poison_and_commit,
+    persist_and_commit,
+    queue_events,
+    register_and_commit,
+)
+from tests.support.queries import Connection, rows_and_commit, value_and_commit
+from tests.support.worker import drain
 
 pytestmark = pytest.mark.anyio
 
@@ -43,13 +50,13 @@ def as_operator(dsn: str) -> Iterator[Connection]:
 
 async def failed_job(dsn: str, conn: Connection) -> int:
     """Returns the number of a job that has failed for good."""
-    job = insert_poison(conn, POISON)
+    job = insert_poison_and_commit(conn, POISON)
     await drain(Settings(dsn=dsn, job_attempts=1))
-    assert rows(conn, QUEUE) == [(job, "failed")]
+    assert rows_and_commit(conn, QUEUE) == [(job, "failed")]
     return job
 
 
-def verdict_on_failures(conn: Connection) -> tuple[str, object]:
+def verdict_and_commit(conn: Connection) -> tuple[str, object]:
     """What health says of failed jobs."""
     report = health.check(conn)
     conn.commit()
@@ -62,14 +69,14 @@ async def test_an_acknowledged_job_leaves_the_queue_and_its_event_is_kept(
 ) -> None:
     """A failed job is gone once it is acknowledged; its event, its last error, the reason and the role are kept."""
     job = await failed_job(dsn, conn)
-    assert verdict_on_failures(conn) == ("degraded", 1)
+    assert verdict_and_commit(conn) == ("degraded", 1)
     jobs.acknowledge_job(as_operator, job, "inserted by hand, 2026-11-24")
-    assert verdict_on_failures(conn) == ("healthy", 0)
-    assert rows(conn, KEPT) == [
+    assert verdict_and_commit(conn) == ("healthy", 0)
+    assert rows_and_commit(conn, KEPT) == [
         (job, json.loads(POISON), "00", 1, "DataCorrupted", "inserted by hand, 2026-11-24", ROLE)
     ]
     assert stats.failed_jobs(conn) == []
-    assert rows(conn, "SELECT job_id FROM pgaudit.job_error") == [(job,)]
+    assert rows_and_commit(conn, "SELECT job_id FROM pgaudit.job_error") == [(job,)]
 
 
 async def test_an_acknowledgement_is_an_audit_event(dsn: str, conn: Connection, as_operator: Connection) -> None:
@@ -77,14 +84,16 @@ async def test_an_acknowledgement_is_an_audit_event(dsn: str, conn: Connection, 
     job = await failed_job(dsn, conn)
     jobs.acknowledge_job(as_operator, job, "broken")
     await drain(Settings(dsn=dsn))
-    assert rows(conn, QUEUE) == []
+    assert rows_and_commit(conn, QUEUE) == []
     (recorded,) = events_of(conn)
     assert recorded.action == "audit_job.acknowledged"
     assert recorded.actor
-    assert (recorded.actor.type, recorded.actor.id, recorded.reason) == ("db_role", ROLE, "broken")
+    assert recorded.actor.type == "db_role"
+    assert recorded.actor.id == ROLE
+    assert recorded.reason == "broken"
     assert [(target.type, target.id) for target in recorded.targets] == [("audit_job", str(job))]
     assert recorded.data == {"event_id": "no uuid", "leaf_hash": "00", "error_class": "DataCorrupted"}
-    assert value(conn, "SELECT event->>'recorded_by' FROM pgaudit.audit_log") == ROLE
+    assert value_and_commit(conn, "SELECT event->>'recorded_by' FROM pgaudit.audit_log") == ROLE
 
 
 async def test_an_acknowledgement_that_is_rolled_back_changes_nothing(dsn: str, conn: Connection) -> None:
@@ -92,28 +101,28 @@ async def test_an_acknowledgement_that_is_rolled_back_changes_nothing(dsn: str, 
     job = await failed_job(dsn, conn)
     with conn.transaction(force_rollback=True):
         jobs.acknowledge_job(conn, job, "broken")
-    assert rows(conn, QUEUE) == [(job, "failed")]
-    assert rows(conn, KEPT) == []
+    assert rows_and_commit(conn, QUEUE) == [(job, "failed")]
+    assert rows_and_commit(conn, KEPT) == []
 
 
 @pytest.mark.parametrize("state", ["fresh", "running", "waiting for a retry", "in the log", "unknown"])
 async def test_only_a_failed_job_can_be_acknowledged(dsn: str, conn: Connection, state: str) -> None:
     """A job that may still succeed cannot be taken out of the queue."""
-    record(dsn)
-    job = value(conn, "SELECT id FROM pgaudit.audit_jobs")
+    queue_events(dsn)
+    job = value_and_commit(conn, "SELECT id FROM pgaudit.audit_jobs")
     if state == "running":
-        _, token = register(conn)
-        assert fetch(conn, token) == job
+        _, token = register_and_commit(conn)
+        assert fetch_and_commit(conn, token) == job
     elif state == "waiting for a retry":
         conn.execute("UPDATE pgaudit.audit_jobs SET attempts = 1, scheduled_at = now() + interval '1 hour'")
     elif state == "in the log":
-        persist(conn)
-    before = rows(conn, QUEUE)
+        persist_and_commit(conn)
+    before = rows_and_commit(conn, QUEUE)
     with pytest.raises(JobNotFound, match="only failed jobs can"):
         jobs.acknowledge_job(conn, job + (state == "unknown"), "in the way")
     conn.rollback()
-    assert rows(conn, QUEUE) == before
-    assert rows(conn, KEPT) == []
+    assert rows_and_commit(conn, QUEUE) == before
+    assert rows_and_commit(conn, KEPT) == []
 
 
 @pytest.mark.parametrize("reason", ["", "  \t", "x" * 2_001], ids=["empty", "blank", "too long"])
@@ -123,7 +132,7 @@ async def test_an_acknowledgement_needs_a_reason(dsn: str, conn: Connection, rea
     with pytest.raises(InvalidParameterValue, match=r"give a reason of 1 to 2,000 characters"):
         jobs.acknowledge_job(conn, job, reason)
     conn.rollback()
-    assert rows(conn, QUEUE) == [(job, "failed")]
+    assert rows_and_commit(conn, QUEUE) == [(job, "failed")]
 
 
 @pytest.mark.parametrize("statement", ["DELETE FROM", "TRUNCATE", "UPDATE"])
@@ -139,13 +148,13 @@ async def test_an_acknowledgement_cannot_be_undone(
         with pytest.raises(InsufficientPrivilege):
             connection.execute(tampering)
         connection.rollback()
-    assert [kept for kept, *_ in rows(conn, KEPT)] == [job]
+    assert [kept for kept, *_ in rows_and_commit(conn, KEPT)] == [job]
 
 
 async def test_an_acknowledged_job_covers_no_other_event(dsn: str, conn: Connection) -> None:
     """An acknowledgement lets its own job be deleted, and no other job with the same event or the same number."""
     job = await failed_job(dsn, conn)
-    again = insert_poison(conn, POISON)
+    again = insert_poison_and_commit(conn, POISON)
     jobs.acknowledge_job(conn, job, "broken")
     conn.commit()
     with pytest.raises(InsufficientPrivilege, match="not in the log yet"):
@@ -166,13 +175,17 @@ async def test_an_acknowledged_job_covers_no_other_event(dsn: str, conn: Connect
 
 async def test_an_event_of_any_shape_can_be_acknowledged(dsn: str, conn: Connection) -> None:
     """A failed job whose event is no object, or has a very long id, can be given up as well."""
-    odd = [insert_poison(conn, "7"), insert_poison(conn, "[]"), insert_poison(conn, json.dumps({"id": "x" * 9_000}))]
+    odd = [
+        insert_poison_and_commit(conn, "7"),
+        insert_poison_and_commit(conn, "[]"),
+        insert_poison_and_commit(conn, json.dumps({"id": "x" * 9_000})),
+    ]
     await drain(Settings(dsn=dsn, job_attempts=1))
     for job in odd:
         jobs.acknowledge_job(conn, job, "odd")
         conn.commit()
     await drain(Settings(dsn=dsn))
-    assert rows(conn, QUEUE) == []
+    assert rows_and_commit(conn, QUEUE) == []
     ids = [recorded.data["event_id"] for recorded in events_of(conn)]
     assert ids == [None, None, "x" * 100]
     assert all(isinstance(recorded.id, UUID) for recorded in events_of(conn))

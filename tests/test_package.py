@@ -15,7 +15,7 @@ import pgaudit
 from pgaudit import migrate
 from pgaudit._schema import state
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PROJECT = PYPROJECT["project"]
 

@@ -26,9 +26,15 @@ def test_every_field_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch) 
     for name, value in given.items():
         monkeypatch.setenv(f"PGAUDIT_{name}", value)
     settings = Settings()
-    assert (settings.dsn, settings.mode, settings.on_failure) == ("dbname=x", Mode.INLINE, OnFailure.SPOOL)
-    assert (settings.spool_dir, settings.batch_size, settings.stalled_after) == (Path("/spool"), 7, 1.5)
-    assert (settings.job_attempts, settings.job_backoff_delay, settings.drain_on_shutdown) == (5, 100, True)
+    assert settings.dsn == "dbname=x"
+    assert settings.mode == Mode.INLINE
+    assert settings.on_failure == OnFailure.SPOOL
+    assert settings.spool_dir == Path("/spool")
+    assert settings.batch_size == 7
+    assert settings.stalled_after == 1.5
+    assert settings.job_attempts == 5
+    assert settings.job_backoff_delay == 100
+    assert settings.drain_on_shutdown
     assert settings.trusted_proxies == (ip_network("10.0.0.0/8"), ip_network("::1"))
 
 
@@ -36,7 +42,8 @@ def test_the_old_names_are_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
     """QUEUE_JOB_ATTEMPTS and QUEUE_JOB_BACKOFF_DELAY still configure; the new names win over them."""
     monkeypatch.setenv("QUEUE_JOB_ATTEMPTS", "9")
     monkeypatch.setenv("QUEUE_JOB_BACKOFF_DELAY", "50")
-    assert (Settings().job_attempts, Settings().job_backoff_delay) == (9, 50)
+    assert Settings().job_attempts == 9
+    assert Settings().job_backoff_delay == 50
     monkeypatch.setenv("PGAUDIT_JOB_ATTEMPTS", "4")
     assert Settings().job_attempts == 4
 
@@ -44,8 +51,12 @@ def test_the_old_names_are_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_defaults_are_those_of_the_contract() -> None:
     """Three attempts from two seconds on, events of 48 KiB, errors raised, events queued."""
     settings = Settings()
-    assert (settings.job_attempts, settings.job_backoff_delay, settings.max_event_bytes) == (3, 2_000, 49_152)
-    assert (settings.mode, settings.on_failure, settings.stalled_after) == (Mode.QUEUE, OnFailure.RAISE, 30)
+    assert settings.job_attempts == 3
+    assert settings.job_backoff_delay == 2_000
+    assert settings.max_event_bytes == 49_152
+    assert settings.mode == Mode.QUEUE
+    assert settings.on_failure == OnFailure.RAISE
+    assert settings.stalled_after == 30
     assert settings.trusted_proxies == ()
 
 
@@ -124,7 +135,8 @@ def test_an_empty_variable_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Settings() == Settings.model_construct()
     monkeypatch.setenv("QUEUE_JOB_ATTEMPTS", "9")
     monkeypatch.setenv("QUEUE_JOB_BACKOFF_DELAY", "")
-    assert (Settings().job_attempts, Settings().job_backoff_delay) == (9, 2_000)
+    assert Settings().job_attempts == 9
+    assert Settings().job_backoff_delay == 2_000
 
 
 @pytest.mark.parametrize("directory", ["pgaudit-spool", "./spool", "~/spool", None])

@@ -87,7 +87,8 @@ def test_a_receiver_that_raises_disturbs_nobody(signal: WorkerSignal, caplog: py
     signal.send(job_id=7)
     assert len(receiver.told) == 1
     (entry,) = [entry for entry in caplog.records if entry.levelno == logging.ERROR]
-    assert (entry.__dict__["action"], entry.__dict__["signal"]) == ("receiver_failed", "something_happened")
+    assert entry.__dict__["action"] == "receiver_failed"
+    assert entry.__dict__["signal"] == "something_happened"
     assert "out of pagers" in caplog.text
 
 
@@ -126,7 +127,8 @@ def test_a_signal_is_one_line_of_the_log(signal: WorkerSignal, caplog: pytest.Lo
     """Its details are attributes of the record, ready for JSON, with its name as the action."""
     signal.send(job_id=7, sqlstate=None)
     (entry,) = caplog.records
-    assert (entry.name, entry.levelname) == ("pgaudit.worker", "WARNING")
+    assert entry.name == "pgaudit.worker"
+    assert entry.levelname == "WARNING"
     assert entry.getMessage() == "something happened to 7"
     details = {name: entry.__dict__[name] for name in ("action", "job_id", "sqlstate")}
     assert json.loads(json.dumps(details)) == {"action": "something_happened", "job_id": 7, "sqlstate": None}

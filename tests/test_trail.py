@@ -3,7 +3,8 @@
 from decimal import Decimal
 
 from pgaudit import trail
-from tests.postgres.trail import Connection, persist
+from tests.support.jobs import persist_and_commit
+from tests.support.queries import Connection
 
 HUGE = """
     INSERT INTO pgaudit.audit_jobs (event, leaf_hash, event_bytes)
@@ -17,6 +18,6 @@ HUGE = """
 def test_a_number_too_long_for_an_integer_is_read(conn: Connection) -> None:
     """The door refuses it, but an owner can go around it: a reader that pages through the log goes on."""
     conn.execute(HUGE)
-    assert persist(conn) == []
+    assert persist_and_commit(conn) == []
     (entry,) = trail.after(conn, -1)
     assert entry.event["data"]["amount"] == Decimal("1e5000")

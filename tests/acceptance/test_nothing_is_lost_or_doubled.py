@@ -9,13 +9,13 @@ import psycopg
 import pytest
 
 from pgaudit import stats
-from tests.acceptance.conftest import CrashableServer
-from tests.processes import kill, query, start_worker, terminate
-from tests.waiting import wait_until
+from tests.support.crashable_server import CrashableServer
+from tests.support.processes import kill, start_worker, terminate
+from tests.support.queries import COUNT_JOBS, LOG_SIZE, value_in
+from tests.support.waiting import wait_until
 
 WRITER = Path(__file__).parent / "writer.py"
 SECONDS = 14
-LEFT = "SELECT count(*) FROM pgaudit.audit_jobs"
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def claims(own_server: CrashableServer) -> CrashableServer:
 
 def events_reach(dsn: str, count: int) -> None:
     """Waits until that many events are in the log."""
-    wait_until(lambda: int(str(query(dsn, "SELECT size FROM pgaudit.log_head"))) >= count)
+    wait_until("the log has the events that this turn waits for", lambda: int(str(value_in(dsn, LOG_SIZE))) >= count)
 
 
 def test_nothing_is_lost_or_doubled(claims: CrashableServer) -> None:
@@ -47,8 +47,11 @@ def test_nothing_is_lost_or_doubled(claims: CrashableServer) -> None:
                 claims.crash()
                 claims.start()
         assert [writer.wait(60) for writer in writers] == [0, 0, 0, 0]
-        wait_until(lambda: query(dsn, LEFT) == 0)
-        wait_until(lambda: query(dsn, "SELECT count(*) FROM pgaudit.worker_stats WHERE alive") == 2)
+        wait_until("the queue is empty", lambda: value_in(dsn, COUNT_JOBS) == 0)
+        wait_until(
+            "both workers are alive",
+            lambda: value_in(dsn, "SELECT count(*) FROM pgaudit.worker_stats WHERE alive") == 2,
+        )
         assert [terminate(process) for process in workers] == [0, 0]
     finally:
         for process in [*writers, *workers]:
@@ -67,5 +70,10 @@ def check_reckoning(dsn: str) -> None:
         throughput = sum(minute.events for minute in stats.throughput(conn))
     assert {event for event, _ in rows} == committed
     assert [index for _, index in rows] == list(range(changes))
-    assert (queue.completed, queue.waiting, queue.active, queue.delayed, queue.failed) == (changes, 0, 0, 0, 0)
-    assert (batched, throughput) == ((changes,), changes)
+    assert queue.completed == changes
+    assert queue.waiting == 0
+    assert queue.active == 0
+    assert queue.delayed == 0
+    assert queue.failed == 0
+    assert batched == (changes,)
+    assert throughput == changes

@@ -9,8 +9,11 @@ import pytest
 from pgaudit import AuditLog, Settings
 from pgaudit.recording import replay, spool
 from pgaudit.worker.procrastinate_app import AuditApp
-from tests import pgbouncer
-from tests.postgres.trail import Connection, event, is_dense, logged_ids, queued_ids
+from tests.support import pgbouncer
+from tests.support.audit_log import assert_dense, logged_ids
+from tests.support.events import event, events
+from tests.support.jobs import queued_ids
+from tests.support.queries import Connection
 
 pytestmark = pytest.mark.pgbouncer
 
@@ -43,19 +46,20 @@ def test_callers_share_sessions_and_record(pooled: str, conn: Connection) -> Non
 async def test_a_worker_runs_behind_it(pooled: str, conn: Connection, tmp_path: Path) -> None:
     """It registers, fetches, persists in batches, shows that it lives and makes its rounds; the log is dense."""
     audit = AuditLog(Settings(dsn=pooled))
-    made = [event(number) for number in range(25)]
+    made = events(25)
     audit.record_autonomous(*made)
     app = AuditApp(Settings(dsn=pooled, batch_size=3, stalled_after=0.2, worker_concurrency=3, spool_dir=tmp_path))
     async with app.open_async():
         await app.run_worker_async(wait=False, install_signal_handlers=False)
     assert sorted(logged_ids(conn)) == sorted(each.id for each in made)
-    assert (queued_ids(conn), is_dense(conn)) == ([], True)
+    assert queued_ids(conn) == []
+    assert_dense(conn)
 
 
 def test_spools_are_replayed_through_it(pooled: str, conn: Connection, tmp_path: Path) -> None:
     """Twice, each on a connection of its own: the first leaves nothing in a session that the second trips over."""
     settings = Settings(dsn=pooled, spool_dir=tmp_path)
-    made = [event(number) for number in range(20)]
+    made = events(20)
     for half in (made[:10], made[10:]):
         for each in half:
             (xid,) = conn.execute("SELECT pg_current_xact_id()::text").fetchone() or ("",)

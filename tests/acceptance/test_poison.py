@@ -6,9 +6,10 @@ from uuid import uuid4
 import psycopg
 
 from pgaudit import AuditEvent, AuditLog, Settings, jobs, stats
-from tests.postgres.trail import insert_poison
-from tests.processes import query, worker
-from tests.waiting import wait_until
+from tests.support.jobs import insert_poison
+from tests.support.processes import worker_process
+from tests.support.queries import COUNT_JOB_ERRORS, COUNT_JOBS, LOG_SIZE, value_in
+from tests.support.waiting import wait_until
 
 GOOD, POISON = 9_900, 100
 FAILED = "SELECT count(*) FROM pgaudit.failed_jobs"
@@ -49,7 +50,7 @@ def insert(conn: psycopg.Connection, number: int) -> int:
     """Inserts a poison event past the door, as the owner can: every fifth with a wrong hash, the others with theirs."""
     event = json.dumps(poison(number))
     (own_hash,) = conn.execute("SELECT pgaudit.leaf_hash(%s::jsonb)", [event]).fetchone() or (b"",)
-    return insert_poison(conn, event, None if number % 5 == 4 else own_hash)
+    return insert_poison(conn, event, b"\0" if number % 5 == 4 else own_hash)
 
 
 def queue_events(dsn: str) -> dict[int, str]:
@@ -66,9 +67,9 @@ def queue_events(dsn: str) -> dict[int, str]:
 def test_poison_fails_alone(dsn: str) -> None:
     """Good events get through; each bad one fails after three attempts, with its error, and can be retried."""
     states = queue_events(dsn)
-    with worker(dsn):
-        wait_until(lambda: query(dsn, FAILED) == POISON, seconds=60)
-        assert query(dsn, "SELECT size FROM pgaudit.log_head") == GOOD
+    with worker_process(dsn):
+        wait_until("every poison job has failed", lambda: value_in(dsn, FAILED) == POISON, seconds=60)
+        assert value_in(dsn, LOG_SIZE) == GOOD
         with psycopg.connect(dsn) as conn:
             failed = stats.failed_jobs(conn, limit=1_000)
             assert {job.attempts for job in failed} == {3}
@@ -78,5 +79,7 @@ def test_poison_fails_alone(dsn: str) -> None:
             assert all(job.error_message for job in failed)
             assert conn.execute(WAITS).fetchone() == (True, True)
             assert len(jobs.retry_jobs(conn)) == POISON
-        wait_until(lambda: query(dsn, "SELECT count(*) FROM pgaudit.job_error") == POISON * 6, seconds=60)
-    assert query(dsn, "SELECT count(*) FROM pgaudit.audit_jobs") == POISON
+        wait_until(
+            "POISON * 6 failed attempts are recorded", lambda: value_in(dsn, COUNT_JOB_ERRORS) == POISON * 6, seconds=60
+        )
+    assert value_in(dsn, COUNT_JOBS) == POISON

@@ -7,17 +7,16 @@ import pytest
 from psycopg.errors import InsufficientPrivilege
 
 from pgaudit import AuditLog, Settings
-from tests.postgres.trail import (
-    Connection,
-    event,
+from tests.support.audit_log import logged, make_small_partitions_and_commit
+from tests.support.events import event, events
+from tests.support.jobs import (
     insert_poison,
     let_jobs_be_edited,
-    logged,
-    make_small_partitions,
-    persist,
+    persist_and_commit,
     queued_ids,
-    record_and_persist,
+    record_persist_and_commit,
 )
+from tests.support.queries import Connection
 
 TABLES = """
     SELECT 'pgaudit.audit_log', true UNION ALL
@@ -33,10 +32,10 @@ def refused(conn: Connection, message: str) -> Iterator[None]:
 
 
 @pytest.fixture
-def filled(conn: Connection, settings: Settings) -> Connection:
+def filled(conn: Connection) -> Connection:
     """A log with events in two partitions, and a third one ahead."""
-    make_small_partitions(conn)
-    assert record_and_persist(conn, settings, *(event(number) for number in range(300))) == []
+    make_small_partitions_and_commit(conn)
+    assert record_persist_and_commit(conn, *events(300)) == []
     conn.execute("SELECT pgaudit.ensure_partitions()")
     conn.commit()
     return conn
@@ -111,8 +110,8 @@ def test_an_unlogged_job_cannot_be_deleted(conn: Connection, settings: Settings,
 
 def test_one_unlogged_job_among_logged_ones_cannot_be_deleted(conn: Connection, settings: Settings) -> None:
     """A deletion of many is refused for the one that the log does not hold, and names it; the others may go."""
-    made = [event(number) for number in range(50)]
-    record_and_persist(conn, settings, *made)
+    made = events(50)
+    record_persist_and_commit(conn, *made)
     AuditLog(settings).record(conn, *made[:25], new := event(99), *made[25:])
     (job,) = conn.execute("SELECT id FROM pgaudit.audit_jobs WHERE event->>'id' = %s", [str(new.id)]).fetchone() or (0,)
     with refused(conn, f"job {job} holds an audit event that is not in the log yet"):
@@ -125,7 +124,7 @@ def test_a_job_with_the_id_of_a_logged_event_and_other_content_cannot_be_deleted
     conn: Connection, settings: Settings
 ) -> None:
     """The log holds another event: that is no reason to let this one go."""
-    record_and_persist(conn, settings, made := event())
+    record_persist_and_commit(conn, made := event())
     AuditLog(settings).record(conn, made.model_copy(update={"reason": "other"}))
     with refused(conn, "not in the log yet"):
         conn.execute("DELETE FROM pgaudit.audit_jobs")
@@ -160,7 +159,7 @@ def test_other_queues_and_an_empty_one_are_free(conn: Connection) -> None:
 @pytest.mark.parametrize("table", ["audit_jobs", "procrastinate_jobs"])
 def test_an_event_in_the_queue_cannot_be_changed(conn: Connection, settings: Settings, table: str) -> None:
     """Not into another one that the log holds already, either: it would be taken for that one, and go."""
-    record_and_persist(conn, settings, event(1))
+    record_persist_and_commit(conn, event(1))
     AuditLog(settings).record(conn, made := event(2))
     changes = ["id = id + 1"]
     if table == "audit_jobs":
@@ -192,7 +191,8 @@ def test_an_event_edited_in_the_queue_does_not_reach_the_log(conn: Connection, s
     let_jobs_be_edited(conn)
     conn.execute(f"UPDATE pgaudit.audit_jobs SET {edit} WHERE id = 2")
     conn.commit()
-    (failure,) = persist(conn)
-    assert (failure["job_id"], failure["sqlstate"]) == (2, "XX001")
+    (failure,) = persist_and_commit(conn)
+    assert failure["job_id"] == 2
+    assert failure["sqlstate"] == "XX001"
     assert logged(conn) == [(0, first.id), (1, third.id)]
     assert conn.execute("SELECT id FROM pgaudit.audit_jobs").fetchall() == [(2,)]

@@ -8,17 +8,10 @@ import psycopg
 import pytest
 
 from pgaudit import AuditContext, AuditEvent, AuditLog, Mode, Settings
-from tests.postgres.trail import (
-    Connection,
-    assert_dense,
-    event,
-    insert_poison,
-    logged,
-    make_small_partitions,
-    persist,
-    queued_ids,
-    record_and_persist,
-)
+from tests.support.audit_log import assert_dense, logged, make_small_partitions_and_commit
+from tests.support.events import event
+from tests.support.jobs import insert_poison, persist_and_commit, queued_ids, record_persist_and_commit
+from tests.support.queries import Connection
 
 SIGHTINGS = "SELECT event_id, index FROM pgaudit.event_sighting ORDER BY id"
 CONFLICTS = "SELECT event_id, index, conflicts_with FROM pgaudit.event_conflict ORDER BY index"
@@ -32,10 +25,10 @@ def changed(made: AuditEvent, **fields: object) -> AuditEvent:
     return made.model_copy(update=fields)
 
 
-def record_in(mode: Mode, conn: Connection, settings: Settings, *events: AuditEvent) -> None:
+def record_in_and_commit(mode: Mode, conn: Connection, settings: Settings, *events: AuditEvent) -> None:
     """Records events and takes them to the log, in the queue or inline."""
     if mode is Mode.QUEUE:
-        assert record_and_persist(conn, settings, *events) == []
+        assert record_persist_and_commit(conn, *events) == []
         return
     AuditLog(settings.model_copy(update={"mode": mode})).record(conn, *events)
     conn.commit()
@@ -56,9 +49,9 @@ both_modes = pytest.mark.parametrize("mode", [Mode.QUEUE, Mode.INLINE])
 def test_an_event_is_stored_once_however_often_it_is_recorded(conn: Connection, settings: Settings, mode: Mode) -> None:
     """Within a batch and across batches, first, in the middle and last: no gap where one was left out."""
     first, second, third = event(1), event(2), event(3)
-    record_in(mode, conn, settings, first, first, second, first, second)
-    record_in(mode, conn, settings, second, third, first)
-    record_in(mode, conn, settings, third)
+    record_in_and_commit(mode, conn, settings, first, first, second, first, second)
+    record_in_and_commit(mode, conn, settings, second, third, first)
+    record_in_and_commit(mode, conn, settings, third)
     assert logged(conn) == [(0, first.id), (1, second.id), (2, third.id)]
     assert queued_ids(conn) == []
     assert_dense(conn)
@@ -71,12 +64,12 @@ def test_an_event_is_stored_once_however_often_it_is_recorded(conn: Connection, 
 def test_a_sighting_says_who_recorded_the_event_again(conn: Connection, settings: Settings, mode: Mode) -> None:
     """Its transaction, role and time are those of the second recording."""
     made = event()
-    record_in(mode, conn, settings, made)
+    record_in_and_commit(mode, conn, settings, made)
     log = AuditLog(settings.model_copy(update={"mode": mode}))
     log.record(conn, made)
     (xid,) = conn.execute("SELECT pg_current_xact_id()").fetchone() or (0,)
     conn.commit()
-    assert persist(conn) == []
+    assert persist_and_commit(conn) == []
     query = """SELECT xid, recorded_by = session_user,
                       recorded_at > (SELECT recorded_at FROM pgaudit.audit_log) FROM pgaudit.event_sighting"""
     assert conn.execute(query).fetchall() == [(xid, True, True)]
@@ -89,9 +82,10 @@ def test_a_client_that_retries_in_a_new_span_records_the_same_event(
     """The ids of trace and span are no part of what is compared; the rest of the context is."""
     made = changed(event(), context=AuditContext(request_id="1", trace_id="a" * 32, span_id="b" * 16))
     in_new_span = changed(made, context=AuditContext(request_id="1", trace_id="c" * 32, span_id="d" * 16))
-    record_in(mode, conn, settings, made, in_new_span)
-    assert (len(logged(conn)), conflicts(conn)) == (1, [])
-    record_in(mode, conn, settings, changed(made, context=AuditContext(request_id="2")))
+    record_in_and_commit(mode, conn, settings, made, in_new_span)
+    assert len(logged(conn)) == 1
+    assert conflicts(conn) == []
+    record_in_and_commit(mode, conn, settings, changed(made, context=AuditContext(request_id="2")))
     assert conflicts(conn) == [(made.id, 1, 0)]
 
 
@@ -105,12 +99,13 @@ def test_another_event_under_a_taken_id_is_kept(
     other = changed(made, reason="another")
     batches = [[made, event(2), other, event(3)]] if together else [[made], [event(2), other, event(3)]]
     for batch in batches:
-        record_in(mode, conn, settings, *batch)
+        record_in_and_commit(mode, conn, settings, *batch)
     (index,) = [index for index, identity in logged(conn) if identity == made.id and index]
     assert conflicts(conn) == [(made.id, index, 0)]
     row = conn.execute("SELECT event->>'reason' FROM pgaudit.audit_log WHERE index = %s", [index]).fetchone()
     assert row == ("another",)
-    assert (len(logged(conn)), queued_ids(conn)) == (4, [])
+    assert len(logged(conn)) == 4
+    assert queued_ids(conn) == []
     assert_dense(conn)
 
 
@@ -119,7 +114,7 @@ def test_the_same_id_with_another_time_is_a_conflict(conn: Connection, settings:
     """An id belongs to one event, whatever day the second one says: there is no second original."""
     made = event()
     for days in (0, 40, 4_000):
-        record_in(mode, conn, settings, changed(made, occurred_at=made.occurred_at - timedelta(days=days)))
+        record_in_and_commit(mode, conn, settings, changed(made, occurred_at=made.occurred_at - timedelta(days=days)))
     assert conflicts(conn) == [(made.id, 1, 0), (made.id, 2, 0)]
     assert conn.execute("SELECT index FROM pgaudit.event_key").fetchall() == [(0,)]
 
@@ -134,26 +129,27 @@ def test_a_conflicting_event_is_stored_once_too(
     other, third = changed(made, reason="other"), changed(made, reason="third")
     given = [made, other, other, made, third, other, third]
     for batch in [given] if together else [[each] for each in given]:
-        record_in(mode, conn, settings, *batch)
+        record_in_and_commit(mode, conn, settings, *batch)
     assert conflicts(conn) == [(made.id, 1, 0), (made.id, 2, 0)]
     assert sorted(conn.execute(SIGHTINGS).fetchall()) == [(made.id, index) for index in (0, 1, 1, 2)]
     assert_dense(conn)
 
 
-def test_an_event_after_one_that_failed_under_its_id_is_the_first(conn: Connection, settings: Settings) -> None:
+def test_an_event_after_one_that_failed_under_its_id_is_the_first(conn: Connection) -> None:
     """A job that was changed in the queue has no claim on the id that it names."""
     made = event()
     insert_poison(conn, made.to_json())
-    (failure,) = record_and_persist(conn, settings, made)
+    (failure,) = record_persist_and_commit(conn, made)
     assert failure["sqlstate"] == "XX001"
-    assert (logged(conn), conflicts(conn)) == ([(0, made.id)], [])
+    assert logged(conn) == [(0, made.id)]
+    assert conflicts(conn) == []
 
 
-def test_an_event_that_the_log_refuses_leaves_its_id_free(conn: Connection, settings: Settings) -> None:
+def test_an_event_that_the_log_refuses_leaves_its_id_free(conn: Connection) -> None:
     """It fails for a DBA's CHECK; another one under its id, later in the batch, is the first."""
     conn.execute("ALTER TABLE pgaudit.audit_log ADD CHECK (event->>'reason' IS DISTINCT FROM 'refused')")
     made = event()
-    (failure,) = record_and_persist(conn, settings, changed(made, reason="refused"), event(2), made)
+    (failure,) = record_persist_and_commit(conn, changed(made, reason="refused"), event(2), made)
     assert failure["sqlstate"] == "23514"
     assert conflicts(conn) == []
     assert conn.execute("SELECT index FROM pgaudit.event_key WHERE event_id = %s", [made.id]).fetchall() == [(1,)]
@@ -177,14 +173,15 @@ def test_an_older_snapshot_does_not_take_a_known_event_for_a_conflict(
         late.rollback()
         inline.record(late, made)
         late.commit()
-    assert (logged(conn), conflicts(conn)) == ([(0, made.id)], [])
+    assert logged(conn) == [(0, made.id)]
+    assert conflicts(conn) == []
     assert conn.execute(SIGHTINGS).fetchall() == [(made.id, 0)]
 
 
 def test_what_the_log_knows_is_appended_in_sets(conn: Connection, settings: Settings) -> None:
     """A flood of duplicates and conflicts costs a few statements, not one for each: they hold the log."""
     first = [event(number) for number in range(300)]
-    record_in(Mode.QUEUE, conn, settings, *first)
+    record_in_and_commit(Mode.QUEUE, conn, settings, *first)
     others = [changed(made, reason=f"other {copy}") for made in first for copy in range(2)]
     AuditLog(settings).record(conn, *first, *others, *others)
     conn.commit()
@@ -199,16 +196,17 @@ def test_what_the_log_knows_is_appended_in_sets(conn: Connection, settings: Sett
     conn.commit()
     assert len(conflicts(conn)) == 600
     assert conn.execute("SELECT count(*) FROM pgaudit.event_sighting").fetchone() == (900,)
-    assert (len(logged(conn)), queued_ids(conn)) == (900, [])
+    assert len(logged(conn)) == 900
+    assert queued_ids(conn) == []
     assert_dense(conn)
 
 
-def test_copies_of_a_refused_conflict_fail_with_it(conn: Connection, settings: Settings) -> None:
+def test_copies_of_a_refused_conflict_fail_with_it(conn: Connection) -> None:
     """A DBA's CHECK refuses one content under a taken id: each copy of it stays in the queue, the others are kept."""
     conn.execute("ALTER TABLE pgaudit.audit_log ADD CHECK (event->>'reason' IS DISTINCT FROM 'refused')")
     made = event()
     refused, other = changed(made, reason="refused"), changed(made, reason="other")
-    failures = record_and_persist(conn, settings, made, refused, other, refused, refused, other)
+    failures = record_persist_and_commit(conn, made, refused, other, refused, refused, other)
     assert [failure["sqlstate"] for failure in failures] == ["23514"] * 3
     assert len({failure["job_id"] for failure in failures}) == 3
     assert conflicts(conn) == [(made.id, 1, 0)]
@@ -219,10 +217,10 @@ def test_copies_of_a_refused_conflict_fail_with_it(conn: Connection, settings: S
 
 def test_a_known_event_locks_only_the_partitions_that_hold_its_like(conn: Connection, settings: Settings) -> None:
     """Duplicates of two of four old partitions: the look at them locks these two, and the end of the log (two)."""
-    make_small_partitions(conn)
+    make_small_partitions_and_commit(conn)
     made = [event(number) for number in range(256 * 4)]
-    record_in(Mode.QUEUE, conn, settings, *made)
-    record_in(Mode.QUEUE, conn, settings, event())
+    record_in_and_commit(Mode.QUEUE, conn, settings, *made)
+    record_in_and_commit(Mode.QUEUE, conn, settings, event())
     AuditLog(settings).record(conn, made[0], made[300])
     conn.commit()
     conn.execute("SELECT pgaudit.persist(NULL, NULL, 1000)")
@@ -236,16 +234,17 @@ def test_a_known_event_locks_only_the_partitions_that_hold_its_like(conn: Connec
 def test_a_trigger_that_swallows_keys_or_sightings_is_noticed(conn: Connection, settings: Settings, table: str) -> None:
     """Without its key an event could be stored twice, without its row a sighting is lost: nothing leaves the queue."""
     made = event()
-    record_in(Mode.QUEUE, conn, settings, made)
+    record_in_and_commit(Mode.QUEUE, conn, settings, made)
     conn.execute(f"""
         CREATE FUNCTION swallow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
         CREATE TRIGGER swallow BEFORE INSERT ON pgaudit.{table} FOR EACH ROW EXECUTE FUNCTION swallow()""")
     AuditLog(settings).record(conn, made if table == "event_sighting" else event(2))
     conn.commit()
     try:
-        failures = persist(conn)
+        failures = persist_and_commit(conn)
     except psycopg.Error as error:
         conn.rollback()
         failures = [{"sqlstate": error.sqlstate}]
     assert [failure["sqlstate"] for failure in failures] == ["27000"]
-    assert (len(queued_ids(conn)), len(logged(conn))) == (1, 1)
+    assert len(queued_ids(conn)) == 1
+    assert len(logged(conn)) == 1

@@ -12,8 +12,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from pgaudit.web import metrics
-from tests.postgres.trail import assert_dense, insert_poison
-from tests.worker.queue import Connection, record, rows, value
+from tests.support.audit_log import assert_dense
+from tests.support.jobs import insert_poison, queue_events
+from tests.support.queries import LOG_SIZE, Connection, rows_and_commit, value_and_commit
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 # As an owner can: with times of its own, and all that makes an event genuine.
@@ -28,7 +29,6 @@ QUEUE = """
 """
 PERSIST = "SELECT taken, cardinality(failures) FROM pgaudit.persist(NULL, NULL, 10000)"
 BATCHES = "SELECT first_index, count, batches, persisted_at FROM pgaudit.batch ORDER BY first_index"
-SIZE = "SELECT size FROM pgaudit.log_head"
 MERGE = "SELECT pgaudit.prune_batches(%s, %s)"
 THROUGHPUT = "SELECT * FROM pgaudit.throughput ORDER BY minute"
 LIMITS = "SELECT count(*), sum(count)::bigint, sum(batches)::bigint, min(first_index) FROM pgaudit.batch"
@@ -55,10 +55,10 @@ def date_back(conn: Connection, first_index: int, age: timedelta) -> None:
     )
 
 
-def append_aged(dsn: str, conn: Connection, ages: list[timedelta]) -> None:
+def append_aged_and_commit(dsn: str, conn: Connection, ages: list[timedelta]) -> None:
     """Appends a batch of two events for each age, the oldest first."""
     for number, age in enumerate(ages):
-        record(dsn, 2)
+        queue_events(dsn, 2)
         assert conn.execute(PERSIST).fetchone() == (2, 0)
         date_back(conn, number * 2, age)
     conn.commit()
@@ -73,35 +73,38 @@ def two_days_and(*seconds: int) -> list[timedelta]:
 
 def test_batches_are_merged_by_the_minute(dsn: str, datable: Connection) -> None:
     """Batches of one minute become one row, which covers the same indexes and counts them."""
-    append_aged(dsn, datable, [*two_days_and(1, 15, 30, 61, 75, 190), timedelta(0)])
-    assert value(datable, MERGE, ["1 day", 20_000]) == 3
-    assert [row[:3] for row in rows(datable, BATCHES)] == [(0, 6, 3), (6, 4, 2), (10, 2, 1), (12, 2, 1)]
+    append_aged_and_commit(dsn, datable, [*two_days_and(1, 15, 30, 61, 75, 190), timedelta(0)])
+    assert value_and_commit(datable, MERGE, ["1 day", 20_000]) == 3
+    assert [row[:3] for row in rows_and_commit(datable, BATCHES)] == [(0, 6, 3), (6, 4, 2), (10, 2, 1), (12, 2, 1)]
     assert_dense(datable)
-    assert value(datable, SIZE) == 14
-    assert value(datable, MERGE, ["1 day", 20_000]) == 0
+    assert value_and_commit(datable, LOG_SIZE) == 14
+    assert value_and_commit(datable, MERGE, ["1 day", 20_000]) == 0
 
 
 def test_a_merged_row_has_the_extremes_of_its_batches(dsn: str, datable: Connection) -> None:
     """A merged row is as old as its oldest event and as new as its newest; it was persisted with its last batch."""
-    append_aged(dsn, datable, [*two_days_and(1, 15, 30), timedelta(0)])
+    append_aged_and_commit(dsn, datable, [*two_days_and(1, 15, 30), timedelta(0)])
     extremes = """SELECT min(oldest_recorded), max(newest_recorded), max(recorded_until), max(persisted_at)
                     FROM pgaudit.batch WHERE first_index < 6"""
-    before = rows(datable, extremes)
-    assert value(datable, MERGE, ["1 day", 20_000]) == 2
-    assert rows(datable, extremes) == before
+    before = rows_and_commit(datable, extremes)
+    assert value_and_commit(datable, MERGE, ["1 day", 20_000]) == 2
+    assert rows_and_commit(datable, extremes) == before
     merged = "SELECT worker_id, lag_buckets, lag_total FROM pgaudit.batch WHERE first_index = 0"
-    assert rows(datable, merged) == [(None, None, None)]
+    assert rows_and_commit(datable, merged) == [(None, None, None)]
 
 
 def test_the_last_row_stays_as_it_is(dsn: str, datable: Connection) -> None:
     """The row that says where the log ends is never merged, however old it is; nor does the lag of the log change."""
-    append_aged(dsn, datable, two_days_and(1, 2, 3, 4))
+    append_aged_and_commit(dsn, datable, two_days_and(1, 2, 3, 4))
     last = "SELECT to_jsonb(b) FROM pgaudit.batch b ORDER BY first_index DESC LIMIT 1"
-    before = value(datable, last), value(datable, SIZE), rows(datable, metrics.LAG)
-    assert value(datable, MERGE, ["1 day", 20_000]) == 2
-    assert [row[:3] for row in rows(datable, BATCHES)] == [(0, 6, 3), (6, 2, 1)]
-    assert (value(datable, last), value(datable, SIZE), rows(datable, metrics.LAG)) == before
-    record(dsn)
+    row, size = value_and_commit(datable, last), value_and_commit(datable, LOG_SIZE)
+    lag = rows_and_commit(datable, metrics.LAG)
+    assert value_and_commit(datable, MERGE, ["1 day", 20_000]) == 2
+    assert [row[:3] for row in rows_and_commit(datable, BATCHES)] == [(0, 6, 3), (6, 2, 1)]
+    assert value_and_commit(datable, last) == row
+    assert value_and_commit(datable, LOG_SIZE) == size
+    assert rows_and_commit(datable, metrics.LAG) == lag
+    queue_events(dsn)
     assert datable.execute(PERSIST).fetchone() == (1, 0)
     assert_dense(datable)
 
@@ -110,29 +113,30 @@ def test_the_last_row_stays_as_it_is(dsn: str, datable: Connection) -> None:
 def test_a_day_of_throughput_does_not_change(dsn: str, datable: Connection, older_than: str) -> None:
     """Batches of the last 24 hours are not merged, whatever age is asked for."""
     recent = [timedelta(hours=23, minutes=59), timedelta(hours=12), timedelta(minutes=1), timedelta(seconds=20)]
-    append_aged(dsn, datable, [*two_days_and(1, 2, 3), *recent])
-    before = rows(datable, THROUGHPUT)
+    append_aged_and_commit(dsn, datable, [*two_days_and(1, 2, 3), *recent])
+    before = rows_and_commit(datable, THROUGHPUT)
     assert sum(minute[1] for minute in before) == 8
-    assert value(datable, MERGE, [older_than, 20_000]) == 2
-    assert rows(datable, THROUGHPUT) == before
+    assert value_and_commit(datable, MERGE, [older_than, 20_000]) == 2
+    assert rows_and_commit(datable, THROUGHPUT) == before
 
 
 def test_merging_goes_step_by_step(dsn: str, datable: Connection) -> None:
     """A call reads max_rows batches at most; what it leaves is merged by later calls, and nothing gets lost."""
-    append_aged(dsn, datable, [*two_days_and(*range(0, 240, 20)), timedelta(0)])
-    before = rows(datable, LIMITS)
-    steps = [value(datable, MERGE, ["1 day", 4]) for _ in range(5)]
-    ((left, *totals),) = rows(datable, LIMITS)
+    append_aged_and_commit(dsn, datable, [*two_days_and(*range(0, 240, 20)), timedelta(0)])
+    before = rows_and_commit(datable, LIMITS)
+    steps = [value_and_commit(datable, MERGE, ["1 day", 4]) for _ in range(5)]
+    ((left, *totals),) = rows_and_commit(datable, LIMITS)
     assert steps[-1] == 0
-    assert (before[0][0] - sum(steps), before[0][1:]) == (left, tuple(totals))
+    assert before[0][0] - sum(steps) == left
+    assert before[0][1:] == tuple(totals)
     assert_dense(datable)
 
 
 def test_a_gap_in_the_history_is_not_bridged(dsn: str, datable: Connection) -> None:
     """Only neighbours are merged: a row never covers indexes that its batches did not."""
-    append_aged(dsn, datable, [*two_days_and(1, 2, 90, 3, 4), timedelta(0)])
-    assert value(datable, MERGE, ["1 day", 20_000]) == 2
-    assert [row[:3] for row in rows(datable, BATCHES)] == [(0, 4, 2), (4, 2, 1), (6, 4, 2), (10, 2, 1)]
+    append_aged_and_commit(dsn, datable, [*two_days_and(1, 2, 90, 3, 4), timedelta(0)])
+    assert value_and_commit(datable, MERGE, ["1 day", 20_000]) == 2
+    assert [row[:3] for row in rows_and_commit(datable, BATCHES)] == [(0, 4, 2), (4, 2, 1), (6, 4, 2), (10, 2, 1)]
     assert_dense(datable)
 
 
@@ -146,16 +150,16 @@ def test_errors_of_jobs_in_the_queue_are_kept(conn: Connection) -> None:
            VALUES (%s, 'pgaudit.persist', 1, 'E', 'm', clock_timestamp() - make_interval(days => %s))""",
         ages,
     )
-    assert value(conn, "SELECT pgaudit.prune_job_errors(2)") == 2
+    assert value_and_commit(conn, "SELECT pgaudit.prune_job_errors(2)") == 2
     left = (
         "SELECT job_id, date_part('day', clock_timestamp() - failed_at)::integer FROM pgaudit.job_error ORDER BY 1, 2"
     )
-    assert rows(conn, left) == [(waiting, 200), (gone, 89), (gone, 91)]
-    assert value(conn, "SELECT pgaudit.prune_job_errors()") == 1
-    assert rows(conn, left) == [(waiting, 200), (gone, 89)]
+    assert rows_and_commit(conn, left) == [(waiting, 200), (gone, 89), (gone, 91)]
+    assert value_and_commit(conn, "SELECT pgaudit.prune_job_errors()") == 1
+    assert rows_and_commit(conn, left) == [(waiting, 200), (gone, 89)]
     conn.execute("UPDATE pgaudit.settings SET job_error_retention = '30 days'")
-    assert value(conn, "SELECT pgaudit.prune_job_errors()") == 1
-    assert rows(conn, left) == [(waiting, 200)]
+    assert value_and_commit(conn, "SELECT pgaudit.prune_job_errors()") == 1
+    assert rows_and_commit(conn, left) == [(waiting, 200)]
 
 
 @dataclass(frozen=True)
@@ -196,7 +200,7 @@ def at(minute: int) -> datetime:
 def indexes_in(conn: Connection, since: datetime, until: datetime) -> list[int]:
     """What index_ranges names, as single indexes; its ranges are in order, within the log, and do not overlap."""
     ranges = conn.execute("SELECT first_index, end_index FROM pgaudit.index_ranges(%s, %s)", [since, until]).fetchall()
-    (size,) = conn.execute(SIZE).fetchone() or (0,)
+    (size,) = conn.execute(LOG_SIZE).fetchone() or (0,)
     assert all(0 <= first < end <= size for first, end in ranges)
     assert all(one[1] <= other[0] for one, other in pairwise(ranges))
     return [index for first, end in ranges for index in range(first, end)]

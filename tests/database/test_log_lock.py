@@ -14,9 +14,11 @@ from pgaudit.health import Check, Status
 from pgaudit.health.observation import OBSERVE
 from pgaudit.testing.server import Server
 from pgaudit.worker import persist
-from tests.postgres.trail import Connection, event, logged_ids
-from tests.worker.inside import until
-from tests.worker.queue import working
+from tests.support.audit_log import logged_ids
+from tests.support.events import event
+from tests.support.queries import Connection
+from tests.support.waiting import wait_until_async
+from tests.support.worker import working
 
 HOLD = "SELECT FROM pgaudit.log_lock FOR UPDATE"
 NAMED = "the end of the audit log is locked by"
@@ -81,9 +83,9 @@ async def test_a_waiting_worker_names_the_holder(
     with psycopg.connect(dsn, autocommit=True) as conn:
         AuditLog(Settings(dsn=dsn)).record_autonomous(made := event())
         async with working(Settings(dsn=styled, job_attempts=1, job_backoff_delay=20)):
-            await until(lambda: NAMED in caplog.text)
+            await wait_until_async("the worker names the holder of the lock", lambda: NAMED in caplog.text)
             holder.end()
-            await until(lambda: made.id in logged_ids(conn))
+            await wait_until_async("the event is in the log", lambda: made.id in logged_ids(conn))
         assert conn.execute("SELECT count(*) FROM pgaudit.failed_jobs").fetchone() == (0,)
     (said, *_) = [entry.getMessage() for entry in caplog.records if NAMED in entry.getMessage()]
     name = (
@@ -109,7 +111,8 @@ def test_health_names_a_holder_after_ten_seconds(
         assert "interval '10 s'" in OBSERVE
         monkeypatch.setattr(health, "OBSERVE", OBSERVE.replace("interval '10 s'", "interval '0 s'"))
         check = log_lock(conn, tmp_path)
-        assert (check.status, check.observed) == (Status.UNHEALTHY, f"{holder.name} of role postgres")
+        assert check.status == Status.UNHEALTHY
+        assert check.observed == f"{holder.name} of role postgres"
         assert check.message == f"The end of the log is locked by {holder.name} of role postgres."
         holder.end()
         assert log_lock(conn, tmp_path).status is Status.HEALTHY

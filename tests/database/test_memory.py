@@ -7,8 +7,8 @@ import psycopg
 import pytest
 
 from pgaudit import AuditEvent, AuditLog, Settings
-from tests.postgres.trail import assert_dense
-from tests.worker.queue import value
+from tests.support.audit_log import assert_dense
+from tests.support.queries import value_and_commit
 
 EVENTS: Final = 1_000
 LIMIT: Final = 200_000  # kB
@@ -32,7 +32,7 @@ def record_large_events(dsn: str, events: int) -> None:
             )
     with psycopg.connect(dsn) as conn:
         sizes = "SELECT min(event_bytes) > 48000 AND max(pg_column_size(event)) < 4000 FROM pgaudit.audit_jobs"
-        assert value(conn, sizes) is True
+        assert value_and_commit(conn, sizes) is True
 
 
 def test_a_batch_of_large_events_takes_little_memory(dsn: str) -> None:

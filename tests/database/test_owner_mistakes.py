@@ -1,14 +1,11 @@
 """What an owner may do without thinking must not lose an event, or open the trail to others."""
 
-from concurrent.futures import ThreadPoolExecutor
-
 import psycopg
 import pytest
 from psycopg import errors
 
 from pgaudit import AuditEvent, AuditLog, Settings, migrate
 from pgaudit.grants import grant
-from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -79,20 +76,3 @@ def test_default_privileges_open_nothing(empty_dsn: str) -> None:
         finally:
             owner.execute("DROP OWNED BY t_favoured")
             owner.execute("DROP ROLE t_favoured")
-
-
-def test_a_downgrade_waits_for_who_records(empty_dsn: str) -> None:
-    """An event that commits while the schema is taken down stops that, instead of going down with it."""
-    migrate.upgrade(empty_dsn)
-    with psycopg.connect(empty_dsn) as writer, psycopg.connect(empty_dsn, autocommit=True) as watcher:
-        AuditLog(Settings(dsn=empty_dsn)).record(writer, AuditEvent(action="claim.approved"))
-        waiting = (
-            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-        )
-        with ThreadPoolExecutor(1) as pool:
-            down = pool.submit(migrate.downgrade, empty_dsn)
-            wait_until(lambda: watcher.execute(waiting).fetchone() != (0,))
-            writer.commit()
-            with pytest.raises(Exception, match="not empty"):
-                down.result()
-        assert watcher.execute("SELECT count(*) FROM pgaudit.audit_jobs").fetchone() == (1,)

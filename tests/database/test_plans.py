@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
-from pgaudit import Settings
-from tests.postgres.trail import Connection, event, make_small_partitions, record_and_persist, register
+from tests.support.audit_log import make_small_partitions_and_commit
+from tests.support.events import events
+from tests.support.jobs import record_persist_and_commit, register
+from tests.support.queries import Connection
 
 # Queries of a function, each from its SELECT to what ends it in the source.
 QUERY = re.compile(r"\b(?:SELECT|PERFORM)\b(?:[^;()]|\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\))*")
@@ -122,7 +124,7 @@ def test_jobs_are_found_by_index(long_queue: Connection, caller: str, analyzed: 
 
 def test_fetch_and_batch_read_few_pages_of_a_long_queue(long_queue: Connection) -> None:
     """Ten thousand retries that wait stand neither before the fresh jobs nor before the due ones."""
-    worker = register(long_queue)
+    _, worker = register(long_queue)
     use_settings_of(long_queue, "persist")
     for _ in range(6):  # the plans of the session are made
         long_queue.execute("SELECT pgaudit.fetch_job(%s)", [worker])
@@ -140,7 +142,7 @@ def test_looking_behind_the_next_batch_locks_nothing_in_it(long_queue: Connectio
     long_queue.execute(
         "UPDATE pgaudit.audit_jobs SET scheduled_at = now() + interval '1 h' WHERE scheduled_at <= now()"
     )
-    worker = register(long_queue)
+    _, worker = register(long_queue)
     work = explained(long_queue, f"EXPLAIN (ANALYZE, WAL, FORMAT JSON) SELECT pgaudit.fetch_job('{worker}', 1000)")
     assert work["WAL Records"] < 50
     query = """SELECT count(*) FROM pgaudit.audit_jobs WHERE status = 'todo' AND scheduled_at IS NULL
@@ -149,10 +151,10 @@ def test_looking_behind_the_next_batch_locks_nothing_in_it(long_queue: Connectio
 
 
 @pytest.fixture
-def filled(conn: Connection, settings: Settings) -> Connection:
+def filled(conn: Connection) -> Connection:
     """A log of six hundred events in partitions of 256, of which there are no statistics."""
-    make_small_partitions(conn)
-    assert record_and_persist(conn, settings, *(event(number) for number in range(600))) == []
+    make_small_partitions_and_commit(conn)
+    assert record_persist_and_commit(conn, *events(600)) == []
     return conn
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from pgaudit import AuditEvent, AuditLog, Mode, Settings, health, stats
 from pgaudit.testing.copies import fresh_database
 from pgaudit.testing.server import Server
-from tests.postgres.trail import Connection
+from tests.support.queries import Connection
 
 # Everything that a session can set and that has a type with known values.
 SETTINGS = """
@@ -144,7 +144,9 @@ def work(conn: Connection) -> None:
     assert seen == [(True, 0)]
     conn.execute("SELECT pgaudit.unregister_worker(%s)", [token])
     (queue,) = stats.queue_stats(conn)
-    assert (queue.waiting, queue.active, queue.failed) == (0, 0, 0)
+    assert queue.waiting == 0
+    assert queue.active == 0
+    assert queue.failed == 0
 
 
 def record(conn: Connection, event: AuditEvent, mode: Mode) -> None:

@@ -10,7 +10,14 @@ import pytest
 from psycopg.errors import InsufficientPrivilege
 
 from pgaudit import grants
-from tests.worker.queue import Connection, fetch, insert_poison, record, register, rows, silence, value
+from tests.support.jobs import (
+    date_back_heartbeat_and_commit,
+    fetch_and_commit,
+    insert_poison_and_commit,
+    queue_events,
+    register_and_commit,
+)
+from tests.support.queries import COUNT_JOB_ERRORS, Connection, rows_and_commit, value_and_commit
 
 ROLE, STRANGER = "r_worker", "r_all_tables"
 STATE = "SELECT id, status::text, attempts, stalls, worker_id, scheduled_at FROM pgaudit.audit_jobs ORDER BY id"
@@ -74,10 +81,10 @@ def as_worker(role_dsn: str) -> Iterator[Connection]:
 @pytest.fixture
 def busy(dsn: str, conn: Connection, as_worker: Connection) -> tuple[int, int, UUID]:
     """A job that another worker runs, with the number and the token of that worker."""
-    record(dsn)
-    number, token = register(as_worker)
-    job = fetch(as_worker, token)
-    assert rows(conn, STATE) == [(job, "doing", 0, 0, number, None)]
+    queue_events(dsn)
+    number, token = register_and_commit(as_worker)
+    job = fetch_and_commit(as_worker, token)
+    assert rows_and_commit(conn, STATE) == [(job, "doing", 0, 0, number, None)]
     return job or 0, number, token
 
 
@@ -95,11 +102,11 @@ def test_a_worker_cannot_settle_a_job_that_it_does_not_hold(
 ) -> None:
     """A job is failed, retried or parked with the token of its worker alone."""
     job, _, _ = busy
-    before = rows(conn, STATE)
-    token = {"wrong": uuid4(), "own": register(as_worker)[1], "none": None}[kind]
-    assert value(as_worker, RECORD_FAILURE, [job, token, retry_in]) is False
-    assert rows(conn, STATE) == before
-    assert value(conn, "SELECT count(*) FROM pgaudit.job_error") == 0
+    before = rows_and_commit(conn, STATE)
+    token = {"wrong": uuid4(), "own": register_and_commit(as_worker)[1], "none": None}[kind]
+    assert value_and_commit(as_worker, RECORD_FAILURE, [job, token, retry_in]) is False
+    assert rows_and_commit(conn, STATE) == before
+    assert value_and_commit(conn, COUNT_JOB_ERRORS) == 0
 
 
 @pytest.mark.parametrize("kind", ["wrong", "own", "none"])
@@ -108,21 +115,21 @@ def test_a_worker_cannot_release_or_persist_a_job_that_it_does_not_hold(
 ) -> None:
     """Another worker's job is neither given back nor taken into a batch."""
     job, _, _ = busy
-    before = rows(conn, STATE)
-    token = {"wrong": uuid4(), "own": register(as_worker)[1], "none": None}[kind]
-    assert value(as_worker, RELEASE, [[job], token]) == []
-    assert rows(as_worker, "SELECT taken FROM pgaudit.persist(%s, %s, 1000)", [token, job]) == [(0,)]
-    assert rows(as_worker, "SELECT * FROM pgaudit.running_jobs(%s)", [token]) == []
-    assert rows(conn, STATE) == before
+    before = rows_and_commit(conn, STATE)
+    token = {"wrong": uuid4(), "own": register_and_commit(as_worker)[1], "none": None}[kind]
+    assert value_and_commit(as_worker, RELEASE, [[job], token]) == []
+    assert rows_and_commit(as_worker, "SELECT taken FROM pgaudit.persist(%s, %s, 1000)", [token, job]) == [(0,)]
+    assert rows_and_commit(as_worker, "SELECT * FROM pgaudit.running_jobs(%s)", [token]) == []
+    assert rows_and_commit(conn, STATE) == before
 
 
 @pytest.mark.parametrize("token", [uuid4(), None], ids=["wrong", "none"])
 def test_an_unknown_token_fetches_no_job(dsn: str, conn: Connection, as_worker: Connection, token: UUID | None) -> None:
     """A caller that is no worker, or no longer one, takes no job: without a worker it would be stalled at once."""
-    record(dsn)
-    before = rows(conn, STATE)
-    assert fetch(as_worker, token) is None
-    assert rows(conn, STATE) == before
+    queue_events(dsn)
+    before = rows_and_commit(conn, STATE)
+    assert fetch_and_commit(as_worker, token) is None
+    assert rows_and_commit(conn, STATE) == before
 
 
 def test_a_worker_cannot_read_a_token(as_worker: Connection, busy: tuple[int, int, UUID]) -> None:
@@ -135,20 +142,20 @@ def test_a_worker_cannot_read_a_token(as_worker: Connection, busy: tuple[int, in
          WHERE relnamespace = 'pgaudit'::regnamespace AND relkind IN ('r', 'v', 'p')
            AND has_table_privilege(oid, 'SELECT')
     """
-    relations = [relation for (relation,) in rows(as_worker, readable)]
+    relations = [relation for (relation,) in rows_and_commit(as_worker, readable)]
     assert "pgaudit.worker_stats" in relations
     for relation in relations:
-        assert str(token) not in str(rows(as_worker, f"SELECT to_jsonb(r) FROM {relation} r")), relation
-    assert rows(as_worker, "SELECT worker_id FROM pgaudit.worker_stats") == [(number,)]
+        assert str(token) not in str(rows_and_commit(as_worker, f"SELECT to_jsonb(r) FROM {relation} r")), relation
+    assert rows_and_commit(as_worker, "SELECT worker_id FROM pgaudit.worker_stats") == [(number,)]
 
 
 @pytest.mark.parametrize("statement", WRITES)
 def test_a_worker_writes_no_table(conn: Connection, as_worker: Connection, statement: str) -> None:
     """A worker changes workers, jobs and errors by the functions that it was granted, and not by hand."""
-    register(as_worker)
-    before = rows(conn, WORKERS)
+    register_and_commit(as_worker)
+    before = rows_and_commit(conn, WORKERS)
     refused(as_worker, statement)
-    assert rows(conn, WORKERS) == before
+    assert rows_and_commit(conn, WORKERS) == before
 
 
 @pytest.mark.parametrize("statement", WRITES)
@@ -157,35 +164,36 @@ def test_a_role_with_rights_on_all_tables_writes_none_of_them(
 ) -> None:
     """GRANT ALL ON ALL TABLES lets no role pass for a worker, or settle a job by hand."""
     assert busy
-    before = rows(conn, WORKERS), rows(conn, STATE)
+    workers, jobs = rows_and_commit(conn, WORKERS), rows_and_commit(conn, STATE)
     with psycopg.connect(dsn, user=STRANGER, autocommit=True) as stranger:
         refused(stranger, statement)
-    assert (rows(conn, WORKERS), rows(conn, STATE)) == before
+    assert rows_and_commit(conn, WORKERS) == workers
+    assert rows_and_commit(conn, STATE) == jobs
     assert as_worker
 
 
 @pytest.mark.parametrize("statement", CALLS)
 def test_a_worker_calls_no_function_that_takes_a_number_for_a_worker(as_worker: Connection, statement: str) -> None:
     """Procrastinate's functions, which believe any number, and the steps inside ours are not for workers."""
-    register(as_worker)
+    register_and_commit(as_worker)
     refused(as_worker, statement)
 
 
 def test_a_worker_cannot_forge_a_heartbeat(conn: Connection, as_worker: Connection) -> None:
     """A heartbeat counts for the worker whose token it has, and for no other one."""
-    silent, _ = register(as_worker)
-    silence(conn, silent)
-    before = rows(conn, f"{WORKERS} LIMIT 1")
-    assert value(as_worker, "SELECT pgaudit.heartbeat(%s)", [uuid4()]) is False
-    assert value(as_worker, "SELECT pgaudit.heartbeat(%s)", [register(as_worker)[1]]) is True
-    assert value(as_worker, "SELECT pgaudit.heartbeat(NULL)") is False
+    silent, _ = register_and_commit(as_worker)
+    date_back_heartbeat_and_commit(conn, silent)
+    before = rows_and_commit(conn, f"{WORKERS} LIMIT 1")
+    assert value_and_commit(as_worker, "SELECT pgaudit.heartbeat(%s)", [uuid4()]) is False
+    assert value_and_commit(as_worker, "SELECT pgaudit.heartbeat(%s)", [register_and_commit(as_worker)[1]]) is True
+    assert value_and_commit(as_worker, "SELECT pgaudit.heartbeat(NULL)") is False
     as_worker.execute("SELECT pgaudit.unregister_worker(%s)", [uuid4()])
-    assert rows(conn, f"{WORKERS} LIMIT 1") == before
+    assert rows_and_commit(conn, f"{WORKERS} LIMIT 1") == before
 
 
 def test_a_worker_gets_a_number_of_its_own(as_worker: Connection) -> None:
     """A worker registers under a new number and a new token each time; it can choose neither."""
-    registered = [register(as_worker) for _ in range(3)]
+    registered = [register_and_commit(as_worker) for _ in range(3)]
     assert len({number for number, _ in registered}) == len({token for _, token in registered}) == 3
 
 
@@ -194,11 +202,11 @@ def test_a_worker_cannot_fail_a_running_job_by_reclaiming(
 ) -> None:
     """A worker that registers with the strictest limits takes no job from a living worker."""
     assert busy
-    before = rows(conn, STATE)
-    register(as_worker, "0 s", 0)
+    before = rows_and_commit(conn, STATE)
+    register_and_commit(as_worker, "0 s", 0)
     for _ in range(10):
-        assert rows(as_worker, "SELECT * FROM pgaudit.reclaim_stalled_jobs()") == []
-    assert rows(conn, STATE) == before
+        assert rows_and_commit(as_worker, "SELECT * FROM pgaudit.reclaim_stalled_jobs()") == []
+    assert rows_and_commit(conn, STATE) == before
 
 
 @pytest.mark.parametrize("retry_in", [86_401.0, 1e9, 1e300, float("inf"), float("nan")])
@@ -207,37 +215,38 @@ def test_a_worker_cannot_park_its_own_job(
 ) -> None:
     """A retry is at most a day away, whatever delay the worker asks for."""
     job, _, token = busy
-    assert value(as_worker, RECORD_FAILURE, [job, token, retry_in]) is True
-    ((status, delay),) = rows(conn, "SELECT status::text, scheduled_at - now() FROM pgaudit.audit_jobs")
-    assert (status, timedelta(hours=23) < delay < timedelta(days=1)) == ("todo", True)
+    assert value_and_commit(as_worker, RECORD_FAILURE, [job, token, retry_in]) is True
+    ((status, delay),) = rows_and_commit(conn, "SELECT status::text, scheduled_at - now() FROM pgaudit.audit_jobs")
+    assert status == "todo"
+    assert timedelta(hours=23) < delay < timedelta(days=1)
 
 
 @pytest.mark.parametrize(("delay", "least"), [("1 year", 18), ("10000 years", 18), ("-1 year", 0), (None, 0)])
 def test_a_batch_cannot_park_what_fails(conn: Connection, as_worker: Connection, delay: str | None, least: int) -> None:
     """A retry that persist schedules is at most a day away, whatever delays it is given."""
-    insert_poison(conn)
+    insert_poison_and_commit(conn)
     persist = "SELECT taken, cardinality(failures) FROM pgaudit.persist(NULL, NULL, 10, 1000000, %s, %s)"
-    assert rows(as_worker, persist, [delay, delay]) == [(1, 1)]
+    assert rows_and_commit(as_worker, persist, [delay, delay]) == [(1, 1)]
     query = "SELECT status::text, scheduled_at - failed_at FROM pgaudit.audit_jobs, pgaudit.job_error"
-    ((status, left),) = rows(conn, query)
+    ((status, left),) = rows_and_commit(conn, query)
     assert status == "todo"
     assert timedelta(hours=least) - timedelta(minutes=1) < left < timedelta(days=1)
 
 
 def test_the_texts_of_an_error_are_cut(conn: Connection, as_worker: Connection) -> None:
     """An error keeps 2,000 characters of message and of traceback, and 100 of the event's id."""
-    job = insert_poison(conn, '{"id": "%s"}' % ("i" * 5_000))
-    _, token = register(as_worker)
-    assert fetch(as_worker, token) == job
+    job = insert_poison_and_commit(conn, '{"id": "%s"}' % ("i" * 5_000))
+    _, token = register_and_commit(as_worker)
+    assert fetch_and_commit(as_worker, token) == job
     query = "SELECT pgaudit.record_failure(%s, %s, 0, true, 0, %s, %s, %s, %s)"
     texts = ["C" * 9_000, "S" * 9_000, "m" * 99_000, "a" * 97_999 + "z" * 1_001]
-    assert value(as_worker, query, [job, token, *texts]) is True
-    assert fetch(as_worker, token) == job
-    assert rows(as_worker, "SELECT taken FROM pgaudit.persist(%s, %s, 10)", [token, job]) == [(1,)]
+    assert value_and_commit(as_worker, query, [job, token, *texts]) is True
+    assert fetch_and_commit(as_worker, token) == job
+    assert rows_and_commit(as_worker, "SELECT taken FROM pgaudit.persist(%s, %s, 10)", [token, job]) == [(1,)]
     lengths = """SELECT length(event_id), length(error_class), length(sqlstate), length(message), length(traceback)
                    FROM pgaudit.job_error ORDER BY id"""
-    by_worker, by_batch = rows(conn, lengths)
+    by_worker, by_batch = rows_and_commit(conn, lengths)
     assert by_worker == (100, 200, 5, 2_000, 2_000)
     assert by_batch[0] == 100
     assert max(by_batch) <= 2_000
-    assert value(conn, "SELECT traceback FROM pgaudit.job_error ORDER BY id LIMIT 1").endswith("z" * 1_001)
+    assert value_and_commit(conn, "SELECT traceback FROM pgaudit.job_error ORDER BY id LIMIT 1").endswith("z" * 1_001)

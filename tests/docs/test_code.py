@@ -8,12 +8,10 @@ import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import asyncpg
 import psycopg
 import pytest
-from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import create_engine
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
@@ -22,8 +20,9 @@ from docs.code import asyncpg_, history, listener_, psycopg_, sqlalchemy_
 from pgaudit import AuditContext, AuditLog
 from pgaudit.signals import job_failed, job_stalled
 from pgaudit.testing import assert_recorded, run_worker_once
-from tests.processes import worker
-from tests.waiting import wait_until
+from tests.support.drivers import url_of
+from tests.support.processes import worker_process
+from tests.support.waiting import wait_until
 
 CODE = Path(__file__).parents[2] / "docs" / "code"
 
@@ -41,12 +40,6 @@ def approved(conn: psycopg.Connection) -> bool:
     """Whether the change and its event are both there."""
     assert_recorded(conn, action="claim.approved", target="claim:7")
     return conn.execute("SELECT status FROM claims").fetchall() == [("approved",)]
-
-
-def url_of(dsn: str, scheme: str) -> str:
-    """The database as SQLAlchemy and asyncpg read it."""
-    given: dict[str, Any] = conninfo_to_dict(dsn)
-    return f"{scheme}://{given['user']}@{given['host']}:{given['port']}/{given['dbname']}"
 
 
 async def test_asyncpg(claims: psycopg.Connection, dsn: str) -> None:
@@ -157,9 +150,11 @@ def test_the_first_steps(dsn: str) -> None:
     """Of a claim that is approved twice there is one event, and the error of the second time."""
     environment = os.environ | {"PGAUDIT_DSN": dsn}
     command = [sys.executable, str(CODE / "first.py"), "7"]
-    with worker(dsn), psycopg.connect(dsn, autocommit=True) as conn:
+    with worker_process(dsn), psycopg.connect(dsn, autocommit=True) as conn:
         subprocess.run(command, env=environment, timeout=60, check=True)
-        wait_until(lambda: conn.execute("SELECT size FROM pgaudit.log_head").fetchone() == (1,))
+        wait_until(
+            "the log has the event", lambda: conn.execute("SELECT size FROM pgaudit.log_head").fetchone() == (1,)
+        )
         again = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
         assert again.stderr.splitlines()[-1] == "DETAIL:  Key (id)=(7) already exists."
         assert_recorded(conn, action="claim.approved", actor="user:42", target="claim:7", data={"amount": "1000.00"})

@@ -14,8 +14,9 @@ import httpx
 import psycopg
 import pytest
 
-from tests.processes import kill, query, terminate, worker
-from tests.waiting import wait_until
+from tests.support.processes import kill, terminate, worker_process
+from tests.support.queries import COUNT_JOBS, value_in
+from tests.support.waiting import wait_until
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 # Arguments of Python's. On a port that the system chooses; each of them says which.
@@ -35,7 +36,6 @@ EVENTS = """
     SELECT action, target_id, actor_type || ':' || actor_id, event->'context'->>'request_id'
       FROM pgaudit.audit_log ORDER BY action, target_id
 """
-QUEUED = "SELECT count(*) FROM pgaudit.audit_jobs"
 
 
 @dataclass(frozen=True, order=True)
@@ -51,10 +51,10 @@ class Told:
 @pytest.mark.parametrize("name", SERVERS)
 def test_the_log_holds_each_committed_change_once_with_who_asked_for_it(name: str, dsn: str, tmp_path: Path) -> None:
     """Of 400 requests, 200 at a time, a quarter rolls back after its event was recorded."""
-    beside = worker(dsn) if name == "django" else nullcontext()
+    beside = worker_process(dsn) if name == "django" else nullcontext()
     with beside, served(name, dsn, tmp_path / "log") as url:
         told = asyncio.run(drive(url))
-        wait_until(lambda: query(dsn, QUEUED) == 0)
+        wait_until("the queue is empty", lambda: value_in(dsn, COUNT_JOBS) == 0)
     with psycopg.connect(dsn) as conn:
         changes = conn.execute(CHANGES).fetchall()
         events = conn.execute(EVENTS).fetchall()
@@ -66,11 +66,14 @@ def test_the_log_holds_each_committed_change_once_with_who_asked_for_it(name: st
 @pytest.mark.parametrize("name", ["fastapi", "django"])
 def test_the_routes_of_the_trail_are_mounted(name: str, dsn: str, tmp_path: Path) -> None:
     """A worker is alive, in FastAPI's own process or beside Django's, and the trail's health says so."""
-    beside = worker(dsn) if name == "django" else nullcontext()
+    beside = worker_process(dsn) if name == "django" else nullcontext()
     with beside, served(name, dsn, tmp_path / "log") as url:
-        wait_until(lambda: query(dsn, "SELECT count(*) FROM pgaudit.worker_stats WHERE alive") == 1)
+        wait_until(
+            "a worker is alive", lambda: value_in(dsn, "SELECT count(*) FROM pgaudit.worker_stats WHERE alive") == 1
+        )
         health = httpx.get(f"{url}/audit/api/v1/health/queues", trust_env=False, timeout=30)
-    assert (health.status_code, health.json()["status"]) == (200, "healthy")
+    assert health.status_code == 200
+    assert health.json()["status"] == "healthy"
 
 
 async def drive(url: str) -> list[Told]:
@@ -116,7 +119,7 @@ def served(name: str, dsn: str, log: Path) -> Generator[str]:
             [sys.executable, *SERVERS[name]], env=environment, stdout=output, stderr=subprocess.STDOUT
         )
     try:
-        wait_until(lambda: address(log) or process.poll() is not None)
+        wait_until("the server says where it listens", lambda: address(log) or process.poll() is not None)
         assert process.poll() is None, log.read_text()
         yield address(log)
         terminate(process)

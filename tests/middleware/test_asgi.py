@@ -66,7 +66,8 @@ async def test_an_event_inherits_what_the_request_says() -> None:
     )
     assert app.events[0].context == expected
     assert app.events[1].context == expected.model_copy(update={"ip": "203.0.113.9"})
-    assert (seen().context, seen().actor) == (None, None)
+    assert seen().context is None
+    assert seen().actor is None
 
 
 async def test_the_response_carries_the_request_id() -> None:
@@ -85,7 +86,8 @@ async def test_bytes_that_are_no_text_break_nothing() -> None:
     app = Application()
     await serve(AsgiMiddleware(app), (b"user-agent", b"A\x00\xff\x85"), (b"x-request-id", b"\xff"), client=None)
     assert app.events[0].context is not None
-    assert (app.events[0].context.user_agent, app.events[0].context.ip) == ("A\xff", None)
+    assert app.events[0].context.user_agent == "A\xff"
+    assert app.events[0].context.ip is None
 
 
 async def test_the_actor_is_whom_the_callable_names() -> None:

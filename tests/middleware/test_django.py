@@ -13,7 +13,7 @@ from django.urls import path
 from pgaudit import AuditEvent
 from pgaudit.middleware.django import audit_middleware
 from pgaudit.recording.context import with_bound_context
-from tests import django_project
+from tests.support import django_project
 
 MEETINGS: dict[str, asyncio.Barrier] = {}
 

@@ -72,7 +72,8 @@ def test_the_context_covers_the_call_the_body_and_its_end() -> None:
     response = Response(WsgiMiddleware(app, actor=lambda environ: f"user:{environ['USER']}"), USER="42")
     chunks = iter(response.body)
     assert next(chunks) == b"one"
-    assert (seen().actor, seen().context) == (None, None)
+    assert seen().actor is None
+    assert seen().context is None
     assert list(chunks) == [b"two"]
     response.body.close()  # type: ignore[attr-defined]
     ((_, made),) = [header for header in response.headers if header[0].lower() == "x-request-id"]
@@ -106,7 +107,8 @@ def test_headers_that_are_no_text_break_nothing() -> None:
     environ = {"HTTP_USER_AGENT": "A\0\x85\xff", "HTTP_X_REQUEST_ID": "\xff", "HTTP_TRACEPARENT": "\0"}
     assert Response(WsgiMiddleware(app), **environ, HTTP_X_FORWARDED_FOR="\0").read() == b"onetwo"
     assert app.events[0].context is not None
-    assert (app.events[0].context.user_agent, app.events[0].context.ip) == ("A\xff", "10.0.0.1")
+    assert app.events[0].context.user_agent == "A\xff"
+    assert app.events[0].context.ip == "10.0.0.1"
 
 
 def test_an_error_leaves_nothing_bound() -> None:

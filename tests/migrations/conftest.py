@@ -2,7 +2,7 @@
 
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,8 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from pgaudit._schema.state import MIGRATIONS, Scripts
-from pgaudit.testing.server import BINARIES, VERSION
+from tests.support.psql import PROGRAM, Psql
 
-Psql = Callable[[str, str], "subprocess.CompletedProcess[str]"]
 ROLES = ("t_owner", "t_app", "t_worker", "t_reader", "t_stranger")
 REVISION = '''"""A revision of the next version."""
 
@@ -68,10 +67,10 @@ def next_version(tmp_path: Path) -> Scripts:
 def psql(tmp_path: Path) -> Psql:
     """Runs a script with psql."""
 
-    def run(dsn: str, script: str) -> "subprocess.CompletedProcess[str]":
+    def run(dsn: str, script: str) -> subprocess.CompletedProcess[str]:
         path = tmp_path / "script.sql"
         path.write_text(script)
-        command = [str(BINARIES[VERSION] / "psql"), "-X", "-q", "-d", dsn, "-f", str(path)]
+        command = [PROGRAM, "-X", "-q", "-d", dsn, "-f", str(path)]
         return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
     return run

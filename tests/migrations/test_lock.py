@@ -11,7 +11,7 @@ from psycopg.conninfo import make_conninfo
 from pgaudit import migrate
 from pgaudit._schema.state import Scripts
 from pgaudit.migrate import session
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'object'"
 COMMENT = "COMMENT ON SCHEMA pgaudit IS 'held'"
@@ -37,7 +37,7 @@ def test_another_migration_is_waited_for(owner: str, holder: psycopg.Connection[
     holder.execute(COMMENT)
     with ThreadPoolExecutor() as pool, psycopg.connect(owner, autocommit=True) as observer:
         waiting = pool.submit(migrate.upgrade, owner, scripts=next_version)
-        wait_until(lambda: observer.execute(WAITING).fetchone() == (1,))
+        wait_until("the second migration waits", lambda: observer.execute(WAITING).fetchone() == (1,))
         holder.commit()
         assert waiting.result(timeout=30).after == next_version.state
 
@@ -102,7 +102,5 @@ def test_a_table_in_use_is_named_with_its_user(
 
 def test_the_limits_are_a_minute_and_ten_seconds() -> None:
     """The first for another migration, the second for a table."""
-    assert (session.PATIENCE, session.TABLE_PATIENCE) == (
-        "SET LOCAL lock_timeout = '60s'",
-        "SET LOCAL lock_timeout = '10s'",
-    )
+    assert session.PATIENCE == "SET LOCAL lock_timeout = '60s'"
+    assert session.TABLE_PATIENCE == "SET LOCAL lock_timeout = '10s'"

@@ -12,7 +12,7 @@ import pytest
 from pgaudit import migrate
 from pgaudit._schema import state
 from pgaudit._schema.state import SCRIPTS, Scripts, Standing, State, standing, state_of
-from tests.migrations.catalog import catalog
+from tests.support.catalog import catalog
 
 SCHEMAS = "SELECT count(*) FROM pg_namespace WHERE nspname = 'pgaudit'"
 BODY = "SELECT prosrc FROM pg_proc WHERE proname = 'schema_state'"
@@ -22,7 +22,9 @@ def test_the_second_migration_does_nothing(empty_dsn: str, empty: psycopg.Connec
     """The first installs everything; the second finds the schema current and leaves it as it is."""
     assert migrate.current(empty_dsn) is None
     first = migrate.upgrade(empty_dsn)
-    assert (first.found, first.before, first.after) == (Standing.MISSING, State(), SCRIPTS.state)
+    assert first.found == Standing.MISSING
+    assert first.before == State()
+    assert first.after == SCRIPTS.state
     assert migrate.current(empty_dsn) == migrate.newest() == state.NEWEST
     installed = catalog(empty)
     assert migrate.upgrade(empty_dsn).found is Standing.CURRENT
@@ -80,7 +82,8 @@ def test_a_newer_schema_is_left_alone(
     before = catalog(conn)
     conn.rollback()
     result = migrate.upgrade(dsn)
-    assert (result.found, result.after) == (Standing.AHEAD, next_version.state)
+    assert result.found == Standing.AHEAD
+    assert result.after == next_version.state
     assert catalog(conn) == before
 
 

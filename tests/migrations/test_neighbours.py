@@ -13,8 +13,8 @@ from sqlalchemy.pool import NullPool
 
 from pgaudit import AuditLog, Settings, migrate
 from pgaudit._schema import state
-from tests.migrations.catalog import catalog
-from tests.postgres.trail import event
+from tests.support.catalog import catalog
+from tests.support.events import event
 
 ENVIRONMENT = """
 from alembic import context

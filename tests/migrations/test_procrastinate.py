@@ -9,7 +9,7 @@ from procrastinate.schema import SchemaManager
 from pgaudit._schema.state import MIGRATIONS
 from pgaudit.testing.copies import fresh_database
 from pgaudit.testing.server import Server
-from tests.migrations.catalog import Catalog, catalog
+from tests.support.catalog import Catalog, catalog
 
 FROZEN = MIGRATIONS / "versions" / "0001_initial" / "10_procrastinate.sql"
 UNPINNED = """

@@ -1,15 +1,17 @@
 """Downgrades and uninstallation: an audit trail is not dropped in passing."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import psycopg
 import pytest
 
-from pgaudit import AuditLog, Settings, migrate
+from pgaudit import AuditEvent, AuditLog, Settings, migrate
 from pgaudit._schema.state import SCRIPTS, Scripts
 from pgaudit.errors import MigrationRefused
-from tests.migrations.catalog import catalog
-from tests.postgres.trail import event
+from tests.support.catalog import catalog
+from tests.support.events import event
+from tests.support.waiting import wait_until
 
 SCHEMAS = "SELECT count(*) FROM pg_namespace WHERE nspname = 'pgaudit'"
 PERSIST = "SELECT pgaudit.persist(NULL, NULL, 100)"
@@ -108,3 +110,20 @@ def test_where_there_is_nothing_to_remove(empty_dsn: str, remove: Any) -> None:
     """A sentence, and no schema."""
     with pytest.raises(MigrationRefused, match="there is no schema pgaudit in this database"):
         remove(empty_dsn)
+
+
+def test_a_downgrade_waits_for_who_records(empty_dsn: str) -> None:
+    """An event that commits while the schema is taken down stops that, instead of going down with it."""
+    migrate.upgrade(empty_dsn)
+    with psycopg.connect(empty_dsn) as writer, psycopg.connect(empty_dsn, autocommit=True) as watcher:
+        AuditLog(Settings(dsn=empty_dsn)).record(writer, AuditEvent(action="claim.approved"))
+        waiting = (
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        )
+        with ThreadPoolExecutor(1) as pool:
+            down = pool.submit(migrate.downgrade, empty_dsn)
+            wait_until("the downgrade waits for a lock", lambda: watcher.execute(waiting).fetchone() != (0,))
+            writer.commit()
+            with pytest.raises(Exception, match="not empty"):
+                down.result()
+        assert watcher.execute("SELECT count(*) FROM pgaudit.audit_jobs").fetchone() == (1,)

@@ -8,9 +8,9 @@ import pytest
 from pgaudit import AuditLog, Settings, grants, migrate
 from pgaudit._schema.state import SCRIPTS, Scripts, state_of
 from pgaudit.errors import MigrationRefused
-from tests.migrations.catalog import catalog
-from tests.migrations.conftest import Psql
-from tests.postgres.trail import event
+from tests.support.catalog import catalog
+from tests.support.events import event
+from tests.support.psql import Psql
 
 JOBS = "SELECT count(*) FROM pgaudit.procrastinate_jobs"
 
@@ -20,7 +20,9 @@ def test_the_installation_gives_the_same_schema(
 ) -> None:
     """Object by object, with rights and comments; and it prints nothing."""
     ran = psql(empty_dsn, migrate.sql())
-    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
+    assert ran.returncode == 0
+    assert ran.stdout == ""
+    assert ran.stderr == ""
     with psycopg.connect(dsn) as template:
         assert catalog(empty) == catalog(template)
     assert state_of(empty) == SCRIPTS.state
@@ -61,7 +63,9 @@ def test_the_upgrade_gives_the_same_schema(
         grants.grant(conn, writer="t_app", worker="t_worker", reader="t_reader")
     before = empty.execute("SELECT relname, relacl::text FROM pg_class WHERE relname = 'audit_log'").fetchall()
     ran = psql(owner, migrate.sql("0001", next_version))
-    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
+    assert ran.returncode == 0
+    assert ran.stdout == ""
+    assert ran.stderr == ""
     migrate.upgrade(dsn, scripts=next_version)
     with psycopg.connect(dsn) as template:
         assert catalog(empty) | {"rights": []} == catalog(template) | {"rights": []}

@@ -10,8 +10,8 @@ from pgaudit import __version__, grants, migrate
 from pgaudit._schema import fingerprint
 from pgaudit._schema.state import SCRIPTS, Scripts, state_of
 from tests.migrations import regenerate
-from tests.migrations.catalog import catalog
-from tests.migrations.conftest import Psql
+from tests.support.catalog import catalog
+from tests.support.psql import Psql
 
 RELEASED = sorted(regenerate.RELEASED.glob("[0-9]*.sql"))
 STALE = "is not what this version installs: run make release-schema, unless it was released; then add a revision"

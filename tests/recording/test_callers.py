@@ -12,7 +12,9 @@ from psycopg.rows import dict_row, namedtuple_row
 from sqlalchemy import create_engine
 
 from pgaudit import AuditLog, InvalidEvent, Mode, NotInTransaction, Settings, UnknownConnection
-from tests.postgres.trail import Connection, event, queued_ids
+from tests.support.events import event
+from tests.support.jobs import queued_ids
+from tests.support.queries import Connection
 
 
 @pytest.fixture

@@ -10,7 +10,10 @@ from psycopg.errors import InsufficientPrivilege
 
 from pgaudit import AuditLog, Mode, Settings
 from pgaudit.grants import grant
-from tests.postgres.trail import Connection, assert_dense, event, insert_poison, logged_ids, persist, queued_ids
+from tests.support.audit_log import assert_dense, logged_ids
+from tests.support.events import event
+from tests.support.jobs import insert_poison, persist_and_commit, queued_ids
+from tests.support.queries import Connection
 
 ROLES = ("i_writer", "i_inline")
 # How long a call may take that gives up on the log after two seconds.
@@ -45,7 +48,8 @@ def test_a_writer_cannot_record_inline(granted: str, conn: Connection, inline: A
             inline.record(writer, event())
         writer.rollback()
         AuditLog(Settings(dsn=granted)).record(writer, queued := event())
-    assert (logged_ids(conn), queued_ids(conn)) == ([], [queued.id])
+    assert logged_ids(conn) == []
+    assert queued_ids(conn) == [queued.id]
 
 
 def test_a_role_with_the_right_records_inline_and_in_the_queue(
@@ -81,16 +85,18 @@ async def test_an_autonomous_event_does_not_wait_for_its_own_thread(
     await inline.record_autonomous_async(third := event(3), fourth := event(4))
     assert time.monotonic() - start < PATIENCE
     with psycopg.connect(inline.settings.dsn) as other:
-        assert (logged_ids(other), queued_ids(other)) == ([], [second.id, third.id, fourth.id])
+        assert logged_ids(other) == []
+        assert queued_ids(other) == [second.id, third.id, fourth.id]
         conn.commit()
         expected = [first.id, second.id, third.id, fourth.id]
         if following == "worker":
-            assert persist(other) == []
+            assert persist_and_commit(other) == []
         else:
             inline.record(conn, fifth := event(5))
             conn.commit()
             expected.insert(1, fifth.id)
-        assert (logged_ids(other), queued_ids(other)) == (expected, [])
+        assert logged_ids(other) == expected
+        assert queued_ids(other) == []
         assert_dense(other)
 
 
@@ -109,7 +115,8 @@ def test_an_autonomous_event_outlives_the_rollback_of_the_transaction_that_it_wa
 def test_an_autonomous_event_is_appended_at_once_when_the_log_is_free(conn: Connection, inline: AuditLog) -> None:
     """No worker is needed."""
     inline.record_autonomous(made := event())
-    assert (logged_ids(conn), queued_ids(conn)) == ([made.id], [])
+    assert logged_ids(conn) == [made.id]
+    assert queued_ids(conn) == []
 
 
 @pytest.mark.parametrize("content", ["{}", '{"id": "x"}'])

@@ -9,7 +9,10 @@ import pytest
 
 from pgaudit import AuditLog, InvalidEvent, Settings, bind
 from pgaudit.recording.document import STAMP_BYTES, stored_size
-from tests.postgres.trail import Connection, event, logged, persist, queued, queued_ids
+from tests.support.audit_log import logged
+from tests.support.events import event
+from tests.support.jobs import persist_and_commit, queued, queued_ids
+from tests.support.queries import Connection
 
 
 @pytest.fixture
@@ -99,10 +102,11 @@ def test_the_job_holds_event_hash_and_transaction(conn: Connection, audit: Audit
     audit.record(conn, made := event())
     query = "SELECT event::text, event->>'xid', leaf_hash, event_bytes FROM pgaudit.audit_jobs"
     text, xid, leaf_hash, size = conn.execute(query).fetchone() or ("", "", b"", 0)
-    assert (leaf_hash, size) == (hashlib.sha256(b"\0" + text.encode()).digest(), len(text.encode()))
+    assert leaf_hash == hashlib.sha256(b"\0" + text.encode()).digest()
+    assert size == len(text.encode())
     assert (xid,) == conn.execute("SELECT pg_current_xact_id()::text").fetchone()
     conn.commit()
-    assert persist(conn) == []
+    assert persist_and_commit(conn) == []
     row = conn.execute("SELECT event::text, event_id, leaf_hash FROM pgaudit.audit_log").fetchone()
     assert row == (text, made.id, leaf_hash)
 
@@ -147,7 +151,8 @@ def test_events_inherit_what_is_bound(conn: Connection, audit: AuditLog) -> None
     with bind(tenant="acme", request_id="r-1"):
         audit.record(conn, event())
     (job,) = queued(conn)
-    assert (job["event"]["tenant"], job["event"]["context"]) == ("acme", {"request_id": "r-1"})
+    assert job["event"]["tenant"] == "acme"
+    assert job["event"]["context"] == {"request_id": "r-1"}
 
 
 def test_inline_appends_at_once(dsn: str, conn: Connection) -> None:

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, assume, example, given, settings
 from psycopg.pq import TransactionStatus
 
 from pgaudit import AuditEvent, AuditLog, InvalidEvent, Settings
-from tests.postgres.trail import Connection
+from tests.support.queries import Connection
 
 WORD: Final = st.from_regex(r"[a-z][a-z0-9_]{0,9}", fullmatch=True)
 TEXT: Final = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=30)

@@ -12,7 +12,8 @@ from pgaudit import AuditLog, OnFailure, Settings, jobs
 from pgaudit._schema import state
 from pgaudit.recording import spool
 from pgaudit.recording.replay import Replayed, replay
-from tests.postgres.trail import event, queued_ids
+from tests.support.events import event
+from tests.support.jobs import queued_ids
 
 Connection = psycopg.Connection[Any]
 INSERT_FAILED = """

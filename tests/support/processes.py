@@ -1,4 +1,4 @@
-"""Workers as processes of their own, under each of the commands that run one."""
+"""Workers in processes of their own, under each of the commands that run one."""
 
 import os
 import signal
@@ -7,9 +7,8 @@ import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 
-import psycopg
-
-from tests.waiting import wait_until
+from tests.support.queries import value_in
+from tests.support.waiting import wait_until
 
 COMMANDS = {
     "pgaudit": [sys.executable, "-m", "pgaudit", "worker"],
@@ -25,30 +24,25 @@ def start_worker(dsn: str, command: str = "pgaudit", log: int = subprocess.DEVNU
 
 
 @contextmanager
-def worker(dsn: str, command: str = "pgaudit", log: int = subprocess.DEVNULL, **environment: str) -> Generator[Process]:
-    """A worker that has registered itself; it is killed at the end, if it still runs."""
+def worker_process(
+    dsn: str, command: str = "pgaudit", log: int = subprocess.DEVNULL, **environment: str
+) -> Generator[Process]:
+    """Runs a worker inside the block, which begins when it has registered itself; kills it at the end."""
     process = start_worker(dsn, command, log, **environment)
     try:
-        wait_until(lambda: query(dsn, "SELECT count(*) FROM pgaudit.worker_stats") != 0)
+        wait_until("a worker registers", lambda: value_in(dsn, "SELECT count(*) FROM pgaudit.worker_stats") != 0)
         yield process
     finally:
         kill(process)
 
 
 def kill(process: Process) -> None:
-    """Ends a process without a chance to say goodbye."""
+    """Ends a process with SIGKILL."""
     process.kill()
     process.communicate()
 
 
 def terminate(process: Process, seconds: float = 30.0) -> int:
-    """Asks a process to end; its exit code."""
+    """Ends a process with SIGTERM; returns its exit code."""
     process.send_signal(signal.SIGTERM)
     return process.wait(seconds)
-
-
-def query(dsn: str, statement: str) -> object:
-    """The one value that a query returns."""
-    with psycopg.connect(dsn, autocommit=True) as conn:
-        (value,) = conn.execute(statement).fetchone() or (None,)
-    return value

@@ -9,7 +9,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, Tracer, use_span
 
-from tests.postgres.trail import Connection
+from tests.support.queries import Connection
 
 CONTEXTS = "SELECT event->'context' FROM pgaudit.audit_log ORDER BY index"
 
@@ -41,8 +41,8 @@ def linked(span: ReadableSpan) -> set[tuple[str, str]]:
     return {(f"{link.context.trace_id:032x}", f"{link.context.span_id:016x}") for link in span.links}
 
 
-def logged_ids(conn: Connection) -> list[tuple[str | None, str | None]]:
-    """Trace and span of each event of the log, in its order."""
+def logged_spans(conn: Connection) -> list[tuple[str | None, str | None]]:
+    """Returns the ids of trace and span of each event of the log, in the log's order, and commits."""
     contexts: list[dict[str, Any]] = [context or {} for (context,) in conn.execute(CONTEXTS).fetchall()]
     conn.commit()
     return [(context.get("trace_id"), context.get("span_id")) for context in contexts]

@@ -11,11 +11,13 @@ from psycopg.rows import dict_row
 from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
 
-from pgaudit import AuditEvent, AuditLog, Settings, UnknownConnection
+from pgaudit import AuditLog, Settings, UnknownConnection
 from pgaudit.testing import EventsNotPersisted, assert_nothing_recorded, assert_recorded, run_worker_once
 from pgaudit.testing.trail import events_of
-from tests.postgres.test_drivers import django_connection
-from tests.postgres.trail import event, is_dense, let_jobs_be_edited, logged_ids, queued_ids
+from tests.support.audit_log import assert_dense, logged_ids
+from tests.support.drivers import django_connection
+from tests.support.events import event
+from tests.support.jobs import let_jobs_be_edited, queued_ids, record_and_commit
 
 Connection = psycopg.Connection[Any]
 TAMPER = """
@@ -23,12 +25,6 @@ TAMPER = """
 """
 MAKE_DUE = "UPDATE pgaudit.audit_jobs SET stalls = %s, scheduled_at = now() WHERE event->>'id' = %s"
 STATES = "SELECT status, worker_id, attempts FROM pgaudit.audit_jobs ORDER BY id"
-
-
-def record(conn: Connection, *events: AuditEvent) -> None:
-    """Records and commits."""
-    AuditLog().record(conn, *events)
-    conn.commit()
 
 
 @contextmanager
@@ -41,11 +37,11 @@ def second_connection(dsn: str) -> Generator[Connection]:
 def test_what_is_queued_is_logged_and_committed(conn: Connection, dsn: str) -> None:
     """More than a batch, in order, before the call returns; how many, and none the second time."""
     events = [event(number) for number in range(1_200)]
-    record(conn, *events)
+    record_and_commit(conn, *events)
     assert run_worker_once(conn) == 1_200
     with second_connection(dsn) as other:
         assert logged_ids(other) == [one.id for one in events]
-        assert is_dense(other)
+        assert_dense(other)
     assert run_worker_once(conn) == 0
 
 
@@ -61,7 +57,7 @@ def test_inside_a_transaction_it_is_a_part_of_it(conn: Connection) -> None:
 def test_retries_that_are_due_are_persisted(conn: Connection) -> None:
     """Those that failed before, and those whose workers vanished."""
     fresh, retried, stalled = event(1), event(2), event(3)
-    record(conn, fresh, retried, stalled)
+    record_and_commit(conn, fresh, retried, stalled)
     conn.execute(MAKE_DUE, [0, str(retried.id)])
     conn.execute(MAKE_DUE, [1, str(stalled.id)])
     conn.commit()
@@ -71,9 +67,9 @@ def test_retries_that_are_due_are_persisted(conn: Connection) -> None:
 
 def test_an_event_recorded_twice_is_logged_and_counted_once(conn: Connection) -> None:
     """And is one event for the asserts too, queued or logged."""
-    record(conn, event(1))
+    record_and_commit(conn, event(1))
     twice = event(2)
-    record(conn, twice, twice)
+    record_and_commit(conn, twice, twice)
     assert_recorded(conn, target="claim:2")
     assert run_worker_once(conn) == 2
     assert_recorded(conn, target="claim:2")
@@ -82,7 +78,7 @@ def test_an_event_recorded_twice_is_logged_and_counted_once(conn: Connection) ->
 def test_events_that_cannot_be_persisted_are_named(conn: Connection, dsn: str) -> None:
     """The error says which and why; their neighbours are in the log, their jobs wait as before."""
     events = [event(number) for number in range(5)]
-    record(conn, *events)
+    record_and_commit(conn, *events)
     for bad in (events[0], events[3]):
         let_jobs_be_edited(conn)
         conn.execute(TAMPER, [str(bad.id)])
@@ -143,7 +139,7 @@ def test_django_connections_on_psycopg_will_do(dsn: str) -> None:
 def test_the_log_and_the_queue_are_looked_at_together(conn: Connection, settings: Settings) -> None:
     """In the order of the trail: what is logged, then what waits; the events are as they were given."""
     events = [event(number) for number in range(3)]
-    record(conn, *events[:2])
+    record_and_commit(conn, *events[:2])
     run_worker_once(conn)
     AuditLog(settings).record(conn, events[2])
     assert events_of(conn) == events

@@ -9,10 +9,11 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import StatusCode
 
 from pgaudit import AuditEvent, AuditLog, InvalidEvent, Settings
-from tests.postgres.traces import Spans, ids, linked, logged_ids
-from tests.postgres.trail import Connection, event
-from tests.worker.inside import drain
-from tests.worker.queue import insert_poison, value
+from tests.support.events import event
+from tests.support.jobs import insert_poison_and_commit
+from tests.support.queries import COUNT_JOBS, LOG_SIZE, Connection, value_and_commit
+from tests.support.traces import Spans, ids, linked, logged_spans
+from tests.support.worker import drain
 
 pytestmark = pytest.mark.anyio
 SECRET = "the diagnosis of a patient"
@@ -52,7 +53,7 @@ def secret_event() -> AuditEvent:
     return AuditEvent(action="claim.approved", actor=f"user:{SECRET}", data={"note": SECRET})
 
 
-def refuse(conn: Connection, table: str, sqlstate: str) -> None:
+def refuse_inserts_and_commit(conn: Connection, table: str, sqlstate: str) -> None:
     """From now on inserting there fails, with a message that quotes the row."""
     conn.execute(REFUSE.format(table, sqlstate))
     conn.commit()
@@ -60,7 +61,7 @@ def refuse(conn: Connection, table: str, sqlstate: str) -> None:
 
 async def test_an_error_in_record_is_its_spans(dsn: str, conn: Connection, spans: Spans) -> None:
     """Its kind, in all ways to record; not its message, which quotes the event."""
-    refuse(conn, "audit_jobs", "22000")
+    refuse_inserts_and_commit(conn, "audit_jobs", "22000")
     audit = AuditLog(Settings(dsn=dsn))
     with pytest.raises(psycopg.DataError):
         audit.record(conn, secret_event())
@@ -82,7 +83,8 @@ def test_an_event_that_is_refused_is_an_error_of_its_span(dsn: str, conn: Connec
     with pytest.raises(InvalidEvent):
         AuditLog(Settings(dsn=dsn, max_event_bytes=1_024)).record(conn, made)
     code, description, kind = said(spans.only("pgaudit.record"))
-    assert (code, kind) == (StatusCode.ERROR, "InvalidEvent")
+    assert code == StatusCode.ERROR
+    assert kind == "InvalidEvent"
     assert "PGAUDIT_MAX_EVENT_BYTES" in (description or "")
 
 
@@ -90,7 +92,7 @@ async def test_an_event_that_was_spooled_is_an_error_too(
     dsn: str, conn: Connection, spans: Spans, tmp_path: Path
 ) -> None:
     """The change goes on, but the event is not where it should be."""
-    refuse(conn, "audit_jobs", "22000")
+    refuse_inserts_and_commit(conn, "audit_jobs", "22000")
     audit = AuditLog(Settings(dsn=dsn, on_failure="spool", spool_dir=tmp_path))
     audit.record(conn, secret_event())
     async with await psycopg.AsyncConnection.connect(dsn) as own:
@@ -104,28 +106,27 @@ async def test_jobs_that_fail_are_events_of_their_batch(
 ) -> None:
     """Which job, and the kind of error; the batch, though its other events are in the log, ended with an error."""
     AuditLog(settings).record(conn, event())
-    job = insert_poison(conn)
+    job = insert_poison_and_commit(conn)
     conn.commit()
     await drain(Settings(dsn=dsn, job_attempts=1))
     span = spans.only("pgaudit.persist")
     assert said(span) == (StatusCode.ERROR, "not all jobs were persisted", None)
     (failure,) = span.events
-    assert (failure.name, failure.attributes) == (
-        "exception",
-        {"pgaudit.job_id": job, "exception.type": "DataCorrupted", "sqlstate": "XX001"},
-    )
+    assert failure.name == "exception"
+    assert failure.attributes == {"pgaudit.job_id": job, "exception.type": "DataCorrupted", "sqlstate": "XX001"}
     assert linked(span) == {ids(spans.only("pgaudit.record"))}
 
 
 async def test_a_batch_that_is_given_back_ends_with_an_error(dsn: str, conn: Connection, spans: Spans) -> None:
     """Nothing of it was persisted; who would be linked is not known."""
     AuditLog(Settings(dsn=dsn)).record(conn, event())
-    refuse(conn, "batch", "53100")
+    refuse_inserts_and_commit(conn, "batch", "53100")
     await drain(Settings(dsn=dsn, job_backoff_delay=60_000))
     code, description, kind = said(spans.only("pgaudit.persist"))
-    assert (code, kind) == (StatusCode.ERROR, "DiskFull")
+    assert code == StatusCode.ERROR
+    assert kind == "DiskFull"
     assert (description or "").startswith("DiskFull, SQLSTATE 53100")
-    assert value(conn, "SELECT size FROM pgaudit.log_head") == 0
+    assert value_and_commit(conn, LOG_SIZE) == 0
 
 
 async def test_a_context_that_names_no_span_is_not_linked(conn: Connection, settings: Settings, spans: Spans) -> None:
@@ -135,8 +136,8 @@ async def test_a_context_that_names_no_span_is_not_linked(conn: Connection, sett
         conn.execute("SELECT pgaudit.record(%s)", [documents])
     conn.commit()
     await drain(settings)
-    assert value(conn, "SELECT size FROM pgaudit.log_head") == len(CONTEXTS)
-    assert value(conn, "SELECT count(*) FROM pgaudit.audit_jobs") == 0
+    assert value_and_commit(conn, LOG_SIZE) == len(CONTEXTS)
+    assert value_and_commit(conn, COUNT_JOBS) == 0
     assert linked(spans.only("pgaudit.persist")) == {("a" * 32, "b" * 16)}
 
 
@@ -148,4 +149,4 @@ async def test_a_batch_has_at_most_128_links(conn: Connection, settings: Setting
     await drain(settings)
     links = linked(spans.only("pgaudit.persist"))
     assert len(spans.only("pgaudit.persist").links) == len(links) == 128
-    assert links < {(trace or "", span or "") for trace, span in logged_ids(conn)}
+    assert links < {(trace or "", span or "") for trace, span in logged_spans(conn)}

@@ -12,10 +12,10 @@ from opentelemetry.trace import SpanKind, StatusCode
 from pgaudit import AuditContext, AuditEvent, AuditLog, Settings, bind
 from pgaudit.middleware import AsgiMiddleware
 from pgaudit.middleware.asgi import Receive, Scope, Send
-from tests.postgres.traces import Spans, ids, linked, logged_ids, remote_parent
-from tests.postgres.trail import Connection, event
-from tests.worker.inside import drain
-from tests.worker.queue import rows, value
+from tests.support.events import event
+from tests.support.queries import COUNT_JOBS, Connection, rows_and_commit, value_and_commit
+from tests.support.traces import Spans, ids, linked, logged_spans, remote_parent
+from tests.support.worker import drain
 
 pytestmark = pytest.mark.anyio
 TRACE, CALLER = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -50,9 +50,10 @@ async def test_a_batch_is_linked_to_what_recorded_it(conn: Connection, settings:
     await drain(settings)
     approve, recorded, persisted = (spans.only(name) for name in ("approve", "pgaudit.record", "pgaudit.persist"))
     assert recorded.parent == approve.context
-    assert logged_ids(conn) == [ids(recorded)] * 2
+    assert logged_spans(conn) == [ids(recorded)] * 2
     assert linked(persisted) == {ids(recorded)}
-    assert (len(persisted.links), persisted.parent) == (1, None)
+    assert len(persisted.links) == 1
+    assert persisted.parent is None
     assert persisted.context.trace_id != recorded.context.trace_id
 
 
@@ -69,8 +70,10 @@ async def test_a_span_says_what_was_done_and_to_how_many(conn: Connection, setti
     recorded, persisted = spans.only("pgaudit.record"), spans.only("pgaudit.persist")
     record = {"messaging.operation.name": "record", "messaging.operation.type": "send"}
     persist = {"messaging.operation.name": "persist", "messaging.operation.type": "process"}
-    assert (recorded.kind, recorded.attributes) == (SpanKind.PRODUCER, common | record)
-    assert (persisted.kind, persisted.attributes) == (SpanKind.CONSUMER, common | persist)
+    assert recorded.kind == SpanKind.PRODUCER
+    assert recorded.attributes == common | record
+    assert persisted.kind == SpanKind.CONSUMER
+    assert persisted.attributes == common | persist
     assert {recorded.status.status_code, persisted.status.status_code} == {StatusCode.UNSET}
 
 
@@ -87,7 +90,7 @@ async def test_asynchronous_and_autonomous_recording_are_traced_alike(
     await audit.record_autonomous_async(event(4))
     await drain(settings)
     recorded = [ids(span) for span in spans.named("pgaudit.record")]
-    assert logged_ids(conn) == recorded
+    assert logged_spans(conn) == recorded
     assert linked(spans.only("pgaudit.persist")) == set(recorded)
     assert len(set(recorded)) == 4
 
@@ -124,7 +127,7 @@ async def test_a_request_keeps_the_trace_that_it_came_with(
     await drain(settings)
     expected = ids(spans.only("pgaudit.record")) if continued else (TRACE, CALLER)
     assert expected[0] == TRACE
-    assert logged_ids(conn) == [expected]
+    assert logged_spans(conn) == [expected]
     assert linked(spans.only("pgaudit.persist")) == {expected}
 
 
@@ -135,7 +138,7 @@ async def test_an_event_keeps_the_trace_that_it_was_given(conn: Connection, sett
         AuditLog(settings).record(conn, *(AuditEvent(action="claim.approved", context=context) for context in own))
     conn.commit()
     await drain(settings)
-    assert logged_ids(conn) == [(TRACE, CALLER), (TRACE, None)]
+    assert logged_spans(conn) == [(TRACE, CALLER), (TRACE, None)]
     assert linked(spans.only("pgaudit.persist")) == {(TRACE, CALLER)}
 
 
@@ -154,10 +157,10 @@ async def test_an_event_recorded_again_in_another_span_is_the_same(
     conn.commit()
     await drain(Settings(dsn=dsn, job_attempts=1))
     first, _, other = spans.named("pgaudit.record")
-    assert logged_ids(conn) == [ids(first), ids(other)]
-    assert rows(conn, "SELECT event_id, index FROM pgaudit.event_sighting") == [(made.id, 0)]
-    assert rows(conn, "SELECT index FROM pgaudit.conflicting_events") == [(1,)]
-    assert value(conn, "SELECT count(*) FROM pgaudit.audit_jobs") == 0  # nothing failed
+    assert logged_spans(conn) == [ids(first), ids(other)]
+    assert rows_and_commit(conn, "SELECT event_id, index FROM pgaudit.event_sighting") == [(made.id, 0)]
+    assert rows_and_commit(conn, "SELECT index FROM pgaudit.conflicting_events") == [(1,)]
+    assert value_and_commit(conn, COUNT_JOBS) == 0  # nothing failed
 
 
 async def test_the_api_alone_costs_an_event_nothing(
@@ -170,11 +173,11 @@ async def test_the_api_alone_costs_an_event_nothing(
         AuditLog(settings).record(conn, event(2))
     conn.commit()
     await drain(settings)
-    assert logged_ids(conn) == [(None, None), (TRACE, CALLER)]
+    assert logged_spans(conn) == [(None, None), (TRACE, CALLER)]
 
 
 def test_opentelemetry_is_not_imported(dsn: str, conn: Connection) -> None:
     """In an application and a worker that have not imported it themselves."""
     command = [sys.executable, "-c", WITHOUT, dsn]
     subprocess.run(command, check=True, timeout=60, capture_output=True)
-    assert logged_ids(conn) == [(None, None)]
+    assert logged_spans(conn) == [(None, None)]

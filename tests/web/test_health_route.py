@@ -9,11 +9,11 @@ import pytest
 from pgaudit import AuditEvent, AuditLog, Settings, worker
 from pgaudit.grants import grant
 from pgaudit.web import create_app, probing
-from tests.pgbouncer import free_port
-from tests.postgres.trail import let_jobs_be_edited
-from tests.processes import COMMANDS, kill, start_worker, terminate
-from tests.waiting import wait_until
-from tests.web.conftest import BEARER, client_of
+from tests.support.http import BEARER, client_of
+from tests.support.jobs import let_jobs_be_edited
+from tests.support.pgbouncer import free_port
+from tests.support.processes import COMMANDS, kill, start_worker, terminate
+from tests.support.waiting import wait_until
 
 HEALTH = "/api/v1/health/queues"
 REPORT = "/api/v1/admin/queues/health"
@@ -25,9 +25,11 @@ HASHED = "UPDATE pgaudit.audit_jobs SET leaf_hash = pgaudit.leaf_hash(event)"
 def test_health_is_200_while_events_flow(client: httpx.Client) -> None:
     """Without a worker it is degraded: still 200, with the reason, and never cached."""
     answer = client.get(HEALTH)
-    assert (answer.status_code, answer.headers["Cache-Control"]) == (200, "no-store")
+    assert answer.status_code == 200
+    assert answer.headers["Cache-Control"] == "no-store"
     body = answer.json()
-    assert (body["status"], body["reason"]) == ("degraded", "No worker is alive: start `pgaudit worker`.")
+    assert body["status"] == "degraded"
+    assert body["reason"] == "No worker is alive: start `pgaudit worker`."
     assert {"name": "database", "status": "healthy"} in body["checks"]
 
 
@@ -43,11 +45,13 @@ def test_health_is_503_while_an_event_is_too_old_and_200_when_a_worker_returns(
     conn.execute("ALTER TABLE pgaudit.audit_jobs ENABLE ALWAYS TRIGGER reject_event_update")
     conn.commit()
     answer = client.get(HEALTH)
-    assert (answer.status_code, answer.json()["status"]) == (503, "unhealthy")
+    assert answer.status_code == 503
+    assert answer.json()["status"] == "unhealthy"
     assert "The oldest waiting event has waited for 61." in answer.json()["reason"]
     with worker.start_in_thread(settings):
-        wait_until(lambda: client.get(HEALTH).json()["status"] == "healthy")
-        assert (client.get(HEALTH).status_code, client.get(HEALTH).json()["reason"]) == (200, None)
+        wait_until("health is healthy", lambda: client.get(HEALTH).json()["status"] == "healthy")
+        assert client.get(HEALTH).status_code == 200
+        assert client.get(HEALTH).json()["reason"] is None
 
 
 def test_a_database_that_is_away_is_unhealthy_and_tells_no_secret(settings: Settings) -> None:
@@ -57,12 +61,15 @@ def test_a_database_that_is_away_is_unhealthy_and_tells_no_secret(settings: Sett
         paths = (HEALTH, REPORT, "/metrics", "/api/v1/admin/queues/stats")
         with ThreadPoolExecutor() as threads:
             answer, report, *problems = threads.map(lambda path: client.get(path, headers=BEARER), paths)
-    assert (answer.status_code, answer.json()["status"]) == (503, "unhealthy")
+    assert answer.status_code == 503
+    assert answer.json()["status"] == "unhealthy"
     assert answer.json()["reason"] == "The database does not answer, or not to this role."
-    assert (report.status_code, report.json()["status"]) == (200, "unhealthy")
+    assert report.status_code == 200
+    assert report.json()["status"] == "unhealthy"
     assert report.json()["checks"][0]["message"].startswith("The database does not answer")
     for problem in problems:
-        assert (problem.status_code, problem.json()["title"]) == (503, "Service Unavailable")
+        assert problem.status_code == 503
+        assert problem.json()["title"] == "Service Unavailable"
     for text in [one.text for one in (answer, report, *problems)]:
         assert not any(word in text for word in ("secret", "somebody", "hidden", "127.0.0.1"))
 
@@ -98,7 +105,7 @@ def test_a_worker_process_answers_its_probe(dsn: str, command: str) -> None:
     port = free_port()
     process = start_worker(dsn, command, PGAUDIT_HEALTH_PORT=str(port))
     try:
-        wait_until(lambda: is_healthy(f"http://127.0.0.1:{port}{HEALTH}"))
+        wait_until("the worker answers its probe", lambda: is_healthy(f"http://127.0.0.1:{port}{HEALTH}"))
         assert terminate(process) == 0
     finally:
         kill(process)

@@ -17,10 +17,11 @@ from starlette.types import ASGIApp
 
 from pgaudit import Settings
 from pgaudit.web import create_app
-from tests import django_project
-from tests.processes import kill, query, terminate
-from tests.waiting import wait_until
-from tests.web.conftest import BEARER, client_of
+from tests.support import django_project
+from tests.support.http import BEARER, client_of
+from tests.support.processes import kill, terminate
+from tests.support.queries import value_in
+from tests.support.waiting import wait_until
 
 HEALTH = "/api/v1/health/queues"
 CONNECTIONS = """
@@ -78,8 +79,8 @@ async def test_the_lifespan_closes_the_connections(settings: Settings, dsn: str)
     for _ in range(2):
         async with app.router.lifespan_context(app):
             assert await status(app) == 200
-            assert query(dsn, CONNECTIONS) == 1
-        wait_until(lambda: query(dsn, CONNECTIONS) == 0)
+            assert value_in(dsn, CONNECTIONS) == 1
+        wait_until("the connections are closed", lambda: value_in(dsn, CONNECTIONS) == 0)
 
 
 def test_serve_runs_it_alone(dsn: str) -> None:
@@ -109,7 +110,8 @@ def test_a_program_that_ends_without_the_lifespan_ends_at_once(settings: Setting
         assert asyncio.run(status(create_app(Settings(dsn={settings.dsn!r})))) == 200
     """
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
-    assert (result.returncode, result.stderr) == (0, "")
+    assert result.returncode == 0
+    assert result.stderr == ""
 
 
 def test_without_its_packages_the_import_says_what_to_install() -> None:

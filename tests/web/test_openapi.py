@@ -11,7 +11,7 @@ from schemathesis import GenerationMode
 from schemathesis.core.result import Ok
 from schemathesis.schemas import APIOperation
 
-from tests.web.conftest import BEARER
+from tests.support.http import BEARER
 
 Operation = APIOperation[Any, Any, Any, Any]
 Case = schemathesis.Case[Operation]

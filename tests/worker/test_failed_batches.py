@@ -13,15 +13,15 @@ from pgaudit import AuditEvent, AuditLog, Settings
 from pgaudit.signals import job_completed, job_failed, job_retried
 from pgaudit.worker.persist import persist_batch
 from pgaudit.worker.procrastinate_app import AuditApp
-from tests.postgres.trail import assert_dense, event, logged_ids
-from tests.worker.inside import drain
-from tests.worker.queue import Connection, fetch, record, register, rows, value
+from tests.support.audit_log import assert_dense, logged_ids
+from tests.support.events import event
+from tests.support.jobs import fetch_and_commit, queue_events, register_and_commit
+from tests.support.queries import COUNT_JOBS, LOG_SIZE, Connection, rows_and_commit, value_and_commit
+from tests.support.worker import drain
 
 pytestmark = pytest.mark.anyio
 
 POISON, BATCH = 20_000, 1_000
-LEFT = "SELECT count(*) FROM pgaudit.audit_jobs"
-LOGGED = "SELECT size FROM pgaudit.log_head"
 # Every second one keeps its own hash, and so fails for its content.
 INSERT_POISON = """
     INSERT INTO pgaudit.audit_jobs (event, leaf_hash, event_bytes)
@@ -54,7 +54,7 @@ DBAS_TRIGGER = """
 """
 
 
-def queue_poison(conn: Connection, count: int = POISON) -> None:
+def queue_poison_and_commit(conn: Connection, count: int = POISON) -> None:
     """Queues poison past the door, as the owner can, and commits."""
     conn.execute(INSERT_POISON, [count])
     conn.commit()
@@ -95,26 +95,26 @@ def signals_sent() -> Iterator[list[tuple[str, dict[str, Any]]]]:
 async def test_poison_in_front_delays_a_genuine_event_by_its_batches_alone(dsn: str, conn: Connection) -> None:
     """After 20,000 poison events a genuine one needs 20 batches more: each settles its failures in one statement."""
     conn.execute(COUNT_SETTLEMENTS)
-    queue_poison(conn)
-    record(dsn)
+    queue_poison_and_commit(conn)
+    queue_events(dsn)
     app = AuditApp(Settings(dsn=dsn, batch_size=BATCH))
     batches = 0
     async with app.open_async():
         registration = await app.job_manager.register()
         with signals_sent() as sent:
             async with app.connector.pool.connection() as own:
-                while value(conn, LOGGED) == 0:
+                while value_and_commit(conn, LOG_SIZE) == 0:
                     batches += 1
                     assert (await persist_batch(own, registration, None, app.settings)).taken
     assert batches <= ceil(POISON / BATCH) + 2
-    assert value(conn, SETTLEMENTS) == POISON / BATCH
-    assert rows(conn, ERRORS) == [
+    assert value_and_commit(conn, SETTLEMENTS) == POISON / BATCH
+    assert rows_and_commit(conn, ERRORS) == [
         (1, "DataCorrupted", "XX001", POISON / 2, POISON / 2, POISON / 2),
         (1, "InvalidEvent", "PA001", POISON / 2, POISON / 2, POISON / 2),
     ]
     retried = [details for name, details in sent if name == "job_retried"]
     assert {details["job_id"] for details in retried} == {
-        job for (job,) in rows(conn, "SELECT id FROM pgaudit.audit_jobs")
+        job for (job,) in rows_and_commit(conn, "SELECT id FROM pgaudit.audit_jobs")
     }
     assert {details["attempt"] for details in retried} == {1}
     assert all(1.5 < details["retry_in"] < 2.5 for details in retried)
@@ -125,13 +125,13 @@ async def test_poison_in_front_delays_a_genuine_event_by_its_batches_alone(dsn: 
 async def test_poison_on_its_last_attempt_fails_in_one_statement_a_batch(dsn: str, conn: Connection) -> None:
     """A job whose only attempt fails stays as failed, with its error and its signal."""
     conn.execute(COUNT_SETTLEMENTS)
-    queue_poison(conn, 3_000)
-    record(dsn)
+    queue_poison_and_commit(conn, 3_000)
+    queue_events(dsn)
     with signals_sent() as sent:
         await drain(Settings(dsn=dsn, batch_size=BATCH, job_attempts=1))
-    assert value(conn, LOGGED) == 1
-    assert value(conn, SETTLEMENTS) <= 4
-    assert rows(
+    assert value_and_commit(conn, LOG_SIZE) == 1
+    assert value_and_commit(conn, SETTLEMENTS) <= 4
+    assert rows_and_commit(
         conn, "SELECT status::text, attempts, scheduled_at, count(*) FROM pgaudit.audit_jobs GROUP BY 1, 2, 3"
     ) == [("failed", 1, None, 3_000)]
     failed = [details for name, details in sent if name == "job_failed"]
@@ -141,17 +141,17 @@ async def test_poison_on_its_last_attempt_fails_in_one_statement_a_batch(dsn: st
 
 async def test_poison_that_is_due_again_does_not_starve_fresh_events(dsn: str, conn: Connection) -> None:
     """While 20,000 retries are due at every moment, a fresh event is appended after one batch of them at most."""
-    queue_poison(conn)
+    queue_poison_and_commit(conn)
     conn.execute("UPDATE pgaudit.audit_jobs SET attempts = 1, scheduled_at = now() - interval '1 minute'")
     conn.commit()
-    record(dsn)
-    _, token = register(conn)
+    queue_events(dsn)
+    _, token = register_and_commit(conn)
     persist = "SELECT taken, cardinality(failures) FROM pgaudit.persist(%s, %s, %s, 100, '0 s')"
-    assert rows(conn, persist, [token, fetch(conn, token), BATCH]) == [(BATCH, BATCH)]
+    assert rows_and_commit(conn, persist, [token, fetch_and_commit(conn, token), BATCH]) == [(BATCH, BATCH)]
     # A run that has finished the batch of its first job goes on with what is fresh.
-    assert rows(conn, persist, [token, None, BATCH]) == [(1, 0)]
-    assert value(conn, LOGGED) == 1
-    assert value(conn, "SELECT count(*) FROM pgaudit.audit_jobs WHERE attempts = 2") == BATCH
+    assert rows_and_commit(conn, persist, [token, None, BATCH]) == [(1, 0)]
+    assert value_and_commit(conn, LOG_SIZE) == 1
+    assert value_and_commit(conn, "SELECT count(*) FROM pgaudit.audit_jobs WHERE attempts = 2") == BATCH
 
 
 async def test_a_dbas_trigger_refuses_its_events_alone(dsn: str, conn: Connection) -> None:
@@ -163,15 +163,15 @@ async def test_a_dbas_trigger_refuses_its_events_alone(dsn: str, conn: Connectio
         await drain(Settings(dsn=dsn, batch_size=BATCH, job_attempts=2, job_backoff_delay=0))
     assert logged_ids(conn) == [each.id for each in good]
     assert_dense(conn)
-    assert rows(conn, ERRORS) == [
+    assert rows_and_commit(conn, ERRORS) == [
         (attempt, "RaiseException", "P0001", len(refused), len(refused), len(refused)) for attempt in (1, 2)
     ]
     query = (
         "SELECT DISTINCT message, status::text FROM pgaudit.audit_jobs j JOIN pgaudit.job_error e ON e.job_id = j.id"
     )
-    assert rows(conn, query) == [("not this one", "failed")]
+    assert rows_and_commit(conn, query) == [("not this one", "failed")]
     failed = {details["job_id"] for name, details in sent if name == "job_failed"}
-    assert failed == {job for (job,) in rows(conn, "SELECT id FROM pgaudit.audit_jobs")}
+    assert failed == {job for (job,) in rows_and_commit(conn, "SELECT id FROM pgaudit.audit_jobs")}
     assert sum(details["count"] for name, details in sent if name == "job_completed") == len(good)
 
 
@@ -193,8 +193,8 @@ async def test_events_that_a_trigger_refuses_do_not_starve_fresh_ones(dsn: str, 
             Settings(dsn=dsn, batch_size=100, job_attempts=100, job_backoff_delay=600_000, job_backoff_max=600_000)
         )
     assert logged_ids(conn) == [each.id for each in [*good, made]]
-    assert value(conn, LEFT) == len(refused)
-    assert value(conn, "SELECT max(attempts) FROM pgaudit.audit_jobs") == 2
+    assert value_and_commit(conn, COUNT_JOBS) == len(refused)
+    assert value_and_commit(conn, "SELECT max(attempts) FROM pgaudit.audit_jobs") == 2
 
 
 async def test_a_trigger_that_leaves_events_out_is_found(dsn: str, conn: Connection) -> None:
@@ -206,6 +206,6 @@ async def test_a_trigger_that_leaves_events_out_is_found(dsn: str, conn: Connect
         await drain(Settings(dsn=dsn, job_attempts=1))
     assert logged_ids(conn) == [each.id for each in good]
     assert_dense(conn)
-    assert rows(conn, ERRORS) == [
+    assert rows_and_commit(conn, ERRORS) == [
         (1, "TriggeredDataChangeViolation", "27000", len(refused), len(refused), len(refused))
     ]

@@ -14,14 +14,14 @@ from pgaudit.errors import InvalidSettings
 from pgaudit.worker.maintenance import Maintenance
 from pgaudit.worker.procrastinate_app import AuditApp
 from pgaudit.worker.supervisor import supervise
-from tests.postgres.trail import is_dense
-from tests.worker.inside import until
-from tests.worker.queue import Connection, insert_poison, record, rows, value, working
+from tests.support.audit_log import assert_dense
+from tests.support.jobs import insert_poison_and_commit, queue_events
+from tests.support.queries import COUNT_JOBS, LOG_SIZE, Connection, rows_and_commit, value_and_commit
+from tests.support.waiting import wait_until_async
+from tests.support.worker import working
 
 pytestmark = pytest.mark.anyio
 
-LEFT = "SELECT count(*) FROM pgaudit.audit_jobs"
-LOGGED = "SELECT size FROM pgaudit.log_head"
 STATE = "SELECT status::text, attempts, stalls, worker_id FROM pgaudit.audit_jobs ORDER BY id"
 STALLS = "SELECT error_class FROM pgaudit.job_error"
 PROGRAM = """
@@ -41,68 +41,75 @@ while spool.files(directory):  # replayed in a thread of the event loop's
 
 async def test_a_heart_beats_while_a_shutdown_waits(dsn: str, conn: Connection) -> None:
     """A worker whose batch still runs sends heartbeats: its jobs never count as stalled."""
-    record(dsn, 3)
+    queue_events(dsn, 3)
     conn.execute("SELECT FROM pgaudit.log_lock FOR UPDATE")
     with psycopg.connect(dsn, autocommit=True) as other:
         async with working(Settings(dsn=dsn, stalled_after=0.5)) as worker:
-            await until(lambda: worker.app.job_manager.state.jobs)
+            await wait_until_async("the worker has fetched a job", lambda: worker.jobs)
             worker.stop()
-            begun = value(other, "SELECT clock_timestamp()")
+            begun = value_and_commit(other, "SELECT clock_timestamp()")
             query = "SELECT max(last_heartbeat) > %s + interval '1 s' FROM pgaudit.procrastinate_workers"
-            await until(lambda: value(other, query, [begun]))
-            assert rows(other, "SELECT * FROM pgaudit.stalled_jobs") == []
+            await wait_until_async(
+                "a heartbeat is a second younger than the shutdown", lambda: value_and_commit(other, query, [begun])
+            )
+            assert rows_and_commit(other, "SELECT * FROM pgaudit.stalled_jobs") == []
             conn.rollback()
-            await until(lambda: value(other, LOGGED) == 3)
-        assert rows(other, STALLS) == []
+            await wait_until_async("the log has 3 events", lambda: value_and_commit(other, LOG_SIZE) == 3)
+        assert rows_and_commit(other, STALLS) == []
 
 
 async def test_a_worker_that_is_pruned_in_a_batch_loses_nothing(dsn: str, conn: Connection) -> None:
     """A worker's row cannot be deleted while its batch runs; what it does is in the log, once."""
-    record(dsn, 3)
+    queue_events(dsn, 3)
     conn.execute("SELECT FROM pgaudit.log_lock FOR UPDATE")
     with psycopg.connect(dsn, autocommit=True) as other:
         async with working(Settings(dsn=dsn)):
-            await until(lambda: value(other, f"{LEFT} WHERE status = 'doing'"))
-            await until(lambda: value(other, "SELECT count(*) FROM pg_locks WHERE NOT granted"))
+            await wait_until_async(
+                "a worker has fetched a job", lambda: value_and_commit(other, f"{COUNT_JOBS} WHERE status = 'doing'")
+            )
+            await wait_until_async(
+                "the batch waits for a lock",
+                lambda: value_and_commit(other, "SELECT count(*) FROM pg_locks WHERE NOT granted"),
+            )
             other.execute("SET lock_timeout = '100ms'")
             with pytest.raises(psycopg.errors.LockNotAvailable):
                 other.execute("DELETE FROM pgaudit.procrastinate_workers")
             conn.rollback()
-            await until(lambda: value(other, LOGGED) == 3)
-        assert is_dense(other)
+            await wait_until_async("the log has 3 events", lambda: value_and_commit(other, LOG_SIZE) == 3)
+        assert_dense(other)
 
 
 async def test_a_job_that_was_fetched_this_moment_is_not_lost(dsn: str, conn: Connection) -> None:
     """A worker gives back only what it does not know of in two rounds in a row, with nothing counted."""
     settings = Settings(dsn=dsn, poll_interval=60)
     async with working(settings) as worker:
-        record(dsn)
-        conn.execute("UPDATE pgaudit.audit_jobs SET status = 'doing', worker_id = %s", [worker.number])
+        queue_events(dsn)
+        conn.execute("UPDATE pgaudit.audit_jobs SET status = 'doing', worker_id = %s", [worker.id])
         conn.commit()
         rounds = Maintenance(worker.app.job_manager)
         async with worker.app.connector.pool.connection() as own:
             await rounds.release_lost(own)
-            assert rows(conn, STATE) == [("doing", 0, 0, worker.number)]
+            assert rows_and_commit(conn, STATE) == [("doing", 0, 0, worker.id)]
             await rounds.release_lost(own)
-        assert rows(conn, STATE) == [("todo", 0, 0, None)]
-    assert rows(conn, STALLS) == []
+        assert rows_and_commit(conn, STATE) == [("todo", 0, 0, None)]
+    assert rows_and_commit(conn, STALLS) == []
 
 
 async def test_a_drain_ends_within_the_time_of_the_shutdown(dsn: str, conn: Connection) -> None:
     """A worker that waits for the log ends in time nevertheless, and the queue keeps what it holds."""
-    record(dsn, 3)
+    queue_events(dsn, 3)
     conn.execute("SELECT FROM pgaudit.log_lock FOR UPDATE")
     with psycopg.connect(dsn, autocommit=True) as other:
         settings = Settings(dsn=dsn, shutdown_timeout=0.5, drain_on_shutdown=True)
         async with working(settings) as worker:
-            await until(lambda: worker.app.job_manager.state.jobs)
-        assert rows(other, STATE) == [("todo", 0, 0, None)] * 3
-        assert rows(other, "SELECT * FROM pgaudit.job_error") == []
+            await wait_until_async("the worker has fetched a job", lambda: worker.jobs)
+        assert rows_and_commit(other, STATE) == [("todo", 0, 0, None)] * 3
+        assert rows_and_commit(other, "SELECT * FROM pgaudit.job_error") == []
 
 
 async def test_a_drain_has_what_the_jobs_leave_of_the_time(dsn: str, conn: Connection) -> None:
     """A drain gets what is left of shutdown_timeout: nothing, where a job has taken all of it."""
-    record(dsn, 3)
+    queue_events(dsn, 3)
     conn.execute("SELECT FROM pgaudit.log_lock FOR UPDATE")
     drained: list[float] = []
 
@@ -113,19 +120,20 @@ async def test_a_drain_has_what_the_jobs_leave_of_the_time(dsn: str, conn: Conne
 
     settings = Settings(dsn=dsn, shutdown_timeout=0.5, drain_on_shutdown=True)
     async with working(settings, Watched) as worker:
-        await until(lambda: worker.app.job_manager.state.jobs)
+        await wait_until_async("the worker has fetched a job", lambda: worker.jobs)
     assert drained == [0.0]
 
 
 async def test_a_drain_passes_poison_by(dsn: str, conn: Connection) -> None:
     """A batch that holds nothing but poison does not end a drain."""
     for _ in range(3):
-        insert_poison(conn)
-    record(dsn, 3)
+        insert_poison_and_commit(conn)
+    queue_events(dsn, 3)
     app = AuditApp(Settings(dsn=dsn, batch_size=1))
     async with app.open_async():
         assert await app.drain(20) == 6
-    assert (value(conn, LOGGED), value(conn, LEFT)) == (3, 3)
+    assert value_and_commit(conn, LOG_SIZE) == 3
+    assert value_and_commit(conn, COUNT_JOBS) == 3
 
 
 @pytest.mark.parametrize(("ending", "code"), [("", 0), ("sys.exit(3)", 3), ("raise SystemExit('no')", 1)])
@@ -140,9 +148,10 @@ def test_a_program_ends_as_if_there_were_no_worker(dsn: str, tmp_path: Path, end
         timeout=60,
         check=False,
     )
-    assert (result.returncode, result.stderr.decode()) == (code, "no\n" if "'no'" in ending else "")
+    assert result.returncode == code
+    assert result.stderr.decode() == ("no\n" if "'no'" in ending else "")
     with psycopg.connect(dsn) as conn:
-        assert rows(conn, "SELECT * FROM pgaudit.procrastinate_workers") == []
+        assert rows_and_commit(conn, "SELECT * FROM pgaudit.procrastinate_workers") == []
 
 
 async def test_settings_that_no_worker_can_run_with_end_it(tmp_path: Path) -> None:

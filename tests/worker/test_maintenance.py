@@ -13,13 +13,14 @@ from pgaudit import Settings
 from pgaudit.recording import spool
 from pgaudit.recording.spool import Spooled
 from pgaudit.worker.procrastinate_app import cancel_and_wait
-from tests.postgres.trail import event
-from tests.worker.inside import until
-from tests.worker.queue import Connection, record, value, working
+from tests.support.events import event
+from tests.support.jobs import queue_events
+from tests.support.queries import LOG_SIZE, Connection, value_and_commit
+from tests.support.waiting import wait_until_async
+from tests.support.worker import working
 
 pytestmark = pytest.mark.anyio
 
-LOGGED = "SELECT size FROM pgaudit.log_head"
 LEAVE_BEHIND = "UPDATE pgaudit.audit_jobs SET status = 'doing', worker_id = 4711"
 
 
@@ -31,7 +32,7 @@ def spooling(dsn: str, tmp_path: Path) -> Settings:
 
 def is_logged(conn: Connection, count: int) -> bool:
     """Whether that many events are in the log."""
-    return bool(value(conn, LOGGED) == count)
+    return bool(value_and_commit(conn, LOG_SIZE) == count)
 
 
 @pytest.mark.parametrize(
@@ -42,12 +43,15 @@ async def test_a_broken_spool_file_stops_no_round(conn: Connection, spooling: Se
     """A file that cannot be read stays as it is; later rounds still reclaim what stalls."""
     (spooling.spool_dir / "broken.ndjson").write_bytes(content)
     async with working(spooling):
-        await until(lambda: value(conn, "SELECT count(*) FROM pgaudit.procrastinate_workers"))
+        await wait_until_async(
+            "a worker has registered",
+            lambda: value_and_commit(conn, "SELECT count(*) FROM pgaudit.procrastinate_workers"),
+        )
         for count in (1, 2):
-            record(spooling.dsn)
+            queue_events(spooling.dsn)
             conn.execute(LEAVE_BEHIND)
             conn.commit()
-            await until(partial(is_logged, conn, count))
+            await wait_until_async("the stalled job is in the log", partial(is_logged, conn, count))
     assert (spooling.spool_dir / "broken.ndjson").read_bytes() == content
 
 
@@ -56,8 +60,8 @@ async def test_a_broken_spool_file_does_not_keep_others_waiting(conn: Connection
     (spooling.spool_dir / "broken.ndjson").write_text("no JSON\n")
     path = spool.append(spooling.spool_dir, [event().to_json()], None)
     async with working(spooling):
-        await until(lambda: value(conn, LOGGED) == 1)
-        await until(lambda: not path.exists())
+        await wait_until_async("the log has 1 event", lambda: value_and_commit(conn, LOG_SIZE) == 1)
+        await wait_until_async("the spool file is removed", lambda: not path.exists())
     assert spool.count(spooling.spool_dir) == 1
 
 
@@ -78,8 +82,8 @@ async def test_an_event_that_record_refuses_stays_in_the_spool(
     good = spooling.spool_dir / "b.ndjson"
     good.write_text(Spooled(json.loads(event().to_json()), None).to_line())
     async with working(spooling):
-        await until(lambda: value(conn, LOGGED) == 1)
-        await until(lambda: not good.exists())
+        await wait_until_async("the log has 1 event", lambda: value_and_commit(conn, LOG_SIZE) == 1)
+        await wait_until_async("the good spool file is removed", lambda: not good.exists())
     assert spool.count(spooling.spool_dir) == 1
     assert reason in caplog.text
 

@@ -1,0 +1,26 @@
+"""Partitions of the log: their ranges, and filling them."""
+
+from tests.support.events import events
+from tests.support.jobs import record_persist_and_commit
+from tests.support.queries import Connection
+
+PARTITIONS = "SELECT partition::text, first_index, end_index FROM pgaudit.log_partitions()"
+
+
+def ranges(conn: Connection) -> list[tuple[int, int]]:
+    """The ranges of the partitions, each of which has the name of its first index unless it was made by hand."""
+    found = conn.execute(PARTITIONS).fetchall()
+    assert all(name == f"pgaudit.audit_log_{first}" for name, first, _ in found if "by_hand" not in name)
+    return [(first, end) for _, first, end in found]
+
+
+def fill_and_commit(conn: Connection, count: int) -> None:
+    """Appends that many events, in one batch."""
+    assert record_persist_and_commit(conn, *events(count)) == []
+
+
+def ensure_partitions_and_commit(conn: Connection) -> int:
+    """How many partitions were made to keep one ahead."""
+    (made,) = conn.execute("SELECT pgaudit.ensure_partitions()").fetchone() or (0,)
+    conn.commit()
+    return int(made)
