@@ -1,4 +1,4 @@
-"""The vocabulary of claims, and listeners to an application's own event bus."""
+"""The vocabulary of claims and policies, and the four claim signals."""
 
 from typing import Any
 
@@ -22,12 +22,12 @@ EVENTS = "SELECT event FROM pgaudit.audit_jobs ORDER BY id"
 
 
 def recorded(conn: psycopg.Connection) -> list[dict[str, Any]]:
-    """The events that this transaction sees in the queue."""
+    """Returns the events in the queue that this transaction sees."""
     return [event for (event,) in conn.execute(EVENTS)]
 
 
 def test_an_action_on_a_claim_is_recorded(conn: psycopg.Connection, settings: Settings) -> None:
-    """Who, what, to which claim, with what data."""
+    """log_action records actor, action, target and data."""
     ClaimAudit(AuditLog(settings)).log_action(conn, 42, 7, ClaimAction.APPROVE, {"approval_amount": 1000})
     (event,) = recorded(conn)
     assert event["action"] == "claim.approved"
@@ -37,8 +37,8 @@ def test_an_action_on_a_claim_is_recorded(conn: psycopg.Connection, settings: Se
 
 
 @pytest.mark.anyio
-async def test_the_async_twins_record_the_same(dsn: str, settings: Settings) -> None:
-    """Claims and policies, through an asynchronous connection."""
+async def test_async_methods_record_the_same(dsn: str, settings: Settings) -> None:
+    """log_action_async and log_policy_change_async record on an asynchronous connection."""
     audit = ClaimAudit(AuditLog(settings))
     async with await psycopg.AsyncConnection.connect(dsn) as conn:
         await audit.log_action_async(conn, 42, 7, ClaimAction.SETTLE)
@@ -51,13 +51,13 @@ async def test_the_async_twins_record_the_same(dsn: str, settings: Settings) -> 
 
 
 def test_a_change_of_a_policy_is_recorded(conn: psycopg.Connection, settings: Settings) -> None:
-    """The policy is the target."""
+    """log_policy_change records the policy as target."""
     ClaimAudit(AuditLog(settings)).log_policy_change(conn, 42, 9, PolicyAction.CANCEL)
     assert [event["action"] for event in recorded(conn)] == ["policy.cancelled"]
 
 
-def test_an_action_may_be_named(conn: psycopg.Connection, settings: Settings) -> None:
-    """As the string that it stands for."""
+def test_an_action_may_be_a_string(conn: psycopg.Connection, settings: Settings) -> None:
+    """An action may be given as the string value of its enum."""
     audit = ClaimAudit(AuditLog(settings))
     audit.log_action(conn, 42, 7, "claim.approved")
     audit.log_policy_change(conn, 42, 9, "policy.renewed")
@@ -69,7 +69,7 @@ def test_an_action_may_be_named(conn: psycopg.Connection, settings: Settings) ->
 async def test_an_action_outside_the_vocabulary_is_refused(
     conn: psycopg.Connection, settings: Settings, action: Any
 ) -> None:
-    """The message says what is accepted; an action on policies is none on claims."""
+    """The message says what is accepted; an action on policies is not accepted for claims."""
     audit = ClaimAudit(AuditLog(settings))
     says = (
         r'is not an action on claims; give a ClaimAction, such as ClaimAction\.SUBMIT, or its value: "claim\.submitted"'
@@ -82,7 +82,7 @@ async def test_an_action_outside_the_vocabulary_is_refused(
 
 @pytest.mark.anyio
 async def test_a_policy_takes_no_action_on_claims(conn: psycopg.Connection, settings: Settings) -> None:
-    """The message names the actions on policies."""
+    """An action on claims is refused for a policy, and the message names the actions on policies."""
     audit = ClaimAudit(AuditLog(settings))
     says = (
         'is not an action on policies; give a PolicyAction, such as PolicyAction.ISSUE, or its value: "policy.issued"'
@@ -102,10 +102,10 @@ async def test_a_policy_takes_no_action_on_claims(conn: psycopg.Connection, sett
         (claim_settled, "claim.settled"),
     ],
 )
-def test_a_claim_signal_is_recorded_by_its_sender(
+def test_a_claim_signal_is_recorded_in_the_senders_transaction(
     conn: psycopg.Connection, settings: Settings, signal: Signal, action: str
 ) -> None:
-    """One line connects the listener; what is sent becomes actor, target and data."""
+    """What is sent becomes actor, target and data; a rollback takes the event back."""
     listener = ClaimAuditListener(AuditLog(settings))
     signal.send(conn=conn, claim_id=7, user_id=42, amount="1000.00")
     listener.disconnect()
@@ -120,7 +120,7 @@ def test_a_claim_signal_is_recorded_by_its_sender(
 
 
 def test_a_signal_without_a_connection_is_refused(settings: Settings) -> None:
-    """The message says how to send it."""
+    """The message says how to send a signal with a connection."""
     listener = ClaimAuditListener(AuditLog(settings))
     try:
         with pytest.raises(UnknownConnection, match=r"claim\.approved was sent without .*send\(conn=conn"):

@@ -1,4 +1,4 @@
-"""embedded:PATH: which directories it takes for its own."""
+"""DSNs of the form embedded:PATH: which directories are accepted."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from pgaudit.embedded import conninfo
 
 @pytest.mark.parametrize("dsn", ["embedded:", "embedded: "])
 def test_a_directory_has_to_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dsn: str) -> None:
-    """A server in the current directory is nobody's wish."""
+    """An empty path does not start a server in the current directory."""
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InvalidSettings, match=r"^PGAUDIT_DSN=embedded: names no directory; write embedded:PATH"):
         conninfo(dsn)
@@ -20,8 +20,8 @@ def test_a_directory_has_to_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("path", ["{}", "{}/../{name}", "{}/notes"])
-def test_what_holds_something_else_is_left_alone(tmp_path: Path, path: str) -> None:
-    """A directory with other files, and a file, keep their content and their owner."""
+def test_a_directory_with_other_files_is_refused(tmp_path: Path, path: str) -> None:
+    """A directory with other files, or a file, is neither written to nor given to another owner."""
     (tmp_path / "notes").write_text("mine")
     before = tmp_path.stat()
     with pytest.raises(
@@ -32,6 +32,6 @@ def test_what_holds_something_else_is_left_alone(tmp_path: Path, path: str) -> N
     assert tmp_path.stat() == before
 
 
-def test_other_dsns_are_libpqs() -> None:
-    """They are passed on."""
+def test_other_dsns_are_unchanged() -> None:
+    """Any other DSN is passed on to libpq."""
     assert conninfo("dbname=x") == "dbname=x"

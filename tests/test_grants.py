@@ -22,7 +22,7 @@ RELATIONS = """
 
 @pytest.fixture
 def granted(dsn: str) -> Iterator[str]:
-    """The database, with a writer, a worker, an operator and a reader."""
+    """The database with a writer, a worker, an operator and a reader."""
     with psycopg.connect(dsn) as conn:
         for role in ROLES:
             conn.execute(f"CREATE ROLE {role} LOGIN")
@@ -36,25 +36,25 @@ def granted(dsn: str) -> Iterator[str]:
 
 
 def connect_as(role: str, dsn: str) -> psycopg.Connection:
-    """A connection of that role."""
+    """Returns a connection of that role, in autocommit."""
     return psycopg.connect(dsn, user=role, autocommit=True)
 
 
 def relations(dsn: str) -> list[tuple[str, str]]:
-    """Name and kind of every table and view of the schema."""
+    """Returns name and kind of each table and view of the schema."""
     with psycopg.connect(dsn) as conn:
         return conn.execute(RELATIONS).fetchall()
 
 
 @contextmanager
 def refused() -> Iterator[None]:
-    """What is inside is refused for want of a right."""
+    """Fails unless the statement inside is refused because a right is missing."""
     with pytest.raises(InsufficientPrivilege):
         yield
 
 
 def test_a_writer_records_and_does_nothing_else(granted: str) -> None:
-    """EXECUTE on pgaudit.record is all it has: no table of the schema can be read, written or emptied."""
+    """A writer can execute pgaudit.record, and can read, write or truncate no table."""
     with connect_as("t_writer", granted) as conn:
         with conn.transaction():
             AuditLog(Settings(dsn=granted)).record(conn, AuditEvent(action="claim.approved"))
@@ -82,7 +82,7 @@ def test_a_writer_records_and_does_nothing_else(granted: str) -> None:
 
 
 def test_a_writer_cannot_shadow_the_tables_of_record(granted: str) -> None:
-    """Functions with the owner's rights look into their own schema first, whatever the caller has made."""
+    """Functions with the owner's rights do not use temporary tables of the caller with the same names."""
     with connect_as("t_writer", granted) as conn, conn.transaction():
         conn.execute("CREATE TEMPORARY TABLE audit_jobs (event jsonb, leaf_hash bytea, event_bytes integer)")
         AuditLog(Settings(dsn=granted)).record(conn, AuditEvent(action="claim.approved"))
@@ -91,7 +91,7 @@ def test_a_writer_cannot_shadow_the_tables_of_record(granted: str) -> None:
 
 @pytest.mark.anyio
 async def test_a_worker_works_with_its_own_rights(granted: str) -> None:
-    """A worker role fetches, persists, fails, beats and makes its rounds; it cannot touch the log itself."""
+    """A worker's rights are enough to run a worker, and give no access to the log or the jobs."""
     with psycopg.connect(granted) as owner:
         AuditLog(Settings(dsn=granted)).record(owner, AuditEvent(action="claim.approved"))
         insert_poison(owner)
@@ -117,8 +117,8 @@ async def test_a_worker_works_with_its_own_rights(granted: str) -> None:
         assert queue.waiting == 0
 
 
-def test_an_operator_settles_failed_jobs_and_does_nothing_else(granted: str) -> None:
-    """It sees the queue, retries and acknowledges; it runs no worker, records nothing and reads no log."""
+def test_an_operator_retries_and_acknowledges_jobs_and_does_nothing_else(granted: str) -> None:
+    """An operator sees the queue; it can run no worker, record nothing and read no log."""
     with psycopg.connect(granted) as owner:
         job = insert_poison(owner)
         owner.execute("UPDATE pgaudit.audit_jobs SET status = 'failed'")
@@ -142,7 +142,7 @@ def test_an_operator_settles_failed_jobs_and_does_nothing_else(granted: str) -> 
 
 
 def test_a_reader_reads_and_changes_nothing(granted: str) -> None:
-    """The log, the views and the health report are open to it; everything else is closed."""
+    """A reader can read the log, the views and the health report, and write nothing."""
     with connect_as("t_reader", granted) as conn:
         conn.execute("SELECT * FROM pgaudit.audit_log").fetchall()
         assert stats.queue_stats(conn)[0].queue_name == "audit"
@@ -161,8 +161,8 @@ def test_a_reader_reads_and_changes_nothing(granted: str) -> None:
             conn.execute("SELECT pgaudit.record('[]')")
 
 
-def test_everybody_else_can_do_nothing(granted: str) -> None:
-    """A role that was granted nothing does not even reach the schema."""
+def test_a_role_without_grants_can_do_nothing(granted: str) -> None:
+    """A role without grants has no access to the schema."""
     with psycopg.connect(granted, autocommit=True) as conn:
         conn.execute("CREATE ROLE t_stranger LOGIN")
         try:
@@ -173,7 +173,7 @@ def test_everybody_else_can_do_nothing(granted: str) -> None:
 
 
 def test_only_the_owner_grants(granted: str) -> None:
-    """Postgres merely warns when another role tries: that is an error here, which says as whom to connect."""
+    """Another role gets an error that says as whom to connect, where Postgres would only warn."""
     with connect_as("t_reader", granted) as conn:
         for kind in ("writer", "inline", "worker", "reader"):
             with pytest.raises(InsufficientPrivilege, match=r"only the owner .*can grant: connect as postgres"):
@@ -185,7 +185,7 @@ def test_only_the_owner_grants(granted: str) -> None:
 
 
 def test_a_member_of_the_owner_grants(granted: str) -> None:
-    """It has the owner's rights; the caller's own handlers of notices, and rows, do not matter."""
+    """A member of the owner's role can grant, whatever row factory its connection has."""
     with psycopg.connect(granted, autocommit=True) as owner:
         owner.execute("GRANT postgres TO t_reader")
     with psycopg.connect(granted, user="t_reader", row_factory=dict_row) as conn:

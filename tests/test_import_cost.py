@@ -40,29 +40,29 @@ UNWANTED = {
 
 
 def loaded(code: str) -> set[str]:
-    """The modules that a fresh interpreter has after running it."""
+    """Returns the modules that a fresh interpreter has loaded after running the code."""
     command = [sys.executable, "-c", f"{code}\nimport json, sys; print(json.dumps(list(sys.modules)))"]
     return set(json.loads(subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout))
 
 
 def packages(modules: set[str]) -> set[str]:
-    """The packages that they are of."""
+    """Returns the top-level packages of the modules."""
     return {name.partition(".")[0] for name in modules}
 
 
 @pytest.fixture(scope="module")
 def added() -> set[str]:
-    """What the import adds to an application that has psycopg, procrastinate and pydantic."""
+    """Returns the modules that the import adds to an application with psycopg, procrastinate and pydantic."""
     return loaded(AFTER) - loaded(BEFORE)
 
 
 def test_an_import_loads_nothing_that_recording_does_not_need() -> None:
-    """Neither in an application that has nothing else, nor what only workers and extras use."""
+    """import pgaudit loads no package of workers, migrations, extras or other drivers."""
     assert packages(loaded("import pgaudit")) & UNWANTED == set()
 
 
 def test_an_import_adds_nothing_but_pgaudit_pydantic_and_the_standard_library(added: set[str]) -> None:
-    """And what pydantic itself requires: an application with pydantic models has loaded that already."""
+    """The import adds only pgaudit, pydantic with its requirements, and modules of the standard library."""
     required = {re.split(r"[^\w-]", line)[0].replace("-", "_") for line in requires("pydantic") or []}
     assert packages(added) - {"pgaudit", "pydantic"} - required <= sys.stdlib_module_names
 

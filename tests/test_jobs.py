@@ -1,4 +1,4 @@
-"""Acknowledging a failed job: it leaves the queue, and that is recorded."""
+"""Acknowledging a failed job: it leaves the queue, and an event records that."""
 
 import json
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ KEPT = """
 
 @pytest.fixture
 def as_operator(dsn: str) -> Iterator[Connection]:
-    """A connection of a plain role that was granted an operator's rights."""
+    """A connection of a role that was granted an operator's rights."""
     with psycopg.connect(dsn) as owner:
         owner.execute(f"CREATE ROLE {ROLE} LOGIN")
         grants.grant(owner, operator=ROLE)
@@ -49,7 +49,7 @@ def as_operator(dsn: str) -> Iterator[Connection]:
 
 
 async def failed_job(dsn: str, conn: Connection) -> int:
-    """Returns the number of a job that has failed for good."""
+    """Returns the id of a job that has failed for good."""
     job = insert_poison_and_commit(conn, POISON)
     await drain(Settings(dsn=dsn, job_attempts=1))
     assert rows_and_commit(conn, QUEUE) == [(job, "failed")]
@@ -57,7 +57,7 @@ async def failed_job(dsn: str, conn: Connection) -> int:
 
 
 def verdict_and_commit(conn: Connection) -> tuple[str, object]:
-    """What health says of failed jobs."""
+    """Returns status and number of the health check of failed jobs, and commits."""
     report = health.check(conn)
     conn.commit()
     ((status, observed),) = [(check.status.value, check.observed) for check in report.checks if check.name == "failed"]
@@ -67,7 +67,7 @@ def verdict_and_commit(conn: Connection) -> tuple[str, object]:
 async def test_an_acknowledged_job_leaves_the_queue_and_its_event_is_kept(
     dsn: str, conn: Connection, as_operator: Connection
 ) -> None:
-    """A failed job is gone once it is acknowledged; its event, its last error, the reason and the role are kept."""
+    """An acknowledged job is gone; its event, its last error, the reason and the role are kept."""
     job = await failed_job(dsn, conn)
     assert verdict_and_commit(conn) == ("degraded", 1)
     jobs.acknowledge_job(as_operator, job, "inserted by hand, 2026-11-24")
@@ -80,7 +80,7 @@ async def test_an_acknowledged_job_leaves_the_queue_and_its_event_is_kept(
 
 
 async def test_an_acknowledgement_is_an_audit_event(dsn: str, conn: Connection, as_operator: Connection) -> None:
-    """Who gave an event up, which and why is recorded, and appended to the log as any other event is."""
+    """The log has an event about who acknowledged which job, and why."""
     job = await failed_job(dsn, conn)
     jobs.acknowledge_job(as_operator, job, "broken")
     await drain(Settings(dsn=dsn))
@@ -139,7 +139,7 @@ async def test_an_acknowledgement_needs_a_reason(dsn: str, conn: Connection, rea
 async def test_an_acknowledgement_cannot_be_undone(
     dsn: str, conn: Connection, as_operator: Connection, statement: str
 ) -> None:
-    """No role takes an acknowledged event out of where it is kept: neither the owner nor a worker."""
+    """Neither the owner nor an operator can change or delete an acknowledged event."""
     job = await failed_job(dsn, conn)
     jobs.acknowledge_job(conn, job, "broken")
     conn.commit()
@@ -174,7 +174,7 @@ async def test_an_acknowledged_job_covers_no_other_event(dsn: str, conn: Connect
 
 
 async def test_an_event_of_any_shape_can_be_acknowledged(dsn: str, conn: Connection) -> None:
-    """A failed job whose event is no object, or has a very long id, can be given up as well."""
+    """A failed job can be acknowledged even if its event is no object or has a very long id."""
     odd = [
         insert_poison_and_commit(conn, "7"),
         insert_poison_and_commit(conn, "[]"),

@@ -18,12 +18,12 @@ EVENTS = "SELECT event FROM pgaudit.audit_jobs ORDER BY id"
 
 
 def recorded(conn: psycopg.Connection) -> list[dict[str, Any]]:
-    """The events that this transaction sees in the queue."""
+    """Returns the events in the queue that this transaction sees."""
     return [event for (event,) in conn.execute(EVENTS)]
 
 
 def test_an_error_in_recording_reaches_the_sender(dsn: str, settings: Settings) -> None:
-    """With PGAUDIT_ON_FAILURE=raise there is no change without its event, signals included."""
+    """With PGAUDIT_ON_FAILURE=raise, sending a signal fails when its event cannot be recorded."""
     signal = Signal()
     AuditListener(AuditLog(settings), {signal: "claim.approved"}, target_type="claim")
     with psycopg.connect(dsn, autocommit=True) as conn:
@@ -33,8 +33,8 @@ def test_an_error_in_recording_reaches_the_sender(dsn: str, settings: Settings) 
             signal.send(conn=conn, claim_id=7, odd=object())
 
 
-def test_django_signals_work(conn: psycopg.Connection, settings: Settings) -> None:
-    """Django names sender and signal among the arguments; neither is data."""
+def test_a_django_signal_is_recorded(conn: psycopg.Connection, settings: Settings) -> None:
+    """The sender and signal arguments of Django are no data of the event."""
     policy_renewed = DjangoSignal()
     AuditListener(AuditLog(settings), {policy_renewed: "policy.renewed"}, target_type="policy")
     policy_renewed.send(sender=object, conn=conn, policy_id=9, actor="service:renewals")
@@ -45,13 +45,13 @@ def test_django_signals_work(conn: psycopg.Connection, settings: Settings) -> No
 
 
 class Emitter:
-    """The smallest of event emitters."""
+    """A minimal event emitter."""
 
     def __init__(self) -> None:
         self._handlers: defaultdict[str, list[Callable[..., Any]]] = defaultdict(list)
 
     def on(self, event: str, f: Callable[..., Any]) -> None:
-        """Keeps the handler."""
+        """Registers the handler."""
         self._handlers[event].append(f)
 
     def emit(self, event: str, **payload: Any) -> None:
@@ -60,8 +60,8 @@ class Emitter:
             handler(**payload)
 
 
-def test_an_emitter_with_on_works(conn: psycopg.Connection, settings: Settings) -> None:
-    """Names of events stand for actions, as signals do."""
+def test_an_event_of_an_emitter_is_recorded(conn: psycopg.Connection, settings: Settings) -> None:
+    """listen() registers a handler for each name of an event with an emitter that has on()."""
     emitter = Emitter()
     AuditListener(AuditLog(settings), {"claimApproved": "claim.approved"}, target_type="claim").listen(emitter)
     emitter.emit("claimApproved", conn=conn, target="claim:7")
@@ -72,7 +72,7 @@ def test_an_emitter_with_on_works(conn: psycopg.Connection, settings: Settings) 
 def test_a_signal_without_its_target_is_refused(
     conn: psycopg.Connection, settings: Settings, sent: dict[str, Any]
 ) -> None:
-    """A slip of the pen would else record an approval of nothing."""
+    """A misspelled or missing target argument does not record an approval without a target."""
     approved = Signal()
     AuditListener(AuditLog(settings), {approved: "claim.approved"}, target_type="claim")
     says = r"claim\.approved was sent without its target: send\(conn=conn, claim_id=\.\.\.\), or target="
@@ -81,8 +81,8 @@ def test_a_signal_without_its_target_is_refused(
     assert recorded(conn) == []
 
 
-def test_a_listener_without_a_type_of_targets_needs_none(conn: psycopg.Connection, settings: Settings) -> None:
-    """What happens need not happen to something."""
+def test_a_listener_without_a_target_type_needs_no_target(conn: psycopg.Connection, settings: Settings) -> None:
+    """A listener without target_type records events without a target."""
     closed = Signal()
     AuditListener(AuditLog(settings), {closed: "books.closed"})
     closed.send(conn=conn, None_id=7)
@@ -92,10 +92,10 @@ def test_a_listener_without_a_type_of_targets_needs_none(conn: psycopg.Connectio
 
 
 @pytest.mark.parametrize("make_signal", [Signal, DjangoSignal])
-def test_a_listener_made_again_takes_the_place_of_the_first(
+def test_a_second_listener_replaces_the_first(
     conn: psycopg.Connection, settings: Settings, make_signal: Callable[[], Any]
 ) -> None:
-    """A factory that makes the application twice in a process does not record everything twice."""
+    """An application that is created twice in a process records each signal once."""
     renewed, lapsed = make_signal(), make_signal()
     both = {renewed: "policy.renewed", lapsed: "policy.lapsed"}
     first = AuditListener(AuditLog(settings), both, target_type="policy")
@@ -112,11 +112,11 @@ def test_a_listener_made_again_takes_the_place_of_the_first(
     assert len(recorded(conn)) == 3
 
 
-def test_listeners_that_differ_both_listen(conn: psycopg.Connection, settings: Settings) -> None:
-    """Two actions, two classes."""
+def test_listeners_with_other_actions_or_classes_both_record(conn: psycopg.Connection, settings: Settings) -> None:
+    """Listeners of one signal are independent if they differ in action or class."""
 
     class Another(AuditListener):
-        """A listener of the application's."""
+        """A listener class of the application."""
 
     renewed, audit = Signal(), AuditLog(settings)
     AuditListener(audit, {renewed: "policy.renewed"})
@@ -128,7 +128,7 @@ def test_listeners_that_differ_both_listen(conn: psycopg.Connection, settings: S
 
 
 def test_a_signal_is_not_kept_alive_by_its_listener(settings: Settings) -> None:
-    """What is known of it goes with it."""
+    """A listener holds only a weak reference to its signals."""
     renewed = Signal()
     AuditListener(AuditLog(settings), {renewed: "policy.renewed"})
     alive = weakref.ref(renewed)

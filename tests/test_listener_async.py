@@ -1,4 +1,4 @@
-"""Listeners in asynchronous code: what is awaited is recorded, in the sender's transaction."""
+"""Listeners in asynchronous code: an awaited signal is recorded in the sender's transaction."""
 
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator
@@ -20,14 +20,14 @@ Opened = Callable[[str], Any]
 
 
 def recorded(dsn: str) -> list[dict[str, Any]]:
-    """The events whose transactions have committed."""
+    """Returns the events whose transactions have committed."""
     with psycopg.connect(dsn) as conn:
         return [event for (event,) in conn.execute(EVENTS)]
 
 
 @pytest.fixture
 def listener(settings: Settings) -> Iterator[ClaimAuditListener]:
-    """A listener to the four claim signals."""
+    """A listener that is connected to the four claim signals."""
     listener = ClaimAuditListener(AuditLog(settings))
     yield listener
     listener.disconnect()
@@ -36,8 +36,10 @@ def listener(settings: Settings) -> Iterator[ClaimAuditListener]:
 @pytest.mark.parametrize(
     "opened", [psycopg_async, ASYNC["asyncpg"], ASYNC["psycopg session"]], ids=["psycopg", "asyncpg", "sqlalchemy"]
 )
-async def test_a_signal_is_recorded_by_its_asynchronous_sender(dsn: str, settings: Settings, opened: Opened) -> None:
-    """What is sent becomes actor, target and data; committed and rolled back with the sender's transaction."""
+async def test_an_awaited_signal_is_recorded_in_the_senders_transaction(
+    dsn: str, settings: Settings, opened: Opened
+) -> None:
+    """What is sent becomes actor, target and data; a rollback takes the event back."""
     renewed = Signal()
     listener = AsyncAuditListener(AuditLog(settings), {renewed: "policy.renewed"}, target_type="policy")
     async with opened(dsn) as conn:
@@ -56,8 +58,8 @@ async def test_a_signal_is_recorded_by_its_asynchronous_sender(dsn: str, setting
     assert event["targets"] == [{"type": "policy", "id": "7"}]
 
 
-async def test_django_signals_are_awaited(dsn: str, settings: Settings) -> None:
-    """With ``asend``, which makes a task of each receiver: what is bound reaches the event all the same."""
+async def test_an_awaited_django_signal_inherits_what_is_bound(dsn: str, settings: Settings) -> None:
+    """asend() makes a task of each receiver; bound fields still reach the event."""
     lapsed = DjangoSignal()
     AsyncAuditListener(AuditLog(settings), {lapsed: "policy.lapsed"}, target_type="policy")
     async with psycopg_async(dsn) as conn:
@@ -69,8 +71,8 @@ async def test_django_signals_are_awaited(dsn: str, settings: Settings) -> None:
     assert "data" not in event
 
 
-async def test_an_emitter_that_awaits_its_handlers_works(dsn: str, settings: Settings) -> None:
-    """Names of events stand for actions."""
+async def test_an_event_of_an_awaiting_emitter_is_recorded(dsn: str, settings: Settings) -> None:
+    """listen() registers an asynchronous handler for each name of an event."""
     emitter = Emitter()
     AsyncAuditListener(AuditLog(settings), {"claimApproved": "claim.approved"}, target_type="claim").listen(emitter)
     async with psycopg_async(dsn) as conn:
@@ -79,13 +81,13 @@ async def test_an_emitter_that_awaits_its_handlers_works(dsn: str, settings: Set
 
 
 class Emitter:
-    """The smallest of event emitters whose handlers are awaited."""
+    """A minimal event emitter that awaits its handlers."""
 
     def __init__(self) -> None:
         self._handlers: defaultdict[str, list[Callable[..., Awaitable[None]]]] = defaultdict(list)
 
     def on(self, event: str, f: Callable[..., Awaitable[None]]) -> None:
-        """Keeps the handler."""
+        """Registers the handler."""
         self._handlers[event].append(f)
 
     async def emit(self, event: str, **payload: Any) -> None:
@@ -95,8 +97,8 @@ class Emitter:
 
 
 @pytest.mark.usefixtures("listener")
-async def test_a_claim_signal_goes_both_ways(dsn: str) -> None:
-    """One listener: sent with a synchronous connection, awaited with an asynchronous one, recorded once each."""
+async def test_a_claim_signal_can_be_sent_and_awaited(dsn: str) -> None:
+    """One listener records claim signals from synchronous and from asynchronous connections."""
     with psycopg.connect(dsn) as conn:
         claim_approved.send(conn=conn, claim_id=7, user_id=42)
     async with ASYNC["psycopg session"](dsn) as session:
@@ -104,28 +106,28 @@ async def test_a_claim_signal_goes_both_ways(dsn: str) -> None:
     assert [event["targets"][0]["id"] for event in recorded(dsn)] == ["7", "8"]
 
 
-async def test_any_signal_of_blinkers_can_go_both_ways(dsn: str, settings: Settings) -> None:
-    """With ``await_in_loop`` as wrapper; other receivers are called, too."""
+async def test_any_blinker_signal_can_be_sent_and_awaited(dsn: str, settings: Settings) -> None:
+    """With await_in_loop as wrapper a synchronous listener is awaited; other receivers are called as usual."""
     renewed = Signal()
-    told: list[int] = []
+    received: list[int] = []
     AuditListener(AuditLog(settings), {renewed: "policy.renewed"}, target_type="policy")
 
     @renewed.connect
     def tell(_sender: object, *, conn: object, policy_id: int) -> None:
         assert conn
-        told.append(policy_id)
+        received.append(policy_id)
 
     with psycopg.connect(dsn) as conn:
         renewed.send(conn=conn, policy_id=7)
     async with psycopg_async(dsn) as async_conn:
         await renewed.send_async(conn=async_conn, policy_id=8, _sync_wrapper=await_in_loop)
     assert [event["targets"][0]["id"] for event in recorded(dsn)] == ["7", "8"]
-    assert told == [7, 8]
+    assert received == [7, 8]
 
 
 @pytest.mark.usefixtures("listener")
-async def test_an_asynchronous_connection_is_refused_where_nobody_awaits(dsn: str, settings: Settings) -> None:
-    """The message names the listener, and the way to send, that take it."""
+async def test_send_refuses_an_asynchronous_connection(dsn: str, settings: Settings) -> None:
+    """The message names send_async and AsyncAuditListener."""
     renewed = Signal()
     AuditListener(AuditLog(settings), {renewed: "policy.renewed"})
     async with psycopg_async(dsn) as conn:
@@ -136,8 +138,8 @@ async def test_an_asynchronous_connection_is_refused_where_nobody_awaits(dsn: st
 
 
 @pytest.mark.usefixtures("listener")
-async def test_a_synchronous_connection_is_refused_where_the_loop_would_wait(dsn: str, settings: Settings) -> None:
-    """The message names the synchronous way."""
+async def test_send_async_refuses_a_synchronous_connection(dsn: str, settings: Settings) -> None:
+    """The message names send() and AuditListener, because a synchronous connection would block the event loop."""
     renewed = Signal()
     AsyncAuditListener(AuditLog(settings), {renewed: "policy.renewed"})
     with psycopg.connect(dsn) as conn:
@@ -148,7 +150,7 @@ async def test_a_synchronous_connection_is_refused_where_the_loop_would_wait(dsn
 
 
 async def test_an_error_in_recording_reaches_the_awaiting_sender(dsn: str, settings: Settings) -> None:
-    """There is no change without its event."""
+    """Awaiting a signal fails when its event cannot be recorded."""
     renewed = Signal()
     AsyncAuditListener(AuditLog(settings), {renewed: "policy.renewed"})
     async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as conn:
@@ -156,8 +158,8 @@ async def test_an_error_in_recording_reaches_the_awaiting_sender(dsn: str, setti
             await renewed.send_async(conn=conn)
 
 
-async def test_a_second_listener_takes_the_place_of_the_first(dsn: str, settings: Settings) -> None:
-    """Asynchronous ones, too."""
+async def test_a_second_async_listener_replaces_the_first(dsn: str, settings: Settings) -> None:
+    """A second listener for the same signal and action replaces the first."""
     renewed = Signal()
     for _ in range(2):
         AsyncAuditListener(AuditLog(settings), {renewed: "policy.renewed"}, target_type="policy")

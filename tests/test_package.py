@@ -1,4 +1,4 @@
-"""The package as users get it: what the wheel holds, which names are public."""
+"""The package as users install it: the contents of the wheel, and the public names."""
 
 import re
 import subprocess
@@ -21,7 +21,7 @@ PROJECT = PYPROJECT["project"]
 
 
 def run(*arguments: str, directory: Path = ROOT) -> str:
-    """What a fresh interpreter prints."""
+    """Returns what a fresh interpreter prints."""
     command = [sys.executable, *arguments]
     return subprocess.run(command, cwd=directory, capture_output=True, text=True, check=True, timeout=60).stdout
 
@@ -35,8 +35,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_the_wheel_holds_the_package_and_its_migrations(wheel: Path) -> None:
-    """Every file of src and migrations is in it, py.typed and the SQL too, and nothing that Python has compiled."""
+def test_the_wheel_contains_the_package_and_its_migrations(wheel: Path) -> None:
+    """The wheel has each file of src and migrations, py.typed and the SQL included, and no compiled file."""
     sources = {
         target / path.relative_to(source)
         for source, target in ((ROOT / "src", Path()), (ROOT / "migrations", Path("pgaudit/migrations")))
@@ -54,7 +54,7 @@ def test_the_wheel_holds_the_package_and_its_migrations(wheel: Path) -> None:
 
 
 def test_the_wheel_finds_its_migrations(wheel: Path, tmp_path: Path) -> None:
-    """Installed away from the checkout, it knows its newest revision and prints all of them."""
+    """The unpacked wheel finds its migrations away from the checkout."""
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path)
     first = f"import sys; sys.path.insert(0, {str(tmp_path)!r})"
@@ -63,19 +63,19 @@ def test_the_wheel_finds_its_migrations(wheel: Path, tmp_path: Path) -> None:
 
 
 def test_all_names_what_is_public() -> None:
-    """Whatever ``import pgaudit`` brings, other than modules and private names, is in __all__, and in order."""
+    """__all__ has all public names of the package, sorted."""
     public = {name for name, value in vars(pgaudit).items() if not (name[0] == "_" or isinstance(value, ModuleType))}
     assert set(pgaudit.__all__) == public
     assert pgaudit.__all__ == sorted(pgaudit.__all__)
 
 
-def test_the_newest_revision_is_told_without_alembic() -> None:
-    """schema.NEWEST names the head of the migrations: the health check must not load Alembic to know it."""
+def test_the_newest_revision_is_known_without_alembic() -> None:
+    """state.NEWEST is the head of the migrations, so that the health check does not load Alembic."""
     assert migrate.newest() == state.NEWEST
 
 
 def test_the_version_is_the_same_everywhere() -> None:
-    """In the package, in its metadata, and at the top of the changelog."""
+    """Package, metadata and changelog have the same version."""
     assert version("pgaudit") == pgaudit.__version__
     changelog = (ROOT / "CHANGELOG.md").read_text()
     newest = next(line for line in changelog.splitlines() if line.startswith("## ["))
@@ -83,7 +83,7 @@ def test_the_version_is_the_same_everywhere() -> None:
 
 
 def test_every_requirement_is_pinned_for_development() -> None:
-    """requirements-dev.txt pins what pyproject.toml asks for, and names packages alone: no index, no path."""
+    """requirements-dev.txt pins each requirement of pyproject.toml, and names no index or path."""
     lines = [line for line in (ROOT / "requirements-dev.txt").read_text().splitlines() if not line.startswith("#")]
     assert all(line.count("==") == 1 and not {"/", ":"} & set(line) for line in lines)
     pinned = {line.partition("==")[0] for line in lines}
@@ -91,7 +91,7 @@ def test_every_requirement_is_pinned_for_development() -> None:
 
 
 def wanted() -> set[str]:
-    """What the package, its extras and its development ask for."""
+    """Returns the packages that pgaudit, its extras and its development require."""
     groups = [
         PROJECT["dependencies"],
         *PROJECT["optional-dependencies"].values(),

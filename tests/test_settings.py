@@ -1,4 +1,4 @@
-"""Settings: from the environment, in code, under old names; nonsense is named."""
+"""Settings: from the environment, in code and under old names; invalid values are named."""
 
 from ipaddress import ip_network
 from pathlib import Path
@@ -10,7 +10,7 @@ from pgaudit import InvalidSettings, Mode, OnFailure, Settings
 
 
 def test_every_field_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
-    """PGAUDIT_ and the name in upper case."""
+    """A field is read from PGAUDIT_ and its name in upper case."""
     given = {
         "DSN": "dbname=x",
         "MODE": "inline",
@@ -39,7 +39,7 @@ def test_every_field_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_the_old_names_are_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """QUEUE_JOB_ATTEMPTS and QUEUE_JOB_BACKOFF_DELAY still configure; the new names win over them."""
+    """QUEUE_JOB_ATTEMPTS and QUEUE_JOB_BACKOFF_DELAY configure, unless the new names are set."""
     monkeypatch.setenv("QUEUE_JOB_ATTEMPTS", "9")
     monkeypatch.setenv("QUEUE_JOB_BACKOFF_DELAY", "50")
     assert Settings().job_attempts == 9
@@ -48,7 +48,7 @@ def test_the_old_names_are_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Settings().job_attempts == 4
 
 
-def test_defaults_are_those_of_the_contract() -> None:
+def test_defaults_are_as_documented() -> None:
     """Three attempts from two seconds on, events of 48 KiB, errors raised, events queued."""
     settings = Settings()
     assert settings.job_attempts == 3
@@ -76,23 +76,23 @@ def test_defaults_are_those_of_the_contract() -> None:
         ("QUEUE_JOB_BACKOFF_DELAY", "-5"),
     ],
 )
-def test_a_value_without_sense_is_named(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
-    """The message holds the variable as it was set, and its value."""
+def test_an_invalid_value_names_its_variable(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
+    """The message has the variable as it was set, and its value."""
     monkeypatch.setenv(variable, value)
     with pytest.raises(InvalidSettings, match=f"^{variable}='{value}': "):
         Settings()
 
 
-def test_a_value_without_sense_given_in_code_is_named_too() -> None:
-    """By the variable that it would be read from."""
+def test_an_invalid_value_in_code_names_its_variable() -> None:
+    """An invalid argument is named by the variable that sets the same field."""
     with pytest.raises(InvalidSettings, match="PGAUDIT_BATCH_SIZE=0"):
         Settings(batch_size=0)
     with pytest.raises(InvalidSettings, match="PGAUDIT_JOB_ATTEMPTS=0"):
         Settings(job_attempts=0)
 
 
-def test_a_setting_that_does_not_exist_is_refused() -> None:
-    """A slip of the pen in code would else leave the default in force."""
+def test_an_unknown_setting_is_refused() -> None:
+    """A misspelled argument does not leave the default in force."""
     with pytest.raises(InvalidSettings, match="PGAUDIT_BATCHSIZE=3"):
         Settings(batchsize=3)
 
@@ -100,8 +100,8 @@ def test_a_setting_that_does_not_exist_is_refused() -> None:
 @pytest.mark.parametrize(
     "mistake", ["postgresql+asyncpg://u:secret@h/x", "u:secret@h/x", "host=h pasword=secret", "\udcff"]
 )
-def test_a_dsn_that_libpq_cannot_read_is_refused_and_not_told(monkeypatch: pytest.MonkeyPatch, mistake: str) -> None:
-    """It may hold a password: the message says which variable it is and what is wrong, and not its value."""
+def test_an_unreadable_dsn_is_refused_and_not_printed(monkeypatch: pytest.MonkeyPatch, mistake: str) -> None:
+    """The message names the variable and the mistake, but not the value, which may hold a password."""
     monkeypatch.setenv("PGAUDIT_DSN", "dbname=x")
     with pytest.raises(InvalidSettings, match=r"^PGAUDIT_DSN is not a libpq string or URL \(") as refusal:
         Settings(dsn=mistake)
@@ -116,20 +116,20 @@ def test_a_dsn_that_libpq_cannot_read_is_refused_and_not_told(monkeypatch: pytes
 @pytest.mark.parametrize(
     "dsn", ["", "embedded:data", "dbname=x", "postgresql://u:p@h:1/x?sslmode=require", "postgres://"]
 )
-def test_what_libpq_reads_is_taken_for_a_dsn(dsn: str) -> None:
-    """And the server that pgaudit brings; without any, libpq's own variables apply."""
+def test_a_dsn_that_libpq_reads_is_accepted(dsn: str) -> None:
+    """A DSN may be a libpq string or URL, embedded:PATH, or empty for libpq's own variables."""
     assert Settings(dsn=dsn).dsn == dsn
 
 
-def test_no_secret_is_told() -> None:
-    """Of the two that may hold one, only the variable is named."""
+def test_no_secret_is_printed() -> None:
+    """An invalid DSN or token is named by its variable alone."""
     with pytest.raises(InvalidSettings, match=r"^PGAUDIT_DSN: .*; PGAUDIT_ADMIN_TOKEN: ") as refusal:
         Settings(dsn=["secret"], admin_token=["secret"])
     assert "secret" not in str(refusal.value)
 
 
-def test_an_empty_variable_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files of Docker Compose write ``${X:-}``: the default applies, or what an old name says."""
+def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty variable, such as Docker Compose makes of ${X:-}, leaves the default or the old name in force."""
     for name in Settings.model_fields:
         monkeypatch.setenv(f"PGAUDIT_{name.upper()}", "")
     assert Settings() == Settings.model_construct()
@@ -141,7 +141,7 @@ def test_an_empty_variable_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("directory", ["pgaudit-spool", "./spool", "~/spool", None])
 def test_a_spool_needs_an_absolute_path(monkeypatch: pytest.MonkeyPatch, directory: str | None) -> None:
-    """A relative one, as the default, leads wherever a process runs; that matters only where events go there."""
+    """on_failure=spool refuses a relative spool_dir, which would depend on where the process runs."""
     if directory:
         monkeypatch.setenv("PGAUDIT_SPOOL_DIR", directory)
     Settings()
@@ -152,11 +152,11 @@ def test_a_spool_needs_an_absolute_path(monkeypatch: pytest.MonkeyPatch, directo
 
 
 def test_settings_are_frozen() -> None:
-    """One AuditLog serves all threads."""
+    """Settings cannot be changed, because one AuditLog serves all threads."""
     with pytest.raises(ValidationError, match="frozen"):
         Settings().batch_size = 7  # type: ignore[misc]
 
 
-def test_the_repr_keeps_the_password() -> None:
-    """A DSN may hold one, and settings end up in logs."""
+def test_the_repr_hides_the_password() -> None:
+    """The repr leaves the DSN out, because it may hold a password."""
     assert "secret" not in repr(Settings(dsn="postgresql://u:secret@host/db"))

@@ -1,4 +1,4 @@
-"""Signals: which receivers, in the process, hear what happens in a worker."""
+"""Signals of workers: connecting receivers, and calling them."""
 
 import gc
 import json
@@ -14,26 +14,26 @@ from pgaudit.signals import WorkerSignal
 
 @pytest.fixture
 def signal() -> WorkerSignal:
-    """A signal that nobody is connected to."""
+    """A signal without receivers."""
     return WorkerSignal("something_happened", logging.WARNING, "something happened to %(job_id)d")
 
 
 class Receiver:
-    """Keeps what it hears."""
+    """Collects what it receives."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[str, dict[str, Any]]] = []
+        self.received: list[tuple[str, dict[str, Any]]] = []
 
     def __call__(self, name: str, **details: Any) -> None:
-        self.told.append((name, details))
+        self.received.append((name, details))
 
-    def hear(self, name: str, **details: Any) -> None:
-        """A method does, too."""
+    def receive(self, name: str, **details: Any) -> None:
+        """Receives as a method does."""
         self(name, **details)
 
 
-def test_receivers_are_told_until_they_are_disconnected(signal: WorkerSignal) -> None:
-    """Once each, with the signal's name and the details."""
+def test_a_receiver_is_called_until_it_is_disconnected(signal: WorkerSignal) -> None:
+    """Each connected receiver is called once, with the signal's name and details."""
     first, second = Receiver(), Receiver()
     for receiver in (first, second, second):
         assert signal.connect(receiver) is receiver
@@ -41,42 +41,44 @@ def test_receivers_are_told_until_they_are_disconnected(signal: WorkerSignal) ->
     signal.disconnect(second)
     signal.disconnect(second)
     signal.send(job_id=8)
-    assert first.told == [("something_happened", {"job_id": 7}), ("something_happened", {"job_id": 8})]
-    assert second.told == first.told[:1]
+    assert first.received == [("something_happened", {"job_id": 7}), ("something_happened", {"job_id": 8})]
+    assert second.received == first.received[:1]
 
 
 def test_connect_is_a_decorator(signal: WorkerSignal) -> None:
-    """And what it decorates stays what it was."""
-    told: list[int] = []
+    """connect() returns the function that it decorates."""
+    received: list[int] = []
 
     @signal.connect
     def receiver(_name: str, *, job_id: int) -> None:
-        told.append(job_id)
+        received.append(job_id)
 
     signal.send(job_id=7)
     receiver("called", job_id=8)
-    assert told == [7, 8]
+    assert received == [7, 8]
 
 
 def test_a_receiver_is_kept_alive_unless_it_is_weak(signal: WorkerSignal) -> None:
-    """A weak one hears signals for as long as something else holds it; a method, its object."""
-    told: list[str] = []
+    """A weak receiver is called as long as something else refers to it; of a method, to its object."""
+    received: list[str] = []
     kept, dropped = Receiver(), Receiver()
-    signal.connect(lambda *_, **__: told.append("strong"))
-    signal.connect(kept.hear, weak=True)
+    signal.connect(lambda *_, **__: received.append("strong"))
+    signal.connect(kept.receive, weak=True)
     signal.connect(dropped, weak=True)
     del dropped
     gc.collect()
     signal.send(job_id=7)
-    assert told == ["strong"]
-    assert len(kept.told) == 1
-    signal.disconnect(kept.hear)
+    assert received == ["strong"]
+    assert len(kept.received) == 1
+    signal.disconnect(kept.receive)
     signal.send(job_id=8)
-    assert len(kept.told) == 1
+    assert len(kept.received) == 1
 
 
-def test_a_receiver_that_raises_disturbs_nobody(signal: WorkerSignal, caplog: pytest.LogCaptureFixture) -> None:
-    """It is logged with its traceback, and the others are told."""
+def test_a_receiver_that_raises_does_not_stop_the_others(
+    signal: WorkerSignal, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The error is logged with its traceback, and the other receivers are called."""
 
     def broken(*_: Any, **__: Any) -> None:
         raise RuntimeError("out of pagers")
@@ -85,7 +87,7 @@ def test_a_receiver_that_raises_disturbs_nobody(signal: WorkerSignal, caplog: py
     signal.connect(broken)
     signal.connect(receiver)
     signal.send(job_id=7)
-    assert len(receiver.told) == 1
+    assert len(receiver.received) == 1
     (entry,) = [entry for entry in caplog.records if entry.levelno == logging.ERROR]
     assert entry.__dict__["action"] == "receiver_failed"
     assert entry.__dict__["signal"] == "something_happened"
@@ -93,11 +95,11 @@ def test_a_receiver_that_raises_disturbs_nobody(signal: WorkerSignal, caplog: py
 
 
 async def page(*_: Any, **__: Any) -> None:
-    """A receiver that its sender would have to await."""
+    """A receiver that would have to be awaited."""
 
 
 class Pager:
-    """Another one."""
+    """A callable object that would have to be awaited."""
 
     async def __call__(self, *_: Any, **__: Any) -> None:
         """As above."""
@@ -105,26 +107,26 @@ class Pager:
 
 @pytest.mark.parametrize("receiver", [page, partial(page, 7), Pager(), Pager().__call__])
 def test_an_asynchronous_receiver_is_refused(signal: WorkerSignal, receiver: Callable[..., Any]) -> None:
-    """Nobody would await it, and no alert would ever come."""
+    """An asynchronous receiver would never be awaited, so connecting it raises TypeError."""
     with pytest.raises(TypeError, match="asynchronous"):
         signal.connect(receiver)
     assert not signal.receivers
 
 
-def test_what_blinker_offers_for_tests_works(signal: WorkerSignal, caplog: pytest.LogCaptureFixture) -> None:
-    """Connected for a block, and muted for one: then the line of the log is all."""
+def test_connected_to_and_muted_work(signal: WorkerSignal, caplog: pytest.LogCaptureFixture) -> None:
+    """connected_to() connects for a block; muted() suppresses the receivers but not the line of the log."""
     receiver = Receiver()
     with signal.connected_to(receiver):
         signal.send(job_id=7)
         with signal.muted():
             signal.send(job_id=8)
     signal.send(job_id=9)
-    assert [details["job_id"] for _, details in receiver.told] == [7]
+    assert [details["job_id"] for _, details in receiver.received] == [7]
     assert len(caplog.records) == 3
 
 
 def test_a_signal_is_one_line_of_the_log(signal: WorkerSignal, caplog: pytest.LogCaptureFixture) -> None:
-    """Its details are attributes of the record, ready for JSON, with its name as the action."""
+    """A signal is logged once, with its details as attributes of the record and its name as action."""
     signal.send(job_id=7, sqlstate=None)
     (entry,) = caplog.records
     assert entry.name == "pgaudit.worker"

@@ -1,4 +1,4 @@
-"""Reading the log: what an event made by hand may hold is no reason to stop."""
+"""Reading the log."""
 
 from decimal import Decimal
 
@@ -16,7 +16,7 @@ HUGE = """
 
 
 def test_a_number_too_long_for_an_integer_is_read(conn: Connection) -> None:
-    """The door refuses it, but an owner can go around it: a reader that pages through the log goes on."""
+    """A number that Python cannot read as an integer, inserted by the owner, is read as a Decimal."""
     conn.execute(HUGE)
     assert persist_and_commit(conn) == []
     (entry,) = trail.after(conn, -1)

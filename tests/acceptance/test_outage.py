@@ -1,4 +1,4 @@
-"""The database is away for a minute."""
+"""An outage of the database that lasts a minute."""
 
 import time
 from functools import partial
@@ -14,12 +14,12 @@ FAILED = "SELECT count(*) FROM pgaudit.failed_jobs"
 
 
 def has_logged(dsn: str, count: int) -> bool:
-    """Whether that many events are in the log."""
+    """Returns whether that many events are in the log."""
     return bool(value_in(dsn, LOG_SIZE) == count)
 
 
 def test_workers_outlive_an_outage(own_server: CrashableServer) -> None:
-    """Workers under both commands find the database again by themselves after 60 s, and nothing has failed."""
+    """Workers under both commands reconnect by themselves after 60 s, and no job has failed."""
     dsn = own_server.conninfo
     workers = {command: start_worker(dsn, command) for command in COMMANDS}
     try:

@@ -1,4 +1,4 @@
-"""Behind PgBouncer in transaction mode: nothing of pgaudit lives in a session."""
+"""pgaudit behind PgBouncer in transaction mode: nothing depends on a session."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,13 +20,13 @@ pytestmark = pytest.mark.pgbouncer
 
 @pytest.fixture
 def pooled(dsn: str) -> Iterator[str]:
-    """The way to the database through two server sessions."""
+    """A DSN of the database through PgBouncer, with two server sessions."""
     with pgbouncer.running(dsn, pool_size=2) as through:
         yield through
 
 
 def test_callers_share_sessions_and_record(pooled: str, conn: Connection) -> None:
-    """Ten connections on two sessions, interleaved: what commits is there, what rolls back is not."""
+    """Ten connections on two sessions record in turns: committed events are queued, others are not."""
     audit = AuditLog(Settings(dsn=pooled))
     callers = [psycopg.connect(pooled, prepare_threshold=None) for _ in range(10)]
     kept = []
@@ -43,8 +43,8 @@ def test_callers_share_sessions_and_record(pooled: str, conn: Connection) -> Non
     assert queued_ids(conn) == kept
 
 
-async def test_a_worker_runs_behind_it(pooled: str, conn: Connection, tmp_path: Path) -> None:
-    """It registers, fetches, persists in batches, shows that it lives and makes its rounds; the log is dense."""
+async def test_a_worker_runs_behind_pgbouncer(pooled: str, conn: Connection, tmp_path: Path) -> None:
+    """A worker persists in batches and sends heartbeats; the log is dense."""
     audit = AuditLog(Settings(dsn=pooled))
     made = events(25)
     audit.record_autonomous(*made)
@@ -56,8 +56,8 @@ async def test_a_worker_runs_behind_it(pooled: str, conn: Connection, tmp_path: 
     assert_dense(conn)
 
 
-def test_spools_are_replayed_through_it(pooled: str, conn: Connection, tmp_path: Path) -> None:
-    """Twice, each on a connection of its own: the first leaves nothing in a session that the second trips over."""
+def test_spools_are_replayed_through_pgbouncer(pooled: str, conn: Connection, tmp_path: Path) -> None:
+    """Two replays in the same server sessions do not disturb each other."""
     settings = Settings(dsn=pooled, spool_dir=tmp_path)
     made = events(20)
     for half in (made[:10], made[10:]):

@@ -1,4 +1,4 @@
-"""Events that no worker can persist, among many that it can."""
+"""Poison events among many good ones."""
 
 import json
 from uuid import uuid4
@@ -24,7 +24,7 @@ WAITS = """
 
 
 def poison(number: int) -> dict[str, object]:
-    """One of five events that no log can keep."""
+    """Returns one of five kinds of events that cannot be persisted."""
     event: dict[str, object] = {
         "id": str(uuid4()),
         "action": "claim.approved",
@@ -47,14 +47,14 @@ def poison(number: int) -> dict[str, object]:
 
 
 def insert(conn: psycopg.Connection, number: int) -> int:
-    """Inserts a poison event past the door, as the owner can: every fifth with a wrong hash, the others with theirs."""
+    """Inserts a poison event as the owner can: every fifth with a wrong hash, the others with theirs."""
     event = json.dumps(poison(number))
     (own_hash,) = conn.execute("SELECT pgaudit.leaf_hash(%s::jsonb)", [event]).fetchone() or (b"",)
     return insert_poison(conn, event, b"\0" if number % 5 == 4 else own_hash)
 
 
 def queue_events(dsn: str) -> dict[int, str]:
-    """Queues the good events, with a poison one after every 99th; returns the SQLSTATE that each bad job will have."""
+    """Queues good events with a poison one after each 99th; returns the SQLSTATE that each poison job will have."""
     audit = AuditLog(Settings(dsn=dsn))
     states: dict[int, str] = {}
     with psycopg.connect(dsn) as conn:
@@ -65,7 +65,7 @@ def queue_events(dsn: str) -> dict[int, str]:
 
 
 def test_poison_fails_alone(dsn: str) -> None:
-    """Good events get through; each bad one fails after three attempts, with its error, and can be retried."""
+    """Good events are appended; each poison job fails after three attempts, with its error, and can be retried."""
     states = queue_events(dsn)
     with worker_process(dsn):
         wait_until("every poison job has failed", lambda: value_in(dsn, FAILED) == POISON, seconds=60)

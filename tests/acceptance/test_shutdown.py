@@ -1,4 +1,4 @@
-"""SIGTERM: what runs is finished, the rest is left in the queue, and the exit code is 0."""
+"""SIGTERM: running batches are finished, other jobs stay in the queue, and the exit code is 0."""
 
 import signal
 import subprocess
@@ -20,7 +20,7 @@ BLOCKED = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' 
 
 @contextmanager
 def log_locked(dsn: str) -> Generator[psycopg.Connection]:
-    """Holds the end of the log: every append waits."""
+    """Holds the end of the log inside the block, so that every append waits."""
     with psycopg.connect(dsn) as conn:
         conn.execute("SELECT FROM pgaudit.log_lock FOR UPDATE")
         yield conn
@@ -28,7 +28,7 @@ def log_locked(dsn: str) -> Generator[psycopg.Connection]:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_batch_in_progress_is_finished(dsn: str, command: str) -> None:
-    """A worker that is told to stop in the middle of a batch lives on, heart beating, until the batch is in the log."""
+    """A worker that is stopped during a batch sends heartbeats until the batch is in the log."""
     queue_events(dsn, 10)
     with log_locked(dsn) as holder, worker_process(dsn, command, PGAUDIT_STALLED_AFTER="2") as process:
         wait_until("the batch waits for the end of the log", lambda: value_in(dsn, BLOCKED))
@@ -44,8 +44,8 @@ def test_a_batch_in_progress_is_finished(dsn: str, command: str) -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_batch_that_outlasts_the_timeout_is_given_back(dsn: str, command: str) -> None:
-    """What does not end in time is aborted, and waits in the queue as before: neither lost, nor failed, nor aborted."""
+def test_a_batch_that_outlasts_the_timeout_is_released(dsn: str, command: str) -> None:
+    """A batch that does not end in time is rolled back, and its jobs wait in the queue as before."""
     queue_events(dsn, 10)
     with log_locked(dsn), worker_process(dsn, command, PGAUDIT_SHUTDOWN_TIMEOUT="1") as process:
         wait_until("the batch waits for the end of the log", lambda: value_in(dsn, BLOCKED))
@@ -58,7 +58,7 @@ def test_a_batch_that_outlasts_the_timeout_is_given_back(dsn: str, command: str)
 
 @pytest.mark.parametrize(("first", "second"), [(signal.SIGTERM, signal.SIGTERM), (signal.SIGINT, signal.SIGTERM)])
 def test_a_second_signal_exits_at_once(dsn: str, first: signal.Signals, second: signal.Signals) -> None:
-    """A worker that gets a second signal exits at once; its event stays in the queue, and another worker takes it."""
+    """A second signal ends the worker at once; its event stays in the queue for another worker."""
     queue_events(dsn, 1)
     with log_locked(dsn), worker_process(dsn, log=subprocess.PIPE, PGAUDIT_STALLED_AFTER="1") as process:
         wait_until("the batch waits for the end of the log", lambda: value_in(dsn, BLOCKED))
@@ -73,7 +73,7 @@ def test_a_second_signal_exits_at_once(dsn: str, first: signal.Signals, second: 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_second_signal_ends_procrastinates_command_at_once(dsn: str, number: signal.Signals) -> None:
-    """It says that it stops; told again, it is gone, and another worker takes the event."""
+    """A second signal ends Procrastinate's command at once; its event stays in the queue for another worker."""
     queue_events(dsn, 1)
     with (
         log_locked(dsn),
@@ -91,7 +91,7 @@ def test_a_second_signal_ends_procrastinates_command_at_once(dsn: str, number: s
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_drain_empties_the_queue(dsn: str, command: str) -> None:
-    """With PGAUDIT_DRAIN_ON_SHUTDOWN a worker leaves nothing behind."""
+    """With PGAUDIT_DRAIN_ON_SHUTDOWN a worker leaves nothing in the queue."""
     with worker_process(dsn, command, PGAUDIT_DRAIN_ON_SHUTDOWN="true", PGAUDIT_POLL_INTERVAL="60") as process:
         wait_until("no job runs", lambda: value_in(dsn, ACTIVE) == 0)
         queue_events(dsn, 2_500)

@@ -11,7 +11,7 @@ from tests.support.command_line import Run
 
 @pytest.fixture
 def run(dsn: str) -> Run:
-    """Runs ``pgaudit`` against the test's database."""
+    """Runs ``pgaudit`` with these arguments and variables, against the test's database."""
 
     def run_in(*arguments: str, dsn: str = dsn, **more: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "pgaudit", *arguments]

@@ -19,7 +19,7 @@ def test_the_version_is_printed(run: Run) -> None:
     assert result.stdout.strip() == pgaudit.__version__
 
 
-def test_migrate_brings_an_empty_database_up_once(run: Run, empty_dsn: str) -> None:
+def test_migrate_migrates_an_empty_database_once(run: Run, empty_dsn: str) -> None:
     """--check exits with 1 before and 0 after; the second migrate has nothing to do."""
     assert run("migrate", "--check", dsn=empty_dsn).returncode == 1
     assert "to revision 0001 of pgaudit" in run("migrate", dsn=empty_dsn).stdout
@@ -28,13 +28,13 @@ def test_migrate_brings_an_empty_database_up_once(run: Run, empty_dsn: str) -> N
 
 
 def test_migrate_prints_sql_and_changes_nothing(run: Run, empty_dsn: str) -> None:
-    """--sql is for the DBA who runs migrations by hand."""
+    """--sql prints the migrations for a DBA."""
     assert "CREATE OR REPLACE FUNCTION pgaudit.record(events jsonb)" in run("migrate", "--sql", dsn=empty_dsn).stdout
     assert run("migrate", "--check", dsn=empty_dsn).returncode == 1
 
 
 def test_stats_health_and_tail_answer_in_json(run: Run, dsn: str, conn: psycopg.Connection) -> None:
-    """What is printed as a table is there for programs too; health's verdict is its exit code."""
+    """--json prints what the tables show; the exit code of health is its status."""
     AuditLog(Settings(dsn=dsn, mode="inline")).record(conn, AuditEvent(action="claim.approved", target="claim:7"))
     conn.commit()
     assert json.loads(run("stats", "--json").stdout)["queues"][0]["completed"] == 1
@@ -61,8 +61,8 @@ def test_mistakes_end_in_one_line(run: Run) -> None:
         assert result.stderr.startswith("pgaudit: ")
 
 
-def test_the_columns_of_a_tail_stay_in_line(run: Run, dsn: str, conn: psycopg.Connection) -> None:
-    """Columns are at least two spaces apart, however long a name is; a very long one pushes its own line alone."""
+def test_the_columns_of_a_tail_are_aligned(run: Run, dsn: str, conn: psycopg.Connection) -> None:
+    """Columns are at least two spaces apart; a very long name moves only its own line."""
     actions = ["claim.approved", f"claim.{'x' * 30}", f"claim.{'x' * 150}"]
     for action in actions:
         event = AuditEvent(action=action, actor="user:42", target="claim:7", outcome="failure")
@@ -77,8 +77,8 @@ def test_the_columns_of_a_tail_stay_in_line(run: Run, dsn: str, conn: psycopg.Co
     assert f"{actions[2]}  failure  user:42  " in lines[2]
 
 
-def test_a_tail_of_a_target_may_be_short(run: Run, dsn: str, conn: psycopg.Connection) -> None:
-    """-n limits a tail to a target's newest events; without it they are all there."""
+def test_a_tail_of_a_target_can_be_limited(run: Run, dsn: str, conn: psycopg.Connection) -> None:
+    """-n limits a tail to a target's newest events; without it all of them are printed."""
     for number in range(12):
         event = AuditEvent(action="claim.approved", target=f"claim:{number % 2}", data={"number": number})
         AuditLog(Settings(dsn=dsn, mode="inline")).record(conn, event)
@@ -89,8 +89,8 @@ def test_a_tail_of_a_target_may_be_short(run: Run, dsn: str, conn: psycopg.Conne
     assert len(run("tail").stdout.splitlines()) == 10
 
 
-def test_a_replay_says_once_what_it_did(run: Run, tmp_path: Path) -> None:
-    """A replay prints one sentence, and no line of the log as well."""
+def test_a_replay_prints_one_sentence(run: Run, tmp_path: Path) -> None:
+    """A replay prints its outcome once, and no line of the application log."""
     path = spool.append(tmp_path, [AuditEvent(action="claim.approved").to_json()], None)
     result = run("replay", str(path))
     assert result.stdout.count("1 event(s) recorded") == 1
@@ -99,8 +99,8 @@ def test_a_replay_says_once_what_it_did(run: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("role", ["t_stranger", "t_other_reader"])
-def test_a_role_without_the_right_reads_which_role_has_it(run: Run, dsn: str, role: str) -> None:
-    """A refused command prints one line: what was refused, and what each command needs."""
+def test_a_missing_right_is_answered_with_the_role_that_has_it(run: Run, dsn: str, role: str) -> None:
+    """A refused command prints what was refused, and which role each command needs."""
     with psycopg.connect(dsn) as owner:
         owner.execute(f"CREATE ROLE {role} LOGIN")
         if role == "t_other_reader":
@@ -123,8 +123,8 @@ def test_a_role_without_the_right_reads_which_role_has_it(run: Run, dsn: str, ro
 
 
 @pytest.mark.parametrize("command", [["worker"], ["stats"], ["migrate"]])
-def test_a_dsn_that_cannot_be_read_ends_at_once(run: Run, command: list[str]) -> None:
-    """A command with a broken DSN ends at once, a worker too; the password is not printed."""
+def test_an_unreadable_dsn_ends_every_command(run: Run, command: list[str]) -> None:
+    """A broken DSN ends a command at once, a worker too; the password is not printed."""
     result = run(*command, dsn="postgresql+asyncpg://u:secret@h/x")
     assert result.returncode == 1
     assert result.stderr.count("\n") == 1

@@ -13,14 +13,14 @@ from tests.support.queries import Connection
 
 @pytest.fixture(scope="module")
 def database(server: Server) -> Iterator[str]:
-    """A migrated database for all tests of this module: none of them commits to it."""
+    """A migrated database for all tests of a module, none of which commits to it."""
     with fresh_database(server) as database:
         yield database.dsn
 
 
 @pytest.fixture(scope="module")
 def session(database: str) -> Iterator[Connection]:
-    """One session, for the tests that begin and roll back a transaction of their own."""
+    """One session for tests that roll back what they do."""
     with psycopg.connect(database) as conn:
         yield conn
         conn.rollback()
@@ -36,7 +36,7 @@ def scratch(session: Connection) -> Iterator[Connection]:
 
 @pytest.fixture
 def small(conn: Connection) -> Connection:
-    """An empty log with partitions of 256 events; what waits for a lock fails, as in a worker."""
+    """An empty log with partitions of 256 events; a statement that waits for a lock fails after ten seconds."""
     conn.execute("SET lock_timeout = '10s'")
     make_small_partitions_and_commit(conn)
     return conn

@@ -26,14 +26,14 @@ TABLES = """
 
 @contextmanager
 def refused(conn: Connection, message: str) -> Iterator[None]:
-    """What is inside is refused with that message; the transaction goes on."""
+    """Fails unless the statements inside are refused with that message; the transaction goes on."""
     with pytest.raises(InsufficientPrivilege, match=message), conn.transaction():
         yield
 
 
 @pytest.fixture
 def filled(conn: Connection) -> Connection:
-    """A log with events in two partitions, and a third one ahead."""
+    """A log with events in two partitions, and an empty third one."""
     make_small_partitions_and_commit(conn)
     assert record_persist_and_commit(conn, *events(300)) == []
     conn.execute("SELECT pgaudit.ensure_partitions()")
@@ -43,7 +43,7 @@ def filled(conn: Connection) -> Connection:
 
 @pytest.mark.parametrize("role", ["origin", "replica"])
 def test_no_table_of_the_log_can_be_changed(filled: Connection, role: str) -> None:
-    """UPDATE, DELETE, TRUNCATE and INSERT: on the log and every partition, for a superuser, and as a replica, too."""
+    """UPDATE, DELETE, TRUNCATE and INSERT fail on the log and each partition, for a superuser and in replica mode."""
     filled.execute(f"SET session_replication_role = {role}")
     before = logged(filled)
     tables = filled.execute(TABLES).fetchall()
@@ -72,10 +72,10 @@ def test_no_table_of_the_log_can_be_changed(filled: Connection, role: str) -> No
         ("acknowledged_jobs", "attempts"),
     ],
 )
-def test_owner_cannot_write_by_hand_what_the_functions_keep(
+def test_owner_cannot_write_the_tables_that_the_functions_maintain(
     filled: Connection, table: str, column: str, role: str
 ) -> None:
-    """Not a row can be added, changed or removed: neither by a superuser, nor as a replica."""
+    """No row can be added, changed or removed by hand, for a superuser and in replica mode."""
     filled.execute(f"SET session_replication_role = {role}")
     for statement in (
         f"INSERT INTO pgaudit.{table} OVERRIDING SYSTEM VALUE SELECT * FROM pgaudit.{table}",
@@ -90,7 +90,7 @@ def test_owner_cannot_write_by_hand_what_the_functions_keep(
 @pytest.mark.parametrize("role", ["origin", "replica"])
 @pytest.mark.parametrize("status", ["todo", "doing", "failed"])
 def test_an_unlogged_job_cannot_be_deleted(conn: Connection, settings: Settings, role: str, status: str) -> None:
-    """Whichever role deletes, by whichever table, and in whatever state the job is."""
+    """A job whose event is not in the log cannot be deleted: in any state, through either table, in replica mode."""
     AuditLog(settings).record(conn, made := event())
     conn.execute(f"SET session_replication_role = {role}")
     conn.execute("UPDATE pgaudit.audit_jobs SET status = %s", [status])
@@ -109,7 +109,7 @@ def test_an_unlogged_job_cannot_be_deleted(conn: Connection, settings: Settings,
 
 
 def test_one_unlogged_job_among_logged_ones_cannot_be_deleted(conn: Connection, settings: Settings) -> None:
-    """A deletion of many is refused for the one that the log does not hold, and names it; the others may go."""
+    """One unlogged job makes a deletion of many fail, and the error names it; the logged ones can be deleted."""
     made = events(50)
     record_persist_and_commit(conn, *made)
     AuditLog(settings).record(conn, *made[:25], new := event(99), *made[25:])
@@ -123,7 +123,7 @@ def test_one_unlogged_job_among_logged_ones_cannot_be_deleted(conn: Connection, 
 def test_a_job_with_the_id_of_a_logged_event_and_other_content_cannot_be_deleted(
     conn: Connection, settings: Settings
 ) -> None:
-    """The log holds another event: that is no reason to let this one go."""
+    """A logged event with the same id but other content does not allow the deletion."""
     record_persist_and_commit(conn, made := event())
     AuditLog(settings).record(conn, made.model_copy(update={"reason": "other"}))
     with refused(conn, "not in the log yet"):
@@ -131,7 +131,7 @@ def test_a_job_with_the_id_of_a_logged_event_and_other_content_cannot_be_deleted
 
 
 def test_procrastinate_cannot_finish_or_delete_audit_jobs(conn: Connection, settings: Settings) -> None:
-    """Its own functions for that, and its own pruning, go through the same door."""
+    """Procrastinate's own functions to finish and delete jobs are refused for audit jobs."""
     AuditLog(settings).record(conn, made := event())
     conn.execute("UPDATE pgaudit.audit_jobs SET status = 'doing'")
     for arguments in ("'succeeded', true", "'succeeded', false"):
@@ -140,15 +140,15 @@ def test_procrastinate_cannot_finish_or_delete_audit_jobs(conn: Connection, sett
     assert queued_ids(conn) == [made.id]
 
 
-def test_a_broken_job_cannot_be_deleted_either(conn: Connection) -> None:
-    """A job whose event is none is evidence, too."""
+def test_a_job_without_a_valid_event_cannot_be_deleted(conn: Connection) -> None:
+    """A job whose event is invalid is kept as evidence."""
     insert_poison(conn)
     with refused(conn, "not in the log yet"):
         conn.execute("DELETE FROM pgaudit.audit_jobs")
 
 
-def test_other_queues_and_an_empty_one_are_free(conn: Connection) -> None:
-    """The guard is for audit jobs alone; deleting a job takes its events along, as Procrastinate's own trigger did."""
+def test_jobs_of_other_queues_can_be_deleted(conn: Connection) -> None:
+    """Jobs of other queues can be deleted together with their events, and an empty queue can be truncated."""
     conn.execute("INSERT INTO pgaudit.procrastinate_jobs (queue_name, task_name) VALUES ('mail', 'send')")
     assert conn.execute("SELECT count(*) FROM pgaudit.procrastinate_events").fetchone() == (1,)
     conn.execute("DELETE FROM pgaudit.procrastinate_jobs")
@@ -158,7 +158,7 @@ def test_other_queues_and_an_empty_one_are_free(conn: Connection) -> None:
 
 @pytest.mark.parametrize("table", ["audit_jobs", "procrastinate_jobs"])
 def test_an_event_in_the_queue_cannot_be_changed(conn: Connection, settings: Settings, table: str) -> None:
-    """Not into another one that the log holds already, either: it would be taken for that one, and go."""
+    """Event, hash, size and id of a job are protected, also against a copy of an event that the log already has."""
     record_persist_and_commit(conn, event(1))
     AuditLog(settings).record(conn, made := event(2))
     changes = ["id = id + 1"]
@@ -186,7 +186,7 @@ def test_an_event_in_the_queue_cannot_be_changed(conn: Connection, settings: Set
     ],
 )
 def test_an_event_edited_in_the_queue_does_not_reach_the_log(conn: Connection, settings: Settings, edit: str) -> None:
-    """Its text no longer matches its hash: it fails, stays where it is, and the others go through."""
+    """A job whose event no longer matches its hash fails and stays in the queue; the other jobs are appended."""
     AuditLog(settings).record(conn, first := event(1), event(2), third := event(3))
     let_jobs_be_edited(conn)
     conn.execute(f"UPDATE pgaudit.audit_jobs SET {edit} WHERE id = 2")

@@ -38,7 +38,7 @@ PERSISTED = {
 
 @pytest.fixture
 def warm(conn: Connection) -> Connection:
-    """A connection whose plans are made, and whose tables have their first pages."""
+    """A connection that has planned its statements, to tables that have their first pages."""
     for _ in range(6):
         record(conn, MANY)
         conn.execute(PERSIST)
@@ -47,7 +47,7 @@ def warm(conn: Connection) -> Connection:
 
 
 def record(conn: Connection, count: int) -> None:
-    """Records that many events of the benchmarks."""
+    """Records that many events of the benchmarks in the open transaction."""
     conn.execute(RECORD, [document(count)])
 
 
@@ -57,7 +57,7 @@ def document(count: int) -> str:
 
 
 def work_of(conn: Connection, query: str, parameters: Any = None) -> dict[str, float]:
-    """What a statement does, functions and triggers included: WAL and pages, for each of many events."""
+    """Returns the WAL and the pages of a statement per event, its functions and triggers included."""
     explain = f"EXPLAIN (ANALYZE, BUFFERS, WAL, FORMAT JSON) {query}"
     ((plans,),) = conn.execute(explain, parameters).fetchall()
     plan = plans[0]["Plan"]
@@ -67,25 +67,25 @@ def work_of(conn: Connection, query: str, parameters: Any = None) -> dict[str, f
 
 
 def exceeded(work: dict[str, float], budget: dict[str, float]) -> dict[str, float]:
-    """What is more than the budget."""
+    """Returns the amounts that are above the budget."""
     return {name: amount for name, amount in work.items() if amount > budget[name]}
 
 
 def test_recording_keeps_its_budget(warm: Connection) -> None:
-    """One row in one index, and the hash beside the event."""
+    """Recording an event writes one row and one index entry."""
     work = work_of(warm, RECORD, [document(MANY)])
     assert exceeded(work, RECORDED) == {}
 
 
 def test_persisting_keeps_its_budget(warm: Connection) -> None:
-    """The row, its index entries and its key, the end of the job; one batch, lock and watermark for all of them."""
+    """An event's row, index entries and key are written, and its job deleted; a batch shares lock and watermark."""
     record(warm, MANY)
     warm.commit()
     assert exceeded(work_of(warm, PERSIST), PERSISTED) == {}
 
 
-def test_a_look_into_an_empty_queue_writes_nothing(warm: Connection) -> None:
-    """Workers look two hundred times a second: no WAL, and a handful of pages."""
+def test_polling_an_empty_queue_writes_nothing(warm: Connection) -> None:
+    """A poll, of which a worker makes two hundred per second, writes no WAL and reads fewer than 30 pages."""
     for _ in range(7):  # the plans of an empty queue are made
         warm.execute(PERSIST)
     work = work_of(warm, PERSIST)
@@ -94,7 +94,7 @@ def test_a_look_into_an_empty_queue_writes_nothing(warm: Connection) -> None:
 
 
 async def test_a_batch_is_one_round_trip(dsn: str, conn: Connection, tmp_path: Path) -> None:
-    """Its transaction is one message, begin and commit included; recording has its own test of that."""
+    """The transaction of a batch is one message to the server, its BEGIN and COMMIT included."""
     record(conn, 10)
     conn.commit()
     async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as worker:

@@ -21,12 +21,12 @@ FLAGGED = (
 
 
 def changed(made: AuditEvent, **fields: object) -> AuditEvent:
-    """Another event under the same id."""
+    """Returns another event with the same id."""
     return made.model_copy(update=fields)
 
 
 def record_in_and_commit(mode: Mode, conn: Connection, settings: Settings, *events: AuditEvent) -> None:
-    """Records events and takes them to the log, in the queue or inline."""
+    """Records events, takes them to the log through the queue or inline, and commits."""
     if mode is Mode.QUEUE:
         assert record_persist_and_commit(conn, *events) == []
         return
@@ -35,7 +35,7 @@ def record_in_and_commit(mode: Mode, conn: Connection, settings: Settings, *even
 
 
 def conflicts(conn: Connection) -> list[tuple[Any, ...]]:
-    """What event_conflict holds, which is what the log's rows say."""
+    """Returns the rows of event_conflict; fails unless the log and its view have the same."""
     found = conn.execute(CONFLICTS).fetchall()
     assert conn.execute(FLAGGED).fetchall() == found
     assert conn.execute(CONFLICTS.replace("event_conflict", "conflicting_events")).fetchall() == found
@@ -47,7 +47,7 @@ both_modes = pytest.mark.parametrize("mode", [Mode.QUEUE, Mode.INLINE])
 
 @both_modes
 def test_an_event_is_stored_once_however_often_it_is_recorded(conn: Connection, settings: Settings, mode: Mode) -> None:
-    """Within a batch and across batches, first, in the middle and last: no gap where one was left out."""
+    """An event that is recorded again, in the same batch or a later one, gets no second row and leaves no gap."""
     first, second, third = event(1), event(2), event(3)
     record_in_and_commit(mode, conn, settings, first, first, second, first, second)
     record_in_and_commit(mode, conn, settings, second, third, first)
@@ -62,7 +62,7 @@ def test_an_event_is_stored_once_however_often_it_is_recorded(conn: Connection, 
 
 @both_modes
 def test_a_sighting_says_who_recorded_the_event_again(conn: Connection, settings: Settings, mode: Mode) -> None:
-    """Its transaction, role and time are those of the second recording."""
+    """A sighting has transaction, role and time of the second recording."""
     made = event()
     record_in_and_commit(mode, conn, settings, made)
     log = AuditLog(settings.model_copy(update={"mode": mode}))
@@ -79,7 +79,7 @@ def test_a_sighting_says_who_recorded_the_event_again(conn: Connection, settings
 def test_a_client_that_retries_in_a_new_span_records_the_same_event(
     conn: Connection, settings: Settings, mode: Mode
 ) -> None:
-    """The ids of trace and span are no part of what is compared; the rest of the context is."""
+    """Events that differ only in trace_id and span_id are the same; other differences in the context are a conflict."""
     made = changed(event(), context=AuditContext(request_id="1", trace_id="a" * 32, span_id="b" * 16))
     in_new_span = changed(made, context=AuditContext(request_id="1", trace_id="c" * 32, span_id="d" * 16))
     record_in_and_commit(mode, conn, settings, made, in_new_span)
@@ -94,7 +94,7 @@ def test_a_client_that_retries_in_a_new_span_records_the_same_event(
 def test_another_event_under_a_taken_id_is_kept(
     conn: Connection, settings: Settings, mode: Mode, together: bool
 ) -> None:
-    """Nobody gets an event dropped by giving it the id of another: it has an index of its own and names the first."""
+    """An event with the id of another one gets its own index, and names the index of the first."""
     made = event(1)
     other = changed(made, reason="another")
     batches = [[made, event(2), other, event(3)]] if together else [[made], [event(2), other, event(3)]]
@@ -111,7 +111,7 @@ def test_another_event_under_a_taken_id_is_kept(
 
 @both_modes
 def test_the_same_id_with_another_time_is_a_conflict(conn: Connection, settings: Settings, mode: Mode) -> None:
-    """An id belongs to one event, whatever day the second one says: there is no second original."""
+    """An id belongs to one event, whatever occurred_at the second event has."""
     made = event()
     for days in (0, 40, 4_000):
         record_in_and_commit(mode, conn, settings, changed(made, occurred_at=made.occurred_at - timedelta(days=days)))
@@ -124,7 +124,7 @@ def test_the_same_id_with_another_time_is_a_conflict(conn: Connection, settings:
 def test_a_conflicting_event_is_stored_once_too(
     conn: Connection, settings: Settings, mode: Mode, together: bool
 ) -> None:
-    """The same other content again is a sighting of the conflicting event; a third content is a conflict again."""
+    """A conflicting event that is recorded again is a sighting; a third content is another conflict."""
     made = event()
     other, third = changed(made, reason="other"), changed(made, reason="third")
     given = [made, other, other, made, third, other, third]
@@ -135,8 +135,8 @@ def test_a_conflicting_event_is_stored_once_too(
     assert_dense(conn)
 
 
-def test_an_event_after_one_that_failed_under_its_id_is_the_first(conn: Connection) -> None:
-    """A job that was changed in the queue has no claim on the id that it names."""
+def test_a_failed_job_does_not_take_the_id_of_its_event(conn: Connection) -> None:
+    """A job that was changed in the queue fails, and the genuine event with its id is the first one."""
     made = event()
     insert_poison(conn, made.to_json())
     (failure,) = record_persist_and_commit(conn, made)
@@ -146,7 +146,7 @@ def test_an_event_after_one_that_failed_under_its_id_is_the_first(conn: Connecti
 
 
 def test_an_event_that_the_log_refuses_leaves_its_id_free(conn: Connection) -> None:
-    """It fails for a DBA's CHECK; another one under its id, later in the batch, is the first."""
+    """An event that fails a CHECK of the DBA does not take its id: a later event with that id is no conflict."""
     conn.execute("ALTER TABLE pgaudit.audit_log ADD CHECK (event->>'reason' IS DISTINCT FROM 'refused')")
     made = event()
     (failure,) = record_persist_and_commit(conn, changed(made, reason="refused"), event(2), made)
@@ -160,7 +160,7 @@ def test_an_event_that_the_log_refuses_leaves_its_id_free(conn: Connection) -> N
 def test_an_older_snapshot_does_not_take_a_known_event_for_a_conflict(
     dsn: str, conn: Connection, settings: Settings, level: psycopg.IsolationLevel
 ) -> None:
-    """Inline, a transaction that does not see the first one cannot compare them: it has to begin again."""
+    """An inline transaction with a snapshot older than the first event fails with a serialization error."""
     inline = AuditLog(settings.model_copy(update={"mode": Mode.INLINE}))
     made = event()
     with psycopg.connect(dsn) as late:
@@ -178,8 +178,8 @@ def test_an_older_snapshot_does_not_take_a_known_event_for_a_conflict(
     assert conn.execute(SIGHTINGS).fetchall() == [(made.id, 0)]
 
 
-def test_what_the_log_knows_is_appended_in_sets(conn: Connection, settings: Settings) -> None:
-    """A flood of duplicates and conflicts costs a few statements, not one for each: they hold the log."""
+def test_duplicates_and_conflicts_are_appended_in_sets(conn: Connection, settings: Settings) -> None:
+    """A batch of duplicates and conflicts takes a fixed number of statements, because it holds the lock of the log."""
     first = [event(number) for number in range(300)]
     record_in_and_commit(Mode.QUEUE, conn, settings, *first)
     others = [changed(made, reason=f"other {copy}") for made in first for copy in range(2)]
@@ -202,7 +202,7 @@ def test_what_the_log_knows_is_appended_in_sets(conn: Connection, settings: Sett
 
 
 def test_copies_of_a_refused_conflict_fail_with_it(conn: Connection) -> None:
-    """A DBA's CHECK refuses one content under a taken id: each copy of it stays in the queue, the others are kept."""
+    """Each copy of a content that a CHECK refuses stays in the queue; other contents with that id are appended."""
     conn.execute("ALTER TABLE pgaudit.audit_log ADD CHECK (event->>'reason' IS DISTINCT FROM 'refused')")
     made = event()
     refused, other = changed(made, reason="refused"), changed(made, reason="other")
@@ -215,8 +215,8 @@ def test_copies_of_a_refused_conflict_fail_with_it(conn: Connection) -> None:
     assert_dense(conn)
 
 
-def test_a_known_event_locks_only_the_partitions_that_hold_its_like(conn: Connection, settings: Settings) -> None:
-    """Duplicates of two of four old partitions: the look at them locks these two, and the end of the log (two)."""
+def test_a_duplicate_locks_only_the_partitions_of_its_originals(conn: Connection, settings: Settings) -> None:
+    """Duplicates of events in two old partitions lock those two and the last two, and no other partition."""
     make_small_partitions_and_commit(conn)
     made = [event(number) for number in range(256 * 4)]
     record_in_and_commit(Mode.QUEUE, conn, settings, *made)
@@ -232,7 +232,7 @@ def test_a_known_event_locks_only_the_partitions_that_hold_its_like(conn: Connec
 
 @pytest.mark.parametrize("table", ["event_key", "event_sighting"])
 def test_a_trigger_that_swallows_keys_or_sightings_is_noticed(conn: Connection, settings: Settings, table: str) -> None:
-    """Without its key an event could be stored twice, without its row a sighting is lost: nothing leaves the queue."""
+    """A trigger that suppresses a key or a sighting makes the batch fail; the job stays in the queue."""
     made = event()
     record_in_and_commit(Mode.QUEUE, conn, settings, made)
     conn.execute(f"""

@@ -15,7 +15,7 @@ from tests.support.valid_events import Json, nested, reference, valid
 
 @pytest.mark.parametrize("year", [1, 1900, 2000, 2026, 2028, 2100, 9999])
 def test_the_days_of_the_calendar_are_accepted_and_no_others(session: Connection, year: int) -> None:
-    """Python's calendar and the two paths of the check agree about each day, and those that do not exist."""
+    """Both checks accept exactly the days that Python's calendar has."""
     days = [(month, day) for month in range(14) for day in range(33)]
     exists = {(month, day) for month in range(1, 13) for day in range(1, calendar.monthrange(year, month)[1] + 1)}
     exists -= {(1, 1)} if year == 1 else {(12, 31)} if year == 9999 else set()  # too close to the end of time
@@ -113,7 +113,7 @@ COMPARE = """
 def test_the_fast_path_accepts_nothing_that_is_refused(
     session: Connection, mutations: list[Json], dropped: list[str], drop: bool
 ) -> None:
-    """What is_usual accepts, event_problem has no sentence for; neither raises, whatever the event is."""
+    """An event that is_usual accepts has no problem by event_problem; neither function raises."""
     event = valid()
     for mutation in mutations:
         event.update(mutation)
@@ -125,7 +125,7 @@ def test_the_fast_path_accepts_nothing_that_is_refused(
 
 
 def test_the_fast_path_takes_the_usual_event(scratch: Connection) -> None:
-    """An event as the library makes it takes the fast path: the comparison above compares something."""
+    """Events as the library makes them take the fast path, so the comparison above is not empty."""
     event = AuditEvent(action="claim.approved", actor="user:42", target="claim:7", tenant="acme", data={"sum": 7})
     assert scratch.execute(COMPARE, [event.to_json()]).fetchone() == (True, None)
     assert scratch.execute(COMPARE, [json.dumps(valid())]).fetchone() == (True, None)

@@ -36,7 +36,7 @@ LIMITS = "SELECT count(*), sum(count)::bigint, sum(batches)::bigint, min(first_i
 
 @pytest.fixture
 def datable(conn: Connection) -> Connection:
-    """A connection to a database where batches can be dated back, as its owner can arrange."""
+    """A connection to a database whose owner has allowed batches to be dated back."""
     conn.execute("ALTER TABLE pgaudit.batch DISABLE TRIGGER reject_direct_write")
     conn.commit()
     return conn
@@ -49,14 +49,14 @@ def append(conn: Connection, recorded: list[datetime]) -> None:
 
 
 def date_back(conn: Connection, first_index: int, age: timedelta) -> None:
-    """Lets a batch be so old."""
+    """Makes a batch that old."""
     conn.execute(
         "UPDATE pgaudit.batch SET persisted_at = clock_timestamp() - %s WHERE first_index = %s", [age, first_index]
     )
 
 
 def append_aged_and_commit(dsn: str, conn: Connection, ages: list[timedelta]) -> None:
-    """Appends a batch of two events for each age, the oldest first."""
+    """Appends a batch of two events for each age, the oldest first, and commits."""
     for number, age in enumerate(ages):
         queue_events(dsn, 2)
         assert conn.execute(PERSIST).fetchone() == (2, 0)
@@ -65,7 +65,7 @@ def append_aged_and_commit(dsn: str, conn: Connection, ages: list[timedelta]) ->
 
 
 def two_days_and(*seconds: int) -> list[timedelta]:
-    """Ages around a minute that began two days ago: so many seconds into it."""
+    """Returns ages of moments that many seconds into a minute that began two days ago."""
     now = datetime.now(UTC)
     minute = now.replace(second=0, microsecond=0) - timedelta(days=2)
     return [now - (minute + timedelta(seconds=second)) for second in seconds]
@@ -94,7 +94,7 @@ def test_a_merged_row_has_the_extremes_of_its_batches(dsn: str, datable: Connect
 
 
 def test_the_last_row_stays_as_it_is(dsn: str, datable: Connection) -> None:
-    """The row that says where the log ends is never merged, however old it is; nor does the lag of the log change."""
+    """The row that marks the end of the log is never merged, and merging does not change the lag of the log."""
     append_aged_and_commit(dsn, datable, two_days_and(1, 2, 3, 4))
     last = "SELECT to_jsonb(b) FROM pgaudit.batch b ORDER BY first_index DESC LIMIT 1"
     row, size = value_and_commit(datable, last), value_and_commit(datable, LOG_SIZE)
@@ -121,7 +121,7 @@ def test_a_day_of_throughput_does_not_change(dsn: str, datable: Connection, olde
 
 
 def test_merging_goes_step_by_step(dsn: str, datable: Connection) -> None:
-    """A call reads max_rows batches at most; what it leaves is merged by later calls, and nothing gets lost."""
+    """A call reads at most max_rows batches; later calls merge the rest, and the totals stay the same."""
     append_aged_and_commit(dsn, datable, [*two_days_and(*range(0, 240, 20)), timedelta(0)])
     before = rows_and_commit(datable, LIMITS)
     steps = [value_and_commit(datable, MERGE, ["1 day", 4]) for _ in range(5)]
@@ -133,7 +133,7 @@ def test_merging_goes_step_by_step(dsn: str, datable: Connection) -> None:
 
 
 def test_a_gap_in_the_history_is_not_bridged(dsn: str, datable: Connection) -> None:
-    """Only neighbours are merged: a row never covers indexes that its batches did not."""
+    """Only neighbours are merged: a row covers no index that its batches did not cover."""
     append_aged_and_commit(dsn, datable, [*two_days_and(1, 2, 90, 3, 4), timedelta(0)])
     assert value_and_commit(datable, MERGE, ["1 day", 20_000]) == 2
     assert [row[:3] for row in rows_and_commit(datable, BATCHES)] == [(0, 4, 2), (4, 2, 1), (6, 4, 2), (10, 2, 1)]
@@ -175,7 +175,7 @@ minutes = st.integers(0, 400)
 
 @st.composite
 def histories(draw: st.DrawFn) -> History:
-    """Any order of recording: backlogs, late events, clocks that were set back."""
+    """Returns histories in any order of recording: with backlogs, late events and clocks that were set back."""
     recorded = draw(st.lists(st.lists(minutes, min_size=1, max_size=4), min_size=1, max_size=10))
     persisted = draw(st.lists(st.integers(0, 3), min_size=len(recorded), max_size=len(recorded)))
     return History(recorded, sorted(persisted))
@@ -183,7 +183,7 @@ def histories(draw: st.DrawFn) -> History:
 
 @pytest.fixture(scope="module")
 def of_module(server: Any) -> Generator[Connection]:
-    """A connection to a database of this module: each example of a property is rolled back."""
+    """A connection to a database of this module, in which each example is rolled back."""
     from pgaudit.testing.copies import fresh_database  # noqa: PLC0415 - loads SQLAlchemy
 
     with fresh_database(server) as database, psycopg.connect(database.dsn) as conn:
@@ -193,12 +193,12 @@ def of_module(server: Any) -> Generator[Connection]:
 
 
 def at(minute: int) -> datetime:
-    """That minute of the history."""
+    """Returns that minute of the history."""
     return START + timedelta(minutes=minute)
 
 
 def indexes_in(conn: Connection, since: datetime, until: datetime) -> list[int]:
-    """What index_ranges names, as single indexes; its ranges are in order, within the log, and do not overlap."""
+    """Returns the indexes in the ranges of index_ranges; fails unless the ranges are ordered and do not overlap."""
     ranges = conn.execute("SELECT first_index, end_index FROM pgaudit.index_ranges(%s, %s)", [since, until]).fetchall()
     (size,) = conn.execute(LOG_SIZE).fetchone() or (0,)
     assert all(0 <= first < end <= size for first, end in ranges)
@@ -240,7 +240,7 @@ def test_index_ranges_hold_all_events_of_a_window(
 
 
 def test_index_ranges_name_few_other_events(conn: Connection) -> None:
-    """Of a day's batches a window of an hour gets those of that hour and the next one, and the late ones alone."""
+    """The ranges of an hour have the batches of that hour and the next one, and those with late events."""
     for hour in range(24):
         append(conn, [at(60 * hour + minute) for minute in range(0, 60, 5)])
     append(conn, [at(130), at(24 * 60)])

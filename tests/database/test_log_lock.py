@@ -25,7 +25,7 @@ NAMED = "the end of the audit log is locked by"
 
 
 @pytest.fixture(scope="module")
-def server_of_two() -> Iterator[Server]:
+def prepared_server() -> Iterator[Server]:
     """A server that allows prepared transactions."""
     server = Server(arguments="-F -c max_prepared_transactions=2")
     try:
@@ -36,9 +36,9 @@ def server_of_two() -> Iterator[Server]:
 
 
 @pytest.fixture
-def dsn(server_of_two: Server) -> str:
-    """A migrated database where transactions can be prepared; the tests share it."""
-    return server_of_two.conninfo
+def dsn(prepared_server: Server) -> str:
+    """A migrated database in which transactions can be prepared; the tests share it."""
+    return prepared_server.conninfo
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Holder:
 
 @pytest.fixture(params=[False, True], ids=["session", "prepared transaction"])
 def holder(request: pytest.FixtureRequest, dsn: str) -> Iterator[Holder]:
-    """A session, or a prepared transaction, that has locked the end of the log."""
+    """A session or a prepared transaction that has locked the end of the log."""
     with psycopg.connect(dsn, autocommit=True, application_name="nightly export") as conn:
         conn.execute("BEGIN")
         conn.execute(HOLD)
@@ -75,7 +75,7 @@ def holder(request: pytest.FixtureRequest, dsn: str) -> Iterator[Holder]:
 async def test_a_waiting_worker_names_the_holder(
     dsn: str, holder: Holder, date_style: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It says which process, or which prepared transaction, and since when; it appends as soon as that has ended."""
+    """A worker logs which process or prepared transaction holds the log since when, and appends when it has ended."""
     for name in ("BEGIN", "BEGIN_SINCE_17"):
         assert "'10s'" in getattr(persist, name)
         monkeypatch.setattr(persist, name, getattr(persist, name).replace("'10s'", "'50ms'"))
@@ -96,8 +96,8 @@ async def test_a_waiting_worker_names_the_holder(
     assert re.fullmatch(rf"{NAMED} {re.escape(name)} since 20[-0-9]+ [:0-9]+Z: no event can be .* until it ends", said)
 
 
-def log_lock(conn: Connection, spool_dir: Path) -> Check:
-    """What the health report says of the lock."""
+def log_lock_check(conn: Connection, spool_dir: Path) -> Check:
+    """Returns the check of the health report that is about the lock."""
     (check,) = [check for check in health.check(conn, Settings(spool_dir=spool_dir)).checks if check.name == "log_lock"]
     return check
 
@@ -105,14 +105,14 @@ def log_lock(conn: Connection, spool_dir: Path) -> Check:
 def test_health_names_a_holder_after_ten_seconds(
     dsn: str, holder: Holder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Until then it is an append like any other; from then on the trail is unhealthy."""
+    """A lock is healthy for ten seconds, as of any append; then the report is unhealthy and names its holder."""
     with psycopg.connect(dsn, autocommit=True) as conn:
-        assert log_lock(conn, tmp_path).status is Status.HEALTHY
+        assert log_lock_check(conn, tmp_path).status is Status.HEALTHY
         assert "interval '10 s'" in OBSERVE
         monkeypatch.setattr(health, "OBSERVE", OBSERVE.replace("interval '10 s'", "interval '0 s'"))
-        check = log_lock(conn, tmp_path)
+        check = log_lock_check(conn, tmp_path)
         assert check.status == Status.UNHEALTHY
         assert check.observed == f"{holder.name} of role postgres"
         assert check.message == f"The end of the log is locked by {holder.name} of role postgres."
         holder.end()
-        assert log_lock(conn, tmp_path).status is Status.HEALTHY
+        assert log_lock_check(conn, tmp_path).status is Status.HEALTHY

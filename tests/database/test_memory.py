@@ -16,7 +16,7 @@ PERSIST: Final = "SELECT taken, cardinality(failures) FROM pgaudit.persist(NULL,
 
 
 def peak_of(conn: psycopg.Connection) -> int:
-    """The most memory that the connection's server process has had so far, in kB."""
+    """Returns the peak memory of the connection's server process, in kB."""
     status = Path(f"/proc/{conn.info.backend_pid}/status").read_text().splitlines()
     (peak,) = (int(line.split()[1]) for line in status if line.startswith("VmHWM:"))
     return peak
@@ -52,7 +52,7 @@ def test_a_batch_of_large_events_takes_little_memory(dsn: str) -> None:
 
 @pytest.mark.parametrize("kind", ["poison", "refused"])
 def test_a_batch_of_large_events_that_fail_takes_little_memory(dsn: str, conn: psycopg.Connection, kind: str) -> None:
-    """Telling 1,000 large events apart that cannot be appended takes no more memory than appending them."""
+    """Finding the failed events among 1,000 large ones takes no more memory than appending them."""
     record_large_events(dsn, EVENTS)
     if kind == "poison":
         conn.execute("ALTER TABLE pgaudit.audit_jobs DISABLE TRIGGER reject_event_update")

@@ -27,22 +27,22 @@ def queued(conn: psycopg.Connection, settings: Settings) -> psycopg.Connection:
         "UPDATE pgaudit.audit_jobs SET task_name = 'elsewhere'",
     ],
 )
-def test_a_job_leaves_the_queue_by_no_other_door(queued: psycopg.Connection, statement: str) -> None:
-    """Cancelled, finished or moved by hand, it would be seen by nobody and persisted by nobody."""
+def test_owner_cannot_cancel_finish_or_move_a_job(queued: psycopg.Connection, statement: str) -> None:
+    """A job that was cancelled, finished or moved by hand would never be persisted, so each of these is refused."""
     with pytest.raises(errors.InsufficientPrivilege, match="ends in the log"):
         queued.execute(statement)
 
 
 @pytest.mark.parametrize("when", ["now() + interval '26 hours'", "'infinity'"])
 def test_owner_cannot_park_a_job(queued: psycopg.Connection, when: str) -> None:
-    """A job that waits for longer than any retry would be forgotten."""
+    """A job cannot be scheduled further ahead than any retry is."""
     with pytest.raises(errors.InsufficientPrivilege, match="must not wait"):
         queued.execute(f"UPDATE pgaudit.audit_jobs SET scheduled_at = {when}")
 
 
 @pytest.mark.parametrize("table", ["audit_jobs", "procrastinate_jobs"])
 def test_an_old_snapshot_truncates_nothing(dsn: str, queued: psycopg.Connection, table: str) -> None:
-    """It does not see what was recorded since."""
+    """TRUNCATE fails in a transaction whose snapshot does not see the latest jobs."""
     with psycopg.connect(dsn) as old:
         old.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         old.execute("SELECT FROM pgaudit.batch")
@@ -52,7 +52,7 @@ def test_an_old_snapshot_truncates_nothing(dsn: str, queued: psycopg.Connection,
 
 
 def test_default_privileges_open_nothing(empty_dsn: str) -> None:
-    """What the owner gives to others as a matter of course does not count in this schema."""
+    """Default privileges of the owner give no right to any table or function of the schema."""
     with psycopg.connect(empty_dsn, autocommit=True) as owner:
         owner.execute("CREATE ROLE t_favoured LOGIN")
         try:

@@ -18,7 +18,7 @@ PERSIST = "SELECT * FROM pgaudit.persist(NULL, NULL, 1000)"
 
 
 def commit_and_measure(conn: Connection, *recorded: AuditEvent) -> tuple[dict[str, int], set[str]]:
-    """What it costs to persist the events, and the tables and indexes of the log that are locked for it."""
+    """Returns the work of persisting the events, and the tables and indexes of the log that it locks; commits."""
     record_and_commit(conn, *recorded)
     ((plans,),) = conn.execute(WORK + PERSIST).fetchall()
     locked = {name for (name,) in conn.execute(LOCKS).fetchall()}
@@ -29,7 +29,7 @@ def commit_and_measure(conn: Connection, *recorded: AuditEvent) -> tuple[dict[st
 
 
 def commit_and_measure_kinds(conn: Connection, original: AuditEvent) -> dict[str, Any]:
-    """What one event costs that is new, known or in conflict, with the plans of a session that has made others."""
+    """Returns the work for one event that is new, known or in conflict, in a session with cached plans; commits."""
     other = original.model_copy(update={"reason": "other"})
     for _ in range(7):
         for each in (event(), original, other.model_copy(update={"reason": "warm"})):
@@ -43,7 +43,7 @@ def commit_and_measure_kinds(conn: Connection, original: AuditEvent) -> dict[str
 
 
 def test_a_batch_costs_the_same_whatever_the_number_of_partitions(small: Connection) -> None:
-    """Locks and WAL are the same with two partitions and with two hundred, and so are the pages, but for a few."""
+    """Locks and WAL are the same with two partitions and with two hundred, and the pages differ by at most ten."""
     original = event()
     assert record_persist_and_commit(small, original) == []
     few = commit_and_measure_kinds(small, original)
@@ -59,6 +59,6 @@ def test_a_batch_costs_the_same_whatever_the_number_of_partitions(small: Connect
 
 
 def event_of(conn: Connection, index: int) -> AuditEvent:
-    """The event with that index, as it was recorded."""
+    """Returns the event with that index as it was recorded."""
     (content,) = conn.execute("SELECT event FROM pgaudit.audit_log WHERE index = %s", [index]).fetchone() or ({},)
     return AuditEvent.model_validate({key: content[key] for key in content if key in AuditEvent.model_fields})

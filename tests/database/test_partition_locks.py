@@ -17,7 +17,7 @@ from tests.support.waiting import wait_until
 
 @contextmanager
 def reader_of(dsn: str, partition: str) -> Iterator[None]:
-    """A report that reads one partition, for as long as the block lasts."""
+    """Keeps a transaction open inside the block that has read one partition."""
     with psycopg.connect(dsn) as reader:
         reader.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         reader.execute(f"SELECT count(*) FROM {partition}")
@@ -31,7 +31,7 @@ def detach(dsn: str, partition: str) -> None:
 
 
 def test_the_front_of_the_log_is_detached_beside_readers_and_appends(dsn: str, small: Connection) -> None:
-    """A long reader of another partition delays nothing; a long reader of the log delays the DBA alone."""
+    """A reader of another partition does not delay the detachment; a reader of the log delays it, but no append."""
     fill_and_commit(small, 700)
     with reader_of(dsn, "pgaudit.audit_log_512"):
         detach(dsn, "pgaudit.audit_log_0")
@@ -50,7 +50,7 @@ def test_the_front_of_the_log_is_detached_beside_readers_and_appends(dsn: str, s
 
 
 def test_events_of_a_dropped_partition_are_stored_when_recorded_again(dsn: str, small: Connection) -> None:
-    """Nothing is there to compare them with: they are kept, and name the index that they had."""
+    """An event whose original was dropped is stored as a conflict that names the index of the original."""
     made = events(600)
     assert record_persist_and_commit(small, *made) == []
     detach(dsn, "pgaudit.audit_log_0")
@@ -71,7 +71,7 @@ def test_events_of_a_dropped_partition_are_stored_when_recorded_again(dsn: str, 
 
 
 def test_an_emptied_log_goes_on_where_it_ended(dsn: str, small: Connection) -> None:
-    """When every partition was detached, the next index still follows the last one that was given."""
+    """After every partition was detached, the next index follows the last one."""
     fill_and_commit(small, 512)
     for partition, *_ in small.execute(PARTITIONS).fetchall():
         detach(dsn, partition)
@@ -79,16 +79,16 @@ def test_an_emptied_log_goes_on_where_it_ended(dsn: str, small: Connection) -> N
     assert [index for index, _ in logged(small)] == list(range(512, 522))
 
 
-def test_long_reader_does_not_hold_up_the_log_for_a_partition(dsn: str, small: Connection) -> None:
-    """A transaction that reads the log hinders neither a new partition nor appends that need one."""
+def test_a_long_reader_delays_no_new_partition(dsn: str, small: Connection) -> None:
+    """A transaction that reads the log delays neither a new partition nor the append that needs it."""
     with reader_of(dsn, "pgaudit.audit_log"):
         fill_and_commit(small, 600)
         assert ensure_partitions_and_commit(small) == 1
         assert len(ranges(small)) == 4
 
 
-def test_workers_give_up_on_a_partition_while_a_dba_has_the_log(dsn: str, small: Connection) -> None:
-    """Keeping one ahead waits for no lock of a DBA's: it raises nothing, and makes the partition another time."""
+def test_ensure_partitions_does_not_wait_for_a_lock(dsn: str, small: Connection) -> None:
+    """ensure_partitions returns at once while a DBA holds a lock, and makes the partition at the next call."""
     fill_and_commit(small, 300)
     with psycopg.connect(dsn) as dba:
         dba.execute("LOCK TABLE pgaudit.audit_log IN SHARE UPDATE EXCLUSIVE MODE")
@@ -101,7 +101,7 @@ def test_workers_give_up_on_a_partition_while_a_dba_has_the_log(dsn: str, small:
 
 
 def test_two_sessions_that_need_a_partition_make_one(dsn: str, small: Connection) -> None:
-    """The lock of the log is between them: both append, and neither fails."""
+    """Two sessions that need the same partition append one after the other, and neither fails."""
     settings = Settings(dsn=dsn)
     with ThreadPoolExecutor() as pool, psycopg.connect(dsn) as holder:
         holder.execute("SELECT FROM pgaudit.log_lock FOR UPDATE")

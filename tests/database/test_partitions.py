@@ -14,8 +14,8 @@ PARTITIONS = "SELECT partition::text, first_index, end_index FROM pgaudit.log_pa
 PLACES = "SELECT tableoid::regclass::text, count(*) FROM pgaudit.audit_log GROUP BY 1, tableoid ORDER BY min(index)"
 
 
-def test_new_log_has_the_partition_to_fill_and_the_next(conn: Connection) -> None:
-    """Their size is that of the settings, a multiple of what a tile of the log holds."""
+def test_a_new_log_has_two_partitions(conn: Connection) -> None:
+    """A new log has the partition to fill and the next one; their size must be a multiple of 256."""
     assert ranges(conn) == [(0, 10_485_760), (10_485_760, 20_971_520)]
     assert ensure_partitions_and_commit(conn) == 0
     for size in (0, 255, 257, 300):
@@ -24,7 +24,7 @@ def test_new_log_has_the_partition_to_fill_and_the_next(conn: Connection) -> Non
 
 
 def test_append_makes_the_partitions_that_it_needs(small: Connection) -> None:
-    """One batch may fill several of them: it is one batch, and no event fails."""
+    """A batch that needs several partitions makes them; it stays one batch, and no event fails."""
     fill_and_commit(small, 1_000)
     assert small.execute(PLACES).fetchall() == [
         (f"pgaudit.audit_log_{first}", min(256, 1_000 - first)) for first in (0, 256, 512, 768)
@@ -35,7 +35,7 @@ def test_append_makes_the_partitions_that_it_needs(small: Connection) -> None:
 
 
 def test_inline_mode_makes_the_partitions_that_it_needs(small: Connection, settings: Settings) -> None:
-    """The events of one transaction may fill several of them."""
+    """Events of one inline transaction may fill several partitions."""
     inline = AuditLog(settings.model_copy(update={"mode": Mode.INLINE}))
     inline.record(small, *events(600))
     small.commit()
@@ -44,7 +44,7 @@ def test_inline_mode_makes_the_partitions_that_it_needs(small: Connection, setti
 
 
 def test_a_conflicting_event_may_be_the_first_of_a_partition(small: Connection) -> None:
-    """It is appended alone, and its partition made for it."""
+    """A conflicting event that needs a partition makes it."""
     made = event()
     small.execute("DROP TABLE pgaudit.audit_log_256")
     assert record_persist_and_commit(small, made, *events(255)) == []
@@ -52,8 +52,8 @@ def test_a_conflicting_event_may_be_the_first_of_a_partition(small: Connection) 
     assert small.execute("SELECT index FROM pgaudit.event_conflict").fetchall() == [(256,)]
 
 
-def test_a_missing_partition_and_a_poison_job_in_one_batch(small: Connection, settings: Settings) -> None:
-    """The job fails alone, and the partitions are made for the others."""
+def test_a_poison_job_does_not_keep_partitions_from_being_made(small: Connection, settings: Settings) -> None:
+    """A poison job in a batch that needs partitions fails alone; the others are appended."""
     AuditLog(settings).record(small, *events(400))
     insert_poison(small)
     AuditLog(settings).record(small, *events(400))
@@ -64,7 +64,7 @@ def test_a_missing_partition_and_a_poison_job_in_one_batch(small: Connection, se
 
 
 def test_one_partition_is_kept_ahead(small: Connection) -> None:
-    """Calling it again changes nothing until the log has reached the last one."""
+    """ensure_partitions makes a partition when the log has reached the last one, and nothing before."""
     assert ensure_partitions_and_commit(small) == 0
     assert len(ranges(small)) == 2
     fill_and_commit(small, 255)
@@ -80,7 +80,7 @@ def test_one_partition_is_kept_ahead(small: Connection) -> None:
 
 
 def test_changed_partition_size_holds_for_new_partitions(small: Connection) -> None:
-    """Larger or smaller, they begin on a multiple of the size as soon as that is free."""
+    """New partitions have the changed size, and begin on a multiple of it as soon as that is free."""
     small.execute("UPDATE pgaudit.settings SET partition_size = 1024")
     fill_and_commit(small, 600)
     assert ranges(small) == [(0, 256), (256, 512), (512, 1_024)]
@@ -93,7 +93,7 @@ def test_changed_partition_size_holds_for_new_partitions(small: Connection) -> N
 
 
 def test_partitions_made_by_hand_are_used(small: Connection) -> None:
-    """Whatever their width, and whatever gaps are between them: the gaps are closed up to their neighbours."""
+    """Partitions of any width are filled; gaps between them get partitions up to the next one."""
     create = "CREATE TABLE pgaudit.by_hand_{0} PARTITION OF pgaudit.audit_log FOR VALUES FROM ({0}) TO ({1})"
     small.execute(create.format(512, 519))
     small.execute(create.format(700, 900))
@@ -106,8 +106,8 @@ def test_partitions_made_by_hand_are_used(small: Connection) -> None:
     assert_dense(small)
 
 
-def test_partition_of_an_open_range_is_used(small: Connection) -> None:
-    """A DBA may have made one up to MAXVALUE: nothing is missing behind it."""
+def test_a_partition_up_to_maxvalue_is_used(small: Connection) -> None:
+    """Behind a partition up to MAXVALUE no other one is made."""
     small.execute("DROP TABLE pgaudit.audit_log_256")
     small.execute("""CREATE TABLE pgaudit.by_hand PARTITION OF pgaudit.audit_log
                      FOR VALUES FROM (256) TO (MAXVALUE)""")
@@ -117,7 +117,7 @@ def test_partition_of_an_open_range_is_used(small: Connection) -> None:
 
 
 def test_a_new_partition_has_every_index_of_the_log(small: Connection) -> None:
-    """Those that a DBA has added, too."""
+    """A new partition has the indexes that a DBA has added, too."""
     small.execute("CREATE INDEX by_reason ON pgaudit.audit_log ((event->>'reason'))")
     fill_and_commit(small, 600)
     query = "SELECT count(*) FROM pg_index WHERE indrelid = %s::regclass AND indisvalid"
@@ -135,7 +135,7 @@ def test_a_new_partition_has_every_index_of_the_log(small: Connection) -> None:
     ],
 )
 def test_log_changed_by_a_dba_is_appended_to(small: Connection, change: str) -> None:
-    """A column or a constraint that a DBA adds stops neither appending nor new partitions."""
+    """A column or constraint of a DBA stops neither appends nor new partitions."""
     small.execute(f"ALTER TABLE pgaudit.audit_log {change}")
     fill_and_commit(small, 1_000)
     assert ensure_partitions_and_commit(small) == 1
@@ -144,7 +144,7 @@ def test_log_changed_by_a_dba_is_appended_to(small: Connection, change: str) -> 
 
 
 def test_default_privileges_open_no_partition(small: Connection) -> None:
-    """What the owner gives to others as a matter of course, or to all, does not count for a partition."""
+    """Default privileges of the owner give no right to a new partition."""
     small.execute("CREATE ROLE t_everywhere")
     small.execute('CREATE ROLE "t Odd ""name"')
     try:
@@ -166,7 +166,7 @@ def test_default_privileges_open_no_partition(small: Connection) -> None:
 
 
 def test_every_partition_is_guarded(small: Connection) -> None:
-    """As a replica, too: nobody writes to one by its name, changes or deletes rows, or truncates it."""
+    """No partition can be written, truncated or changed by its own name, also in replica mode."""
     fill_and_commit(small, 600)
     assert ensure_partitions_and_commit(small) == 1
     small.execute("SET session_replication_role = replica")

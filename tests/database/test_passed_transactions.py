@@ -27,7 +27,7 @@ from tests.support.watermark import (
 
 
 def test_an_open_recorder_is_waited_for(dsn: str, conn: Connection) -> None:
-    """Its jobs have lower ids than what is done meanwhile: for some thousand ids the watermark stays below them."""
+    """The watermark stays below the jobs of an open transaction for some thousand ids."""
     with psycopg.connect(dsn) as slow:
         record_uncommitted(slow, 1)
         commit_and_drain(dsn, conn, 2)
@@ -42,7 +42,7 @@ def test_an_open_recorder_is_waited_for(dsn: str, conn: Connection) -> None:
 
 @pytest.mark.parametrize("commits", [True, False])
 def test_a_recorder_that_stays_open_is_passed(dsn: str, conn: Connection, commits: bool) -> None:
-    """After five thousand ids the watermark goes on without it; its jobs are appended when it commits, or vanish."""
+    """After five thousand ids the watermark passes an open transaction; its jobs are appended once it commits."""
     with psycopg.connect(dsn) as slow:
         late = record_uncommitted(slow, 3)
         with slow.transaction():  # a savepoint has an xid of its own
@@ -61,7 +61,7 @@ def test_a_recorder_that_stays_open_is_passed(dsn: str, conn: Connection, commit
 
 
 def test_a_recorder_whose_savepoint_was_rolled_back_is_found(dsn: str, conn: Connection) -> None:
-    """What it recorded outside of the savepoint is appended after its commit, and nothing else."""
+    """A passed transaction's jobs are appended after its commit, without those of a savepoint that it rolled back."""
     with psycopg.connect(dsn) as slow:
         slow.execute("BEGIN")
         with slow.transaction() as savepoint:
@@ -78,7 +78,7 @@ def test_a_recorder_whose_savepoint_was_rolled_back_is_found(dsn: str, conn: Con
 
 
 def test_a_recorder_that_rolls_a_savepoint_back_after_it_was_passed_is_found(dsn: str, conn: Connection) -> None:
-    """The end of a savepoint is not the end of its transaction, which is still waited for."""
+    """The end of a savepoint does not count as the end of its passed transaction."""
     with psycopg.connect(dsn) as slow:
         late = record_uncommitted(slow, 3)
         slow.execute("SAVEPOINT further")
@@ -93,7 +93,7 @@ def test_a_recorder_that_rolls_a_savepoint_back_after_it_was_passed_is_found(dsn
 
 
 def test_several_recorders_are_passed_and_found_one_by_one(dsn: str, conn: Connection) -> None:
-    """Each one's jobs are appended when it has committed, whatever the others do; two workers find them once."""
+    """Each passed transaction's jobs are appended after its own commit; two workers do not append them twice."""
     with psycopg.connect(dsn) as first, psycopg.connect(dsn) as second, psycopg.connect(dsn) as third:
         made = [record_uncommitted(slow, 2) for slow in (first, second, third)]
         commit_and_drain(dsn, conn, 6)
@@ -116,7 +116,7 @@ def test_several_recorders_are_passed_and_found_one_by_one(dsn: str, conn: Conne
 
 
 def test_one_fetch_reads_a_bounded_number_of_pages_beside_an_open_recorder(dsn: str, conn: Connection) -> None:
-    """After twenty thousand events a look into the queue, and a batch, cost what they cost after ten thousand."""
+    """A fetch and a batch read no more pages after twenty thousand events than after ten thousand."""
     _, worker = register(conn)
     look = f"SELECT pgaudit.fetch_job('{worker}')"
 
@@ -142,7 +142,7 @@ def test_one_fetch_reads_a_bounded_number_of_pages_beside_an_open_recorder(dsn: 
 
 
 def test_a_recorder_that_began_during_a_batch_is_waited_for(dsn: str, conn: Connection) -> None:
-    """It is younger than the batch that moves the watermark, and no younger one is over: its job is found."""
+    """A transaction that began while a batch waited for the log is not passed by that batch."""
     record_uncommitted(conn, 2_000)
     conn.commit()
     with psycopg.connect(dsn) as holder, psycopg.connect(dsn) as late, ThreadPoolExecutor() as pool:
@@ -158,7 +158,7 @@ def test_a_recorder_that_began_during_a_batch_is_waited_for(dsn: str, conn: Conn
 
 
 def test_a_recorder_that_began_during_a_batch_may_be_passed(dsn: str, conn: Connection) -> None:
-    """It stays open for many batches, and its job is found after its commit."""
+    """A transaction that began during a batch and stays open for many is passed; its job is appended later."""
     record_uncommitted(conn, 2_000)
     conn.commit()
     with psycopg.connect(dsn) as holder, psycopg.connect(dsn) as late, ThreadPoolExecutor() as pool:
@@ -187,7 +187,7 @@ def prepared_dsn() -> Iterator[str]:
 
 
 def test_a_prepared_recorder_is_passed(prepared_dsn: str) -> None:
-    """It has no session any more: its jobs are appended after COMMIT PREPARED, and vanish after ROLLBACK PREPARED."""
+    """Jobs of a prepared transaction are appended after COMMIT PREPARED, and gone after ROLLBACK PREPARED."""
     with psycopg.connect(prepared_dsn) as conn:
         for name in ("kept", "given up"):
             with psycopg.connect(prepared_dsn, autocommit=True) as slow:

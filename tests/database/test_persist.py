@@ -23,7 +23,7 @@ from tests.support.queries import Connection
 
 
 def test_columns_are_those_of_the_event(conn: Connection) -> None:
-    """What is asked for often is in columns; the primary target is the first."""
+    """A row of the log has the event's fields in columns; the target columns have the first target."""
     made = AuditEvent(
         action="claim.denied", actor="user:42", targets=["claim:7", "policy:9"], outcome="denied", tenant="acme"
     )
@@ -37,7 +37,7 @@ def test_columns_are_those_of_the_event(conn: Connection) -> None:
 
 
 def test_further_targets_have_rows_of_their_own(conn: Connection) -> None:
-    """Each of an event's second and further targets once, however often it is named; none for a single target."""
+    """Each further target of an event has one row in event_target, however often it is named."""
     targets = ["claim:7", "policy:9", "user:1", "policy:9", "policy:9"]
     several = AuditEvent(action="claim.denied", targets=targets)
     one, none = AuditEvent(action="claim.denied", target="claim:8"), AuditEvent(action="claim.denied")
@@ -48,7 +48,7 @@ def test_further_targets_have_rows_of_their_own(conn: Connection) -> None:
 
 
 def test_batches_follow_each_other_without_a_gap(conn: Connection) -> None:
-    """In the order recorded, whatever the size of a batch; the batches and the end say the same."""
+    """Batches append in the order of recording, and cover the indexes without a gap."""
     made = events(10)
     record_and_commit(conn, *made)
     for _ in range(4):
@@ -61,7 +61,7 @@ def test_batches_follow_each_other_without_a_gap(conn: Connection) -> None:
 
 
 def test_a_fetched_job_takes_others_up_to_the_batch_size(conn: Connection) -> None:
-    """The job is one of them; all leave the queue in the same transaction, and the batch names the worker."""
+    """A batch has the fetched job and the next ones; all leave the queue together, and it names the worker."""
     made = events(5)
     record_and_commit(conn, *made)
     _, worker = register_and_commit(conn)
@@ -72,8 +72,8 @@ def test_a_fetched_job_takes_others_up_to_the_batch_size(conn: Connection) -> No
     assert conn.execute(same, [worker]).fetchall() == [(True,)]
 
 
-def test_worker_cannot_persist_a_job_of_another_worker(conn: Connection) -> None:
-    """After a stall another worker may have it: the first must not go on."""
+def test_a_worker_cannot_persist_a_job_of_another_worker(conn: Connection) -> None:
+    """A worker takes nothing with a job that it does not hold, such as one that was reclaimed from it."""
     record_and_commit(conn, event())
     (_, worker), (_, other) = register_and_commit(conn), register_and_commit(conn)
     job = fetch_and_commit(conn, worker)
@@ -82,8 +82,8 @@ def test_worker_cannot_persist_a_job_of_another_worker(conn: Connection) -> None
     assert persist_with_and_commit(conn, worker, job) == (0, [])
 
 
-def test_due_retries_go_before_fresh_jobs_and_travel_together(conn: Connection) -> None:
-    """Waiting retries stand behind fresh jobs until their time has come; then they form a batch of their own."""
+def test_due_retries_are_persisted_together_before_fresh_jobs(conn: Connection) -> None:
+    """A retry waits until it is due; due retries form a batch of their own, before fresh jobs."""
     made = events(5)
     record_and_commit(conn, *made)
     _, worker = register_and_commit(conn)
@@ -101,7 +101,7 @@ def test_due_retries_go_before_fresh_jobs_and_travel_together(conn: Connection) 
 
 
 def test_a_job_whose_worker_vanished_runs_alone(conn: Connection) -> None:
-    """It may be what killed the worker: no other job travels with it."""
+    """A job that has stalled is persisted in a batch of its own, because it may have crashed its worker."""
     record_and_commit(conn, event(1), event(2), event(3))
     conn.execute("UPDATE pgaudit.audit_jobs SET stalls = 1, scheduled_at = now() WHERE id <= 2")
     conn.commit()
@@ -110,7 +110,7 @@ def test_a_job_whose_worker_vanished_runs_alone(conn: Connection) -> None:
 
 
 def test_jobs_of_other_queues_are_not_touched(conn: Connection) -> None:
-    """Another application's job in Procrastinate's table is neither fetched nor taken along."""
+    """Jobs of other queues in Procrastinate's table are neither fetched nor persisted."""
     conn.execute("""INSERT INTO pgaudit.procrastinate_jobs (queue_name, task_name, priority)
                     VALUES ('mail', 'send', 5), ('mail', 'pgaudit.persist', 5)""")
     record_and_commit(conn, made := event())
@@ -123,7 +123,7 @@ def test_jobs_of_other_queues_are_not_touched(conn: Connection) -> None:
 
 
 def test_workers_at_once_append_each_event_once(dsn: str, conn: Connection) -> None:
-    """Four workers drain four hundred events, every tenth recorded twice: dense, complete, nothing twice."""
+    """Four workers at once append four hundred events, of which every tenth was recorded twice, without a gap."""
     made = events(400)
     for start in range(0, 400, 40):
         record_and_commit(conn, *made[start : start + 40], *made[start : start + 40 : 10])
@@ -155,7 +155,7 @@ LATE = """
 
 
 def test_lags_are_counted_over_the_whole_log(conn: Connection) -> None:
-    """Each batch goes on where the last one ended; an event that waited for months is in the last bucket."""
+    """Each batch continues the lag histogram of the last one; a lag of months is in the last bucket."""
     record_persist_and_commit(conn, event(1), event(2))
     conn.execute(LATE, [event(3).to_json()])
     assert persist_and_commit(conn) == []
@@ -167,8 +167,8 @@ def test_lags_are_counted_over_the_whole_log(conn: Connection) -> None:
     assert late
 
 
-def test_a_batch_is_bounded_by_bytes_too(conn: Connection) -> None:
-    """Large events travel few at a time, retries too; one that is larger than the bound travels alone."""
+def test_a_batch_is_bounded_by_bytes(conn: Connection) -> None:
+    """Batches of large events have few jobs; an event above the bound is a batch of its own."""
     made = events(10)
     record_and_commit(conn, *made)
     let_jobs_be_edited(conn)

@@ -26,7 +26,7 @@ REFUSE_REJECTED = "ALTER TABLE pgaudit.audit_log ADD CONSTRAINT none_rejected CH
 
 @pytest.mark.parametrize("poison", [{0}, {6}, {2, 3}, {0, 2, 4, 6}, {0, 1, 2, 3, 4, 5, 6}])
 def test_a_job_changed_in_the_queue_fails_alone(conn: Connection, poison: set[int]) -> None:
-    """Wherever in the batch it is, and however many: the others go through, dense and in order."""
+    """Jobs that were changed in the queue fail, wherever they are in the batch; the others are appended in order."""
     made = events(7)
     record_and_commit(conn, *made)
     let_jobs_be_edited(conn)
@@ -46,7 +46,7 @@ def test_a_job_changed_in_the_queue_fails_alone(conn: Connection, poison: set[in
 
 @pytest.mark.parametrize("refused", [{0}, {6}, {2, 3}, {0, 2, 4, 6}, {0, 1, 2, 3, 4, 5, 6}])
 def test_an_event_that_the_log_refuses_fails_alone(conn: Connection, refused: set[int]) -> None:
-    """Such as for a CHECK that a DBA has added: the others go through, dense and in order."""
+    """Events that fail a CHECK of the DBA fail alone; the others are appended in order."""
     conn.execute(REFUSE_REJECTED)
     made = [AuditEvent(action=f"claim.{'rejected' if number in refused else 'approved'}") for number in range(7)]
     failures = record_persist_and_commit(conn, *made)
@@ -69,8 +69,8 @@ def test_an_event_that_the_log_refuses_fails_alone(conn: Connection, refused: se
         """event || '{"targets": "claim:7"}'""",
     ],
 )
-def test_job_that_goes_around_the_door_is_refused(conn: Connection, change: str) -> None:
-    """An event that the owner inserts by hand is checked before it enters the log, and the others go through."""
+def test_an_invalid_event_inserted_by_hand_fails(conn: Connection, change: str) -> None:
+    """An event that the owner inserts into the queue by hand is checked before it is appended."""
     record_and_commit(conn, made := event())
     (wrong, leaf_hash) = conn.execute(
         f"SELECT wrong::text, pgaudit.leaf_hash(wrong) FROM (SELECT {change} AS wrong FROM pgaudit.audit_jobs) made"
@@ -85,8 +85,8 @@ def test_job_that_goes_around_the_door_is_refused(conn: Connection, change: str)
     assert logged_ids(conn) == [made.id]
 
 
-def test_failure_is_settled_with_the_batch(conn: Connection) -> None:
-    """The retry is scheduled, the attempt written down, and after the last one the job stays as failed."""
+def test_a_failure_is_recorded_in_the_transaction_of_its_batch(conn: Connection) -> None:
+    """The batch schedules the retry and records the attempt; after the last attempt the job is failed."""
     no_failure: tuple[list[dict[str, Any]]] = ([{}],)
     job = insert_poison(conn)
     query = "SELECT failures FROM pgaudit.persist(%s, %s, 10, 2, interval '10 s')"
@@ -108,7 +108,7 @@ def test_failure_is_settled_with_the_batch(conn: Connection) -> None:
 
 
 def test_infrastructure_errors_give_the_whole_batch_back(conn: Connection) -> None:
-    """An unreachable table is not the event's fault: nothing is split, nothing fails, the queue is as before."""
+    """A missing table fails the whole batch: it is rolled back, and no event is blamed."""
     record_and_commit(conn, event(1), event(2))
     conn.execute("ALTER TABLE pgaudit.event_target RENAME TO event_target_gone")
     conn.commit()
@@ -122,7 +122,7 @@ def test_infrastructure_errors_give_the_whole_batch_back(conn: Connection) -> No
 
 
 def test_python_and_sql_agree_on_infrastructure(conn: Connection) -> None:
-    """pgaudit.is_infrastructure holds the classes that sqlstates.INFRASTRUCTURE holds, of all there could be."""
+    """pgaudit.is_infrastructure and _db_errors.INFRASTRUCTURE name the same SQLSTATE classes."""
     digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
     classes = [first + second for first in digits for second in digits]
     query = "SELECT c FROM unnest(%s::text[]) c WHERE pgaudit.is_infrastructure(c || '000')"
@@ -130,7 +130,7 @@ def test_python_and_sql_agree_on_infrastructure(conn: Connection) -> None:
 
 
 def test_a_trigger_that_leaves_an_event_out_is_noticed(conn: Connection, settings: Settings) -> None:
-    """Such as one of a DBA's on the log: the event stays in the queue as failed, and no index is given twice."""
+    """An event that a trigger on the log suppresses fails and stays in the queue; no index is used twice."""
     conn.execute("""CREATE FUNCTION leave_out() RETURNS trigger LANGUAGE plpgsql AS
                     $$ BEGIN RETURN CASE WHEN NEW.action = 'claim.rejected' THEN NULL ELSE NEW END; END $$""")
     conn.execute("""CREATE TRIGGER leave_out BEFORE INSERT ON pgaudit.audit_log

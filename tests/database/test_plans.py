@@ -35,7 +35,7 @@ FILL = """
 
 @pytest.fixture
 def long_queue(conn: Connection) -> Connection:
-    """Twenty thousand jobs, fresh ones and retries by turns, of which there are no statistics."""
+    """Twenty thousand jobs, fresh ones and retries by turns, without statistics."""
     conn.execute(FILL)
     statistics = "SELECT reltuples FROM pg_class WHERE oid = 'pgaudit.audit_jobs'::regclass"
     assert conn.execute(statistics).fetchone() in [(-1,), (0,)]
@@ -43,14 +43,14 @@ def long_queue(conn: Connection) -> Connection:
 
 
 def use_settings_of(conn: Connection, *functions: str) -> None:
-    """Plans as these functions do: with the settings that they have."""
+    """Sets what these functions set, so that queries are planned as inside of them."""
     query = "SELECT unnest(proconfig) FROM pg_proc WHERE oid = ANY (%s::regproc[]) AND proconfig IS NOT NULL"
     for (setting,) in conn.execute(query, [[f"pgaudit.{function}" for function in functions]]).fetchall():
         conn.execute("SELECT set_config(%s, %s, true)", setting.split("=", 1))
 
 
 def query_of(conn: Connection, function: str, containing: str) -> str:
-    """The innermost query of a function, as it is in the database, that contains a text; its variables have values."""
+    """Returns the innermost query of a function that contains a text, with values in place of variables."""
     query = "SELECT prosrc FROM pg_proc WHERE oid = %s::regproc"
     (source,) = conn.execute(query, [f"pgaudit.{function}"]).fetchone() or ("",)
     source = re.sub(r"--.*", "", source)
@@ -65,7 +65,7 @@ def query_of(conn: Connection, function: str, containing: str) -> str:
 
 
 def explained(conn: Connection, statement: str) -> dict[str, Any]:
-    """The outermost node of the plan that the statement shows."""
+    """Returns the outermost node of the plan that an EXPLAIN statement shows."""
     (plans,) = conn.execute(statement).fetchone() or (None,)
     assert isinstance(plans, list)
     plan: dict[str, Any] = plans[0]["Plan"]
@@ -73,24 +73,24 @@ def explained(conn: Connection, statement: str) -> dict[str, Any]:
 
 
 def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """A node and those below it."""
+    """Returns a node and all nodes below it."""
     yield plan
     for below in plan.get("Plans", []):
         yield from nodes(below)
 
 
 def plan_of(conn: Connection, query: str) -> list[dict[str, Any]]:
-    """The nodes of the plan, the outermost first."""
+    """Returns the nodes of a query's plan, the outermost first."""
     return list(nodes(explained(conn, f"EXPLAIN (FORMAT JSON) {query}")))
 
 
 def types(plan: list[dict[str, Any]]) -> list[str]:
-    """What the nodes do."""
+    """Returns the types of the nodes."""
     return [node["Node Type"] for node in plan]
 
 
 def steps(conn: Connection) -> dict[str, list[dict[str, Any]]]:
-    """The plans of the queries that look for jobs, by the function that has them."""
+    """Returns the plans of the queries that look for jobs, by function."""
     queries = {
         "find_due_job": query_of(conn, "find_due_job", "FOR UPDATE"),
         "find_fresh_job": query_of(conn, "find_fresh_job", "FOR UPDATE"),
@@ -104,7 +104,7 @@ def steps(conn: Connection) -> dict[str, list[dict[str, Any]]]:
 @pytest.mark.parametrize("caller", ["fetch_job", "persist", "record_inline"])
 @pytest.mark.parametrize("analyzed", [False, True])
 def test_jobs_are_found_by_index(long_queue: Connection, caller: str, analyzed: bool) -> None:
-    """A fresh job by its id, a retry by its time: no scan, no sort, whatever statistics say and whichever step asks."""
+    """Fresh jobs are found by id and retries by time, without a sort or sequential scan, whatever the statistics."""
     if analyzed:
         long_queue.execute("ANALYZE pgaudit.audit_jobs")
     use_settings_of(long_queue, caller)
@@ -123,7 +123,7 @@ def test_jobs_are_found_by_index(long_queue: Connection, caller: str, analyzed: 
 
 
 def test_fetch_and_batch_read_few_pages_of_a_long_queue(long_queue: Connection) -> None:
-    """Ten thousand retries that wait stand neither before the fresh jobs nor before the due ones."""
+    """Ten thousand waiting retries do not make a fetch or a batch read more than 100 pages."""
     _, worker = register(long_queue)
     use_settings_of(long_queue, "persist")
     for _ in range(6):  # the plans of the session are made
@@ -137,8 +137,8 @@ def test_fetch_and_batch_read_few_pages_of_a_long_queue(long_queue: Connection) 
         assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 100, query
 
 
-def test_looking_behind_the_next_batch_locks_nothing_in_it(long_queue: Connection) -> None:
-    """A second run's first job is the one behind those that the first will take; only that one is written to."""
+def test_a_second_run_writes_nothing_to_the_jobs_that_it_skips(long_queue: Connection) -> None:
+    """A second run starts behind the batch that the first run takes next, and writes to its own first job only."""
     long_queue.execute(
         "UPDATE pgaudit.audit_jobs SET scheduled_at = now() + interval '1 h' WHERE scheduled_at <= now()"
     )
@@ -152,20 +152,20 @@ def test_looking_behind_the_next_batch_locks_nothing_in_it(long_queue: Connectio
 
 @pytest.fixture
 def filled(conn: Connection) -> Connection:
-    """A log of six hundred events in partitions of 256, of which there are no statistics."""
+    """A log of six hundred events in partitions of 256, without statistics."""
     make_small_partitions_and_commit(conn)
     assert record_persist_and_commit(conn, *events(600)) == []
     return conn
 
 
 def scanned(plan: list[dict[str, Any]]) -> list[tuple[str, str]]:
-    """Which tables are scanned, and how."""
+    """Returns the scanned tables, and how each is scanned."""
     return [(node.get("Relation Name", ""), node["Node Type"]) for node in plan if "Scan" in node["Node Type"]]
 
 
 @pytest.mark.parametrize("analyzed", [False, True])
-def test_guard_of_the_queue_reads_the_end_of_the_log_alone(filled: Connection, analyzed: bool) -> None:
-    """One look by index into the last partitions says whether a batch that is deleted is in the log."""
+def test_the_deletion_guard_reads_only_the_end_of_the_log(filled: Connection, analyzed: bool) -> None:
+    """Whether deleted jobs are in the log is looked up by index in the last partitions."""
     if analyzed:
         filled.execute("ANALYZE")
     use_settings_of(filled, "reject_unlogged_deletion")
@@ -177,7 +177,7 @@ def test_guard_of_the_queue_reads_the_end_of_the_log_alone(filled: Connection, a
 
 @pytest.mark.parametrize("analyzed", [False, True])
 def test_a_known_event_is_found_by_index(filled: Connection, analyzed: bool) -> None:
-    """Its id leads to its index, and that to the one partition which has it."""
+    """A duplicate is looked up by its id, and then in the one partition that has its index."""
     if analyzed:
         filled.execute("ANALYZE")
     filled.execute("SET LOCAL enable_seqscan = off")
@@ -202,7 +202,7 @@ def test_a_known_event_is_found_by_index(filled: Connection, analyzed: bool) -> 
     ],
 )
 def test_the_log_is_read_by_index(filled: Connection, query: str, index: str) -> None:
-    """By index, and in its order by target, actor, action and tenant: each partition has the index for it."""
+    """Each partition has an index for queries by index, target, actor, action and tenant, in the log's order."""
     filled.execute("SET enable_seqscan = off")
     filled.execute("SET enable_bitmapscan = off")
     plan = plan_of(filled, query)
@@ -220,7 +220,7 @@ def test_the_log_is_read_by_index(filled: Connection, query: str, index: str) ->
 @pytest.mark.parametrize("jobs", [1, 1_000])
 @pytest.mark.parametrize("pages", [0, 2_000])
 def test_jobs_of_a_batch_are_looked_up_by_id(long_queue: Connection, jobs: int, pages: int) -> None:
-    """After a vacuum of an empty queue the planner expects no row: it must not read the whole index for each job."""
+    """Jobs are read by their ids even when the planner believes that the queue is empty."""
     statistics = "UPDATE pg_class SET reltuples = 0, relpages = %s WHERE oid = 'pgaudit.audit_jobs'::regclass"
     long_queue.execute(statistics, [pages])
     use_settings_of(long_queue, "persist", "append_rows")
@@ -229,8 +229,8 @@ def test_jobs_of_a_batch_are_looked_up_by_id(long_queue: Connection, jobs: int, 
     assert plan[-1]["Index Cond"] == "(id = taken.id)"
 
 
-def test_no_function_joins_the_queue_in_another_way(conn: Connection) -> None:
-    """Each function that reads the jobs of a batch does it with jobs_in_order, or by their ids alone."""
+def test_functions_read_jobs_of_a_batch_with_jobs_in_order(conn: Connection) -> None:
+    """No function that has an array of jobs joins audit_jobs itself."""
     query = """SELECT proname, prosrc FROM pg_proc
                 WHERE pronamespace = 'pgaudit'::regnamespace AND 'jobs' = ANY (proargnames)"""
     joining = {name for name, source in conn.execute(query) if re.search(r"JOIN (pgaudit\.)?audit_jobs", source)}

@@ -44,7 +44,7 @@ from tests.support.valid_events import Json, nested, record_raw, reference, vali
     ],
 )
 def test_an_event_at_a_limit_is_accepted(scratch: Connection, event: Json) -> None:
-    """Alone and among others it is recorded as it was given; only the stamps are added."""
+    """An event at a limit is recorded as given, alone and among others; only the stamps are added."""
     record_raw(scratch, event)
     record_raw(scratch, valid(), event)
     first, _, third = (job["event"] for job in queued(scratch))

@@ -135,8 +135,8 @@ REFUSED: dict[str, dict[str, object]] = {
         for name, event in events.items()
     ],
 )
-def test_a_bad_field_is_refused(scratch: Connection, field: str, event: object) -> None:
-    """The SQLSTATE is PA001, the message names the field, and the event beside it is not recorded either."""
+def test_an_invalid_field_is_refused(scratch: Connection, field: str, event: object) -> None:
+    """An invalid field raises PA001 with the field in the message, and no event of the call is recorded."""
     for events in ([event], [valid(), event, valid()]):
         with pytest.raises(psycopg.Error, match=field) as refusal, scratch.transaction():
             record_raw(scratch, *events)
@@ -167,8 +167,8 @@ def test_a_bad_field_is_refused(scratch: Connection, field: str, event: object) 
         ("occurred_at", valid(occurred_at="2026-01-31T12:00:00+99:00")),
     ],
 )
-def test_a_value_that_cannot_be_read_is_refused(scratch: Connection, field: str, event: Json) -> None:
-    """No UUID, or no date of the calendar: the message names the field, as for all others; nothing is recorded."""
+def test_a_value_that_cannot_be_parsed_is_refused(scratch: Connection, field: str, event: Json) -> None:
+    """A value that is no UUID or no date of the calendar raises PA001, as any invalid field does."""
     for events in ([event], [valid(), event]):
         with (
             pytest.raises(psycopg.Error, match=f"invalid audit event: {field} must be") as refusal,
@@ -190,8 +190,10 @@ def test_a_value_that_cannot_be_read_is_refused(scratch: Connection, field: str,
         ("22023", "null"),
     ],
 )
-def test_what_is_no_array_of_events_is_refused(scratch: Connection, state: str, events: str | None) -> None:
-    """No events are a mistake of the caller, and so is an event without its array."""
+def test_an_argument_other_than_an_array_of_events_is_refused(
+    scratch: Connection, state: str, events: str | None
+) -> None:
+    """NULL, an empty array, and an event outside of an array are mistakes of the caller."""
     for function in ("record", "record_inline"):
         with pytest.raises(psycopg.Error) as refusal, scratch.transaction():
             scratch.execute(f"SELECT pgaudit.{function}(%s)", [events])

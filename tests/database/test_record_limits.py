@@ -17,7 +17,7 @@ FILLER = {"small": {}, "large": {"filler": "x" * 8_000}}
 @pytest.mark.parametrize("filler", FILLER)
 @pytest.mark.parametrize("number", ["1e4000", "1e4001", "-1e4000", "1e-4001", "1e-16383", "1e131071", "9" * 4_001])
 def test_a_number_of_more_than_4000_digits_is_refused(scratch: Connection, number: str, filler: str) -> None:
-    """As it is printed, sign and point included, wherever it is in the event."""
+    """Numbers are limited by their printed length, sign and point included, wherever they are in the event."""
     for place in ('{"data": {"a": [%s]}}', '{"extra": %s}', '{"context": {"a": {"b": %s}}}'):
         event = f"[{json.dumps(valid(**FILLER[filler]))[:-1]}, {(place % number)[1:]}]"
         with pytest.raises(psycopg.Error, match=r"4,000 digits|65,535|bytes") as refusal, scratch.transaction():
@@ -29,14 +29,14 @@ def test_a_number_of_more_than_4000_digits_is_refused(scratch: Connection, numbe
 @pytest.mark.parametrize("filler", FILLER)
 @pytest.mark.parametrize("number", ["1e3999", "-1e3998", "1e-3998", "9" * 4_000])
 def test_a_number_of_4000_digits_is_accepted(scratch: Connection, number: str, filler: str) -> None:
-    """The limit is exact."""
+    """A number with exactly 4,000 digits is accepted."""
     event = f'[{json.dumps(valid(**FILLER[filler]))[:-1]}, "extra": {number}}}]'
     scratch.execute(RECORD, [event])
     assert scratch.execute("SELECT length(event->>'extra') FROM pgaudit.audit_jobs").fetchone() == (4_000,)
 
 
 def test_an_event_of_a_gigabyte_costs_no_memory(conn: Connection) -> None:
-    """8,191 numbers that print as a gigabyte are refused before they are printed."""
+    """8,191 numbers that would print as a gigabyte are refused without being printed."""
     event = (
         "%s::jsonb || jsonb_build_object('data', (SELECT jsonb_agg('1e131071'::jsonb) FROM generate_series(1, 8191)))"
     )
@@ -51,7 +51,7 @@ def test_an_event_of_a_gigabyte_costs_no_memory(conn: Connection) -> None:
 
 
 def test_size_is_limited_to_the_byte(scratch: Connection) -> None:
-    """By the stored text: what compresses well, and what the JSON of the client does not show, counts in full."""
+    """The stored text counts to the byte, stamps included, however well it compresses."""
     scratch.execute("SET LOCAL search_path = pgaudit")
     check = "SELECT octet_length(check_event(%s))"
     for letter in ("x", "ä", "\\"):
@@ -71,7 +71,7 @@ def test_size_is_limited_to_the_byte(scratch: Connection) -> None:
 
 @pytest.mark.parametrize("size", [49_153, 70_000, 1_000_000, 20_000_000])
 def test_a_large_event_is_refused(scratch: Connection, size: int) -> None:
-    """However well it compresses, and however far beyond the limit it is; nothing beside it is recorded."""
+    """An event above the limit is refused, however well it compresses, and no event of the call is recorded."""
     for events in ([valid(data="x" * size)], [valid(), valid(data="x" * size)]):
         with pytest.raises(psycopg.Error, match="bytes") as refusal, scratch.transaction():
             record_raw(scratch, *events)
@@ -79,8 +79,8 @@ def test_a_large_event_is_refused(scratch: Connection, size: int) -> None:
     assert queued(scratch) == []
 
 
-def test_one_bad_event_among_many_takes_all_with_it(scratch: Connection) -> None:
-    """Nothing of a refused call is recorded, wherever the bad event is."""
+def test_one_invalid_event_refuses_the_whole_call(scratch: Connection) -> None:
+    """No event of a refused call is recorded, wherever the invalid one is."""
     for position in (0, 500, 999):
         events = [valid() for _ in range(1_000)]
         events[position]["outcome"] = "maybe"

@@ -28,8 +28,8 @@ SWALLOWERS = {
 
 
 @pytest.mark.parametrize("swallower", SWALLOWERS)
-def test_an_event_that_the_table_swallows_is_an_error(database: str, swallower: str) -> None:
-    """A trigger or a rule that keeps a row out of the queue makes record raise: no event gets lost in silence."""
+def test_a_suppressed_insert_is_an_error(database: str, swallower: str) -> None:
+    """A trigger or rule that keeps a row out of the queue makes record raise."""
     # A session of its own: Postgres keeps the plan of a statement that a rule has taken away until the session ends.
     with psycopg.connect(database) as conn:
         conn.execute(SWALLOWERS[swallower])
@@ -43,7 +43,7 @@ def test_an_event_that_the_table_swallows_is_an_error(database: str, swallower: 
 
 @pytest.mark.parametrize("count", [1, 3])
 def test_the_server_replaces_the_callers_stamps(scratch: Connection, count: int) -> None:
-    """Time, role and transaction are the server's word alone."""
+    """recorded_at, recorded_by and xid come from the server, whatever the caller sends."""
     forged = {"recorded_at": "1999-01-01T00:00:00Z", "recorded_by": {"role": "boss"}, "xid": 1}
     record_raw(scratch, *(valid(**forged) for _ in range(count)))
     truth = "SELECT session_user::text, pg_current_xact_id()::text, clock_timestamp()"
@@ -59,7 +59,7 @@ def test_the_server_replaces_the_callers_stamps(scratch: Connection, count: int)
 
 @pytest.mark.parametrize("count", [1, 3])
 def test_recorded_by_is_the_role_that_logged_in(scratch: Connection, count: int) -> None:
-    """A role that the session has taken on with SET ROLE, or the owner of the function, is not who recorded."""
+    """recorded_by is the session's user, not a role of SET ROLE or the owner of the function."""
     scratch.execute("CREATE ROLE door_login; CREATE ROLE door_taken_on; GRANT door_taken_on TO door_login")
     scratch.execute("GRANT USAGE ON SCHEMA pgaudit TO door_taken_on")
     scratch.execute("GRANT EXECUTE ON FUNCTION pgaudit.record(jsonb) TO door_taken_on")
@@ -70,8 +70,8 @@ def test_recorded_by_is_the_role_that_logged_in(scratch: Connection, count: int)
     assert [job["event"]["recorded_by"] for job in queued(scratch)] == ["door_login"] * count
 
 
-def test_recorded_by_is_no_owner_of_a_function(scratch: Connection) -> None:
-    """A function of the application that runs with the rights of its owner records in the name of its caller."""
+def test_recorded_by_is_not_the_owner_of_a_function(scratch: Connection) -> None:
+    """A SECURITY DEFINER function of the application records in the name of its caller."""
     scratch.execute("CREATE ROLE door_login; CREATE ROLE door_owner; GRANT USAGE ON SCHEMA pgaudit TO door_owner")
     scratch.execute("GRANT EXECUTE ON FUNCTION pgaudit.record(jsonb) TO door_owner")
     scratch.execute("""

@@ -83,7 +83,7 @@ Values = dict[str, str]
 
 @pytest.fixture(scope="module")
 def database(server: Server) -> Iterator[str]:
-    """A migrated database for all tests of this module, with a schema of impostors."""
+    """A migrated database for all tests of this module, with a schema of objects that shadow others."""
     with fresh_database(server) as database:
         with psycopg.connect(database.dsn) as conn:
             conn.execute(HOSTILE)
@@ -92,14 +92,14 @@ def database(server: Server) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def observer(database: str) -> Iterator[Connection]:
-    """A session in which nothing is set."""
+    """A session without settings of its own."""
     with psycopg.connect(database, autocommit=True) as conn:
         yield conn
 
 
 @contextmanager
 def session(dsn: str, values: Values) -> Generator[Connection]:
-    """A session with those settings, in autocommit."""
+    """Opens a session with those settings, in autocommit."""
     with psycopg.connect(dsn, autocommit=True) as conn:
         conn.execute("LOAD 'plpgsql'")
         for name, value in values.items():
@@ -108,7 +108,7 @@ def session(dsn: str, values: Values) -> Generator[Connection]:
 
 
 def made_event() -> AuditEvent:
-    """An event with all that a setting could read or print in another way."""
+    """Returns an event with values that a setting could read or print differently."""
     return AuditEvent(
         action="claim.approved",
         actor="user:42",
@@ -128,7 +128,7 @@ def made_event() -> AuditEvent:
 
 
 def work(conn: Connection) -> None:
-    """Does all that a worker does, its rounds included."""
+    """Does everything that a worker does, maintenance included."""
     ((number, token),) = conn.execute("SELECT * FROM pgaudit.register_worker()").fetchall()
     assert conn.execute("SELECT pgaudit.heartbeat(%s)", [token]).fetchone() == (True,)
     assert conn.execute("SELECT * FROM pgaudit.reclaim_stalled_jobs()").fetchall() == []
@@ -150,13 +150,13 @@ def work(conn: Connection) -> None:
 
 
 def record(conn: Connection, event: AuditEvent, mode: Mode) -> None:
-    """Records an event."""
+    """Records an event in a transaction of its own."""
     with conn.transaction():
         AuditLog(Settings(mode=mode)).record(conn, event)
 
 
 def deviation(observer: Connection, made: AuditEvent) -> str | None:
-    """What of the event is not in the log as it should be; None when all is."""
+    """Returns the first field of an event that is wrong in the log; None if all are right."""
     found = observer.execute(LOGGED, [made.id]).fetchall()
     if len(found) != 1:
         return f"{len(found)} rows"
@@ -179,7 +179,7 @@ def deviation(observer: Connection, made: AuditEvent) -> str | None:
 
 
 def try_settings(dsn: str, observer: Connection, for_writer: Values, for_worker: Values) -> str | None:
-    """Takes events to the log under those settings, each twice, by the queue and inline; what went wrong."""
+    """Takes events to the log under those settings, each twice, queued and inline; returns what went wrong."""
     queued, inline = made_event(), made_event()
     try:
         with session(dsn, for_writer) as writer, session(dsn, for_worker) as worker:
@@ -195,7 +195,7 @@ def try_settings(dsn: str, observer: Connection, for_writer: Values, for_worker:
 
 
 def values_of(row: tuple[Any, ...]) -> list[str]:
-    """The values of a setting to try: all of an enum, both ends of a range, and what a switch is not."""
+    """Returns the values of a setting to try: all of an enum, both ends of a range, the other value of a switch."""
     _, kind, current, choices, least, most = row
     if kind == "bool":
         return ["off" if current == "on" else "on"]
@@ -203,7 +203,7 @@ def values_of(row: tuple[Any, ...]) -> list[str]:
 
 
 def settable(conn: Connection, name: str, value: str) -> bool:
-    """Whether this server, as it was built and configured, takes the value."""
+    """Returns whether this server accepts the value."""
     try:
         with conn.transaction(force_rollback=True):
             conn.execute("SELECT pg_catalog.set_config(%s, %s, true)", [name, value])
@@ -214,7 +214,7 @@ def settable(conn: Connection, name: str, value: str) -> bool:
 
 @pytest.mark.parametrize("kind", ["bool", "enum", "integer", "real"])
 def test_no_setting_of_a_session_matters(database: str, observer: Connection, kind: str) -> None:
-    """Every one that pg_settings knows, in the session of the writer and of the worker: some at a time."""
+    """The log is the same under every boolean, enum and number that pg_settings knows, in writer and worker."""
     with session(database, {}) as conn:
         rows = conn.execute(SETTINGS, [kind, EXCLUDED]).fetchall()
         given = [(row[0], value) for row in rows for value in values_of(row)]
@@ -227,8 +227,8 @@ def test_no_setting_of_a_session_matters(database: str, observer: Connection, ki
 
 
 @pytest.mark.parametrize(("name", "value"), TEXTS)
-def test_no_text_of_a_setting_matters(database: str, observer: Connection, name: str, value: str) -> None:
-    """Time zones that look like others, formats of dates, encodings, and a path to impostors."""
+def test_no_text_setting_of_a_session_matters(database: str, observer: Connection, name: str, value: str) -> None:
+    """The log is the same under any time zone, date format, encoding and search_path."""
     assert try_settings(database, observer, {name: value}, {name: value}) is None
 
 
@@ -270,5 +270,5 @@ SESSIONS = st.lists(st.sampled_from(sorted(CHOICES)), max_size=12, unique=True).
 def test_no_combination_of_settings_matters(
     database: str, observer: Connection, writer: Values, worker: Values
 ) -> None:
-    """Settings of the writer and others of the worker, many at once."""
+    """The log is the same under many settings at once, other ones in the writer than in the worker."""
     assert try_settings(database, observer, writer, worker) is None

@@ -20,7 +20,7 @@ from tests.support.watermark import (
 
 
 def test_finished_jobs_are_not_read_again(dsn: str, conn: Connection) -> None:
-    """A look into the queue costs after ten thousand events what it cost after two, dead rows or not."""
+    """A fetch reads no more pages after ten thousand events than after two thousand, despite dead rows."""
     look = f"SELECT pgaudit.fetch_job('{register(conn)[1]}')"
     with old_snapshot(dsn):
         commit_and_drain(dsn, conn, 1)
@@ -31,14 +31,14 @@ def test_finished_jobs_are_not_read_again(dsn: str, conn: Connection) -> None:
 
 
 def test_the_watermark_advances_however_often_the_queue_was_empty(dsn: str, conn: Connection) -> None:
-    """It is two batches behind the last id, or less."""
+    """The watermark stays within two batches of the last id."""
     for batches in (1, 2, 3, 1, 2, 3):
         commit_and_drain(dsn, conn, batches)
         assert behind(conn) < 4_000
 
 
-def test_the_end_of_the_log_costs_nothing_to_find(dsn: str, conn: Connection) -> None:
-    """Two hundred appends leave no version of it behind that the next one would have to walk through."""
+def test_the_size_of_the_log_is_found_with_few_pages(dsn: str, conn: Connection) -> None:
+    """Two hundred appends beside an old snapshot leave no dead rows that a look at the size would have to read."""
     with old_snapshot(dsn):
         for _ in range(200):
             record_uncommitted(conn, 1)
@@ -52,7 +52,7 @@ def test_the_end_of_the_log_costs_nothing_to_find(dsn: str, conn: Connection) ->
 def test_a_transaction_that_records_nothing_does_not_stop_the_watermark(
     dsn: str, conn: Connection, level: psycopg.IsolationLevel
 ) -> None:
-    """It has an xid, a snapshot, and has read the queue: it holds no job's id, and none is waited for."""
+    """A transaction with an xid and a snapshot that has recorded nothing is not waited for."""
     conn.execute("CREATE TABLE elsewhere (xid xid8)")
     conn.commit()
     with psycopg.connect(dsn) as writer:
@@ -65,7 +65,7 @@ def test_a_transaction_that_records_nothing_does_not_stop_the_watermark(
 
 
 def test_a_reader_does_not_stop_the_watermark(dsn: str, conn: Connection) -> None:
-    """A snapshot that is held for hours, without an xid, stops nothing."""
+    """An old snapshot without an xid does not stop the watermark."""
     with old_snapshot(dsn):
         commit_and_drain(dsn, conn, 3)
         assert behind(conn) < 4_000
@@ -73,7 +73,7 @@ def test_a_reader_does_not_stop_the_watermark(dsn: str, conn: Connection) -> Non
 
 
 def test_a_recorder_in_another_database_does_not_stop_the_watermark(server: Server, dsn: str, conn: Connection) -> None:
-    """Its lock is on another queue, which in a copy of the database has the same number."""
+    """A transaction that records in another database is not waited for, although its tables have the same oids."""
     with fresh_database(server) as other, psycopg.connect(other.dsn) as elsewhere:
         record_uncommitted(elsewhere, 1)
         commit_and_drain(dsn, conn, 3)
@@ -81,8 +81,8 @@ def test_a_recorder_in_another_database_does_not_stop_the_watermark(server: Serv
         assert value(conn, PASSED) == 0
 
 
-def test_a_savepoint_that_is_rolled_back_holds_nothing_up(dsn: str, conn: Connection) -> None:
-    """Its ids are lost, and the watermark advances beyond them."""
+def test_a_rolled_back_savepoint_does_not_stop_the_watermark(dsn: str, conn: Connection) -> None:
+    """The watermark advances beyond the ids of a savepoint that was rolled back."""
     with conn.transaction() as savepoint:
         record_uncommitted(conn, 10)
         raise psycopg.Rollback(savepoint)

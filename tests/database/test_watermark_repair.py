@@ -18,7 +18,7 @@ from tests.support.watermark import (
 
 
 def test_a_job_below_the_watermark_is_found(dsn: str, conn: Connection) -> None:
-    """An owner has put it there by hand: the maintenance of any worker makes it due."""
+    """A job that an owner has put below the watermark is requeued by maintenance."""
     commit_and_drain(dsn, conn, 3)
     record_uncommitted(conn, 1)
     let_jobs_be_edited(conn)
@@ -30,8 +30,8 @@ def test_a_job_below_the_watermark_is_found(dsn: str, conn: Connection) -> None:
     assert work_all(dsn) == 1
 
 
-def test_a_watermark_of_before_a_restore_is_reset(dsn: str, conn: Connection) -> None:
-    """The sequence starts again, and so does the scan."""
+def test_a_watermark_above_the_sequence_is_reset(dsn: str, conn: Connection) -> None:
+    """After a restore the sequence starts again, and maintenance resets the watermark."""
     commit_and_drain(dsn, conn, 3)
     conn.execute("ALTER SEQUENCE pgaudit.procrastinate_jobs_id_seq RESTART")
     record_uncommitted(conn, 1)
@@ -44,7 +44,7 @@ def test_a_watermark_of_before_a_restore_is_reset(dsn: str, conn: Connection) ->
 
 
 def test_a_watermark_that_waits_for_transactions_of_another_cluster_is_reset(dsn: str, conn: Connection) -> None:
-    """Their ids are far ahead after a dump and restore: it would not advance for years."""
+    """After a dump and restore the xids of the old cluster are far ahead; maintenance resets the watermark."""
     commit_and_drain(dsn, conn, 3)
     conn.execute("ALTER TABLE pgaudit.queue_watermark DISABLE TRIGGER reject_direct_write")
     conn.execute("UPDATE pgaudit.queue_watermark SET safe_xid = '999999999', passed_xids = '{999999998}'")
@@ -60,7 +60,7 @@ def test_a_watermark_that_waits_for_transactions_of_another_cluster_is_reset(dsn
 
 
 def test_a_lost_watermark_is_written_again(dsn: str, conn: Connection) -> None:
-    """Without its row the scan begins at the first job; the next batches set it."""
+    """Without its row the scan begins at the first job, and the next batches write the row again."""
     commit_and_drain(dsn, conn, 2)
     conn.execute("ALTER TABLE pgaudit.queue_watermark DISABLE TRIGGER reject_direct_write")
     conn.execute("DELETE FROM pgaudit.queue_watermark")
@@ -71,7 +71,7 @@ def test_a_lost_watermark_is_written_again(dsn: str, conn: Connection) -> None:
 
 
 def test_an_empty_queue_that_is_truncated_starts_again(dsn: str, conn: Connection) -> None:
-    """Its ids start at 1 again, below the watermark of before, and are found."""
+    """After TRUNCATE RESTART IDENTITY, jobs with ids below the old watermark are found."""
     commit_and_drain(dsn, conn, 3)
     conn.execute("TRUNCATE pgaudit.procrastinate_jobs RESTART IDENTITY CASCADE")
     record_uncommitted(conn, 1)
@@ -90,20 +90,18 @@ def test_an_empty_queue_that_is_truncated_starts_again(dsn: str, conn: Connectio
         "TRUNCATE pgaudit.queue_watermark",
     ],
 )
-def test_owner_cannot_write_by_hand_where_the_log_ends_or_the_scan_begins(
-    dsn: str, conn: Connection, statement: str
-) -> None:
-    """Where the log ends is what the next index follows from; jobs below the watermark wait for maintenance."""
+def test_owner_cannot_write_batches_or_the_watermark(dsn: str, conn: Connection, statement: str) -> None:
+    """batch decides the next index and queue_watermark where the scan begins, so neither can be written by hand."""
     commit_and_drain(dsn, conn, 1)
     with pytest.raises(psycopg.errors.InsufficientPrivilege, match="only the functions of pgaudit"):
         conn.execute(statement)
 
 
 @pytest.mark.parametrize("level", [psycopg.IsolationLevel.REPEATABLE_READ, psycopg.IsolationLevel.SERIALIZABLE])
-def test_an_older_snapshot_cannot_append_twice_at_one_place(
+def test_an_old_snapshot_cannot_append_at_a_taken_index(
     dsn: str, conn: Connection, level: psycopg.IsolationLevel
 ) -> None:
-    """Inline, a transaction that does not see the last batch has to begin again."""
+    """An inline transaction that does not see the last batch fails with a serialization error."""
     inline = AuditLog(Settings(mode="inline"))
     with psycopg.connect(dsn) as late:
         late.isolation_level = level

@@ -57,7 +57,7 @@ CALLS = (
 
 @pytest.fixture
 def role_dsn(dsn: str) -> Iterator[str]:
-    """The database with two plain roles: a worker, and a stranger with all rights on all tables; the worker's DSN."""
+    """The DSN of a plain role with a worker's rights; beside it there is a role with all rights on all tables."""
     with psycopg.connect(dsn) as owner:
         for role in (ROLE, STRANGER):
             owner.execute(f"CREATE ROLE {role} LOGIN")
@@ -80,7 +80,7 @@ def as_worker(role_dsn: str) -> Iterator[Connection]:
 
 @pytest.fixture
 def busy(dsn: str, conn: Connection, as_worker: Connection) -> tuple[int, int, UUID]:
-    """A job that another worker runs, with the number and the token of that worker."""
+    """A job that another worker runs, with that worker's id and token."""
     queue_events(dsn)
     number, token = register_and_commit(as_worker)
     job = fetch_and_commit(as_worker, token)
@@ -89,7 +89,7 @@ def busy(dsn: str, conn: Connection, as_worker: Connection) -> tuple[int, int, U
 
 
 def refused(conn: Connection, statement: str, parameters: list[Any] | None = None) -> None:
-    """Fails unless the statement is refused for want of a right."""
+    """Fails unless the statement is refused because a right is missing."""
     with pytest.raises(InsufficientPrivilege):
         conn.execute(statement, parameters)
     conn.rollback()
@@ -97,10 +97,10 @@ def refused(conn: Connection, statement: str, parameters: list[Any] | None = Non
 
 @pytest.mark.parametrize("retry_in", [None, 0.0, 86_400.0], ids=["dead letter", "retry", "park"])
 @pytest.mark.parametrize("kind", ["wrong", "own", "none"])
-def test_a_worker_cannot_settle_a_job_that_it_does_not_hold(
+def test_a_worker_cannot_record_a_failure_of_a_job_that_it_does_not_hold(
     conn: Connection, as_worker: Connection, busy: tuple[int, int, UUID], kind: str, retry_in: float | None
 ) -> None:
-    """A job is failed, retried or parked with the token of its worker alone."""
+    """Only with the token of its worker can a job be failed, retried or rescheduled."""
     job, _, _ = busy
     before = rows_and_commit(conn, STATE)
     token = {"wrong": uuid4(), "own": register_and_commit(as_worker)[1], "none": None}[kind]
@@ -113,7 +113,7 @@ def test_a_worker_cannot_settle_a_job_that_it_does_not_hold(
 def test_a_worker_cannot_release_or_persist_a_job_that_it_does_not_hold(
     conn: Connection, as_worker: Connection, busy: tuple[int, int, UUID], kind: str
 ) -> None:
-    """Another worker's job is neither given back nor taken into a batch."""
+    """Another worker's job can be neither released nor taken into a batch."""
     job, _, _ = busy
     before = rows_and_commit(conn, STATE)
     token = {"wrong": uuid4(), "own": register_and_commit(as_worker)[1], "none": None}[kind]
@@ -125,7 +125,7 @@ def test_a_worker_cannot_release_or_persist_a_job_that_it_does_not_hold(
 
 @pytest.mark.parametrize("token", [uuid4(), None], ids=["wrong", "none"])
 def test_an_unknown_token_fetches_no_job(dsn: str, conn: Connection, as_worker: Connection, token: UUID | None) -> None:
-    """A caller that is no worker, or no longer one, takes no job: without a worker it would be stalled at once."""
+    """A caller that is not registered gets no job."""
     queue_events(dsn)
     before = rows_and_commit(conn, STATE)
     assert fetch_and_commit(as_worker, token) is None
@@ -133,7 +133,7 @@ def test_an_unknown_token_fetches_no_job(dsn: str, conn: Connection, as_worker: 
 
 
 def test_a_worker_cannot_read_a_token(as_worker: Connection, busy: tuple[int, int, UUID]) -> None:
-    """No table or view that a worker reads has the token of another one."""
+    """No table or view that a worker can read has the token of another worker."""
     _, number, token = busy
     refused(as_worker, "SELECT token FROM pgaudit.procrastinate_workers")
     refused(as_worker, "SELECT * FROM pgaudit.procrastinate_workers")
@@ -151,7 +151,7 @@ def test_a_worker_cannot_read_a_token(as_worker: Connection, busy: tuple[int, in
 
 @pytest.mark.parametrize("statement", WRITES)
 def test_a_worker_writes_no_table(conn: Connection, as_worker: Connection, statement: str) -> None:
-    """A worker changes workers, jobs and errors by the functions that it was granted, and not by hand."""
+    """A worker changes workers, jobs and errors only through functions."""
     register_and_commit(as_worker)
     before = rows_and_commit(conn, WORKERS)
     refused(as_worker, statement)
@@ -162,7 +162,7 @@ def test_a_worker_writes_no_table(conn: Connection, as_worker: Connection, state
 def test_a_role_with_rights_on_all_tables_writes_none_of_them(
     dsn: str, conn: Connection, as_worker: Connection, busy: tuple[int, int, UUID], statement: str
 ) -> None:
-    """GRANT ALL ON ALL TABLES lets no role pass for a worker, or settle a job by hand."""
+    """GRANT ALL ON ALL TABLES does not let a role act as a worker or change a job by hand."""
     assert busy
     workers, jobs = rows_and_commit(conn, WORKERS), rows_and_commit(conn, STATE)
     with psycopg.connect(dsn, user=STRANGER, autocommit=True) as stranger:
@@ -173,14 +173,14 @@ def test_a_role_with_rights_on_all_tables_writes_none_of_them(
 
 
 @pytest.mark.parametrize("statement", CALLS)
-def test_a_worker_calls_no_function_that_takes_a_number_for_a_worker(as_worker: Connection, statement: str) -> None:
-    """Procrastinate's functions, which believe any number, and the steps inside ours are not for workers."""
+def test_a_worker_calls_no_function_that_trusts_a_worker_id(as_worker: Connection, statement: str) -> None:
+    """Procrastinate's functions, which trust any worker id, and internal steps of ours are not granted to workers."""
     register_and_commit(as_worker)
     refused(as_worker, statement)
 
 
 def test_a_worker_cannot_forge_a_heartbeat(conn: Connection, as_worker: Connection) -> None:
-    """A heartbeat counts for the worker whose token it has, and for no other one."""
+    """A heartbeat counts only for the worker whose token it has."""
     silent, _ = register_and_commit(as_worker)
     date_back_heartbeat_and_commit(conn, silent)
     before = rows_and_commit(conn, f"{WORKERS} LIMIT 1")
@@ -191,8 +191,8 @@ def test_a_worker_cannot_forge_a_heartbeat(conn: Connection, as_worker: Connecti
     assert rows_and_commit(conn, f"{WORKERS} LIMIT 1") == before
 
 
-def test_a_worker_gets_a_number_of_its_own(as_worker: Connection) -> None:
-    """A worker registers under a new number and a new token each time; it can choose neither."""
+def test_each_registration_has_a_new_id_and_token(as_worker: Connection) -> None:
+    """A worker that registers again gets another id and token."""
     registered = [register_and_commit(as_worker) for _ in range(3)]
     assert len({number for number, _ in registered}) == len({token for _, token in registered}) == 3
 
@@ -200,7 +200,7 @@ def test_a_worker_gets_a_number_of_its_own(as_worker: Connection) -> None:
 def test_a_worker_cannot_fail_a_running_job_by_reclaiming(
     conn: Connection, as_worker: Connection, busy: tuple[int, int, UUID]
 ) -> None:
-    """A worker that registers with the strictest limits takes no job from a living worker."""
+    """A worker that registers with the strictest limits reclaims no job of a living worker."""
     assert busy
     before = rows_and_commit(conn, STATE)
     register_and_commit(as_worker, "0 s", 0)
@@ -222,7 +222,9 @@ def test_a_worker_cannot_park_its_own_job(
 
 
 @pytest.mark.parametrize(("delay", "least"), [("1 year", 18), ("10000 years", 18), ("-1 year", 0), (None, 0)])
-def test_a_batch_cannot_park_what_fails(conn: Connection, as_worker: Connection, delay: str | None, least: int) -> None:
+def test_a_batch_cannot_park_failed_jobs(
+    conn: Connection, as_worker: Connection, delay: str | None, least: int
+) -> None:
     """A retry that persist schedules is at most a day away, whatever delays it is given."""
     insert_poison_and_commit(conn)
     persist = "SELECT taken, cardinality(failures) FROM pgaudit.persist(NULL, NULL, 10, 1000000, %s, %s)"
@@ -234,7 +236,7 @@ def test_a_batch_cannot_park_what_fails(conn: Connection, as_worker: Connection,
 
 
 def test_the_texts_of_an_error_are_cut(conn: Connection, as_worker: Connection) -> None:
-    """An error keeps 2,000 characters of message and of traceback, and 100 of the event's id."""
+    """job_error keeps at most 2,000 characters of message and traceback, and 100 of the event's id."""
     job = insert_poison_and_commit(conn, '{"id": "%s"}' % ("i" * 5_000))
     _, token = register_and_commit(as_worker)
     assert fetch_and_commit(as_worker, token) == job

@@ -17,7 +17,7 @@ NOUGHT = ("missing", "doubled", "of rolled-back changes", "gaps in the index", "
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    """A place for temporary files, and settings that the demo must not heed."""
+    """An environment with a directory for temporary files, and settings that the demo must ignore."""
     elsewhere = {"PGAUDIT_DSN": "host=127.0.0.1 port=1", "PGAUDIT_MODE": "off", "PGPORT": "1"}
     return os.environ | elsewhere | {"TMPDIR": str(tmp_path), "COLUMNS": "80"}
 
@@ -36,8 +36,8 @@ def demo(environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
         signal.signal(signal.SIGINT, before)
 
 
-def test_the_demo_reckons_that_nothing_is_missing_or_doubled(environment: dict[str, str], tmp_path: Path) -> None:
-    """A worker is killed on a job, another takes it over, and every committed change is in the log, once."""
+def test_the_demo_verifies_that_each_change_is_logged_once(environment: dict[str, str], tmp_path: Path) -> None:
+    """A worker is killed during a job, another takes it over, and every committed change is in the log once."""
     result = subprocess.run([*COMMAND, "4"], env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert result.returncode == 0
     assert result.stderr == ""
@@ -52,7 +52,7 @@ def test_the_demo_reckons_that_nothing_is_missing_or_doubled(environment: dict[s
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_demo_that_is_broken_off_leaves_nothing_behind(
+def test_an_interrupted_demo_leaves_nothing_behind(
     demo: subprocess.Popen[str], number: signal.Signals, tmp_path: Path
 ) -> None:
     """Ctrl-C and SIGTERM stop workers, application and server, and remove the data."""
@@ -65,7 +65,7 @@ def test_a_demo_that_is_broken_off_leaves_nothing_behind(
 
 
 def left_in(directory: Path) -> list[str]:
-    """The demo's files in that directory, and the processes that have its name in their command line or environment."""
+    """Returns the demo's files in that directory, and the processes that have its name in arguments or environment."""
     left = [str(path) for path in directory.glob("pgaudit*")]
     for process in Path("/proc").glob("[0-9]*"):
         try:

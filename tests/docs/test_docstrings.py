@@ -1,4 +1,4 @@
-"""The examples in docstrings run, and print what they say they print."""
+"""The examples in docstrings run, and print what they show."""
 
 import doctest
 import importlib
@@ -22,15 +22,15 @@ ROOT = Path(pgaudit.__file__).parent
 AFTER_AN_EVENT = ("run_worker_once", "assert_recorded")
 
 
-class Unless(doctest.OutputChecker):
-    """Compares what an example prints, unless it does not say."""
+class IgnoreMissingOutput(doctest.OutputChecker):
+    """Compares what an example prints, unless the example shows no output."""
 
     def check_output(self, want: str, got: str, optionflags: int) -> bool:
         return not want or super().check_output(want, got, optionflags)
 
 
 def examples() -> Generator[doctest.DocTest]:
-    """Every docstring of the package that has an example."""
+    """Returns each docstring of the package that has an example."""
     finder = doctest.DocTestFinder(exclude_empty=True)
     for path in sorted(ROOT.rglob("*.py")):
         if ">>>" in path.read_text(encoding="utf-8"):
@@ -40,7 +40,7 @@ def examples() -> Generator[doctest.DocTest]:
 
 @pytest.fixture
 def names(dsn: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Generator[dict[str, Any]]:
-    """What the examples take for granted: a database with a worker, and an application of one's own."""
+    """The names that the examples use: a database with a worker, and an application."""
     monkeypatch.setenv("PGAUDIT_DSN", dsn)
     monkeypatch.setenv("PGAUDIT_SPOOL_DIR", str(tmp_path))
     audit = AuditLog()
@@ -69,13 +69,13 @@ def names(dsn: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Generato
 
 @pytest.mark.parametrize("test", list(examples()), ids=lambda test: test.name)
 def test_an_example_runs(test: doctest.DocTest, names: dict[str, Any]) -> None:
-    """What a docstring shows works as it stands."""
+    """The example in a docstring works as it stands."""
     if test.name.endswith(AFTER_AN_EVENT):
         approved = AuditEvent(action="claim.approved", actor="user:42", target="claim:7", data={"amount": "1000.00"})
         names["audit"].record(names["conn"], approved)
     test.globs.update(names)
     complaints: list[str] = []
-    runner = doctest.DocTestRunner(checker=Unless(), verbose=False)
+    runner = doctest.DocTestRunner(checker=IgnoreMissingOutput(), verbose=False)
     outcome = runner.run(test, out=complaints.append, clear_globs=False)
     if "page" in test.globs:
         signals.job_failed.disconnect(test.globs["page"])

@@ -1,4 +1,4 @@
-"""Events: what they accept, what they look like, and that they stay as they are."""
+"""Events: what they accept, their JSON, and that they are immutable."""
 
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
@@ -10,7 +10,7 @@ from pgaudit import Actor, AuditContext, AuditEvent, Change, InvalidEvent, Pgaud
 
 
 def test_an_action_is_all_an_event_needs() -> None:
-    """Id, time, outcome and version have defaults; what is empty stays out of the JSON."""
+    """Id, time, outcome and version have defaults; empty fields are left out of the JSON."""
     event = AuditEvent(action="claim.approved")
     assert event.id.version == 7
     assert event.outcome == "success"
@@ -24,21 +24,21 @@ def test_an_action_is_all_an_event_needs() -> None:
 
 
 def test_a_reference_stands_for_an_actor_or_a_target() -> None:
-    """A string such as "user:42" is short for type and id; only the first colon divides them."""
+    """A string such as "user:42" is short for type and id; the first colon divides them."""
     event = AuditEvent(action="claim.approved", actor="user:42", targets=["claim:7", "file:s3://bucket"])
     assert event.actor == Actor(type="user", id="42")
     assert event.targets == (Target(type="claim", id="7"), Target(type="file", id="s3://bucket"))
 
 
 def test_target_is_short_for_one_target() -> None:
-    """``target=`` takes what one of ``targets`` takes."""
+    """target= accepts what an element of targets accepts."""
     whole = Target(type="claim", id="7", role="primary")
     assert AuditEvent(action="claim.approved", target=whole).targets == (whole,)
     assert AuditEvent(action="claim.approved", target="claim:7").targets == (Target(type="claim", id="7"),)
 
 
 def test_a_time_is_kept_in_utc() -> None:
-    """The same moment, whatever zone it was given in."""
+    """A time in any zone is converted to UTC."""
     noon = datetime(2026, 3, 1, 12, tzinfo=timezone(timedelta(hours=2)))
     event = AuditEvent(action="claim.approved", occurred_at=noon)
     assert event.occurred_at == noon
@@ -55,8 +55,8 @@ def test_a_time_is_kept_in_utc() -> None:
         (AuditContext(), "ip"),
     ],
 )
-def test_nothing_can_be_changed_afterwards(part: Any, field: str) -> None:
-    """Events and their parts are frozen."""
+def test_events_and_their_parts_are_frozen(part: Any, field: str) -> None:
+    """Fields of events, actors, targets, changes and contexts cannot be assigned."""
     with pytest.raises(ValidationError, match="frozen"):
         setattr(part, field, "x")
 
@@ -97,7 +97,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("values", "field"), REFUSED, ids=[f"{field}-{n}" for n, (_, field) in enumerate(REFUSED)])
 def test_a_refusal_names_the_field(values: dict[str, Any], field: str) -> None:
-    """What cannot be recorded is refused where it is made, in a sentence that says which field it is."""
+    """An invalid value raises InvalidEvent, which begins with the field."""
     with pytest.raises(InvalidEvent, match=f"^{field}") as refusal:
         AuditEvent(**({"action": "claim.approved"} | values))
     assert isinstance(refusal.value, PgauditError)
@@ -116,8 +116,8 @@ def test_a_refusal_names_the_field(values: dict[str, Any], field: str) -> None:
         ({"actor": ("user", "42")}, """actor: tuple is not an Actor or "type:id", such as "user:42\""""),
     ],
 )
-def test_a_wrong_reference_is_told_the_right_form(values: dict[str, Any], says: str) -> None:
-    """With an example of its kind."""
+def test_an_invalid_reference_is_answered_with_the_right_form(values: dict[str, Any], says: str) -> None:
+    """The message has an example of an actor or a target."""
     with pytest.raises(InvalidEvent) as refusal:
         AuditEvent(**({"action": "claim.approved"} | values))
     assert str(refusal.value) == says
@@ -137,8 +137,8 @@ def test_an_event_without_an_action_is_refused() -> None:
         AuditEvent(**nothing)
 
 
-def test_parts_refuse_on_their_own() -> None:
-    """Actor, Target, Change and AuditContext raise InvalidEvent when made by themselves, too."""
+def test_parts_raise_invalid_event() -> None:
+    """Actor, Target, Change and AuditContext raise InvalidEvent themselves."""
     for make in (
         lambda: Actor(type="user", id=""),
         lambda: Target(type="", id="7"),
@@ -149,8 +149,8 @@ def test_parts_refuse_on_their_own() -> None:
             make()
 
 
-def test_the_log_gives_the_event_back() -> None:
-    """from_log makes the event of what the log holds, recorded_at left aside."""
+def test_from_log_returns_the_event() -> None:
+    """from_log() makes the event of a row of the log, without its stamps."""
     event = AuditEvent(action="claim.approved", actor="user:42", target="claim:7", reason="", data={"a": None})
     logged = event.model_dump(mode="json", exclude_none=True) | {"recorded_at": "2026-03-01T00:00:00Z"}
     assert AuditEvent.from_log(logged | {"data": {"a": None}}) == event

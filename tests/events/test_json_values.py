@@ -1,4 +1,4 @@
-"""Values: what becomes a string, what stays, and what JSON in Postgres cannot hold."""
+"""Values in events: which become strings, which stay, and which jsonb cannot hold."""
 
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
@@ -31,7 +31,7 @@ class Amount(Enum):
 
 
 def stored(value: object) -> Any:
-    """What an event keeps of a value in its data."""
+    """Returns the value as the data of an event has it."""
     return AuditEvent(action="claim.approved", data={"value": value}).data["value"]
 
 
@@ -55,7 +55,7 @@ def stored(value: object) -> Any:
     ],
 )
 def test_a_value_is_kept_as_json_will_return_it(given: object, kept: object) -> None:
-    """Decimals, dates, UUIDs and enums become strings; what JSON has, stays; Change keeps the same."""
+    """Decimals, dates, UUIDs and enums become strings; JSON's own types stay."""
     assert stored(given) == kept
     assert type(stored(given)) is type(kept)
     assert Change(path="status", after=given).after == kept
@@ -84,7 +84,7 @@ def test_a_value_is_kept_as_json_will_return_it(given: object, kept: object) -> 
     ],
 )
 def test_a_value_that_json_cannot_hold_is_refused_by_name(value: object, reason: str) -> None:
-    """The message leads to the place: field, key and reason."""
+    """The message has field, key and reason."""
     with pytest.raises(InvalidEvent, match=rf"data: 'outer': 'inner': .*{reason}"):
         AuditEvent(action="claim.approved", data={"outer": {"inner": value}})
     with pytest.raises(InvalidEvent, match=rf"before: .*{reason}"):
@@ -92,7 +92,7 @@ def test_a_value_that_json_cannot_hold_is_refused_by_name(value: object, reason:
 
 
 def nested(depth: int, kind: type) -> Any:
-    """A list or dict with that many more inside each other."""
+    """Returns a list or dict with that many levels inside."""
     value: Any = "end"
     for _ in range(depth):
         value = [value] if kind is list else {"in": value}
@@ -101,7 +101,7 @@ def nested(depth: int, kind: type) -> Any:
 
 @pytest.mark.parametrize("kind", [list, dict])
 def test_nesting_ends_at_thirty_two(kind: type) -> None:
-    """As deep as MAX_DEPTH is accepted, one deeper is refused; so is what contains itself."""
+    """MAX_DEPTH levels are accepted; one more is refused, and so is a value that contains itself."""
     assert AuditEvent(action="claim.approved", data={"a": nested(MAX_DEPTH - 1, kind)})
     with pytest.raises(InvalidEvent, match=r"data: 'a': .*nested more than 32 deep"):
         AuditEvent(action="claim.approved", data={"a": nested(MAX_DEPTH, kind)})
@@ -110,14 +110,14 @@ def test_nesting_ends_at_thirty_two(kind: type) -> None:
 
 
 def endless() -> dict[str, Any]:
-    """A dict that holds itself."""
+    """Returns a dict that contains itself."""
     value: dict[str, Any] = {}
     value["again"] = value
     return value
 
 
 def test_data_is_a_copy() -> None:
-    """A caller that changes the dict afterwards does not change the event."""
+    """A later change of the caller's dict does not change the event."""
     given = {"list": [1]}
     event = AuditEvent(action="claim.approved", data=given)
     given["list"].append(2)

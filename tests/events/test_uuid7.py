@@ -1,4 +1,4 @@
-"""Identifiers: version 7, in the order of time."""
+"""Event ids: UUIDs of version 7, which sort by time."""
 
 import time
 
@@ -15,7 +15,7 @@ def test_an_id_is_a_version_7_uuid_of_this_millisecond() -> None:
 
 
 def test_ids_sort_by_the_time_they_were_made() -> None:
-    """An id of a later millisecond is greater, as UUID, as text and as bytes."""
+    """The id of a later millisecond is greater, as UUID, text and bytes."""
     first = uuid7()
     while (later := uuid7()).int >> 80 == first.int >> 80:
         continue
@@ -25,5 +25,5 @@ def test_ids_sort_by_the_time_they_were_made() -> None:
 
 
 def test_ids_of_one_millisecond_differ() -> None:
-    """74 random bits."""
+    """Ids of the same millisecond differ in 74 random bits."""
     assert len({uuid7() for _ in range(10_000)}) == 10_000

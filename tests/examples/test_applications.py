@@ -1,4 +1,4 @@
-"""The web applications among the examples, served for real and driven by many clients at once."""
+"""The web applications among the examples, under real servers and many concurrent clients."""
 
 import asyncio
 import os
@@ -39,7 +39,7 @@ EVENTS = """
 
 
 @dataclass(frozen=True, order=True)
-class Told:
+class Confirmed:
     """A change that the application has confirmed, and the request that asked for it."""
 
     action: str
@@ -49,23 +49,23 @@ class Told:
 
 
 @pytest.mark.parametrize("name", SERVERS)
-def test_the_log_holds_each_committed_change_once_with_who_asked_for_it(name: str, dsn: str, tmp_path: Path) -> None:
-    """Of 400 requests, 200 at a time, a quarter rolls back after its event was recorded."""
+def test_each_committed_change_is_logged_once_with_its_actor(name: str, dsn: str, tmp_path: Path) -> None:
+    """Of 400 concurrent requests, a quarter rolls back after recording; the others are in the log once."""
     beside = worker_process(dsn) if name == "django" else nullcontext()
     with beside, served(name, dsn, tmp_path / "log") as url:
-        told = asyncio.run(drive(url))
+        confirmed = asyncio.run(drive(url))
         wait_until("the queue is empty", lambda: value_in(dsn, COUNT_JOBS) == 0)
     with psycopg.connect(dsn) as conn:
         changes = conn.execute(CHANGES).fetchall()
         events = conn.execute(EVENTS).fetchall()
     assert len(changes) == 2 * CLAIMS * 3 // 4
     assert [event[:2] for event in events] == changes
-    assert [Told(*event) for event in events] == sorted(told)
+    assert [Confirmed(*event) for event in events] == sorted(confirmed)
 
 
 @pytest.mark.parametrize("name", ["fastapi", "django"])
 def test_the_routes_of_the_trail_are_mounted(name: str, dsn: str, tmp_path: Path) -> None:
-    """A worker is alive, in FastAPI's own process or beside Django's, and the trail's health says so."""
+    """A worker is alive in FastAPI's process or beside Django's, and the health route says so."""
     beside = worker_process(dsn) if name == "django" else nullcontext()
     with beside, served(name, dsn, tmp_path / "log") as url:
         wait_until(
@@ -76,17 +76,17 @@ def test_the_routes_of_the_trail_are_mounted(name: str, dsn: str, tmp_path: Path
     assert health.json()["status"] == "healthy"
 
 
-async def drive(url: str) -> list[Told]:
-    """Submits all claims at once, and approves each of them, one way or the other; what was confirmed."""
+async def drive(url: str) -> list[Confirmed]:
+    """Submits all claims at once and approves or declines each; returns the confirmed changes."""
     # A server closes what was idle for 5 s, under that load perhaps the moment a request goes out: none is used twice.
     limits = httpx.Limits(max_connections=CLAIMS, max_keepalive_connections=0)
     async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=60, limits=limits) as client:
         lives = await asyncio.gather(*(submit_and_approve(client, number) for number in range(CLAIMS)))
-    return [told for life in lives for told in life]
+    return [change for life in lives for change in life]
 
 
-async def submit_and_approve(client: httpx.AsyncClient, number: int) -> list[Told]:
-    """Two requests, by two users; of every other claim, the bank declines the approval."""
+async def submit_and_approve(client: httpx.AsyncClient, number: int) -> list[Confirmed]:
+    """Sends two requests by two users; the bank declines the approval of every other claim."""
     declined = number % 2 == 1
     claim = {"holder": "Ada", "amount": "5000.00" if declined else "250.00"}
     submitted = await client.post("/claims", json=claim, headers=headers(f"customer-{number}"))
@@ -94,25 +94,25 @@ async def submit_and_approve(client: httpx.AsyncClient, number: int) -> list[Tol
     identity = str(submitted.json()["id"])
     approved = await client.post(f"/claims/{identity}/approve", headers=headers(f"clerk-{number}"))
     assert approved.status_code == (409 if declined else 200), approved.text
-    confirmed = [told("claim.submitted", identity, submitted)]
-    return confirmed if declined else [*confirmed, told("claim.approved", identity, approved)]
+    confirmed = [confirmed_by("claim.submitted", identity, submitted)]
+    return confirmed if declined else [*confirmed, confirmed_by("claim.approved", identity, approved)]
 
 
 def headers(user: str) -> dict[str, str]:
-    """Who is asking, and in which request."""
+    """Returns the headers with user and request id."""
     return {"X-User": user, "X-Request-ID": f"request-of-{user}"}
 
 
-def told(action: str, claim: str, response: httpx.Response) -> Told:
-    """What a response confirms; it carries the id of its request."""
+def confirmed_by(action: str, claim: str, response: httpx.Response) -> Confirmed:
+    """Returns the change that a response confirms; fails unless it carries the id of its request."""
     request = response.request.headers
     assert response.headers["X-Request-ID"] == request["X-Request-ID"]
-    return Told(action, claim, f"user:{request['X-User']}", request["X-Request-ID"])
+    return Confirmed(action, claim, f"user:{request['X-User']}", request["X-Request-ID"])
 
 
 @contextmanager
 def served(name: str, dsn: str, log: Path) -> Generator[str]:
-    """Serves an application in a process of its own, and ends it when asked to; its address."""
+    """Serves an application in a process of its own inside the block; returns its address."""
     environment = os.environ | {"PGAUDIT_DSN": dsn, "PYTHONUNBUFFERED": "1"}
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -129,6 +129,6 @@ def served(name: str, dsn: str, log: Path) -> Generator[str]:
 
 
 def address(log: Path) -> str:
-    """Where the server says that it listens; nothing until it does."""
+    """Returns the address in the server's output; an empty string before it is there."""
     found = re.search(r"http://127\.0\.0\.1:\d+(?=\D)", log.read_text())
     return found[0] if found else ""

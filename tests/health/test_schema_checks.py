@@ -1,4 +1,4 @@
-"""What health says of the schema: its version, changes by hand, its owner."""
+"""Health checks of the schema: its version, changes by hand, its owner."""
 
 from typing import Any
 
@@ -16,8 +16,8 @@ def checks(conn: psycopg.Connection[Any]) -> dict[str, Check]:
     return {check.name: check for check in health.check(conn).checks}
 
 
-def test_a_fresh_schema(conn: psycopg.Connection[Any]) -> None:
-    """Current, unchanged; the owner in tests is a superuser, which is named and no reason to alarm."""
+def test_a_fresh_schema_is_healthy(conn: psycopg.Connection[Any]) -> None:
+    """A fresh schema is current and unchanged; a superuser as owner is named, but healthy."""
     found = checks(conn)
     version = found["schema_version"]
     assert version.status == Status.HEALTHY
@@ -30,7 +30,7 @@ def test_a_fresh_schema(conn: psycopg.Connection[Any]) -> None:
 
 
 def test_changed_code_is_too_old(conn: psycopg.Connection[Any]) -> None:
-    """Under the same revision: what counts is the checksum."""
+    """Another checksum of the code is too old, even under the same revision."""
     conn.execute("UPDATE pgaudit.schema_code SET checksum = 'old'")
     found = checks(conn)
     assert found["schema_version"].status is Status.UNHEALTHY
@@ -43,7 +43,7 @@ def test_changed_code_is_too_old(conn: psycopg.Connection[Any]) -> None:
               "UPDATE pgaudit.schema_code SET checksum = 'new', version = '999.0'"],
 )  # fmt: skip
 def test_a_newer_schema_is_healthy(conn: psycopg.Connection[Any], newer: str) -> None:
-    """The migration comes first, the code after it."""
+    """A newer schema is healthy, because it is migrated before the code is replaced."""
     conn.execute(newer)
     version = checks(conn)["schema_version"]
     assert version.status == Status.HEALTHY
@@ -51,7 +51,7 @@ def test_a_newer_schema_is_healthy(conn: psycopg.Connection[Any], newer: str) ->
 
 
 def test_changes_by_hand_are_named(conn: psycopg.Connection[Any]) -> None:
-    """Three of them; the command names all."""
+    """The check names three differences, and the command that names all."""
     for table in ("audit_jobs", "audit_log", "batch", "job_error"):
         conn.execute(f"CREATE RULE swallow AS ON INSERT TO pgaudit.{table} DO INSTEAD NOTHING")
     unchanged = checks(conn)["schema_unchanged"]
@@ -61,8 +61,8 @@ def test_changes_by_hand_are_named(conn: psycopg.Connection[Any]) -> None:
     assert unchanged.message.endswith(" … and 1 more: see `pgaudit migrate --check`.")
 
 
-async def test_asynchronously_and_with_rows_of_another_kind(dsn: str) -> None:
-    """The same checks, whatever the connection's row factory."""
+async def test_checks_are_the_same_for_every_kind_of_connection(dsn: str) -> None:
+    """Asynchronous connections and other row factories give the same checks."""
     with psycopg.connect(dsn, row_factory=dict_row) as conn:
         expected = [(check.name, check.status) for check in health.check(conn).checks]
     async with await psycopg.AsyncConnection.connect(dsn, row_factory=dict_row) as conn:
@@ -70,8 +70,8 @@ async def test_asynchronously_and_with_rows_of_another_kind(dsn: str) -> None:
     assert found == expected
 
 
-def test_looking_leaves_the_transaction_as_it_is(conn: psycopg.Connection[Any]) -> None:
-    """Settings that the fingerprint needs are gone afterwards."""
+def test_a_check_leaves_the_settings_of_the_transaction(conn: psycopg.Connection[Any]) -> None:
+    """Settings that the fingerprint changes are restored."""
     conn.execute("SET LOCAL search_path = somewhere")
     health.check(conn)
     assert conn.execute("SHOW search_path").fetchone() == ("somewhere",)

@@ -1,4 +1,4 @@
-"""Databases to migrate, and migrations of a version to come."""
+"""Databases to migrate, and the migrations of a future version."""
 
 import shutil
 import subprocess
@@ -41,7 +41,7 @@ def empty(empty_dsn: str) -> Iterator[psycopg.Connection[Any]]:
 
 @pytest.fixture
 def owner(empty_dsn: str) -> Iterator[str]:
-    """The DSN of an empty database for a role that may create schemas; other roles exist beside it."""
+    """The DSN of an empty database as a role that can create schemas; there are other roles beside it."""
     with psycopg.connect(empty_dsn, autocommit=True) as conn:
         for role in ROLES:
             conn.execute(f"CREATE ROLE {role} LOGIN")
@@ -54,7 +54,7 @@ def owner(empty_dsn: str) -> Iterator[str]:
 
 @pytest.fixture
 def next_version(tmp_path: Path) -> Scripts:
-    """The migrations of a version to come: one more revision, one function that changed, and a new one."""
+    """The migrations of a future version: with one more revision, one changed function and a new one."""
     directory = tmp_path / "migrations"
     shutil.copytree(MIGRATIONS, directory, ignore=shutil.ignore_patterns("__pycache__"))
     (directory / "versions" / "0002_note.py").write_text(REVISION)

@@ -1,4 +1,4 @@
-"""The fingerprint: each change by hand is named, with what to do about it."""
+"""The fingerprint: each change by hand is named, with its remedy."""
 
 # ruff: noqa: E501, ISC004 - a sentence is compared as a whole
 
@@ -155,28 +155,28 @@ HARMLESS = [
 
 @pytest.fixture
 def stranger(conn: psycopg.Connection[Any]) -> Iterator[psycopg.Connection[Any]]:
-    """A role without rights, gone with the transaction."""
+    """A role without rights, which is rolled back with the transaction."""
     conn.execute("CREATE ROLE t_stranger")
     yield conn
     conn.rollback()
 
 
-def test_the_file_is_of_these_migrations(conn: psycopg.Connection[Any]) -> None:
-    """A fresh installation has no difference; what the file says of this version of Postgres is what was found."""
+def test_the_fingerprint_is_that_of_these_migrations(conn: psycopg.Connection[Any]) -> None:
+    """A fresh installation has no difference, and its catalog is the one in the file."""
     assert fingerprint.differences(conn) == [], STALE
     found = expected.merged({int(VERSION): expected.catalog(fingerprint.read(conn))})
     assert json.dumps(found, sort_keys=True) == json.dumps(of_this_version(expected.load()), sort_keys=True), STALE
 
 
 def of_this_version(value: Any) -> Any:
-    """Returns the expected catalog as it is in this version of Postgres."""
+    """Returns the expected catalog for this version of Postgres."""
     (value,) = expected.candidates(value, int(VERSION))
     return {key: of_this_version(inner) for key, inner in value.items()} if isinstance(value, dict) else value
 
 
 @pytest.mark.parametrize(("attack", "sentences"), ATTACKS)
 def test_each_change_by_hand_is_named(stranger: psycopg.Connection[Any], attack: str, sentences: list[str]) -> None:
-    """With the object, and the remedy."""
+    """Each difference is named with its object and its remedy."""
     stranger.execute(attack)
     found = fingerprint.differences(stranger)
     for sentence in sentences:
@@ -186,8 +186,8 @@ def test_each_change_by_hand_is_named(stranger: psycopg.Connection[Any], attack:
 
 
 @pytest.mark.parametrize("change", HARMLESS)
-def test_what_a_dba_may_add_is_no_difference(stranger: psycopg.Connection[Any], change: str) -> None:
-    """Columns, indexes, tables, storage parameters, readers; and no setting of the session matters."""
+def test_additions_of_a_dba_are_no_difference(stranger: psycopg.Connection[Any], change: str) -> None:
+    """A DBA may add columns, indexes, tables, storage parameters and readers; session settings do not matter."""
     stranger.execute(change)
     assert fingerprint.differences(stranger) == []
 
@@ -206,17 +206,17 @@ def test_what_a_dba_may_add_is_no_difference(stranger: psycopg.Connection[Any], 
         ("ALTER TABLE {} SET UNLOGGED", "partition {} differs in its persistence"),
     ],
 )
-def test_partitions_are_looked_at_one_by_one(stranger: psycopg.Connection[Any], attack: str, sentence: str) -> None:
-    """Each is guarded like the others."""
+def test_changes_of_a_single_partition_are_named(stranger: psycopg.Connection[Any], attack: str, sentence: str) -> None:
+    """Each partition must be guarded as the log is."""
     (partition,) = stranger.execute(PARTITION).fetchone() or ("",)
     stranger.execute(attack.format(partition))
     (found,) = fingerprint.differences(stranger)
     assert found.startswith(sentence.format(partition))
 
 
-def test_a_partition_that_was_taken_from_the_middle_is_missed(conn: psycopg.Connection[Any]) -> None:
-    """The first ones may be detached, as they grow old."""
-    partitions(conn, 4)
+def test_a_missing_partition_in_the_middle_is_named(conn: psycopg.Connection[Any]) -> None:
+    """Old add_partitions may be detached, but none between others."""
+    add_partitions(conn, 4)
     names = [name for (name,) in conn.execute(PARTITION.replace("BY 1", "BY inhrelid")).fetchall()]
     conn.execute(f"ALTER TABLE pgaudit.audit_log DETACH PARTITION {names[0]}")
     assert [found for found in fingerprint.differences(conn) if "no partition" in found] == []
@@ -225,8 +225,8 @@ def test_a_partition_that_was_taken_from_the_middle_is_missed(conn: psycopg.Conn
     assert found.startswith("table pgaudit.audit_log has no partition for the indexes from")
 
 
-def test_a_role_without_rights_can_look(dsn: str) -> None:
-    """The catalog is open to everyone: no right to the schema is needed."""
+def test_a_role_without_rights_can_compare(dsn: str) -> None:
+    """Reading the catalog needs no right to the schema."""
     with psycopg.connect(dsn, autocommit=True) as conn:
         conn.execute("CREATE ROLE t_nobody LOGIN")
         try:
@@ -237,32 +237,32 @@ def test_a_role_without_rights_can_look(dsn: str) -> None:
             conn.execute("DROP ROLE t_nobody")
 
 
-def test_roles_that_were_granted_something_are_no_difference(stranger: psycopg.Connection[Any]) -> None:
-    """What `pgaudit grant` gives changes no table directly."""
+def test_grants_of_pgaudit_are_no_difference(stranger: psycopg.Connection[Any]) -> None:
+    """pgaudit grant gives no right that counts as a difference."""
     role = "t_stranger"
     grants.grant(stranger, writer=role, inline=role, worker=role, operator=role, reader=role)
     assert fingerprint.differences(stranger) == []
 
 
-def test_a_look_reads_some_blocks_of_the_catalog_for_each_partition(conn: psycopg.Connection[Any]) -> None:
-    """Health looks again and again: 198 more partitions cost less than 50 blocks each (33 were measured)."""
-    few = blocks_of_a_look(conn)
-    partitions(conn, 200)
+def test_a_comparison_reads_few_blocks_for_each_partition(conn: psycopg.Connection[Any]) -> None:
+    """Health compares regularly: 198 more add_partitions cost less than 50 blocks each (33 were measured)."""
+    few = blocks_of_a_comparison(conn)
+    add_partitions(conn, 200)
     assert fingerprint.differences(conn) == []
-    assert blocks_of_a_look(conn) - few < 198 * 50
+    assert blocks_of_a_comparison(conn) - few < 198 * 50
 
 
-def blocks_of_a_look(conn: psycopg.Connection[Any]) -> int:
-    """Returns the blocks that reading the catalog takes from the cache, once it is warm."""
+def blocks_of_a_comparison(conn: psycopg.Connection[Any]) -> int:
+    """Returns the blocks that reading the catalog takes from a warm cache."""
     for _ in range(2):
         (plans,) = conn.execute(EXPLAIN + OBJECTS).fetchone() or ([],)
     return int(plans[0]["Plan"]["Shared Hit Blocks"])
 
 
 def test_a_restored_dump_is_no_difference(dsn: str, empty_dsn: str, tmp_path: Path) -> None:
-    """pg_dump and psql bring everything back as it was: triggers, rights, definitions."""
+    """pg_dump and psql restore triggers, rights and definitions."""
     with psycopg.connect(dsn) as conn:
-        partitions(conn, 2)
+        add_partitions(conn, 2)
     dump = str(tmp_path / "dump.sql")
     for command in (["pg_dump", "-d", dsn, "-f", dump], ["psql", "-X", "-q", "-d", empty_dsn, "-f", dump]):
         subprocess.run([str(BINARIES[VERSION] / command[0]), *command[1:]], check=True, capture_output=True, timeout=60)
@@ -271,8 +271,8 @@ def test_a_restored_dump_is_no_difference(dsn: str, empty_dsn: str, tmp_path: Pa
         assert standing(state_of(restored)) is Standing.CURRENT
 
 
-def partitions(conn: psycopg.Connection[Any], count: int) -> None:
-    """Adds so many partitions behind the last one, guarded like the others."""
+def add_partitions(conn: psycopg.Connection[Any], count: int) -> None:
+    """Adds that many guarded add_partitions behind the last one."""
     conn.execute(
         """SELECT pgaudit.create_partition((SELECT max(end_index) FROM pgaudit.log_partitions()) + n * partition_size)
              FROM generate_series(0, %s - 1) n, pgaudit.settings""",
@@ -280,14 +280,14 @@ def partitions(conn: psycopg.Connection[Any], count: int) -> None:
     )
 
 
-def test_where_nothing_is_installed(empty_dsn: str) -> None:
-    """One sentence."""
+def test_a_missing_schema_is_one_difference(empty_dsn: str) -> None:
+    """Without the schema there is one sentence."""
     with psycopg.connect(empty_dsn) as conn:
         assert fingerprint.differences(conn) == ["schema pgaudit is missing: run `pgaudit migrate`"]
 
 
-def test_repair_makes_good_what_it_says(dsn: str, conn: psycopg.Connection[Any]) -> None:
-    """After it there is no difference."""
+def test_repair_removes_the_differences_of_code(dsn: str, conn: psycopg.Connection[Any]) -> None:
+    """--repair replaces functions and views that were changed or dropped."""
     conn.execute("CREATE OR REPLACE VIEW pgaudit.log_head AS SELECT 0::bigint AS size")
     conn.execute("ALTER FUNCTION pgaudit.record RESET ALL")
     conn.execute("DROP FUNCTION pgaudit.heartbeat")
@@ -297,8 +297,8 @@ def test_repair_makes_good_what_it_says(dsn: str, conn: psycopg.Connection[Any])
     assert fingerprint.differences(conn) == []
 
 
-def test_values_that_differ_between_versions_of_postgres() -> None:
-    """An unknown version between two known ones may be like either."""
+def test_a_version_between_two_known_ones_may_be_like_either() -> None:
+    """Values that differ between versions of Postgres are kept for each of them."""
     value = expected.merged(
         {15: {"same": 1, "other": "a"}, 16: {"same": 1, "other": "b"}, 18: {"same": 1, "other": "c"}}
     )

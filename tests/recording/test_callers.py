@@ -1,4 +1,4 @@
-"""Callers: what record takes and refuses, and that the caller's habits do not matter."""
+"""What record accepts from its callers and refuses, whatever their connections are set to."""
 
 import subprocess
 import sys
@@ -19,12 +19,12 @@ from tests.support.queries import Connection
 
 @pytest.fixture
 def audit(settings: Settings) -> AuditLog:
-    """The library, as an application uses it."""
+    """The library as an application uses it."""
     return AuditLog(settings)
 
 
 def test_a_cursor_stands_for_its_connection(conn: Connection, audit: AuditLog) -> None:
-    """Server-side cursors do, too; what a cursor has fetched stays."""
+    """Cursors and server-side cursors are accepted; rows that a cursor has still to fetch are not lost."""
     cursor = conn.execute("SELECT 42")
     made = [event(number) for number in range(3)]
     audit.record(conn, made[0])
@@ -36,7 +36,7 @@ def test_a_cursor_stands_for_its_connection(conn: Connection, audit: AuditLog) -
 
 
 async def test_an_async_cursor_stands_for_its_connection(dsn: str, conn: Connection, audit: AuditLog) -> None:
-    """The same for the asynchronous twins."""
+    """Asynchronous cursors and server-side cursors are accepted."""
     made = [event(number) for number in range(3)]
     async with await psycopg.AsyncConnection.connect(dsn) as caller:
         cursor = await caller.execute("SELECT 42")
@@ -49,7 +49,7 @@ async def test_an_async_cursor_stands_for_its_connection(dsn: str, conn: Connect
 
 
 async def test_an_async_rollback_leaves_no_event(dsn: str, conn: Connection, audit: AuditLog) -> None:
-    """Savepoints included."""
+    """A rollback takes back the events of an asynchronous transaction, and one to a savepoint those after it."""
     async with await psycopg.AsyncConnection.connect(dsn) as caller:
         await audit.record_async(caller, kept := event())
         async with caller.transaction():
@@ -62,7 +62,7 @@ async def test_an_async_rollback_leaves_no_event(dsn: str, conn: Connection, aud
 
 
 def test_autocommit_is_refused_outside_a_transaction(dsn: str, audit: AuditLog) -> None:
-    """It would commit the event alone; inside ``conn.transaction()`` or BEGIN it is fine."""
+    """In autocommit record() needs a transaction, because it would commit the event without the change."""
     with psycopg.connect(dsn, autocommit=True) as caller:
         for conn in (caller, caller.cursor()):
             with pytest.raises(NotInTransaction, match=r"conn\.transaction\(\).*record_autonomous"):
@@ -76,7 +76,7 @@ def test_autocommit_is_refused_outside_a_transaction(dsn: str, audit: AuditLog) 
 
 
 async def test_async_autocommit_is_refused_outside_a_transaction(dsn: str, conn: Connection, audit: AuditLog) -> None:
-    """The same for asynchronous connections."""
+    """In autocommit record_async() needs a transaction."""
     async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as caller:
         with pytest.raises(NotInTransaction):
             await audit.record_async(caller, event())
@@ -86,7 +86,7 @@ async def test_async_autocommit_is_refused_outside_a_transaction(dsn: str, conn:
 
 
 @pytest.mark.parametrize("foreign", [None, "dbname=test", object(), 42])
-async def test_a_foreign_object_is_refused(audit: AuditLog, foreign: object) -> None:
+async def test_an_object_that_is_no_connection_is_refused(audit: AuditLog, foreign: object) -> None:
     """The message says what was given, and what is accepted."""
     expected = f"{type(foreign).__name__} is not a connection.*psycopg Connection, AsyncConnection"
     with pytest.raises(UnknownConnection, match=expected):
@@ -97,8 +97,8 @@ async def test_a_foreign_object_is_refused(audit: AuditLog, foreign: object) -> 
         audit.record(foreign, event())
 
 
-def test_what_a_library_has_beside_connections_is_refused(audit: AuditLog) -> None:
-    """An engine makes connections and is none; a connection to another database holds no trail."""
+def test_an_engine_and_a_connection_to_another_database_are_refused(audit: AuditLog) -> None:
+    """Neither a SQLAlchemy engine nor a connection to SQLite is accepted."""
     engine = create_engine("sqlite://")
     with pytest.raises(UnknownConnection, match=r"Engine is not a connection.*psycopg Connection, AsyncConnection"):
         audit.record(engine, event())
@@ -108,7 +108,7 @@ def test_what_a_library_has_beside_connections_is_refused(audit: AuditLog) -> No
 
 
 def test_synchronous_sqlalchemy_needs_no_greenlet(dsn: str, conn: Connection) -> None:
-    """SQLAlchemy alone does not bring it, and its asynchronous half cannot be imported then."""
+    """Recording works without greenlet, which plain SQLAlchemy does not install."""
     program = f"""
         import sys
         sys.modules["greenlet"] = None
@@ -123,8 +123,8 @@ def test_synchronous_sqlalchemy_needs_no_greenlet(dsn: str, conn: Connection) ->
     assert len(queued_ids(conn)) == 1
 
 
-async def test_a_refused_connection_names_the_right_twin(dsn: str, conn: Connection, audit: AuditLog) -> None:
-    """A synchronous connection given to record_async, or the reverse, is refused with the name of the other."""
+async def test_a_refused_connection_names_the_method_to_use(dsn: str, conn: Connection, audit: AuditLog) -> None:
+    """record() refuses an asynchronous connection and record_async() a synchronous one, each with the other's name."""
     async with await psycopg.AsyncConnection.connect(dsn) as caller:
         for given in (caller, caller.cursor()):
             with pytest.raises(UnknownConnection, match=r"asynchronous: await audit\.record_async"):
@@ -135,7 +135,7 @@ async def test_a_refused_connection_names_the_right_twin(dsn: str, conn: Connect
 
 
 def test_the_callers_search_path_does_not_matter(conn: Connection, audit: AuditLog) -> None:
-    """None at all, or one that leads to tables of the same names as ours."""
+    """The search_path may be empty, or lead to other tables of the same names."""
     conn.execute("CREATE SCHEMA decoy CREATE TABLE audit_jobs (event jsonb, leaf_hash bytea, event_bytes integer)")
     made = []
     for path in ("''", "decoy", "decoy, pgaudit, pg_catalog", "pg_temp"):
@@ -151,7 +151,7 @@ def test_the_callers_search_path_does_not_matter(conn: Connection, audit: AuditL
 def test_the_callers_factories_do_not_matter(
     dsn: str, conn: Connection, tmp_path: Path, row_factory: Any, cursor_factory: Any
 ) -> None:
-    """Whatever rows and cursors the connection makes, and when an error is to be spooled, too."""
+    """Row and cursor factories of the connection are not used, with on_failure=spool neither."""
     audit = AuditLog(Settings(dsn=dsn, on_failure="spool", spool_dir=tmp_path))
     with psycopg.connect(dsn, row_factory=row_factory, cursor_factory=cursor_factory) as caller:
         audit.record(caller, made := event())
@@ -160,13 +160,13 @@ def test_the_callers_factories_do_not_matter(
 
 
 def broken(_values: object) -> object:
-    """A row factory that must not be called."""
+    """Fails: a row factory that must not be called."""
     raise AssertionError("the caller's row factory was used")
 
 
 @pytest.mark.parametrize("encoding", ["LATIN1", "UTF8", "SQL_ASCII"])
 def test_the_callers_encoding_does_not_matter(dsn: str, conn: Connection, encoding: str) -> None:
-    """A connection that speaks another encoding records any text."""
+    """A connection with another client encoding records any text."""
     with psycopg.connect(dsn, client_encoding=encoding) as caller:
         made = event().model_copy(update={"reason": "Zürich 保险 🧾"})
         AuditLog(Settings(dsn=dsn)).record(caller, made)
@@ -178,7 +178,7 @@ def test_the_callers_encoding_does_not_matter(dsn: str, conn: Connection, encodi
     "setting", ["standard_conforming_strings = off", "datestyle = 'SQL, DMY'", "timezone = 'Asia/Tokyo'"]
 )
 def test_the_callers_session_settings_do_not_matter(dsn: str, conn: Connection, setting: str) -> None:
-    """What a session has set changes nothing in the event."""
+    """Settings of the session do not change the event."""
     with psycopg.connect(dsn, cursor_factory=psycopg.ClientCursor) as caller:
         caller.execute(f"SET {setting}")
         made = event().model_copy(update={"reason": r"a\b'c\\"})
@@ -189,7 +189,7 @@ def test_the_callers_session_settings_do_not_matter(dsn: str, conn: Connection, 
 
 
 async def test_autonomous_events_survive_the_callers_rollback(conn: Connection, audit: AuditLog) -> None:
-    """In a transaction of their own, sync and async."""
+    """record_autonomous and its asynchronous twin commit in a transaction of their own."""
     conn.execute("CREATE TABLE claims ()")
     audit.record_autonomous(first := event(1))
     await audit.record_autonomous_async(second := event(2), third := event(3))
@@ -200,7 +200,7 @@ async def test_autonomous_events_survive_the_callers_rollback(conn: Connection, 
 
 @pytest.mark.parametrize("mode", Mode)
 async def test_an_event_in_the_place_of_the_connection_is_refused(dsn: str, mode: Mode) -> None:
-    """Without its connection it would be recorded nowhere, and nobody would know: in every mode, alone or in a list."""
+    """A call without the connection raises in every mode, because its event would be recorded nowhere."""
     audit = AuditLog(Settings(dsn=dsn, mode=mode))
     for forgotten in (event(), [event(), event()], (event(),)):
         with pytest.raises(UnknownConnection, match=r"pass the connection first: record\(conn, event\)"):
@@ -210,7 +210,7 @@ async def test_an_event_in_the_place_of_the_connection_is_refused(dsn: str, mode
 
 
 def test_swapped_arguments_are_refused(conn: Connection, audit: AuditLog) -> None:
-    """The connection comes first."""
+    """The message says that the connection comes first."""
     swapped: list[Any] = [event(), conn]
     with pytest.raises(UnknownConnection, match="AuditEvent is not a connection; pass the connection first"):
         audit.record(*swapped)
@@ -218,8 +218,8 @@ def test_swapped_arguments_are_refused(conn: Connection, audit: AuditLog) -> Non
 
 @pytest.mark.parametrize("mode", Mode)
 @pytest.mark.parametrize("given", [[event()], (event(),), {"action": "claim.approved"}, "claim.approved", None, 42])
-async def test_what_is_no_event_is_refused(dsn: str, conn: Connection, given: Any, mode: Mode) -> None:
-    """Whichever way it is recorded; what stands beside it is not recorded either."""
+async def test_an_argument_other_than_an_event_is_refused(dsn: str, conn: Connection, given: Any, mode: Mode) -> None:
+    """The message says which argument it is and how to pass events; no event of the call is recorded."""
     audit = AuditLog(Settings(dsn=dsn, mode=mode))
     says = rf"event 2 is a {type(given).__name__}, not an AuditEvent; pass events one by one: record\(conn, \*events\)"
     with pytest.raises(InvalidEvent, match=says):

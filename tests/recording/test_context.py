@@ -1,4 +1,4 @@
-"""bind: what the events of one request have in common."""
+"""bind(): fields that all events of a request have in common."""
 
 import asyncio
 import threading
@@ -10,12 +10,12 @@ from pgaudit.recording.context import with_bound_context
 
 
 def inherited() -> AuditEvent:
-    """A bare event with what is bound."""
+    """Returns an event that has only what is bound."""
     return with_bound_context(AuditEvent(action="claim.approved"))
 
 
 def test_an_event_inherits_what_it_leaves_unset() -> None:
-    """Its own values win, field by field."""
+    """Bound fields are used where the event has none, field by field."""
     with bind(actor="user:42", tenant="acme", request_id="r-1", ip="10.0.0.1"):
         event = with_bound_context(
             AuditEvent(action="claim.approved", tenant="other", context=AuditContext(ip="10.0.0.2"))
@@ -26,7 +26,7 @@ def test_an_event_inherits_what_it_leaves_unset() -> None:
 
 
 def test_nesting_accumulates_and_the_inner_wins() -> None:
-    """What is bound further out stays visible, and comes back at the end of the block."""
+    """Inner blocks add to outer ones; at the end of a block the outer values are back."""
     with bind(actor="user:1", request_id="r-1"):
         with bind(actor="user:2", trace_id="t-1"):
             event = inherited()
@@ -39,14 +39,14 @@ def test_nesting_accumulates_and_the_inner_wins() -> None:
 
 
 def test_the_block_ends_with_an_error_too() -> None:
-    """Nothing stays bound."""
+    """Nothing stays bound after an error in the block."""
     with pytest.raises(RuntimeError), bind(tenant="acme"):
         raise RuntimeError
     assert inherited().tenant is None
 
 
 def test_nothing_bound_leaves_the_event_itself() -> None:
-    """The same object, not a copy."""
+    """Without a bound field the event is returned, not a copy."""
     event = AuditEvent(action="claim.approved")
     assert with_bound_context(event) is event
 
@@ -68,7 +68,7 @@ def test_nothing_bound_leaves_the_event_itself() -> None:
 def test_an_event_is_tied_to_the_span_that_it_is_recorded_in(
     bound: dict[str, str], own: dict[str, str], expected: tuple[str, str | None]
 ) -> None:
-    """Unless it has a trace or came with one; it never has a span of another trace."""
+    """The current span is used unless the event has a trace or one is bound; span and trace always belong together."""
     with bind(request_id="r-1", **bound):
         event = AuditEvent(action="claim.approved", context=AuditContext(**own))
         context = with_bound_context(event, {"trace_id": "t", "span_id": "s"}).context
@@ -76,7 +76,7 @@ def test_an_event_is_tied_to_the_span_that_it_is_recorded_in(
 
 
 def test_threads_do_not_see_each_other() -> None:
-    """A thread starts with nothing bound, and what it binds stays with it."""
+    """A thread starts with nothing bound, and does not change what others see."""
     seen: list[AuditEvent] = []
     bound, checked = threading.Event(), threading.Event()
 
@@ -99,7 +99,7 @@ def test_threads_do_not_see_each_other() -> None:
 
 @pytest.mark.anyio
 async def test_tasks_do_not_see_each_other() -> None:
-    """Each task of an event loop has its own, and inherits what was bound when it was made."""
+    """A task inherits what was bound when it was created, and does not change what others see."""
     meeting = asyncio.Barrier(2)
 
     async def work(tenant: str) -> tuple[str | None, Actor | None]:
@@ -119,7 +119,7 @@ async def test_tasks_do_not_see_each_other() -> None:
     ("values", "field"),
     [({"actor": "user"}, "actor"), ({"tenant": "\0"}, "tenant"), ({"ip": "\ud800"}, "ip"), ({"host": "x"}, "host")],
 )
-def test_what_no_event_could_hold_is_refused_where_it_is_bound(values: dict[str, str], field: str) -> None:
-    """bind raises InvalidEvent, naming the field; the events inside never come to it."""
+def test_bind_refuses_an_invalid_field(values: dict[str, str], field: str) -> None:
+    """bind() raises InvalidEvent with the field, before any event is recorded."""
     with pytest.raises(InvalidEvent, match=field), bind(**values):
         pytest.fail("bound")

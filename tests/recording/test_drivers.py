@@ -1,4 +1,4 @@
-"""record in the transaction of every driver and framework: committed, rolled back, and with savepoints."""
+"""Recording in the transaction of each driver and framework: committed, rolled back, and with savepoints."""
 
 import asyncio
 import json
@@ -21,19 +21,19 @@ TEXT = "Zoë “quoted” \\ 50 % :name $1"
 
 
 def queued(dsn: str) -> list[str]:
-    """The actions in the queue."""
+    """Returns the actions in the queue."""
     with psycopg.connect(dsn) as conn:
         return [action for (action,) in conn.execute(QUEUED)]
 
 
 def event(action: str) -> AuditEvent:
-    """An event with all that a driver might take for a placeholder."""
+    """Returns an event whose text has everything that a driver could take for a placeholder."""
     return AuditEvent(action=action, data={"text": TEXT})
 
 
 @pytest.mark.parametrize("library", SYNC)
-def test_an_event_shares_the_fate_of_its_transaction(dsn: str, settings: Settings, library: str) -> None:
-    """Committed with it, rolled back with it, and with a savepoint of it."""
+def test_an_event_commits_and_rolls_back_with_its_transaction(dsn: str, settings: Settings, library: str) -> None:
+    """An event is committed or rolled back with its transaction, or with a savepoint of it."""
     audit = AuditLog(settings)
     with SYNC[library](dsn) as conn:
         audit.record(conn, event("claim.first"), event("claim.second"))
@@ -49,10 +49,8 @@ def test_an_event_shares_the_fate_of_its_transaction(dsn: str, settings: Setting
 
 
 @pytest.mark.parametrize("library", SYNC)
-def test_a_refused_event_is_spooled_and_the_change_goes_on(
-    dsn: str, settings: Settings, library: str, tmp_path: Any
-) -> None:
-    """The savepoint that spooling needs is each library's own."""
+def test_an_event_that_cannot_be_recorded_is_spooled(dsn: str, settings: Settings, library: str, tmp_path: Any) -> None:
+    """Spooling uses a savepoint of the library, and the transaction goes on."""
     break_recording(dsn)
     audit = AuditLog(settings.model_copy(update={"on_failure": "spool", "spool_dir": tmp_path}))
     with SYNC[library](dsn) as conn:
@@ -62,8 +60,10 @@ def test_a_refused_event_is_spooled_and_the_change_goes_on(
 
 
 @pytest.mark.parametrize("library", ASYNC)
-async def test_an_async_event_shares_the_fate_of_its_transaction(dsn: str, settings: Settings, library: str) -> None:
-    """Committed with it, rolled back with it, and with a savepoint of it."""
+async def test_an_async_event_commits_and_rolls_back_with_its_transaction(
+    dsn: str, settings: Settings, library: str
+) -> None:
+    """An event is committed or rolled back with its transaction, or with a savepoint of it."""
     audit = AuditLog(settings)
     async with ASYNC[library](dsn) as conn:
         await audit.record_async(conn, event("claim.first"), event("claim.second"))
@@ -80,8 +80,10 @@ async def test_an_async_event_shares_the_fate_of_its_transaction(dsn: str, setti
 
 
 @pytest.mark.parametrize("library", ASYNC)
-async def test_a_refused_async_event_is_spooled(dsn: str, settings: Settings, library: str, tmp_path: Any) -> None:
-    """The savepoint that spooling needs is each library's own."""
+async def test_an_async_event_that_cannot_be_recorded_is_spooled(
+    dsn: str, settings: Settings, library: str, tmp_path: Any
+) -> None:
+    """Spooling uses a savepoint of the library, and the transaction goes on."""
     break_recording(dsn)
     audit = AuditLog(settings.model_copy(update={"on_failure": "spool", "spool_dir": tmp_path}))
     async with ASYNC[library](dsn) as conn:
@@ -90,16 +92,16 @@ async def test_a_refused_async_event_is_spooled(dsn: str, settings: Settings, li
     assert spooled(tmp_path) == ["claim.spooled"] * 2
 
 
-async def test_a_pooled_asyncpg_connection_is_one(dsn: str, settings: Settings) -> None:
-    """What asyncpg's pool lends is a proxy."""
+async def test_a_pooled_asyncpg_connection_is_accepted(dsn: str, settings: Settings) -> None:
+    """The proxy that asyncpg's pool lends is accepted."""
     server = url_of(dsn)
     async with asyncpg.create_pool(server, min_size=1) as pool, pool.acquire() as conn, conn.transaction():
         await AuditLog(settings).record_async(conn, event("claim.pooled"))
     assert queued(dsn) == ["claim.pooled"]
 
 
-def test_a_scoped_session_is_one(dsn: str, settings: Settings) -> None:
-    """Flask applications hold a registry of sessions rather than a session."""
+def test_a_scoped_session_is_accepted(dsn: str, settings: Settings) -> None:
+    """The registry of sessions that Flask applications use is accepted."""
     engine = create_engine(url_of(dsn, "postgresql+psycopg"))
     registry = scoped_session(sessionmaker(engine))
     AuditLog(settings).record(registry, event("claim.scoped"))
@@ -110,7 +112,7 @@ def test_a_scoped_session_is_one(dsn: str, settings: Settings) -> None:
 
 
 def test_autocommit_is_refused(dsn: str, settings: Settings) -> None:
-    """No library may commit an event on its own."""
+    """In autocommit each library's connection is refused, with the way to begin a transaction."""
     audit, engine = AuditLog(settings), create_engine(url_of(dsn, "postgresql+psycopg"), isolation_level="AUTOCOMMIT")
     with engine.connect() as conn, pytest.raises(NotInTransaction, match=r"engine\.begin"):
         audit.record(conn, event("claim.alone"))
@@ -124,7 +126,7 @@ def test_autocommit_is_refused(dsn: str, settings: Settings) -> None:
 
 
 async def refuse_async_autocommit(dsn: str, audit: AuditLog) -> None:
-    """The asynchronous half of the test above."""
+    """Fails unless each asynchronous connection in autocommit is refused."""
     for driver in ("psycopg", "asyncpg"):
         engine = create_async_engine(url_of(dsn, f"postgresql+{driver}"), isolation_level="AUTOCOMMIT")
         async with engine.connect() as conn:
@@ -137,7 +139,7 @@ async def refuse_async_autocommit(dsn: str, audit: AuditLog) -> None:
     await conn.close()
 
 
-async def test_a_mixup_of_sync_and_async_is_refused(dsn: str, settings: Settings) -> None:
+async def test_an_async_connection_is_refused_by_record(dsn: str, settings: Settings) -> None:
     """The error names the method to use."""
     audit, engine = AuditLog(settings), create_async_engine(url_of(dsn, "postgresql+asyncpg"))
     async with engine.connect() as conn:
@@ -154,20 +156,20 @@ async def test_a_mixup_of_sync_and_async_is_refused(dsn: str, settings: Settings
 
 
 def stored_text(dsn: str) -> object:
-    """The text of the first event in the queue."""
+    """Returns the text of the first event in the queue."""
     with psycopg.connect(dsn) as conn:
         row = conn.execute("SELECT event->'data'->>'text' FROM pgaudit.audit_jobs").fetchone()
     return row and row[0]
 
 
 def break_recording(dsn: str) -> None:
-    """Takes ``pgaudit.record`` away."""
+    """Renames ``pgaudit.record``, so that recording fails."""
     with psycopg.connect(dsn) as conn:
         conn.execute("ALTER FUNCTION pgaudit.record(jsonb) RENAME TO broken")
 
 
 def spooled(directory: Any) -> list[str]:
-    """The actions in the spool."""
+    """Returns the actions in the spool."""
     lines = [json.loads(line) for path in directory.iterdir() for line in path.read_text().splitlines()]
     assert all(line["xid"] for line in lines)
     return [line["event"]["action"] for line in lines]

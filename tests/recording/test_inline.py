@@ -1,4 +1,4 @@
-"""Inline recording: a right of its own, and no deadlock with what the same thread records autonomously."""
+"""Inline recording: its right, and its locks beside events that the same thread records autonomously."""
 
 import json
 import time
@@ -29,7 +29,7 @@ def inline(dsn: str) -> AuditLog:
 
 @pytest.fixture
 def granted(dsn: str) -> Iterator[str]:
-    """The database, with a writer, and a role that may record inline."""
+    """The database with a writer and a role that may record inline."""
     with psycopg.connect(dsn) as conn:
         for role in ROLES:
             conn.execute(f"CREATE ROLE {role} LOGIN")
@@ -42,7 +42,7 @@ def granted(dsn: str) -> Iterator[str]:
 
 
 def test_a_writer_cannot_record_inline(granted: str, conn: Connection, inline: AuditLog) -> None:
-    """A transaction that holds the log keeps all others from appending: the right to record does not include it."""
+    """Inline recording needs a right of its own, because its transaction keeps all others from appending."""
     with psycopg.connect(granted, user="i_writer") as writer:
         with pytest.raises(InsufficientPrivilege, match="record_inline"):
             inline.record(writer, event())
@@ -55,7 +55,7 @@ def test_a_writer_cannot_record_inline(granted: str, conn: Connection, inline: A
 def test_a_role_with_the_right_records_inline_and_in_the_queue(
     granted: str, conn: Connection, inline: AuditLog
 ) -> None:
-    """It appends through the function alone: the log itself stays closed to it."""
+    """An inline writer appends only through the function; the log itself stays closed."""
     with psycopg.connect(granted, user="i_inline") as writer:
         AuditLog(Settings(dsn=granted)).record(writer, first := event(1))
         writer.commit()
@@ -78,7 +78,7 @@ def test_a_role_with_the_right_records_inline_and_in_the_queue(
 async def test_an_autonomous_event_does_not_wait_for_its_own_thread(
     conn: Connection, inline: AuditLog, following: str
 ) -> None:
-    """The caller's transaction holds the log: the event waits in the queue until something is appended again."""
+    """While the caller's transaction holds the log, an autonomous event is queued, and appended with the next batch."""
     start = time.monotonic()
     inline.record(conn, first := event(1))
     inline.record_autonomous(second := event(2))
@@ -100,10 +100,8 @@ async def test_an_autonomous_event_does_not_wait_for_its_own_thread(
         assert_dense(other)
 
 
-def test_an_autonomous_event_outlives_the_rollback_of_the_transaction_that_it_waited_for(
-    conn: Connection, inline: AuditLog
-) -> None:
-    """Of the two, the one that was recorded in the caller's transaction goes with it."""
+def test_a_queued_autonomous_event_outlives_the_callers_rollback(conn: Connection, inline: AuditLog) -> None:
+    """A rollback takes back the event of the caller's transaction, but not the autonomous one."""
     inline.record(conn, event(1))
     inline.record_autonomous(kept := event(2))
     conn.rollback()
@@ -113,7 +111,7 @@ def test_an_autonomous_event_outlives_the_rollback_of_the_transaction_that_it_wa
 
 
 def test_an_autonomous_event_is_appended_at_once_when_the_log_is_free(conn: Connection, inline: AuditLog) -> None:
-    """No worker is needed."""
+    """An autonomous event is appended without a worker."""
     inline.record_autonomous(made := event())
     assert logged_ids(conn) == [made.id]
     assert queued_ids(conn) == []
@@ -128,7 +126,7 @@ def test_poison_in_the_queue_does_not_disturb_inline_recording(
     *,
     genuine_hash: bool,
 ) -> None:
-    """A job that nobody can append stays; the event of the caller, and what waits behind the job, are appended."""
+    """A poison job stays; the caller's event, and those queued after the job, are appended."""
     poison(conn, content, genuine_hash=genuine_hash)
     AuditLog(Settings()).record(conn, waiting := event(1))
     conn.commit()
@@ -145,7 +143,7 @@ def test_an_inline_failure_is_the_callers_own(
     *,
     genuine_hash: bool,
 ) -> None:
-    """The error is that of the caller's event, also when another job in the queue fails, too; nothing is recorded."""
+    """The error is that of the caller's event, even if another job in the queue fails, too."""
     conn.execute(CHECK)
     poison(conn, "{}", genuine_hash=genuine_hash)
     conn.commit()
@@ -157,6 +155,6 @@ def test_an_inline_failure_is_the_callers_own(
 
 
 def poison(conn: Connection, content: str, *, genuine_hash: bool) -> None:
-    """A job that nobody can append, for its hash or for its event."""
+    """Inserts a job that fails because of its hash or of its event."""
     (leaf_hash,) = conn.execute("SELECT pgaudit.leaf_hash(%s)", [content]).fetchone() or (b"",)
     insert_poison(conn, content, leaf_hash if genuine_hash else b"\0")

@@ -1,4 +1,4 @@
-"""Recording: one statement, in the caller's transaction, and nothing else."""
+"""Recording in the caller's transaction, in one statement."""
 
 import hashlib
 import time
@@ -17,19 +17,19 @@ from tests.support.queries import Connection
 
 @pytest.fixture
 def audit(settings: Settings) -> AuditLog:
-    """The library, as an application uses it."""
+    """The library as an application uses it."""
     return AuditLog(settings)
 
 
 def test_a_rolled_back_transaction_leaves_no_event(conn: Connection, audit: AuditLog) -> None:
-    """The event shares the fate of the caller's transaction."""
+    """A rollback takes the event back."""
     audit.record(conn, event())
     conn.rollback()
     assert queued(conn) == []
 
 
 def test_a_committed_transaction_has_its_event(dsn: str, conn: Connection, audit: AuditLog) -> None:
-    """pgaudit does not commit: another session sees the event when the caller has."""
+    """record() does not commit: another session sees the event after the caller's commit."""
     audit.record(conn, made := event())
     with psycopg.connect(dsn, autocommit=True) as other:
         assert queued_ids(other) == []
@@ -37,8 +37,8 @@ def test_a_committed_transaction_has_its_event(dsn: str, conn: Connection, audit
         assert queued_ids(other) == [made.id]
 
 
-def test_a_savepoint_takes_its_events_with_it(conn: Connection, audit: AuditLog) -> None:
-    """Rolled back to a savepoint, what was recorded after it is gone, and what was before it stays."""
+def test_a_rollback_to_a_savepoint_takes_back_its_events(conn: Connection, audit: AuditLog) -> None:
+    """Events that were recorded after the savepoint are gone; earlier ones stay."""
     audit.record(conn, kept := event())
     with conn.transaction():
         audit.record(conn, event())
@@ -50,7 +50,7 @@ def test_a_savepoint_takes_its_events_with_it(conn: Connection, audit: AuditLog)
 
 
 def sent(conn: Connection, path: Path) -> list[str]:
-    """The messages that the client has sent to the server since the trace began."""
+    """Returns the messages that the client has sent since the trace began."""
     conn.pgconn.untrace()
     lines = [line.split("\t") for line in path.read_text().splitlines()]
     return [kind for who, _, kind, *_ in lines if who == "F"]
@@ -58,7 +58,7 @@ def sent(conn: Connection, path: Path) -> list[str]:
 
 @pytest.mark.parametrize("count", [1, 100])
 def test_recording_is_one_statement(conn: Connection, audit: AuditLog, tmp_path: Path, count: int) -> None:
-    """However many events: the statement is parsed, bound and executed once, in one round trip."""
+    """One event or a hundred are sent in one round trip: parsed, bound and executed once."""
     conn.execute("SELECT 1")
     with (tmp_path / "trace").open("w") as file:
         conn.pgconn.trace(file.fileno())
@@ -68,14 +68,14 @@ def test_recording_is_one_statement(conn: Connection, audit: AuditLog, tmp_path:
     assert len(queued(conn)) == count
 
 
-def test_nothing_to_record_sends_nothing(conn: Connection, audit: AuditLog) -> None:
-    """No event, no statement: the connection is not even in a transaction."""
+def test_a_call_without_events_sends_nothing(conn: Connection, audit: AuditLog) -> None:
+    """A call without events does not begin a transaction."""
     audit.record(conn)
     assert conn.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
 
 
 def test_mode_off_sends_nothing(conn: Connection) -> None:
-    """PGAUDIT_MODE=off checks the event and drops it, whatever the connection is; nothing is connected to."""
+    """PGAUDIT_MODE=off checks each event and drops it, without a connection to the database."""
     audit = AuditLog(Settings(dsn="host=127.0.0.1 port=1", mode="off", max_event_bytes=1_024))
     audit.record(conn, event())
     audit.record_autonomous(event())
@@ -85,7 +85,7 @@ def test_mode_off_sends_nothing(conn: Connection) -> None:
 
 
 def test_an_event_too_large_is_refused_before_anything_is_sent(conn: Connection, dsn: str) -> None:
-    """Counted as Postgres stores it, stamps included, at the exact limit; the message names event, size and limit."""
+    """The size counts as Postgres stores it, stamps included; the message names event, size and limit."""
     made = event().model_copy(update={"reason": "ä" * 1_000})
     size = stored_size(made.to_json())
     AuditLog(Settings(dsn=dsn, max_event_bytes=size)).record(conn, made)
@@ -98,7 +98,7 @@ def test_an_event_too_large_is_refused_before_anything_is_sent(conn: Connection,
 
 
 def test_the_job_holds_event_hash_and_transaction(conn: Connection, audit: AuditLog) -> None:
-    """The hash is SHA-256 of 0x00 and event::text, which the log then holds with the event; xid is the caller's."""
+    """A job has SHA-256 of 0x00 and event::text, as the log has later, and the caller's xid."""
     audit.record(conn, made := event())
     query = "SELECT event::text, event->>'xid', leaf_hash, event_bytes FROM pgaudit.audit_jobs"
     text, xid, leaf_hash, size = conn.execute(query).fetchone() or ("", "", b"", 0)
@@ -112,7 +112,7 @@ def test_the_job_holds_event_hash_and_transaction(conn: Connection, audit: Audit
 
 
 def test_recorded_at_is_the_servers_clock(conn: Connection, audit: AuditLog) -> None:
-    """Between two looks at the server's clock, whatever the application says; the event holds no other."""
+    """recorded_at lies between two looks at the server's clock, in UTC."""
     clock = "SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
     conn.execute("SET timezone = 'Asia/Kathmandu'")
     (before,) = conn.execute(clock).fetchone() or ("",)
@@ -123,7 +123,7 @@ def test_recorded_at_is_the_servers_clock(conn: Connection, audit: AuditLog) -> 
 
 
 def test_no_notify_and_no_deferred_row(dsn: str, conn: Connection, audit: AuditLog) -> None:
-    """A listener of Procrastinate's channel hears nothing of audit jobs, and procrastinate_events stays empty."""
+    """Audit jobs send no NOTIFY, and write no row to procrastinate_events."""
     with psycopg.connect(dsn, autocommit=True) as listener:
         listener.execute("LISTEN procrastinate_any_queue_v1")
         listener.execute("LISTEN marker")
@@ -137,7 +137,7 @@ def test_no_notify_and_no_deferred_row(dsn: str, conn: Connection, audit: AuditL
 
 
 def test_other_queues_still_notify(dsn: str, conn: Connection) -> None:
-    """Only audit jobs are silent."""
+    """Jobs of other queues send NOTIFY and write their events."""
     with psycopg.connect(dsn, autocommit=True) as listener:
         listener.execute("LISTEN procrastinate_any_queue_v1")
         conn.execute("INSERT INTO pgaudit.procrastinate_jobs (queue_name, task_name) VALUES ('mail', 'send')")
@@ -147,7 +147,7 @@ def test_other_queues_still_notify(dsn: str, conn: Connection) -> None:
 
 
 def test_events_inherit_what_is_bound(conn: Connection, audit: AuditLog) -> None:
-    """What bind holds is in the queue."""
+    """Fields of bind() are in the queued event."""
     with bind(tenant="acme", request_id="r-1"):
         audit.record(conn, event())
     (job,) = queued(conn)
@@ -156,7 +156,7 @@ def test_events_inherit_what_is_bound(conn: Connection, audit: AuditLog) -> None
 
 
 def test_inline_appends_at_once(dsn: str, conn: Connection) -> None:
-    """PGAUDIT_MODE=inline: dense, each event once, rolled back with the caller, no job left behind."""
+    """PGAUDIT_MODE=inline appends without a job, each event once, and rolls back with the caller."""
     audit = AuditLog(Settings(dsn=dsn, mode="inline"))
     first, second, third = event(1), event(2), event(3)
     audit.record(conn, first)
@@ -170,8 +170,8 @@ def test_inline_appends_at_once(dsn: str, conn: Connection) -> None:
     assert queued(conn) == []
 
 
-def test_many_statements_stay_cheap_to_plan(conn: Connection, audit: AuditLog) -> None:
-    """Recorded often on one connection, psycopg prepares the statement; it goes on working."""
+def test_a_prepared_statement_goes_on_recording(conn: Connection, audit: AuditLog) -> None:
+    """Recording goes on working after psycopg has prepared the statement."""
     for number in range(12):
         audit.record(conn, event(number))
     assert len(queued(conn)) == 12
@@ -199,7 +199,7 @@ def test_recorders_do_not_wait_for_each_other(dsn: str, conn: Connection, audit:
 
 
 def test_a_broken_schema_raises_and_aborts(conn: Connection, audit: AuditLog) -> None:
-    """By default there is no change without its event: the driver's error reaches the caller."""
+    """By default the driver's error reaches the caller and aborts its transaction."""
     conn.execute("ALTER FUNCTION pgaudit.record RENAME TO record_gone")
     conn.commit()
     with pytest.raises(psycopg.errors.UndefinedFunction):

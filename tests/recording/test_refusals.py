@@ -17,7 +17,7 @@ NARROW = 16_384
 
 
 def too_large() -> AuditEvent:
-    """An event that Python's limit lets pass, and the database's does not."""
+    """Returns an event that is within Python's limit and above the database's."""
     return AuditEvent(action="claim.approved", data={"text": "x" * 20_000})
 
 
@@ -31,7 +31,7 @@ def narrow(dsn: str, conn: Connection) -> str:
 
 @pytest.fixture(params=["raise", "spool"])
 def audit(request: pytest.FixtureRequest, narrow: str, tmp_path: Path) -> AuditLog:
-    """The library with either answer to a failure."""
+    """The library with each setting of on_failure."""
     return AuditLog(Settings(dsn=narrow, on_failure=request.param, spool_dir=tmp_path / "spool"))
 
 
@@ -47,7 +47,7 @@ LIBRARIES: dict[str, Callable[[str], Any]] = {"psycopg": psycopg.connect, **SYNC
 
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_a_refusal_of_the_database_is_an_invalid_event(narrow: str, audit: AuditLog, library: str) -> None:
-    """The exception is the one of a refusal in Python, whatever the library; nothing is recorded or spooled."""
+    """Every library's error becomes InvalidEvent; nothing is recorded or spooled."""
     with pytest.raises(InvalidEvent, match=f"{NARROW} are allowed"), LIBRARIES[library](narrow) as conn:
         audit.record(conn, AuditEvent(action="claim.approved"), too_large())
     assert_nothing_kept(audit)
@@ -65,14 +65,14 @@ async def record_async(library: str, audit: AuditLog) -> None:
 
 @pytest.mark.parametrize("library", ["psycopg", *ASYNC])
 def test_an_async_refusal_of_the_database_is_an_invalid_event(audit: AuditLog, library: str) -> None:
-    """The same with the asynchronous libraries."""
+    """Every asynchronous library's error becomes InvalidEvent; nothing is recorded or spooled."""
     with pytest.raises(InvalidEvent, match=f"{NARROW} are allowed"):
         asyncio.run(record_async(library, audit))
     assert_nothing_kept(audit)
 
 
 def test_an_autonomous_refusal_of_the_database_is_an_invalid_event(audit: AuditLog) -> None:
-    """The same for events in a transaction of their own."""
+    """record_autonomous raises InvalidEvent; nothing is recorded or spooled."""
     with pytest.raises(InvalidEvent, match=f"{NARROW} are allowed"):
         audit.record_autonomous(too_large())
     with pytest.raises(InvalidEvent, match=f"{NARROW} are allowed"):
@@ -81,7 +81,7 @@ def test_an_autonomous_refusal_of_the_database_is_an_invalid_event(audit: AuditL
 
 
 def test_a_refused_event_leaves_the_transaction_usable_when_spooling(narrow: str, tmp_path: Path) -> None:
-    """With on_failure=spool the savepoint is rolled back: the caller may catch the error and commit its change."""
+    """With on_failure=spool the caller can catch the error and commit its change."""
     audit = AuditLog(Settings(dsn=narrow, on_failure="spool", spool_dir=tmp_path))
     with psycopg.connect(narrow) as conn:
         with pytest.raises(InvalidEvent):

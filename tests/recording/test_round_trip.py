@@ -1,4 +1,4 @@
-"""Any event at all: it survives the way through jsonb unchanged, or it is refused before anything is sent."""
+"""Any event comes back from jsonb unchanged, or is refused before anything is sent."""
 
 from datetime import UTC
 from typing import Any, Final
@@ -21,7 +21,7 @@ SCALARS: Final = (
 
 
 def nested(leaves: st.SearchStrategy[Any], keys: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """Lists and dicts with those leaves and keys."""
+    """Returns a strategy for lists and dicts with those leaves and keys."""
     return st.recursive(leaves, lambda inner: st.lists(inner) | st.dictionaries(keys, inner), max_leaves=10)
 
 
@@ -32,7 +32,7 @@ def events(
     data: st.SearchStrategy[Any],
     time: st.SearchStrategy[Any],
 ) -> st.SearchStrategy[dict[str, Any]]:
-    """The arguments of an event, any of them left out but the action."""
+    """Returns a strategy for the arguments of an event, of which only the action is required."""
     party = st.fixed_dictionaries({"type": name, "id": name}, optional={"name": text})
     change = st.fixed_dictionaries({"path": name}, optional={"before": value, "after": value})
     context = st.fixed_dictionaries({}, optional={"request_id": text, "ip": text, "user_agent": text})
@@ -76,7 +76,7 @@ STORED: Final = "SELECT event FROM pgaudit.audit_jobs"
 @example(values={"action": "a.b", "context": {}, "actor": {"type": "é" * 100, "id": "🧾" * 500}})
 @example(values={"action": "a.b", "changes": [{"path": "x", "before": None, "after": False}]})
 def test_an_event_comes_back_as_it_was(conn: Connection, settings: Settings, values: dict[str, Any]) -> None:
-    """Python to jsonb to Python: equal, to the last digit and character; a worker can append it."""
+    """An event that was read from the queue or the log is equal to the recorded one."""
     try:
         made = accepted(values)
         AuditLog(settings).record(conn, made)
@@ -90,7 +90,7 @@ def test_an_event_comes_back_as_it_was(conn: Connection, settings: Settings, val
 
 
 def accepted(values: dict[str, Any]) -> AuditEvent:
-    """The event; without one of those rare times that have no equivalent in UTC."""
+    """Returns the event; rejects the example if one of its times has no equivalent in UTC."""
     try:
         return AuditEvent(**values)
     except InvalidEvent as error:
@@ -103,7 +103,7 @@ def accepted(values: dict[str, Any]) -> AuditEvent:
 def test_any_event_is_recorded_whole_or_refused_by_name(
     conn: Connection, settings: Settings, values: dict[str, Any]
 ) -> None:
-    """What is accepted comes back equal; what is not raises InvalidEvent, the field first, and sends nothing."""
+    """An accepted event comes back equal; a refused one raises InvalidEvent with the field, and sends nothing."""
     try:
         made = AuditEvent(**values)
     except InvalidEvent as error:

@@ -1,4 +1,4 @@
-"""Callers' connections return rows as dicts, or as anything else: ours are read as tuples."""
+"""Connections whose rows are dicts: pgaudit reads its own rows as tuples."""
 
 from collections.abc import Generator
 from pathlib import Path
@@ -30,12 +30,12 @@ def dicts(dsn: str) -> Generator[Connection]:
 
 
 def test_the_schema_is_read(dicts: Connection) -> None:
-    """The revision, and not the name of its column."""
+    """The state of the schema is read."""
     assert state.state_of(dicts) == state.SCRIPTS.state
 
 
 def test_jobs_are_shown_and_retried(dicts: Connection) -> None:
-    """With the event."""
+    """A failed job is shown with its event, and retried."""
     (job,) = (row["id"] for row in dicts.execute(INSERT_FAILED))
     assert jobs.get_job(dicts, job).event == {"id": "1"}
     assert jobs.retry_jobs(dicts, [job]) == [job]
@@ -44,7 +44,7 @@ def test_jobs_are_shown_and_retried(dicts: Connection) -> None:
 async def test_a_spooled_event_knows_its_transaction(
     dsn: str, dicts: Connection, conn: Connection, tmp_path: Path
 ) -> None:
-    """Synchronous or not: it is replayed when that was committed, and dropped when it was not."""
+    """A spooled event is replayed if its transaction was committed, and otherwise dropped."""
     audit = AuditLog(Settings(dsn=dsn, on_failure=OnFailure.SPOOL, spool_dir=tmp_path))
     conn.execute("ALTER FUNCTION pgaudit.record RENAME TO gone")
     conn.commit()

@@ -1,4 +1,4 @@
-"""PGAUDIT_ON_FAILURE=spool: the change goes on, and its event is recorded later, once."""
+"""PGAUDIT_ON_FAILURE=spool: the change is committed, and its event is recorded later, once."""
 
 import json
 import logging
@@ -26,7 +26,7 @@ def spooling(dsn: str, tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def owner(dsn: str, spooling: Settings) -> Any:
-    """Another connection, in autocommit, to a database whose pgaudit.record is broken; with a table of claims."""
+    """Another connection, in autocommit, to a database with a table of claims, in which pgaudit.record is broken."""
     assert spooling.dsn == dsn
     with psycopg.connect(dsn, autocommit=True) as owner:
         owner.execute("CREATE TABLE claims (id integer PRIMARY KEY)")
@@ -35,43 +35,43 @@ def owner(dsn: str, spooling: Settings) -> Any:
 
 
 def break_record(owner: Connection) -> None:
-    """From now on recording fails."""
+    """Renames pgaudit.record, so that recording fails."""
     owner.execute("ALTER FUNCTION pgaudit.record RENAME TO broken_record")
 
 
 def repair_record(owner: Connection) -> None:
-    """From now on recording works again."""
+    """Gives pgaudit.record its name back."""
     owner.execute("ALTER FUNCTION pgaudit.broken_record RENAME TO record")
 
 
 def claims(owner: Connection) -> list[int]:
-    """The changes that were committed."""
+    """Returns the changes that were committed."""
     return [number for (number,) in owner.execute("SELECT id FROM claims ORDER BY id").fetchall()]
 
 
 def file_of(settings: Settings) -> Path:
-    """The one file of the spool."""
+    """Returns the one file of the spool."""
     (path,) = spool.files(settings.spool_dir)
     return path
 
 
 def spooled(settings: Settings) -> list[str]:
-    """The ids of the events in the spool."""
+    """Returns the ids of the events in the spool."""
     lines = [line for path in spool.files(settings.spool_dir) for line in path.read_text().split("\n") if line]
     return [json.loads(line)["event"]["id"] for line in lines]
 
 
 def change_and_record(conn: Connection, settings: Settings, number: int) -> str:
-    """A change with its event, not yet committed; the event's id."""
+    """Makes a change and records its event, in the open transaction; returns the event's id."""
     conn.execute("INSERT INTO claims VALUES (%s)", [number])
     AuditLog(settings).record(conn, made := event(number))
     return str(made.id)
 
 
-def test_the_change_goes_on_and_the_event_waits(
+def test_a_failed_recording_does_not_fail_the_change(
     conn: Connection, owner: Connection, spooling: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The error undoes the recording alone; the file has the event, the log an ERROR with its id."""
+    """The event is in a file that only its owner can read, and the log has an ERROR with the event's id."""
     identity = change_and_record(conn, spooling, 1)
     conn.execute("INSERT INTO claims VALUES (2)")
     conn.commit()
@@ -86,7 +86,7 @@ def test_the_change_goes_on_and_the_event_waits(
 def test_replay_records_each_event_once_however_often_it_is_run(
     conn: Connection, owner: Connection, spooling: Settings
 ) -> None:
-    """The file is emptied; put back, as after a crash in between, the log still holds each event once."""
+    """Replay empties the file; if the file is restored and replayed again, the log still has each event once."""
     made = [change_and_record(conn, spooling, number) for number in range(3)]
     conn.commit()
     path = file_of(spooling)
@@ -102,7 +102,7 @@ def test_replay_records_each_event_once_however_often_it_is_run(
 
 
 def test_the_event_of_a_rolled_back_change_is_dropped(conn: Connection, owner: Connection, spooling: Settings) -> None:
-    """No event without its change, either."""
+    """Replay drops events whose transaction was rolled back."""
     change_and_record(conn, spooling, 1)
     conn.rollback()
     repair_record(owner)
@@ -113,7 +113,7 @@ def test_the_event_of_a_rolled_back_change_is_dropped(conn: Connection, owner: C
 
 
 def test_the_event_of_an_open_transaction_stays(conn: Connection, owner: Connection, spooling: Settings) -> None:
-    """Until it is known whether the change was committed; the next replay sees to it."""
+    """Replay keeps events of an open transaction for the next replay."""
     identity = change_and_record(conn, spooling, 1)
     repair_record(owner)
     assert replay.replay(owner, file_of(spooling)) == Replayed(recorded=0, rolled_back=0, pending=1)
@@ -124,7 +124,7 @@ def test_the_event_of_an_open_transaction_stays(conn: Connection, owner: Connect
 
 
 def test_the_event_of_a_transaction_unknown_to_the_server_is_recorded(conn: Connection, spooling: Settings) -> None:
-    """After a restore the server may not know the transaction yet: rather an event too many than one lost."""
+    """An xid that the server does not know, as after a restore, counts as committed."""
     made = event()
     spool.append(spooling.spool_dir, [made.to_json()], "999999999999")
     replay.replay_all(spooling.dsn, spooling)
@@ -132,7 +132,7 @@ def test_the_event_of_a_transaction_unknown_to_the_server_is_recorded(conn: Conn
 
 
 def test_replay_all_takes_every_file_and_leaves_none(conn: Connection, owner: Connection, spooling: Settings) -> None:
-    """A file is removed when nothing waits in it any more."""
+    """replay_all replays each file, and removes those that are empty."""
     made = change_and_record(conn, spooling, 1)
     conn.commit()
     file_of(spooling).rename(spooling.spool_dir / "other-host-1.ndjson")
@@ -147,10 +147,8 @@ def test_replay_all_takes_every_file_and_leaves_none(conn: Connection, owner: Co
 
 
 @pytest.mark.parametrize("line", ["not json", "[]", '{"xid": null}', '{"event": "x"}', '{"event": {"id"'])
-def test_a_bad_line_is_named_and_nothing_recorded(
-    conn: Connection, owner: Connection, spooling: Settings, line: str
-) -> None:
-    """Nothing is skipped in silence: the message says which file and line."""
+def test_an_invalid_line_stops_the_replay(conn: Connection, owner: Connection, spooling: Settings, line: str) -> None:
+    """The error names file and line; nothing is recorded, and the file stays as it is."""
     change_and_record(conn, spooling, 1)
     conn.commit()
     repair_record(owner)
@@ -172,8 +170,8 @@ def test_replay_needs_autocommit(conn: Connection, owner: Connection, spooling: 
     assert len(spooled(spooling)) == 1
 
 
-def test_a_wrong_event_raises_all_the_same(conn: Connection, owner: Connection, spooling: Settings) -> None:
-    """Spooling is for the database's errors, not for the caller's."""
+def test_an_invalid_event_is_not_spooled(conn: Connection, owner: Connection, spooling: Settings) -> None:
+    """Only errors of the database are spooled; an invalid event raises."""
     strict = spooling.model_copy(update={"max_event_bytes": 1_024})
     made = event().model_copy(update={"reason": "x" * 2_000})
     with pytest.raises(InvalidEvent):
@@ -185,7 +183,7 @@ def test_a_wrong_event_raises_all_the_same(conn: Connection, owner: Connection, 
 
 
 def test_a_broken_connection_raises(conn: Connection, owner: Connection, spooling: Settings) -> None:
-    """Its change is lost with it, so there is no event to keep."""
+    """An event on a broken connection is not spooled, because its change is lost, too."""
     conn.execute("INSERT INTO claims VALUES (1)")
     owner.execute("SELECT pg_terminate_backend(%s)", [conn.info.backend_pid])
     with pytest.raises(psycopg.OperationalError):
@@ -193,8 +191,8 @@ def test_a_broken_connection_raises(conn: Connection, owner: Connection, spoolin
     assert spool.files(spooling.spool_dir) == []
 
 
-async def test_the_async_twin(owner: Connection, spooling: Settings) -> None:
-    """record_async spools as record does."""
+async def test_record_async_spools(owner: Connection, spooling: Settings) -> None:
+    """record_async spools an event that cannot be recorded."""
     async with await psycopg.AsyncConnection.connect(spooling.dsn) as caller:
         await caller.execute("INSERT INTO claims VALUES (1)")
         await AuditLog(spooling).record_async(caller, made := event(1))
@@ -204,8 +202,8 @@ async def test_the_async_twin(owner: Connection, spooling: Settings) -> None:
     assert replay.replay(owner, file_of(spooling)).recorded == 1
 
 
-async def test_autonomous_events_wait_while_the_database_is_down(conn: Connection, spooling: Settings) -> None:
-    """Without a transaction of the caller's they are recorded whenever it is back; by default they raise."""
+async def test_autonomous_events_are_spooled_while_the_database_is_down(conn: Connection, spooling: Settings) -> None:
+    """Autonomous events are spooled while the database is down; by default they raise."""
     down = spooling.model_copy(update={"dsn": "host=127.0.0.1 port=1 connect_timeout=2"})
     AuditLog(down).record_autonomous(first := event(1))
     await AuditLog(down).record_autonomous_async(second := event(2))

@@ -1,4 +1,4 @@
-"""The files of a spool: written by many, torn by crashes, read by nobody else."""
+"""The files of a spool: concurrent writers, crashes, and permissions."""
 
 import json
 import multiprocessing
@@ -12,7 +12,7 @@ from pgaudit.recording import replay, spool
 
 
 def append_many(directory: Path, process: int) -> None:
-    """Appends a hundred events, one by one, from two threads, and counts meanwhile what waits."""
+    """Appends a hundred events from two threads, and counts the spooled events meanwhile."""
 
     def append(number: int) -> None:
         spool.append(directory, [json.dumps({"id": f"{process}-{number}"})], None)
@@ -23,7 +23,7 @@ def append_many(directory: Path, process: int) -> None:
 
 
 def test_concurrent_appends_lose_nothing(tmp_path: Path) -> None:
-    """Three processes of two threads each append while their files are emptied and removed again and again."""
+    """Three processes append while their files are emptied and removed again and again."""
     context = multiprocessing.get_context("spawn")
     processes = [context.Process(target=append_many, args=(tmp_path, number)) for number in range(3)]
     for process in processes:
@@ -40,7 +40,7 @@ def test_concurrent_appends_lose_nothing(tmp_path: Path) -> None:
 
 
 def take_all(directory: Path) -> list[str]:
-    """Takes all events out of the spool, as a replay does; their ids."""
+    """Removes all events from the spool, as a replay does; returns their ids."""
     taken: list[str] = []
     for path in spool.files(directory):
         with spool.open_locked(path) as file:
@@ -51,7 +51,7 @@ def take_all(directory: Path) -> list[str]:
 
 
 def test_half_a_line_is_cut_off(tmp_path: Path) -> None:
-    """What a crash has left of an event, whose change was never committed, does not spoil the next one."""
+    """The partial line of a crashed process is cut off before the next event is appended."""
     path = spool.append(tmp_path, ['{"id": "first"}'], None)
     with path.open("a") as file:
         file.write('{"xid": null, "event": {"id": "ha')
@@ -61,7 +61,7 @@ def test_half_a_line_is_cut_off(tmp_path: Path) -> None:
 
 
 def test_a_spool_is_for_its_owner_alone(dsn: str, tmp_path: Path) -> None:
-    """Events may be personal data: nobody else reads them, before a replay and after."""
+    """Only the owner can read the files and the directory, before and after a replay."""
     path = spool.append(tmp_path / "spool", [AuditEvent(action="claim.approved").to_json()], None)
     modes = [path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777]
     with psycopg.connect(dsn, autocommit=True) as conn:
@@ -70,7 +70,7 @@ def test_a_spool_is_for_its_owner_alone(dsn: str, tmp_path: Path) -> None:
 
 
 def test_a_replay_inline_needs_no_worker(dsn: str, tmp_path: Path) -> None:
-    """Where events are appended at once, spooled ones are, too."""
+    """A replay in inline mode appends to the log."""
     path = spool.append(tmp_path, [AuditEvent(action="claim.approved").to_json()], None)
     with psycopg.connect(dsn, autocommit=True) as conn:
         replay.replay(conn, path, Mode.INLINE)

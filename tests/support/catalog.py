@@ -1,4 +1,4 @@
-"""What a schema consists of, for comparing two: everything by its definition, with the schema's name taken out."""
+"""The definitions of all objects in a schema, without the schema's name, so that two schemas can be compared."""
 
 from typing import Any
 
@@ -46,7 +46,7 @@ Catalog = dict[str, list[str]]
 
 
 def catalog(conn: psycopg.Connection[Any], schema: str = "pgaudit") -> Catalog:
-    """What the schema consists of, by kind. Order of columns within a table does not count."""
+    """Returns the definitions of the schema's objects by kind. The order of columns is left out."""
     conn.execute("SET search_path = ''")
     found = {kind: conn.execute(query, {"schema": schema}).fetchall() for kind, query in QUERIES.items()}
     conn.execute("RESET search_path")

@@ -1,4 +1,4 @@
-"""The Django project of the tests: a process can have one alone."""
+"""The Django project of the tests. A process can have only one."""
 
 import django
 from django.conf import settings
@@ -7,7 +7,7 @@ urlpatterns: list[object] = []
 
 
 def configure() -> None:
-    """Configures Django, unless it is; the database is the one that a test gives its connection."""
+    """Configures Django if it is not configured; each test sets the database of its connection."""
     if not settings.configured:
         settings.configure(
             ALLOWED_HOSTS=["*"],

@@ -8,19 +8,19 @@ PARTITIONS = "SELECT partition::text, first_index, end_index FROM pgaudit.log_pa
 
 
 def ranges(conn: Connection) -> list[tuple[int, int]]:
-    """The ranges of the partitions, each of which has the name of its first index unless it was made by hand."""
+    """Returns the ranges of the partitions; fails if one that was not made by hand is not named by its first index."""
     found = conn.execute(PARTITIONS).fetchall()
     assert all(name == f"pgaudit.audit_log_{first}" for name, first, _ in found if "by_hand" not in name)
     return [(first, end) for _, first, end in found]
 
 
 def fill_and_commit(conn: Connection, count: int) -> None:
-    """Appends that many events, in one batch."""
+    """Appends that many events in one batch, and commits."""
     assert record_persist_and_commit(conn, *events(count)) == []
 
 
 def ensure_partitions_and_commit(conn: Connection) -> int:
-    """How many partitions were made to keep one ahead."""
+    """Calls ensure_partitions and commits; returns how many partitions it made."""
     (made,) = conn.execute("SELECT pgaudit.ensure_partitions()").fetchone() or (0,)
     conn.commit()
     return int(made)

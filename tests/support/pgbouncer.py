@@ -1,4 +1,4 @@
-"""A real PgBouncer in transaction mode: two statements of two transactions seldom meet the same server session."""
+"""A real PgBouncer in transaction mode: each transaction may run in another server session."""
 
 import os
 import socket
@@ -29,7 +29,7 @@ logfile = {directory}/log
 
 @contextmanager
 def running(dsn: str, pool_size: int) -> Iterator[str]:
-    """Runs PgBouncer in front of the server of ``dsn``, with that many server sessions; the DSN that leads through."""
+    """Runs PgBouncer with that many server sessions inside the block; returns the DSN that leads through it."""
     given = psycopg.conninfo.conninfo_to_dict(dsn)
     with tempfile.TemporaryDirectory(prefix="pgbouncer") as directory:
         port = free_port()
@@ -44,7 +44,7 @@ def running(dsn: str, pool_size: int) -> Iterator[str]:
 
 
 def start(directory: Path, server_port: str, port: int, pool_size: int) -> subprocess.Popen[bytes]:
-    """Starts the program; it refuses to run as root."""
+    """Starts the program as an unprivileged user, because it refuses to run as root."""
     values = {"server_port": server_port, "port": port, "pool_size": pool_size, "directory": directory}
     (directory / "ini").write_text(CONFIGURATION.format(**values))
     command = [PROGRAM, "-q", str(directory / "ini")]
@@ -56,14 +56,14 @@ def start(directory: Path, server_port: str, port: int, pool_size: int) -> subpr
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """Returns a port that is not in use."""
     with closing(socket.socket()) as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def wait_for(dsn: str, process: subprocess.Popen[bytes]) -> None:
-    """Waits until a session can be had."""
+    """Waits until PgBouncer accepts a session."""
     deadline = time.monotonic() + 10
     while True:
         try:

@@ -1,4 +1,4 @@
-"""Spans, as the tests look at them."""
+"""Spans that a test has collected."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -16,28 +16,28 @@ CONTEXTS = "SELECT event->'context' FROM pgaudit.audit_log ORDER BY index"
 
 @dataclass(frozen=True)
 class Spans:
-    """The application's tracer, and what all tracers have exported."""
+    """The application's tracer, and the spans of all tracers."""
 
     tracer: Tracer
     exporter: InMemorySpanExporter
 
     def named(self, name: str) -> list[ReadableSpan]:
-        """The spans of that name, in the order in which they ended."""
+        """Returns the spans with that name, in the order in which they ended."""
         return [span for span in self.exporter.get_finished_spans() if span.name == name]
 
     def only(self, name: str) -> ReadableSpan:
-        """The one span of that name."""
+        """Returns the one span with that name."""
         (span,) = self.named(name)
         return span
 
 
 def ids(span: ReadableSpan) -> tuple[str, str]:
-    """Trace and span, as an event holds them."""
+    """Returns the ids of trace and span as an event holds them."""
     return f"{span.context.trace_id:032x}", f"{span.context.span_id:016x}"
 
 
 def linked(span: ReadableSpan) -> set[tuple[str, str]]:
-    """Trace and span of each link."""
+    """Returns the ids of trace and span of each link."""
     return {(f"{link.context.trace_id:032x}", f"{link.context.span_id:016x}") for link in span.links}
 
 
@@ -50,7 +50,7 @@ def logged_spans(conn: Connection) -> list[tuple[str | None, str | None]]:
 
 @contextmanager
 def remote_parent(trace_id: str, span_id: str) -> Generator[None]:
-    """What a server's instrumentation does with a traceparent."""
+    """Makes a span of another service the current one, as instrumentation does with a traceparent."""
     sampled = TraceFlags(TraceFlags.SAMPLED)
     context = SpanContext(int(trace_id, 16), int(span_id, 16), is_remote=True, trace_flags=sampled)
     with use_span(NonRecordingSpan(context)):

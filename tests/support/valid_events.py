@@ -13,7 +13,7 @@ Json = dict[str, Any]
 
 
 def valid(**fields: Any) -> Json:
-    """A valid event of the usual kind, with other fields."""
+    """Returns a valid event with these fields."""
     return {
         "id": str(uuid4()),
         "action": "claim.approved",
@@ -26,19 +26,19 @@ def valid(**fields: Any) -> Json:
 
 
 def without(field: str) -> Json:
-    """A valid event without that field."""
+    """Returns a valid event without that field."""
     event = valid()
     del event[field]
     return event
 
 
 def record_raw(conn: Connection, *events: object) -> None:
-    """Records events as any SQL client can."""
+    """Records events as any SQL client can, without checking them before."""
     conn.execute(RECORD, [json.dumps(events)])
 
 
 def nested(depth: int) -> Json:
-    """A valid event whose deepest value is that many levels below the event."""
+    """Returns a valid event whose deepest value is that many levels below the event."""
     value: object = "deepest"
     for _ in range(depth - 1):
         value = [value]
@@ -46,5 +46,5 @@ def nested(depth: int) -> Json:
 
 
 def reference(type: object = "user", id: object = "42") -> Json:  # noqa: A002
-    """What an actor or a target is."""
+    """Returns an actor or a target."""
     return {"type": type, "id": id}

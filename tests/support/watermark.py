@@ -20,20 +20,20 @@ BUFFERS = "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) "
 
 
 def record_uncommitted(conn: Connection, count: int) -> list[UUID]:
-    """Queues that many events; their ids."""
+    """Queues that many events in the open transaction; returns their ids."""
     made = [AuditEvent(action="claim.approved") for _ in range(count)]
     AuditLog(Settings()).record(conn, *made)
     return [each.id for each in made]
 
 
 def persist_all(dsn: str, size: int = 1_000) -> int:
-    """Persists what is in the queue, batch by batch, each in a transaction of its own; how many jobs."""
+    """Persists the fresh jobs, batch by batch, on a connection of its own; returns how many."""
     with psycopg.connect(dsn, autocommit=True) as conn:
         return sum(iter(lambda: int(value(conn, PERSIST, [size])), 0))
 
 
 def work_all(dsn: str, size: int = 1_000) -> int:
-    """Fetches and persists all that is due, as a worker does, retries included; how many jobs."""
+    """Fetches and persists all due jobs as a worker does, on a connection of its own; returns how many."""
     count = 0
     with psycopg.connect(dsn, autocommit=True) as conn:
         _, worker = register(conn)
@@ -43,14 +43,14 @@ def work_all(dsn: str, size: int = 1_000) -> int:
 
 
 def pages(conn: Connection, query: str) -> int:
-    """How many pages a query looks at."""
+    """Returns the number of pages that a query reads."""
     (plan,) = json.loads(json.dumps(value(conn, BUFFERS + query)))
     return int(plan["Plan"]["Shared Hit Blocks"] + plan["Plan"]["Shared Read Blocks"])
 
 
 @contextmanager
 def old_snapshot(dsn: str) -> Iterator[None]:
-    """A report that is being read, for as long as the block lasts."""
+    """Keeps a REPEATABLE READ transaction open inside the block, as a long report does."""
     with psycopg.connect(dsn) as reader:
         reader.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         reader.execute("SELECT count(*) FROM pgaudit.audit_log")
@@ -58,7 +58,7 @@ def old_snapshot(dsn: str) -> Iterator[None]:
 
 
 def commit_and_drain(dsn: str, conn: Connection, rounds: int) -> None:
-    """Records and persists two thousand events, so many times."""
+    """Commits two thousand events and persists them, so many times."""
     for _ in range(rounds):
         record_uncommitted(conn, 2_000)
         conn.commit()
@@ -66,5 +66,5 @@ def commit_and_drain(dsn: str, conn: Connection, rounds: int) -> None:
 
 
 def behind(conn: Connection) -> int:
-    """How many ids the watermark is behind the last one that was issued."""
+    """Returns the number of ids between the watermark and the last id."""
     return int(value(conn, ISSUED) - value(conn, WATERMARK))

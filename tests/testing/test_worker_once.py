@@ -1,4 +1,4 @@
-"""One run of a worker in the test's own process, on the test's own connection."""
+"""run_worker_once(): one run of a worker in the test's process, on the test's connection."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -29,13 +29,13 @@ STATES = "SELECT status, worker_id, attempts FROM pgaudit.audit_jobs ORDER BY id
 
 @contextmanager
 def second_connection(dsn: str) -> Generator[Connection]:
-    """What another session sees of the database."""
+    """Opens another session, in autocommit."""
     with psycopg.connect(dsn, autocommit=True) as conn:
         yield conn
 
 
-def test_what_is_queued_is_logged_and_committed(conn: Connection, dsn: str) -> None:
-    """More than a batch, in order, before the call returns; how many, and none the second time."""
+def test_a_run_appends_the_whole_queue(conn: Connection, dsn: str) -> None:
+    """A run appends more than one batch in order, commits, and returns the number of jobs."""
     events = [event(number) for number in range(1_200)]
     record_and_commit(conn, *events)
     assert run_worker_once(conn) == 1_200
@@ -45,8 +45,8 @@ def test_what_is_queued_is_logged_and_committed(conn: Connection, dsn: str) -> N
     assert run_worker_once(conn) == 0
 
 
-def test_inside_a_transaction_it_is_a_part_of_it(conn: Connection) -> None:
-    """A test that rolls everything back persists what it has recorded, and leaves nothing behind."""
+def test_a_run_inside_a_transaction_is_part_of_it(conn: Connection) -> None:
+    """A test that rolls back leaves nothing in the log."""
     AuditLog().record(conn, event())
     assert run_worker_once(conn) == 1
     assert_recorded(conn, action="claim.approved")
@@ -55,7 +55,7 @@ def test_inside_a_transaction_it_is_a_part_of_it(conn: Connection) -> None:
 
 
 def test_retries_that_are_due_are_persisted(conn: Connection) -> None:
-    """Those that failed before, and those whose workers vanished."""
+    """A run persists due retries of failed and of stalled jobs."""
     fresh, retried, stalled = event(1), event(2), event(3)
     record_and_commit(conn, fresh, retried, stalled)
     conn.execute(MAKE_DUE, [0, str(retried.id)])
@@ -66,7 +66,7 @@ def test_retries_that_are_due_are_persisted(conn: Connection) -> None:
 
 
 def test_an_event_recorded_twice_is_logged_and_counted_once(conn: Connection) -> None:
-    """And is one event for the asserts too, queued or logged."""
+    """An event that was recorded twice counts as one event for the asserts, queued or logged."""
     record_and_commit(conn, event(1))
     twice = event(2)
     record_and_commit(conn, twice, twice)
@@ -76,7 +76,7 @@ def test_an_event_recorded_twice_is_logged_and_counted_once(conn: Connection) ->
 
 
 def test_events_that_cannot_be_persisted_are_named(conn: Connection, dsn: str) -> None:
-    """The error says which and why; their neighbours are in the log, their jobs wait as before."""
+    """The error names each event with its reason; the others are in the log, and the jobs wait as before."""
     events = [event(number) for number in range(5)]
     record_and_commit(conn, *events)
     for bad in (events[0], events[3]):
@@ -97,8 +97,8 @@ def test_events_that_cannot_be_persisted_are_named(conn: Connection, dsn: str) -
 @pytest.mark.parametrize(
     "options", [{"autocommit": True}, {"row_factory": dict_row}, {"cursor_factory": psycopg.RawCursor}]
 )
-def test_any_psycopg_connection_will_do(dsn: str, options: Any) -> None:
-    """Whatever its rows and cursors are; a cursor of one will do too."""
+def test_any_psycopg_connection_is_accepted(dsn: str, options: Any) -> None:
+    """Connections and cursors are accepted with any row and cursor factory."""
     with psycopg.connect(dsn, **options) as conn:
         with conn.transaction():
             AuditLog().record(conn, event())
@@ -106,8 +106,8 @@ def test_any_psycopg_connection_will_do(dsn: str, options: Any) -> None:
         assert_recorded(conn.cursor(), action="claim.approved")
 
 
-def test_connections_and_sessions_of_sqlalchemy_on_psycopg_will_do(dsn: str) -> None:
-    """Their transaction stays theirs: a rollback takes back what it holds."""
+def test_connections_and_sessions_of_sqlalchemy_are_accepted(dsn: str) -> None:
+    """A run is part of their transaction, and rolled back with it."""
     engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(dsn))
     with engine.connect() as conn, Session(engine) as session:
         AuditLog().record(conn, event(1))
@@ -121,8 +121,8 @@ def test_connections_and_sessions_of_sqlalchemy_on_psycopg_will_do(dsn: str) -> 
     engine.dispose()
 
 
-def test_django_connections_on_psycopg_will_do(dsn: str) -> None:
-    """Inside atomic() as a part of it, and outside; although Django reads JSON as text."""
+def test_django_connections_are_accepted(dsn: str) -> None:
+    """A run works inside and outside of atomic(), although Django reads JSON as text."""
     conn = django_connection(dsn)
     try:
         with django_transaction.atomic(using="default"):
@@ -136,8 +136,8 @@ def test_django_connections_on_psycopg_will_do(dsn: str) -> None:
         conn.close()
 
 
-def test_the_log_and_the_queue_are_looked_at_together(conn: Connection, settings: Settings) -> None:
-    """In the order of the trail: what is logged, then what waits; the events are as they were given."""
+def test_events_of_has_logged_and_queued_events(conn: Connection, settings: Settings) -> None:
+    """Logged events come first, then queued ones, each as it was recorded."""
     events = [event(number) for number in range(3)]
     record_and_commit(conn, *events[:2])
     run_worker_once(conn)
@@ -147,7 +147,7 @@ def test_the_log_and_the_queue_are_looked_at_together(conn: Connection, settings
 
 
 async def test_an_asynchronous_connection_is_refused(dsn: str) -> None:
-    """A worker's run in a test is synchronous; the message says what to do."""
+    """The message says that a run needs a synchronous psycopg connection."""
     async with await psycopg.AsyncConnection.connect(dsn) as conn:
         with pytest.raises(UnknownConnection, match="AsyncConnection has no synchronous psycopg connection"):
             run_worker_once(conn)

@@ -1,4 +1,4 @@
-"""What the tests of tracing look at."""
+"""A tracer provider for each test."""
 
 from collections.abc import Iterator
 
@@ -13,7 +13,7 @@ from tests.support.traces import Spans
 
 @pytest.fixture
 def spans(monkeypatch: pytest.MonkeyPatch) -> Iterator[Spans]:
-    """An application with tracing: the spans that ended in this test. OpenTelemetry's own setter works but once."""
+    """The spans that end in this test. The provider is patched, because OpenTelemetry's setter works only once."""
     exporter = InMemorySpanExporter()
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))

@@ -1,4 +1,4 @@
-"""What spans say of failures, and what they keep to themselves."""
+"""Spans of failures: the kind of error, and nothing of the event."""
 
 import json
 from pathlib import Path
@@ -42,25 +42,25 @@ CONTEXTS = [
 ]
 
 
-def said(span: ReadableSpan) -> tuple[StatusCode, str | None, object]:
-    """How it ended, and the kind of error; checked to quote nothing of an event."""
+def outcome(span: ReadableSpan) -> tuple[StatusCode, str | None, object]:
+    """Returns status, description and error type of a span; fails if the span quotes the event."""
     assert SECRET not in span.to_json()
     return span.status.status_code, span.status.description, (span.attributes or {}).get("error.type")
 
 
 def secret_event() -> AuditEvent:
-    """An event with something in it that is nobody's business."""
+    """Returns an event with a secret in it."""
     return AuditEvent(action="claim.approved", actor=f"user:{SECRET}", data={"note": SECRET})
 
 
 def refuse_inserts_and_commit(conn: Connection, table: str, sqlstate: str) -> None:
-    """From now on inserting there fails, with a message that quotes the row."""
+    """Makes inserts into a table fail with a message that quotes the row, and commits."""
     conn.execute(REFUSE.format(table, sqlstate))
     conn.commit()
 
 
-async def test_an_error_in_record_is_its_spans(dsn: str, conn: Connection, spans: Spans) -> None:
-    """Its kind, in all ways to record; not its message, which quotes the event."""
+async def test_an_error_in_recording_is_on_its_span(dsn: str, conn: Connection, spans: Spans) -> None:
+    """The span has the kind of error, however the event was recorded, but not the message."""
     refuse_inserts_and_commit(conn, "audit_jobs", "22000")
     audit = AuditLog(Settings(dsn=dsn))
     with pytest.raises(psycopg.DataError):
@@ -72,57 +72,57 @@ async def test_an_error_in_record_is_its_spans(dsn: str, conn: Connection, spans
     async with await psycopg.AsyncConnection.connect(dsn) as own:
         with pytest.raises(psycopg.DataError):
             await audit.record_async(own, secret_event())
-    assert [said(span) for span in spans.named("pgaudit.record")] == [
+    assert [outcome(span) for span in spans.named("pgaudit.record")] == [
         (StatusCode.ERROR, "DataException, SQLSTATE 22000", "DataException")
     ] * 4
 
 
-def test_an_event_that_is_refused_is_an_error_of_its_span(dsn: str, conn: Connection, spans: Spans) -> None:
-    """The message is pgaudit's own: it names action and size."""
+def test_a_refused_event_is_an_error_of_its_span(dsn: str, conn: Connection, spans: Spans) -> None:
+    """The description is pgaudit's own message, which names action and size."""
     made = secret_event().model_copy(update={"reason": "x" * 1_024})
     with pytest.raises(InvalidEvent):
         AuditLog(Settings(dsn=dsn, max_event_bytes=1_024)).record(conn, made)
-    code, description, kind = said(spans.only("pgaudit.record"))
+    code, description, kind = outcome(spans.only("pgaudit.record"))
     assert code == StatusCode.ERROR
     assert kind == "InvalidEvent"
     assert "PGAUDIT_MAX_EVENT_BYTES" in (description or "")
 
 
-async def test_an_event_that_was_spooled_is_an_error_too(
+async def test_a_spooled_event_is_an_error_of_its_span(
     dsn: str, conn: Connection, spans: Spans, tmp_path: Path
 ) -> None:
-    """The change goes on, but the event is not where it should be."""
+    """The span has the error although the change goes on, because the event is not in the queue."""
     refuse_inserts_and_commit(conn, "audit_jobs", "22000")
     audit = AuditLog(Settings(dsn=dsn, on_failure="spool", spool_dir=tmp_path))
     audit.record(conn, secret_event())
     async with await psycopg.AsyncConnection.connect(dsn) as own:
         await audit.record_async(own, secret_event())
     expected = (StatusCode.ERROR, "DataException, SQLSTATE 22000", "DataException")
-    assert [said(span) for span in spans.named("pgaudit.record")] == [expected] * 2
+    assert [outcome(span) for span in spans.named("pgaudit.record")] == [expected] * 2
 
 
-async def test_jobs_that_fail_are_events_of_their_batch(
+async def test_a_failed_job_is_an_event_of_its_batchs_span(
     dsn: str, settings: Settings, conn: Connection, spans: Spans
 ) -> None:
-    """Which job, and the kind of error; the batch, though its other events are in the log, ended with an error."""
+    """The span of a batch has an event for each failed job, and ends with an error."""
     AuditLog(settings).record(conn, event())
     job = insert_poison_and_commit(conn)
     conn.commit()
     await drain(Settings(dsn=dsn, job_attempts=1))
     span = spans.only("pgaudit.persist")
-    assert said(span) == (StatusCode.ERROR, "not all jobs were persisted", None)
+    assert outcome(span) == (StatusCode.ERROR, "not all jobs were persisted", None)
     (failure,) = span.events
     assert failure.name == "exception"
     assert failure.attributes == {"pgaudit.job_id": job, "exception.type": "DataCorrupted", "sqlstate": "XX001"}
     assert linked(span) == {ids(spans.only("pgaudit.record"))}
 
 
-async def test_a_batch_that_is_given_back_ends_with_an_error(dsn: str, conn: Connection, spans: Spans) -> None:
-    """Nothing of it was persisted; who would be linked is not known."""
+async def test_a_rolled_back_batch_ends_with_an_error(dsn: str, conn: Connection, spans: Spans) -> None:
+    """The span of a batch that was rolled back has the error, and no links."""
     AuditLog(Settings(dsn=dsn)).record(conn, event())
     refuse_inserts_and_commit(conn, "batch", "53100")
     await drain(Settings(dsn=dsn, job_backoff_delay=60_000))
-    code, description, kind = said(spans.only("pgaudit.persist"))
+    code, description, kind = outcome(spans.only("pgaudit.persist"))
     assert code == StatusCode.ERROR
     assert kind == "DiskFull"
     assert (description or "").startswith("DiskFull, SQLSTATE 53100")
@@ -130,7 +130,7 @@ async def test_a_batch_that_is_given_back_ends_with_an_error(dsn: str, conn: Con
 
 
 async def test_a_context_that_names_no_span_is_not_linked(conn: Connection, settings: Settings, spans: Spans) -> None:
-    """Whatever was written there by hand: its event is persisted as any other, and once."""
+    """Contexts of any shape are persisted; only a valid pair of trace_id and span_id is linked."""
     documents = json.dumps([json.loads(event().to_json()) | {"context": context} for context in CONTEXTS])
     for _ in range(2):
         conn.execute("SELECT pgaudit.record(%s)", [documents])
@@ -142,7 +142,7 @@ async def test_a_context_that_names_no_span_is_not_linked(conn: Connection, sett
 
 
 async def test_a_batch_has_at_most_128_links(conn: Connection, settings: Settings, spans: Spans) -> None:
-    """As many as OpenTelemetry keeps by default, each once."""
+    """A batch has as many links as OpenTelemetry keeps by default, each of them once."""
     for number in range(130):
         AuditLog(settings).record(conn, event(number), event(number))
     conn.commit()

@@ -1,4 +1,4 @@
-"""Spans, and the way from the span that recorded an event to the one that persisted it."""
+"""Spans of recording and persisting, and the links between them."""
 
 import subprocess
 import sys
@@ -42,8 +42,10 @@ asyncio.run(drain())
 """
 
 
-async def test_a_batch_is_linked_to_what_recorded_it(conn: Connection, settings: Settings, spans: Spans) -> None:
-    """The record span is the application's child, its ids are in the events, and the batch has one link to it."""
+async def test_a_batch_is_linked_to_the_span_that_recorded_it(
+    conn: Connection, settings: Settings, spans: Spans
+) -> None:
+    """The record span is a child of the application's, its ids are in the events, and the batch has one link to it."""
     with spans.tracer.start_as_current_span("approve"):
         AuditLog(settings).record(conn, event(1), event(2))
     conn.commit()
@@ -57,8 +59,8 @@ async def test_a_batch_is_linked_to_what_recorded_it(conn: Connection, settings:
     assert persisted.context.trace_id != recorded.context.trace_id
 
 
-async def test_a_span_says_what_was_done_and_to_how_many(conn: Connection, settings: Settings, spans: Spans) -> None:
-    """Producer and consumer, by OpenTelemetry's conventions for messaging; nothing of the events."""
+async def test_spans_follow_the_conventions_for_messaging(conn: Connection, settings: Settings, spans: Spans) -> None:
+    """Kind and attributes follow OpenTelemetry's conventions; none is about the events."""
     AuditLog(settings).record(conn, event(1), event(2))
     conn.commit()
     await drain(settings)
@@ -77,10 +79,8 @@ async def test_a_span_says_what_was_done_and_to_how_many(conn: Connection, setti
     assert {recorded.status.status_code, persisted.status.status_code} == {StatusCode.UNSET}
 
 
-async def test_asynchronous_and_autonomous_recording_are_traced_alike(
-    dsn: str, conn: Connection, settings: Settings, spans: Spans
-) -> None:
-    """Four ways to record, four spans, each event with the ids of its own, all linked to one batch."""
+async def test_every_way_to_record_has_a_span(dsn: str, conn: Connection, settings: Settings, spans: Spans) -> None:
+    """Each of the four ways to record has its own span, and the batch is linked to all."""
     audit = AuditLog(settings)
     audit.record(conn, event(1))
     conn.commit()
@@ -95,8 +95,8 @@ async def test_asynchronous_and_autonomous_recording_are_traced_alike(
     assert len(set(recorded)) == 4
 
 
-async def test_nothing_taken_makes_no_span(conn: Connection, settings: Settings, spans: Spans) -> None:
-    """Neither polls that find nothing, nor a change that was rolled back, nor calls that record nothing."""
+async def test_polls_and_empty_calls_have_no_span(conn: Connection, settings: Settings, spans: Spans) -> None:
+    """Polls and calls without an event have no span, and an event that is rolled back has no batch."""
     AuditLog(Settings(dsn=settings.dsn, mode="off")).record(conn, event())
     AuditLog(settings).record(conn)
     await drain(settings)
@@ -108,10 +108,10 @@ async def test_nothing_taken_makes_no_span(conn: Connection, settings: Settings,
 
 
 @pytest.mark.parametrize("continued", [True, False])
-async def test_a_request_keeps_the_trace_that_it_came_with(
+async def test_a_batch_is_linked_to_the_trace_of_the_request(
     conn: Connection, settings: Settings, spans: Spans, *, continued: bool
 ) -> None:
-    """Where the application continues that trace the record span is what links; else the caller's span."""
+    """The link is to the record span if the application continues the trace, and otherwise to the caller's span."""
 
     async def application(_scope: Scope, _receive: Receive, _send: Send) -> None:
         AuditLog(settings).record(conn, event())
@@ -132,7 +132,7 @@ async def test_a_request_keeps_the_trace_that_it_came_with(
 
 
 async def test_an_event_keeps_the_trace_that_it_was_given(conn: Connection, settings: Settings, spans: Spans) -> None:
-    """Whatever is current or bound; and it is not given a span of another trace."""
+    """The event's own trace_id wins over current and bound ones, and is never combined with a span of another trace."""
     own = [AuditContext(trace_id=TRACE, span_id=CALLER), AuditContext(trace_id=TRACE)]
     with spans.tracer.start_as_current_span("approve"), bind(trace_id="f" * 32, span_id="e" * 16):
         AuditLog(settings).record(conn, *(AuditEvent(action="claim.approved", context=context) for context in own))
@@ -146,7 +146,7 @@ async def test_an_event_keeps_the_trace_that_it_was_given(conn: Connection, sett
 async def test_an_event_recorded_again_in_another_span_is_the_same(
     dsn: str, conn: Connection, spans: Spans, mode: Any
 ) -> None:
-    """A client that retries an unclear commit adds a sighting and no second row; another request's event is kept."""
+    """A retry in another span adds a sighting; the same id in another request is a conflict."""
     settings = Settings(dsn=dsn, mode=mode)
     made = event()
     for _ in range(2):
@@ -163,10 +163,10 @@ async def test_an_event_recorded_again_in_another_span_is_the_same(
     assert value_and_commit(conn, COUNT_JOBS) == 0  # nothing failed
 
 
-async def test_the_api_alone_costs_an_event_nothing(
+async def test_without_an_sdk_there_is_no_span(
     conn: Connection, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without an SDK there is no span; where a trace passes through, events are tied to the caller's."""
+    """Without an SDK no span is made, and events have the ids of the caller's trace, if there is one."""
     monkeypatch.setattr("opentelemetry.trace._TRACER_PROVIDER", None)
     AuditLog(settings).record(conn, event(1))
     with remote_parent(TRACE, CALLER):
@@ -177,7 +177,7 @@ async def test_the_api_alone_costs_an_event_nothing(
 
 
 def test_opentelemetry_is_not_imported(dsn: str, conn: Connection) -> None:
-    """In an application and a worker that have not imported it themselves."""
+    """Recording and persisting do not import OpenTelemetry."""
     command = [sys.executable, "-c", WITHOUT, dsn]
     subprocess.run(command, check=True, timeout=60, capture_output=True)
     assert logged_spans(conn) == [(None, None)]

@@ -1,4 +1,4 @@
-"""Fixtures: the application under a real server, over a migrated database."""
+"""The application under a real server, over a migrated database."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +15,7 @@ from tests.support.jobs import insert_poison
 
 @pytest.fixture
 def settings(dsn: str, tmp_path: Path) -> Settings:
-    """Settings with a token, and a spool of their own."""
+    """Settings with a token and a spool of their own."""
     return Settings(dsn=dsn, admin_token=TOKEN, spool_dir=tmp_path)
 
 
@@ -28,14 +28,14 @@ def client(settings: Settings) -> Iterator[httpx.Client]:
 
 @pytest.fixture
 def admin(client: httpx.Client) -> httpx.Client:
-    """The client, with the token."""
+    """A client that sends the token."""
     client.headers.update(BEARER)
     return client
 
 
 @pytest.fixture
 def failed_job(conn: psycopg.Connection) -> int:
-    """A job that has failed."""
+    """The id of a job that has failed."""
     job = insert_poison(conn)
     conn.execute("UPDATE pgaudit.audit_jobs SET status = 'failed', attempts = 3")
     conn.commit()

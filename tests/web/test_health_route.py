@@ -1,4 +1,4 @@
-"""The health route: what probes and everybody else may know."""
+"""The health route: what probes and anonymous clients may know."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -22,8 +22,8 @@ AGED = """UPDATE pgaudit.audit_jobs
 HASHED = "UPDATE pgaudit.audit_jobs SET leaf_hash = pgaudit.leaf_hash(event)"
 
 
-def test_health_is_200_while_events_flow(client: httpx.Client) -> None:
-    """Without a worker it is degraded: still 200, with the reason, and never cached."""
+def test_health_is_200_when_degraded(client: httpx.Client) -> None:
+    """Without a worker the answer is 200 and degraded, with the reason, and must not be cached."""
     answer = client.get(HEALTH)
     assert answer.status_code == 200
     assert answer.headers["Cache-Control"] == "no-store"
@@ -36,7 +36,7 @@ def test_health_is_200_while_events_flow(client: httpx.Client) -> None:
 def test_health_is_503_while_an_event_is_too_old_and_200_when_a_worker_returns(
     client: httpx.Client, conn: psycopg.Connection, settings: Settings
 ) -> None:
-    """Lag makes it unhealthy, with the reason in the body; a worker that takes the event makes it healthy."""
+    """An old event makes the answer 503 with the reason; a worker that persists it makes it 200."""
     AuditLog(settings).record(conn, AuditEvent(action="claim.approved"))
     conn.commit()
     let_jobs_be_edited(conn)
@@ -54,8 +54,8 @@ def test_health_is_503_while_an_event_is_too_old_and_200_when_a_worker_returns(
         assert client.get(HEALTH).json()["reason"] is None
 
 
-def test_a_database_that_is_away_is_unhealthy_and_tells_no_secret(settings: Settings) -> None:
-    """Everybody learns that the database is to blame; nobody, which one: that is in the server's log."""
+def test_an_unreachable_database_is_unhealthy_and_not_named(settings: Settings) -> None:
+    """Clients learn that the database does not answer, but neither address nor role; the server logs them."""
     away = "host=127.0.0.1 port=1 user=somebody password=secret dbname=hidden"
     with client_of(create_app(settings.model_copy(update={"dsn": away}))) as client:
         paths = (HEALTH, REPORT, "/metrics", "/api/v1/admin/queues/stats")
@@ -75,15 +75,15 @@ def test_a_database_that_is_away_is_unhealthy_and_tells_no_secret(settings: Sett
 
 
 def test_connections_that_the_server_has_closed_are_replaced(client: httpx.Client, conn: psycopg.Connection) -> None:
-    """After a restart of the database the first answer is a good one again."""
+    """The first answer after a restart of the database is a good one."""
     assert client.get(HEALTH).status_code == 200
     conn.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'pgaudit web'")
     conn.commit()
     assert client.get(HEALTH).json()["checks"][0] == {"name": "database", "status": "healthy"}
 
 
-def test_a_worker_with_its_own_rights_serves_health_alone(dsn: str, settings: Settings) -> None:
-    """On PGAUDIT_HEALTH_PORT there is the health route, and no other; a worker's role may ask what it asks."""
+def test_a_worker_serves_only_the_health_route(dsn: str, settings: Settings) -> None:
+    """PGAUDIT_HEALTH_PORT has the health route only, for which a worker's rights are enough."""
     with psycopg.connect(dsn, autocommit=True) as owner:
         owner.execute("CREATE ROLE t_prober LOGIN")
         grant(owner, worker="t_prober")
@@ -101,7 +101,7 @@ def test_a_worker_with_its_own_rights_serves_health_alone(dsn: str, settings: Se
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_worker_process_answers_its_probe(dsn: str, command: str) -> None:
-    """With PGAUDIT_HEALTH_PORT, either kind is healthy once it is registered, and ends as ever."""
+    """Under either command a worker with PGAUDIT_HEALTH_PORT is healthy once it is registered, and ends with 0."""
     port = free_port()
     process = start_worker(dsn, command, PGAUDIT_HEALTH_PORT=str(port))
     try:
@@ -111,7 +111,7 @@ def test_a_worker_process_answers_its_probe(dsn: str, command: str) -> None:
         kill(process)
 
 
-def test_a_port_that_is_taken_is_told_at_once(settings: Settings) -> None:
+def test_a_port_in_use_is_an_error_at_start(settings: Settings) -> None:
     """A worker whose probe could never answer does not start."""
     port = free_port()
     with probing(settings, port), pytest.raises(OSError, match="in use"), probing(settings, port):
@@ -119,7 +119,7 @@ def test_a_port_that_is_taken_is_told_at_once(settings: Settings) -> None:
 
 
 def is_healthy(url: str) -> bool:
-    """Whether that is the answer."""
+    """Returns whether the health route at that address answers healthy."""
     try:
         return bool(httpx.get(url, trust_env=False, timeout=30).json()["status"] == "healthy")
     except httpx.TransportError:

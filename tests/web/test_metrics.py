@@ -1,4 +1,4 @@
-"""The metrics: what a scrape holds, and that others can read it."""
+"""The metrics: their values, and that an OpenMetrics parser reads them."""
 
 import httpx
 import psycopg
@@ -9,7 +9,7 @@ from tests.support.jobs import insert_poison
 
 
 def samples(client: httpx.Client) -> dict[tuple[str, ...], float]:
-    """The values of a scrape, by name and the values of their labels."""
+    """Returns the values of a scrape by name and label values."""
     answer = client.get("/metrics")
     assert answer.status_code == 200
     assert answer.headers["Content-Type"] == "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -18,7 +18,7 @@ def samples(client: httpx.Client) -> dict[tuple[str, ...], float]:
 
 
 def test_an_idle_trail_has_metrics_without_a_lag(client: httpx.Client) -> None:
-    """All depths are there, at zero; the lag of nothing is not a number, so it is left out."""
+    """Depths are there at zero; the lag is left out, because it has no value."""
     seen = samples(client)
     assert {seen["pgaudit_jobs", "audit", state] for state in ("waiting", "active", "delayed", "failed")} == {0}
     assert seen["pgaudit_oldest_waiting_seconds", "audit"] == 0
@@ -26,10 +26,10 @@ def test_an_idle_trail_has_metrics_without_a_lag(client: httpx.Client) -> None:
     assert not [name for name, *_ in seen if name.startswith("pgaudit_lag")]
 
 
-def test_a_scrape_tells_what_is_in_the_trail(
+def test_a_scrape_has_the_state_of_queue_log_and_workers(
     client: httpx.Client, conn: psycopg.Connection, settings: Settings, failed_job: int
 ) -> None:
-    """Depths, ages, what is persisted and how long that took, the workers' heartbeats."""
+    """A scrape has depths, ages, persisted events with their lag, and the heartbeats of the workers."""
     AuditLog(settings.model_copy(update={"mode": Mode.INLINE})).record(conn, AuditEvent(action="claim.approved"))
     AuditLog(settings).record(conn, AuditEvent(action="claim.approved"), AuditEvent(action="claim.denied"))
     (worker,) = conn.execute("SELECT worker_id FROM pgaudit.register_worker()").fetchone() or (None,)

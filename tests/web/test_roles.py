@@ -1,4 +1,4 @@
-"""The roles behind the HTTP server: a worker's rights are enough, a reader's are not for what changes something."""
+"""The role of the HTTP server: a worker's rights are enough, a reader's are not for a retry."""
 
 from collections.abc import Iterator
 
@@ -16,7 +16,7 @@ READ = ("/metrics", "/api/v1/health/queues", "/api/v1/admin/queues/stats", "/api
 
 @pytest.fixture
 def client(request: pytest.FixtureRequest, dsn: str, settings: Settings) -> Iterator[httpx.Client]:
-    """A client with the token, of a server with the rights of one role."""
+    """A client with the token, of a server that connects as a role with one kind of rights."""
     with psycopg.connect(dsn) as conn:
         conn.execute("CREATE ROLE t_web LOGIN")
         grant(conn, **{request.param: "t_web"})
@@ -31,14 +31,14 @@ def client(request: pytest.FixtureRequest, dsn: str, settings: Settings) -> Iter
 
 @pytest.mark.parametrize("client", ["worker"], indirect=True)
 def test_the_worker_role_serves_every_route(client: httpx.Client) -> None:
-    """There is nothing that it may not look at, and a job that has not failed is not there to be retried."""
+    """A worker's rights are enough for each route."""
     assert {path: client.get(path).status_code for path in READ} == dict.fromkeys(READ, 200)
     assert client.post("/api/v1/admin/queues/jobs/1/retry").status_code == 404
 
 
 @pytest.mark.parametrize("client", ["reader"], indirect=True)
 def test_a_reader_serves_all_but_the_retry(client: httpx.Client) -> None:
-    """The answer to that says which right is missing."""
+    """The answer to a retry says which right is missing."""
     assert client.get("/metrics").status_code == 200
     refused = client.post("/api/v1/admin/queues/jobs/1/retry")
     assert refused.status_code == 503

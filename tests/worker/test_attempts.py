@@ -1,4 +1,4 @@
-"""Attempts: what counts as one, what is written down of it, and what follows."""
+"""Attempts at a job: which count, and what is recorded of them."""
 
 from datetime import timedelta
 from typing import Any
@@ -21,7 +21,7 @@ STATE = "SELECT status::text, attempts, stalls FROM pgaudit.audit_jobs WHERE id 
 
 
 async def test_each_failed_attempt_has_a_row(dsn: str, conn: Connection) -> None:
-    """A job that runs three times has three rows, and then stays as failed; its neighbours are in the log."""
+    """A job that fails three times has three rows and stays as failed; its neighbours are in the log."""
     queue_events(dsn, 3)
     job = insert_poison_and_commit(conn)
     queue_events(dsn, 3)
@@ -58,7 +58,7 @@ async def test_a_retry_waits_no_longer_than_the_maximum(dsn: str, conn: Connecti
 
 
 async def test_jobs_that_failed_together_do_not_come_back_together(dsn: str, conn: Connection) -> None:
-    """Their delays are spread by a fifth either way."""
+    """Delays are spread by a fifth, so that jobs that failed together are retried at different times."""
     for _ in range(20):
         insert_poison_and_commit(conn)
     await drain(Settings(dsn=dsn, job_backoff_delay=100_000))
@@ -78,10 +78,10 @@ async def test_jobs_that_failed_together_do_not_come_back_together(dsn: str, con
     ],
     ids=["function", "table"],
 )
-async def test_a_broken_database_is_no_attempt(
+async def test_a_missing_object_counts_as_no_attempt(
     dsn: str, conn: Connection, broken: str, repaired: str, sqlstate: str
 ) -> None:
-    """A job that meets a missing object is tried again and again: nothing is counted, and nothing fails."""
+    """A job that meets a missing function or table is tried again until the object is back."""
     queue_events(dsn, 5)
     conn.execute(broken)
     conn.commit()
@@ -97,10 +97,10 @@ async def test_a_broken_database_is_no_attempt(
     assert value_and_commit(conn, COUNT_JOBS) == 0
 
 
-async def test_a_lock_timeout_is_no_attempt(
+async def test_a_lock_timeout_counts_as_no_attempt(
     dsn: str, conn: Connection, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A transaction that holds the end of the log for long delays events and fails none; the worker names it."""
+    """A transaction that holds the end of the log delays events and fails none; the worker names it."""
     for name in ("BEGIN", "BEGIN_SINCE_17"):
         monkeypatch.setattr(persist, name, getattr(persist, name).replace("'10s'", "'50ms'"))
     queue_events(dsn, 5)
@@ -117,8 +117,8 @@ async def test_a_lock_timeout_is_no_attempt(
     assert f"the end of the audit log is locked by process {conn.info.backend_pid}" in caplog.text
 
 
-async def test_a_connection_lost_in_a_batch_is_no_attempt(dsn: str, conn: Connection) -> None:
-    """A batch whose connection the server ends is rolled back, and comes again."""
+async def test_a_connection_lost_in_a_batch_counts_as_no_attempt(dsn: str, conn: Connection) -> None:
+    """A batch whose connection was terminated is rolled back, and persisted again."""
     queue_events(dsn, 5)
     conn.execute("SELECT FROM pgaudit.log_lock FOR UPDATE")
     with psycopg.connect(dsn, autocommit=True) as other:
@@ -132,8 +132,8 @@ async def test_a_connection_lost_in_a_batch_is_no_attempt(dsn: str, conn: Connec
         assert_dense(other)
 
 
-async def test_the_loss_of_all_connections_is_no_attempt(dsn: str, conn: Connection) -> None:
-    """A worker that loses every connection at once goes on, and counts nothing."""
+async def test_the_loss_of_all_connections_counts_as_no_attempt(dsn: str, conn: Connection) -> None:
+    """A worker that loses all connections at once goes on."""
     queue_events(dsn, 5)
     conn.execute("SELECT FROM pgaudit.log_lock FOR UPDATE")
     with psycopg.connect(dsn, autocommit=True) as other:
@@ -148,7 +148,7 @@ async def test_the_loss_of_all_connections_is_no_attempt(dsn: str, conn: Connect
 
 
 def blocked(conn: Connection) -> list[tuple[Any, ...]]:
-    """The worker's backends that wait for a lock, of this database."""
+    """Returns the worker's backends that wait for a lock in this database."""
     return rows_and_commit(
         conn,
         """SELECT pid FROM pg_stat_activity WHERE datname = current_database()

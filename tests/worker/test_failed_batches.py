@@ -1,4 +1,4 @@
-"""Failures are found and settled in sets: what cannot be appended does not delay what can."""
+"""Batches with many failures: each is recorded in one statement, and delays no other event by more than its batch."""
 
 import logging
 from collections.abc import Iterator
@@ -55,13 +55,13 @@ DBAS_TRIGGER = """
 
 
 def queue_poison_and_commit(conn: Connection, count: int = POISON) -> None:
-    """Queues poison past the door, as the owner can, and commits."""
+    """Inserts poison jobs as the owner can, and commits."""
     conn.execute(INSERT_POISON, [count])
     conn.commit()
 
 
 def record_mixed(dsn: str, count: int, refused_every: int) -> tuple[list[AuditEvent], list[AuditEvent]]:
-    """Records events of which the DBA's trigger refuses one in so many; returns the good ones and the refused."""
+    """Records events of which the DBA's trigger refuses every n-th; returns the accepted and the refused ones."""
     events = [
         AuditEvent(action="claim.approved", data={"refused": True} if number % refused_every == 0 else {})
         for number in range(count)
@@ -73,7 +73,7 @@ def record_mixed(dsn: str, count: int, refused_every: int) -> tuple[list[AuditEv
 
 @contextmanager
 def signals_sent() -> Iterator[list[tuple[str, dict[str, Any]]]]:
-    """Collects the signals of jobs, by name and details."""
+    """Collects the signals of jobs inside the block, by name and details."""
     sent: list[tuple[str, dict[str, Any]]] = []
 
     def note(signal: str, **details: Any) -> None:
@@ -93,7 +93,7 @@ def signals_sent() -> Iterator[list[tuple[str, dict[str, Any]]]]:
 
 
 async def test_poison_in_front_delays_a_genuine_event_by_its_batches_alone(dsn: str, conn: Connection) -> None:
-    """After 20,000 poison events a genuine one needs 20 batches more: each settles its failures in one statement."""
+    """An event behind 20,000 poison jobs waits for 20 batches, each of which records its failures in one statement."""
     conn.execute(COUNT_SETTLEMENTS)
     queue_poison_and_commit(conn)
     queue_events(dsn)
@@ -123,7 +123,7 @@ async def test_poison_in_front_delays_a_genuine_event_by_its_batches_alone(dsn: 
 
 
 async def test_poison_on_its_last_attempt_fails_in_one_statement_a_batch(dsn: str, conn: Connection) -> None:
-    """A job whose only attempt fails stays as failed, with its error and its signal."""
+    """Jobs whose only attempt fails stay as failed, each with its error and its signal."""
     conn.execute(COUNT_SETTLEMENTS)
     queue_poison_and_commit(conn, 3_000)
     queue_events(dsn)
@@ -140,7 +140,7 @@ async def test_poison_on_its_last_attempt_fails_in_one_statement_a_batch(dsn: st
 
 
 async def test_poison_that_is_due_again_does_not_starve_fresh_events(dsn: str, conn: Connection) -> None:
-    """While 20,000 retries are due at every moment, a fresh event is appended after one batch of them at most."""
+    """While 20,000 retries are due, a fresh event is appended after at most one batch of them."""
     queue_poison_and_commit(conn)
     conn.execute("UPDATE pgaudit.audit_jobs SET attempts = 1, scheduled_at = now() - interval '1 minute'")
     conn.commit()
@@ -155,7 +155,7 @@ async def test_poison_that_is_due_again_does_not_starve_fresh_events(dsn: str, c
 
 
 async def test_a_dbas_trigger_refuses_its_events_alone(dsn: str, conn: Connection) -> None:
-    """A batch is halved until the events that a trigger refuses are alone; all others are appended in order."""
+    """A batch is halved until each refused event is alone; all others are appended in order."""
     conn.execute(DBAS_TRIGGER)
     conn.commit()
     good, refused = record_mixed(dsn, 2_000, refused_every=100)
@@ -176,7 +176,7 @@ async def test_a_dbas_trigger_refuses_its_events_alone(dsn: str, conn: Connectio
 
 
 async def test_events_that_a_trigger_refuses_do_not_starve_fresh_ones(dsn: str, conn: Connection) -> None:
-    """A worker whose retries are refused again and again appends what is recorded after them."""
+    """A worker whose retries are refused again and again appends fresh events."""
     conn.execute(DBAS_TRIGGER)
     conn.commit()
     good, refused = record_mixed(dsn, 400, refused_every=2)
@@ -198,7 +198,7 @@ async def test_events_that_a_trigger_refuses_do_not_starve_fresh_ones(dsn: str, 
 
 
 async def test_a_trigger_that_leaves_events_out_is_found(dsn: str, conn: Connection) -> None:
-    """An event that a trigger on the log skips without an error is a failure, and its job stays."""
+    """An event that a trigger suppresses without an error is a failure, and its job stays."""
     conn.execute(DBAS_TRIGGER.replace("RAISE EXCEPTION 'not this one' USING ERRCODE = 'P0001'", "RETURN NULL"))
     conn.commit()
     good, refused = record_mixed(dsn, 100, refused_every=10)

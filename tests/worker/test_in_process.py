@@ -1,4 +1,4 @@
-"""Workers inside the application's own process."""
+"""Workers inside of the application's process."""
 
 import os
 import subprocess
@@ -25,7 +25,7 @@ with psycopg.connect(audit.settings.dsn) as conn:
 
 @pytest.mark.anyio
 async def test_a_worker_runs_in_an_event_loop(dsn: str, settings: Settings) -> None:
-    """running() works while its block lasts, and is unregistered when it ends."""
+    """running() runs a worker inside its block, and unregisters it at the end."""
     with psycopg.connect(dsn, autocommit=True) as conn:
         async with worker.running(settings):
             record_and_commit(conn, event())
@@ -35,7 +35,7 @@ async def test_a_worker_runs_in_an_event_loop(dsn: str, settings: Settings) -> N
 
 
 def test_a_worker_runs_in_a_thread(dsn: str, settings: Settings) -> None:
-    """start_in_thread() works until stop(); stopping it twice, or at once, does no harm."""
+    """start_in_thread() runs a worker until stop(), which can be called twice, or at once."""
     with psycopg.connect(dsn, autocommit=True) as conn:
         with worker.start_in_thread(settings) as thread:
             record_and_commit(conn, event())
@@ -45,8 +45,8 @@ def test_a_worker_runs_in_a_thread(dsn: str, settings: Settings) -> None:
         assert stats.worker_stats(conn) == []
 
 
-def test_a_program_that_ends_ends_its_worker(dsn: str) -> None:
-    """The worker of a program that just ends finishes its batch, and drains the queue where the setting says so."""
+def test_the_end_of_a_program_stops_its_worker(dsn: str) -> None:
+    """The worker finishes its batch and is unregistered when the program ends without stopping it."""
     environment = os.environ | {"PGAUDIT_DSN": dsn, "PGAUDIT_DRAIN_ON_SHUTDOWN": "true"}
     subprocess.run([sys.executable, "-c", PROGRAM], env=environment, timeout=60, check=True)
     with psycopg.connect(dsn) as conn:
@@ -57,7 +57,7 @@ def test_a_program_that_ends_ends_its_worker(dsn: str) -> None:
 
 
 def test_the_module_needs_no_valid_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only the app that Procrastinate asks for reads the environment."""
+    """Importing the module reads no setting; the app for Procrastinate does."""
     monkeypatch.setenv("PGAUDIT_BATCH_SIZE", "none")
     assert callable(worker.running)
     with pytest.raises(ValueError, match="PGAUDIT_BATCH_SIZE"):

@@ -1,4 +1,4 @@
-"""A worker's life: its heart beats as long as it runs, and it ends in time."""
+"""The life of a worker: heartbeats as long as it runs, and an end in time."""
 
 import asyncio
 import os
@@ -39,8 +39,8 @@ while spool.files(directory):  # replayed in a thread of the event loop's
 """
 
 
-async def test_a_heart_beats_while_a_shutdown_waits(dsn: str, conn: Connection) -> None:
-    """A worker whose batch still runs sends heartbeats: its jobs never count as stalled."""
+async def test_heartbeats_go_on_during_a_shutdown(dsn: str, conn: Connection) -> None:
+    """A worker that waits for its last batch sends heartbeats, so that its jobs do not count as stalled."""
     queue_events(dsn, 3)
     conn.execute("SELECT FROM pgaudit.log_lock FOR UPDATE")
     with psycopg.connect(dsn, autocommit=True) as other:
@@ -58,8 +58,8 @@ async def test_a_heart_beats_while_a_shutdown_waits(dsn: str, conn: Connection) 
         assert rows_and_commit(other, STALLS) == []
 
 
-async def test_a_worker_that_is_pruned_in_a_batch_loses_nothing(dsn: str, conn: Connection) -> None:
-    """A worker's row cannot be deleted while its batch runs; what it does is in the log, once."""
+async def test_a_worker_cannot_be_deleted_during_its_batch(dsn: str, conn: Connection) -> None:
+    """Deleting a worker's row waits for its batch, which is appended once."""
     queue_events(dsn, 3)
     conn.execute("SELECT FROM pgaudit.log_lock FOR UPDATE")
     with psycopg.connect(dsn, autocommit=True) as other:
@@ -79,8 +79,8 @@ async def test_a_worker_that_is_pruned_in_a_batch_loses_nothing(dsn: str, conn: 
         assert_dense(other)
 
 
-async def test_a_job_that_was_fetched_this_moment_is_not_lost(dsn: str, conn: Connection) -> None:
-    """A worker gives back only what it does not know of in two rounds in a row, with nothing counted."""
+async def test_a_job_is_released_after_two_rounds_in_which_it_is_unknown(dsn: str, conn: Connection) -> None:
+    """A worker releases a job only if it does not know it in two consecutive rounds, and counts no stall."""
     settings = Settings(dsn=dsn, poll_interval=60)
     async with working(settings) as worker:
         queue_events(dsn)
@@ -96,7 +96,7 @@ async def test_a_job_that_was_fetched_this_moment_is_not_lost(dsn: str, conn: Co
 
 
 async def test_a_drain_ends_within_the_time_of_the_shutdown(dsn: str, conn: Connection) -> None:
-    """A worker that waits for the log ends in time nevertheless, and the queue keeps what it holds."""
+    """A drain that waits for the log ends within shutdown_timeout, and leaves the jobs in the queue."""
     queue_events(dsn, 3)
     conn.execute("SELECT FROM pgaudit.log_lock FOR UPDATE")
     with psycopg.connect(dsn, autocommit=True) as other:
@@ -107,8 +107,8 @@ async def test_a_drain_ends_within_the_time_of_the_shutdown(dsn: str, conn: Conn
         assert rows_and_commit(other, "SELECT * FROM pgaudit.job_error") == []
 
 
-async def test_a_drain_has_what_the_jobs_leave_of_the_time(dsn: str, conn: Connection) -> None:
-    """A drain gets what is left of shutdown_timeout: nothing, where a job has taken all of it."""
+async def test_a_drain_gets_the_rest_of_the_shutdown_timeout(dsn: str, conn: Connection) -> None:
+    """A drain gets no time if a job has used all of shutdown_timeout."""
     queue_events(dsn, 3)
     conn.execute("SELECT FROM pgaudit.log_lock FOR UPDATE")
     drained: list[float] = []
@@ -124,8 +124,8 @@ async def test_a_drain_has_what_the_jobs_leave_of_the_time(dsn: str, conn: Conne
     assert drained == [0.0]
 
 
-async def test_a_drain_passes_poison_by(dsn: str, conn: Connection) -> None:
-    """A batch that holds nothing but poison does not end a drain."""
+async def test_a_drain_goes_on_after_a_batch_of_poison(dsn: str, conn: Connection) -> None:
+    """A batch in which every job fails does not end a drain."""
     for _ in range(3):
         insert_poison_and_commit(conn)
     queue_events(dsn, 3)
@@ -137,8 +137,10 @@ async def test_a_drain_passes_poison_by(dsn: str, conn: Connection) -> None:
 
 
 @pytest.mark.parametrize(("ending", "code"), [("", 0), ("sys.exit(3)", 3), ("raise SystemExit('no')", 1)])
-def test_a_program_ends_as_if_there_were_no_worker(dsn: str, tmp_path: Path, ending: str, code: int) -> None:
-    """A program's exit code is its own; its worker is unregistered, and nothing is printed."""
+def test_a_worker_thread_does_not_change_the_exit_of_a_program(
+    dsn: str, tmp_path: Path, ending: str, code: int
+) -> None:
+    """The exit code is the program's own; the worker is unregistered, and nothing is printed."""
     environment = os.environ | {"PGAUDIT_DSN": dsn, "PGAUDIT_SPOOL_DIR": str(tmp_path), "PGAUDIT_STALLED_AFTER": "2"}
     (tmp_path / "host-1.ndjson").touch()
     result = subprocess.run(
@@ -154,8 +156,8 @@ def test_a_program_ends_as_if_there_were_no_worker(dsn: str, tmp_path: Path, end
         assert rows_and_commit(conn, "SELECT * FROM pgaudit.procrastinate_workers") == []
 
 
-async def test_settings_that_no_worker_can_run_with_end_it(tmp_path: Path) -> None:
-    """A worker that cannot run with its settings ends at once: they would be as wrong the next time."""
+async def test_invalid_settings_end_the_worker(tmp_path: Path) -> None:
+    """A worker is not restarted when it can never run with its settings."""
     (tmp_path / "notes").write_text("mine")
     with pytest.raises(InvalidSettings, match="is not empty"):
         await supervise(Settings(dsn=f"embedded:{tmp_path}"), asyncio.Event())

@@ -1,4 +1,4 @@
-"""What a worker tells the process and the log, and what it keeps to itself."""
+"""Log messages of a worker and of recording never quote an event."""
 
 import logging
 from pathlib import Path
@@ -28,23 +28,23 @@ REFUSE = """
 
 @pytest.fixture(autouse=True)
 def everything_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """Down to DEBUG, Procrastinate's loggers included."""
+    """Sets the level of all loggers to DEBUG, Procrastinate's included."""
     caplog.set_level(logging.DEBUG)
 
 
 def lines(caplog: pytest.LogCaptureFixture, action: str) -> list[logging.LogRecord]:
-    """The log's lines of that action."""
+    """Returns the records of the application log with that action."""
     return [entry for entry in caplog.records if entry.__dict__.get("action") == action]
 
 
 def record_secret_and_commit(conn: Connection, settings: Settings) -> None:
-    """An event with something in it that is nobody's business."""
+    """Records an event with a secret in it, and commits."""
     AuditLog(settings).record(conn, AuditEvent(action="claim.approved", actor=f"user:{SECRET}", data={"note": SECRET}))
     conn.commit()
 
 
 def assert_kept_secret(caplog: pytest.LogCaptureFixture) -> None:
-    """No line above DEBUG holds it: not in its message, its traceback or its details."""
+    """Fails if a record above DEBUG has the secret in its message, traceback or details."""
     formatter = logging.Formatter()
     above = [entry for entry in caplog.records if entry.levelno > logging.DEBUG]
     assert {entry.name.partition(".")[0] for entry in above} <= {"pgaudit", "procrastinate"}
@@ -54,20 +54,20 @@ def assert_kept_secret(caplog: pytest.LogCaptureFixture) -> None:
         assert SECRET not in repr(entry.__dict__ | {"exc_info": None})
 
 
-async def test_the_log_holds_nothing_of_an_event_that_is_persisted(
+async def test_log_messages_never_quote_a_persisted_event(
     conn: Connection, settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Above DEBUG, in no logger."""
+    """No logger writes the event above DEBUG while it is persisted."""
     record_secret_and_commit(conn, settings)
     await drain(settings)
     assert value_and_commit(conn, LOG_SIZE) == 1
     assert_kept_secret(caplog)
 
 
-async def test_the_log_holds_nothing_of_an_event_that_fails(
+async def test_log_messages_never_quote_a_failed_event(
     dsn: str, conn: Connection, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Although Postgres quotes it; the error, with its message, is in the table."""
+    """Postgres quotes the event in its error; the message is kept in job_error and not logged."""
     record_secret_and_commit(conn, Settings(dsn=dsn))
     conn.execute(REFUSE.replace("'disk full' USING ERRCODE = 'disk_full'", "'no %', NEW.event USING ERRCODE = 'P0001'"))
     conn.commit()
@@ -77,10 +77,10 @@ async def test_the_log_holds_nothing_of_an_event_that_fails(
     assert_kept_secret(caplog)
 
 
-async def test_the_log_holds_nothing_of_an_event_that_meets_an_outage(
+async def test_log_messages_never_quote_an_event_during_an_outage(
     dsn: str, conn: Connection, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Although Postgres quotes it; what the database says of itself is logged."""
+    """The log has the kind of error, but not its detail, in which Postgres quotes the event."""
     record_secret_and_commit(conn, Settings(dsn=dsn))
     conn.execute(REFUSE)
     conn.commit()
@@ -90,10 +90,10 @@ async def test_the_log_holds_nothing_of_an_event_that_meets_an_outage(
     assert_kept_secret(caplog)
 
 
-def test_the_log_holds_nothing_of_an_event_that_is_spooled(
+def test_log_messages_never_quote_a_spooled_event(
     dsn: str, conn: Connection, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Although Postgres quotes it, when it is recorded and when it is replayed."""
+    """Postgres quotes the event when it is recorded and when it is replayed; neither is logged."""
     conn.execute(REFUSE.replace("pgaudit.audit_log", "pgaudit.audit_jobs"))
     conn.commit()
     settings = Settings(dsn=dsn, on_failure="spool", spool_dir=tmp_path)

@@ -1,4 +1,4 @@
-"""The rounds of a worker go on, whatever one of them meets."""
+"""The maintenance rounds of a worker go on after an error."""
 
 import asyncio
 import json
@@ -31,7 +31,7 @@ def spooling(dsn: str, tmp_path: Path) -> Settings:
 
 
 def is_logged(conn: Connection, count: int) -> bool:
-    """Whether that many events are in the log."""
+    """Returns whether that many events are in the log."""
     return bool(value_and_commit(conn, LOG_SIZE) == count)
 
 
@@ -40,7 +40,7 @@ def is_logged(conn: Connection, count: int) -> bool:
     [b"\xff\xfe\n", b"no JSON\n", b'{"event": 7}\n', b"\n", b"[]\n", b"null\n"],
 )
 async def test_a_broken_spool_file_stops_no_round(conn: Connection, spooling: Settings, content: bytes) -> None:
-    """A file that cannot be read stays as it is; later rounds still reclaim what stalls."""
+    """An unreadable file stays as it is, and stalled jobs are still reclaimed."""
     (spooling.spool_dir / "broken.ndjson").write_bytes(content)
     async with working(spooling):
         await wait_until_async(
@@ -56,7 +56,7 @@ async def test_a_broken_spool_file_stops_no_round(conn: Connection, spooling: Se
 
 
 async def test_a_broken_spool_file_does_not_keep_others_waiting(conn: Connection, spooling: Settings) -> None:
-    """A worker replays each file that it can, whatever is older."""
+    """A worker replays the other files beside an unreadable one."""
     (spooling.spool_dir / "broken.ndjson").write_text("no JSON\n")
     path = spool.append(spooling.spool_dir, [event().to_json()], None)
     async with working(spooling):
@@ -76,7 +76,7 @@ async def test_a_broken_spool_file_does_not_keep_others_waiting(conn: Connection
 async def test_an_event_that_record_refuses_stays_in_the_spool(
     conn: Connection, spooling: Settings, caplog: pytest.LogCaptureFixture, content: dict[str, str], reason: str
 ) -> None:
-    """A file with an event that pgaudit.record refuses stays as it is, and does not keep other files waiting."""
+    """A file with an invalid event stays as it is; other files are replayed."""
     refused = spooling.spool_dir / "a.ndjson"
     refused.write_text(Spooled(content, None).to_line())
     good = spooling.spool_dir / "b.ndjson"
@@ -88,8 +88,8 @@ async def test_an_event_that_record_refuses_stays_in_the_spool(
     assert reason in caplog.text
 
 
-async def test_a_cancellation_that_was_not_heard_is_repeated() -> None:
-    """A worker ends even when a library has swallowed the first cancellation."""
+async def test_a_swallowed_cancellation_is_repeated() -> None:
+    """A worker ends even if a library has swallowed the first cancellation."""
     waiting = asyncio.Event()
 
     async def deaf() -> None:

@@ -1,4 +1,4 @@
-"""The queue under a worker: whose jobs it takes, in which order, and under which settings of the database."""
+"""The queue under a worker: which jobs it takes, in which order, and under which settings of the database."""
 
 import asyncio
 from collections.abc import Sequence
@@ -30,10 +30,10 @@ WAITING_RETRIES = """
 """
 
 
-async def test_a_first_job_that_its_own_batch_has_deleted_is_a_success(
+async def test_a_job_that_its_own_batch_has_deleted_is_a_success(
     dsn: str, conn: Connection, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A worker whose job is gone when its run ends has done its work: it logs no warning."""
+    """A worker whose job is gone when its run ends logs no warning."""
     queue_events(dsn, 3)
     async with working(Settings(dsn=dsn)) as worker:
         await wait_until_async("the log has 3 events", lambda: value_and_commit(conn, LOG_SIZE) == 3)
@@ -43,7 +43,7 @@ async def test_a_first_job_that_its_own_batch_has_deleted_is_a_success(
 
 
 async def test_retries_that_wait_do_not_delay_fresh_jobs(dsn: str, conn: Connection) -> None:
-    """An event that is recorded after 2,000 waiting retries does not wait for them."""
+    """An event behind 2,000 waiting retries is appended at once."""
     conn.execute(WAITING_RETRIES)
     conn.commit()
     queue_events(dsn, 5)
@@ -53,7 +53,7 @@ async def test_retries_that_wait_do_not_delay_fresh_jobs(dsn: str, conn: Connect
 
 
 async def test_a_retry_that_is_due_comes_before_fresh_jobs(dsn: str, conn: Connection) -> None:
-    """A retry that is due is appended first, however long the queue is."""
+    """A due retry is appended before fresh jobs, however long the queue is."""
     queue_events(dsn, 30)
     due = value_and_commit(
         conn,
@@ -65,8 +65,8 @@ async def test_a_retry_that_is_due_comes_before_fresh_jobs(dsn: str, conn: Conne
 
 
 @pytest.mark.parametrize("level", ["serializable", "repeatable read"])
-async def test_a_strict_isolation_by_default_does_no_harm(dsn: str, conn: Connection, level: str) -> None:
-    """Two workers append each event once, whatever isolation a database has by default."""
+async def test_the_default_isolation_of_the_database_does_not_matter(dsn: str, conn: Connection, level: str) -> None:
+    """Two workers append each event once under any default isolation."""
     name = conn.info.dbname
     conn.execute(f"ALTER DATABASE {name} SET default_transaction_isolation = '{level}'")
     conn.commit()
@@ -74,8 +74,8 @@ async def test_a_strict_isolation_by_default_does_no_harm(dsn: str, conn: Connec
 
 
 @pytest.mark.parametrize("setting", ["datestyle = 'SQL, DMY'", "client_encoding = 'LATIN1'"])
-async def test_a_setting_of_a_database_does_no_harm(dsn: str, conn: Connection, setting: str) -> None:
-    """A job whose error quotes what Latin 1 does not have is retried and ends as failed; no other is blamed."""
+async def test_settings_of_the_database_do_not_matter(dsn: str, conn: Connection, setting: str) -> None:
+    """An error that quotes text outside of the database's client encoding is recorded for its own job only."""
     queue_events(dsn)
     poison = insert_poison_and_commit(conn, '{"id": "Δ"}')
     conn.execute(f"ALTER DATABASE {conn.info.dbname} SET {setting}")
@@ -90,7 +90,7 @@ async def test_a_setting_of_a_database_does_no_harm(dsn: str, conn: Connection, 
 
 @pytest.mark.parametrize("setting", ["statement_timeout", "transaction_timeout"])
 async def test_a_timeout_of_the_database_does_not_end_a_batch(dsn: str, conn: Connection, setting: str) -> None:
-    """A batch that takes long ends all the same: cancelled, it would take as long the next time, for ever."""
+    """Timeouts do not apply to a batch, because it would take as long the next time."""
     if conn.info.server_version < 170_000:  # which brought the second
         setting = "statement_timeout"
     queue_events(dsn)
@@ -106,8 +106,8 @@ async def test_a_timeout_of_the_database_does_not_end_a_batch(dsn: str, conn: Co
         assert value_and_commit(other, COUNT_JOB_ERRORS) == 0
 
 
-async def test_functions_that_forbid_scans_are_not_compiled(conn: Connection) -> None:
-    """A function that forbids scans switches jit off: before PostgreSQL 18 it would compile the plan at every call."""
+async def test_functions_that_forbid_sequential_scans_switch_jit_off(conn: Connection) -> None:
+    """Before PostgreSQL 18, jit would compile such a plan at every call, because its cost is prohibitive."""
     query = """SELECT proname, proconfig @> ARRAY['jit=off'] FROM pg_proc
                 WHERE pronamespace = 'pgaudit'::regnamespace AND proconfig @> ARRAY['enable_seqscan=off']"""
     found = dict(rows_and_commit(conn, query))
@@ -116,7 +116,7 @@ async def test_functions_that_forbid_scans_are_not_compiled(conn: Connection) ->
 
 
 async def test_a_worker_that_keeps_up_appends_in_the_order_of_recording(dsn: str, conn: Connection) -> None:
-    """A second batch never overtakes the one at work, however often the worker looks."""
+    """A second batch never overtakes the first, however often the worker polls."""
     recorded = [event(number) for number in range(300)]
     async with working(Settings(dsn=dsn, poll_interval=0.005)):
         await asyncio.to_thread(record_singly, dsn, recorded)
@@ -125,7 +125,7 @@ async def test_a_worker_that_keeps_up_appends_in_the_order_of_recording(dsn: str
 
 
 def record_singly(dsn: str, events: Sequence[AuditEvent]) -> None:
-    """A transaction for each."""
+    """Records each event in a transaction of its own, and commits it."""
     with psycopg.connect(dsn) as conn:
         for each in events:
             AuditLog(Settings(dsn=dsn)).record(conn, each)
@@ -133,7 +133,7 @@ def record_singly(dsn: str, events: Sequence[AuditEvent]) -> None:
 
 
 async def test_two_workers_keep_the_index_dense(dsn: str, conn: Connection) -> None:
-    """Two workers leave no index out and give none twice, whatever fails between the events."""
+    """Two workers leave no gap and use no index twice, with failed jobs between the events."""
     poison = {insert_poison_and_commit(conn) for _ in range(3)}
     await drain_with_two_workers(dsn, conn)
     failed = {job for (job,) in rows_and_commit(conn, "SELECT job_id FROM pgaudit.failed_jobs")}
@@ -141,7 +141,7 @@ async def test_two_workers_keep_the_index_dense(dsn: str, conn: Connection) -> N
 
 
 async def drain_with_two_workers(dsn: str, conn: Connection) -> None:
-    """Records while two workers persist; then looks at the log."""
+    """Records 600 events while two workers persist them; fails unless the log is dense."""
     settings = Settings(dsn=dsn, batch_size=7, job_backoff_delay=0, poll_interval=0.02, linger=0, stalled_after=2)
     async with working(settings), working(settings):
         for _ in range(20):
@@ -157,7 +157,7 @@ async def drain_with_two_workers(dsn: str, conn: Connection) -> None:
 
 
 async def test_functions_need_no_search_path(dsn: str, conn: Connection) -> None:
-    """Our functions and Procrastinate's find their own tables, whatever a caller has in its search path."""
+    """Our functions and Procrastinate's use their own tables under any search_path."""
     conn.execute("CREATE TABLE public.procrastinate_jobs (id bigint)")
     conn.execute("CREATE TABLE public.procrastinate_workers (id bigint)")
     conn.commit()
@@ -171,8 +171,8 @@ async def test_functions_need_no_search_path(dsn: str, conn: Connection) -> None
         assert own.execute(register).fetchone() is not None
 
 
-async def test_an_abort_gives_the_job_back(dsn: str, conn: Connection) -> None:
-    """A job that Procrastinate aborts, by cancelling its task, is neither lost nor ends as aborted."""
+async def test_an_aborted_job_is_released(dsn: str, conn: Connection) -> None:
+    """A job whose task Procrastinate cancels is released and persisted later."""
     queue_events(dsn)
     conn.execute("SELECT FROM pgaudit.log_lock FOR UPDATE")
     with psycopg.connect(dsn, autocommit=True) as other:
@@ -188,7 +188,7 @@ async def test_an_abort_gives_the_job_back(dsn: str, conn: Connection) -> None:
 
 
 async def test_an_event_that_is_recorded_twice_is_logged_once(dsn: str, conn: Connection) -> None:
-    """A second job with the same event is done when the log has the event; that it came is noted."""
+    """The second job with the same event succeeds, and is noted as a sighting."""
     made = event()
     AuditLog(Settings(dsn=dsn)).record(conn, made, made)
     conn.commit()

@@ -1,4 +1,4 @@
-"""Retries: when a job runs again, and which errors count."""
+"""Retries: when a failed job runs again, and which errors count as attempts."""
 
 import psycopg
 import pytest
@@ -12,12 +12,12 @@ from pgaudit.worker.retry_policy import JITTER, NotPersisted, RetryPolicy, delay
 
 
 def job(attempts: int) -> Job:
-    """A job that had failed that often before."""
+    """Returns a job that has failed that often."""
     return Job(id=1, queue="audit", lock=None, queueing_lock=None, task_name="pgaudit.persist", attempts=attempts)
 
 
 def test_the_delay_doubles_with_each_attempt_within_a_fifth() -> None:
-    """delay, 2 delay, 4 delay …, give or take a fifth."""
+    """The delay is delay, 2 delay, 4 delay …, plus or minus a fifth."""
     settings = Settings(job_attempts=10, job_backoff_delay=2_000)
     for attempts, middle in ((1, 2.0), (2, 4.0), (3, 8.0), (4, 16.0)):
         delays = [delay_before_retry(attempts, settings) or 0.0 for _ in range(500)]
@@ -25,13 +25,13 @@ def test_the_delay_doubles_with_each_attempt_within_a_fifth() -> None:
 
 
 def test_the_delay_has_a_cap() -> None:
-    """However many attempts: job_backoff_max, give or take a fifth."""
+    """The delay is at most job_backoff_max plus a fifth."""
     settings = Settings(job_attempts=100, job_backoff_delay=2_000, job_backoff_max=10_000)
     assert 8 <= (delay_before_retry(90, settings) or 0.0) <= 12
 
 
 @pytest.mark.parametrize("attempts", [1, 3, 7])
-def test_the_last_attempt_is_the_last(attempts: int) -> None:
+def test_the_last_attempt_has_no_retry(attempts: int) -> None:
     """job_attempts counts all runs, the first included."""
     settings = Settings(job_attempts=attempts)
     assert delay_before_retry(attempts, settings) is None
@@ -59,8 +59,8 @@ def test_the_last_attempt_is_the_last(attempts: int) -> None:
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_the_event_is_not_to_blame_for_infrastructure(error: Exception) -> None:
-    """Classes 08, 25, 40, 42, 53, 55, 57, 58, lost connections and the operating system."""
+def test_infrastructure_errors_are_recognized(error: Exception) -> None:
+    """Classes 08, 25, 40, 42, 53, 55, 57, 58, lost connections and operating system errors are infrastructure."""
     assert is_infrastructure(error)
 
 
@@ -77,13 +77,13 @@ def test_the_event_is_not_to_blame_for_infrastructure(error: Exception) -> None:
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_the_event_is_to_blame_for_the_rest(error: Exception) -> None:
-    """These consume attempts."""
+def test_other_errors_are_not_infrastructure(error: Exception) -> None:
+    """Errors about data count as attempts."""
     assert not is_infrastructure(error)
 
 
 def test_the_cause_decides() -> None:
-    """An error that wraps the database's counts as that one."""
+    """An error that wraps a database error counts as that error."""
     wrapped = ConnectorException()
     wrapped.__cause__ = errors.UniqueViolation()
     assert not is_infrastructure(wrapped)
@@ -93,20 +93,20 @@ def test_the_cause_decides() -> None:
 
 
 def test_a_failure_that_counts_uses_up_an_attempt() -> None:
-    """The event is to blame: it is retried while attempts are left."""
+    """A failure of the event is retried while attempts are left."""
     failures = [Failure.from_exception(7, attempts, ValueError(), Settings(job_attempts=2)) for attempts in (0, 1)]
     assert [failure.counted for failure in failures] == [True, True]
     assert [failure.retry_in is None for failure in failures] == [False, True]
 
 
 def test_a_failure_of_the_infrastructure_is_always_retried() -> None:
-    """The database is to blame: no attempt is counted, however many there were."""
+    """A failure of the database counts as no attempt, however many there were."""
     failure = Failure.from_exception(7, 50, errors.AdminShutdown(), Settings(job_attempts=2))
     assert not failure.counted
     assert failure.retry_in is not None
 
 
-def test_procrastinate_logs_what_was_decided() -> None:
+def test_the_retry_policy_repeats_the_decision() -> None:
     """RetryPolicy repeats the decision of NotPersisted, and answers an abort with a retry."""
     policy = RetryPolicy()
     assert policy.get_retry_decision(exception=NotPersisted("refused", 2.0), job=job(0)) is not None

@@ -30,47 +30,47 @@ STALL = "UPDATE pgaudit.audit_jobs SET status = 'doing', worker_id = %s RETURNIN
 
 
 @pytest.fixture
-def told() -> Iterator[Told]:
-    """What the signals tell, in its order."""
-    told: Told = []
+def sent() -> Iterator[Told]:
+    """The signals that were sent, in order."""
+    sent: Told = []
 
     def receiver(name: str, **details: Any) -> None:
-        told.append((name, details))
+        sent.append((name, details))
 
     connected: list[signals.WorkerSignal] = [getattr(signals, name) for name in NAMES]
     for signal in connected:
         signal.connect(receiver)
-    yield told
+    yield sent
     for signal in connected:
         signal.disconnect(receiver)
 
 
 def lines(caplog: pytest.LogCaptureFixture, action: str) -> list[logging.LogRecord]:
-    """The log's lines of that action."""
+    """Returns the records of the application log with that action."""
     return [entry for entry in caplog.records if entry.__dict__.get("action") == action]
 
 
-async def test_a_worker_tells_when_it_starts_and_stops_and_what_it_completed(
-    dsn: str, settings: Settings, conn: Connection, told: Told, caplog: pytest.LogCaptureFixture
+async def test_a_worker_sends_started_completed_and_stopped(
+    dsn: str, settings: Settings, conn: Connection, sent: Told, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A batch is one signal, however many events it holds."""
+    """A batch is one job_completed, however many events it has."""
     queue_events(dsn, 5)
     await drain(settings)
     worker_id = value_and_commit(conn, "SELECT worker_id FROM pgaudit.batch")
     completed = {"count": 5, "worker_id": worker_id}
     alone = {"worker_id": worker_id}
-    assert told == [("worker_started", alone), ("job_completed", completed), ("worker_stopped", alone)]
+    assert sent == [("worker_started", alone), ("job_completed", completed), ("worker_stopped", alone)]
     assert [len(lines(caplog, name)) for name in NAMES] == [1, 0, 0, 0, 1, 1]
 
 
-async def test_a_job_that_fails_is_told_at_each_attempt(
-    dsn: str, conn: Connection, told: Told, caplog: pytest.LogCaptureFixture
+async def test_each_failed_attempt_sends_a_signal(
+    dsn: str, conn: Connection, sent: Told, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Retried as often as there are further attempts, then failed; nothing was completed."""
+    """job_retried is sent while attempts are left, then job_failed; job_completed is not sent."""
     job = insert_poison_and_commit(conn)
     await drain(Settings(dsn=dsn, job_backoff_delay=0, job_attempts=3))
     error = {"job_id": job, "error_class": "DataCorrupted", "sqlstate": "XX001"}
-    assert [(name, details) for name, details in told if name.startswith("job_")] == [
+    assert [(name, details) for name, details in sent if name.startswith("job_")] == [
         ("job_retried", {**error, "attempt": 1, "retry_in": pytest.approx(0, abs=1)}),
         ("job_retried", {**error, "attempt": 2, "retry_in": pytest.approx(0, abs=1)}),
         ("job_failed", error),
@@ -81,8 +81,8 @@ async def test_a_job_that_fails_is_told_at_each_attempt(
     assert [entry.levelname for entry in lines(caplog, "job_retried")] == ["WARNING", "WARNING"]
 
 
-async def test_a_stalled_job_is_told_and_the_last_stall_is_a_failure(dsn: str, conn: Connection, told: Told) -> None:
-    """A receiver of failures hears of those, too."""
+async def test_each_stall_sends_a_signal_and_the_last_one_job_failed(dsn: str, conn: Connection, sent: Told) -> None:
+    """job_stalled is sent for each stall; the last one is followed by job_failed."""
     queue_events(dsn)
     number, _ = register_and_commit(conn, max_stalls=1)
     date_back_heartbeat_and_commit(conn, number)
@@ -90,7 +90,7 @@ async def test_a_stalled_job_is_told_and_the_last_stall_is_a_failure(dsn: str, c
         for _ in range(2):
             job = value_and_commit(conn, STALL, [number])
             await rescue.reclaim_stalled(rescuer)
-    assert told == [
+    assert sent == [
         ("job_stalled", {"job_id": job, "worker_id": number, "stalls": 1, "failed": False}),
         ("job_stalled", {"job_id": job, "worker_id": number, "stalls": 2, "failed": True}),
         ("job_failed", {"job_id": job, "error_class": "JobStalled", "sqlstate": None}),
@@ -100,7 +100,7 @@ async def test_a_stalled_job_is_told_and_the_last_stall_is_a_failure(dsn: str, c
 async def test_a_receiver_that_raises_does_not_disturb_the_worker(
     dsn: str, settings: Settings, conn: Connection, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The events are in the log, and the receiver's error is in the other one."""
+    """The worker appends the events, and logs the receiver's errors."""
 
     def broken(*_: Any, **__: Any) -> None:
         raise RuntimeError("out of pagers")
@@ -118,9 +118,9 @@ async def test_a_receiver_that_raises_does_not_disturb_the_worker(
     assert [entry.__dict__["signal"] for entry in lines(caplog, "receiver_failed")] == list(names)
 
 
-async def test_details_are_ready_for_json(dsn: str, conn: Connection, told: Told) -> None:
-    """As they are, without an encoder."""
+async def test_details_are_ready_for_json(dsn: str, conn: Connection, sent: Told) -> None:
+    """The details of every signal can be serialized without an encoder."""
     queue_events(dsn)
     insert_poison_and_commit(conn)
     await drain(Settings(dsn=dsn, job_backoff_delay=0))
-    assert json.loads(json.dumps(told)) == [[name, details] for name, details in told]
+    assert json.loads(json.dumps(sent)) == [[name, details] for name, details in sent]

@@ -1,4 +1,4 @@
-"""A worker is judged by its own limits, wherever they are shown: views, statistics, health, metrics, command line."""
+"""A worker counts as stalled by its own limits: in views, statistics, health, metrics and the command line."""
 
 import json
 import os
@@ -20,7 +20,7 @@ LIMITS = "SELECT stalled_after, max_stalls FROM pgaudit.procrastinate_workers OR
 
 @pytest.fixture
 def pair(dsn: str, conn: Connection) -> tuple[int, int]:
-    """Two workers, both silent for ten seconds, with a job each; the first one calls itself dead after five."""
+    """Two workers without a heartbeat for ten seconds, with a job each; only the first one's limit is below that."""
     queue_events(dsn, 2)
     (hasty, hasty_token), (patient, patient_token) = (
         register_and_commit(conn, "5 s", 0),
@@ -34,19 +34,19 @@ def pair(dsn: str, conn: Connection) -> tuple[int, int]:
 
 
 def command_line(dsn: str, *arguments: str, **environment: str) -> Any:
-    """What ``pgaudit`` prints as JSON."""
+    """Returns the JSON that ``pgaudit`` prints."""
     command = [sys.executable, "-m", "pgaudit", *arguments, "--json"]
     variables = os.environ | {"PGAUDIT_DSN": dsn} | environment
     return json.loads(subprocess.run(command, env=variables, capture_output=True, timeout=60, check=False).stdout)
 
 
 def observed(report: health.HealthReport) -> dict[str, object]:
-    """What health has seen, by the name of the check."""
+    """Returns what each check of the report has observed, by name."""
     return {check.name: check.observed for check in report.checks}
 
 
-def test_views_judge_each_worker_by_its_own_limit(conn: Connection, pair: tuple[int, int]) -> None:
-    """Of two workers that were silent for ten seconds only the one with the shorter limit counts as dead."""
+def test_views_use_the_limits_of_each_worker(conn: Connection, pair: tuple[int, int]) -> None:
+    """Only the worker with the shorter limit is not alive, and only its job is stalled."""
     hasty, patient = pair
     assert rows_and_commit(conn, "SELECT worker_id, alive, active_jobs FROM pgaudit.worker_stats ORDER BY 1") == [
         (hasty, False, 1),
@@ -57,10 +57,10 @@ def test_views_judge_each_worker_by_its_own_limit(conn: Connection, pair: tuple[
 
 
 @pytest.mark.parametrize("own", [0.01, 3_600.0], ids=["shorter", "longer"])
-def test_health_and_metrics_ignore_the_limit_of_their_reader(
+def test_health_and_metrics_ignore_the_readers_limit(
     dsn: str, conn: Connection, pair: tuple[int, int], own: float
 ) -> None:
-    """The settings of the process that looks say nothing about other workers."""
+    """stalled_after of the process that reads has no effect on other workers."""
     settings = Settings(dsn=dsn, stalled_after=own)
     assert [worker.alive for worker in stats.worker_stats(conn)] == [False, True]
     assert stats.queue_stats(conn)[0].stalled == 1
@@ -77,7 +77,7 @@ def test_health_and_metrics_ignore_the_limit_of_their_reader(
 
 @pytest.mark.parametrize("own", ["0.01", "3600"], ids=["shorter", "longer"])
 def test_the_command_line_ignores_the_limit_of_its_environment(dsn: str, pair: tuple[int, int], own: str) -> None:
-    """pgaudit stats and health print the same, whatever PGAUDIT_STALLED_AFTER is where they run."""
+    """pgaudit stats and health print the same under any PGAUDIT_STALLED_AFTER."""
     printed = command_line(dsn, "stats", PGAUDIT_STALLED_AFTER=own)
     assert [(worker["worker_id"], worker["alive"]) for worker in printed["workers"]] == [
         (pair[0], False),
@@ -91,8 +91,8 @@ def test_the_command_line_ignores_the_limit_of_its_environment(dsn: str, pair: t
     assert seen["stalled"] == 1
 
 
-def test_a_reclaiming_worker_keeps_to_the_limits_of_the_silent_one(conn: Connection, pair: tuple[int, int]) -> None:
-    """A job is taken after its own worker's stalled_after, and failed after its own worker's max_stalls."""
+def test_a_job_is_reclaimed_by_the_limits_of_its_own_worker(conn: Connection, pair: tuple[int, int]) -> None:
+    """A job is reclaimed after its worker's stalled_after, and failed after its worker's max_stalls."""
     hasty, patient = pair
     reclaimed = rows_and_commit(conn, "SELECT worker_id, stalls, failed FROM pgaudit.reclaim_stalled_jobs()")
     assert reclaimed == [(hasty, 1, True)]
@@ -104,7 +104,7 @@ def test_a_reclaiming_worker_keeps_to_the_limits_of_the_silent_one(conn: Connect
 
 @pytest.mark.anyio
 async def test_workers_with_different_limits_register_them(dsn: str, conn: Connection) -> None:
-    """PGAUDIT_STALLED_AFTER and PGAUDIT_MAX_STALLS of each worker process are in its row."""
+    """Each worker registers its own stalled_after and max_stalls."""
     async with (
         working(Settings(dsn=dsn, stalled_after=2.5, max_stalls=0)),
         working(Settings(dsn=dsn, stalled_after=7_200, max_stalls=9)),

@@ -1,4 +1,4 @@
-"""Jobs whose worker is gone, and jobs that a living worker has lost sight of."""
+"""Jobs whose worker is gone, and jobs that a living worker does not know of."""
 
 from collections.abc import Generator
 
@@ -26,18 +26,18 @@ RECLAIM = "SELECT * FROM pgaudit.reclaim_stalled_jobs()"
 
 @pytest.fixture
 def watcher(dsn: str) -> Generator[psycopg.Connection]:
-    """A connection that sees each change at once."""
+    """A connection in autocommit, which sees each change at once."""
     with psycopg.connect(dsn, autocommit=True) as conn:
         yield conn
 
 
 def impatient(settings: Settings, **changes: object) -> Settings:
-    """Settings of a worker that makes its rounds often."""
+    """Returns settings of a worker with frequent maintenance."""
     return settings.model_copy(update={"stalled_after": 1.0, "job_backoff_delay": 0, **changes})
 
 
-def vanish(conn: psycopg.Connection, max_stalls: int = 2) -> int:
-    """Lets a worker take every job, and vanish without a word; returns its number."""
+def stall_all_jobs(conn: psycopg.Connection, max_stalls: int = 2) -> int:
+    """Gives every job to a worker whose heartbeat is old; returns the worker's id."""
     number, _ = register_and_commit(conn, max_stalls=max_stalls)
     conn.execute(CLAIM, [number])
     date_back_heartbeat_and_commit(conn, number)
@@ -45,9 +45,9 @@ def vanish(conn: psycopg.Connection, max_stalls: int = 2) -> int:
 
 
 async def test_a_stalled_job_is_reclaimed_and_persisted(watcher: psycopg.Connection, settings: Settings) -> None:
-    """The next worker finds the job of a silent one, notes the stall, and appends the event."""
+    """The next worker reclaims the job, records the stall, and appends the event."""
     record_and_commit(watcher, event())
-    vanished = vanish(watcher)
+    vanished = stall_all_jobs(watcher)
     assert rows_and_commit(watcher, "SELECT worker_id FROM pgaudit.stalled_jobs") == [(vanished,)]
     async with working(impatient(settings)):
         await wait_until_async("1 job is completed", lambda: stats.queue_stats(watcher)[0].completed == 1)
@@ -57,7 +57,7 @@ async def test_a_stalled_job_is_reclaimed_and_persisted(watcher: psycopg.Connect
 async def test_a_job_without_any_worker_is_reclaimed(watcher: psycopg.Connection, settings: Settings) -> None:
     """A running job whose worker was deleted counts as stalled."""
     record_and_commit(watcher, event())
-    vanished = vanish(watcher)
+    vanished = stall_all_jobs(watcher)
     watcher.execute("DELETE FROM pgaudit.procrastinate_workers WHERE id = %s", [vanished])
     assert rows_and_commit(watcher, STATE) == [("doing", 0, 0, None)]
     async with working(impatient(settings)):
@@ -68,25 +68,25 @@ async def test_a_job_without_any_worker_is_reclaimed(watcher: psycopg.Connection
 
 
 async def test_a_job_that_stalls_too_often_fails(watcher: psycopg.Connection) -> None:
-    """An event that kills its workers cannot kill them for ever; until it fails it runs alone."""
+    """A job that has stalled is persisted alone; after max_stalls it fails, and crashes no further worker."""
     record_and_commit(watcher, *events(3))
     for stall in range(1, 3):
-        vanish(watcher)
+        stall_all_jobs(watcher)
         watcher.execute(RECLAIM)
         assert set(watcher.execute(STATE)) == {("todo", stall, 0, None)}
     _, token = register_and_commit(watcher)
     job = fetch_and_commit(watcher, token)
     assert value_and_commit(watcher, "SELECT taken FROM pgaudit.persist(%s, %s, 1000)", [token, job]) == 1
-    vanish(watcher)
+    stall_all_jobs(watcher)
     watcher.execute(RECLAIM)
     assert {state[0] for state in watcher.execute(STATE)} == {"failed"}
     assert {job.error_class for job in stats.failed_jobs(watcher)} == {"JobStalled"}
 
 
 async def test_a_job_is_reclaimed_by_one_of_several_workers(dsn: str, watcher: psycopg.Connection) -> None:
-    """While one worker makes its round the others get nothing, and do not wait."""
+    """While one worker reclaims, others get no job and do not wait."""
     record_and_commit(watcher, event())
-    vanish(watcher)
+    stall_all_jobs(watcher)
     with psycopg.connect(dsn) as other:
         assert len(other.execute(RECLAIM).fetchall()) == 1
         assert watcher.execute(RECLAIM).fetchall() == []
@@ -94,13 +94,13 @@ async def test_a_job_is_reclaimed_by_one_of_several_workers(dsn: str, watcher: p
 
 
 async def test_a_role_without_rights_cannot_keep_jobs_from_being_reclaimed(watcher: psycopg.Connection) -> None:
-    """No function of pgaudit depends on an advisory lock, which any role may hold."""
+    """No function uses an advisory lock, which any role could hold."""
     ours = "SELECT proname FROM pg_proc WHERE pronamespace = 'pgaudit'::regnamespace"
     assert rows_and_commit(watcher, f"{ours} AND prosrc LIKE '%advisory%lock%(%'") == []
 
 
 async def test_a_job_lost_by_a_living_worker_is_found(watcher: psycopg.Connection, settings: Settings) -> None:
-    """A worker notices a job that it is said to run and does not: the end of its run could not be saved."""
+    """A worker releases a job that the database says it runs, if it does not."""
     async with working(impatient(settings, poll_interval=0.05)) as worker:
         with watcher.transaction():
             watcher.execute("LOCK TABLE pgaudit.audit_jobs IN SHARE ROW EXCLUSIVE MODE")
@@ -116,7 +116,7 @@ async def test_a_job_lost_by_a_living_worker_is_found(watcher: psycopg.Connectio
 
 
 async def test_a_worker_pruned_while_it_lives_registers_again(watcher: psycopg.Connection, settings: Settings) -> None:
-    """A living worker whose row is gone gets a new number and a new token, and goes on working."""
+    """A living worker whose row was deleted gets a new id and token, and goes on."""
     async with working(impatient(settings)) as worker:
         before = worker.app.job_manager.state.registration
         watcher.execute("DELETE FROM pgaudit.procrastinate_workers")
@@ -139,7 +139,7 @@ async def test_a_worker_pruned_while_it_lives_registers_again(watcher: psycopg.C
 async def test_a_worker_pruned_while_it_runs_a_job_persists_it_once(
     dsn: str, watcher: psycopg.Connection, settings: Settings
 ) -> None:
-    """A worker that was taken for dead while its batch waited loses nothing and appends nothing twice."""
+    """A worker whose row was deleted during a batch loses no event and appends none twice."""
     with psycopg.connect(dsn) as holder:
         holder.execute("SELECT FROM pgaudit.log_lock FOR UPDATE")
         async with working(impatient(settings)) as worker:
@@ -163,7 +163,7 @@ async def test_a_worker_pruned_while_it_runs_a_job_persists_it_once(
 
 
 async def test_a_worker_whose_job_was_taken_over_changes_nothing(watcher: psycopg.Connection) -> None:
-    """A worker persists, settles and releases only what it holds itself."""
+    """A worker can persist, fail and release only jobs that it holds."""
     record_and_commit(watcher, event())
     (holder, own), (_, other) = register_and_commit(watcher), register_and_commit(watcher)
     job = fetch_and_commit(watcher, own)

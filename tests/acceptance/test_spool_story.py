@@ -1,4 +1,4 @@
-"""A claim has to be changed even while recording is broken."""
+"""Claims are changed while recording is broken."""
 
 from pathlib import Path
 
@@ -28,8 +28,8 @@ def change_while_broken(dsn: str, directory: Path) -> None:
         conn.execute(REPAIR)
 
 
-def test_the_change_commits_and_replay_brings_the_event_in_once(dsn: str, tmp_path: Path) -> None:
-    """The business goes on; the event waits in a file, and is stored once however often the file is replayed."""
+def test_a_spooled_event_is_logged_once_however_often_it_is_replayed(dsn: str, tmp_path: Path) -> None:
+    """The change is committed; its event waits in a file, and is logged once."""
     change_while_broken(dsn, tmp_path)
     assert value_in(dsn, "SELECT status FROM claim") == "approved"
     (path,) = spool.files(tmp_path)
@@ -45,7 +45,7 @@ def test_the_change_commits_and_replay_brings_the_event_in_once(dsn: str, tmp_pa
 
 
 def test_a_worker_replays_the_spool_by_itself(dsn: str, tmp_path: Path) -> None:
-    """A worker on the same machine brings the events in without being asked."""
+    """A worker on the same machine replays the spool."""
     change_while_broken(dsn, tmp_path)
     with worker_process(dsn, PGAUDIT_SPOOL_DIR=str(tmp_path), PGAUDIT_STALLED_AFTER="2"):
         wait_until("the log has 1 event", lambda: value_in(dsn, LOG_SIZE) == 1)

@@ -14,7 +14,7 @@ from tests.support.jobs import insert_poison
 
 @pytest.mark.anyio
 async def test_a_failed_job_is_listed_shown_and_retried(run: Run, dsn: str, conn: psycopg.Connection) -> None:
-    """jobs list, show and retry, for people and, with --json, for programs."""
+    """jobs list, show and retry work for people, and with --json for programs."""
     insert_poison(conn)
     conn.commit()
     app = AuditApp(Settings(dsn=dsn, job_attempts=1))
@@ -53,7 +53,7 @@ TOKYO = {"PGTZ": "Asia/Tokyo", "TZ": "America/New_York", "COLUMNS": "200"}
 
 
 def insert_failed_job_and_commit(conn: psycopg.Connection, message: str) -> None:
-    """Puts a job with a long number into the queue, that has failed with that message."""
+    """Inserts a failed job with a large id and that error message, and commits."""
     event = json.dumps({"action": "claim.approved", "recorded_at": "2026-03-01T12:00:00.000001Z"})
     conn.execute(
         "INSERT INTO pgaudit.audit_jobs (id, status, event, leaf_hash, event_bytes, attempts, scheduled_at)"
@@ -69,8 +69,8 @@ def insert_failed_job_and_commit(conn: psycopg.Connection, message: str) -> None
 
 
 @pytest.mark.parametrize("message", ["GET [/claims/7] failed", "a [bold]name[/bold] :warning: in [red]", "C:\\[x]\\"])
-def test_what_an_error_says_is_printed_as_it_is(run: Run, conn: psycopg.Connection, message: str) -> None:
-    """A message is printed as it is, whatever a terminal's markup makes of it."""
+def test_an_error_message_is_printed_without_markup(run: Run, conn: psycopg.Connection, message: str) -> None:
+    """A message is printed as it is, even if it looks like markup of the terminal."""
     insert_failed_job_and_commit(conn, message)
     for arguments in (("jobs", "list"), ("jobs", "show", str(MANY))):
         result = run(*arguments, **TOKYO)
@@ -79,8 +79,8 @@ def test_what_an_error_says_is_printed_as_it_is(run: Run, conn: psycopg.Connecti
     assert "Odd[/bold]" in run("jobs", "show", str(MANY)).stdout
 
 
-def test_numbers_of_jobs_can_be_pasted_back(run: Run, conn: psycopg.Connection) -> None:
-    """A job's number has no separators; what is counted has them in tables."""
+def test_job_ids_are_printed_without_separators(run: Run, conn: psycopg.Connection) -> None:
+    """A job's id can be copied into a command; counts have separators in tables."""
     insert_failed_job_and_commit(conn, "no")
     listed, shown = run("jobs", "list").stdout, run("jobs", "show", str(MANY)).stdout
     assert str(MANY) in listed
@@ -90,8 +90,8 @@ def test_numbers_of_jobs_can_be_pasted_back(run: Run, conn: psycopg.Connection) 
     assert "," not in shown.partition("event\n")[0]
 
 
-def test_times_are_in_utc_and_say_so(run: Run, dsn: str, conn: psycopg.Connection) -> None:
-    """Times are printed in UTC whatever zone the session and the machine are in; a program gets the same."""
+def test_times_are_printed_in_utc(run: Run, dsn: str, conn: psycopg.Connection) -> None:
+    """Times are printed in UTC whatever zone the session and the machine are in."""
     insert_failed_job_and_commit(conn, "no")
     listed, shown = run("jobs", "list", **TOKYO).stdout, run("jobs", "show", str(MANY), **TOKYO).stdout
     assert "2026-03-01 12:00:00Z" in listed

@@ -1,4 +1,4 @@
-"""The demo's application, run on its own."""
+"""The demo's application, run by itself."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ from pgaudit.demo import claims
 
 
 def test_the_example_prints_the_trail_of_its_claim(dsn: str) -> None:
-    """Submitted, approved and settled; of the payment that was rolled back there is no event."""
+    """The claim is submitted, approved and settled; the rolled back payment has no event."""
     with worker.start_in_thread(Settings(dsn=dsn)):
         environment = os.environ | {"PGAUDIT_DSN": dsn}
         result = subprocess.run(
@@ -35,7 +35,7 @@ def test_the_example_prints_the_trail_of_its_claim(dsn: str) -> None:
 
 
 def test_a_claim_in_another_status_is_refused_without_an_event(conn: psycopg.Connection) -> None:
-    """A claim that was submitted cannot be settled."""
+    """A submitted claim cannot be settled, and no event says that it was."""
     conn.execute(claims.CREATE_TABLE)
     claim = claims.submit(conn, "Ada", Decimal(100))
     conn.commit()

@@ -1,4 +1,4 @@
-"""The whole life of a log under plain roles: no superuser, each role with the rights that it was granted."""
+"""The whole life of an audit log under plain roles: no superuser, each role with its granted rights."""
 
 import subprocess
 import sys
@@ -73,7 +73,7 @@ def approve(dsn: str, first: int, count: int) -> None:
 
 
 def test_each_change_is_logged_once_under_plain_roles(installed: str) -> None:
-    """Changes of a writer reach the log through a worker; a reader finds them; nobody else can write to it."""
+    """Changes of a writer reach the log through a worker; a reader finds them; no other role can write to it."""
     with worker_process(role_dsn(installed, "s_worker"), PGAUDIT_STALLED_AFTER="2"):
         approve(role_dsn(installed, "s_writer"), 0, 600)
         wait_until("the log has 600 events", lambda: value_in(installed, LOG_SIZE) == 600)
@@ -96,7 +96,7 @@ def test_each_change_is_logged_once_under_plain_roles(installed: str) -> None:
 
 
 def test_a_job_that_can_never_succeed_is_acknowledged(installed: str) -> None:
-    """A DBA's rule that refuses an event ends as a failed job, which can be given up with a reason; the rest flows."""
+    """An event that a CHECK of the DBA refuses is acknowledged by an operator; the others are appended."""
     with psycopg.connect(role_dsn(installed, "s_owner")) as owner:
         owner.execute("ALTER TABLE pgaudit.audit_log ADD CONSTRAINT no_five CHECK (target_id <> '5') NOT VALID")
     with worker_process(role_dsn(installed, "s_worker"), PGAUDIT_JOB_ATTEMPTS="1"):
@@ -129,8 +129,8 @@ def test_an_altered_column_is_shown_and_an_old_partition_can_go(installed: str) 
     assert value_in(installed, "SELECT count(*) FROM pgaudit.audit_log") == 310 - 256
 
 
-def test_check_tells_a_writer_how_the_schema_stands(installed: str) -> None:
-    """An instance of the application can ask at its start, with the writer's rights."""
+def test_a_writer_can_check_the_schema(installed: str) -> None:
+    """An instance of the application can run migrate --check with the writer's rights."""
     command = [sys.executable, "-m", "pgaudit", "migrate", "--check"]
     checked = subprocess.run(
         command, env={"PGAUDIT_DSN": role_dsn(installed, "s_writer")}, capture_output=True, text=True, check=False
