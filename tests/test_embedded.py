@@ -14,7 +14,9 @@ def test_a_directory_has_to_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InvalidSettings, match=r"^PGAUDIT_DSN=embedded: names no directory; write embedded:PATH"):
         conninfo(dsn)
-    with pytest.raises(InvalidSettings, match=r"^PGAUDIT_DSN=embedded: names no directory"):  # a worker tries no more
+    with pytest.raises(
+        InvalidSettings, match=r"^PGAUDIT_DSN=embedded: names no directory"
+    ):  # so a worker is not started
         Settings(dsn=dsn)
     assert list(tmp_path.iterdir()) == []
 

@@ -1,4 +1,4 @@
-"""Roles: each can do its part, and nothing else."""
+"""Granted roles: each has the rights for its part, and no others."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +12,7 @@ from pgaudit import AuditEvent, AuditLog, Settings, health, jobs, stats
 from pgaudit.grants import grant
 from pgaudit.worker.procrastinate_app import AuditApp
 from tests.support.jobs import insert_poison
+from tests.support.roles import temporary_roles
 
 ROLES = ("t_writer", "t_worker", "t_operator", "t_reader")
 RELATIONS = """
@@ -23,16 +24,11 @@ RELATIONS = """
 @pytest.fixture
 def granted(dsn: str) -> Iterator[str]:
     """The database with a writer, a worker, an operator and a reader."""
-    with psycopg.connect(dsn) as conn:
-        for role in ROLES:
-            conn.execute(f"CREATE ROLE {role} LOGIN")
-        grant(conn, writer="t_writer", worker="t_worker", operator="t_operator", reader="t_reader")
-        grant(conn, writer="t_writer", worker="t_worker", operator="t_operator", reader="t_reader")
-    yield dsn
-    with psycopg.connect(dsn) as conn:
-        for role in ROLES:
-            conn.execute(f"DROP OWNED BY {role}")
-            conn.execute(f"DROP ROLE {role}")
+    with temporary_roles(dsn, *ROLES):
+        for _ in range(2):
+            with psycopg.connect(dsn) as conn:
+                grant(conn, writer="t_writer", worker="t_worker", operator="t_operator", reader="t_reader")
+        yield dsn
 
 
 def connect_as(role: str, dsn: str) -> psycopg.Connection:
@@ -163,13 +159,8 @@ def test_a_reader_reads_and_changes_nothing(granted: str) -> None:
 
 def test_a_role_without_grants_can_do_nothing(granted: str) -> None:
     """A role without grants has no access to the schema."""
-    with psycopg.connect(granted, autocommit=True) as conn:
-        conn.execute("CREATE ROLE t_stranger LOGIN")
-        try:
-            with connect_as("t_stranger", granted) as stranger, refused():
-                stranger.execute("SELECT pgaudit.record('[]')")
-        finally:
-            conn.execute("DROP ROLE t_stranger")
+    with temporary_roles(granted, "t_other"), connect_as("t_other", granted) as other, refused():
+        other.execute("SELECT pgaudit.record('[]')")
 
 
 def test_only_the_owner_grants(granted: str) -> None:

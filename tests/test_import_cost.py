@@ -19,7 +19,7 @@ import pytest
 BEFORE = "import psycopg, psycopg_pool, procrastinate, pydantic"
 AFTER = f"{BEFORE}, pgaudit"
 
-# What belongs to workers, migrations, extras and other libraries' connections stays out until asked for.
+# Packages of workers, migrations, extras and other drivers.
 UNWANTED = {
     "alembic",
     "asyncpg",

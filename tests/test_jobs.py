@@ -20,6 +20,7 @@ from tests.support.jobs import (
     register_and_commit,
 )
 from tests.support.queries import Connection, rows_and_commit, value_and_commit
+from tests.support.roles import temporary_roles
 from tests.support.worker import drain
 
 pytestmark = pytest.mark.anyio
@@ -36,16 +37,11 @@ KEPT = """
 @pytest.fixture
 def as_operator(dsn: str) -> Iterator[Connection]:
     """A connection of a role that was granted an operator's rights."""
-    with psycopg.connect(dsn) as owner:
-        owner.execute(f"CREATE ROLE {ROLE} LOGIN")
-        grants.grant(owner, operator=ROLE)
-    try:
+    with temporary_roles(dsn, ROLE):
+        with psycopg.connect(dsn) as owner:
+            grants.grant(owner, operator=ROLE)
         with psycopg.connect(dsn, user=ROLE, autocommit=True) as conn:
             yield conn
-    finally:
-        with psycopg.connect(dsn) as owner:
-            owner.execute(f"DROP OWNED BY {ROLE}")
-            owner.execute(f"DROP ROLE {ROLE}")
 
 
 async def failed_job(dsn: str, conn: Connection) -> int:

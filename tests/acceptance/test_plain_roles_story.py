@@ -14,6 +14,7 @@ from pgaudit.testing.copies import fresh_database
 from pgaudit.testing.server import Server
 from tests.support.processes import worker_process
 from tests.support.queries import LOG_SIZE, value_in
+from tests.support.roles import temporary_roles
 from tests.support.waiting import wait_until
 
 ROLES = ("s_owner", "s_writer", "s_worker", "s_operator", "s_reader", "s_etl")
@@ -36,13 +37,13 @@ TAMPER = """
 @pytest.fixture
 def installed(server: Server) -> Iterator[str]:
     """A database that a plain owner has migrated, with partitions of 256 events; each other role has its rights."""
-    with fresh_database(server, template="template1") as database:
+    with (
+        fresh_database(server, template="template1") as database,
+        temporary_roles(database.dsn, *ROLES),
+    ):
         with psycopg.connect(database.dsn) as superuser:
-            for role in ROLES:
-                superuser.execute(f"CREATE ROLE {role} LOGIN")
             superuser.execute("GRANT pg_write_all_data TO s_etl")
-            name = superuser.info.dbname
-            superuser.execute(f"GRANT CREATE ON DATABASE {name} TO s_owner")
+            superuser.execute(f"GRANT CREATE ON DATABASE {superuser.info.dbname} TO s_owner")
             superuser.execute("CREATE TABLE claim (id integer PRIMARY KEY, status text NOT NULL)")
             superuser.execute("GRANT SELECT, INSERT, UPDATE ON claim TO s_writer")
         migrate.upgrade(role_dsn(database.dsn, "s_owner"))
@@ -50,11 +51,6 @@ def installed(server: Server) -> Iterator[str]:
             grants.grant(owner, writer="s_writer", worker="s_worker", operator="s_operator", reader="s_reader")
             owner.execute(SMALL_PARTITIONS)
         yield database.dsn
-        with psycopg.connect(database.dsn) as superuser:
-            superuser.execute("DROP SCHEMA pgaudit CASCADE")
-            for role in ROLES:
-                superuser.execute(f"DROP OWNED BY {role}")
-                superuser.execute(f"DROP ROLE {role}")
 
 
 def role_dsn(dsn: str, role: str) -> str:

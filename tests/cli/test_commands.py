@@ -10,6 +10,7 @@ import pgaudit
 from pgaudit import AuditEvent, AuditLog, Settings, grants
 from pgaudit.recording import spool
 from tests.support.command_line import Run
+from tests.support.roles import temporary_roles
 
 
 def test_the_version_is_printed(run: Run) -> None:
@@ -101,12 +102,11 @@ def test_a_replay_prints_one_sentence(run: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize("role", ["t_stranger", "t_other_reader"])
 def test_a_missing_right_is_answered_with_the_role_that_has_it(run: Run, dsn: str, role: str) -> None:
     """A refused command prints what was refused, and which role each command needs."""
-    with psycopg.connect(dsn) as owner:
-        owner.execute(f"CREATE ROLE {role} LOGIN")
+    as_role = dsn.replace("user=postgres", f"user={role}")
+    with temporary_roles(dsn, role):
         if role == "t_other_reader":
-            grants.grant(owner, reader=role)
-    try:
-        as_role = dsn.replace("user=postgres", f"user={role}")
+            with psycopg.connect(dsn) as owner:
+                grants.grant(owner, reader=role)
         result = run("jobs", "list", dsn=as_role)
         assert result.returncode == 1
         assert result.stderr.count("\n") == 1
@@ -116,10 +116,6 @@ def test_a_missing_right_is_answered_with_the_role_that_has_it(run: Run, dsn: st
         assert granted.returncode == 1
         assert granted.stdout == ""
         assert granted.stderr == "pgaudit: only the owner of the schema pgaudit can grant: connect as postgres\n"
-    finally:
-        with psycopg.connect(dsn) as owner:
-            owner.execute(f"DROP OWNED BY {role}")
-            owner.execute(f"DROP ROLE {role}")
 
 
 @pytest.mark.parametrize("command", [["worker"], ["stats"], ["migrate"]])

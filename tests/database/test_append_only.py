@@ -1,4 +1,4 @@
-"""Append-only: nobody changes the log, or takes out of the queue what the log does not hold."""
+"""Append-only: the log cannot be changed, and a job cannot be deleted before its event is in the log."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,7 @@
 """Budgets: what an event costs, counted in work and not in time, so that a machine's load changes nothing.
 
 Each budget is what was measured on PostgreSQL 18 with the event of the benchmarks (500 bytes of JSON), and a tenth
-more. Who exceeds one has made recording or persisting dearer; who has a reason writes it beside the new number.
+more. A test that exceeds one has found that recording or persisting costs more: raise it only with a reason beside it.
 """
 
 from pathlib import Path
@@ -25,9 +25,9 @@ RECORDED = {
     "Shared Hit Blocks": 4.7,  # the page of the row and its map, two levels of one index
 }
 PERSISTED = {
-    # The job's lock and its end; the row of the log and its entries in four indexes; the event's key and its entry.
+    # The job's lock and deletion; the log's row with entries in four indexes; the event's key with its entry.
     "WAL Records": 10.6,
-    # The event once more, and what the indexes hold of it: its target, its actor, its action, its id.
+    # The event again, and its target, actor, action and id in the indexes.
     "WAL Bytes": 1_575,
     # Ten pages for what is written, the levels of the six indexes above them, three for the hash, which is checked
     # before the log is locked, and two for the look whether a job that goes is in the log; 27.5 before PostgreSQL 18,
@@ -61,7 +61,7 @@ def work_of(conn: Connection, query: str, parameters: Any = None) -> dict[str, f
     explain = f"EXPLAIN (ANALYZE, BUFFERS, WAL, FORMAT JSON) {query}"
     ((plans,),) = conn.execute(explain, parameters).fetchall()
     plan = plans[0]["Plan"]
-    # What a checkpoint has just written to disk is logged as whole pages once: that is not the event's doing.
+    # Full-page images after a checkpoint are not caused by the events.
     plan["WAL Bytes"] -= plan["WAL FPI"] * 8_192
     return {name: plan[name] / MANY for name in RECORDED}
 
@@ -86,7 +86,7 @@ def test_persisting_keeps_its_budget(warm: Connection) -> None:
 
 def test_polling_an_empty_queue_writes_nothing(warm: Connection) -> None:
     """A poll, of which a worker makes two hundred per second, writes no WAL and reads fewer than 30 pages."""
-    for _ in range(7):  # the plans of an empty queue are made
+    for _ in range(7):  # until the plans for an empty queue are cached
         warm.execute(PERSIST)
     work = work_of(warm, PERSIST)
     assert work["WAL Records"] == 0

@@ -1,4 +1,4 @@
-"""Exactly once: the same event again is noted, another event under its id is kept beside it, whenever it occurred."""
+"""Exactly once: a repeated event is noted, and another event with the same id is kept beside it."""
 
 import re
 from datetime import timedelta
@@ -190,8 +190,8 @@ def test_duplicates_and_conflicts_are_appended_in_sets(conn: Connection, setting
     calls = "SELECT pg_stat_get_xact_function_calls(%s::regproc)"
     functions = ["try_append", "note_sightings", "logged_indexes"]
     made = {name: conn.execute(calls, [f"pgaudit.{name}"]).fetchone() for name in functions}
-    # All together, the new ones (none), the conflicts. Sightings: those of the log, and copies within the batch;
-    # the guard of the queue looks up once what was not appended.
+    # try_append: the whole batch, the new events (none), the conflicts. note_sightings: duplicates of the log, and
+    # within the batch. logged_indexes: the last of three calls is the deletion guard's.
     assert made == {"try_append": (3,), "note_sightings": (2,), "logged_indexes": (3,)}
     conn.commit()
     assert len(conflicts(conn)) == 600

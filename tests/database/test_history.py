@@ -1,4 +1,4 @@
-"""The history of batches: what merging keeps, and the way from a time to the events that were recorded then."""
+"""The history of batches: what merging keeps, and how a time range leads to the events recorded in it."""
 
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from tests.support.jobs import insert_poison, queue_events
 from tests.support.queries import LOG_SIZE, Connection, rows_and_commit, value_and_commit
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
-# As an owner can: with times of its own, and all that makes an event genuine.
+# Jobs with given times, as the owner can insert them: complete events with a correct hash.
 QUEUE = """
     INSERT INTO pgaudit.audit_jobs (event, leaf_hash, event_bytes)
     SELECT event, pgaudit.leaf_hash(event), octet_length(event::text)

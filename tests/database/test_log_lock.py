@@ -1,4 +1,4 @@
-"""The end of the log, held by a transaction: a worker and the health report name the holder."""
+"""A transaction that holds the end of the log is named by workers and by the health report."""
 
 import re
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""How much memory a batch takes in the server."""
+"""The memory that a batch takes in the server process."""
 
 from pathlib import Path
 from typing import Final

@@ -1,4 +1,4 @@
-"""Partitions: ranges of the index, made before they are needed, and taken from the front of the log at no cost."""
+"""Partitions of the log: made in time, whatever a DBA has changed, and guarded like the log."""
 
 import psycopg
 import pytest

@@ -147,7 +147,7 @@ def test_a_recorder_that_began_during_a_batch_is_waited_for(dsn: str, conn: Conn
     conn.commit()
     with psycopg.connect(dsn) as holder, psycopg.connect(dsn) as late, ThreadPoolExecutor() as pool:
         holder.execute("SELECT FROM pgaudit.log_lock FOR UPDATE")
-        batch = pool.submit(persist_all, dsn, size=1_500)  # has taken its jobs, and waits for the end of the log
+        batch = pool.submit(persist_all, dsn, size=1_500)  # takes its jobs and waits for the end of the log
         wait_until("the batch waits for the end of the log", lambda: value(conn, WAITING) == 1)
         record_uncommitted(late, 1)
         holder.rollback()

@@ -1,4 +1,4 @@
-"""Persisting: from the queue into the log, without a gap, and what fails fails alone."""
+"""Persisting: batches of jobs become events of the log, in order and without a gap."""
 
 import threading
 from typing import Any

@@ -1,4 +1,4 @@
-"""Plans: the hot queries walk an index and stop, however long the queue and however stale its statistics."""
+"""Plans: the frequent queries use an index, however long the queue and however old its statistics."""
 
 import re
 from collections.abc import Iterator
@@ -11,9 +11,9 @@ from tests.support.events import events
 from tests.support.jobs import record_persist_and_commit, register
 from tests.support.queries import Connection
 
-# Queries of a function, each from its SELECT to what ends it in the source.
+# A query in the source of a function, from its SELECT to its end.
 QUERY = re.compile(r"\b(?:SELECT|PERFORM)\b(?:[^;()]|\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\))*")
-# What the functions' variables stand for.
+# Values in place of the functions' variables.
 VALUES = {
     "first": "1",
     "skip": "1000",
@@ -126,7 +126,7 @@ def test_fetch_and_batch_read_few_pages_of_a_long_queue(long_queue: Connection) 
     """Ten thousand waiting retries do not make a fetch or a batch read more than 100 pages."""
     _, worker = register(long_queue)
     use_settings_of(long_queue, "persist")
-    for _ in range(6):  # the plans of the session are made
+    for _ in range(6):  # until the plans of the session are cached
         long_queue.execute("SELECT pgaudit.fetch_job(%s)", [worker])
     for query in (
         f"SELECT pgaudit.fetch_job('{worker}')",

@@ -1,4 +1,4 @@
-"""The scratch of the queue: what ``pgaudit.record`` refuses from any caller, and what it accepts at each limit."""
+"""Invalid events that the SQL function ``pgaudit.record`` refuses from any caller."""
 
 import json
 from uuid import uuid4
@@ -30,7 +30,7 @@ BAD_REFERENCES: dict[str, object] = {
     "id of 501": reference(id="ä" * 501),
 }
 
-# By field: events that the message names the field of.
+# Invalid events by the field that the message names.
 BAD_TIMES: tuple[object, ...] = (
     *(None, 0, 1_769_860_800, [], {}, "", "now", "today", "infinity", "epoch"),
     *("2026-01-31", "2026-01-31T12:00:00", "2026-01-31 12:00:00Z", "2026-01-31T12:00Z"),
@@ -198,9 +198,3 @@ def test_an_argument_other_than_an_array_of_events_is_refused(
         with pytest.raises(psycopg.Error) as refusal, scratch.transaction():
             scratch.execute(f"SELECT pgaudit.{function}(%s)", [events])
         assert refusal.value.sqlstate == state
-
-
-# InvalidEvent in Python, where the limit of the database is narrower than the one checked there.
-
-
-# The fast path accepts nothing that the full check would refuse.

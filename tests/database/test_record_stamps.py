@@ -30,7 +30,7 @@ SWALLOWERS = {
 @pytest.mark.parametrize("swallower", SWALLOWERS)
 def test_a_suppressed_insert_is_an_error(database: str, swallower: str) -> None:
     """A trigger or rule that keeps a row out of the queue makes record raise."""
-    # A session of its own: Postgres keeps the plan of a statement that a rule has taken away until the session ends.
+    # A session of its own, because Postgres caches the plan of a statement that a rule has suppressed.
     with psycopg.connect(database) as conn:
         conn.execute(SWALLOWERS[swallower])
         for events in ([valid(outcome="denied")], [valid(), valid(outcome="denied"), valid()]):

@@ -1,4 +1,4 @@
-"""Session settings: whatever a writer's or a worker's session has set, the log holds the same."""
+"""The log is the same whatever the sessions of writers and workers have set."""
 
 import hashlib
 import json
@@ -18,20 +18,20 @@ from pgaudit.testing.copies import fresh_database
 from pgaudit.testing.server import Server
 from tests.support.queries import Connection
 
-# Everything that a session can set and that has a type with known values.
+# Every setting of a session whose type has known values.
 SETTINGS = """
     SELECT name, vartype, setting, enumvals, min_val, max_val FROM pg_settings
      WHERE context IN ('user', 'superuser') AND vartype = %s AND name <> ALL (%s) ORDER BY name
 """
 EXCLUDED = [
-    "transaction_deferrable",  # of one transaction; their defaults are tried
+    "transaction_deferrable",  # set for one transaction; its default is tried
     "transaction_isolation",
     "transaction_read_only",
     "default_transaction_read_only",  # nothing can be recorded
-    "exit_on_error",  # ends the session with the error by which a duplicate is found
-    "debug_discard_caches",  # changes time alone
+    "exit_on_error",  # ends the session at the error that a duplicate causes and a function handles
+    "debug_discard_caches",  # changes only the time that a statement takes
 ]
-# The least of them is too little for any function.
+# The minimum is too small for any function.
 TOO_SMALL = {("max_stack_depth", "100")}
 
 TIME_ZONES = ("<UTC>-167", "UTC+100", "<Z>-10", "<+00>-05:30", "Asia/Kathmandu", "America/New_York", "5.5")
@@ -43,7 +43,7 @@ TEXTS = [
     *(("client_encoding", encoding) for encoding in ENCODINGS),
     *(
         ("search_path", path)
-        for path in ("hostile, pg_catalog", "hostile, pgaudit", "pg_temp, hostile, pg_catalog", "")
+        for path in ("shadows, pg_catalog", "shadows, pgaudit", "pg_temp, shadows, pg_catalog", "")
     ),
     *(("timezone_abbreviations", names) for names in ("Australia", "India")),
     *((f"lc_{what}", "C") for what in ("messages", "monetary", "numeric", "time")),
@@ -52,26 +52,26 @@ TEXTS = [
     ("log_statement", "all"),
 ]
 
-# Objects that a session with another search_path could take for Postgres's own, or for pgaudit's.
-HOSTILE = """
-    CREATE SCHEMA hostile;
-    CREATE TABLE hostile.audit_jobs (event jsonb, leaf_hash bytea, event_bytes integer);
-    CREATE TABLE hostile.settings AS SELECT 1 AS max_event_bytes;
-    CREATE TABLE hostile.log_lock ();
-    CREATE VIEW hostile.log_head AS SELECT 4711::bigint AS size;
-    CREATE FUNCTION hostile.now() RETURNS timestamptz LANGUAGE sql AS $$ SELECT timestamptz '-infinity' $$;
-    CREATE FUNCTION hostile.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS $$ SELECT hostile.now() $$;
-    CREATE FUNCTION hostile.sha256(bytea) RETURNS bytea LANGUAGE sql AS $$ SELECT $1 $$;
-    CREATE FUNCTION hostile.convert_to(text, name) RETURNS bytea LANGUAGE sql AS $$ SELECT NULL::bytea $$;
-    CREATE FUNCTION hostile.length(text) RETURNS integer LANGUAGE sql AS $$ SELECT 0 $$;
-    CREATE FUNCTION hostile.to_jsonb(timestamp) RETURNS jsonb LANGUAGE sql AS $$ SELECT '"1999-01-01"'::jsonb $$;
-    CREATE FUNCTION hostile.check_event(jsonb) RETURNS text LANGUAGE sql AS $$ SELECT 'x' $$;
-    CREATE FUNCTION hostile.leaf_hash(jsonb) RETURNS bytea LANGUAGE sql AS $$ SELECT ''::bytea $$;
-    CREATE FUNCTION hostile.same(text, text) RETURNS boolean LANGUAGE sql AS $$ SELECT false $$;
-    CREATE OPERATOR hostile.= (LEFTARG = text, RIGHTARG = text, FUNCTION = hostile.same);
-    CREATE FUNCTION hostile.joined(bytea, bytea) RETURNS bytea LANGUAGE sql AS $$ SELECT $1 $$;
-    CREATE OPERATOR hostile.|| (LEFTARG = bytea, RIGHTARG = bytea, FUNCTION = hostile.joined);
-    CREATE DOMAIN hostile.uuid AS text;
+# Objects that another search_path finds before those of Postgres or pgaudit.
+SHADOWS = """
+    CREATE SCHEMA shadows;
+    CREATE TABLE shadows.audit_jobs (event jsonb, leaf_hash bytea, event_bytes integer);
+    CREATE TABLE shadows.settings AS SELECT 1 AS max_event_bytes;
+    CREATE TABLE shadows.log_lock ();
+    CREATE VIEW shadows.log_head AS SELECT 4711::bigint AS size;
+    CREATE FUNCTION shadows.now() RETURNS timestamptz LANGUAGE sql AS $$ SELECT timestamptz '-infinity' $$;
+    CREATE FUNCTION shadows.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS $$ SELECT shadows.now() $$;
+    CREATE FUNCTION shadows.sha256(bytea) RETURNS bytea LANGUAGE sql AS $$ SELECT $1 $$;
+    CREATE FUNCTION shadows.convert_to(text, name) RETURNS bytea LANGUAGE sql AS $$ SELECT NULL::bytea $$;
+    CREATE FUNCTION shadows.length(text) RETURNS integer LANGUAGE sql AS $$ SELECT 0 $$;
+    CREATE FUNCTION shadows.to_jsonb(timestamp) RETURNS jsonb LANGUAGE sql AS $$ SELECT '"1999-01-01"'::jsonb $$;
+    CREATE FUNCTION shadows.check_event(jsonb) RETURNS text LANGUAGE sql AS $$ SELECT 'x' $$;
+    CREATE FUNCTION shadows.leaf_hash(jsonb) RETURNS bytea LANGUAGE sql AS $$ SELECT ''::bytea $$;
+    CREATE FUNCTION shadows.same(text, text) RETURNS boolean LANGUAGE sql AS $$ SELECT false $$;
+    CREATE OPERATOR shadows.= (LEFTARG = text, RIGHTARG = text, FUNCTION = shadows.same);
+    CREATE FUNCTION shadows.joined(bytea, bytea) RETURNS bytea LANGUAGE sql AS $$ SELECT $1 $$;
+    CREATE OPERATOR shadows.|| (LEFTARG = bytea, RIGHTARG = bytea, FUNCTION = shadows.joined);
+    CREATE DOMAIN shadows.uuid AS text;
 """
 LOGGED = """
     SELECT index, event::text, leaf_hash, occurred_at, recorded_at, clock_timestamp() - recorded_at, conflicts_with,
@@ -86,7 +86,7 @@ def database(server: Server) -> Iterator[str]:
     """A migrated database for all tests of this module, with a schema of objects that shadow others."""
     with fresh_database(server) as database:
         with psycopg.connect(database.dsn) as conn:
-            conn.execute(HOSTILE)
+            conn.execute(SHADOWS)
         yield database.dsn
 
 
@@ -220,7 +220,7 @@ def test_no_setting_of_a_session_matters(database: str, observer: Connection, ki
         given = [(row[0], value) for row in rows for value in values_of(row)]
         given = [pair for pair in given if pair not in TOO_SMALL and settable(conn, *pair)]
     assert len(given) > 20
-    # Neighbours in the list of names and values are of one setting: those far from each other go together.
+    # Values of one setting are neighbours in the list, so a group takes every n-th of them.
     groups = [dict(given[start :: len(given) // 4]) for start in range(len(given) // 4)]
     problems = [(group, try_settings(database, observer, group, group)) for group in groups]
     assert [(group, problem) for group, problem in problems if problem] == []

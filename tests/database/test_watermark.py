@@ -1,4 +1,4 @@
-"""The low watermark: however long others keep a transaction open, a worker reads no more than the last few batches."""
+"""The low watermark: a fetch reads only the last few batches, however long other transactions stay open."""
 
 import psycopg
 import pytest

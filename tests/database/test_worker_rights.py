@@ -1,4 +1,4 @@
-"""A worker's rights: it can do its own work, and nothing to the jobs and the heartbeats of others."""
+"""A worker's rights: it can do its own work, and cannot touch the jobs and heartbeats of other workers."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -18,8 +18,9 @@ from tests.support.jobs import (
     register_and_commit,
 )
 from tests.support.queries import COUNT_JOB_ERRORS, Connection, rows_and_commit, value_and_commit
+from tests.support.roles import temporary_roles
 
-ROLE, STRANGER = "r_worker", "r_all_tables"
+ROLE, ALL_TABLES = "r_worker", "r_all_tables"
 STATE = "SELECT id, status::text, attempts, stalls, worker_id, scheduled_at FROM pgaudit.audit_jobs ORDER BY id"
 WORKERS = "SELECT id, last_heartbeat, stalled_after, max_stalls FROM pgaudit.procrastinate_workers ORDER BY id"
 RECORD_FAILURE = "SELECT pgaudit.record_failure(%s, %s, 0, true, %s, 'E', NULL, 'message', NULL)"
@@ -58,17 +59,12 @@ CALLS = (
 @pytest.fixture
 def role_dsn(dsn: str) -> Iterator[str]:
     """The DSN of a plain role with a worker's rights; beside it there is a role with all rights on all tables."""
-    with psycopg.connect(dsn) as owner:
-        for role in (ROLE, STRANGER):
-            owner.execute(f"CREATE ROLE {role} LOGIN")
-        grants.grant(owner, worker=ROLE)
-        owner.execute(f"GRANT USAGE ON SCHEMA pgaudit TO {STRANGER}")
-        owner.execute(f"GRANT ALL ON ALL TABLES IN SCHEMA pgaudit TO {STRANGER}")
-    yield psycopg.conninfo.make_conninfo(dsn, user=ROLE)
-    with psycopg.connect(dsn) as owner:
-        for role in (ROLE, STRANGER):
-            owner.execute(f"DROP OWNED BY {role}")
-            owner.execute(f"DROP ROLE {role}")
+    with temporary_roles(dsn, ROLE, ALL_TABLES):
+        with psycopg.connect(dsn) as owner:
+            grants.grant(owner, worker=ROLE)
+            owner.execute(f"GRANT USAGE ON SCHEMA pgaudit TO {ALL_TABLES}")
+            owner.execute(f"GRANT ALL ON ALL TABLES IN SCHEMA pgaudit TO {ALL_TABLES}")
+        yield psycopg.conninfo.make_conninfo(dsn, user=ROLE)
 
 
 @pytest.fixture
@@ -165,8 +161,8 @@ def test_a_role_with_rights_on_all_tables_writes_none_of_them(
     """GRANT ALL ON ALL TABLES does not let a role act as a worker or change a job by hand."""
     assert busy
     workers, jobs = rows_and_commit(conn, WORKERS), rows_and_commit(conn, STATE)
-    with psycopg.connect(dsn, user=STRANGER, autocommit=True) as stranger:
-        refused(stranger, statement)
+    with psycopg.connect(dsn, user=ALL_TABLES, autocommit=True) as role:
+        refused(role, statement)
     assert rows_and_commit(conn, WORKERS) == workers
     assert rows_and_commit(conn, STATE) == jobs
     assert as_worker

@@ -25,8 +25,8 @@ def environment(tmp_path: Path) -> dict[str, str]:
 @pytest.fixture
 def demo(environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
     """The demo, running for a minute."""
-    # A suite that runs in the background ignores Ctrl-C, and the processes that it starts inherit that: as a caught
-    # signal it is back at its default in the demo, as it is in a terminal.
+    # A background process ignores SIGINT, and its children inherit that. A signal that has a handler here has its
+    # default action in the child, as in a terminal.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with subprocess.Popen([*COMMAND, "60"], env=environment, stdout=subprocess.PIPE, text=True) as process:

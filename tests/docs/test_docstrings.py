@@ -18,7 +18,7 @@ import pgaudit
 from pgaudit import AuditEvent, AuditLog, claims, signals
 
 ROOT = Path(pgaudit.__file__).parent
-# Their examples look at an event that was recorded before.
+# Their examples need an event that was recorded before.
 AFTER_AN_EVENT = ("run_worker_once", "assert_recorded")
 
 

@@ -19,7 +19,7 @@ from tests.support.queries import COUNT_JOBS, value_in
 from tests.support.waiting import wait_until
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-# Arguments of Python's. On a port that the system chooses; each of them says which.
+# Arguments of Python. The system chooses the port, and each server prints it.
 SERVERS = {
     "fastapi": ["-m", "uvicorn", "--app-dir", f"{EXAMPLES}/fastapi_sqlalchemy", "app:app", "--port", "0"],
     "flask": ["-m", "flask", "--app", f"{EXAMPLES}/flask_psycopg/app.py", "run", "--port", "0"],
@@ -78,7 +78,7 @@ def test_the_routes_of_the_trail_are_mounted(name: str, dsn: str, tmp_path: Path
 
 async def drive(url: str) -> list[Confirmed]:
     """Submits all claims at once and approves or declines each; returns the confirmed changes."""
-    # A server closes what was idle for 5 s, under that load perhaps the moment a request goes out: none is used twice.
+    # No connection is used twice: a server might close an idle one in the moment in which a request is sent.
     limits = httpx.Limits(max_connections=CLAIMS, max_keepalive_connections=0)
     async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=60, limits=limits) as client:
         lives = await asyncio.gather(*(submit_and_approve(client, number) for number in range(CLAIMS)))

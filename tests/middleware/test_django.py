@@ -1,4 +1,4 @@
-"""The Django middleware, in a real Django: synchronous, asynchronous and streaming."""
+"""The Django middleware in a real Django: synchronous, asynchronous and streaming."""
 
 import asyncio
 import io

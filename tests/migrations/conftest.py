@@ -12,6 +12,7 @@ from psycopg.conninfo import make_conninfo
 
 from pgaudit._schema.state import MIGRATIONS, Scripts
 from tests.support.psql import PROGRAM, Psql
+from tests.support.roles import temporary_roles
 
 ROLES = ("t_owner", "t_app", "t_worker", "t_reader", "t_stranger")
 REVISION = '''"""A revision of the next version."""
@@ -42,14 +43,10 @@ def empty(empty_dsn: str) -> Iterator[psycopg.Connection[Any]]:
 @pytest.fixture
 def owner(empty_dsn: str) -> Iterator[str]:
     """The DSN of an empty database as a role that can create schemas; there are other roles beside it."""
-    with psycopg.connect(empty_dsn, autocommit=True) as conn:
-        for role in ROLES:
-            conn.execute(f"CREATE ROLE {role} LOGIN")
-        conn.execute(f"GRANT CREATE ON DATABASE {conn.info.dbname} TO t_owner, t_app")
+    with temporary_roles(empty_dsn, *ROLES):
+        with psycopg.connect(empty_dsn) as conn:
+            conn.execute(f"GRANT CREATE ON DATABASE {conn.info.dbname} TO t_owner, t_app")
         yield make_conninfo(empty_dsn, user="t_owner")
-        for role in ROLES:
-            conn.execute(f"DROP OWNED BY {role} CASCADE")
-            conn.execute(f"DROP ROLE {role}")
 
 
 @pytest.fixture
@@ -74,3 +71,11 @@ def psql(tmp_path: Path) -> Psql:
         return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
     return run
+
+
+@pytest.fixture
+def stranger(conn: psycopg.Connection[Any]) -> Iterator[psycopg.Connection[Any]]:
+    """A role without rights, which is rolled back with the transaction."""
+    conn.execute("CREATE ROLE t_stranger")
+    yield conn
+    conn.rollback()

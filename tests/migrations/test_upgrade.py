@@ -16,7 +16,7 @@ from tests.support.psql import Psql
 RELEASED = sorted(regenerate.RELEASED.glob("[0-9]*.sql"))
 STALE = "is not what this version installs: run make release-schema, unless it was released; then add a revision"
 SIGNATURES = sorted(regenerate.RELEASED.glob("signatures_*.txt"))
-# Everything that an upgrade must not touch: the log, the queue, the errors.
+# The rows that an upgrade must not change: of the log, the queue and the errors.
 DATA = """
     SELECT (SELECT jsonb_agg(to_jsonb(l) ORDER BY index) FROM pgaudit.audit_log l),
            (SELECT jsonb_agg(to_jsonb(j) ORDER BY id) FROM pgaudit.audit_jobs j),

@@ -14,9 +14,10 @@ from tests.support.audit_log import assert_dense, logged_ids
 from tests.support.events import event
 from tests.support.jobs import insert_poison, persist_and_commit, queued_ids
 from tests.support.queries import Connection
+from tests.support.roles import temporary_roles
 
 ROLES = ("i_writer", "i_inline")
-# How long a call may take that gives up on the log after two seconds.
+# Seconds that a call may take which waits two seconds for the log.
 PATIENCE = 15.0
 CHECK = "ALTER TABLE pgaudit.audit_log ADD CONSTRAINT no_claim_13 CHECK (target_id <> '13')"
 
@@ -30,15 +31,10 @@ def inline(dsn: str) -> AuditLog:
 @pytest.fixture
 def granted(dsn: str) -> Iterator[str]:
     """The database with a writer and a role that may record inline."""
-    with psycopg.connect(dsn) as conn:
-        for role in ROLES:
-            conn.execute(f"CREATE ROLE {role} LOGIN")
-        grant(conn, writer="i_writer", inline="i_inline")
-    yield dsn
-    with psycopg.connect(dsn) as conn:
-        for role in ROLES:
-            conn.execute(f"DROP OWNED BY {role}")
-            conn.execute(f"DROP ROLE {role}")
+    with temporary_roles(dsn, *ROLES):
+        with psycopg.connect(dsn) as conn:
+            grant(conn, writer="i_writer", inline="i_inline")
+        yield dsn
 
 
 def test_a_writer_cannot_record_inline(granted: str, conn: Connection, inline: AuditLog) -> None:

@@ -54,7 +54,7 @@ WILD_VALUE: Final = nested(
 )
 WILD: Final = events(WILD_TEXT, WILD_TEXT, WILD_VALUE, WILD_VALUE, TIME | st.datetimes())
 
-# Each example is rolled back: they may share a connection.
+# The examples share a connection, and each is rolled back.
 PROPERTY: Final = settings(
     max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )

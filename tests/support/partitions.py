@@ -24,3 +24,12 @@ def ensure_partitions_and_commit(conn: Connection) -> int:
     (made,) = conn.execute("SELECT pgaudit.ensure_partitions()").fetchone() or (0,)
     conn.commit()
     return int(made)
+
+
+def add_partitions(conn: Connection, count: int) -> None:
+    """Adds that many guarded partitions behind the last one."""
+    conn.execute(
+        """SELECT pgaudit.create_partition((SELECT max(end_index) FROM pgaudit.log_partitions()) + n * partition_size)
+             FROM generate_series(0, %s - 1) n, pgaudit.settings""",
+        [count],
+    )

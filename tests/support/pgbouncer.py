@@ -71,6 +71,6 @@ def wait_for(dsn: str, process: subprocess.Popen[bytes]) -> None:
         except psycopg.OperationalError:
             assert process.poll() is None, "pgbouncer has ended"
             assert time.monotonic() < deadline, "pgbouncer does not answer"
-            time.sleep(0.05)  # between two looks
+            time.sleep(0.05)  # between two attempts
         else:
             return

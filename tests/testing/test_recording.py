@@ -8,7 +8,7 @@ import pytest
 from pgaudit import AuditEvent, AuditLog, InvalidEvent, Mode, Settings, UnknownConnection, bind
 from pgaudit.testing import recording
 
-# Nobody listens there: whatever is sent fails.
+# No server listens there, so that sending fails.
 NOWHERE = Settings(dsn="host=127.0.0.1 port=1 dbname=nowhere")
 EVENT = AuditEvent(action="claim.approved", target="claim:7")
 

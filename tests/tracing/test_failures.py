@@ -25,7 +25,7 @@ REFUSE = """
     END $$;
     CREATE TRIGGER refuse BEFORE INSERT ON pgaudit.{} FOR EACH ROW EXECUTE FUNCTION refuse('{}')
 """
-# Contexts of events; the first one alone names a span.
+# Contexts of events. Only the first one names a span.
 CONTEXTS = [
     {"trace_id": "a" * 32, "span_id": "b" * 16},
     {"trace_id": "A" * 32, "span_id": "b" * 16},

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.anyio
 TRACE, CALLER = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 TRACEPARENT = f"00-{TRACE}-{CALLER}-01"
 
-# Refuses to import OpenTelemetry, installed or not, while it records and persists.
+# Records and persists, and fails if OpenTelemetry is imported.
 WITHOUT = """
 import asyncio, sys
 class Refusal:

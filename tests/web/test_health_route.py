@@ -13,6 +13,7 @@ from tests.support.http import BEARER, client_of
 from tests.support.jobs import let_jobs_be_edited
 from tests.support.pgbouncer import free_port
 from tests.support.processes import COMMANDS, kill, start_worker, terminate
+from tests.support.roles import temporary_roles
 from tests.support.waiting import wait_until
 
 HEALTH = "/api/v1/health/queues"
@@ -84,19 +85,15 @@ def test_connections_that_the_server_has_closed_are_replaced(client: httpx.Clien
 
 def test_a_worker_serves_only_the_health_route(dsn: str, settings: Settings) -> None:
     """PGAUDIT_HEALTH_PORT has the health route only, for which a worker's rights are enough."""
-    with psycopg.connect(dsn, autocommit=True) as owner:
-        owner.execute("CREATE ROLE t_prober LOGIN")
-        grant(owner, worker="t_prober")
-        try:
-            port = free_port()
-            as_worker = dsn.replace("user=postgres", "user=t_prober")
-            given = settings.model_copy(update={"dsn": as_worker})
-            with probing(given, port), httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
-                assert client.get(HEALTH).json()["status"] == "degraded"
-                assert client.get("/metrics").status_code == 404
-                assert client.get(REPORT, headers=BEARER).status_code == 404
-        finally:
-            owner.execute("DROP OWNED BY t_prober; DROP ROLE t_prober")
+    port = free_port()
+    with temporary_roles(dsn, "t_prober"):
+        with psycopg.connect(dsn) as owner:
+            grant(owner, worker="t_prober")
+        given = settings.model_copy(update={"dsn": dsn.replace("user=postgres", "user=t_prober")})
+        with probing(given, port), httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+            assert client.get(HEALTH).json()["status"] == "degraded"
+            assert client.get("/metrics").status_code == 404
+            assert client.get(REPORT, headers=BEARER).status_code == 404
 
 
 @pytest.mark.parametrize("command", COMMANDS)

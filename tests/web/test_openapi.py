@@ -59,7 +59,7 @@ def test_every_answer_follows_the_document(
     assert len(described) == len(ROUTES)
     for operation in described:
         if mode is GenerationMode.NEGATIVE and not operation.path_parameters:
-            continue  # there is nothing that could be invalid
+            continue  # it has no parameter that could be invalid
         send_generated_requests(operation, mode, headers)
 
 

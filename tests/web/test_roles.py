@@ -10,6 +10,7 @@ from pgaudit import Settings
 from pgaudit.grants import grant
 from pgaudit.web import create_app
 from tests.support.http import BEARER, client_of
+from tests.support.roles import temporary_roles
 
 READ = ("/metrics", "/api/v1/health/queues", "/api/v1/admin/queues/stats", "/api/v1/admin/queues/health")
 
@@ -17,16 +18,13 @@ READ = ("/metrics", "/api/v1/health/queues", "/api/v1/admin/queues/stats", "/api
 @pytest.fixture
 def client(request: pytest.FixtureRequest, dsn: str, settings: Settings) -> Iterator[httpx.Client]:
     """A client with the token, of a server that connects as a role with one kind of rights."""
-    with psycopg.connect(dsn) as conn:
-        conn.execute("CREATE ROLE t_web LOGIN")
-        grant(conn, **{request.param: "t_web"})
-    entitled = settings.model_copy(update={"dsn": psycopg.conninfo.make_conninfo(dsn, user="t_web")})
-    with client_of(create_app(entitled)) as client:
-        client.headers.update(BEARER)
-        yield client
-    with psycopg.connect(dsn) as conn:
-        conn.execute("DROP OWNED BY t_web")
-        conn.execute("DROP ROLE t_web")
+    with temporary_roles(dsn, "t_web"):
+        with psycopg.connect(dsn) as conn:
+            grant(conn, **{request.param: "t_web"})
+        granted = settings.model_copy(update={"dsn": psycopg.conninfo.make_conninfo(dsn, user="t_web")})
+        with client_of(create_app(granted)) as client:
+            client.headers.update(BEARER)
+            yield client
 
 
 @pytest.mark.parametrize("client", ["worker"], indirect=True)

@@ -22,26 +22,26 @@ from tests.support.worker import drain
 pytestmark = pytest.mark.anyio
 
 POISON, BATCH = 20_000, 1_000
-# Every second one keeps its own hash, and so fails for its content.
+# Every second job has a correct hash, and fails because of its content.
 INSERT_POISON = """
     INSERT INTO pgaudit.audit_jobs (event, leaf_hash, event_bytes)
     SELECT content, CASE WHEN n %% 2 = 0 THEN pgaudit.leaf_hash(content) ELSE '\\x00' END, octet_length(content::text)
       FROM generate_series(1, %s) n, jsonb_build_object('id', 'poison-' || n) content
 """
-# How often the statement that settles failures has run, by the trigger's count of statements.
-COUNT_SETTLEMENTS = """
-    CREATE SEQUENCE settlements;
-    CREATE FUNCTION count_settlement() RETURNS trigger LANGUAGE plpgsql AS
-        $$ BEGIN PERFORM nextval('public.settlements'); RETURN NULL; END $$;
-    CREATE TRIGGER count_settlement AFTER INSERT ON pgaudit.job_error
-        FOR EACH STATEMENT EXECUTE FUNCTION count_settlement();
+# Counts the statements that record failures.
+COUNT_FAILURE_STATEMENTS = """
+    CREATE SEQUENCE failure_statements;
+    CREATE FUNCTION count_failure_statement() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN PERFORM nextval('public.failure_statements'); RETURN NULL; END $$;
+    CREATE TRIGGER count_failure_statement AFTER INSERT ON pgaudit.job_error
+        FOR EACH STATEMENT EXECUTE FUNCTION count_failure_statement();
 """
-SETTLEMENTS = "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM settlements"
+FAILURE_STATEMENTS = "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM failure_statements"
 ERRORS = """
     SELECT attempt, error_class, sqlstate, count(*), count(DISTINCT job_id), count(event_id)
       FROM pgaudit.job_error GROUP BY 1, 2, 3 ORDER BY 1, 2
 """
-# What a DBA might do: it raises for some of the events.
+# A trigger of a DBA that raises for some events.
 DBAS_TRIGGER = """
     CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN
@@ -83,7 +83,7 @@ def signals_sent() -> Iterator[list[tuple[str, dict[str, Any]]]]:
     for signal in signals:
         signal.connect(note)
     level = logging.getLogger("pgaudit.worker").level
-    logging.getLogger("pgaudit.worker").setLevel(logging.CRITICAL)  # 20,000 lines of the log are not wanted
+    logging.getLogger("pgaudit.worker").setLevel(logging.CRITICAL)  # otherwise 20,000 lines are logged
     try:
         yield sent
     finally:
@@ -94,7 +94,7 @@ def signals_sent() -> Iterator[list[tuple[str, dict[str, Any]]]]:
 
 async def test_poison_in_front_delays_a_genuine_event_by_its_batches_alone(dsn: str, conn: Connection) -> None:
     """An event behind 20,000 poison jobs waits for 20 batches, each of which records its failures in one statement."""
-    conn.execute(COUNT_SETTLEMENTS)
+    conn.execute(COUNT_FAILURE_STATEMENTS)
     queue_poison_and_commit(conn)
     queue_events(dsn)
     app = AuditApp(Settings(dsn=dsn, batch_size=BATCH))
@@ -107,7 +107,7 @@ async def test_poison_in_front_delays_a_genuine_event_by_its_batches_alone(dsn: 
                     batches += 1
                     assert (await persist_batch(own, registration, None, app.settings)).taken
     assert batches <= ceil(POISON / BATCH) + 2
-    assert value_and_commit(conn, SETTLEMENTS) == POISON / BATCH
+    assert value_and_commit(conn, FAILURE_STATEMENTS) == POISON / BATCH
     assert rows_and_commit(conn, ERRORS) == [
         (1, "DataCorrupted", "XX001", POISON / 2, POISON / 2, POISON / 2),
         (1, "InvalidEvent", "PA001", POISON / 2, POISON / 2, POISON / 2),
@@ -124,13 +124,13 @@ async def test_poison_in_front_delays_a_genuine_event_by_its_batches_alone(dsn: 
 
 async def test_poison_on_its_last_attempt_fails_in_one_statement_a_batch(dsn: str, conn: Connection) -> None:
     """Jobs whose only attempt fails stay as failed, each with its error and its signal."""
-    conn.execute(COUNT_SETTLEMENTS)
+    conn.execute(COUNT_FAILURE_STATEMENTS)
     queue_poison_and_commit(conn, 3_000)
     queue_events(dsn)
     with signals_sent() as sent:
         await drain(Settings(dsn=dsn, batch_size=BATCH, job_attempts=1))
     assert value_and_commit(conn, LOG_SIZE) == 1
-    assert value_and_commit(conn, SETTLEMENTS) <= 4
+    assert value_and_commit(conn, FAILURE_STATEMENTS) <= 4
     assert rows_and_commit(
         conn, "SELECT status::text, attempts, scheduled_at, count(*) FROM pgaudit.audit_jobs GROUP BY 1, 2, 3"
     ) == [("failed", 1, None, 3_000)]
@@ -148,7 +148,7 @@ async def test_poison_that_is_due_again_does_not_starve_fresh_events(dsn: str, c
     _, token = register_and_commit(conn)
     persist = "SELECT taken, cardinality(failures) FROM pgaudit.persist(%s, %s, %s, 100, '0 s')"
     assert rows_and_commit(conn, persist, [token, fetch_and_commit(conn, token), BATCH]) == [(BATCH, BATCH)]
-    # A run that has finished the batch of its first job goes on with what is fresh.
+    # After the batch of its first job a run goes on with fresh jobs.
     assert rows_and_commit(conn, persist, [token, None, BATCH]) == [(1, 0)]
     assert value_and_commit(conn, LOG_SIZE) == 1
     assert value_and_commit(conn, "SELECT count(*) FROM pgaudit.audit_jobs WHERE attempts = 2") == BATCH

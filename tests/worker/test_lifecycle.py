@@ -33,7 +33,7 @@ from pgaudit.recording import spool
 
 thread = worker.start_in_thread()
 directory = Settings().spool_dir
-while spool.files(directory):  # replayed in a thread of the event loop's
+while spool.files(directory):  # until the worker has replayed the file, in a thread
     time.sleep(0.01)
 {ending}
 """

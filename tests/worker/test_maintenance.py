@@ -92,13 +92,13 @@ async def test_a_swallowed_cancellation_is_repeated() -> None:
     """A worker ends even if a library has swallowed the first cancellation."""
     waiting = asyncio.Event()
 
-    async def deaf() -> None:
+    async def swallow_first() -> None:
         waiting.set()
         with suppress(asyncio.CancelledError):
             await asyncio.Event().wait()
         await asyncio.Event().wait()
 
-    companion = asyncio.create_task(deaf())
+    companion = asyncio.create_task(swallow_first())
     await waiting.wait()
     async with asyncio.timeout(20):
         await cancel_and_wait([companion])

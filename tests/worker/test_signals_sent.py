@@ -22,17 +22,17 @@ from tests.support.worker import drain
 NAMES = ("job_completed", "job_retried", "job_failed", "job_stalled", "worker_started", "worker_stopped")
 
 
-Told = list[tuple[str, dict[str, Any]]]
+Sent = list[tuple[str, dict[str, Any]]]
 
 
-# A job whose worker is silent.
+# Gives the job to a worker.
 STALL = "UPDATE pgaudit.audit_jobs SET status = 'doing', worker_id = %s RETURNING id"
 
 
 @pytest.fixture
-def sent() -> Iterator[Told]:
+def sent() -> Iterator[Sent]:
     """The signals that were sent, in order."""
-    sent: Told = []
+    sent: Sent = []
 
     def receiver(name: str, **details: Any) -> None:
         sent.append((name, details))
@@ -51,7 +51,7 @@ def lines(caplog: pytest.LogCaptureFixture, action: str) -> list[logging.LogReco
 
 
 async def test_a_worker_sends_started_completed_and_stopped(
-    dsn: str, settings: Settings, conn: Connection, sent: Told, caplog: pytest.LogCaptureFixture
+    dsn: str, settings: Settings, conn: Connection, sent: Sent, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A batch is one job_completed, however many events it has."""
     queue_events(dsn, 5)
@@ -64,7 +64,7 @@ async def test_a_worker_sends_started_completed_and_stopped(
 
 
 async def test_each_failed_attempt_sends_a_signal(
-    dsn: str, conn: Connection, sent: Told, caplog: pytest.LogCaptureFixture
+    dsn: str, conn: Connection, sent: Sent, caplog: pytest.LogCaptureFixture
 ) -> None:
     """job_retried is sent while attempts are left, then job_failed; job_completed is not sent."""
     job = insert_poison_and_commit(conn)
@@ -81,7 +81,7 @@ async def test_each_failed_attempt_sends_a_signal(
     assert [entry.levelname for entry in lines(caplog, "job_retried")] == ["WARNING", "WARNING"]
 
 
-async def test_each_stall_sends_a_signal_and_the_last_one_job_failed(dsn: str, conn: Connection, sent: Told) -> None:
+async def test_each_stall_sends_a_signal_and_the_last_one_job_failed(dsn: str, conn: Connection, sent: Sent) -> None:
     """job_stalled is sent for each stall; the last one is followed by job_failed."""
     queue_events(dsn)
     number, _ = register_and_commit(conn, max_stalls=1)
@@ -118,7 +118,7 @@ async def test_a_receiver_that_raises_does_not_disturb_the_worker(
     assert [entry.__dict__["signal"] for entry in lines(caplog, "receiver_failed")] == list(names)
 
 
-async def test_details_are_ready_for_json(dsn: str, conn: Connection, sent: Told) -> None:
+async def test_details_are_ready_for_json(dsn: str, conn: Connection, sent: Sent) -> None:
     """The details of every signal can be serialized without an encoder."""
     queue_events(dsn)
     insert_poison_and_commit(conn)

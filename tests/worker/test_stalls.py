@@ -148,7 +148,7 @@ async def test_a_worker_pruned_while_it_runs_a_job_persists_it_once(
             record_and_commit(watcher, *events(3))
             await wait_until_async("the worker has fetched the job", lambda: job in worker.jobs)
             with watcher.transaction():
-                # As if it had been silent for a day: the job is unlinked once the batch has ended.
+                # As after a day without a heartbeat: the job is unlinked once the batch has ended.
                 watcher.execute("ALTER TABLE pgaudit.procrastinate_workers DISABLE TRIGGER unlink_deleted_workers")
                 watcher.execute("DELETE FROM pgaudit.procrastinate_workers")
                 watcher.execute("ALTER TABLE pgaudit.procrastinate_workers ENABLE TRIGGER unlink_deleted_workers")
@@ -168,7 +168,7 @@ async def test_a_worker_whose_job_was_taken_over_changes_nothing(watcher: psycop
     (holder, own), (_, other) = register_and_commit(watcher), register_and_commit(watcher)
     job = fetch_and_commit(watcher, own)
     assert value_and_commit(watcher, "SELECT taken FROM pgaudit.persist(%s, %s, 10)", [other, job]) == 0
-    settle = "SELECT pgaudit.record_failure(%s, %s, 0, true, NULL, 'E', NULL, 'm', NULL)"
-    assert value_and_commit(watcher, settle, [job, other]) is False
+    record_failure = "SELECT pgaudit.record_failure(%s, %s, 0, true, NULL, 'E', NULL, 'm', NULL)"
+    assert value_and_commit(watcher, record_failure, [job, other]) is False
     assert value_and_commit(watcher, "SELECT pgaudit.release_jobs(ARRAY[%s::bigint], %s)", [job, other]) == []
     assert rows_and_commit(watcher, STATE) == [("doing", 0, 0, holder)]
