@@ -1,4 +1,4 @@
-"""The promise itself, while everything that can be killed is killed."""
+"""The central promise, while workers and the server are killed."""
 
 import random
 import subprocess
@@ -9,13 +9,13 @@ import psycopg
 import pytest
 
 from pgaudit import stats
-from tests.acceptance.conftest import CrashableServer
-from tests.processes import kill, query, start_worker, terminate
-from tests.waiting import wait_until
+from tests.support.crashable_server import CrashableServer
+from tests.support.processes import kill, start_worker, terminate
+from tests.support.queries import COUNT_JOBS, LOG_SIZE, value_in
+from tests.support.waiting import wait_until
 
 WRITER = Path(__file__).parent / "writer.py"
 SECONDS = 14
-LEFT = "SELECT count(*) FROM pgaudit.audit_jobs"
 
 
 @pytest.fixture
@@ -27,19 +27,19 @@ def claims(own_server: CrashableServer) -> CrashableServer:
     return own_server
 
 
-def events_reach(dsn: str, count: int) -> None:
+def wait_for_log_size(dsn: str, count: int) -> None:
     """Waits until that many events are in the log."""
-    wait_until(lambda: int(str(query(dsn, "SELECT size FROM pgaudit.log_head"))) >= count)
+    wait_until("the log has the events that this turn waits for", lambda: int(str(value_in(dsn, LOG_SIZE))) >= count)
 
 
 def test_nothing_is_lost_or_doubled(claims: CrashableServer) -> None:
-    """Whatever is killed, the log holds exactly what was committed, without a gap, and the views agree with it."""
+    """The log has exactly the committed events without a gap, and the views agree with it."""
     dsn, dice = claims.conninfo, random.Random(7)
     writers = [subprocess.Popen([sys.executable, WRITER, dsn, str(SECONDS), str(seed)]) for seed in range(4)]
     workers = [start_worker(dsn, PGAUDIT_STALLED_AFTER="1", PGAUDIT_BATCH_SIZE="50") for _ in range(2)]
     try:
         for turn in range(1, 7):
-            events_reach(dsn, turn * 200)
+            wait_for_log_size(dsn, turn * 200)
             victim = dice.randrange(2)
             kill(workers[victim])
             workers[victim] = start_worker(dsn, PGAUDIT_STALLED_AFTER="1", PGAUDIT_BATCH_SIZE="50")
@@ -47,17 +47,20 @@ def test_nothing_is_lost_or_doubled(claims: CrashableServer) -> None:
                 claims.crash()
                 claims.start()
         assert [writer.wait(60) for writer in writers] == [0, 0, 0, 0]
-        wait_until(lambda: query(dsn, LEFT) == 0)
-        wait_until(lambda: query(dsn, "SELECT count(*) FROM pgaudit.worker_stats WHERE alive") == 2)
+        wait_until("the queue is empty", lambda: value_in(dsn, COUNT_JOBS) == 0)
+        wait_until(
+            "both workers are alive",
+            lambda: value_in(dsn, "SELECT count(*) FROM pgaudit.worker_stats WHERE alive") == 2,
+        )
         assert [terminate(process) for process in workers] == [0, 0]
     finally:
         for process in [*writers, *workers]:
             kill(process)
-    check_reckoning(dsn)
+    assert_log_matches_application(dsn)
 
 
-def check_reckoning(dsn: str) -> None:
-    """The log against the application's own table, and the views against the log."""
+def assert_log_matches_application(dsn: str) -> None:
+    """Fails unless the log matches the application's table, and the views match the log."""
     with psycopg.connect(dsn) as conn:
         committed = {row[0] for row in conn.execute("SELECT event_id FROM claim_change")}
         rows = conn.execute("SELECT event_id, index FROM pgaudit.audit_log ORDER BY index").fetchall()
@@ -67,5 +70,10 @@ def check_reckoning(dsn: str) -> None:
         throughput = sum(minute.events for minute in stats.throughput(conn))
     assert {event for event, _ in rows} == committed
     assert [index for _, index in rows] == list(range(changes))
-    assert (queue.completed, queue.waiting, queue.active, queue.delayed, queue.failed) == (changes, 0, 0, 0, 0)
-    assert (batched, throughput) == ((changes,), changes)
+    assert queue.completed == changes
+    assert queue.waiting == 0
+    assert queue.active == 0
+    assert queue.delayed == 0
+    assert queue.failed == 0
+    assert batched == (changes,)
+    assert throughput == changes

@@ -1,4 +1,4 @@
-"""Events that no worker can persist, among many that it can."""
+"""Poison events among many good ones."""
 
 import json
 from uuid import uuid4
@@ -6,9 +6,10 @@ from uuid import uuid4
 import psycopg
 
 from pgaudit import AuditEvent, AuditLog, Settings, jobs, stats
-from tests.postgres.trail import insert_poison
-from tests.processes import query, worker
-from tests.waiting import wait_until
+from tests.support.jobs import insert_poison
+from tests.support.processes import worker_process
+from tests.support.queries import COUNT_JOB_ERRORS, COUNT_JOBS, LOG_SIZE, value_in
+from tests.support.waiting import wait_until
 
 GOOD, POISON = 9_900, 100
 FAILED = "SELECT count(*) FROM pgaudit.failed_jobs"
@@ -23,7 +24,7 @@ WAITS = """
 
 
 def poison(number: int) -> dict[str, object]:
-    """One of five events that no log can keep."""
+    """Returns one of five kinds of events that cannot be persisted."""
     event: dict[str, object] = {
         "id": str(uuid4()),
         "action": "claim.approved",
@@ -46,14 +47,14 @@ def poison(number: int) -> dict[str, object]:
 
 
 def insert(conn: psycopg.Connection, number: int) -> int:
-    """Inserts a poison event past the door, as the owner can: every fifth with a wrong hash, the others with theirs."""
+    """Inserts a poison event as the owner can: every fifth with a wrong hash, the others with theirs."""
     event = json.dumps(poison(number))
     (own_hash,) = conn.execute("SELECT pgaudit.leaf_hash(%s::jsonb)", [event]).fetchone() or (b"",)
-    return insert_poison(conn, event, None if number % 5 == 4 else own_hash)
+    return insert_poison(conn, event, b"\0" if number % 5 == 4 else own_hash)
 
 
 def queue_events(dsn: str) -> dict[int, str]:
-    """Queues the good events, with a poison one after every 99th; returns the SQLSTATE that each bad job will have."""
+    """Queues good events with a poison one after each 99th; returns the SQLSTATE that each poison job will have."""
     audit = AuditLog(Settings(dsn=dsn))
     states: dict[int, str] = {}
     with psycopg.connect(dsn) as conn:
@@ -64,11 +65,11 @@ def queue_events(dsn: str) -> dict[int, str]:
 
 
 def test_poison_fails_alone(dsn: str) -> None:
-    """Good events get through; each bad one fails after three attempts, with its error, and can be retried."""
+    """Good events are appended; each poison job fails after three attempts, with its error, and can be retried."""
     states = queue_events(dsn)
-    with worker(dsn):
-        wait_until(lambda: query(dsn, FAILED) == POISON, seconds=60)
-        assert query(dsn, "SELECT size FROM pgaudit.log_head") == GOOD
+    with worker_process(dsn):
+        wait_until("every poison job has failed", lambda: value_in(dsn, FAILED) == POISON, seconds=60)
+        assert value_in(dsn, LOG_SIZE) == GOOD
         with psycopg.connect(dsn) as conn:
             failed = stats.failed_jobs(conn, limit=1_000)
             assert {job.attempts for job in failed} == {3}
@@ -78,5 +79,7 @@ def test_poison_fails_alone(dsn: str) -> None:
             assert all(job.error_message for job in failed)
             assert conn.execute(WAITS).fetchone() == (True, True)
             assert len(jobs.retry_jobs(conn)) == POISON
-        wait_until(lambda: query(dsn, "SELECT count(*) FROM pgaudit.job_error") == POISON * 6, seconds=60)
-    assert query(dsn, "SELECT count(*) FROM pgaudit.audit_jobs") == POISON
+        wait_until(
+            "POISON * 6 failed attempts are recorded", lambda: value_in(dsn, COUNT_JOB_ERRORS) == POISON * 6, seconds=60
+        )
+    assert value_in(dsn, COUNT_JOBS) == POISON

@@ -1,4 +1,4 @@
-"""A claim has to be changed even while recording is broken."""
+"""Claims are changed while recording is broken."""
 
 from pathlib import Path
 
@@ -7,12 +7,12 @@ import psycopg
 from pgaudit import AuditEvent, AuditLog, Settings
 from pgaudit.recording import spool
 from pgaudit.recording.replay import replay
-from tests.processes import query, worker
-from tests.waiting import wait_until
+from tests.support.processes import worker_process
+from tests.support.queries import COUNT_JOBS, LOG_SIZE, value_in
+from tests.support.waiting import wait_until
 
 BREAK = "ALTER FUNCTION pgaudit.record(jsonb) RENAME TO broken"
 REPAIR = "ALTER FUNCTION pgaudit.broken(jsonb) RENAME TO record"
-LOGGED = "SELECT size FROM pgaudit.log_head"
 
 
 def change_while_broken(dsn: str, directory: Path) -> None:
@@ -28,10 +28,10 @@ def change_while_broken(dsn: str, directory: Path) -> None:
         conn.execute(REPAIR)
 
 
-def test_the_change_commits_and_replay_brings_the_event_in_once(dsn: str, tmp_path: Path) -> None:
-    """The business goes on; the event waits in a file, and is stored once however often the file is replayed."""
+def test_a_spooled_event_is_logged_once_however_often_it_is_replayed(dsn: str, tmp_path: Path) -> None:
+    """The change is committed; its event waits in a file, and is logged once."""
     change_while_broken(dsn, tmp_path)
-    assert query(dsn, "SELECT status FROM claim") == "approved"
+    assert value_in(dsn, "SELECT status FROM claim") == "approved"
     (path,) = spool.files(tmp_path)
     saved = path.read_text()
     with psycopg.connect(dsn, autocommit=True) as conn:
@@ -39,14 +39,14 @@ def test_the_change_commits_and_replay_brings_the_event_in_once(dsn: str, tmp_pa
         assert replay(conn, path).recorded == 0
         path.write_text(saved)
         assert replay(conn, path).recorded == 1
-    with worker(dsn, PGAUDIT_SPOOL_DIR=str(tmp_path)):
-        wait_until(lambda: query(dsn, "SELECT count(*) FROM pgaudit.audit_jobs") == 0)
-    assert query(dsn, LOGGED) == 1
+    with worker_process(dsn, PGAUDIT_SPOOL_DIR=str(tmp_path)):
+        wait_until("the queue is empty", lambda: value_in(dsn, COUNT_JOBS) == 0)
+    assert value_in(dsn, LOG_SIZE) == 1
 
 
 def test_a_worker_replays_the_spool_by_itself(dsn: str, tmp_path: Path) -> None:
-    """A worker on the same machine brings the events in without being asked."""
+    """A worker on the same machine replays the spool."""
     change_while_broken(dsn, tmp_path)
-    with worker(dsn, PGAUDIT_SPOOL_DIR=str(tmp_path), PGAUDIT_STALLED_AFTER="2"):
-        wait_until(lambda: query(dsn, LOGGED) == 1)
-        wait_until(lambda: spool.files(tmp_path) == [])
+    with worker_process(dsn, PGAUDIT_SPOOL_DIR=str(tmp_path), PGAUDIT_STALLED_AFTER="2"):
+        wait_until("the log has 1 event", lambda: value_in(dsn, LOG_SIZE) == 1)
+        wait_until("the spool is empty", lambda: spool.files(tmp_path) == [])

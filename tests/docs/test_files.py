@@ -1,4 +1,4 @@
-"""The files that the documentation offers: they mean something to those whom they are for."""
+"""The files that the documentation offers."""
 
 import configparser
 import re
@@ -18,7 +18,7 @@ EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["option
 
 
 def test_alerts_ask_for_metrics_that_exist(conn: psycopg.Connection, settings: Settings) -> None:
-    """Every name in a rule is in what one scrape exposes."""
+    """Each metric in a rule is part of a scrape."""
     rules: list[dict[str, Any]] = yaml.safe_load((FILES / "alerts.yml").read_text())["groups"][0]["rules"]
     asked = {name for rule in rules for name in re.findall(r"pgaudit_\w+", rule["expr"])}
     conn.execute("SELECT pgaudit.procrastinate_register_worker_v1()")
@@ -29,7 +29,7 @@ def test_alerts_ask_for_metrics_that_exist(conn: psycopg.Connection, settings: S
 
 
 def test_the_stop_of_a_service_outlasts_the_shutdown_of_a_worker() -> None:
-    """Otherwise a worker that gives its jobs back in time would be killed before."""
+    """systemd and Kubernetes wait longer than PGAUDIT_SHUTDOWN_TIMEOUT before they kill a worker."""
     unit = configparser.ConfigParser(strict=False, interpolation=None)
     unit.optionxform = str  # type: ignore[assignment,method-assign]  # as the library's manual does it
     unit.read(FILES / "pgaudit-worker.service")
@@ -41,7 +41,7 @@ def test_the_stop_of_a_service_outlasts_the_shutdown_of_a_worker() -> None:
 
 
 def test_the_image_installs_extras_that_exist() -> None:
-    """And serves its probe on the port that the deployment asks."""
+    """The image installs known extras, and its probe port is the one that the deployment asks."""
     image = (FILES / "Dockerfile").read_text()
     (extras,) = re.findall(r"pgaudit\[([\w,]+)\]", image)
     assert set(extras.split(",")) <= set(EXTRAS)

@@ -1,4 +1,4 @@
-"""What the pages take from the code."""
+"""The parts of pages that are generated from the code."""
 
 import re
 from pathlib import Path
@@ -34,7 +34,7 @@ REFERENCE = ROOT / "docs" / "reference"
 
 
 def rows(text: str) -> list[str]:
-    """The rows of the settings' table."""
+    """Returns the rows of the table of settings."""
     return [line for line in text.splitlines() if line.startswith("| `PGAUDIT_")]
 
 
@@ -44,7 +44,7 @@ def test_the_configuration_page_has_each_setting() -> None:
 
 
 def test_every_column_of_the_database_is_described(conn: psycopg.Connection) -> None:
-    """Of each view, of the log, and what is said of other tables, as psql shows it."""
+    """The reference has the comments of all relations and columns."""
     sections = dict(
         re.findall(r"^## `pgaudit\.(\w+)`\n(.+?)(?=\n## |\Z)", generated.relations(), re.MULTILINE | re.DOTALL)
     )
@@ -56,7 +56,7 @@ def test_every_column_of_the_database_is_described(conn: psycopg.Connection) -> 
 
 
 def test_every_metric_is_described(conn: psycopg.Connection, settings: Settings) -> None:
-    """What one scrape exposes; a name that is made up when it runs is there with an ellipsis."""
+    """The reference has each metric of a scrape; names that are made at run time have an ellipsis."""
     names = re.findall(r"`(pgaudit_\S+)`", generated.metric_families())
     described = [name.removesuffix("_total").replace("…", r"\w+") for name in names]
     exposed = re.findall(r"^# TYPE (\w+)", metrics.exposition(metrics.look(conn, settings)).decode(), re.MULTILINE)
@@ -66,14 +66,14 @@ def test_every_metric_is_described(conn: psycopg.Connection, settings: Settings)
 
 
 def test_code_is_shown_as_it_is_written() -> None:
-    """With its decorators and comments, and without words to linters."""
+    """Code is shown with decorators and comments, and without ignores for linters."""
     shown = source.code("examples/django/app.py", "approve_and_pay")
     assert shown.startswith("@transaction.atomic\ndef approve_and_pay(claim_id: int) -> Claim:\n")
     assert shown.endswith("    return claim")
 
 
 def test_every_field_of_an_event_is_described() -> None:
-    """Of each of its parts, too, and how long it may be."""
+    """Each field of an event and its parts has a description with its limits."""
     page = (REFERENCE / "python.md").read_text()
     for model in (AuditEvent, *(getattr(pgaudit, name) for name in ("Actor", "Target", "Change", "AuditContext"))):
         section = page.partition(f"### `{model.__name__}`\n")[2].partition("\n### ")[0]
@@ -85,8 +85,8 @@ def test_every_field_of_an_event_is_described() -> None:
                 assert f"{limit} characters" in page.partition("### Limits")[2]
 
 
-def test_the_limits_of_an_event_are_told() -> None:
-    """As the code has them."""
+def test_the_limits_of_an_event_are_documented() -> None:
+    """The limits in the reference are those of the code."""
     limits = (REFERENCE / "python.md").read_text().partition("### Limits")[2]
     size = Settings.model_fields["max_event_bytes"].default
     for limit in (f"nested at most {MAX_DEPTH} deep", f"at most {MAX_DIGITS:,} digits", f"{size:,} bytes"):
@@ -98,7 +98,7 @@ PUBLIC = [pgaudit, claims, health, jobs, listener, migrate, replay, stats, testi
 
 @pytest.mark.parametrize("module", PUBLIC, ids=lambda module: module.__name__)
 def test_public_names_of_a_module_are_in_the_reference(module: ModuleType) -> None:
-    """Names that begin with an underscore are internal; all others are documented."""
+    """Names without a leading underscore are public and documented."""
     page = (REFERENCE / "python.md").read_text()
     section = page.partition(f"## `{module.__name__}`\n")[2].partition("\n## ")[0]
     _, _, events = page.partition("## Events\n")
@@ -111,7 +111,7 @@ def test_public_names_of_a_module_are_in_the_reference(module: ModuleType) -> No
 
 
 def test_a_stub_says_what_is_public() -> None:
-    """How it is called and what it does, without how."""
+    """A stub has signature and docstring, and no body."""
     shown = source.stubs("pgaudit.worker", "start_in_thread", "WorkerThread")
     assert shown.startswith(
         'def start_in_thread(settings: Settings | None = None) -> WorkerThread:\n    """Runs a worker'
@@ -121,7 +121,7 @@ def test_a_stub_says_what_is_public() -> None:
 
 
 def test_every_health_check_is_in_the_table(conn: psycopg.Connection, settings: Settings) -> None:
-    """In the order of the report, with what is wrong when it is not healthy."""
+    """The table has the checks in the order of the report, and what each status means."""
     report = health.check(conn, settings)
     table = (REFERENCE / "http.md").read_text().partition("## Health checks")[2].partition("\n## ")[0]
     assert re.findall(r"^\| `(\w+)`", table, re.MULTILINE) == [check.name for check in report.checks]

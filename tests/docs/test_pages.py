@@ -1,4 +1,4 @@
-"""The pages of the documentation and the files beside the README."""
+"""The pages of the documentation, and the files beside the README."""
 
 import ast
 import importlib
@@ -24,7 +24,7 @@ CODE_PATH = re.compile(r"`((?:src|migrations|tests|benchmarks|docs)/[\w/.]+)`")
     "block", [code for _, code in BLOCK.findall(README)], ids=lambda code: code.splitlines()[0][:40]
 )
 def test_programs_of_the_readme_import_names_that_exist(block: str) -> None:
-    """Each is Python, and what it imports from pgaudit exists."""
+    """Each program is valid Python, and its imports from pgaudit exist."""
     for node in ast.walk(ast.parse(block)):
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "pgaudit":
             module = importlib.import_module(node.module or "")
@@ -33,7 +33,7 @@ def test_programs_of_the_readme_import_names_that_exist(block: str) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_generated_parts_of_a_page_are_current(page: Path) -> None:
-    """The tables and programs of a page are those of the code; `make docs` renews them."""
+    """Tables and programs of a page are those of the code; make docs renews them."""
     text = page.read_text()
     assert generate(text) == text
 
@@ -53,12 +53,12 @@ def test_links_of_a_page_lead_to_files(page: Path) -> None:
 
 @pytest.mark.parametrize("page", FRONT, ids=lambda page: page.stem)
 def test_paths_that_a_page_names_exist(page: Path) -> None:
-    """A file or directory that ARCHITECTURE or CONTRIBUTING names is there."""
+    """Each file or directory that a page names exists."""
     named = CODE_PATH.findall(page.read_text())
     assert [path for path in named if "*" not in path and not (ROOT / path).exists()] == []
 
 
 def test_pages_name_the_newest_revision() -> None:
-    """The commands of the upgrade page work as they are printed."""
+    """The upgrade page and the tutorial print the newest revision."""
     for page in ("operate/upgrades.md", "tutorial.md"):
         assert state.NEWEST in (ROOT / "docs" / page).read_text()

@@ -1,4 +1,4 @@
-"""``examples/plain.py``, run as a reader would."""
+"""``examples/plain.py``, run as a reader would run it."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "plain.py"
 
 
 def test_the_program_prints_the_trail_of_its_policy(dsn: str) -> None:
-    """One event each time that it runs, for a policy of its own; it ends by itself."""
+    """Each run records one event for a policy of its own, and ends by itself."""
     assert [run(dsn), run(dsn)] == [
         "policy.issued policy:1 by clerk:42\n",
         "policy.issued policy:2 by clerk:42\n",
@@ -17,7 +17,7 @@ def test_the_program_prints_the_trail_of_its_policy(dsn: str) -> None:
 
 
 def run(dsn: str) -> str:
-    """What the program prints."""
+    """Returns what the program prints."""
     environment = os.environ | {"PGAUDIT_DSN": dsn}
     result = subprocess.run(
         [sys.executable, EXAMPLE], env=environment, capture_output=True, text=True, timeout=60, check=True

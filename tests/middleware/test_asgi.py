@@ -1,4 +1,4 @@
-"""The ASGI middleware: what a request is given, and that it is given to nobody else."""
+"""The ASGI middleware: what the events of a request inherit, and no other request's."""
 
 import asyncio
 from collections.abc import MutableMapping
@@ -17,12 +17,12 @@ TRACEPARENT = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
 def seen() -> AuditEvent:
-    """What an event recorded here would hold."""
+    """Returns an event as it would be recorded here."""
     return with_bound_context(AuditEvent(action="claim.approved"))
 
 
 class Application:
-    """Remembers what it saw, and answers."""
+    """Collects an event of each request, and answers."""
 
     def __init__(self) -> None:
         self.events: list[AuditEvent] = []
@@ -34,12 +34,12 @@ class Application:
 
 
 async def receive() -> MutableMapping[str, Any]:
-    """Never asked."""
+    """Fails: a request without a body must not be read."""
     raise AssertionError
 
 
 async def serve(app: AsgiMiddleware, *headers: tuple[bytes, bytes], **scope: Any) -> list[MutableMapping[str, Any]]:
-    """Serves one request; what was sent back."""
+    """Serves one request; returns the messages that were sent."""
     sent: list[MutableMapping[str, Any]] = []
 
     async def send(message: MutableMapping[str, Any]) -> None:
@@ -50,7 +50,7 @@ async def serve(app: AsgiMiddleware, *headers: tuple[bytes, bytes], **scope: Any
 
 
 async def test_an_event_inherits_what_the_request_says() -> None:
-    """Request id, trace, span, address and user agent."""
+    """An event has request id, trace, span, address and user agent of its request."""
     app = Application()
     middleware = AsgiMiddleware(app, settings=Settings(trusted_proxies=["10.0.0.0/8"]))
     headers = [(b"X-Request-ID", b"r-1"), (b"traceparent", TRACEPARENT), (b"user-agent", b"Agent/1")]
@@ -66,11 +66,12 @@ async def test_an_event_inherits_what_the_request_says() -> None:
     )
     assert app.events[0].context == expected
     assert app.events[1].context == expected.model_copy(update={"ip": "203.0.113.9"})
-    assert (seen().context, seen().actor) == (None, None)
+    assert seen().context is None
+    assert seen().actor is None
 
 
 async def test_the_response_carries_the_request_id() -> None:
-    """Once, whether it was given or made, and whatever the application says."""
+    """The response has the request's id once, whether it was sent or generated, and not the application's."""
     app = Application()
     start, body = await serve(AsgiMiddleware(app), (b"x-request-id", b"r-1"))
     assert start["headers"] == [(b"x-request-id", b"r-1")]
@@ -80,16 +81,17 @@ async def test_the_response_carries_the_request_id() -> None:
     assert app.events[1].context == AuditContext(request_id=str(UUID(made.decode())), ip="10.0.0.1")
 
 
-async def test_bytes_that_are_no_text_break_nothing() -> None:
-    """They are left out, and the request is served."""
+async def test_headers_that_are_no_text_are_left_out() -> None:
+    """Bytes that cannot be decoded are left out, and the request is served."""
     app = Application()
     await serve(AsgiMiddleware(app), (b"user-agent", b"A\x00\xff\x85"), (b"x-request-id", b"\xff"), client=None)
     assert app.events[0].context is not None
-    assert (app.events[0].context.user_agent, app.events[0].context.ip) == ("A\xff", None)
+    assert app.events[0].context.user_agent == "A\xff"
+    assert app.events[0].context.ip is None
 
 
-async def test_the_actor_is_whom_the_callable_names() -> None:
-    """As a string, as an Actor, asynchronously, or nobody."""
+async def test_the_actor_comes_from_the_callable() -> None:
+    """The callable may return a string, an Actor or None, and may be asynchronous."""
     app = Application()
     named = Actor(type="user", id="42")
 
@@ -104,14 +106,14 @@ async def test_the_actor_is_whom_the_callable_names() -> None:
     assert [event.actor for event in app.events] == [named, named, named, None]
 
 
-async def test_an_actor_that_no_event_could_hold_is_refused() -> None:
-    """Rather no request than one whose events name nobody."""
+async def test_an_invalid_actor_fails_the_request() -> None:
+    """A request whose actor is invalid fails, because its events would have none."""
     with pytest.raises(InvalidEvent, match="actor"):
         await serve(AsgiMiddleware(Application(), actor=lambda _: "nobody"))
 
 
 async def test_websockets_are_served_and_lifespans_pass() -> None:
-    """A WebSocket's events inherit what its handshake said; the server's own messages have no headers."""
+    """Events of a WebSocket inherit from its handshake; a lifespan has no headers."""
     app = Application()
     await serve(AsgiMiddleware(app), (b"x-request-id", b"r-1"), type="websocket")
     await AsgiMiddleware(app)({"type": "lifespan"}, receive, app_send)
@@ -119,11 +121,11 @@ async def test_websockets_are_served_and_lifespans_pass() -> None:
 
 
 async def app_send(_message: MutableMapping[str, Any]) -> None:
-    """Drops it."""
+    """Ignores the message."""
 
 
 async def test_concurrent_requests_never_see_each_other() -> None:
-    """Twenty at once, all of them begun before any looks, and looking again after every other has."""
+    """Twenty concurrent requests, and tasks that they create, each see their own context."""
     requests = 20
     meeting = asyncio.Barrier(requests)
     found: dict[str, list[AuditEvent]] = {}
@@ -147,8 +149,8 @@ async def test_concurrent_requests_never_see_each_other() -> None:
 
 
 @pytest.mark.parametrize("nobody", ["", 0, False])
-async def test_an_actor_that_is_false_is_nobody(nobody: Any) -> None:
-    """What ``user_id and ...`` gives for whom is not logged in: the request is served."""
+async def test_a_false_actor_counts_as_none(nobody: Any) -> None:
+    """A request without a user, for which the callable returns a false value, is served."""
     app = Application()
 
     async def later(_: Scope) -> Any:

@@ -1,4 +1,4 @@
-"""The Django middleware, in a real Django: synchronous, asynchronous and streaming."""
+"""The Django middleware in a real Django: synchronous, asynchronous and streaming."""
 
 import asyncio
 import io
@@ -13,19 +13,19 @@ from django.urls import path
 from pgaudit import AuditEvent
 from pgaudit.middleware.django import audit_middleware
 from pgaudit.recording.context import with_bound_context
-from tests import django_project
+from tests.support import django_project
 
 MEETINGS: dict[str, asyncio.Barrier] = {}
 
 
 @pytest.fixture(autouse=True)
 def configured() -> None:
-    """Django wants it before anything else."""
+    """Configures Django before any test."""
     django_project.configure()
 
 
 class User:
-    """What the middleware needs of Django's user."""
+    """The attributes of Django's user that the middleware reads."""
 
     def __init__(self, pk: int | None) -> None:
         self.pk = pk
@@ -33,20 +33,20 @@ class User:
 
 
 def found() -> dict[str, Any]:
-    """What an event recorded here would hold."""
+    """Returns what an event recorded here would inherit."""
     event = with_bound_context(AuditEvent(action="claim.approved"))
     context = event.context.model_dump(exclude_none=True) if event.context else {}
     return context | {"actor": event.actor and str(event.actor)}
 
 
 def logged_in(request: HttpRequest) -> User:
-    """The user that a header of the test names."""
+    """Returns the user whose id is in a header of the request."""
     name = request.headers.get("X-User")
     return User(int(name) if name else None)
 
 
 def authenticate(get_response: Callable[[Any], HttpResponse]) -> Callable[[Any], HttpResponse]:
-    """Sets the user, as Django's own middleware does."""
+    """Sets request.user, as Django's own middleware does."""
 
     def middleware(request: Any) -> HttpResponse:
         request.user = logged_in(request)
@@ -56,7 +56,7 @@ def authenticate(get_response: Callable[[Any], HttpResponse]) -> Callable[[Any],
 
 
 def authenticate_async(get_response: Callable[[Any], Awaitable[Any]]) -> Callable[[Any], Awaitable[Any]]:
-    """As Django does it for asynchronous views: only ``auser`` may be used."""
+    """Sets request.auser, as Django does for asynchronous views."""
 
     async def middleware(request: Any) -> Any:
         async def auser() -> User:
@@ -74,28 +74,28 @@ authenticate_async.sync_capable = False  # type: ignore[attr-defined]
 
 
 def actor_of(request: HttpRequest) -> str:
-    """Named by PGAUDIT_ACTOR."""
+    """Returns an actor, as the function of PGAUDIT_ACTOR."""
     return f"key:{request.headers['X-Key']}"
 
 
 async def actor_of_async(request: HttpRequest) -> str:
-    """Named by PGAUDIT_ACTOR, and awaited."""
+    """Returns an actor, as the asynchronous function of PGAUDIT_ACTOR."""
     await asyncio.sleep(0)
     return f"key:{request.headers['X-Key']}"
 
 
 def nobody(_request: HttpRequest) -> str:
-    """Named by PGAUDIT_ACTOR, for whom is not logged in."""
+    """Returns an empty actor, as the function of PGAUDIT_ACTOR."""
     return ""
 
 
 def false(_request: HttpRequest) -> Any:
-    """Another value that is false."""
+    """Returns another false value."""
     return False
 
 
 async def nobody_async(_request: HttpRequest) -> Any:
-    """A value that is false, and is awaited."""
+    """Returns a false value asynchronously."""
     await asyncio.sleep(0)
     return 0
 
@@ -106,14 +106,14 @@ def view(_request: HttpRequest) -> HttpResponse:
 
 
 async def view_async(request: HttpRequest) -> HttpResponse:
-    """Answers with what was found, after everybody has come."""
+    """Answers with what was found, after all concurrent requests have begun."""
     if "X-Meeting" in request.headers:
         await MEETINGS[request.headers["X-Meeting"]].wait()
     return JsonResponse(found())
 
 
 def stream(_request: HttpRequest) -> StreamingHttpResponse:
-    """Looks while the body is made."""
+    """Looks at the context while the body is generated."""
 
     def body() -> Iterator[str]:
         for _ in range(2):
@@ -123,7 +123,7 @@ def stream(_request: HttpRequest) -> StreamingHttpResponse:
 
 
 async def stream_async(_request: HttpRequest) -> StreamingHttpResponse:
-    """Looks while the body is made, asynchronously."""
+    """Looks at the context while the body is generated asynchronously."""
 
     async def body() -> AsyncIterator[str]:
         for _ in range(2):
@@ -133,7 +133,7 @@ async def stream_async(_request: HttpRequest) -> StreamingHttpResponse:
 
 
 def file(_request: HttpRequest) -> FileResponse:
-    """A file, for the server to send."""
+    """Returns a file for the server to send."""
     return FileResponse(io.BytesIO(b"file"))
 
 
@@ -143,7 +143,7 @@ AUDIT = "pgaudit.middleware.django.audit_middleware"
 
 @pytest.fixture
 def client() -> Iterator[Client]:
-    """Django's, synchronous."""
+    """Django's synchronous client."""
     names = [f"{__name__}.authenticate", AUDIT]
     with override_settings(ROOT_URLCONF=__name__, ALLOWED_HOSTS=["*"], MIDDLEWARE=names):
         yield Client()
@@ -151,14 +151,14 @@ def client() -> Iterator[Client]:
 
 @pytest.fixture
 def async_client() -> Iterator[AsyncClient]:
-    """Django's, asynchronous."""
+    """Django's asynchronous client."""
     names = [f"{__name__}.authenticate_async", AUDIT]
     with override_settings(ROOT_URLCONF=__name__, ALLOWED_HOSTS=["*"], MIDDLEWARE=names):
         yield AsyncClient()
 
 
 def test_an_event_inherits_what_the_request_says(client: Client) -> None:
-    """And the response carries the request's id."""
+    """An event has the request's fields and user, and the response has the request's id."""
     headers = {"X-Request-ID": "r-1", "User-Agent": "Agent\0/1", "X-Forwarded-For": "6.6.6.6", "X-User": "42"}
     response = client.get("/view", headers=headers)
     assert response.json() == {"request_id": "r-1", "user_agent": "Agent/1", "ip": "127.0.0.1", "actor": "user:42"}
@@ -166,40 +166,40 @@ def test_an_event_inherits_what_the_request_says(client: Client) -> None:
     assert found() == {"actor": None}
 
 
-def test_an_anonymous_user_is_nobody(client: Client) -> None:
-    """Its events have no actor, unless the view says so."""
+def test_an_anonymous_user_is_no_actor(client: Client) -> None:
+    """Events of an anonymous user have no actor, unless the view sets one."""
     response = client.get("/view")
     assert response.json() == {"request_id": response["X-Request-ID"], "ip": "127.0.0.1", "actor": None}
 
 
-def test_proxies_are_trusted_by_the_environment(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As for the other middlewares."""
+def test_trusted_proxies_come_from_the_environment(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PGAUDIT_TRUSTED_PROXIES applies to this middleware, too."""
     monkeypatch.setenv("PGAUDIT_TRUSTED_PROXIES", "127.0.0.0/8")
     assert client.get("/view", headers={"X-Forwarded-For": "203.0.113.9"}).json()["ip"] == "203.0.113.9"
 
 
 def test_a_setting_names_the_actor(client: Client) -> None:
-    """PGAUDIT_ACTOR is the dotted path of a function, which is asked in place of request.user."""
+    """PGAUDIT_ACTOR is the dotted path of a function that is called instead of reading request.user."""
     with override_settings(PGAUDIT_ACTOR=f"{__name__}.actor_of"):
         assert client.get("/view", headers={"X-Key": "7", "X-User": "42"}).json()["actor"] == "key:7"
 
 
 @pytest.mark.parametrize("name", ["nobody", "false"])
-def test_an_actor_that_is_false_is_nobody(client: Client, name: str) -> None:
-    """Whatever is false: the request is served."""
+def test_a_false_actor_counts_as_none(client: Client, name: str) -> None:
+    """A request for which PGAUDIT_ACTOR returns a false value is served."""
     with override_settings(PGAUDIT_ACTOR=f"{__name__}.{name}"):
         assert client.get("/view", headers={"X-User": "42"}).json()["actor"] is None
 
 
 @pytest.mark.anyio
-async def test_an_actor_that_is_false_is_nobody_in_asynchronous_views(async_client: AsyncClient) -> None:
-    """The request is served here, too."""
+async def test_a_false_actor_counts_as_none_in_asynchronous_views(async_client: AsyncClient) -> None:
+    """A request for which the asynchronous PGAUDIT_ACTOR returns a false value is served."""
     with override_settings(PGAUDIT_ACTOR=f"{__name__}.nobody_async"):
         assert (await async_client.get("/view_async")).json()["actor"] is None
 
 
-def test_a_streamed_body_is_made_in_its_context(client: Client) -> None:
-    """Between the chunks nothing is bound."""
+def test_a_streamed_body_is_generated_in_its_context(client: Client) -> None:
+    """The context is bound while a chunk is generated, and not in between."""
     response = client.get("/stream", headers={"X-Request-ID": "r-1"})
     for chunk in response.streaming_content:
         assert chunk == b"r-1,"
@@ -207,15 +207,15 @@ def test_a_streamed_body_is_made_in_its_context(client: Client) -> None:
 
 
 def test_a_file_is_left_to_the_server() -> None:
-    """It may have a faster way to send it."""
+    """A FileResponse is passed on, because the server may send it faster."""
     response = audit_middleware(file)(RequestFactory().get("/file"))
     assert response.file_to_stream is not None
     assert response.getvalue() == b"file"
 
 
 @pytest.mark.anyio
-async def test_asynchronous_views_are_served_too(async_client: AsyncClient) -> None:
-    """With the user that is loaded asynchronously."""
+async def test_asynchronous_views_inherit_what_the_request_says(async_client: AsyncClient) -> None:
+    """The user of an asynchronous view is loaded asynchronously."""
     response = await async_client.get("/view_async", headers={"X-Request-ID": "r-1", "X-User": "42"})
     assert response.json() == {"request_id": "r-1", "ip": "127.0.0.1", "actor": "user:42"}
     assert response["X-Request-ID"] == "r-1"
@@ -224,15 +224,15 @@ async def test_asynchronous_views_are_served_too(async_client: AsyncClient) -> N
 @pytest.mark.anyio
 @pytest.mark.parametrize("function", [actor_of, actor_of_async])
 async def test_a_setting_names_the_actor_of_asynchronous_views(async_client: AsyncClient, function: Any) -> None:
-    """Its function may be asynchronous."""
+    """The function of PGAUDIT_ACTOR may be asynchronous."""
     with override_settings(PGAUDIT_ACTOR=f"{__name__}.{function.__name__}"):
         response = await async_client.get("/view_async", headers={"X-Key": "7"})
     assert response.json()["actor"] == "key:7"
 
 
 @pytest.mark.anyio
-async def test_an_asynchronously_streamed_body_is_made_in_its_context(async_client: AsyncClient) -> None:
-    """Between the chunks nothing is bound."""
+async def test_an_asynchronously_streamed_body_is_generated_in_its_context(async_client: AsyncClient) -> None:
+    """The context is bound while a chunk is generated, and not in between."""
     response = await async_client.get("/stream_async", headers={"X-Request-ID": "r-1"})
     async for chunk in response.streaming_content:
         assert chunk == b"r-1,"
@@ -241,7 +241,7 @@ async def test_an_asynchronously_streamed_body_is_made_in_its_context(async_clie
 
 @pytest.mark.anyio
 async def test_concurrent_requests_never_see_each_other(async_client: AsyncClient) -> None:
-    """Ten at once, all of them begun before any looks."""
+    """Ten concurrent requests each see their own context."""
     MEETINGS["ten"] = asyncio.Barrier(10)
 
     async def ask(number: int) -> Any:

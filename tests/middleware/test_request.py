@@ -1,4 +1,4 @@
-"""What the middlewares make of headers and peers, believing as little as they can."""
+"""What the middlewares take from headers and peers, which they trust as little as possible."""
 
 from ipaddress import ip_network
 from uuid import UUID
@@ -15,14 +15,14 @@ PROXIES = [ip_network("10.0.0.0/8"), ip_network("fd00::/8")]
 
 
 @pytest.mark.parametrize("given", ["r-1", "a b", "x" * 200, "~!@#"])
-def test_a_printable_request_id_is_taken(given: str) -> None:
-    """As it was given."""
+def test_a_printable_request_id_is_used(given: str) -> None:
+    """A printable request id is used as it is."""
     assert request_id(given) == given
 
 
 @pytest.mark.parametrize("given", ["", "  ", "x" * 201, "r\n1", "r\0", "é", "\x7f"])
-def test_any_other_request_id_is_made(given: str) -> None:
-    """A UUID takes the place of what is missing, too long or not printable ASCII."""
+def test_any_other_request_id_is_replaced(given: str) -> None:
+    """A missing, too long or unprintable request id is replaced by a UUID."""
     made = request_id(given)
     assert str(UUID(made)) == made
     assert request_id(given) != made
@@ -32,8 +32,8 @@ def test_any_other_request_id_is_made(given: str) -> None:
     "header",
     [f"00-{TRACE}-{SPAN}-01", f" 00-{TRACE}-{SPAN}-00\t", f"cc-{TRACE}-{SPAN}-01", f"cc-{TRACE}-{SPAN}-01-later"],
 )
-def test_a_valid_traceparent_is_taken(header: str) -> None:
-    """Of version 00, and of later ones the part that is known."""
+def test_a_valid_traceparent_is_used(header: str) -> None:
+    """Version 00 is read completely, later versions as far as they are known."""
     assert trace_of(header) == {"trace_id": TRACE, "span_id": SPAN}
 
 
@@ -60,8 +60,8 @@ def test_an_invalid_traceparent_is_ignored(header: str) -> None:
     assert trace_of(header) == {}
 
 
-def test_nobody_is_believed_by_default() -> None:
-    """Without trusted proxies the peer is the client, whatever a header says."""
+def test_no_proxy_is_trusted_by_default() -> None:
+    """Without trusted proxies the peer is the client, whatever the headers say."""
     assert client_address("10.0.0.1", "203.0.113.9", []) == "10.0.0.1"
 
 
@@ -87,32 +87,32 @@ def test_nobody_is_believed_by_default() -> None:
         ("/run/app.sock", "203.0.113.9", None),
     ],
 )
-def test_the_client_is_the_nearest_that_is_no_trusted_proxy(
+def test_the_client_is_the_nearest_address_of_no_trusted_proxy(
     peer: str | None, forwarded: str, expected: str | None
 ) -> None:
-    """From the right; only proxies are believed, and nobody beyond what is no address."""
+    """Addresses are read from the right, until one is no trusted proxy or no address."""
     assert client_address(peer, forwarded, PROXIES) == expected
 
 
 def test_a_user_agent_is_cut_and_cleaned() -> None:
-    """500 characters, none of them a control character."""
+    """A user agent has at most 500 characters and no control characters."""
     known = context_of(None, {"user-agent": "A\0g\x85ent\ud800/1" + "x" * 1_000}, [])
     assert known["user_agent"] == "Agent/1" + "x" * 493
 
 
 def test_what_is_not_known_is_left_out() -> None:
-    """Only the request's id always is."""
+    """Unknown fields are left out; only the request id is always there."""
     assert set(context_of(None, {}, [])) == {"request_id"}
 
 
 def test_headers_are_found_in_an_environ() -> None:
-    """By the names that CGI gave them, those that are looked at and no other."""
+    """Headers are read by their CGI names, and no other ones than those that are used."""
     environ = {"HTTP_X_REQUEST_ID": "r-1", "HTTP_USER_AGENT": "Agent", "HTTP_COOKIE": "secret", "REMOTE_ADDR": "::1"}
     assert headers_of(environ) == {"x-request-id": "r-1", "user-agent": "Agent"}
 
 
 @given(st.dictionaries(st.sampled_from(["x-request-id", "traceparent", "x-forwarded-for", "user-agent"]), st.text()))
 def test_no_header_breaks_a_request(headers: dict[str, str]) -> None:
-    """Whatever was sent, what comes of it can be bound."""
+    """The context of any headers can be bound."""
     with bind(**context_of("10.0.0.1", headers, PROXIES)):
         pass

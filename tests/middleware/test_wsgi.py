@@ -1,4 +1,4 @@
-"""The WSGI middleware: what a request is given, its body's generator included, and nobody else."""
+"""The WSGI middleware: what the events of a request inherit, also while its body is generated."""
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -16,12 +16,12 @@ from pgaudit.recording.context import with_bound_context
 
 
 def seen() -> AuditEvent:
-    """What an event recorded here would hold."""
+    """Returns an event as it would be recorded here."""
     return with_bound_context(AuditEvent(action="claim.approved"))
 
 
 class Application:
-    """Remembers what it saw: called, while its body was iterated, and when that was closed."""
+    """Collects events: when it is called, while its body is iterated, and when that is closed."""
 
     def __init__(self) -> None:
         self.events: list[AuditEvent] = []
@@ -32,7 +32,7 @@ class Application:
         return self.body()
 
     def body(self) -> Iterator[bytes]:
-        """Two chunks."""
+        """Yields two chunks."""
         try:
             self.events.append(seen())
             yield b"one"
@@ -43,7 +43,7 @@ class Application:
 
 
 class Response:
-    """What a server gets from an application that it calls as PEP 3333 asks for, which is checked."""
+    """The response of an application that is called as PEP 3333 requires, which is checked."""
 
     def __init__(self, app: Any, **environ: str) -> None:
         self.headers: list[tuple[str, str]] = []
@@ -59,7 +59,7 @@ class Response:
         raise AssertionError
 
     def read(self) -> bytes:
-        """The whole body."""
+        """Returns the whole body."""
         try:
             return b"".join(self.body)
         finally:
@@ -67,12 +67,13 @@ class Response:
 
 
 def test_the_context_covers_the_call_the_body_and_its_end() -> None:
-    """And nothing is bound where the server iterates, between the chunks or after."""
+    """The context is bound in the application, and not in the server between and after the chunks."""
     app = Application()
     response = Response(WsgiMiddleware(app, actor=lambda environ: f"user:{environ['USER']}"), USER="42")
     chunks = iter(response.body)
     assert next(chunks) == b"one"
-    assert (seen().actor, seen().context) == (None, None)
+    assert seen().actor is None
+    assert seen().context is None
     assert list(chunks) == [b"two"]
     response.body.close()  # type: ignore[attr-defined]
     ((_, made),) = [header for header in response.headers if header[0].lower() == "x-request-id"]
@@ -80,8 +81,8 @@ def test_the_context_covers_the_call_the_body_and_its_end() -> None:
     assert [(event.actor, event.context) for event in app.events] == [(Actor(type="user", id="42"), expected)] * 4
 
 
-def test_a_body_that_is_broken_off_is_closed_in_its_context() -> None:
-    """The server closes what the client no longer reads."""
+def test_an_aborted_body_is_closed_in_its_context() -> None:
+    """A body that the server closes early is closed in its context."""
     app = Application()
     response = Response(WsgiMiddleware(app), HTTP_X_REQUEST_ID="r-1")
     assert next(iter(response.body)) == b"one"
@@ -90,7 +91,7 @@ def test_a_body_that_is_broken_off_is_closed_in_its_context() -> None:
 
 
 def test_a_list_is_passed_on_as_it_is() -> None:
-    """Servers take the length of its only chunk for the length of the body."""
+    """A list is returned unchanged, because servers derive the length of the body from it."""
     body = [b"all"]
 
     def app(_environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -100,17 +101,18 @@ def test_a_list_is_passed_on_as_it_is() -> None:
     assert WsgiMiddleware(app)({}, lambda *_: print) is body
 
 
-def test_headers_that_are_no_text_break_nothing() -> None:
-    """They are left out, and the request is served."""
+def test_headers_that_are_no_text_are_left_out() -> None:
+    """Characters that cannot be decoded are left out, and the request is served."""
     app = Application()
     environ = {"HTTP_USER_AGENT": "A\0\x85\xff", "HTTP_X_REQUEST_ID": "\xff", "HTTP_TRACEPARENT": "\0"}
     assert Response(WsgiMiddleware(app), **environ, HTTP_X_FORWARDED_FOR="\0").read() == b"onetwo"
     assert app.events[0].context is not None
-    assert (app.events[0].context.user_agent, app.events[0].context.ip) == ("A\xff", "10.0.0.1")
+    assert app.events[0].context.user_agent == "A\xff"
+    assert app.events[0].context.ip == "10.0.0.1"
 
 
 def test_an_error_leaves_nothing_bound() -> None:
-    """It reaches the server."""
+    """An error of the application reaches the server, and nothing stays bound."""
 
     def app(_environ: WSGIEnvironment, _start_response: StartResponse) -> Iterable[bytes]:
         raise RuntimeError(seen().context)
@@ -120,8 +122,8 @@ def test_an_error_leaves_nothing_bound() -> None:
     assert seen().context is None
 
 
-def test_concurrent_requests_never_see_each_other() -> None:
-    """In threads, and on one thread too: whose bodies are iterated in turns, chunk by chunk."""
+def test_requests_on_one_thread_never_see_each_other() -> None:
+    """Bodies that are iterated by turns on one thread each have their own context."""
     app = Application()
     turns = [Response(WsgiMiddleware(app), HTTP_X_REQUEST_ID=name) for name in ("a", "b")]
     bodies = [iter(response.body) for response in turns]
@@ -135,7 +137,7 @@ def test_concurrent_requests_never_see_each_other() -> None:
 
 
 def test_threads_never_see_each_other() -> None:
-    """Eight at once, each looking while all the others are bound."""
+    """Eight concurrent threads each have their own context."""
     meeting = threading.Barrier(8)
     found: dict[str, str | None] = {}
 
@@ -160,8 +162,8 @@ def test_threads_never_see_each_other() -> None:
 
 
 @pytest.mark.parametrize("nobody", ["", 0, False])
-def test_an_actor_that_is_false_is_nobody(nobody: Any) -> None:
-    """REMOTE_USER may be empty: the request is served."""
+def test_a_false_actor_counts_as_none(nobody: Any) -> None:
+    """A request whose callable returns a false value, such as an empty REMOTE_USER, is served."""
     app = Application()
     assert Response(WsgiMiddleware(app, actor=lambda _: nobody)).read() == b"onetwo"
     assert {event.actor for event in app.events} == {None}

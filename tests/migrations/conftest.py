@@ -1,8 +1,8 @@
-"""Databases to migrate, and migrations of a version to come."""
+"""Databases to migrate, and the migrations of a future version."""
 
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,9 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from pgaudit._schema.state import MIGRATIONS, Scripts
-from pgaudit.testing.server import BINARIES, VERSION
+from tests.support.psql import PROGRAM, Psql
+from tests.support.roles import temporary_roles
 
-Psql = Callable[[str, str], "subprocess.CompletedProcess[str]"]
 ROLES = ("t_owner", "t_app", "t_worker", "t_reader", "t_stranger")
 REVISION = '''"""A revision of the next version."""
 
@@ -42,20 +42,16 @@ def empty(empty_dsn: str) -> Iterator[psycopg.Connection[Any]]:
 
 @pytest.fixture
 def owner(empty_dsn: str) -> Iterator[str]:
-    """The DSN of an empty database for a role that may create schemas; other roles exist beside it."""
-    with psycopg.connect(empty_dsn, autocommit=True) as conn:
-        for role in ROLES:
-            conn.execute(f"CREATE ROLE {role} LOGIN")
-        conn.execute(f"GRANT CREATE ON DATABASE {conn.info.dbname} TO t_owner, t_app")
+    """The DSN of an empty database as a role that can create schemas; there are other roles beside it."""
+    with temporary_roles(empty_dsn, *ROLES):
+        with psycopg.connect(empty_dsn) as conn:
+            conn.execute(f"GRANT CREATE ON DATABASE {conn.info.dbname} TO t_owner, t_app")
         yield make_conninfo(empty_dsn, user="t_owner")
-        for role in ROLES:
-            conn.execute(f"DROP OWNED BY {role} CASCADE")
-            conn.execute(f"DROP ROLE {role}")
 
 
 @pytest.fixture
 def next_version(tmp_path: Path) -> Scripts:
-    """The migrations of a version to come: one more revision, one function that changed, and a new one."""
+    """The migrations of a future version: with one more revision, one changed function and a new one."""
     directory = tmp_path / "migrations"
     shutil.copytree(MIGRATIONS, directory, ignore=shutil.ignore_patterns("__pycache__"))
     (directory / "versions" / "0002_note.py").write_text(REVISION)
@@ -68,10 +64,18 @@ def next_version(tmp_path: Path) -> Scripts:
 def psql(tmp_path: Path) -> Psql:
     """Runs a script with psql."""
 
-    def run(dsn: str, script: str) -> "subprocess.CompletedProcess[str]":
+    def run(dsn: str, script: str) -> subprocess.CompletedProcess[str]:
         path = tmp_path / "script.sql"
         path.write_text(script)
-        command = [str(BINARIES[VERSION] / "psql"), "-X", "-q", "-d", dsn, "-f", str(path)]
+        command = [PROGRAM, "-X", "-q", "-d", dsn, "-f", str(path)]
         return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
     return run
+
+
+@pytest.fixture
+def stranger(conn: psycopg.Connection[Any]) -> Iterator[psycopg.Connection[Any]]:
+    """A role without rights, which is rolled back with the transaction."""
+    conn.execute("CREATE ROLE t_stranger")
+    yield conn
+    conn.rollback()

@@ -1,4 +1,4 @@
-"""Migrating: everything or nothing, once, whoever runs it."""
+"""Migrating: completely or not at all, and once."""
 
 import subprocess
 import sys
@@ -12,17 +12,19 @@ import pytest
 from pgaudit import migrate
 from pgaudit._schema import state
 from pgaudit._schema.state import SCRIPTS, Scripts, Standing, State, standing, state_of
-from tests.migrations.catalog import catalog
+from tests.support.catalog import catalog
 
 SCHEMAS = "SELECT count(*) FROM pg_namespace WHERE nspname = 'pgaudit'"
 BODY = "SELECT prosrc FROM pg_proc WHERE proname = 'schema_state'"
 
 
 def test_the_second_migration_does_nothing(empty_dsn: str, empty: psycopg.Connection[Any]) -> None:
-    """The first installs everything; the second finds the schema current and leaves it as it is."""
+    """The first migration installs everything; the second one finds the schema current."""
     assert migrate.current(empty_dsn) is None
     first = migrate.upgrade(empty_dsn)
-    assert (first.found, first.before, first.after) == (Standing.MISSING, State(), SCRIPTS.state)
+    assert first.found == Standing.MISSING
+    assert first.before == State()
+    assert first.after == SCRIPTS.state
     assert migrate.current(empty_dsn) == migrate.newest() == state.NEWEST
     installed = catalog(empty)
     assert migrate.upgrade(empty_dsn).found is Standing.CURRENT
@@ -39,8 +41,8 @@ def test_a_migration_that_fails_leaves_nothing(
     assert empty.execute(SCHEMAS).fetchone() == (0,)
 
 
-def test_processes_at_once_migrate_once(empty_dsn: str, dsn: str, empty: psycopg.Connection[Any]) -> None:
-    """Four start together, as four replicas of an application do: one applies, the others wait, none fails."""
+def test_concurrent_processes_migrate_once(empty_dsn: str, dsn: str, empty: psycopg.Connection[Any]) -> None:
+    """Of four processes that start together one migrates, the others wait, and none fails."""
     command = [sys.executable, "-c", f"from pgaudit import migrate; migrate.upgrade({empty_dsn!r})"]
     processes = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(4)]
     errors = [process.communicate(timeout=120)[1] for process in processes]
@@ -54,7 +56,7 @@ def test_processes_at_once_migrate_once(empty_dsn: str, dsn: str, empty: psycopg
 def test_changed_code_is_applied_without_a_revision(
     dsn: str, conn: psycopg.Connection[Any], next_version: Scripts
 ) -> None:
-    """A function that differs from the installed one makes the schema behind."""
+    """A function that differs from the installed one is replaced without a revision."""
     (next_version.directory / "versions" / "0002_note.py").unlink()
     assert standing(state_of(conn), next_version) is Standing.BEHIND
     conn.rollback()
@@ -63,7 +65,7 @@ def test_changed_code_is_applied_without_a_revision(
 
 
 def test_the_same_version_with_other_code_is_behind(conn: psycopg.Connection[Any], next_version: Scripts) -> None:
-    """Before a release the version says little: the checksum decides."""
+    """Before a release the checksum decides, because the version stays the same."""
     (next_version.directory / "versions" / "0002_note.py").unlink()
     same = replace(next_version, version=SCRIPTS.release)
     assert standing(state_of(conn), same) is Standing.BEHIND
@@ -73,19 +75,20 @@ def test_the_same_version_with_other_code_is_behind(conn: psycopg.Connection[Any
 def test_a_newer_schema_is_left_alone(
     dsn: str, conn: psycopg.Connection[Any], next_version: Scripts, *, revision: bool
 ) -> None:
-    """Whether a newer version has added a revision or only changed functions: the older one changes nothing."""
+    """An older version changes nothing in a schema with a newer revision or newer functions."""
     if not revision:
         (next_version.directory / "versions" / "0002_note.py").unlink()
     migrate.upgrade(dsn, scripts=next_version)
     before = catalog(conn)
     conn.rollback()
     result = migrate.upgrade(dsn)
-    assert (result.found, result.after) == (Standing.AHEAD, next_version.state)
+    assert result.found == Standing.AHEAD
+    assert result.after == next_version.state
     assert catalog(conn) == before
 
 
-def test_repair_replaces_what_somebody_has_changed(dsn: str, conn: psycopg.Connection[Any]) -> None:
-    """Without --repair the checksum says that nothing is to be done."""
+def test_repair_replaces_changed_functions(dsn: str, conn: psycopg.Connection[Any]) -> None:
+    """Without --repair nothing is done, because the checksum is the same."""
     before = catalog(conn)
     conn.execute("""CREATE OR REPLACE FUNCTION pgaudit.record(events jsonb) RETURNS void
                     LANGUAGE sql SECURITY DEFINER AS 'SELECT'""")
@@ -101,12 +104,12 @@ def test_repair_replaces_what_somebody_has_changed(dsn: str, conn: psycopg.Conne
     ("older", "newer"), [("0.9", "0.10"), ("0.10rc1", "0.10"), ("0.10", "0.10.1"), ("1.0", "10.0")]
 )
 def test_versions_are_compared_by_their_numbers(older: str, newer: str) -> None:
-    """Not as text."""
+    """0.10 is newer than 0.9."""
     assert state.order(older) < state.order(newer)
 
 
 def test_the_name_of_each_revision_begins_with_its_number() -> None:
-    """schema.Scripts reads them without Alembic."""
+    """state.Scripts reads revisions from file names, without Alembic."""
     for path in (state.MIGRATIONS / "versions").glob("*.py"):
         assert f'revision = "{path.name.partition("_")[0]}"' in path.read_text()
 
@@ -114,7 +117,7 @@ def test_the_name_of_each_revision_begins_with_its_number() -> None:
 def test_the_client_encoding_of_the_environment_does_not_matter(
     empty_dsn: str, dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Scripts are sent as UTF-8."""
+    """Scripts are sent as UTF-8 whatever PGCLIENTENCODING is."""
     monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
     migrate.upgrade(empty_dsn)
     monkeypatch.delenv("PGCLIENTENCODING")
@@ -123,7 +126,7 @@ def test_the_client_encoding_of_the_environment_does_not_matter(
 
 
 def test_defaults_of_the_role_do_not_matter(owner: str, empty: psycopg.Connection[Any]) -> None:
-    """Such as serializable transactions, a search_path, or a short statement_timeout."""
+    """The owner may have serializable transactions, a search_path or a short statement_timeout by default."""
     for setting in ("default_transaction_isolation = serializable", "statement_timeout = 150", "search_path = nowhere"):
         empty.execute(f"ALTER ROLE t_owner SET {setting}")
     migrate.upgrade(owner)
@@ -131,13 +134,13 @@ def test_defaults_of_the_role_do_not_matter(owner: str, empty: psycopg.Connectio
 
 
 def test_a_superuser_as_owner_is_named(empty_dsn: str, caplog: pytest.LogCaptureFixture) -> None:
-    """Functions with the owner's rights would run with a superuser's."""
+    """A superuser as owner is logged, because functions with the owner's rights run as one."""
     migrate.upgrade(empty_dsn)
     assert "The owner of the schema pgaudit, postgres, is a superuser" in caplog.text
 
 
-def test_a_plain_owner_is_not_warned(owner: str, caplog: pytest.LogCaptureFixture) -> None:
-    """Nothing is logged."""
+def test_a_plain_owner_is_not_logged(owner: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing is logged about an owner without special rights."""
     migrate.upgrade(owner)
     assert not caplog.records
 
@@ -145,12 +148,12 @@ def test_a_plain_owner_is_not_warned(owner: str, caplog: pytest.LogCaptureFixtur
 def test_bypassrls_of_the_owner_is_named(
     owner: str, empty: psycopg.Connection[Any], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is nearly as much."""
+    """An owner with BYPASSRLS is logged."""
     empty.execute("ALTER ROLE t_owner BYPASSRLS")
     migrate.upgrade(owner)
     assert "t_owner, is exempt from row security (BYPASSRLS)" in caplog.text
 
 
 def test_alembic_needs_no_environment() -> None:
-    """Nothing of Alembic's global state is set up: env.py and its template are gone."""
+    """The migrations have no env.py and no template of Alembic."""
     assert not list(Path(state.MIGRATIONS).glob("*.py"))

@@ -1,4 +1,4 @@
-"""Neighbours in the same database: the host's own Alembic and its own Procrastinate."""
+"""The host's own Alembic and Procrastinate in the same database."""
 
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,8 @@ from sqlalchemy.pool import NullPool
 
 from pgaudit import AuditLog, Settings, migrate
 from pgaudit._schema import state
-from tests.migrations.catalog import catalog
-from tests.postgres.trail import event
+from tests.support.catalog import catalog
+from tests.support.events import event
 
 ENVIRONMENT = """
 from alembic import context
@@ -35,7 +35,7 @@ def downgrade():
 
 @pytest.fixture
 def host(empty_dsn: str, tmp_path: Path) -> Any:
-    """An application's own migrations, as a function of Alembic's commands."""
+    """Runs a command of Alembic on an application's own migrations."""
     (tmp_path / "versions").mkdir()
     (tmp_path / "env.py").write_text(ENVIRONMENT)
     (tmp_path / "versions" / "host1.py").write_text(REVISION)
@@ -53,12 +53,12 @@ def host(empty_dsn: str, tmp_path: Path) -> Any:
 
 
 def version_of_host(conn: psycopg.Connection) -> list[Any]:
-    """Where the host's migrations are."""
+    """Returns the revision of the host's migrations."""
     return conn.execute("SELECT version_num FROM public.alembic_version").fetchall()
 
 
-def test_the_hosts_migrations_and_ours_do_not_meet(empty_dsn: str, host: Any) -> None:
-    """Each has its version table; up and down of one leaves the other where it was."""
+def test_the_hosts_migrations_and_ours_are_independent(empty_dsn: str, host: Any) -> None:
+    """Each has its own version table; up and down of one does not change the other."""
     host(command.upgrade, "head")
     migrate.upgrade(empty_dsn)
     with psycopg.connect(empty_dsn, autocommit=True) as conn:
@@ -76,7 +76,7 @@ def test_the_hosts_migrations_and_ours_do_not_meet(empty_dsn: str, host: Any) ->
 
 
 def test_the_hosts_own_procrastinate_is_not_touched(empty_dsn: str) -> None:
-    """Its tables in public stay as they are, its jobs too; our jobs go to our tables."""
+    """Tables and jobs of Procrastinate in public stay as they are."""
     with psycopg.connect(empty_dsn, autocommit=True) as conn:
         conn.execute(SchemaManager.get_schema().encode())
         conn.execute("INSERT INTO procrastinate_jobs (queue_name, task_name) VALUES ('audit', 'pgaudit.persist')")
@@ -93,7 +93,7 @@ def test_the_hosts_own_procrastinate_is_not_touched(empty_dsn: str) -> None:
 
 
 def test_downgrading_leaves_the_hosts_procrastinate(empty_dsn: str) -> None:
-    """Down to nothing takes our schema and nothing else."""
+    """A downgrade to base removes our schema only."""
     with psycopg.connect(empty_dsn, autocommit=True) as conn:
         conn.execute(SchemaManager.get_schema().encode())
         theirs = catalog(conn, "public")
@@ -103,7 +103,7 @@ def test_downgrading_leaves_the_hosts_procrastinate(empty_dsn: str) -> None:
 
 
 def test_migrating_inside_a_revision_of_the_host(empty_dsn: str, host: Any, tmp_path: Path) -> None:
-    """Alembic has one global context: the host's is left as it was, and its revision goes on."""
+    """The host's revision goes on after it has migrated pgaudit."""
     revision = tmp_path / "versions" / "host1.py"
     revision.write_text(
         REVISION.replace(

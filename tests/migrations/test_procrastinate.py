@@ -1,4 +1,4 @@
-"""Procrastinate's tables: frozen in the first revision, and compared with the package that is installed."""
+"""Procrastinate's tables: frozen in the first revision, and compared with the installed package."""
 
 import importlib.metadata
 
@@ -9,7 +9,7 @@ from procrastinate.schema import SchemaManager
 from pgaudit._schema.state import MIGRATIONS
 from pgaudit.testing.copies import fresh_database
 from pgaudit.testing.server import Server
-from tests.migrations.catalog import Catalog, catalog
+from tests.support.catalog import Catalog, catalog
 
 FROZEN = MIGRATIONS / "versions" / "0001_initial" / "10_procrastinate.sql"
 UNPINNED = """
@@ -24,7 +24,7 @@ PUBLIC = """
 
 
 def made_by(server: Server, script: str) -> Catalog:
-    """Returns what a script makes in an empty schema of an empty database."""
+    """Returns what a script creates in an empty schema of an empty database."""
     with fresh_database(server, template="template1") as database, psycopg.connect(database.dsn) as conn:
         conn.execute("CREATE SCHEMA pgaudit")
         conn.execute("SET search_path = pgaudit")
@@ -39,7 +39,7 @@ def stock(server: Server) -> Catalog:
 
 
 def test_the_frozen_schema_is_that_of_the_installed_package(server: Server, stock: Catalog) -> None:
-    """If this fails, Procrastinate has a new schema: look at each difference, and add a revision for what we need."""
+    """If this fails, Procrastinate has a new schema: review each difference, and add a revision for what we need."""
     frozen = made_by(server, FROZEN.read_text())
     differences = [
         f"{sign} {kind}: {row}"
@@ -51,12 +51,12 @@ def test_the_frozen_schema_is_that_of_the_installed_package(server: Server, stoc
 
 
 def test_the_frozen_schema_is_ascii() -> None:
-    """It is read by psql with any client encoding."""
+    """The frozen schema is ASCII, so that psql reads it under any client encoding."""
     assert FROZEN.read_bytes().isascii()
 
 
-def test_only_what_is_said_is_changed(dsn: str, stock: Catalog) -> None:
-    """Columns and enums are untouched; a check is not inherited."""
+def test_our_tables_keep_procrastinates_columns_and_enums(dsn: str, stock: Catalog) -> None:
+    """Columns and enums are unchanged; only one check is dropped."""
     with psycopg.connect(dsn) as conn:
         ours = catalog(conn)
     assert set(stock["columns"]) <= set(ours["columns"])
@@ -69,12 +69,12 @@ def test_only_what_is_said_is_changed(dsn: str, stock: Catalog) -> None:
 
 
 def name_in(row: str) -> str:
-    """Returns the name of an index, constraint or trigger: second to its table's."""
+    """Returns the name of an index, constraint or trigger in a row of the catalog."""
     return row.split("'")[3]
 
 
 def test_every_function_is_pinned_and_closed(dsn: str) -> None:
-    """search_path is ours whoever calls, and nobody may call that was not granted it."""
+    """Procrastinate's functions have our search_path, and PUBLIC cannot execute them."""
     with psycopg.connect(dsn) as conn:
         assert conn.execute(UNPINNED).fetchall() == []
         assert conn.execute(PUBLIC).fetchall() == []

@@ -1,4 +1,4 @@
-"""Rights through migrations: new objects give none, old ones keep theirs, roles get what they need now."""
+"""Rights across migrations: new objects grant none, old ones keep theirs, roles get what the new version needs."""
 
 from typing import Any
 
@@ -34,16 +34,16 @@ def rights(dsn: str, object_name: str | None = None) -> list[Any]:
     return [row for row in found if object_name in {None, row[0]}]
 
 
-def test_a_new_schema_gives_nothing_to_anyone(owner: str) -> None:
-    """Whatever the owner's default privileges say: at most USAGE and nothing behind it."""
+def test_a_new_schema_grants_nothing(owner: str) -> None:
+    """Default privileges of the owner give at most USAGE of the schema."""
     with psycopg.connect(owner) as conn:
         conn.execute(DEFAULTS)
     migrate.upgrade(owner)
     assert rights(owner) == [("pgaudit", "t_stranger", "USAGE")]
 
 
-def test_new_functions_give_nothing_and_old_ones_keep_their_grants(owner: str, next_version: Scripts) -> None:
-    """Grants by hand on objects that existed stay as they are."""
+def test_new_functions_grant_nothing_and_old_ones_keep_their_grants(owner: str, next_version: Scripts) -> None:
+    """Grants by hand on existing objects stay as they are."""
     migrate.upgrade(owner)
     with psycopg.connect(owner) as conn:
         conn.execute(DEFAULTS)
@@ -59,7 +59,7 @@ def test_new_functions_give_nothing_and_old_ones_keep_their_grants(owner: str, n
 def test_roles_get_what_the_new_version_needs(
     owner: str, next_version: Scripts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A writer is who may execute record, a worker who may execute persist, a reader who may select from the log."""
+    """Roles that can execute persist or read the log get the rights that the new version adds for them."""
     migrate.upgrade(owner)
     with psycopg.connect(owner) as conn:
         grants.grant(conn, writer="t_app", worker="t_worker", reader="t_reader", inline="t_stranger")
@@ -71,7 +71,7 @@ def test_roles_get_what_the_new_version_needs(
 
 
 def test_a_right_that_was_lost_is_renewed(owner: str, next_version: Scripts) -> None:
-    """Such as that to a function that had to be dropped and created anew."""
+    """A migration renews grants on functions that were dropped and created again."""
     migrate.upgrade(owner)
     with psycopg.connect(owner) as conn:
         grants.grant(conn, worker="t_worker")
@@ -83,7 +83,7 @@ def test_a_right_that_was_lost_is_renewed(owner: str, next_version: Scripts) -> 
 
 @pytest.mark.parametrize("kind", ["writer", "inline", "worker", "operator", "reader"])
 def test_every_granted_role_may_ask_for_the_state(owner: str, kind: str) -> None:
-    """`migrate --check` runs in the start of each instance, as the application's role."""
+    """migrate --check runs at the start of each instance, as the application's role."""
     migrate.upgrade(owner)
     with psycopg.connect(owner) as conn:
         grants.grant(conn, **{kind: "t_app"})
@@ -93,7 +93,7 @@ def test_every_granted_role_may_ask_for_the_state(owner: str, kind: str) -> None
             conn.execute("SELECT FROM pgaudit.schema_code")
 
 
-def test_several_roles_at_once(owner: str) -> None:
+def test_grant_takes_several_roles(owner: str) -> None:
     """grant takes one name or several."""
     migrate.upgrade(owner)
     with psycopg.connect(owner) as conn:
@@ -104,7 +104,7 @@ def test_several_roles_at_once(owner: str) -> None:
 def test_a_writer_that_is_the_owner_is_named(
     owner: str, empty: psycopg.Connection[Any], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Directly, or as a member of the owner: it can drop the triggers that guard the log."""
+    """A writer that is the owner, or a member of it, is logged, because it can drop the triggers of the log."""
     migrate.upgrade(owner)
     empty.execute("GRANT t_owner TO t_app")
     with psycopg.connect(owner) as conn:

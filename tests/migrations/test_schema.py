@@ -1,4 +1,4 @@
-"""Which databases are refused, each with a sentence, and what nobody else may put into the schema."""
+"""Databases that are refused, and what other roles cannot put into the schema."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ SCHEMAS = "SELECT count(*) FROM pg_namespace WHERE nspname = 'pgaudit'"
 
 @pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
 def test_an_encoding_other_than_utf8_is_refused(server: Server, encoding: str) -> None:
-    """Before anything is changed."""
+    """The error comes before anything is changed."""
     with psycopg.connect(server.conninfo, autocommit=True) as conn:
         conn.execute(f"CREATE DATABASE t_encoded TEMPLATE template0 ENCODING '{encoding}' LOCALE 'C'")
         dsn = server.conninfo_of("t_encoded")
@@ -29,10 +29,10 @@ def test_an_encoding_other_than_utf8_is_refused(server: Server, encoding: str) -
             conn.execute("DROP DATABASE t_encoded WITH (FORCE)")
 
 
-def test_a_role_that_may_not_create_a_schema_is_told_what_is_missing(
+def test_a_missing_right_to_create_a_schema_is_answered_with_statements(
     owner: str, empty: psycopg.Connection[Any]
 ) -> None:
-    """The two statements that help, with the names in them."""
+    """The error has the two statements that help, with names."""
     database = empty.info.dbname
     with pytest.raises(psycopg.errors.InsufficientPrivilege) as refused:
         migrate.upgrade(make_conninfo(owner, user="t_reader"))
@@ -41,13 +41,13 @@ def test_a_role_that_may_not_create_a_schema_is_told_what_is_missing(
 
 
 def test_a_schema_that_was_prepared_for_the_owner_is_enough(owner: str, empty: psycopg.Connection[Any]) -> None:
-    """Then the owner needs no right to the database."""
+    """An owner with a prepared schema needs no right to the database."""
     empty.execute("CREATE SCHEMA pgaudit AUTHORIZATION t_worker")
     migrate.upgrade(make_conninfo(owner, user="t_worker"))
 
 
 def test_a_schema_of_another_role_is_refused(owner: str) -> None:
-    """Its owner could drop the trail, whatever guards it."""
+    """The owner of the schema could drop the audit log."""
     with psycopg.connect(make_conninfo(owner, user="t_app"), autocommit=True) as squatter:
         squatter.execute("CREATE SCHEMA pgaudit")
         squatter.execute("GRANT ALL ON SCHEMA pgaudit TO t_owner")
@@ -56,8 +56,8 @@ def test_a_schema_of_another_role_is_refused(owner: str) -> None:
     assert migrate.current(owner) is None
 
 
-def test_default_privileges_let_nobody_create_in_it(owner: str) -> None:
-    """A function that another role could create there would run with the rights of the trail's owner."""
+def test_default_privileges_allow_no_role_to_create(owner: str) -> None:
+    """A function that another role creates in the schema would run with the owner's rights."""
     with psycopg.connect(owner, autocommit=True) as conn:
         conn.execute("ALTER DEFAULT PRIVILEGES GRANT ALL ON SCHEMAS TO t_app")
         migrate.upgrade(owner)
@@ -68,7 +68,7 @@ def test_default_privileges_let_nobody_create_in_it(owner: str) -> None:
     "stranger", ["VIEW pgaudit.report AS SELECT 1", "TABLE pgaudit.procrastinate_jobs (id bigint)"]
 )
 def test_a_schema_with_something_else_in_it_is_refused(owner: str, stranger: str) -> None:
-    """Such as an extension that was put there: it is left as it is."""
+    """A schema with other objects, such as an extension's, is left as it is."""
     name = stranger.split()[1]
     with psycopg.connect(owner, autocommit=True) as conn:
         conn.execute("CREATE SCHEMA pgaudit")

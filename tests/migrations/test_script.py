@@ -1,4 +1,4 @@
-"""The scripts for a DBA: run with psql, they do what the command does."""
+"""Scripts for a DBA: run with psql, they do what the command does."""
 
 from typing import Any
 
@@ -8,9 +8,9 @@ import pytest
 from pgaudit import AuditLog, Settings, grants, migrate
 from pgaudit._schema.state import SCRIPTS, Scripts, state_of
 from pgaudit.errors import MigrationRefused
-from tests.migrations.catalog import catalog
-from tests.migrations.conftest import Psql
-from tests.postgres.trail import event
+from tests.support.catalog import catalog
+from tests.support.events import event
+from tests.support.psql import Psql
 
 JOBS = "SELECT count(*) FROM pgaudit.procrastinate_jobs"
 
@@ -18,9 +18,11 @@ JOBS = "SELECT count(*) FROM pgaudit.procrastinate_jobs"
 def test_the_installation_gives_the_same_schema(
     dsn: str, empty_dsn: str, empty: psycopg.Connection[Any], psql: Psql
 ) -> None:
-    """Object by object, with rights and comments; and it prints nothing."""
+    """The script makes the same objects with the same rights and comments, and prints nothing."""
     ran = psql(empty_dsn, migrate.sql())
-    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
+    assert ran.returncode == 0
+    assert ran.stdout == ""
+    assert ran.stderr == ""
     with psycopg.connect(dsn) as template:
         assert catalog(empty) == catalog(template)
     assert state_of(empty) == SCRIPTS.state
@@ -29,7 +31,7 @@ def test_the_installation_gives_the_same_schema(
 def test_the_encoding_of_the_terminal_does_not_matter(
     dsn: str, empty_dsn: str, psql: Psql, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Letters beyond ASCII arrive as they are."""
+    """Text beyond ASCII is the same under any PGCLIENTENCODING."""
     monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
     assert psql(empty_dsn, migrate.sql()).returncode == 0
     monkeypatch.delenv("PGCLIENTENCODING")
@@ -40,7 +42,7 @@ def test_the_encoding_of_the_terminal_does_not_matter(
 def test_the_installation_run_twice_stops_and_changes_nothing(
     dsn: str, conn: psycopg.Connection[Any], psql: Psql, settings: Settings
 ) -> None:
-    """With a sentence."""
+    """The second run ends with a sentence that says how to upgrade."""
     AuditLog(settings).record(conn, event())
     conn.commit()
     before = catalog(conn)
@@ -55,13 +57,15 @@ def test_the_installation_run_twice_stops_and_changes_nothing(
 def test_the_upgrade_gives_the_same_schema(
     owner: str, empty: psycopg.Connection[Any], dsn: str, psql: Psql, next_version: Scripts
 ) -> None:
-    """Revisions, code, and the rights of the roles that were granted something."""
+    """The upgrade script applies revisions and code, and keeps the rights of granted roles."""
     migrate.upgrade(owner)
     with psycopg.connect(owner) as conn:
         grants.grant(conn, writer="t_app", worker="t_worker", reader="t_reader")
     before = empty.execute("SELECT relname, relacl::text FROM pg_class WHERE relname = 'audit_log'").fetchall()
     ran = psql(owner, migrate.sql("0001", next_version))
-    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
+    assert ran.returncode == 0
+    assert ran.stdout == ""
+    assert ran.stderr == ""
     migrate.upgrade(dsn, scripts=next_version)
     with psycopg.connect(dsn) as template:
         assert catalog(empty) | {"rights": []} == catalog(template) | {"rights": []}
@@ -83,13 +87,13 @@ def test_an_upgrade_of_code_alone(dsn: str, conn: psycopg.Connection[Any], psql:
 def test_an_upgrade_where_nothing_is_installed_stops(
     empty_dsn: str, empty: psycopg.Connection[Any], psql: Psql
 ) -> None:
-    """And leaves no schema behind."""
+    """The script fails and leaves no schema behind."""
     assert psql(empty_dsn, migrate.sql("0001")).returncode != 0
     assert empty.execute("SELECT to_regnamespace('pgaudit')").fetchone() == (None,)
 
 
-def test_a_refusal_of_the_script(owner: str, psql: Psql, empty: psycopg.Connection[Any]) -> None:
-    """The same sentence as the command's."""
+def test_the_script_refuses_with_the_same_sentence(owner: str, psql: Psql, empty: psycopg.Connection[Any]) -> None:
+    """The script's error is the one of the command."""
     empty.execute("CREATE SCHEMA pgaudit")
     ran = psql(owner, migrate.sql())
     assert ran.returncode != 0
@@ -102,6 +106,6 @@ def test_one_line_is_for_psql_only() -> None:
 
 
 def test_an_unknown_revision_is_refused() -> None:
-    """With those that there are."""
+    """The error lists the known revisions."""
     with pytest.raises(MigrationRefused, match="there is no revision 0815: choose one of 0001"):
         migrate.sql("0815")

@@ -1,4 +1,4 @@
-"""A database of a released version, with events in it, becomes one of this version, or of the next."""
+"""A database of a released version, with events in it, is upgraded to this version and to the next."""
 
 from pathlib import Path
 from typing import Any
@@ -10,13 +10,13 @@ from pgaudit import __version__, grants, migrate
 from pgaudit._schema import fingerprint
 from pgaudit._schema.state import SCRIPTS, Scripts, state_of
 from tests.migrations import regenerate
-from tests.migrations.catalog import catalog
-from tests.migrations.conftest import Psql
+from tests.support.catalog import catalog
+from tests.support.psql import Psql
 
 RELEASED = sorted(regenerate.RELEASED.glob("[0-9]*.sql"))
 STALE = "is not what this version installs: run make release-schema, unless it was released; then add a revision"
 SIGNATURES = sorted(regenerate.RELEASED.glob("signatures_*.txt"))
-# Everything that an upgrade must not touch: the log, the queue, the errors.
+# The rows that an upgrade must not change: of the log, the queue and the errors.
 DATA = """
     SELECT (SELECT jsonb_agg(to_jsonb(l) ORDER BY index) FROM pgaudit.audit_log l),
            (SELECT jsonb_agg(to_jsonb(j) ORDER BY id) FROM pgaudit.audit_jobs j),
@@ -35,7 +35,7 @@ RIGHTS = """
 
 @pytest.fixture(params=RELEASED, ids=lambda path: path.stem)
 def released(request: pytest.FixtureRequest, owner: str, psql: Psql) -> str:
-    """A database of a released version that was used, with a role of each kind."""
+    """A used database of a released version, with a role of each kind."""
     ran = psql(owner, request.param.read_text())
     assert ran.returncode == 0, ran.stderr
     with psycopg.connect(owner) as conn:
@@ -45,25 +45,25 @@ def released(request: pytest.FixtureRequest, owner: str, psql: Psql) -> str:
 
 @pytest.mark.parametrize("path", RELEASED, ids=lambda path: path.stem)
 def test_the_file_is_what_its_version_installs(path: Path) -> None:
-    """Until the version number changes: from then on it is history, and must not change."""
+    """The file changes with the version that is in development; that of a released version stays as it is."""
     if path.stem == __version__:
         assert path.read_text() == regenerate.release(), f"{path.name} {STALE}"
 
 
 def test_there_is_a_file_for_this_version() -> None:
-    """Else the next version has nothing to be tested with."""
+    """The next version is tested with the file of this one."""
     assert __version__ in {path.stem for path in RELEASED}, "run make release-schema"
 
 
 def test_a_released_database_was_used(released: str) -> None:
-    """It has events in the log, and one that waits, one that waits for a retry, one that has failed."""
+    """The database has events in the log, a waiting one, a delayed one and a failed one."""
     with psycopg.connect(released) as conn:
         assert conn.execute(COUNTS).fetchone() == (1, 1, 1, 5)
 
 
 @pytest.mark.parametrize("future", [False, True])
 def test_a_released_database_is_upgraded(released: str, dsn: str, next_version: Scripts, *, future: bool) -> None:
-    """It ends as a fresh installation does; events, jobs, errors and grants are as they were."""
+    """The upgraded schema is a fresh one; events, jobs, errors and grants are kept."""
     scripts = next_version if future else SCRIPTS
     with psycopg.connect(released) as conn:
         data, rights = conn.execute(DATA).fetchone(), conn.execute(RIGHTS).fetchall()
@@ -80,12 +80,12 @@ def test_a_released_database_is_upgraded(released: str, dsn: str, next_version: 
 
 @pytest.mark.parametrize("path", SIGNATURES, ids=lambda path: path.stem)
 def test_functions_that_released_code_calls_are_still_there(path: Path, conn: psycopg.Connection[Any]) -> None:
-    """Old and new workers run side by side: a function that needs other arguments gets another name."""
+    """Old and new workers run side by side, so a function with other arguments needs another name."""
     now = set(regenerate.signatures(conn).splitlines())
     assert set(path.read_text().splitlines()) <= now, "give the changed function a new name, and keep the old one"
 
 
 def test_the_signatures_are_of_this_version(conn: psycopg.Connection[Any]) -> None:
-    """All functions that Python calls are in the file."""
+    """The file has all functions that Python calls."""
     path = regenerate.RELEASED / f"signatures_{__version__.replace('.', '_')}.txt"
     assert path.read_text() == regenerate.signatures(conn), "run make release-schema"

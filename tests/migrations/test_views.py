@@ -1,4 +1,4 @@
-"""Views: the columns that were promised, each with a sentence on it."""
+"""Views: their documented columns and comments."""
 
 import psycopg
 
@@ -29,18 +29,18 @@ WITHOUT_COMMENT = """
 """
 
 
-def test_the_views_have_the_columns_that_were_promised(conn: psycopg.Connection) -> None:
-    """By these names, in this order, and no view more."""
+def test_views_have_their_documented_columns(conn: psycopg.Connection) -> None:
+    """Names and order of the columns are fixed, and there is no other view."""
     assert dict(conn.execute(COLUMNS).fetchall()) == PROMISED
 
 
-def test_everything_that_dbas_read_is_commented(conn: psycopg.Connection) -> None:
-    """Each view and table with its columns says in psql what it is, in a sentence."""
+def test_every_view_and_column_has_a_comment(conn: psycopg.Connection) -> None:
+    """Each view and table for DBAs, and each of their columns, has a sentence as comment."""
     assert conn.execute(WITHOUT_COMMENT).fetchall() == []
 
 
-def test_an_empty_trail_can_be_looked_at(conn: psycopg.Connection) -> None:
-    """No view fails for want of rows; the queue has its one row, all zeros."""
+def test_views_of_an_empty_trail_can_be_read(conn: psycopg.Connection) -> None:
+    """No view fails without rows; queue_stats has one row of zeros."""
     for view in PROMISED:
         conn.execute(f"SELECT * FROM pgaudit.{view}")
     assert conn.execute("SELECT * FROM pgaudit.queue_stats").fetchall() == [("audit", 0, 0, 0, 0, 0, 0, None)]

@@ -1,4 +1,4 @@
-"""Asserts about events: what they accept, and what they say when they fail."""
+"""Asserts about events: which events match, and the messages of a failure."""
 
 from collections.abc import Callable
 from decimal import Decimal
@@ -25,7 +25,7 @@ EVENTS = [APPROVED, REJECTED]
 
 
 def failure_of(check: Callable[..., object], *arguments: object, **expected: Any) -> str:
-    """What a failing assert says."""
+    """Returns the message of a failing assert."""
     with pytest.raises(AssertionError) as caught:
         check(*arguments, **expected)
     return str(caught.value)
@@ -50,8 +50,8 @@ def failure_of(check: Callable[..., object], *arguments: object, **expected: Any
     ],
     ids=str,
 )
-def test_what_is_not_named_may_be_anything(expected: Any) -> None:
-    """The fields that are named decide; of data and context, the keys that are named."""
+def test_only_named_fields_are_compared(expected: Any) -> None:
+    """Fields that are not named may have any value; of data and context, only the named keys are compared."""
     assert assert_recorded(EVENTS, **expected) == [APPROVED]
 
 
@@ -75,12 +75,12 @@ def test_what_is_not_named_may_be_anything(expected: Any) -> None:
     ids=str,
 )
 def test_one_field_that_differs_is_enough_to_fail(expected: Any) -> None:
-    """A value is the same or it is not: 10.5 is not 10.50, null is not absent, 1 is not true."""
+    """10.5 is not 10.50, null is not absent, 1 is not true."""
     failure_of(assert_recorded, EVENTS, **expected)
 
 
 def test_a_failure_shows_the_nearest_event_field_by_field() -> None:
-    """First what was expected, then what comes nearest: "-" before what it should be, "+" before what it is."""
+    """The message has the expected fields, then the nearest events: "-" is expected, "+" is recorded."""
     message = failure_of(
         assert_recorded, EVENTS, action="claim.approved", target="claim:8", data={"payee": {"name": "Ada"}}
     )
@@ -110,7 +110,7 @@ def test_a_failure_shows_the_nearest_event_field_by_field() -> None:
 
 
 def test_the_nearest_of_many_are_shown() -> None:
-    """Three of them, the nearest first, and how many there are besides."""
+    """The message has the three nearest events, and the number of further ones."""
     others = [AuditEvent(action="claim.viewed", target=f"claim:{number}") for number in range(5)]
     message = failure_of(assert_recorded, [*others, APPROVED], action="claim.approved", actor="user:1")
     near = [line for line in message.splitlines() if line.startswith("  near: ")]
@@ -122,8 +122,8 @@ def test_the_nearest_of_many_are_shown() -> None:
     assert message.endswith("and 3 further from it")
 
 
-def test_nothing_recorded_is_said_in_few_words() -> None:
-    """There is nothing to compare with."""
+def test_a_failure_without_events_is_short() -> None:
+    """Without events there is nothing to compare."""
     message = failure_of(assert_recorded, [], action="claim.approved")
     assert message.splitlines() == [
         "expected exactly 1 event, 0 of the 0 recorded are like this:",
@@ -133,7 +133,7 @@ def test_nothing_recorded_is_said_in_few_words() -> None:
 
 
 def test_an_event_is_expected_exactly_once() -> None:
-    """Recorded twice is a mistake, unless the test says how often; those that were found are listed."""
+    """An event that was recorded twice fails, unless the test says how often; all matches are listed."""
     twice = [APPROVED, REJECTED, APPROVED]
     message = failure_of(assert_recorded, twice, action="claim.approved")
     assert message.startswith("expected exactly 1 event, 2 of the 3 recorded are like this:")
@@ -145,8 +145,8 @@ def test_an_event_is_expected_exactly_once() -> None:
     assert failure_of(assert_recorded, twice, action="claim.paid", times=None).startswith("expected at least 1 event,")
 
 
-def test_nothing_recorded_is_asserted_too() -> None:
-    """It fails with a line for each event."""
+def test_assert_nothing_recorded_lists_the_events() -> None:
+    """The message has a line for each event."""
     assert_nothing_recorded([])
     assert failure_of(assert_nothing_recorded, [REJECTED]).splitlines() == [
         "expected no event, 1 recorded:",
@@ -159,7 +159,7 @@ def test_nothing_recorded_is_asserted_too() -> None:
     ("expected", "named"),
     [({"actr": "user:42"}, "actr"), ({"actor": "42"}, "actor"), ({"context": {"request": "r-1"}}, "context: request")],
 )
-def test_what_no_event_can_be_is_refused(expected: Any, named: str) -> None:
-    """A slip in the test is not an event that is missing: the message names the field."""
+def test_an_invalid_expectation_is_refused(expected: Any, named: str) -> None:
+    """A misspelled field in the test raises InvalidEvent with the field, instead of not matching."""
     with pytest.raises(InvalidEvent, match=f"^{named}: "):
         assert_recorded(EVENTS, **expected)

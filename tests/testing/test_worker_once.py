@@ -1,4 +1,4 @@
-"""One run of a worker in the test's own process, on the test's own connection."""
+"""run_worker_once(): one run of a worker in the test's process, on the test's connection."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -11,11 +11,13 @@ from psycopg.rows import dict_row
 from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
 
-from pgaudit import AuditEvent, AuditLog, Settings, UnknownConnection
+from pgaudit import AuditLog, Settings, UnknownConnection
 from pgaudit.testing import EventsNotPersisted, assert_nothing_recorded, assert_recorded, run_worker_once
 from pgaudit.testing.trail import events_of
-from tests.postgres.test_drivers import django_connection
-from tests.postgres.trail import event, is_dense, let_jobs_be_edited, logged_ids, queued_ids
+from tests.support.audit_log import assert_dense, logged_ids
+from tests.support.drivers import django_connection
+from tests.support.events import event
+from tests.support.jobs import let_jobs_be_edited, queued_ids, record_and_commit
 
 Connection = psycopg.Connection[Any]
 TAMPER = """
@@ -25,32 +27,26 @@ MAKE_DUE = "UPDATE pgaudit.audit_jobs SET stalls = %s, scheduled_at = now() WHER
 STATES = "SELECT status, worker_id, attempts FROM pgaudit.audit_jobs ORDER BY id"
 
 
-def record(conn: Connection, *events: AuditEvent) -> None:
-    """Records and commits."""
-    AuditLog().record(conn, *events)
-    conn.commit()
-
-
 @contextmanager
 def second_connection(dsn: str) -> Generator[Connection]:
-    """What another session sees of the database."""
+    """Opens another session, in autocommit."""
     with psycopg.connect(dsn, autocommit=True) as conn:
         yield conn
 
 
-def test_what_is_queued_is_logged_and_committed(conn: Connection, dsn: str) -> None:
-    """More than a batch, in order, before the call returns; how many, and none the second time."""
+def test_a_run_appends_the_whole_queue(conn: Connection, dsn: str) -> None:
+    """A run appends more than one batch in order, commits, and returns the number of jobs."""
     events = [event(number) for number in range(1_200)]
-    record(conn, *events)
+    record_and_commit(conn, *events)
     assert run_worker_once(conn) == 1_200
     with second_connection(dsn) as other:
         assert logged_ids(other) == [one.id for one in events]
-        assert is_dense(other)
+        assert_dense(other)
     assert run_worker_once(conn) == 0
 
 
-def test_inside_a_transaction_it_is_a_part_of_it(conn: Connection) -> None:
-    """A test that rolls everything back persists what it has recorded, and leaves nothing behind."""
+def test_a_run_inside_a_transaction_is_part_of_it(conn: Connection) -> None:
+    """A test that rolls back leaves nothing in the log."""
     AuditLog().record(conn, event())
     assert run_worker_once(conn) == 1
     assert_recorded(conn, action="claim.approved")
@@ -59,9 +55,9 @@ def test_inside_a_transaction_it_is_a_part_of_it(conn: Connection) -> None:
 
 
 def test_retries_that_are_due_are_persisted(conn: Connection) -> None:
-    """Those that failed before, and those whose workers vanished."""
+    """A run persists due retries of failed and of stalled jobs."""
     fresh, retried, stalled = event(1), event(2), event(3)
-    record(conn, fresh, retried, stalled)
+    record_and_commit(conn, fresh, retried, stalled)
     conn.execute(MAKE_DUE, [0, str(retried.id)])
     conn.execute(MAKE_DUE, [1, str(stalled.id)])
     conn.commit()
@@ -70,19 +66,19 @@ def test_retries_that_are_due_are_persisted(conn: Connection) -> None:
 
 
 def test_an_event_recorded_twice_is_logged_and_counted_once(conn: Connection) -> None:
-    """And is one event for the asserts too, queued or logged."""
-    record(conn, event(1))
+    """An event that was recorded twice counts as one event for the asserts, queued or logged."""
+    record_and_commit(conn, event(1))
     twice = event(2)
-    record(conn, twice, twice)
+    record_and_commit(conn, twice, twice)
     assert_recorded(conn, target="claim:2")
     assert run_worker_once(conn) == 2
     assert_recorded(conn, target="claim:2")
 
 
 def test_events_that_cannot_be_persisted_are_named(conn: Connection, dsn: str) -> None:
-    """The error says which and why; their neighbours are in the log, their jobs wait as before."""
+    """The error names each event with its reason; the others are in the log, and the jobs wait as before."""
     events = [event(number) for number in range(5)]
-    record(conn, *events)
+    record_and_commit(conn, *events)
     for bad in (events[0], events[3]):
         let_jobs_be_edited(conn)
         conn.execute(TAMPER, [str(bad.id)])
@@ -101,8 +97,8 @@ def test_events_that_cannot_be_persisted_are_named(conn: Connection, dsn: str) -
 @pytest.mark.parametrize(
     "options", [{"autocommit": True}, {"row_factory": dict_row}, {"cursor_factory": psycopg.RawCursor}]
 )
-def test_any_psycopg_connection_will_do(dsn: str, options: Any) -> None:
-    """Whatever its rows and cursors are; a cursor of one will do too."""
+def test_any_psycopg_connection_is_accepted(dsn: str, options: Any) -> None:
+    """Connections and cursors are accepted with any row and cursor factory."""
     with psycopg.connect(dsn, **options) as conn:
         with conn.transaction():
             AuditLog().record(conn, event())
@@ -110,8 +106,8 @@ def test_any_psycopg_connection_will_do(dsn: str, options: Any) -> None:
         assert_recorded(conn.cursor(), action="claim.approved")
 
 
-def test_connections_and_sessions_of_sqlalchemy_on_psycopg_will_do(dsn: str) -> None:
-    """Their transaction stays theirs: a rollback takes back what it holds."""
+def test_connections_and_sessions_of_sqlalchemy_are_accepted(dsn: str) -> None:
+    """A run is part of their transaction, and rolled back with it."""
     engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(dsn))
     with engine.connect() as conn, Session(engine) as session:
         AuditLog().record(conn, event(1))
@@ -125,8 +121,8 @@ def test_connections_and_sessions_of_sqlalchemy_on_psycopg_will_do(dsn: str) -> 
     engine.dispose()
 
 
-def test_django_connections_on_psycopg_will_do(dsn: str) -> None:
-    """Inside atomic() as a part of it, and outside; although Django reads JSON as text."""
+def test_django_connections_are_accepted(dsn: str) -> None:
+    """A run works inside and outside of atomic(), although Django reads JSON as text."""
     conn = django_connection(dsn)
     try:
         with django_transaction.atomic(using="default"):
@@ -140,10 +136,10 @@ def test_django_connections_on_psycopg_will_do(dsn: str) -> None:
         conn.close()
 
 
-def test_the_log_and_the_queue_are_looked_at_together(conn: Connection, settings: Settings) -> None:
-    """In the order of the trail: what is logged, then what waits; the events are as they were given."""
+def test_events_of_has_logged_and_queued_events(conn: Connection, settings: Settings) -> None:
+    """Logged events come first, then queued ones, each as it was recorded."""
     events = [event(number) for number in range(3)]
-    record(conn, *events[:2])
+    record_and_commit(conn, *events[:2])
     run_worker_once(conn)
     AuditLog(settings).record(conn, events[2])
     assert events_of(conn) == events
@@ -151,7 +147,7 @@ def test_the_log_and_the_queue_are_looked_at_together(conn: Connection, settings
 
 
 async def test_an_asynchronous_connection_is_refused(dsn: str) -> None:
-    """A worker's run in a test is synchronous; the message says what to do."""
+    """The message says that a run needs a synchronous psycopg connection."""
     async with await psycopg.AsyncConnection.connect(dsn) as conn:
         with pytest.raises(UnknownConnection, match="AsyncConnection has no synchronous psycopg connection"):
             run_worker_once(conn)

@@ -1,4 +1,4 @@
-"""User code, checked as users check theirs: with mypy --strict, and no plugin."""
+"""User code, checked with mypy --strict and without a plugin."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ ENVIRONMENT = os.environ | {"MYPYPATH": str(HERE.parents[1] / "src")}
 
 @pytest.mark.parametrize("name", ["accepted", "refused"])
 def test_the_type_checker_knows_the_contract(name: str, tmp_path: Path) -> None:
-    """What users may write passes; each mistake is an error, and an ignore without one is an error too."""
+    """Correct code passes; each mistake is an error, and so is an ignore without a mistake."""
     options = ["--strict", "--config-file=", f"--cache-dir={tmp_path}", "--python-executable", sys.executable]
     command = [sys.executable, "-m", "mypy", *options, f"{name}.py"]
     result = subprocess.run(

@@ -1,4 +1,4 @@
-"""The application inside others, with and without their lifespan, and on its own."""
+"""The HTTP application inside other applications, with and without their lifespan, and by itself."""
 
 import asyncio
 import os
@@ -17,10 +17,11 @@ from starlette.types import ASGIApp
 
 from pgaudit import Settings
 from pgaudit.web import create_app
-from tests import django_project
-from tests.processes import kill, query, terminate
-from tests.waiting import wait_until
-from tests.web.conftest import BEARER, client_of
+from tests.support import django_project
+from tests.support.http import BEARER, client_of
+from tests.support.processes import kill, terminate
+from tests.support.queries import value_in
+from tests.support.waiting import wait_until
 
 HEALTH = "/api/v1/health/queues"
 CONNECTIONS = """
@@ -29,19 +30,19 @@ CONNECTIONS = """
 
 
 def in_starlette(app: ASGIApp) -> ASGIApp:
-    """Below /audit of a Starlette application."""
+    """Mounts the application below /audit in a Starlette application."""
     return Starlette(routes=[Mount("/audit", app=app)])
 
 
 def in_fastapi(app: ASGIApp) -> ASGIApp:
-    """Below /audit of a FastAPI application."""
+    """Mounts the application below /audit in a FastAPI application."""
     host = FastAPI()
     host.mount("/audit", app)
     return host
 
 
 def in_django(app: ASGIApp) -> ASGIApp:
-    """Beside a Django project."""
+    """Mounts the application beside a Django project."""
     django_project.configure()
     return Starlette(routes=[Mount("/audit", app=app), Mount("/", app=get_asgi_application())])
 
@@ -50,7 +51,7 @@ def in_django(app: ASGIApp) -> ASGIApp:
 def test_the_paths_are_the_same_below_the_mount_point(
     settings: Settings, mounted: Callable[[ASGIApp], ASGIApp]
 ) -> None:
-    """Routes, errors and the document's server, in Starlette, FastAPI and beside Django."""
+    """Routes, errors and the servers of the document are right below a mount point."""
     with client_of(mounted(create_app(settings)), "/audit") as client:
         assert client.get(HEALTH).status_code == 200
         assert client.get("/metrics").status_code == 200
@@ -60,30 +61,30 @@ def test_the_paths_are_the_same_below_the_mount_point(
 
 
 async def status(app: ASGIApp) -> int:
-    """What the health route answers in the event loop that is running; nobody runs the lifespan."""
+    """Returns the status of the health route, asked in the running event loop without a lifespan."""
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://host") as client:
         return (await client.get(HEALTH)).status_code
 
 
-def test_no_lifespan_is_needed_nor_the_same_event_loop(settings: Settings) -> None:
-    """Connections are opened when they are needed, and belong to no event loop."""
+def test_the_application_works_without_lifespan_in_any_event_loop(settings: Settings) -> None:
+    """Connections are opened on demand, and are not bound to an event loop."""
     app = create_app(settings)
     assert [asyncio.run(status(app)) for _ in range(3)] == [200, 200, 200]
 
 
 @pytest.mark.anyio
 async def test_the_lifespan_closes_the_connections(settings: Settings, dsn: str) -> None:
-    """None is left when it ends; it may begin again."""
+    """No connection is left after a lifespan, and a second one can begin."""
     app = create_app(settings)
     for _ in range(2):
         async with app.router.lifespan_context(app):
             assert await status(app) == 200
-            assert query(dsn, CONNECTIONS) == 1
-        wait_until(lambda: query(dsn, CONNECTIONS) == 0)
+            assert value_in(dsn, CONNECTIONS) == 1
+        wait_until("the connections are closed", lambda: value_in(dsn, CONNECTIONS) == 0)
 
 
-def test_serve_runs_it_alone(dsn: str) -> None:
-    """``pgaudit serve`` says where it listens, answers, and ends when asked to."""
+def test_serve_runs_the_application_by_itself(dsn: str) -> None:
+    """pgaudit serve prints its address, answers, and ends at SIGTERM."""
     command = [sys.executable, "-m", "pgaudit", "serve", "--port", "0"]
     environment = os.environ | {"PGAUDIT_DSN": dsn}
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE)
@@ -100,7 +101,7 @@ def test_serve_runs_it_alone(dsn: str) -> None:
 
 
 def test_a_program_that_ends_without_the_lifespan_ends_at_once(settings: Settings) -> None:
-    """The threads of open connections keep no interpreter from ending, and complain of nothing."""
+    """Threads of open connections neither keep the interpreter alive nor print anything."""
     code = f"""if True:
         import asyncio
         from pgaudit import Settings
@@ -109,11 +110,12 @@ def test_a_program_that_ends_without_the_lifespan_ends_at_once(settings: Setting
         assert asyncio.run(status(create_app(Settings(dsn={settings.dsn!r})))) == 200
     """
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
-    assert (result.returncode, result.stderr) == (0, "")
+    assert result.returncode == 0
+    assert result.stderr == ""
 
 
 def test_without_its_packages_the_import_says_what_to_install() -> None:
-    """They are an extra: ``import pgaudit`` does without."""
+    """Without starlette, import pgaudit works and import pgaudit.web names the extra."""
     code = """if True:
         import sys
         sys.modules["starlette"] = None

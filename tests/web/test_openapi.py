@@ -1,4 +1,4 @@
-"""The OpenAPI document: valid, complete, and kept to."""
+"""The OpenAPI document: it is valid and complete, and all answers follow it."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from schemathesis import GenerationMode
 from schemathesis.core.result import Ok
 from schemathesis.schemas import APIOperation
 
-from tests.web.conftest import BEARER
+from tests.support.http import BEARER
 
 Operation = APIOperation[Any, Any, Any, Any]
 Case = schemathesis.Case[Operation]
@@ -35,14 +35,14 @@ FEW = hypothesis.settings(
 
 
 def operations(client: httpx.Client) -> list[Operation]:
-    """What the document describes."""
+    """Returns the operations that the document describes."""
     schema = schemathesis.openapi.from_dict(client.get(DOCUMENT).json())
     schema.config.update(base_url=str(client.base_url))
     return [result.ok() for result in schema.get_all_operations() if isinstance(result, Ok)]
 
 
 def test_the_document_is_valid_and_has_every_route(client: httpx.Client) -> None:
-    """By the meta-schema of OpenAPI 3.1; a route that it leaves out does not exist."""
+    """The document is valid OpenAPI 3.1, and has exactly the routes that exist."""
     document = client.get(DOCUMENT).json()
     schemathesis.openapi.from_dict(document).validate()
     assert {(method, path) for path, methods in document["paths"].items() for method in methods} == ROUTES
@@ -50,21 +50,21 @@ def test_the_document_is_valid_and_has_every_route(client: httpx.Client) -> None
 
 @pytest.mark.parametrize("mode", list(GenerationMode))
 @pytest.mark.parametrize("headers", [{}, {"Authorization": BEARER[b"Authorization"].decode("latin-1")}])
-def test_whatever_is_sent_is_answered_as_documented(
+def test_every_answer_follows_the_document(
     client: httpx.Client, failed_job: int, mode: GenerationMode, headers: dict[str, str]
 ) -> None:
-    """Valid or not, with the token or without: no 5xx, no status, media type or body that the document lacks."""
+    """Valid and invalid requests, with and without the token, get documented answers and never a 5xx."""
     assert failed_job
     described = operations(client)
     assert len(described) == len(ROUTES)
     for operation in described:
         if mode is GenerationMode.NEGATIVE and not operation.path_parameters:
-            continue  # there is nothing that could be invalid
-        send_all_sorts(operation, mode, headers)
+            continue  # it has no parameter that could be invalid
+        send_generated_requests(operation, mode, headers)
 
 
-def send_all_sorts(operation: Operation, mode: GenerationMode, headers: dict[str, str]) -> None:
-    """Sends requests that the document makes up."""
+def send_generated_requests(operation: Operation, mode: GenerationMode, headers: dict[str, str]) -> None:
+    """Sends requests that are generated from the document."""
 
     @FEW
     @hypothesis.given(case=operation.as_strategy(generation_mode=mode))

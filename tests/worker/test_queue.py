@@ -1,4 +1,4 @@
-"""The queue under a worker: whose jobs it takes, in which order, and under which settings of the database."""
+"""The queue under a worker: which jobs it takes, in which order, and under which settings of the database."""
 
 import asyncio
 from collections.abc import Sequence
@@ -7,14 +7,15 @@ import psycopg
 import pytest
 
 from pgaudit import AuditEvent, AuditLog, Settings
-from tests.postgres.trail import event, is_dense, logged_ids
-from tests.worker.inside import drain, until
-from tests.worker.queue import Connection, insert_poison, record, rows, value, working
+from tests.support.audit_log import assert_dense, logged_ids
+from tests.support.events import event
+from tests.support.jobs import insert_poison_and_commit, queue_events
+from tests.support.queries import COUNT_JOB_ERRORS, COUNT_JOBS, LOG_SIZE, Connection, rows_and_commit, value_and_commit
+from tests.support.waiting import wait_until_async
+from tests.support.worker import drain, working
 
 pytestmark = pytest.mark.anyio
 
-LOGGED = "SELECT size FROM pgaudit.log_head"
-LEFT = "SELECT count(*) FROM pgaudit.audit_jobs"
 OUTLASTED = """
     SELECT count(*) FROM pg_stat_activity
      WHERE datname = current_database() AND wait_event_type = 'Lock' AND clock_timestamp() - xact_start > '400ms'
@@ -29,31 +30,32 @@ WAITING_RETRIES = """
 """
 
 
-async def test_a_first_job_that_its_own_batch_has_deleted_is_a_success(
+async def test_a_job_that_its_own_batch_has_deleted_is_a_success(
     dsn: str, conn: Connection, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A worker whose job is gone when its run ends has done its work: it logs no warning."""
-    record(dsn, 3)
+    """A worker whose job is gone when its run ends logs no warning."""
+    queue_events(dsn, 3)
     async with working(Settings(dsn=dsn)) as worker:
-        await until(lambda: value(conn, LOGGED) == 3)
-        await until(lambda: not worker.app.job_manager.state.jobs)
-    assert value(conn, LEFT) == 0
+        await wait_until_async("the log has 3 events", lambda: value_and_commit(conn, LOG_SIZE) == 3)
+        await wait_until_async("the worker has finished its job", lambda: not worker.jobs)
+    assert value_and_commit(conn, COUNT_JOBS) == 0
     assert [entry.getMessage() for entry in caplog.records if entry.levelname in {"WARNING", "ERROR"}] == []
 
 
 async def test_retries_that_wait_do_not_delay_fresh_jobs(dsn: str, conn: Connection) -> None:
-    """An event that is recorded after 2,000 waiting retries does not wait for them."""
+    """An event behind 2,000 waiting retries is appended at once."""
     conn.execute(WAITING_RETRIES)
     conn.commit()
-    record(dsn, 5)
+    queue_events(dsn, 5)
     await drain(Settings(dsn=dsn))
-    assert (value(conn, LOGGED), value(conn, LEFT)) == (5, 2_000)
+    assert value_and_commit(conn, LOG_SIZE) == 5
+    assert value_and_commit(conn, COUNT_JOBS) == 2_000
 
 
 async def test_a_retry_that_is_due_comes_before_fresh_jobs(dsn: str, conn: Connection) -> None:
-    """A retry that is due is appended first, however long the queue is."""
-    record(dsn, 30)
-    due = value(
+    """A due retry is appended before fresh jobs, however long the queue is."""
+    queue_events(dsn, 30)
+    due = value_and_commit(
         conn,
         """UPDATE pgaudit.audit_jobs SET attempts = 1, scheduled_at = now()
             WHERE id = (SELECT max(id) FROM pgaudit.audit_jobs) RETURNING event->>'id'""",
@@ -63,8 +65,8 @@ async def test_a_retry_that_is_due_comes_before_fresh_jobs(dsn: str, conn: Conne
 
 
 @pytest.mark.parametrize("level", ["serializable", "repeatable read"])
-async def test_a_strict_isolation_by_default_does_no_harm(dsn: str, conn: Connection, level: str) -> None:
-    """Two workers append each event once, whatever isolation a database has by default."""
+async def test_the_default_isolation_of_the_database_does_not_matter(dsn: str, conn: Connection, level: str) -> None:
+    """Two workers append each event once under any default isolation."""
     name = conn.info.dbname
     conn.execute(f"ALTER DATABASE {name} SET default_transaction_isolation = '{level}'")
     conn.commit()
@@ -72,54 +74,58 @@ async def test_a_strict_isolation_by_default_does_no_harm(dsn: str, conn: Connec
 
 
 @pytest.mark.parametrize("setting", ["datestyle = 'SQL, DMY'", "client_encoding = 'LATIN1'"])
-async def test_a_setting_of_a_database_does_no_harm(dsn: str, conn: Connection, setting: str) -> None:
-    """A job whose error quotes what Latin 1 does not have is retried and ends as failed; no other is blamed."""
-    record(dsn)
-    poison = insert_poison(conn, '{"id": "Δ"}')
+async def test_settings_of_the_database_do_not_matter(dsn: str, conn: Connection, setting: str) -> None:
+    """An error that quotes text outside of the database's client encoding is recorded for its own job only."""
+    queue_events(dsn)
+    poison = insert_poison_and_commit(conn, '{"id": "Δ"}')
     conn.execute(f"ALTER DATABASE {conn.info.dbname} SET {setting}")
     conn.commit()
-    record(dsn, 50)
+    queue_events(dsn, 50)
     await drain(Settings(dsn=dsn, job_backoff_delay=0))
-    assert value(conn, LOGGED) == 51
-    assert rows(conn, "SELECT job_id, attempt FROM pgaudit.job_error") == [(poison, attempt) for attempt in (1, 2, 3)]
+    assert value_and_commit(conn, LOG_SIZE) == 51
+    assert rows_and_commit(conn, "SELECT job_id, attempt FROM pgaudit.job_error") == [
+        (poison, attempt) for attempt in (1, 2, 3)
+    ]
 
 
 @pytest.mark.parametrize("setting", ["statement_timeout", "transaction_timeout"])
 async def test_a_timeout_of_the_database_does_not_end_a_batch(dsn: str, conn: Connection, setting: str) -> None:
-    """A batch that takes long ends all the same: cancelled, it would take as long the next time, for ever."""
-    if conn.info.server_version < 170_000:  # which brought the second
+    """Timeouts do not apply to a batch, because it would take as long the next time."""
+    if conn.info.server_version < 170_000:  # the first version with transaction_timeout
         setting = "statement_timeout"
-    record(dsn)
+    queue_events(dsn)
     conn.execute("SELECT FROM pgaudit.log_lock FOR UPDATE")
     with psycopg.connect(dsn, autocommit=True) as other:
         other.execute(f"ALTER DATABASE {conn.info.dbname} SET {setting} = '250ms'")
         async with working(Settings(dsn=dsn)):
-            await until(lambda: value(other, OUTLASTED))
+            await wait_until_async(
+                "the batch has run for longer than the timeout", lambda: value_and_commit(other, OUTLASTED)
+            )
             conn.rollback()
-            await until(lambda: value(other, LOGGED) == 1)
-        assert value(other, "SELECT count(*) FROM pgaudit.job_error") == 0
+            await wait_until_async("the log has 1 event", lambda: value_and_commit(other, LOG_SIZE) == 1)
+        assert value_and_commit(other, COUNT_JOB_ERRORS) == 0
 
 
-async def test_functions_that_forbid_scans_are_not_compiled(conn: Connection) -> None:
-    """A function that forbids scans switches jit off: before PostgreSQL 18 it would compile the plan at every call."""
+async def test_functions_that_forbid_sequential_scans_switch_jit_off(conn: Connection) -> None:
+    """Before PostgreSQL 18, jit would compile such a plan at every call, because its cost is prohibitive."""
     query = """SELECT proname, proconfig @> ARRAY['jit=off'] FROM pg_proc
                 WHERE pronamespace = 'pgaudit'::regnamespace AND proconfig @> ARRAY['enable_seqscan=off']"""
-    found = dict(rows(conn, query))
+    found = dict(rows_and_commit(conn, query))
     assert {"fetch_job", "persist", "advance_watermark", "requeue_skipped_jobs"} <= found.keys()
     assert all(found.values()), found
 
 
 async def test_a_worker_that_keeps_up_appends_in_the_order_of_recording(dsn: str, conn: Connection) -> None:
-    """A second batch never overtakes the one at work, however often the worker looks."""
+    """A second batch never overtakes the first, however often the worker polls."""
     recorded = [event(number) for number in range(300)]
     async with working(Settings(dsn=dsn, poll_interval=0.005)):
         await asyncio.to_thread(record_singly, dsn, recorded)
-        await until(lambda: value(conn, LOGGED) == 300)
+        await wait_until_async("the log has 300 events", lambda: value_and_commit(conn, LOG_SIZE) == 300)
     assert logged_ids(conn) == [each.id for each in recorded]
 
 
 def record_singly(dsn: str, events: Sequence[AuditEvent]) -> None:
-    """A transaction for each."""
+    """Records each event in a transaction of its own, and commits it."""
     with psycopg.connect(dsn) as conn:
         for each in events:
             AuditLog(Settings(dsn=dsn)).record(conn, each)
@@ -127,63 +133,67 @@ def record_singly(dsn: str, events: Sequence[AuditEvent]) -> None:
 
 
 async def test_two_workers_keep_the_index_dense(dsn: str, conn: Connection) -> None:
-    """Two workers leave no index out and give none twice, whatever fails between the events."""
-    poison = {insert_poison(conn) for _ in range(3)}
+    """Two workers leave no gap and use no index twice, with failed jobs between the events."""
+    poison = {insert_poison_and_commit(conn) for _ in range(3)}
     await drain_with_two_workers(dsn, conn)
-    failed = {job for (job,) in rows(conn, "SELECT job_id FROM pgaudit.failed_jobs")}
+    failed = {job for (job,) in rows_and_commit(conn, "SELECT job_id FROM pgaudit.failed_jobs")}
     assert failed <= poison
 
 
 async def drain_with_two_workers(dsn: str, conn: Connection) -> None:
-    """Records while two workers persist; then looks at the log."""
+    """Records 600 events while two workers persist them; fails unless the log is dense."""
     settings = Settings(dsn=dsn, batch_size=7, job_backoff_delay=0, poll_interval=0.02, linger=0, stalled_after=2)
     async with working(settings), working(settings):
         for _ in range(20):
-            await asyncio.to_thread(record, dsn, 30)
-        await until(lambda: value(conn, LOGGED) == 600)
-        await until(lambda: value(conn, f"{LEFT} WHERE status <> 'failed'") == 0)
-    assert is_dense(conn)
+            await asyncio.to_thread(queue_events, dsn, 30)
+        await wait_until_async("the log has 600 events", lambda: value_and_commit(conn, LOG_SIZE) == 600)
+        await wait_until_async(
+            "every job has ended", lambda: value_and_commit(conn, f"{COUNT_JOBS} WHERE status <> 'failed'") == 0
+        )
+    assert_dense(conn)
     assert len(set(logged_ids(conn))) == 600
-    workers = value(conn, "SELECT count(DISTINCT worker_id) FROM pgaudit.batch")
+    workers = value_and_commit(conn, "SELECT count(DISTINCT worker_id) FROM pgaudit.batch")
     assert workers == 2
 
 
 async def test_functions_need_no_search_path(dsn: str, conn: Connection) -> None:
-    """Our functions and Procrastinate's find their own tables, whatever a caller has in its search path."""
+    """Our functions and Procrastinate's use their own tables under any search_path."""
     conn.execute("CREATE TABLE public.procrastinate_jobs (id bigint)")
     conn.execute("CREATE TABLE public.procrastinate_workers (id bigint)")
     conn.commit()
-    record(dsn, 2)
+    queue_events(dsn, 2)
     settings = Settings(dsn=f"{dsn} options='-c search_path=public'")
     await drain(settings)
-    assert value(conn, LOGGED) == 2
+    assert value_and_commit(conn, LOG_SIZE) == 2
     with psycopg.connect(settings.dsn) as own:
         assert own.execute("SELECT pgaudit.procrastinate_prune_stalled_workers_v1(30)").fetchall() == []
         register = "SELECT pgaudit.procrastinate_register_worker_v1()"
         assert own.execute(register).fetchone() is not None
 
 
-async def test_an_abort_gives_the_job_back(dsn: str, conn: Connection) -> None:
-    """A job that Procrastinate aborts, by cancelling its task, is neither lost nor ends as aborted."""
-    record(dsn)
+async def test_an_aborted_job_is_released(dsn: str, conn: Connection) -> None:
+    """A job whose task Procrastinate cancels is released and persisted later."""
+    queue_events(dsn)
     conn.execute("SELECT FROM pgaudit.log_lock FOR UPDATE")
     with psycopg.connect(dsn, autocommit=True) as other:
-        async with working(Settings(dsn=dsn)) as worker:
-            await until(lambda: value(other, BLOCKED))
-            (job,) = worker.app.job_manager.state.jobs
+        # If the release gets no connection in time, as on a busy machine, two rounds of maintenance find the job: 4 s.
+        async with working(Settings(dsn=dsn, stalled_after=8)) as worker:
+            await wait_until_async("the batch waits for the end of the log", lambda: value_and_commit(other, BLOCKED))
+            (job,) = worker.jobs
             (task,) = [task for task in asyncio.all_tasks() if task.get_name() == f"process job pgaudit.persist[{job}]"]
             task.cancel()
-            await until(task.done)
+            await wait_until_async("the aborted task ends", task.done)
             conn.rollback()
-            await until(lambda: value(other, LOGGED) == 1)
-        assert value(other, "SELECT count(*) FROM pgaudit.job_error") == 0
+            await wait_until_async("the log has 1 event", lambda: value_and_commit(other, LOG_SIZE) == 1)
+        assert value_and_commit(other, COUNT_JOB_ERRORS) == 0
 
 
 async def test_an_event_that_is_recorded_twice_is_logged_once(dsn: str, conn: Connection) -> None:
-    """A second job with the same event is done when the log has the event; that it came is noted."""
+    """The second job with the same event succeeds, and is noted as a sighting."""
     made = event()
     AuditLog(Settings(dsn=dsn)).record(conn, made, made)
     conn.commit()
     await drain(Settings(dsn=dsn))
-    assert (logged_ids(conn), value(conn, LEFT)) == ([made.id], 0)
-    assert rows(conn, "SELECT event_id, index FROM pgaudit.event_sighting") == [(made.id, 0)]
+    assert logged_ids(conn) == [made.id]
+    assert value_and_commit(conn, COUNT_JOBS) == 0
+    assert rows_and_commit(conn, "SELECT event_id, index FROM pgaudit.event_sighting") == [(made.id, 0)]

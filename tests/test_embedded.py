@@ -1,0 +1,39 @@
+"""DSNs of the form embedded:PATH: which directories are accepted."""
+
+from pathlib import Path
+
+import pytest
+
+from pgaudit import InvalidSettings, Settings
+from pgaudit.embedded import conninfo
+
+
+@pytest.mark.parametrize("dsn", ["embedded:", "embedded: "])
+def test_a_directory_has_to_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dsn: str) -> None:
+    """An empty path does not start a server in the current directory."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InvalidSettings, match=r"^PGAUDIT_DSN=embedded: names no directory; write embedded:PATH"):
+        conninfo(dsn)
+    with pytest.raises(
+        InvalidSettings, match=r"^PGAUDIT_DSN=embedded: names no directory"
+    ):  # so a worker is not started
+        Settings(dsn=dsn)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("path", ["{}", "{}/../{name}", "{}/notes"])
+def test_a_directory_with_other_files_is_refused(tmp_path: Path, path: str) -> None:
+    """A directory with other files, or a file, is neither written to nor given to another owner."""
+    (tmp_path / "notes").write_text("mine")
+    before = tmp_path.stat()
+    with pytest.raises(
+        InvalidSettings, match=r"is not empty and holds no Postgres; give embedded: a directory of its own"
+    ):
+        conninfo("embedded:" + path.format(tmp_path, name=tmp_path.name))
+    assert [entry.name for entry in tmp_path.iterdir()] == ["notes"]
+    assert tmp_path.stat() == before
+
+
+def test_other_dsns_are_unchanged() -> None:
+    """Any other DSN is passed on to libpq."""
+    assert conninfo("dbname=x") == "dbname=x"
