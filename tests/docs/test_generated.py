@@ -101,23 +101,26 @@ def test_public_names_of_a_module_are_in_the_reference(module: ModuleType) -> No
     """Names that begin with an underscore are internal; all others are documented."""
     page = (REFERENCE / "python.md").read_text()
     section = page.partition(f"## `{module.__name__}`\n")[2].partition("\n## ")[0]
-    _, _, events = page.partition("## Events\n")
     public = getattr(module, "__all__", None) or {
         name for name, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__
     }
     for name in {name for name in public if name[0] != "_"}:
-        shown = rf"^(?:async )?(?:def|class) {name}\b|^{name}: |`(?:{module.__name__}\.)?{name}`"
-        assert re.search(shown, section, re.MULTILINE) or f"### `{name}`" in events, name
+        shown = rf"^\| `{name}[`(]|^{name}: |`(?:{module.__name__}\.)?{name}`"
+        assert re.search(shown, section, re.MULTILINE), name
+    assert f"\n::: {module.__name__}\n" in section
 
 
-def test_a_stub_says_what_is_public() -> None:
-    """How it is called and what it does, without how."""
-    shown = source.stubs("pgaudit.worker", "start_in_thread", "WorkerThread")
-    assert shown.startswith(
-        'def start_in_thread(settings: Settings | None = None) -> WorkerThread:\n    """Runs a worker'
+def test_a_table_of_names_has_methods_and_their_parameters() -> None:
+    """As a call has them: without self, and not what is internal."""
+    rows = generated.names("pgaudit.worker", "start_in_thread", "WorkerThread").splitlines()[2:]
+    assert [row.split(" | ")[0] for row in rows] == [
+        "| `start_in_thread(settings)`",
+        "| `WorkerThread`",
+        "| `WorkerThread.stop()`",
+    ]
+    assert rows[0].endswith(
+        " | Runs a worker in a thread of this process until `stop()`, or until the process exits. |"
     )
-    assert "    def __init__(self, settings: Settings) -> None: ...\n\n    def stop(self) -> None:" in shown
-    assert "_supervise" not in shown
 
 
 def test_every_health_check_is_in_the_table(conn: psycopg.Connection, settings: Settings) -> None:
@@ -128,7 +131,7 @@ def test_every_health_check_is_in_the_table(conn: psycopg.Connection, settings: 
     assert all(f"`{status}` when" in table for status in Status if status != Status.HEALTHY)
 
 
-@pytest.mark.parametrize("what", ["nothing", "code examples/plain.py nothing", "stubs pgaudit.trail nothing"])
+@pytest.mark.parametrize("what", ["nothing", "code examples/plain.py nothing", "names pgaudit.trail nothing"])
 def test_generate_refuses_names_that_do_not_exist(what: str) -> None:
     """A page that asks for a table, a function or a module that is gone ends the build."""
     with pytest.raises(KeyError, match="nothing"):
