@@ -116,9 +116,9 @@ def described(name: str, value: Any) -> Iterator[tuple[str, str]]:
 
 def parameters(function: Callable[..., Any]) -> str:
     """Returns the names of a function's parameters, as a call has them."""
-    stars = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
-    given = inspect.signature(function).parameters.values()
-    return ", ".join(stars.get(p.kind, "") + p.name for p in given if p.name != "self")
+    given = [one for one in inspect.signature(function).parameters.values() if one.name != "self"]
+    bare = [one.replace(annotation=one.empty, default=one.empty) for one in given]
+    return ", ".join(str(parameter) for parameter in bare)
 
 
 def scripts() -> str:

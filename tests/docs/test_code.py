@@ -145,14 +145,6 @@ def test_an_old_log_is_brought_in_once(claims: psycopg.Connection) -> None:
     assert rows == [(0, old["created_at"])]
 
 
-def test_the_tests_of_an_application() -> None:
-    """They pass under pytest as any application runs it."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(CODE / "test_approval.py")]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert result.returncode == 0, result.stdout
-    assert "2 passed" in result.stdout
-
-
 def test_the_first_steps(dsn: str) -> None:
     """Of a claim that is approved twice there is one event, and the error of the second time."""
     environment = os.environ | {"PGAUDIT_DSN": dsn}

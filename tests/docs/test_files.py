@@ -1,31 +1,15 @@
-"""The files that the documentation offers: they mean something to those whom they are for."""
+"""The files that the documentation offers agree with each other and with the package."""
 
 import configparser
 import re
 import tomllib
 from pathlib import Path
-from typing import Any
 
-import psycopg
 import yaml  # type: ignore[import-untyped]  # it ships no types
-
-from pgaudit import Settings
-from pgaudit.web import metrics
 
 ROOT = Path(__file__).parents[2]
 FILES = ROOT / "docs" / "files"
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-
-
-def test_alerts_ask_for_metrics_that_exist(conn: psycopg.Connection, settings: Settings) -> None:
-    """Every name in a rule is in what one scrape exposes."""
-    rules: list[dict[str, Any]] = yaml.safe_load((FILES / "alerts.yml").read_text())["groups"][0]["rules"]
-    asked = {name for rule in rules for name in re.findall(r"pgaudit_\w+", rule["expr"])}
-    conn.execute("SELECT pgaudit.procrastinate_register_worker_v1()")
-    exposed = re.findall(rb"^(pgaudit_\w+)[ {]", metrics.exposition(metrics.look(conn, settings)), re.MULTILINE)
-    assert asked
-    assert asked <= {name.decode() for name in exposed}
-    assert len({rule["alert"] for rule in rules}) == len(rules)
 
 
 def test_the_stop_of_a_service_outlasts_the_shutdown_of_a_worker() -> None:
