@@ -7,7 +7,7 @@ A generated part stands between two comments, and is written there so that it ca
     <!-- end -->
 
 The comment names what to write: a table of ``TABLES``; ``code PATH NAME …``, the statements of a file that define or
-call these names; ``stubs MODULE NAME …``, signatures and docstrings; ``file PATH``, a whole file.
+call these names; ``names MODULE NAME …``, a table of public names; ``file PATH``, a whole file.
 """
 
 import re
@@ -49,8 +49,8 @@ def _part(match: re.Match[str]) -> str:
     what, *arguments = match["what"].split()
     if what == "code":
         content = f"```python\n{source.code(*arguments)}\n```"
-    elif what == "stubs":
-        content = f"```python\n{source.stubs(*arguments)}\n```"
+    elif what == "names":
+        content = generated.names(*arguments)
     elif what == "file":
         content = _file(*arguments)
     else:

@@ -1,9 +1,10 @@
 """The tables that are made of the code."""
 
 import ast
+import importlib
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Any, Final, get_type_hints
 
@@ -21,9 +22,9 @@ MIGRATIONS: Final = ROOT / "migrations"
 OF_RELATION: Final = re.compile(
     r"""^COMMENT ON (?:VIEW|TABLE|COLUMN) pgaudit\.(\w+)(?:\."?(\w+)"?)? IS\s+'(.*)';$""", re.MULTILINE
 )
-OF_FUNCTION: Final = re.compile(r"""^COMMENT ON FUNCTION pgaudit\.(.+) IS\s+'(.*)';$""", re.MULTILINE)
 MODULES: Final = re.compile(r"\b(?:\w+\.)+")
 OPTIONAL: Final = re.compile(r"Optional\[(.+)\]")
+OF_FUNCTION: Final = re.compile(r"""^COMMENT ON FUNCTION pgaudit\.(.+) IS\s+'(.*)';$""", re.MULTILINE)
 
 
 def table(*rows: tuple[str, ...]) -> str:
@@ -38,7 +39,7 @@ def settings() -> str:
         (f"`PGAUDIT_{name.upper()}`", default(field.default), field.description or "")
         for name, field in Settings.model_fields.items()
     ]
-    return table(("Variable", "Default", ""), *rows)
+    return table(("Variable", "Default", "Description"), *rows)
 
 
 def default(value: object) -> str:
@@ -51,7 +52,7 @@ def error_tree() -> str:
     """The tree, and what each error says of itself."""
     tree = inspect.cleandoc((errors.__doc__ or "").partition("::")[2].partition("Errors of")[0])
     rows = [(f"`{name}`", said(kind.__doc__)) for name, kind in vars(errors).items() if inspect.isclass(kind)]
-    return f"```text\n{tree}\n```\n\n{table(('Error', ''), *rows)}"
+    return f"```text\n{tree}\n```\n\n{table(('Error', 'Raised when'), *rows)}"
 
 
 def commands() -> str:
@@ -62,7 +63,7 @@ def commands() -> str:
 
 
 def event() -> str:
-    """A section for an event and for each part of one: its fields."""
+    """Returns a section for an event and for each part of one: its fields."""
     return "\n\n".join(
         f"### `{model.__name__}`\n\n{said(model.__doc__).partition(chr(10))[0]}\n\n{fields(model)}"
         for model in (AuditEvent, Actor, Target, Change, AuditContext)
@@ -76,12 +77,12 @@ def fields(model: type[Part]) -> str:
         (f"`{name}`", f"`{type_name(hints[name])}`", initial(field), field.description or "")
         for name, field in model.model_fields.items()
     ]
-    return table(("Field", "Type", "Default", ""), *rows)
+    return table(("Field", "Type", "Default", "Description"), *rows)
 
 
 def type_name(hint: Any) -> str:
-    """A type as it is written in code that imports it."""
-    return OPTIONAL.sub(r"\1 | None", MODULES.sub("", inspect.formatannotation(hint)))
+    """Returns a type as code names it that imports it. That it may be None, the column of defaults says."""
+    return OPTIONAL.sub(r"\1", MODULES.sub("", inspect.formatannotation(hint)))
 
 
 def initial(field: FieldInfo) -> str:
@@ -90,6 +91,34 @@ def initial(field: FieldInfo) -> str:
         return "required"
     value = field.get_default(call_default_factory=True, validated_data={})
     return "generated" if field.default_factory and value else f"`{value!r}`"
+
+
+def names(module: str, *public: str) -> str:
+    """Returns a row for each public name of a module, and for each method of a class."""
+    found = importlib.import_module(module)
+    if missing := [name for name in public if not hasattr(found, name)]:
+        raise KeyError(f"{module} does not define {', '.join(missing)}")
+    rows = (row for name in public for row in described(name, getattr(found, name)))
+    return table(("Name", "Description"), *rows)
+
+
+def described(name: str, value: Any) -> Iterator[tuple[str, str]]:
+    """Yields the row of one name, then those of its methods."""
+    shown = f"{name}({parameters(value)})" if inspect.isroutine(value) else name
+    yield f"`{shown}`", said(value.__doc__).partition("\n\n")[0].replace("\n", " ")
+    if not inspect.isclass(value):
+        return
+    for method in vars(value):
+        function = getattr(value, method)
+        if inspect.isroutine(function) and method[0] != "_" and function.__doc__:
+            yield from described(f"{name}.{method}", function)
+
+
+def parameters(function: Callable[..., Any]) -> str:
+    """Returns the names of a function's parameters, as a call has them."""
+    given = [one for one in inspect.signature(function).parameters.values() if one.name != "self"]
+    bare = [one.replace(annotation=one.empty, default=one.empty) for one in given]
+    return ", ".join(str(parameter) for parameter in bare)
 
 
 def scripts() -> str:
@@ -111,13 +140,15 @@ def relations() -> str:
 def columns(relation: str, comments: list[tuple[str, str, str]]) -> str:
     """A row for each column of a relation that has a comment; nothing when none has."""
     rows = [(f"`{column}`", unquoted(text)) for of, column, text in comments if of == relation and column]
-    return table(("Column", ""), *rows) if rows else ""
+    return table(("Column", "Description"), *rows) if rows else ""
 
 
 def functions() -> str:
     """A row for each function that has a comment."""
     comments = OF_FUNCTION.findall(scripts())
-    return table(("Function", ""), *((f"`pgaudit.{signature}`", unquoted(text)) for signature, text in comments))
+    return table(
+        ("Function", "Description"), *((f"`pgaudit.{signature}`", unquoted(text)) for signature, text in comments)
+    )
 
 
 def unquoted(text: str) -> str:
@@ -139,7 +170,7 @@ def worker_signals() -> str:
 
 def metric_families() -> str:
     """A row for each metric: the families that ``pgaudit.web.metrics`` makes."""
-    return table(("Metric", "Labels", ""), *families(ast.parse(inspect.getsource(metrics))))
+    return table(("Metric", "Labels", "Description"), *families(ast.parse(inspect.getsource(metrics))))
 
 
 def families(tree: ast.AST) -> Iterator[tuple[str, str, str]]:
@@ -168,4 +199,4 @@ def routes() -> str:
         for path, methods in document("/")["paths"].items()
         for method, about in methods.items()
     ]
-    return table(("Route", "", "Needs"), *rows)
+    return table(("Route", "Description", "Needs"), *rows)

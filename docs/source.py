@@ -1,11 +1,8 @@
-"""Python as the project has it: programs as they are written, and what is public as a stub of it."""
+"""The project's Python in Markdown: statements of a program, and docstrings."""
 
 import ast
-import importlib
-import inspect
 import re
-import textwrap
-from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -20,8 +17,11 @@ def code(path: str, *names: str) -> str:
     found = {name: extract(source, node) for node in ast.parse(source).body for name in defined(node)}
     if missing := set(names) - set(found):
         raise KeyError(f"{path} does not define {', '.join(sorted(missing))}")
-    *others, last = (found[name] for name in names)
-    return "".join([*(f"{text}\n\n\n" if "\n" in text else f"{text}\n" for text in others), last])
+    shown = found[names[0]]
+    for before, name in pairwise(names):
+        definition = "\n" in found[before] or "\n" in found[name]
+        shown += ("\n\n\n" if definition else "\n") + found[name]
+    return shown
 
 
 def extract(source: str, node: ast.stmt) -> str:
@@ -44,35 +44,6 @@ def defined(node: ast.stmt) -> list[str]:
         return [ast.unparse(node.value.func)]
     targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
     return [target.id for target in targets if isinstance(target, ast.Name)]
-
-
-def stubs(module: str, *names: str) -> str:
-    """What a module has under these names, without how it is done."""
-    found = importlib.import_module(module)
-    if missing := [name for name in names if not hasattr(found, name)]:
-        raise KeyError(f"{module} does not define {', '.join(missing)}")
-    sources = [textwrap.dedent(inspect.getsource(getattr(found, name))) for name in names]
-    return "\n\n".join("\n".join(stub(source, ast.parse(source).body[0])) for source in sources)
-
-
-def stub(source: str, node: ast.stmt) -> Iterator[str]:
-    """The lines of a definition: how it begins, the first paragraph of its docstring, and of a class what is public."""
-    assert isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)  # noqa: S101 - for the type checker
-    *signature, last = extract(source, node).splitlines()[: node.body[0].lineno - first_line(node)]
-    yield from signature
-    if (docstring := ast.get_docstring(node)) is None:
-        yield f"{last} ..."
-        return
-    yield last
-    paragraph = f'"""{said(docstring.partition(chr(10) * 2)[0])}"""'
-    yield textwrap.indent(paragraph, " " * node.body[0].col_offset)
-    for child in node.body[1:] if isinstance(node, ast.ClassDef) else ():
-        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
-            if child.name == "__init__" or (child.name[0] != "_" and ast.get_docstring(child)):
-                yield ""
-                yield from stub(source, child)
-        elif all(name[0] != "_" for name in defined(child)):
-            yield extract(source, child)
 
 
 def said(docstring: str | None) -> str:

@@ -1,8 +1,9 @@
 """The smallest whole program: one table, one transaction, one event, and the trail that it leaves.
 
-Run it against a database of yours, or, with ``PGAUDIT_DSN=embedded:data``, against one that it brings::
+Run it in a clone, against the Postgres that ``embedded:data`` starts in the directory ``data``::
 
-    export PGAUDIT_DSN=postgresql://localhost/claims
+    pip install ".[all]"
+    export PGAUDIT_DSN=embedded:data
     pgaudit migrate
     python examples/plain.py
 """
@@ -11,7 +12,7 @@ import time
 
 import psycopg
 
-from pgaudit import AuditEvent, AuditLog, embedded, trail, worker
+from pgaudit import AuditEvent, AuditLog, trail, worker
 
 CREATE_TABLE = "CREATE TABLE IF NOT EXISTS policy (id bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY, holder text)"
 ISSUE = "INSERT INTO policy (holder) VALUES (%s) RETURNING id"
@@ -29,7 +30,7 @@ def issue(conn: psycopg.Connection, holder: str) -> int:
 
 def main() -> None:
     """Issues a policy, and prints its trail as soon as the worker has put the event into the log."""
-    with psycopg.connect(embedded.conninfo(audit.settings.dsn), autocommit=True) as conn, worker.start_in_thread():
+    with psycopg.connect(audit.settings.conninfo, autocommit=True) as conn, worker.start_in_thread():
         conn.execute(CREATE_TABLE)
         policy = issue(conn, "Ada")
         while not (entries := trail.of_target(conn, "policy", str(policy))):

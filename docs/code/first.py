@@ -4,7 +4,7 @@ import sys
 
 import psycopg
 
-from pgaudit import AuditEvent, AuditLog, bind, embedded
+from pgaudit import AuditEvent, AuditLog, bind
 
 audit = AuditLog()
 
@@ -16,7 +16,7 @@ def approve(conn: psycopg.Connection, claim: int) -> None:
         conn.execute("INSERT INTO claims VALUES (%s, 'approved')", [claim])
 
 
-with psycopg.connect(embedded.conninfo(audit.settings.dsn), autocommit=True) as conn:
+with psycopg.connect(audit.settings.conninfo, autocommit=True) as conn:
     conn.execute("CREATE TABLE IF NOT EXISTS claims (id bigint PRIMARY KEY, status text)")
     with bind(actor="user:42"):
         approve(conn, int(sys.argv[1]))

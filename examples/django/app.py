@@ -1,9 +1,9 @@
 """Claims over HTTP: a Django project in one file, its ORM, the trail's routes beside it, and the worker in a process.
 
-Run it against a database of yours::
+Run it in a clone, against the Postgres that ``embedded:data`` starts in the directory ``data``::
 
-    pip install "pgaudit[all]" "django>=5.1"
-    export PGAUDIT_DSN=postgresql://localhost/claims
+    pip install ".[all]" "django>=5.1"
+    export PGAUDIT_DSN=embedded:data
     pgaudit migrate
     pgaudit worker &
     uvicorn --app-dir examples/django --no-proxy-headers app:app
@@ -34,7 +34,7 @@ from pgaudit import AuditEvent, AuditLog, Change
 from pgaudit.web import create_app
 
 audit = AuditLog()  # settings from PGAUDIT_*; no I/O until it is used
-database = conninfo_to_dict(audit.settings.dsn)
+database = conninfo_to_dict(audit.settings.conninfo)
 
 settings.configure(
     ALLOWED_HOSTS=["localhost", "127.0.0.1"],

@@ -1,9 +1,9 @@
 """Claims over HTTP: FastAPI, SQLAlchemy's AsyncSession, signals that become events, and the worker in the event loop.
 
-Run it against a database of yours::
+Run it in a clone, against the Postgres that ``embedded:data`` starts in the directory ``data``::
 
-    pip install "pgaudit[all]" fastapi "sqlalchemy[asyncio]"
-    export PGAUDIT_DSN=postgresql://localhost/claims
+    pip install ".[all]" fastapi "sqlalchemy[asyncio]"
+    export PGAUDIT_DSN=embedded:data
     pgaudit migrate
     uvicorn --app-dir examples/fastapi_sqlalchemy --no-proxy-headers app:app
 
@@ -35,7 +35,7 @@ ClaimAuditListener(audit)  # from now on, each of the claim signals is an event
 
 async def connect() -> psycopg.AsyncConnection:
     """A connection to the database that the trail is in: one transaction holds both."""
-    return await psycopg.AsyncConnection.connect(audit.settings.dsn)
+    return await psycopg.AsyncConnection.connect(audit.settings.conninfo)
 
 
 engine = create_async_engine("postgresql+psycopg://", async_creator=connect)

@@ -1,9 +1,9 @@
 """Claims over HTTP: Flask, psycopg's connection pool, signals that become events, and the worker in a thread.
 
-Run it against a database of yours::
+Run it in a clone, against the Postgres that ``embedded:data`` starts in the directory ``data``::
 
-    pip install "pgaudit[all]" flask
-    export PGAUDIT_DSN=postgresql://localhost/claims
+    pip install ".[all]" flask
+    export PGAUDIT_DSN=embedded:data
     pgaudit migrate
     flask --app examples/flask_psycopg/app.py run
 
@@ -34,7 +34,7 @@ SUBMIT = "INSERT INTO claims (holder, amount, status) VALUES (%s, %s, 'submitted
 APPROVE = "UPDATE claims SET status = 'approved' WHERE id = %s AND status = 'submitted' RETURNING amount"
 
 audit = AuditLog()  # settings from PGAUDIT_*; no I/O until it is used
-pool = ConnectionPool(audit.settings.dsn, max_size=10, open=False)
+pool = ConnectionPool(audit.settings.conninfo, max_size=10, open=False)
 claims = Blueprint("claims", __name__, url_prefix="/claims")
 
 

@@ -8,10 +8,12 @@ import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import create_engine
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
@@ -20,16 +22,15 @@ from docs.code import asyncpg_, history, listener_, psycopg_, sqlalchemy_
 from pgaudit import AuditContext, AuditLog
 from pgaudit.signals import job_failed, job_stalled
 from pgaudit.testing import assert_recorded, run_worker_once
-from tests.support.drivers import url_of
-from tests.support.processes import worker_process
-from tests.support.waiting import wait_until
+from tests.processes import worker
+from tests.waiting import wait_until
 
 CODE = Path(__file__).parents[2] / "docs" / "code"
 
 
 @pytest.fixture
 def claims(dsn: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[psycopg.Connection]:
-    """The table of the programs, with claim 7 in it."""
+    """The table of the programs, with claim 7 in it; ``approved`` says what they have done."""
     monkeypatch.setenv("PGAUDIT_DSN", dsn)
     with psycopg.connect(dsn, autocommit=True) as conn:
         conn.execute("CREATE TABLE claims AS SELECT 7::bigint AS id, 'open' AS status")
@@ -37,20 +38,26 @@ def claims(dsn: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[psycopg.Connec
 
 
 def approved(conn: psycopg.Connection) -> bool:
-    """Returns whether the change is there; fails unless its event is."""
+    """Whether the change and its event are both there."""
     assert_recorded(conn, action="claim.approved", target="claim:7")
     return conn.execute("SELECT status FROM claims").fetchall() == [("approved",)]
 
 
+def url_of(dsn: str, scheme: str) -> str:
+    """The database as SQLAlchemy and asyncpg read it."""
+    given: dict[str, Any] = conninfo_to_dict(dsn)
+    return f"{scheme}://{given['user']}@{given['host']}:{given['port']}/{given['dbname']}"
+
+
 async def test_asyncpg(claims: psycopg.Connection, dsn: str) -> None:
-    """The asyncpg program records on a connection of a pool."""
+    """A connection out of a pool, in a transaction block."""
     async with asyncpg.create_pool(url_of(dsn, "postgresql"), min_size=1, max_size=1) as pool:
         await asyncpg_.approve(pool, 7)
     assert approved(claims)
 
 
 async def test_asyncpg_beside_a_worker(claims: psycopg.Connection, dsn: str) -> None:
-    """The asyncpg program's events are appended by the worker that it runs."""
+    """What is recorded is appended meanwhile."""
     async with asyncpg_.serving(url_of(dsn, "postgresql")) as pool:
         await asyncpg_.approve(pool, 7)
         while claims.execute("SELECT size FROM pgaudit.log_head").fetchone() != (1,):
@@ -59,7 +66,7 @@ async def test_asyncpg_beside_a_worker(claims: psycopg.Connection, dsn: str) -> 
 
 
 async def test_psycopg(claims: psycopg.Connection, dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The psycopg programs record on both kinds of connections; a denied attempt is an event without a change."""
+    """A synchronous connection and an asynchronous one; a denied attempt is an event without a change."""
     async with await psycopg.AsyncConnection.connect(dsn) as conn:
         await psycopg_.approve(conn, 7)
     assert approved(claims)
@@ -73,7 +80,7 @@ async def test_psycopg(claims: psycopg.Connection, dsn: str, monkeypatch: pytest
 
 @pytest.mark.parametrize("driver", ["psycopg", "asyncpg"])
 async def test_sqlalchemy_async(claims: psycopg.Connection, dsn: str, driver: str) -> None:
-    """The SQLAlchemy program records on an AsyncSession of either driver."""
+    """An AsyncSession on either driver."""
     engine = create_async_engine(url_of(dsn, f"postgresql+{driver}"))
     async with AsyncSession(engine) as session, session.begin():
         await sqlalchemy_.approve_async(session, 7)
@@ -82,7 +89,7 @@ async def test_sqlalchemy_async(claims: psycopg.Connection, dsn: str, driver: st
 
 
 def test_sqlalchemy(claims: psycopg.Connection, dsn: str) -> None:
-    """The SQLAlchemy programs record on a Session and on a Connection."""
+    """A Session, and a Connection of the engine."""
     engine = create_engine(url_of(dsn, "postgresql+psycopg"))
     with Session(engine) as session, session.begin():
         sqlalchemy_.approve(session, 7)
@@ -94,7 +101,7 @@ def test_sqlalchemy(claims: psycopg.Connection, dsn: str) -> None:
 
 
 def test_the_middleware_of_django() -> None:
-    """Django starts with the settings that the documentation shows."""
+    """A process with these settings serves: each path leads to a middleware."""
     program = "import django; django.setup(); django.core.handlers.wsgi.WSGIHandler()"
     environment = os.environ | {"DJANGO_SETTINGS_MODULE": "docs.code.django_"}
     command = [sys.executable, "-c", f"import django.core.handlers.wsgi; {program}"]
@@ -102,14 +109,14 @@ def test_the_middleware_of_django() -> None:
 
 
 def test_a_listener(claims: psycopg.Connection) -> None:
-    """The listener records actor, target and data of its signal."""
+    """What a signal is sent with becomes actor, target and data."""
     with claims.transaction():
         listener_.renew(claims, 7, 42)
     assert_recorded(claims, action="policy.renewed", actor="user:42", target="policy:7", data={"premium": "120.00"})
 
 
 def test_a_receiver_of_signals(caplog: pytest.LogCaptureFixture) -> None:
-    """The receiver is called for each failed and each stalled job. Importing the module connects it."""
+    """It hears of each failed and each stalled job. Importing it connects it, so it is imported here."""
     signals_ = importlib.import_module("docs.code.signals_")
     try:
         job_failed.send(job_id=17, error_class="DataCorrupted", sqlstate="XX001")
@@ -122,7 +129,7 @@ def test_a_receiver_of_signals(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_an_old_log_is_brought_in_once(claims: psycopg.Connection) -> None:
-    """A second run of the import adds nothing; an event that is years old is appended like any other."""
+    """A second run adds nothing; an event that is years old is appended like any other."""
     old: history.OldRow = {
         "id": "1234",
         "action": "claim.approved",
@@ -138,23 +145,13 @@ def test_an_old_log_is_brought_in_once(claims: psycopg.Connection) -> None:
     assert rows == [(0, old["created_at"])]
 
 
-def test_the_tests_of_an_application() -> None:
-    """The documented tests pass under pytest."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(CODE / "test_approval.py")]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert result.returncode == 0, result.stdout
-    assert "2 passed" in result.stdout
-
-
 def test_the_first_steps(dsn: str) -> None:
-    """A claim that is approved twice has one event, and the second run fails."""
+    """Of a claim that is approved twice there is one event, and the error of the second time."""
     environment = os.environ | {"PGAUDIT_DSN": dsn}
     command = [sys.executable, str(CODE / "first.py"), "7"]
-    with worker_process(dsn), psycopg.connect(dsn, autocommit=True) as conn:
+    with worker(dsn), psycopg.connect(dsn, autocommit=True) as conn:
         subprocess.run(command, env=environment, timeout=60, check=True)
-        wait_until(
-            "the log has the event", lambda: conn.execute("SELECT size FROM pgaudit.log_head").fetchone() == (1,)
-        )
+        wait_until(lambda: conn.execute("SELECT size FROM pgaudit.log_head").fetchone() == (1,))
         again = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
         assert again.stderr.splitlines()[-1] == "DETAIL:  Key (id)=(7) already exists."
         assert_recorded(conn, action="claim.approved", actor="user:42", target="claim:7", data={"amount": "1000.00"})

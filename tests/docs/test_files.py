@@ -1,35 +1,19 @@
-"""The files that the documentation offers."""
+"""The files that the documentation offers agree with each other and with the package."""
 
 import configparser
 import re
 import tomllib
 from pathlib import Path
-from typing import Any
 
-import psycopg
 import yaml  # type: ignore[import-untyped]  # it ships no types
-
-from pgaudit import Settings
-from pgaudit.web import metrics
 
 ROOT = Path(__file__).parents[2]
 FILES = ROOT / "docs" / "files"
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 
 
-def test_alerts_ask_for_metrics_that_exist(conn: psycopg.Connection, settings: Settings) -> None:
-    """Each metric in a rule is part of a scrape."""
-    rules: list[dict[str, Any]] = yaml.safe_load((FILES / "alerts.yml").read_text())["groups"][0]["rules"]
-    asked = {name for rule in rules for name in re.findall(r"pgaudit_\w+", rule["expr"])}
-    conn.execute("SELECT pgaudit.procrastinate_register_worker_v1()")
-    exposed = re.findall(rb"^(pgaudit_\w+)[ {]", metrics.exposition(metrics.look(conn, settings)), re.MULTILINE)
-    assert asked
-    assert asked <= {name.decode() for name in exposed}
-    assert len({rule["alert"] for rule in rules}) == len(rules)
-
-
 def test_the_stop_of_a_service_outlasts_the_shutdown_of_a_worker() -> None:
-    """systemd and Kubernetes wait longer than PGAUDIT_SHUTDOWN_TIMEOUT before they kill a worker."""
+    """Otherwise a worker that gives its jobs back in time would be killed before."""
     unit = configparser.ConfigParser(strict=False, interpolation=None)
     unit.optionxform = str  # type: ignore[assignment,method-assign]  # as the library's manual does it
     unit.read(FILES / "pgaudit-worker.service")
@@ -41,7 +25,7 @@ def test_the_stop_of_a_service_outlasts_the_shutdown_of_a_worker() -> None:
 
 
 def test_the_image_installs_extras_that_exist() -> None:
-    """The image installs known extras, and its probe port is the one that the deployment asks."""
+    """And serves its probe on the port that the deployment asks."""
     image = (FILES / "Dockerfile").read_text()
     (extras,) = re.findall(r"pgaudit\[([\w,]+)\]", image)
     assert set(extras.split(",")) <= set(EXTRAS)

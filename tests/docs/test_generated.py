@@ -1,4 +1,4 @@
-"""The parts of pages that are generated from the code."""
+"""What the pages take from the code."""
 
 import re
 from pathlib import Path
@@ -34,7 +34,7 @@ REFERENCE = ROOT / "docs" / "reference"
 
 
 def rows(text: str) -> list[str]:
-    """Returns the rows of the table of settings."""
+    """The rows of the settings' table."""
     return [line for line in text.splitlines() if line.startswith("| `PGAUDIT_")]
 
 
@@ -44,7 +44,7 @@ def test_the_configuration_page_has_each_setting() -> None:
 
 
 def test_every_column_of_the_database_is_described(conn: psycopg.Connection) -> None:
-    """The reference has the comments of all relations and columns."""
+    """Of each view, of the log, and what is said of other tables, as psql shows it."""
     sections = dict(
         re.findall(r"^## `pgaudit\.(\w+)`\n(.+?)(?=\n## |\Z)", generated.relations(), re.MULTILINE | re.DOTALL)
     )
@@ -56,7 +56,7 @@ def test_every_column_of_the_database_is_described(conn: psycopg.Connection) -> 
 
 
 def test_every_metric_is_described(conn: psycopg.Connection, settings: Settings) -> None:
-    """The reference has each metric of a scrape; names that are made at run time have an ellipsis."""
+    """What one scrape exposes; a name that is made up when it runs is there with an ellipsis."""
     names = re.findall(r"`(pgaudit_\S+)`", generated.metric_families())
     described = [name.removesuffix("_total").replace("…", r"\w+") for name in names]
     exposed = re.findall(r"^# TYPE (\w+)", metrics.exposition(metrics.look(conn, settings)).decode(), re.MULTILINE)
@@ -66,14 +66,14 @@ def test_every_metric_is_described(conn: psycopg.Connection, settings: Settings)
 
 
 def test_code_is_shown_as_it_is_written() -> None:
-    """Code is shown with decorators and comments, and without ignores for linters."""
+    """With its decorators and comments, and without words to linters."""
     shown = source.code("examples/django/app.py", "approve_and_pay")
     assert shown.startswith("@transaction.atomic\ndef approve_and_pay(claim_id: int) -> Claim:\n")
     assert shown.endswith("    return claim")
 
 
 def test_every_field_of_an_event_is_described() -> None:
-    """Each field of an event and its parts has a description with its limits."""
+    """Of each of its parts, too, and how long it may be."""
     page = (REFERENCE / "python.md").read_text()
     for model in (AuditEvent, *(getattr(pgaudit, name) for name in ("Actor", "Target", "Change", "AuditContext"))):
         section = page.partition(f"### `{model.__name__}`\n")[2].partition("\n### ")[0]
@@ -85,8 +85,8 @@ def test_every_field_of_an_event_is_described() -> None:
                 assert f"{limit} characters" in page.partition("### Limits")[2]
 
 
-def test_the_limits_of_an_event_are_documented() -> None:
-    """The limits in the reference are those of the code."""
+def test_the_limits_of_an_event_are_told() -> None:
+    """As the code has them."""
     limits = (REFERENCE / "python.md").read_text().partition("### Limits")[2]
     size = Settings.model_fields["max_event_bytes"].default
     for limit in (f"nested at most {MAX_DEPTH} deep", f"at most {MAX_DIGITS:,} digits", f"{size:,} bytes"):
@@ -98,37 +98,40 @@ PUBLIC = [pgaudit, claims, health, jobs, listener, migrate, replay, stats, testi
 
 @pytest.mark.parametrize("module", PUBLIC, ids=lambda module: module.__name__)
 def test_public_names_of_a_module_are_in_the_reference(module: ModuleType) -> None:
-    """Names without a leading underscore are public and documented."""
+    """Names that begin with an underscore are internal; all others are documented."""
     page = (REFERENCE / "python.md").read_text()
     section = page.partition(f"## `{module.__name__}`\n")[2].partition("\n## ")[0]
-    _, _, events = page.partition("## Events\n")
     public = getattr(module, "__all__", None) or {
         name for name, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__
     }
     for name in {name for name in public if name[0] != "_"}:
-        shown = rf"^(?:async )?(?:def|class) {name}\b|^{name}: |`(?:{module.__name__}\.)?{name}`"
-        assert re.search(shown, section, re.MULTILINE) or f"### `{name}`" in events, name
+        shown = rf"^\| `{name}[`(]|^{name}: |`(?:{module.__name__}\.)?{name}`"
+        assert re.search(shown, section, re.MULTILINE), name
+    assert f"\n::: {module.__name__}\n" in section
 
 
-def test_a_stub_says_what_is_public() -> None:
-    """A stub has signature and docstring, and no body."""
-    shown = source.stubs("pgaudit.worker", "start_in_thread", "WorkerThread")
-    assert shown.startswith(
-        'def start_in_thread(settings: Settings | None = None) -> WorkerThread:\n    """Runs a worker'
+def test_a_table_of_names_has_methods_and_their_parameters() -> None:
+    """As a call has them: without self, and not what is internal."""
+    rows = generated.names("pgaudit.worker", "start_in_thread", "WorkerThread").splitlines()[2:]
+    assert [row.split(" | ")[0] for row in rows] == [
+        "| `start_in_thread(settings)`",
+        "| `WorkerThread`",
+        "| `WorkerThread.stop()`",
+    ]
+    assert rows[0].endswith(
+        " | Runs a worker in a thread of this process until `stop()`, or until the process exits. |"
     )
-    assert "    def __init__(self, settings: Settings) -> None: ...\n\n    def stop(self) -> None:" in shown
-    assert "_supervise" not in shown
 
 
 def test_every_health_check_is_in_the_table(conn: psycopg.Connection, settings: Settings) -> None:
-    """The table has the checks in the order of the report, and what each status means."""
+    """In the order of the report, with what is wrong when it is not healthy."""
     report = health.check(conn, settings)
     table = (REFERENCE / "http.md").read_text().partition("## Health checks")[2].partition("\n## ")[0]
     assert re.findall(r"^\| `(\w+)`", table, re.MULTILINE) == [check.name for check in report.checks]
     assert all(f"`{status}` when" in table for status in Status if status != Status.HEALTHY)
 
 
-@pytest.mark.parametrize("what", ["nothing", "code examples/plain.py nothing", "stubs pgaudit.trail nothing"])
+@pytest.mark.parametrize("what", ["nothing", "code examples/plain.py nothing", "names pgaudit.trail nothing"])
 def test_generate_refuses_names_that_do_not_exist(what: str) -> None:
     """A page that asks for a table, a function or a module that is gone ends the build."""
     with pytest.raises(KeyError, match="nothing"):
