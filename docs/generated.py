@@ -15,8 +15,7 @@ from typer.testing import CliRunner
 from docs.source import ROOT, said
 from pgaudit import Actor, AuditContext, AuditEvent, Change, Settings, Target, errors, signals
 from pgaudit.events.event import Part
-from pgaudit.web import metrics
-from pgaudit.web.openapi import document
+from pgaudit.web import create_app, metrics
 
 MIGRATIONS: Final = ROOT / "migrations"
 OF_RELATION: Final = re.compile(
@@ -196,7 +195,7 @@ def routes() -> str:
     """A row for each route, from the OpenAPI document."""
     rows = [
         (f"`{method.upper()} {path}`", about["summary"], "bearer token" if about.get("security") else "")
-        for path, methods in document("/")["paths"].items()
+        for path, methods in create_app().openapi()["paths"].items()
         for method, about in methods.items()
     ]
     return table(("Route", "Description", "Needs"), *rows)

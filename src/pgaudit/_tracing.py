@@ -3,14 +3,16 @@
 ``pgaudit.record`` belongs to the trace that the application is in, and its ids go into the events. By them
 ``pgaudit.persist``, one span for a batch, is linked to the spans that its events come from.
 
-OpenTelemetry is used only if the application has imported it: otherwise there is no span and no cost. As with
-signals, a span holds nothing of an event but how many there are, nor an error's message that may quote one.
+OpenTelemetry's API is the extra ``otel``. Without it there is no span; with it, but without an SDK, there is none
+either. It is imported when the first ``AuditLog`` is made, because it takes 30 ms that ``import pgaudit`` should not.
+As with signals, a span holds nothing of an event but how many there are, nor an error's message that may quote one.
 """
 
 import sys
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import cache, lru_cache
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from pgaudit._db_errors import safe_summary
@@ -18,23 +20,28 @@ from pgaudit._db_errors import safe_summary
 if TYPE_CHECKING:
     from opentelemetry.trace import Link, Span, Tracer, TracerProvider
 
-# What OpenTelemetry's conventions for messaging call it; the destination is the queue.
+# Names of OpenTelemetry's semantic conventions for messaging; the destination is the queue.
 ATTRIBUTES: Final = {"messaging.system": "pgaudit", "messaging.destination.name": "audit"}
 COUNT: Final = "messaging.batch.message_count"
 RECORD: Final = {"messaging.operation.name": "record", "messaging.operation.type": "send"}
 PERSIST: Final = {"messaging.operation.name": "persist", "messaging.operation.type": "process"}
-# What is left to use_span would be the error's message.
-SILENT: Final[Mapping[str, Any]] = {"record_exception": False, "set_status_on_exception": False}
+# OpenTelemetry would add the error's message to the span, which may quote an event.
+NO_AUTO_EXCEPTION: Final[Mapping[str, Any]] = {"record_exception": False, "set_status_on_exception": False}
 
 
-def is_used() -> bool:
-    """Returns whether OpenTelemetry's API was imported by the application: without it there is no tracing."""
-    return sys.modules.get("opentelemetry.trace") is not None
+@cache
+def is_installed() -> bool:
+    """Returns whether OpenTelemetry's API is installed, and imports it."""
+    try:
+        import_module("opentelemetry.trace")
+    except ModuleNotFoundError:
+        return False
+    return True
 
 
-def is_on() -> bool:
+def can_export() -> bool:
     """Returns whether spans can be exported: the API alone drops them."""
-    if not is_used():
+    if not is_installed():
         return False
     from opentelemetry.trace import NoOpTracer, ProxyTracer
 
@@ -42,28 +49,30 @@ def is_on() -> bool:
 
 
 @contextmanager
-def recording(count: int) -> Generator[None]:
+def record_span(count: int) -> Generator[None]:
     """Makes a span for recording that many events the current one, if spans can be exported; none for zero events."""
-    if not count or not is_on():
+    if not count or not can_export():
         yield
         return
     from opentelemetry.trace import SpanKind
 
     attributes = ATTRIBUTES | RECORD | {COUNT: count}
-    span = tracer().start_as_current_span("pgaudit.record", kind=SpanKind.PRODUCER, attributes=attributes, **SILENT)
-    with span, failing():
+    span = tracer().start_as_current_span(
+        "pgaudit.record", kind=SpanKind.PRODUCER, attributes=attributes, **NO_AUTO_EXCEPTION
+    )
+    with span, record_errors():
         yield
 
 
 @contextmanager
-def persisting(start: int, count: int | None = None, traces: Sequence[str] | None = None) -> Generator[None]:
+def persist_span(start: int, count: int | None = None, traces: Sequence[str] | None = None) -> Generator[None]:
     """Makes a span for a batch the current one, if spans can be exported. It may begin when the batch is known.
 
     :param start: when the work on it began, in nanoseconds of the epoch.
     :param count: how many jobs it took; None if that was never known.
     :param traces: the W3C traceparents of its events.
     """
-    if not is_on():
+    if not can_export():
         yield
         return
     from opentelemetry.context import Context
@@ -76,37 +85,37 @@ def persisting(start: int, count: int | None = None, traces: Sequence[str] | Non
         attributes=ATTRIBUTES | PERSIST | ({} if count is None else {COUNT: count}),
         links=[link_to(traceparent) for traceparent in traces or ()],
         start_time=start,
-        **SILENT,
+        **NO_AUTO_EXCEPTION,
     )
-    with span, failing():
+    with span, record_errors():
         yield
 
 
 @contextmanager
-def failing() -> Generator[None]:
+def record_errors() -> Generator[None]:
     """Records an error that is raised inside as the current span's."""
     try:
         yield
     except Exception as error:
-        failed(error)
+        record_error(error)
         raise
 
 
-def failed(error: Exception) -> None:
+def record_error(error: Exception) -> None:
     """Ends the current span with an error, if the span is ours."""
-    if is_on() and (span := current_span()):
+    if can_export() and (span := current_span()):
         span.set_attribute("error.type", type(error).__name__)
-        fail(span, safe_summary(error))
+        set_error_status(span, safe_summary(error))
 
 
-def job_failed(job: int, error_class: str, sqlstate: str | None) -> None:
+def record_job_failure(job: int, error_class: str, sqlstate: str | None) -> None:
     """Adds to the current span that a job of its batch was not persisted."""
-    if is_on() and (span := current_span()):
+    if can_export() and (span := current_span()):
         span.add_event("exception", {"pgaudit.job_id": job, "exception.type": error_class, "sqlstate": sqlstate or ""})
-        fail(span, "not all jobs were persisted")
+        set_error_status(span, "not all jobs were persisted")
 
 
-def ids() -> dict[str, str]:
+def current_ids() -> dict[str, str]:
     """Returns ``trace_id`` and ``span_id`` of the current span; an empty mapping without one."""
     span = current_span()
     if span is None or not (context := span.get_span_context()).is_valid:
@@ -116,14 +125,14 @@ def ids() -> dict[str, str]:
 
 def current_span() -> "Span | None":
     """Returns the current span, recording or not."""
-    if not is_used():
+    if not is_installed():
         return None
     from opentelemetry.trace import get_current_span
 
     return get_current_span()
 
 
-def fail(span: "Span", description: str) -> None:
+def set_error_status(span: "Span", description: str) -> None:
     """Sets the status of a span to an error with that description."""
     from opentelemetry.trace import StatusCode
 

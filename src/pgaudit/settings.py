@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Self
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
-from pydantic import BaseModel, BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 
 from pgaudit import embedded
 from pgaudit.errors import InvalidSettings
@@ -16,7 +16,9 @@ from pgaudit.errors import InvalidSettings
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
-SECRET: Final = frozenset({"dsn", "admin_token"})  # no error shows their values
+TOKENS: Final = ("admin_token", "metrics_token")
+MIN_TOKEN_LENGTH: Final = 16
+SECRET: Final = frozenset({"dsn", *TOKENS})  # no error shows their values
 LEGACY_NAMES: Final = {"job_attempts": "QUEUE_JOB_ATTEMPTS", "job_backoff_delay": "QUEUE_JOB_BACKOFF_DELAY"}
 
 
@@ -123,13 +125,23 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
         "it holds back vacuum.",
     )
     admin_token: SecretStr | None = Field(
-        None, description="Bearer token of the admin routes of `pgaudit.web`; without one they answer 403."
+        None,
+        description="Bearer token of the admin routes of `pgaudit.web`, at least 16 characters; without one they "
+        "answer 403.",
+    )
+    metrics_token: SecretStr | None = Field(
+        None,
+        description="Bearer token of `/metrics`, at least 16 characters; without one everybody may read the metrics.",
     )
     health_port: int | None = Field(
         None,
         ge=1,
         le=65_535,
-        description="Port on which a worker process serves the health route, for a container's probe.",
+        description="Port on which a worker process serves the health routes, for a container's probes.",
+    )
+    health_host: str = Field(
+        "127.0.0.1",
+        description="Address of that port; `0.0.0.0` in a container, whose probes come from outside.",
     )
 
     trusted_proxies: Networks = Field(
@@ -162,6 +174,13 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
                 "(a SQLAlchemy URL goes without +asyncpg or +psycopg: postgresql://user@host/database)"
             )
         return self
+
+    @field_validator(*TOKENS)
+    @classmethod
+    def _check_token(cls, token: SecretStr | None) -> SecretStr | None:
+        if token and 0 < len(token.get_secret_value()) < MIN_TOKEN_LENGTH:
+            raise ValueError(f"a token needs at least {MIN_TOKEN_LENGTH} characters; make one: openssl rand -hex 16")
+        return token
 
     @model_validator(mode="after")
     def _check_spool_dir(self) -> Self:

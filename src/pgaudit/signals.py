@@ -78,7 +78,7 @@ job_stalled: Final = WorkerSignal(
 """The worker of a job has stalled: ``job_id``, ``worker_id``, ``stalls`` so far, ``failed`` if that ended the job."""
 
 worker_started: Final = WorkerSignal("worker_started", logging.INFO, "worker %(worker_id)d started")
-"""A worker is registered, and takes jobs: ``worker_id``."""
+"""A worker is registered, and takes jobs: ``worker_id``. Sent again when a pruned worker registers under a new id."""
 
 worker_stopped: Final = WorkerSignal("worker_stopped", logging.INFO, "worker %(worker_id)d stopped")
 """A worker takes no more jobs; a drain may follow: ``worker_id``."""

@@ -30,4 +30,6 @@ def test_the_image_installs_extras_that_exist() -> None:
     (extras,) = re.findall(r"pgaudit\[([\w,]+)\]", image)
     assert set(extras.split(",")) <= set(EXTRAS)
     (container,) = yaml.safe_load((FILES / "worker.yaml").read_text())["spec"]["template"]["spec"]["containers"]
-    assert f"PGAUDIT_HEALTH_PORT={container['readinessProbe']['httpGet']['port']}" in image
+    for probe in ("readinessProbe", "livenessProbe"):
+        assert f"PGAUDIT_HEALTH_PORT={container[probe]['httpGet']['port']}" in image
+    assert "PGAUDIT_HEALTH_HOST=0.0.0.0" in image  # the probes come from outside of the container

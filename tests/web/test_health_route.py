@@ -46,8 +46,8 @@ def test_health_is_503_while_an_event_is_too_old_and_200_when_a_worker_returns(
     conn.execute("ALTER TABLE pgaudit.audit_jobs ENABLE ALWAYS TRIGGER reject_event_update")
     conn.commit()
     answer = client.get(HEALTH)
-    assert answer.status_code == 503
-    assert answer.json()["status"] == "unhealthy"
+    assert (answer.status_code, answer.json()["status"]) == (503, "unhealthy")
+    assert client.get("/api/v1/health/ready").status_code == 200
     assert "The oldest waiting event has waited for 61." in answer.json()["reason"]
     with worker.start_in_thread(settings):
         wait_until("health is healthy", lambda: client.get(HEALTH).json()["status"] == "healthy")
@@ -55,36 +55,44 @@ def test_health_is_503_while_an_event_is_too_old_and_200_when_a_worker_returns(
         assert client.get(HEALTH).json()["reason"] is None
 
 
-def test_an_unreachable_database_is_unhealthy_and_not_named(settings: Settings) -> None:
-    """Clients learn that the database does not answer, but neither address nor role; the server logs them."""
+def test_ready_is_about_the_server_not_the_trail(client: httpx.Client) -> None:
+    """The checks without which it can answer nothing; live has none."""
+    assert client.get("/api/v1/health/ready").json() == {
+        "status": "healthy",
+        "reason": None,
+        "checks": [{"name": "database", "status": "healthy"}, {"name": "schema_version", "status": "healthy"}],
+    }
+    assert client.get("/api/v1/health/live").json() == {"status": "healthy", "reason": None, "checks": []}
+
+
+def test_a_database_that_is_away_is_unhealthy_and_tells_no_secret(settings: Settings) -> None:
+    """Everybody learns that the database is to blame; nobody, which one: that is in the server's log."""
     away = "host=127.0.0.1 port=1 user=somebody password=secret dbname=hidden"
     with client_of(create_app(settings.model_copy(update={"dsn": away}))) as client:
-        paths = (HEALTH, REPORT, "/metrics", "/api/v1/admin/queues/stats")
+        paths = (HEALTH, REPORT, "/metrics", "/api/v1/admin/queues/stats", "/api/v1/health/ready")
         with ThreadPoolExecutor() as threads:
-            answer, report, *problems = threads.map(lambda path: client.get(path, headers=BEARER), paths)
-    assert answer.status_code == 503
-    assert answer.json()["status"] == "unhealthy"
+            answer, report, *problems, ready = threads.map(lambda path: client.get(path, headers=BEARER), paths)
+    assert (answer.status_code, answer.json()["status"]) == (503, "unhealthy")
     assert answer.json()["reason"] == "The database does not answer, or not to this role."
-    assert report.status_code == 200
-    assert report.json()["status"] == "unhealthy"
+    assert (ready.status_code, ready.json()["reason"]) == (503, answer.json()["reason"])
+    assert (report.status_code, report.json()["status"]) == (200, "unhealthy")
     assert report.json()["checks"][0]["message"].startswith("The database does not answer")
     for problem in problems:
-        assert problem.status_code == 503
-        assert problem.json()["title"] == "Service Unavailable"
-    for text in [one.text for one in (answer, report, *problems)]:
+        assert (problem.status_code, problem.json()["title"]) == (503, "Service Unavailable")
+    for text in [one.text for one in (answer, report, *problems, ready)]:
         assert not any(word in text for word in ("secret", "somebody", "hidden", "127.0.0.1"))
 
 
 def test_connections_that_the_server_has_closed_are_replaced(client: httpx.Client, conn: psycopg.Connection) -> None:
-    """The first answer after a restart of the database is a good one."""
-    assert client.get(HEALTH).status_code == 200
+    """After a restart of the database the first answer is a good one again."""
+    assert client.get("/metrics").status_code == 200  # the health would be shared
     conn.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'pgaudit web'")
     conn.commit()
     assert client.get(HEALTH).json()["checks"][0] == {"name": "database", "status": "healthy"}
 
 
 def test_a_worker_serves_only_the_health_route(dsn: str, settings: Settings) -> None:
-    """PGAUDIT_HEALTH_PORT has the health route only, for which a worker's rights are enough."""
+    """PGAUDIT_HEALTH_PORT has the health routes only, for which a worker's rights are enough."""
     port = free_port()
     with temporary_roles(dsn, "t_prober"):
         with psycopg.connect(dsn) as owner:
@@ -102,6 +110,7 @@ def test_a_worker_process_answers_its_probe(dsn: str, command: str) -> None:
     port = free_port()
     process = start_worker(dsn, command, PGAUDIT_HEALTH_PORT=str(port))
     try:
+        wait_until("the worker is ready", lambda: is_healthy(f"http://127.0.0.1:{port}/api/v1/health/ready"))
         wait_until("the worker answers its probe", lambda: is_healthy(f"http://127.0.0.1:{port}{HEALTH}"))
         assert terminate(process) == 0
     finally:

@@ -49,3 +49,12 @@ def test_a_scrape_has_the_state_of_queue_log_and_workers(
     assert counts[-2:] == [1, 1] == [seen["pgaudit_lag_seconds_count",]] * 2
     assert 0 <= seen["pgaudit_lag_seconds_sum",] < 60
     assert seen["pgaudit_spooled_events",] == 0
+
+
+def test_at_most_50_workers_have_a_series(client: httpx.Client, conn: psycopg.Connection) -> None:
+    """A worker that restarts again and again does not fill the memory of Prometheus; all are counted."""
+    conn.execute("SELECT pgaudit.register_worker() FROM generate_series(1, 60)")
+    conn.commit()
+    seen = samples(client)
+    assert seen["pgaudit_workers_alive",] == 60
+    assert len([name for name, *_ in seen if name == "pgaudit_worker_heartbeat_age_seconds"]) == 50

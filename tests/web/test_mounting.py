@@ -60,10 +60,10 @@ def test_the_paths_are_the_same_below_the_mount_point(
         assert client.get("/api/v1/openapi.json").json()["servers"] == [{"url": "/audit"}]
 
 
-async def status(app: ASGIApp) -> int:
-    """Returns the status of the health route, asked in the running event loop without a lifespan."""
+async def status(app: ASGIApp, path: str = HEALTH) -> int:
+    """Returns the status of a route in the running event loop, without the lifespan of the application."""
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://host") as client:
-        return (await client.get(HEALTH)).status_code
+        return (await client.get(path)).status_code
 
 
 def test_the_application_works_without_lifespan_in_any_event_loop(settings: Settings) -> None:
@@ -76,9 +76,9 @@ def test_the_application_works_without_lifespan_in_any_event_loop(settings: Sett
 async def test_the_lifespan_closes_the_connections(settings: Settings, dsn: str) -> None:
     """No connection is left after a lifespan, and a second one can begin."""
     app = create_app(settings)
-    for _ in range(2):
+    for path in (HEALTH, "/metrics"):  # a look at the same again could be shared
         async with app.router.lifespan_context(app):
-            assert await status(app) == 200
+            assert await status(app, path) == 200
             assert value_in(dsn, CONNECTIONS) == 1
         wait_until("the connections are closed", lambda: value_in(dsn, CONNECTIONS) == 0)
 
@@ -118,10 +118,10 @@ def test_without_its_packages_the_import_says_what_to_install() -> None:
     """Without starlette, import pgaudit works and import pgaudit.web names the extra."""
     code = """if True:
         import sys
-        sys.modules["starlette"] = None
+        sys.modules["fastapi"] = None
         import pgaudit, pgaudit.cli
         try:
-            import pgaudit.web
+            from pgaudit.web import create_app
         except pgaudit.PgauditError as error:
             print(error)
     """

@@ -18,6 +18,8 @@ Case = schemathesis.Case[Operation]
 DOCUMENT = "/api/v1/openapi.json"
 ROUTES = {
     ("get", "/api/v1/health/queues"),
+    ("get", "/api/v1/health/ready"),
+    ("get", "/api/v1/health/live"),
     ("get", "/api/v1/admin/queues/stats"),
     ("get", "/api/v1/admin/queues/health"),
     ("post", "/api/v1/admin/queues/jobs/{id}/retry"),

@@ -18,6 +18,6 @@ class Check:
 
     name: str
     status: Status
-    observed: float | str | None
-    threshold: float | str | None
+    observed: int | float | str | None
+    threshold: int | float | str | None
     message: str

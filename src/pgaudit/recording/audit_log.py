@@ -40,6 +40,7 @@ class AuditLog:
 
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings = settings or Settings()
+        _tracing.is_installed()  # imports OpenTelemetry now, not while the first event is recorded
 
     def record(self, conn: object, *events: AuditEvent) -> None:
         """Records events in the caller's transaction, with one statement, however many there are.
@@ -134,12 +135,12 @@ class AuditLog:
 
     def _span(self, events: Sequence[AuditEvent]) -> AbstractContextManager[None]:
         """Returns the span that the events are recorded in; an empty one in mode ``off``."""
-        return _tracing.recording(0 if self.settings.mode == Mode.OFF else len(events))
+        return _tracing.record_span(0 if self.settings.mode == Mode.OFF else len(events))
 
     def _prepare(self, events: Sequence[AuditEvent]) -> tuple[tuple[AuditEvent, ...], str | None]:
         """Returns the events with what is bound, and the document to send; None when nothing has to be sent."""
         refuse_others(events)
-        trace = _tracing.ids()
+        trace = _tracing.current_ids()
         events = tuple(with_bound_context(event, trace) for event in events)
         document = to_document(events, self.settings.max_event_bytes)
         if capture.keep(events) or not events or self.settings.mode == Mode.OFF:
@@ -152,7 +153,7 @@ class AuditLog:
         self._spool(events, None, error)
 
     def _spool(self, events: Sequence[AuditEvent], xid: str | None, error: Exception) -> None:
-        _tracing.failed(error)
+        _tracing.record_error(error)
         path = spool.append(self.settings.spool_dir, [event.to_json() for event in events], xid)
         extra: dict[str, Any] = {"action": "event_spooled", "events": [str(event.id) for event in events]}
         logger.error(

@@ -1,7 +1,9 @@
-"""The audit trail over HTTP: health for probes, statistics and retries for administrators, figures for Prometheus.
+"""The audit trail over HTTP: probes, statistics and retries for administrators, metrics for Prometheus.
 
 =============================================  ===============================================================
-``GET /api/v1/health/queues``                  200, or 503 when unhealthy, with the reason
+``GET /api/v1/health/queues``                  200, or 503 when the trail is unhealthy, with the reason
+``GET /api/v1/health/ready``                   200, or 503 when this server cannot do its work
+``GET /api/v1/health/live``                    200 while the process answers
 ``GET /api/v1/admin/queues/stats``             the queue and its workers
 ``GET /api/v1/admin/queues/health``            the health report with all details
 ``POST /api/v1/admin/queues/jobs/{id}/retry``  runs a failed job again
@@ -9,9 +11,10 @@
 ``GET /api/v1/openapi.json``                   describes them all
 =============================================  ===============================================================
 
-The admin routes want ``Authorization: Bearer`` with ``PGAUDIT_ADMIN_TOKEN``. Errors are RFC 9457 problem details.
+The admin routes need ``Authorization: Bearer`` with ``PGAUDIT_ADMIN_TOKEN``. ``/metrics`` needs one with
+``PGAUDIT_METRICS_TOKEN`` if that is set. Errors are RFC 9457 problem details.
 
-``pgaudit serve`` runs it alone. Mounted, the paths are the same below the mount point:
+``pgaudit serve`` runs the application alone. Mounted, the paths are the same below the mount point:
 
 >>> Starlette(routes=[Mount("/audit", app=create_app())])             # Starlette
 >>> FastAPI().mount("/audit", create_app())                           # FastAPI
@@ -19,31 +22,47 @@ The admin routes want ``Authorization: Bearer`` with ``PGAUDIT_ADMIN_TOKEN``. Er
 
 Its database role has to be a worker, which may retry jobs, too: ``pgaudit grant --worker ROLE``.
 
-===============  ==============================================
-``application``  puts routes, errors and database together
-``routes``       what each route does
-``tokens``       who may use the admin routes
+===============  ============================================================================
+``application``  the FastAPI application
+``admin``        the admin routes
+``probes``       the health routes, which the health port serves as well
+``metrics``      the trail as metrics
+``tokens``       who may use a route
 ``bodies``       what is sent as JSON
 ``problems``     what is sent when something is wrong
-``openapi``      the document that describes it all
-``metrics``      the trail as metrics
+``lookups``      runs look-ups: few at a time, in threads of their own, shared by equal requests
 ``database``     the connections
-``server``       runs it: alone, or beside a worker
-===============  ==============================================
+``server``       runs an application under uvicorn
+``health_port``  serves the health routes beside a worker; loads no FastAPI
+===============  ============================================================================
 """
 
-from typing import Final
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
 
 from pgaudit.errors import MissingExtra
 
-PACKAGES: Final = {"starlette", "prometheus_client", "uvicorn"}
-
-try:
+if TYPE_CHECKING:
     from pgaudit.web.application import create_app
-    from pgaudit.web.server import probing, serve
-except ModuleNotFoundError as error:
-    if (error.name or "").partition(".")[0] not in PACKAGES:
-        raise
-    raise MissingExtra('HTTP needs starlette, prometheus-client and uvicorn: pip install "pgaudit[web]"') from error
+    from pgaudit.web.health_port import probing
+    from pgaudit.web.server import serve
 
 __all__ = ["create_app", "probing", "serve"]
+
+MODULES: Final = {"create_app": "application", "probing": "health_port", "serve": "server"}
+PACKAGES: Final = {"fastapi", "starlette", "prometheus_client", "uvicorn"}
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a function when it is first used: a worker's health port does without FastAPI.
+
+    :raises MissingExtra: the packages of the extra are not installed.
+    """
+    if name not in MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        return getattr(import_module(f"{__name__}.{MODULES[name]}"), name)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in PACKAGES:
+            raise
+        raise MissingExtra('HTTP needs fastapi, prometheus-client and uvicorn: pip install "pgaudit[web]"') from error

@@ -1,24 +1,36 @@
-"""The ASGI application: routes, errors and connections, put together."""
+"""The FastAPI application: routes, errors, the OpenAPI document and connections, put together."""
 
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
-from typing import Final
+from typing import Any, Final
 
-from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
+from fastapi import Depends, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import TypeAdapter
+from starlette.responses import Response
 from starlette.routing import Route
 
 from pgaudit.settings import Settings
-from pgaudit.web.database import Database
-from pgaudit.web.problems import HANDLERS
-from pgaudit.web.routes import Queues, openapi
-from pgaudit.web.tokens import guarded
+from pgaudit.web import probes
+from pgaudit.web.bodies import Problem, PublicHealth
+from pgaudit.web.database import Database, close_on_shutdown
+from pgaudit.web.lookups import Lookups
+from pgaudit.web.probes import HealthRoutes
+from pgaudit.web.problems import HANDLERS, MEDIA_TYPE, NEVER_CACHED, problem
+from pgaudit.web.routes import QueueRoutes
+from pgaudit.web.tokens import RequireToken
 
-HEALTH: Final = "/api/v1/health/queues"
 ADMIN: Final = "/api/v1/admin/queues"
+PROBLEM: Final = TypeAdapter(Problem).json_schema()
+PROBLEMS: Final = {
+    401: "The token is missing or wrong.",
+    403: "The server has no token for this route.",
+    404: "No failed job has that number.",
+    422: "The id is not the number of a job.",
+    503: "The database does not answer.",
+}
+Responses = dict[int | str, dict[str, Any]]
 
 
-def create_app(settings: Settings | None = None) -> Starlette:
+def create_app(settings: Settings | None = None) -> FastAPI:
     """Returns the application; settings are read from the environment when left out. No I/O until the first request.
 
     >>> app = FastAPI()
@@ -26,34 +38,119 @@ def create_app(settings: Settings | None = None) -> Starlette:
     """
     settings = settings or Settings()
     database = Database(settings)
-    queues, token = Queues(database, settings), settings.admin_token
-    routes = [
-        Route(HEALTH, queues.health),
-        Route(f"{ADMIN}/stats", guarded(queues.stats, token)),
-        Route(f"{ADMIN}/health", guarded(queues.report, token)),
-        Route(f"{ADMIN}/jobs/{{id}}/retry", guarded(queues.retry, token), methods=["POST"]),
-        Route("/metrics", queues.metrics),
-        Route("/api/v1/openapi.json", openapi),
-    ]
-    return assembled(routes, database)
-
-
-def create_probe(settings: Settings) -> Starlette:
-    """Returns an application with the health route alone, for a port that is open to everyone."""
-    database = Database(settings)
-    return assembled([Route(HEALTH, Queues(database, settings).health)], database)
-
-
-def assembled(routes: Sequence[Route], database: Database) -> Starlette:
-    """Returns an application of these routes that closes its connections on shutdown."""
-
-    @asynccontextmanager
-    async def lifespan(_app: Starlette) -> AsyncGenerator[None]:
-        try:
-            yield
-        finally:
-            await run_in_threadpool(database.close)
-
-    app = Starlette(routes=routes, exception_handlers=HANDLERS, lifespan=lifespan)
-    app.router.redirect_slashes = False  # exactly these paths
+    handlers: dict[Any, Any] = HANDLERS | {RequestValidationError: invalid_request}
+    app = FastAPI(
+        title="pgaudit",
+        version="1",
+        description="Health, statistics and retries of the audit trail.",
+        openapi_url=None,  # a route of ours serves it, so that the document describes that, too
+        redirect_slashes=False,  # exactly these paths
+        dependencies=[Depends(never_cache)],
+        exception_handlers=handlers,
+        lifespan=close_on_shutdown(database),
+    )
+    lookups = Lookups(database)
+    health = HealthRoutes(lookups, settings)
+    add_health_routes(app, health)
+    add_queue_routes(app, QueueRoutes(lookups, settings, health), settings)
+    app.add_api_route("/api/v1/openapi.json", openapi, operation_id="openapi", summary="This document.")
+    allow_head(app)
     return app
+
+
+def add_health_routes(app: FastAPI, health: HealthRoutes) -> None:
+    """Adds the routes for probes, which are public."""
+    unhealthy: Responses = {503: {"model": PublicHealth, "description": "Unhealthy; the body has the reason."}}
+    for path, endpoint, summary in (
+        (probes.QUEUES, health.queues, "Whether events reach the log in time."),
+        (probes.READY, health.ready, "Whether this server can do its work."),
+        (probes.LIVE, health.live, "Whether the process answers."),
+    ):
+        responses = {} if path == probes.LIVE else unhealthy
+        app.add_api_route(
+            path,
+            endpoint,
+            operation_id=endpoint.__name__,
+            summary=summary,
+            response_model=PublicHealth,
+            responses=responses,
+        )
+
+
+def add_queue_routes(app: FastAPI, queue: QueueRoutes, settings: Settings) -> None:
+    """Adds the admin routes behind their token, and the metrics behind theirs if there is one."""
+    admin: dict[str, Any] = {"dependencies": [Depends(RequireToken("admin", settings.admin_token))]}
+    app.add_api_route(
+        f"{ADMIN}/stats",
+        queue.stats,
+        operation_id="stats",
+        summary="The queue and its workers.",
+        responses=problems(401, 403, 503),
+        **admin,
+    )
+    app.add_api_route(
+        f"{ADMIN}/health",
+        queue.report,
+        operation_id="report",
+        summary="The health report.",
+        responses=problems(401, 403),
+        **admin,
+    )
+    app.add_api_route(
+        f"{ADMIN}/jobs/{{id}}/retry",
+        queue.retry,
+        methods=["POST"],
+        operation_id="retry",
+        summary="Runs a failed job again.",
+        responses=problems(401, 403, 404, 422, 503),
+        **admin,
+    )
+    token = settings.metrics_token
+    app.add_api_route(
+        "/metrics",
+        queue.metrics,
+        operation_id="metrics",
+        summary="The trail for Prometheus.",
+        response_class=OpenMetricsResponse,
+        responses=problems(401, 503) if token else problems(503),
+        dependencies=[Depends(RequireToken("metrics", token))] if token else [],
+    )
+
+
+class OpenMetricsResponse(Response):
+    """Tells the OpenAPI document the media type of the metrics."""
+
+    media_type = "application/openmetrics-text"
+
+
+def problems(*statuses: int) -> Responses:
+    """Returns the problems that a route may answer with, for the OpenAPI document."""
+    return {
+        status: {"description": PROBLEMS[status], "content": {MEDIA_TYPE: {"schema": PROBLEM}}} for status in statuses
+    }
+
+
+async def openapi(request: Request) -> dict[str, Any]:
+    """Returns the OpenAPI document, for the path at which the application is mounted."""
+    document: dict[str, Any] = request.app.openapi()
+    return document | {"servers": [{"url": request.scope.get("root_path") or "/"}]}
+
+
+async def never_cache(response: Response) -> None:
+    """Forbids to cache what a route returns."""
+    response.headers.update(NEVER_CACHED)
+
+
+async def invalid_request(_request: Request, error: Exception) -> Response:
+    """Returns 422 with a sentence for each invalid parameter."""
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - it is registered for these
+    sentences = [one["msg"].removeprefix("Value error, ") for one in error.errors()]
+    return problem(422, " ".join(sentences))
+
+
+def allow_head(app: FastAPI) -> None:
+    """Answers HEAD like GET, which some probes send. FastAPI does not, and would document each route twice."""
+    app.openapi()  # keeps the document as it is now
+    for route in app.routes:
+        if isinstance(route, Route) and route.methods and "GET" in route.methods:
+            route.methods.add("HEAD")

@@ -1,7 +1,8 @@
 """What the routes send as JSON."""
 
 from dataclasses import dataclass
-from typing import Any, Final, Self
+from http import HTTPStatus
+from typing import Final, Self
 
 from pydantic import TypeAdapter
 from starlette.responses import Response
@@ -10,11 +11,11 @@ from pgaudit.health import Check, HealthReport, Status
 from pgaudit.stats import QueueStats, WorkerStats
 from pgaudit.web.problems import NEVER_CACHED
 
-# Checks whose sentence everybody may read: ages and counts. What is not here may name hosts, roles or paths.
-TOLD: Final = frozenset(
-    {"schema_version", "workers", "oldest_waiting", "failed", "stalled", "partitions", "long_transactions"}
+# Checks whose message is public: ages and counts. Those of the others may name hosts, roles or paths.
+PUBLIC_CHECKS: Final = frozenset(
+    {"schema_version", "workers", "oldest_waiting", "failed", "stalled", "partitions", "long_transactions", "worker"}
 )
-INSTEAD: Final = {
+PUBLIC_MESSAGES: Final = {
     "database": "The database does not answer, or not to this role.",
     "spooled": "Events wait in files until a worker brings them in.",
 }
@@ -39,20 +40,29 @@ class PublicHealth:
     @classmethod
     def of(cls, report: HealthReport) -> Self:
         """Returns what may be public of a report."""
-        reasons = [sentence(check) for check in report.checks if check.status is not Status.HEALTHY]
+        reasons = [public_message(check) for check in report.checks if check.status is not Status.HEALTHY]
         checks = tuple(PublicCheck(check.name, check.status) for check in report.checks)
         return cls(report.status, " ".join(reasons) or None, checks)
 
 
-def sentence(check: Check) -> str:
+HEALTH: Final = TypeAdapter(PublicHealth)
+
+
+def public_message(check: Check) -> str:
     """Returns what may be public about a check that is not healthy."""
-    if check.name in TOLD:
+    if check.name in PUBLIC_CHECKS:
         return check.message
-    return INSTEAD.get(check.name, f"The check of {check.name} is {check.status}.")
+    return PUBLIC_MESSAGES.get(check.name, f"The check of {check.name} is {check.status}.")
+
+
+def health_response(report: HealthReport) -> Response:
+    """Returns the public health as a response: 503, which makes a probe fail, when it is unhealthy."""
+    status = HTTPStatus.SERVICE_UNAVAILABLE if report.status is Status.UNHEALTHY else HTTPStatus.OK
+    return Response(HEALTH.dump_json(PublicHealth.of(report)), status, NEVER_CACHED, "application/json")
 
 
 @dataclass(frozen=True, slots=True)
-class Statistics:
+class QueueStatistics:
     """The queue, and the workers that empty it. Ages are in seconds."""
 
     queues: list[QueueStats]
@@ -75,15 +85,3 @@ class Problem:
     title: str
     status: int
     detail: str
-
-
-# What turns each kind into JSON, and describes it.
-ADAPTERS: Final[dict[type[Any], TypeAdapter[Any]]] = {
-    kind: TypeAdapter(kind) for kind in (PublicHealth, HealthReport, Statistics, Retried, Problem)
-}
-
-
-def json_response(body: PublicHealth | HealthReport | Statistics | Retried, status: int = 200) -> Response:
-    """Returns the body as a response."""
-    # An int is a float to the type checker, and worth a warning to pydantic.
-    return Response(ADAPTERS[type(body)].dump_json(body, warnings=False), status, NEVER_CACHED, "application/json")

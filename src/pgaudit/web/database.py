@@ -1,19 +1,20 @@
 """The connections of the web application: few, and opened when first needed."""
 
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from threading import Lock
 from typing import Any, Final
 
 import psycopg
 from psycopg_pool import ConnectionPool
+from starlette.concurrency import run_in_threadpool
 
 from pgaudit.settings import Settings
 
-# What a route waits for a connection, and for all that it asks the database: a probe waits no longer.
+# Limits on waiting for a connection and on each query, so that a health probe is answered in time.
 CONNECTION_TIMEOUT: Final = 2.0
-LIMITS: Final = "SET LOCAL statement_timeout = '5s'; SET LOCAL lock_timeout = '2s'"
-MOST_CONNECTIONS: Final = 4
+LIMITS: Final = "SET LOCAL statement_timeout = '4s'; SET LOCAL lock_timeout = '2s'"
+MAX_CONNECTIONS: Final = 4
 OPTIONS: Final[dict[str, Any]] = {
     "autocommit": True,
     "prepare_threshold": None,  # behind PgBouncer the next session knows nothing of it
@@ -48,7 +49,7 @@ class Database:
                     self._settings.conninfo,
                     kwargs=OPTIONS,
                     min_size=0,
-                    max_size=MOST_CONNECTIONS,
+                    max_size=MAX_CONNECTIONS,
                     timeout=CONNECTION_TIMEOUT,
                     reconnect_timeout=CONNECTION_TIMEOUT,
                     check=ConnectionPool.check_connection,
@@ -64,3 +65,16 @@ class Database:
             pool, self._pool = self._pool, None
         if pool is not None:
             pool.close()
+
+
+def close_on_shutdown(database: Database) -> Callable[[object], AbstractAsyncContextManager[None]]:
+    """Returns the lifespan of an application that closes its connections on shutdown."""
+
+    @asynccontextmanager
+    async def lifespan(_app: object) -> AsyncGenerator[None]:
+        try:
+            yield
+        finally:
+            await run_in_threadpool(database.close)
+
+    return lifespan

@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from heapq import nsmallest
 from itertools import accumulate
+from operator import attrgetter
 from typing import Any, Final, cast
 
 import psycopg
@@ -17,6 +19,8 @@ from pgaudit.settings import Settings
 from pgaudit.stats import QueueStats, WorkerStats
 
 MEDIA_TYPE: Final = openmetrics.CONTENT_TYPE_LATEST
+# Each restart of a worker makes a new id, and each id a series for good in the memory of Prometheus.
+MAX_WORKER_SERIES: Final = 50
 # The last batch has counted the whole log.
 LAG: Final = """
     SELECT array(SELECT extract(epoch FROM bound)::double precision
@@ -40,7 +44,7 @@ class Lag:
 
 @dataclass(frozen=True, slots=True, eq=False)  # a registry knows its collectors by identity
 class Scrape:
-    """One observation, as a collector of prometheus-client."""
+    """One observation, as a collector of prometheus-client. It is a snapshot: make a new one for each scrape."""
 
     queues: list[QueueStats]
     workers: list[WorkerStats]
@@ -49,9 +53,9 @@ class Scrape:
 
     def collect(self) -> Iterator[Metric]:
         """Returns the metrics."""
-        yield from of_queues(self.queues)
-        yield from of_workers(self.workers)
-        yield from of_lag(self.lag)
+        yield from queue_families(self.queues)
+        yield from worker_families(self.workers)
+        yield from lag_family(self.lag)
         yield GaugeMetricFamily("pgaudit_spooled_events", "Events that wait in files on this machine.", self.spooled)
 
 
@@ -72,7 +76,7 @@ def exposition(scrape: Scrape) -> bytes:
     return cast("bytes", openmetrics.generate_latest(registry))  # type: ignore[no-untyped-call]
 
 
-def of_queues(queues: list[QueueStats]) -> Iterator[Metric]:
+def queue_families(queues: list[QueueStats]) -> Iterator[Metric]:
     """Returns depths, ages and counts of the queue."""
     depth = GaugeMetricFamily("pgaudit_jobs", "Jobs in the queue, by state.", labels=["queue", "state"])
     stalled = GaugeMetricFamily("pgaudit_stalled_jobs", "Active jobs whose worker is gone or silent.", labels=["queue"])
@@ -89,23 +93,23 @@ def of_queues(queues: list[QueueStats]) -> Iterator[Metric]:
     yield from (depth, stalled, oldest, persisted)
 
 
-def of_workers(workers: list[WorkerStats]) -> Iterator[Metric]:
+def worker_families(workers: list[WorkerStats]) -> Iterator[Metric]:
     """Returns which workers are alive, and the age of each heartbeat."""
     yield GaugeMetricFamily(
         "pgaudit_workers_alive", "Workers with a recent heartbeat.", sum(worker.alive for worker in workers)
     )
     age = GaugeMetricFamily(
         "pgaudit_worker_heartbeat_age",
-        "Time since a worker's last heartbeat, for workers of the last day.",
+        "Time since a worker's last heartbeat, for the latest 50 workers of the last day.",
         labels=["worker"],
         unit="seconds",
     )
-    for worker in workers:
+    for worker in nsmallest(MAX_WORKER_SERIES, workers, key=attrgetter("heartbeat_age_seconds")):
         age.add_metric([str(worker.worker_id)], worker.heartbeat_age_seconds)
     yield age
 
 
-def of_lag(lag: Lag | None) -> Iterator[Metric]:
+def lag_family(lag: Lag | None) -> Iterator[Metric]:
     """Returns the histogram of lags; without a sample when the log is empty."""
     family = HistogramMetricFamily("pgaudit_lag", "Time from recorded to persisted.", unit="seconds")
     if lag:

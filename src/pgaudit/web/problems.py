@@ -1,8 +1,7 @@
 """Errors as RFC 9457 problem details: what is wrong, in a sentence, and never how it looks inside."""
 
 import json
-import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -11,10 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from pgaudit._db_errors import safe_summary
 from pgaudit.errors import JobNotFound, PgauditError
-
-logger = logging.getLogger("pgaudit.web")
 
 MEDIA_TYPE: Final = "application/problem+json"
 NEVER_CACHED: Final = {"Cache-Control": "no-store"}
@@ -26,7 +22,7 @@ def problem(status: int, detail: str, headers: Mapping[str, str] | None = None) 
     return Response(json.dumps(body), status, {**NEVER_CACHED, **(headers or {})}, MEDIA_TYPE)
 
 
-def refused(request: Request, error: Exception) -> Response:
+async def http_error(request: Request, error: Exception) -> Response:
     """Returns the problem of a request that a route, or the router, has refused."""
     assert isinstance(error, HTTPException)  # noqa: S101 - it is registered for these
     detail = error.detail
@@ -37,35 +33,41 @@ def refused(request: Request, error: Exception) -> Response:
     return problem(error.status_code, detail, error.headers)
 
 
-def not_failed(_request: Request, error: Exception) -> Response:
+async def job_not_failed(_request: Request, error: Exception) -> Response:
     """Returns 404: there is no failed job of that number."""
     return problem(HTTPStatus.NOT_FOUND, f"{error}.")
 
 
-def unavailable(_request: Request, error: Exception) -> Response:
+async def unavailable(_request: Request, _error: Exception) -> Response:
     """Returns 503: the database cannot be reached. The application log says more than the client may know."""
-    logger.warning("cannot look at the trail: %s", safe_summary(error))
     return problem(HTTPStatus.SERVICE_UNAVAILABLE, "The audit trail cannot be reached; the server's log says why.")
 
 
-def not_entitled(_request: Request, error: Exception) -> Response:
+async def too_slow(_request: Request, _error: Exception) -> Response:
+    """Returns 503: the look-up took too long. A retry may have been made nevertheless."""
+    detail = "The database did not answer in time. Try again; if it stays slow, look for locks and load there."
+    return problem(HTTPStatus.SERVICE_UNAVAILABLE, detail)
+
+
+async def insufficient_privilege(_request: Request, _error: Exception) -> Response:
     """Returns 503: the role of PGAUDIT_DSN lacks a right."""
-    logger.warning("cannot look at the trail: %s", safe_summary(error))
     detail = "The database role of this server lacks a right that the route needs: pgaudit grant --worker."
     return problem(HTTPStatus.SERVICE_UNAVAILABLE, detail)
 
 
-def broken(_request: Request, _error: Exception) -> Response:
+async def internal_error(_request: Request, _error: Exception) -> Response:
     """Returns 500: an error of ours. Starlette raises it again for the server, which logs it."""
     return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "An unexpected error; the application log of the server has it.")
 
 
-HANDLERS: Final[Mapping[Any, Callable[[Request, Exception], Response]]] = {
-    HTTPException: refused,
-    JobNotFound: not_failed,
+# They are asynchronous, because Starlette runs others in the threads of the application around this one.
+HANDLERS: Final[dict[Any, Callable[[Request, Exception], Awaitable[Response]]]] = {
+    HTTPException: http_error,
+    JobNotFound: job_not_failed,
     PgauditError: unavailable,
-    psycopg.errors.InsufficientPrivilege: not_entitled,
+    psycopg.errors.InsufficientPrivilege: insufficient_privilege,
     psycopg.Error: unavailable,
+    TimeoutError: too_slow,
     OSError: unavailable,  # the spool
-    Exception: broken,
+    Exception: internal_error,
 }

@@ -1,81 +1,71 @@
-"""What each route does. The routes are plain functions: Starlette runs them in threads, beside its event loop."""
+"""The admin routes and the metrics: what each route does."""
 
 import re
-from http import HTTPStatus
-from typing import Final
+from typing import Annotated, Any, Final
 
 import psycopg
-from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from fastapi import Path
+from pydantic import BeforeValidator, Field
+from starlette.responses import Response
 
-from pgaudit import health, jobs, stats
-from pgaudit.health import HealthReport, Status
+from pgaudit import jobs, stats
+from pgaudit.health import HealthReport
 from pgaudit.settings import Settings
 from pgaudit.web import metrics
-from pgaudit.web.bodies import PublicHealth, Retried, Statistics, json_response
-from pgaudit.web.database import Database
-from pgaudit.web.openapi import LARGEST_ID, document
+from pgaudit.web.bodies import QueueStatistics, Retried
+from pgaudit.web.lookups import Lookups
+from pgaudit.web.probes import HealthRoutes
 from pgaudit.web.problems import NEVER_CACHED
 
-NUMBER: Final = re.compile("[1-9][0-9]{0,18}")
+LARGEST_ID: Final = 2**63 - 1
+DIGITS: Final = re.compile("[1-9][0-9]{0,18}")
 
 
-class Queues:
+def parse_job_id(text: str) -> int:
+    """Returns the number of a job: ASCII digits, without the other spellings that ``int`` accepts.
+
+    :raises ValueError: it is not one.
+    """
+    if not DIGITS.fullmatch(text) or int(text) > LARGEST_ID:
+        raise ValueError(f"The id of a job is a number from 1 to {LARGEST_ID}.")
+    return int(text)
+
+
+JobId = Annotated[
+    int,
+    Field(ge=1, le=LARGEST_ID, json_schema_extra={"format": "int64"}),
+    BeforeValidator(parse_job_id),  # after the bounds, which the OpenAPI document would lack otherwise
+    Path(alias="id", description="Number of a failed job."),
+]
+
+
+class QueueRoutes:
     """The routes of the audit queue."""
 
-    def __init__(self, database: Database, settings: Settings) -> None:
-        self._database = database
-        self._settings = settings
+    def __init__(self, lookups: Lookups, settings: Settings, health: HealthRoutes) -> None:
+        self._lookups = lookups
+        self._health = health
+        self._stats = lookups.share(look_at_queue)
+        self._metrics = lookups.share(lambda conn: metrics.exposition(metrics.look(conn, settings)))
 
-    def health(self, _request: Request) -> Response:
-        """Returns the verdict, for everyone: 503 makes a probe fail."""
-        report = self._look()
-        bad = report.status is Status.UNHEALTHY
-        return json_response(PublicHealth.of(report), HTTPStatus.SERVICE_UNAVAILABLE if bad else HTTPStatus.OK)
+    async def stats(self) -> QueueStatistics:
+        """Returns the statistics of the queue and its workers, at most a second old."""
+        return await self._stats.result()
 
-    def report(self, _request: Request) -> Response:
-        """Returns the report with its details; 200 whatever it says."""
-        return json_response(self._look())
+    async def report(self) -> HealthReport:
+        """Returns the health report with its details; 200 whatever it says."""
+        return await self._health.report()
 
-    def stats(self, _request: Request) -> Response:
-        """Returns the statistics of the queue and its workers."""
-        with self._database.connection() as conn:
-            statistics = Statistics(stats.queue_stats(conn), stats.worker_stats(conn))
-        return json_response(statistics)
+    async def retry(self, job_id: JobId) -> Retried:
+        """Runs a failed job again, from its first attempt."""
+        await self._lookups.run(lambda conn: jobs.retry_jobs(conn, [job_id]))
+        return Retried(job_id)
 
-    def retry(self, request: Request) -> Response:
-        """Runs a failed job again."""
-        job_id = number(request.path_params["id"])
-        with self._database.connection() as conn:
-            jobs.retry_jobs(conn, [job_id])
-        return json_response(Retried(job_id))
-
-    def metrics(self, _request: Request) -> Response:
-        """Returns one scrape."""
-        with self._database.connection() as conn:
-            scrape = metrics.look(conn, self._settings)
-        return Response(metrics.exposition(scrape), 200, NEVER_CACHED, metrics.MEDIA_TYPE)
-
-    def _look(self) -> HealthReport:
-        """Returns the report; a database that cannot be reached is reported, too."""
-        try:
-            with self._database.connection() as conn:
-                return health.check(conn, self._settings)
-        except psycopg.Error as error:
-            return health.unreachable(error)
+    async def metrics(self) -> Response:
+        """Returns the metrics in the format of OpenMetrics, at most a second old."""
+        return Response(await self._metrics.result(), 200, NEVER_CACHED, metrics.MEDIA_TYPE)
 
 
-def openapi(request: Request) -> Response:
-    """Returns the document, for where the application is mounted."""
-    return JSONResponse(document(request.scope.get("root_path") or "/"), 200, NEVER_CACHED)
-
-
-def number(text: str) -> int:
-    """Returns the number of a job.
-
-    :raises HTTPException: 422, it is none.
-    """
-    if not NUMBER.fullmatch(text) or int(text) > LARGEST_ID:
-        raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, f"The id of a job is a number from 1 to {LARGEST_ID}.")
-    return int(text)
+def look_at_queue(conn: psycopg.Connection[Any]) -> QueueStatistics:
+    """Returns the statistics of the queue and its workers."""
+    return QueueStatistics(stats.queue_stats(conn), stats.worker_stats(conn))

@@ -1,24 +1,26 @@
-"""Runs the application: alone, or the health route beside a worker."""
+"""Runs an application under uvicorn: alone, or in a thread."""
 
+import asyncio
 import logging
 import signal
 import socket
+from asyncio import AbstractEventLoop
 from collections.abc import Generator
 from contextlib import contextmanager
 from threading import Thread
 from types import FrameType
-from typing import Final
+from typing import Any, Final
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from pgaudit.settings import Settings
-from pgaudit.web.application import create_app, create_probe
 
 logger = logging.getLogger("pgaudit.web")
 
-# A client that does not finish may not keep the process from ending.
+# Seconds that a shutdown waits for requests: a client that does not finish must not keep the process from ending.
 SHUTDOWN_TIMEOUT: Final = 5
+LOG_INTERVAL_SECONDS: Final = 60.0
 
 
 def serve(settings: Settings | None = None, *, host: str = "127.0.0.1", port: int = 8_000) -> None:
@@ -26,11 +28,13 @@ def serve(settings: Settings | None = None, *, host: str = "127.0.0.1", port: in
 
     :raises OSError: the port is in use.
     """
+    from pgaudit.web.application import create_app  # noqa: PLC0415 - the health port does without FastAPI
+
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, ignore_repeated)
     with listening(host, port) as listener:
         logger.info("serving on http://%s:%d", host, listener.getsockname()[1])
-        server(create_app(settings)).run(sockets=[listener])
+        build_server(create_app(settings), log_level="info").run(sockets=[listener])
 
 
 def ignore_repeated(_number: int, _frame: FrameType | None) -> None:
@@ -38,40 +42,54 @@ def ignore_repeated(_number: int, _frame: FrameType | None) -> None:
 
 
 @contextmanager
-def probing(settings: Settings, port: int) -> Generator[None]:
-    """Serves the health route on that port inside the block.
+def serving(app: ASGIApp, listener: socket.socket, **options: Any) -> Generator[None]:
+    """Serves an application in a thread for as long as the block lasts.
 
-    It has a thread and an event loop of its own: a worker that is busy keeps no probe waiting.
-
-    :raises OSError: the port is in use.
+    :param options: options of uvicorn.
     """
-    with listening("", port) as listener, serving(create_probe(settings), listener):
-        yield
-
-
-@contextmanager
-def serving(app: ASGIApp, listener: socket.socket) -> Generator[None]:
-    """Serves an application in a thread for as long as the block lasts."""
-    running = server(app, log_level="warning")
-    thread = Thread(target=running.run, kwargs={"sockets": [listener]}, name="pgaudit web", daemon=True)
+    server = build_server(app, **{"log_level": "warning"} | options)
+    thread = Thread(target=lambda: asyncio.run(run(server, listener)), name="pgaudit web", daemon=True)
     thread.start()
     try:
         yield
     finally:
-        running.should_exit = True
+        server.should_exit = True
         thread.join()
 
 
-def server(app: ASGIApp, log_level: str = "info") -> uvicorn.Server:
+async def run(server: uvicorn.Server, listener: socket.socket) -> None:
+    """Serves until ``should_exit`` is set."""
+    asyncio.get_running_loop().set_exception_handler(LoopErrors())
+    await server.serve(sockets=[listener])
+
+
+class LoopErrors:
+    """Logs one error of an event loop a minute. Out of files, asyncio reports each connection that it cannot accept."""
+
+    def __init__(self) -> None:
+        self._next = 0.0
+
+    def __call__(self, loop: AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Logs the error, or drops it."""
+        if loop.time() >= self._next:
+            self._next = loop.time() + LOG_INTERVAL_SECONDS
+            logger.error(
+                "%s; more such errors are not logged for a minute",
+                context["message"],
+                exc_info=context.get("exception"),
+            )
+
+
+def build_server(app: ASGIApp, **options: Any) -> uvicorn.Server:
     """Returns a uvicorn server that leaves the logging as it is."""
     return uvicorn.Server(
         uvicorn.Config(
             app,
             log_config=None,
-            log_level=log_level,
             lifespan="on",
             server_header=False,
             timeout_graceful_shutdown=SHUTDOWN_TIMEOUT,
+            **options,
         )
     )
 

@@ -1,44 +1,41 @@
-"""The bearer token of the admin routes."""
+"""Bearer tokens: who may use a route."""
 
 import hmac
-from collections.abc import Callable
 from http import HTTPStatus
 
+from fastapi.security import HTTPBearer
 from pydantic import SecretStr
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import Response
-
-Endpoint = Callable[[Request], Response]
+from starlette.requests import HTTPConnection
 
 
-def guarded(endpoint: Endpoint, token: SecretStr | None) -> Endpoint:
-    """Returns the endpoint behind the token."""
+class RequireToken(HTTPBearer):
+    """A dependency of the routes that need a token; the OpenAPI document names the setting that holds it."""
 
-    def checked(request: Request) -> Response:
-        check(request.headers.get("Authorization", ""), token)
-        return endpoint(request)
+    def __init__(self, name: str, token: SecretStr | None) -> None:
+        self._name = name
+        self._variable = f"PGAUDIT_{name.upper()}_TOKEN"
+        self._token = token.get_secret_value() if token else ""
+        super().__init__(scheme_name=name, description=self._variable)
 
-    return checked
+    async def __call__(self, request: HTTPConnection) -> None:
+        """Returns if the header holds the token.
 
-
-def check(authorization: str, token: SecretStr | None) -> None:
-    """Returns when the header holds the token.
-
-    :raises HTTPException: 403 when there is no token that it could hold, 401 when it does not hold it.
-    """
-    expected = token.get_secret_value() if token else ""
-    if not expected:
-        raise HTTPException(HTTPStatus.FORBIDDEN, "The admin routes are closed: the server has no PGAUDIT_ADMIN_TOKEN.")
-    scheme, _, given = authorization.partition(" ")
-    if scheme.lower() != "bearer":
-        raise unauthorized("Send the admin token: Authorization: Bearer TOKEN.", 'Bearer realm="pgaudit"')
-    # In constant time: how long it takes does not tell how much of a guess was right. Starlette
-    # decodes headers as Latin-1; these are the bytes that were sent.
-    if not hmac.compare_digest(given.strip().encode("latin-1"), expected.encode()):
-        raise unauthorized("This is not the admin token.", 'Bearer realm="pgaudit", error="invalid_token"')
+        :raises HTTPException: 403 when the server has no token, 401 when the header does not hold it.
+        """
+        if not self._token:
+            detail = f"The {self._name} routes are closed: the server has no {self._variable}."
+            raise HTTPException(HTTPStatus.FORBIDDEN, detail)
+        scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() != "bearer":
+            detail = f"Send the {self._name} token: Authorization: Bearer TOKEN."
+            raise unauthorized(detail, 'Bearer realm="pgaudit"')
+        # In constant time, so that the time says nothing about how much of a guess was right. Starlette
+        # decodes headers as Latin-1; these are the bytes that were sent.
+        if not hmac.compare_digest(given.strip().encode("latin-1"), self._token.encode()):
+            raise unauthorized(f"This is not the {self._name} token.", 'Bearer realm="pgaudit", error="invalid_token"')
 
 
 def unauthorized(detail: str, challenge: str) -> HTTPException:
-    """Returns the refusal, with what the client should have sent."""
+    """Returns a 401 error that says what the client has to send."""
     return HTTPException(HTTPStatus.UNAUTHORIZED, detail, {"WWW-Authenticate": challenge})

@@ -8,6 +8,7 @@ from procrastinate import PsycopgConnector
 
 from pgaudit._db_errors import safe_summary
 from pgaudit.settings import Settings
+from pgaudit.signals import worker_started
 from pgaudit.worker.job_manager import AuditJobManager
 
 logger = logging.getLogger("pgaudit.worker")
@@ -32,6 +33,7 @@ async def send_heartbeats(connector: PsycopgConnector, job_manager: AuditJobMana
                 known = await (await conn.execute(HEARTBEAT, [worker.token])).fetchone()
                 if known != (True,):
                     logger.warning("worker %d was removed as stalled, it registers again", worker.id)
-                    await job_manager.register()
+                    registration = await job_manager.register()
+                    worker_started.send(worker_id=registration.id)
         except Exception as error:  # noqa: BLE001 - whatever it was, the next heartbeat is sent
             logger.warning("cannot record a heartbeat, will retry: %s", safe_summary(error))

@@ -137,12 +137,12 @@ async def persist_batch(
     try:
         batch = await run_batch(conn, worker, first_job, settings)
     except psycopg.Error as error:
-        with _tracing.persisting(start):
+        with _tracing.persist_span(start):
             if isinstance(error, psycopg.errors.LockNotAvailable):
                 await warn_of_log_holder(conn)
             raise
     if batch.taken:
-        with _tracing.persisting(start, batch.taken, batch.traceparents):
+        with _tracing.persist_span(start, batch.taken, batch.traceparents):
             report_batch(batch, worker)
     return batch
 
@@ -167,7 +167,7 @@ async def run_batch(
                     "max_attempts": settings.job_attempts,
                     "retry_delay": timedelta(milliseconds=settings.job_backoff_delay),
                     "max_retry_delay": timedelta(milliseconds=settings.job_backoff_max),
-                    "traced": _tracing.is_on(),
+                    "traced": _tracing.can_export(),
                 },
             )
         except psycopg.Error:
@@ -192,7 +192,7 @@ def report_batch(batch: Batch, worker: Registration | None) -> None:
         job_completed.send(count=completed, worker_id=worker and worker.id)
     for failure in batch.failures:
         details = {"job_id": failure["job_id"], "error_class": failure["error_class"], "sqlstate": failure["sqlstate"]}
-        _tracing.job_failed(details["job_id"], details["error_class"], details["sqlstate"])
+        _tracing.record_job_failure(details["job_id"], details["error_class"], details["sqlstate"])
         if failure["retry_in"] is None:
             job_failed.send(**details)
         else:

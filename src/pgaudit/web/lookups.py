@@ -1,0 +1,80 @@
+"""Look-ups in the database: few at a time, in threads of their own, shared by requests that ask for the same.
+
+The threads are not those of the application that the routes are mounted in, so that probes that wait for a locked
+table keep none of its requests waiting. Futures of ``concurrent.futures`` belong to no event loop.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from functools import partial
+from threading import Lock
+from typing import Any, Final, Generic, TypeVar
+
+import psycopg
+
+from pgaudit._db_errors import safe_summary
+from pgaudit.web.database import MAX_CONNECTIONS, Database
+
+logger = logging.getLogger("pgaudit.web")
+
+T = TypeVar("T")
+TIMEOUT_SECONDS: Final = 5.0
+SHARED_SECONDS: Final = 1.0
+
+
+class Lookups:
+    """Runs functions of a connection, each in a transaction, in as many threads as there are connections."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._executor = ThreadPoolExecutor(MAX_CONNECTIONS, thread_name_prefix="pgaudit web")
+
+    async def run(self, lookup: Callable[[psycopg.Connection[Any]], T]) -> T:
+        """Returns what the look-up returns.
+
+        :raises TimeoutError: it took longer than ``TIMEOUT_SECONDS``. If it had not begun, it never will.
+        """
+        return await asyncio.wait_for(asyncio.wrap_future(self._executor.submit(self._run, lookup)), TIMEOUT_SECONDS)
+
+    def share(self, lookup: Callable[[psycopg.Connection[Any]], T]) -> "SharedLookup[T]":
+        """Returns the look-up as one that requests share."""
+        return SharedLookup(self._executor, partial(self._run, lookup))
+
+    def _run(self, lookup: Callable[[psycopg.Connection[Any]], T]) -> T:
+        """Returns what the look-up returns, and logs why it cannot: once, however many requests share it."""
+        try:
+            with self._database.connection() as conn:
+                return lookup(conn)
+        except (psycopg.Error, OSError) as error:
+            logger.warning("cannot look at the trail: %s", safe_summary(error))
+            raise
+
+
+class SharedLookup(Generic[T]):
+    """A look-up that runs once at a time and begins at most once a second, however many requests wait for it."""
+
+    def __init__(self, executor: Executor, lookup: Callable[[], T]) -> None:
+        self._executor = executor
+        self._lookup = lookup
+        self._lock = Lock()
+        self._begun = 0.0
+        self._future: Future[T] | None = None
+
+    async def result(self) -> T:
+        """Returns what the look-up returned within the last second, or returns now.
+
+        :raises TimeoutError: it takes longer than ``TIMEOUT_SECONDS``. It goes on, for those who still wait.
+        """
+        shared = asyncio.shield(asyncio.wrap_future(self._current()))
+        return await asyncio.wait_for(shared, TIMEOUT_SECONDS)
+
+    def _current(self) -> Future[T]:
+        with self._lock:
+            now = time.monotonic()
+            if self._future is None or (self._future.done() and now - self._begun >= SHARED_SECONDS):
+                self._begun = now
+                self._future = self._executor.submit(self._lookup)
+            return self._future
