@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from benchmarks.events import event
+from benchmarks.support.load import event
 from pgaudit import Settings
 from pgaudit.recording.connections.psycopg_ import RECORD
 from pgaudit.recording.document import to_document
