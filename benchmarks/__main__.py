@@ -3,72 +3,88 @@
 import argparse
 import sys
 from importlib import import_module
-from importlib.util import find_spec
+from pathlib import Path
 from typing import Final, Protocol, cast
 
 from rich.console import Console
 
-from benchmarks import options
-from benchmarks.report import Report
-from benchmarks.server import Bench, server
+from benchmarks.support import options
+from benchmarks.support.report import Report
+from benchmarks.support.server import Bench, server
 
 NAMES: Final = (
-    "record", "drain", "sustained", "latency", "footprint", "horizon", "backlog", "partitions", "stats", "soak",
+    "record", "crossover", "drain", "sustained", "latency", "footprint", "horizon", "backlog", "partitions", "stats",
+    "soak",
 )  # fmt: skip
-# ``soak`` runs for the time that is given; it has to be named.
-LONG: Final = frozenset({"soak"})
-
-
-# In a file there is no terminal whose width would matter.
-WIDE: Final = 130
+# ``soak`` runs for a given time, and only if it is named.
+ONLY_IF_NAMED: Final = frozenset({"soak"})
+# Columns of the tables where the output is not a terminal.
+FILE_WIDTH: Final = 130
 
 
 class Benchmark(Protocol):
-    """A module of a name above."""
+    """A module of one of the names above."""
 
     __doc__: str | None
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Adds what this benchmark alone is asked for."""
+        """Adds the options of this benchmark."""
 
     def run(self, bench: Bench, report: Report, options: argparse.Namespace) -> None:
-        """Measures, and tells the report."""
+        """Measures and reports."""
 
 
 def load(name: str) -> Benchmark:
-    """The benchmark of that name."""
+    """Returns the benchmark of that name."""
     return cast("Benchmark", import_module(f"benchmarks.{name}"))
 
 
-def asked(arguments: list[str]) -> list[tuple[Benchmark, argparse.Namespace]]:
-    """The benchmarks to run, each with its options: the one that is named first, or else all but the long ones."""
-    available = [name for name in NAMES if find_spec(f"benchmarks.{name}")]
-    if arguments and arguments[0] in available:
-        return [configured(arguments[0], arguments[1:])]
+def select(arguments: list[str]) -> list[tuple[Benchmark, argparse.Namespace]]:
+    """Returns the named benchmark, or else all that need not be named, each with its options.
+
+    :raises SystemExit: there is no benchmark of that name.
+    """
+    if arguments and arguments[0] in NAMES:
+        return [configure(arguments[0], arguments[1:])]
     if not arguments or arguments[0].startswith("-"):
-        description = f"All but {', '.join(sorted(LONG))}; or name one of {', '.join(available)}."
+        description = f"Runs all but {', '.join(sorted(ONLY_IF_NAMED))}. Or name one of {', '.join(NAMES)}, or plot."
         options.parser("", description).parse_args(arguments)
-        return [configured(name, arguments) for name in available if name not in LONG]
-    raise SystemExit(f"no benchmark {arguments[0]!r}: there are {', '.join(available)}")
+        return [configure(name, arguments) for name in NAMES if name not in ONLY_IF_NAMED]
+    raise SystemExit(f"no benchmark {arguments[0]!r}: choose from {', '.join(NAMES)}, or plot")
 
 
-def configured(name: str, arguments: list[str]) -> tuple[Benchmark, argparse.Namespace]:
-    """A benchmark with its options."""
+def configure(name: str, arguments: list[str]) -> tuple[Benchmark, argparse.Namespace]:
+    """Returns a benchmark with its options."""
     benchmark = load(name)
-    parser = options.parser(name, (benchmark.__doc__ or name).partition("\n")[0])
+    parser = options.parser(name, benchmark.__doc__ or name)
     benchmark.add_arguments(parser)
     return benchmark, parser.parse_args(arguments)
 
 
+def redraw(arguments: list[str]) -> None:
+    """Draws the data of earlier plots again."""
+    from benchmarks.support import plot  # noqa: PLC0415 - matplotlib takes a second to import
+
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks plot", description="Draws FILE.svg from the FILE.json that --plot wrote."
+    )
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE.json", help="the data of a plot")
+    for file in parser.parse_args(arguments).files:
+        print(plot.redraw(file))
+
+
 def main() -> None:
     """Runs the benchmarks on the server that PGAUDIT_DSN names, or on an embedded one."""
-    benchmarks = asked(sys.argv[1:])
-    given = benchmarks[0][1]
+    if sys.argv[1:2] == ["plot"]:
+        redraw(sys.argv[2:])
+        return
+    benchmarks = select(sys.argv[1:])
+    files = benchmarks[0][1]
     with server() as bench:
-        report = Report(Console(width=None if sys.stdout.isatty() else WIDE), bench)
+        report = Report(Console(width=None if sys.stdout.isatty() else FILE_WIDTH), bench)
         for benchmark, its_options in benchmarks:
             benchmark.run(bench, report, its_options)
-        report.finish(given.json, given.plot)
+        report.finish(files.json, files.plot)
 
 
 if __name__ == "__main__":

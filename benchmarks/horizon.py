@@ -1,12 +1,13 @@
-"""Recording and draining while another session keeps a transaction open, so that vacuum removes nothing.
+"""Do recording and draining become slower while a transaction stays open, so that vacuum removes nothing?
 
-The transaction has only read, and keeps its snapshot; or it has written, and has an xid; or it has recorded an event,
-and commits it at the end. The queue turns over completely, again and again, and all its dead rows stay. Each step
-records its events in calls of 1,000, then lets a fresh worker drain them; after the last step events are recorded and
-persisted one by one.
+Variants: no transaction; one with an old snapshot; one that has written elsewhere; one that has recorded an event.
+Measured: events a second of recording and draining, and dead rows, after each step; ms of fetching and persisting one
+event, before the first and after the last step.
+Duration: about 15 minutes.
 
-Steps under the snapshot and steps without a transaction take turns, each kind in its own database. The other two kinds
-run afterwards, one at a time: an open xid holds back the watermarks of all databases of a server.
+Each step records its events in calls of 1,000, then a fresh worker drains them, so that the whole queue turns over and
+all its dead rows stay. Steps with the old snapshot and without a transaction take turns, each in its own database. The
+other variants run afterwards, one at a time, because an open xid holds back the watermarks of all databases.
 """
 
 import argparse
@@ -19,11 +20,10 @@ from typing import Any, Final
 
 import psycopg
 
-from benchmarks import load, workers
-from benchmarks.events import event
-from benchmarks.figures import Curves, Figure
-from benchmarks.report import Report
-from benchmarks.server import RUN, Bench
+from benchmarks.support import load, workers
+from benchmarks.support.load import event
+from benchmarks.support.report import Curves, Measurement, Report
+from benchmarks.support.server import RUN, Bench
 
 REGISTERED: Final = "SELECT EXISTS (SELECT FROM pgaudit.procrastinate_workers)"
 DEAD: Final = """
@@ -35,84 +35,90 @@ UNREGISTER: Final = "SELECT pgaudit.unregister_worker(%s)"
 PERSIST: Final = "SELECT taken FROM pgaudit.persist(NULL, NULL, 1000)"
 FETCH: Final = "SELECT job_id FROM pgaudit.fetch_job(%s)"
 SINGLES: Final = 200
-UNDER, WITHOUT = "an old snapshot", "no transaction"
+MAX_SINGLE_MS: Final = 5.0
+SNAPSHOT, WITHOUT = "an old snapshot", "no transaction"
 WRITTEN, RECORDED = "an open write", "an open record"
-# Kinds that do not disturb each other; their steps take turns.
-TOGETHER: Final = ((UNDER, WITHOUT), (WRITTEN,), (RECORDED,))
-DATABASES: Final = {UNDER: RUN, WITHOUT: f"{RUN}_free", WRITTEN: f"{RUN}_written", RECORDED: f"{RUN}_recorded"}
+# Variants that do not disturb each other; their steps take turns.
+TOGETHER: Final = ((SNAPSHOT, WITHOUT), (WRITTEN,), (RECORDED,))
+DATABASES: Final = {SNAPSHOT: RUN, WITHOUT: f"{RUN}_free", WRITTEN: f"{RUN}_written", RECORDED: f"{RUN}_recorded"}
 Singles = dict[str, list[float]]
-# Seconds after which fewer single events are enough.
-PATIENCE: Final = 30.0
-# Seconds: a step that takes longer is the last one of its kind.
-LONGEST: Final = 120.0
+# Single events end after this time, even if there are fewer.
+SINGLES_SECONDS: Final = 30.0
+# A step that takes longer is the last one of its variant.
+MAX_STEP_SECONDS: Final = 120.0
 
 
 @dataclass(slots=True)
-class Kind:
-    """What a kind of open transaction led to: the quantities of each step, and milliseconds of single events."""
+class Result:
+    """The result of a variant: the quantities of each step, and the milliseconds of single events."""
 
     steps: list[dict[str, float]] = field(default_factory=list)
     before: Singles = field(default_factory=dict)
     after: Singles = field(default_factory=dict)
 
     @property
-    def patient(self) -> bool:
-        """Whether its last step was short enough for another one."""
-        return not self.steps or self.steps[-1]["seconds"] < LONGEST
+    def continues(self) -> bool:
+        """Whether the last step was short enough for another one."""
+        return not self.steps or self.steps[-1]["seconds"] < MAX_STEP_SECONDS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """How much passes through."""
-    parser.add_argument("--events", type=int, default=1_000_000, help="how many events pass through (1,000,000)")
-    parser.add_argument("--step", type=int, default=100_000, help="how many of them at a time (100,000)")
+    """Adds the options of this benchmark."""
+    parser.add_argument("--events", type=int, default=1_000_000, help="events in all (1,000,000)")
+    parser.add_argument("--step", type=int, default=100_000, help="events of each step (100,000)")
 
 
 def run(bench: Bench, report: Report, options: argparse.Namespace) -> None:
-    """All kinds, each from an empty queue in a fresh database; then the tables."""
-    kinds = {name: Kind() for name in DATABASES}
+    """Measures all variants, each in a fresh database, and reports them."""
+    results = {name: Result() for name in DATABASES}
     for names in TOGETHER:
-        take_turns(bench, report, options, {name: kinds[name] for name in names})
-    show_steps(report, kinds, options.step)
-    show_singles(report, kinds)
+        take_turns(bench, report, options, {name: results[name] for name in names})
+    show_steps(report, results, options.step)
+    show_singles(report, results)
 
 
-def take_turns(bench: Bench, report: Report, options: argparse.Namespace, kinds: dict[str, Kind]) -> None:
-    """Single events before, the steps of the kinds by turns, single events after; then every event is accounted for."""
-    for name in kinds:
+def take_turns(bench: Bench, report: Report, options: argparse.Namespace, results: dict[str, Result]) -> None:
+    """Measures single events, the steps by turns, and single events again; then verifies the log."""
+    for name in results:
         load.create(bench, DATABASES[name])
     with ExitStack() as stack:
-        conns = {name: stack.enter_context(bench.connect(DATABASES[name])) for name in kinds}
-        for name, kind in kinds.items():
-            kind.before = singles(conns[name])
-            stack.enter_context(transaction(bench, name))
+        conns = {name: stack.enter_context(bench.connect(DATABASES[name])) for name in results}
+        for name, result in results.items():
+            result.before = measure_singles(conns[name])
+            stack.enter_context(open_transaction(bench, name))
         for number in range(options.events // options.step):
-            for name, kind in kinds.items():
-                if kind.patient:
-                    kind.steps.append(step(bench, DATABASES[name], options.step))
-                    shown = ", ".join(f"{each} {value:,.0f}" for each, value in kind.steps[-1].items())
+            for name, result in results.items():
+                if result.continues:
+                    result.steps.append(step(bench, DATABASES[name], options.step))
+                    shown = ", ".join(f"{each} {value:,.0f}" for each, value in result.steps[-1].items())
                     report.progress(f"step {number + 1}, {name}: {shown}")
-        for name, kind in kinds.items():
-            kind.after = singles(conns[name])
-    for name, kind in kinds.items():
-        account(bench, name, len(kind.steps) * options.step + len(kind.before["persist"]) + len(kind.after["persist"]))
-    bench.drop(*(DATABASES[name] for name in kinds))
+        for name, result in results.items():
+            result.after = measure_singles(conns[name])
+    for name, result in results.items():
+        verify_log(
+            bench, name, len(result.steps) * options.step + len(result.before["persist"]) + len(result.after["persist"])
+        )
+    bench.drop(*(DATABASES[name] for name in results))
 
 
-def account(bench: Bench, name: str, recorded: int) -> None:
-    """Refuses the figures of a kind unless the log has each event once, including that of the open transaction."""
+def verify_log(bench: Bench, name: str, recorded: int) -> None:
+    """Checks that the log has each event once, including the one of the open transaction.
+
+    :raises RuntimeError: events were lost or stored twice.
+    """
     recorded += name == RECORDED
     dsn = bench.conninfo(DATABASES[name])
     with bench.connect(DATABASES[name]) as conn:
         with workers.worker(dsn, *workers.PGAUDIT) as process:
             workers.wait_for(conn, load.DRAINED, process, recorded)
-        load.reckon(conn, recorded)
+        load.verify(conn, recorded)
 
 
 @contextmanager
-def transaction(bench: Bench, name: str) -> Generator[None]:
-    """A session whose transaction of that kind stays open until the end of the block, and is committed."""
+def open_transaction(bench: Bench, name: str) -> Generator[None]:
+    """Opens a transaction of that variant, and commits it at the end of the block."""
     with psycopg.connect(bench.conninfo(DATABASES[name])) as conn:
-        if name == UNDER:
+        if name == SNAPSHOT:
             conn.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
             conn.execute("SELECT count(*) FROM pgaudit.audit_log")
         elif name == WRITTEN:
@@ -123,9 +129,9 @@ def transaction(bench: Bench, name: str) -> Generator[None]:
 
 
 def step(bench: Bench, database: str, events: int) -> dict[str, float]:
-    """Events a second of recording and of draining; dead rows and megabytes afterwards; seconds of the whole step."""
+    """Returns events a second of recording and draining, dead rows and MB afterwards, and seconds of the whole step."""
     with bench.connect(database) as conn:
-        size = single(conn, "SELECT size FROM pgaudit.log_head")
+        size = fetch_number(conn, "SELECT size FROM pgaudit.log_head")
         begin = time.perf_counter()
         load.record(conn, events, size + 1)
         recorded = time.perf_counter() - begin
@@ -139,75 +145,75 @@ def step(bench: Bench, database: str, events: int) -> dict[str, float]:
     return rates | {"dead": dead, "size": size / 2**20, "seconds": time.perf_counter() - begin}
 
 
-def singles(conn: load.Connection) -> Singles:
-    """Milliseconds of looking for one event, rolled back, and of persisting it, its commit included."""
+def measure_singles(conn: load.Connection) -> Singles:
+    """Returns the milliseconds of fetching one event's job, rolled back, and of persisting it, with its commit."""
     taken: Singles = {"fetch": [], "persist": []}
     token = conn.execute(REGISTER).fetchone() or ()
-    end = time.perf_counter() + PATIENCE
+    end = time.perf_counter() + SINGLES_SECONDS
     for number in range(SINGLES):
         if time.perf_counter() > end:
             break
         load.by_pgaudit(conn, event(number))
         with conn.transaction(force_rollback=True):
-            taken["fetch"].append(timed(conn, FETCH, token))
-        taken["persist"].append(timed(conn, PERSIST))
+            taken["fetch"].append(time_query(conn, FETCH, token))
+        taken["persist"].append(time_query(conn, PERSIST))
     conn.execute(UNREGISTER, token)
     return taken
 
 
-def timed(conn: load.Connection, query: Any, parameters: Sequence[Any] = ()) -> float:
-    """Milliseconds of one statement that finds something.
+def time_query(conn: load.Connection, query: Any, parameters: Sequence[Any] = ()) -> float:
+    """Returns the milliseconds of a statement.
 
-    :raises RuntimeError: it does not.
+    :raises RuntimeError: the statement returns nothing.
     """
     start = time.perf_counter()
     found = conn.execute(query, parameters).fetchone()
     taken = (time.perf_counter() - start) * 1_000
     if not found or not found[0]:
-        raise RuntimeError(f"found nothing: {query}")
+        raise RuntimeError(f"expected a job or a number of events, got {found}: {query}")
     return taken
 
 
-def single(conn: load.Connection, query: Any) -> int:
-    """The one number that a query returns."""
+def fetch_number(conn: load.Connection, query: Any) -> int:
+    """Returns the number that a query selects."""
     return int((conn.execute(query).fetchone() or (0,))[0])
 
 
-def show_steps(report: Report, kinds: dict[str, Kind], events: int) -> None:
-    """Rates and bloat by events so far; what the last step keeps of the first, and of the one without a transaction."""
-    for quantity, title in {"recorded": "Recording", "drained": "A worker"}.items():
-        report.curve(title, ("events so far", "events/s"), points(kinds, quantity, events), UNDER)
-        free = kinds[WITHOUT].steps
-        for name, kind in kinds.items():
-            last, first = kind.steps[-1][quantity], kind.steps[0][quantity]
+def show_steps(report: Report, results: dict[str, Result], events: int) -> None:
+    """Reports rates and dead rows by events so far; the last step as a share of the first, and of no transaction."""
+    for quantity, title in {"recorded": "Recording in calls of 1,000", "drained": "Draining by one worker"}.items():
+        report.curve(title, ("events so far", "events/s"), points(results, quantity, events), SNAPSHOT)
+        free = results[WITHOUT].steps
+        for name, result in results.items():
+            last, first = result.steps[-1][quantity], result.steps[0][quantity]
             if name != WITHOUT:
                 report.target(f"{title}, {name}: last step of first", last / first, 0.8)
-                same = free[min(len(kind.steps), len(free)) - 1][quantity]
+                same = free[min(len(result.steps), len(free)) - 1][quantity]
                 report.target(f"{title}, {name}: last step of {WITHOUT}", last / same, 0.8)
     report.curve(
-        "Rows that vacuum could not remove", ("events so far", "dead rows"), points(kinds, "dead", events), UNDER
+        "Rows that vacuum could not remove", ("events so far", "dead rows"), points(results, "dead", events), SNAPSHOT
     )
 
 
-def points(kinds: dict[str, Kind], quantity: str, events: int) -> Curves:
-    """A quantity of each step of each kind, by the events so far."""
+def points(results: dict[str, Result], quantity: str, events: int) -> Curves:
+    """Returns a quantity of each step of each variant, by the events so far."""
     return {
-        name: [(float((number + 1) * events), step[quantity]) for number, step in enumerate(kind.steps)]
-        for name, kind in kinds.items()
+        name: [(float((number + 1) * events), step[quantity]) for number, step in enumerate(result.steps)]
+        for name, result in results.items()
     }
 
 
-def show_singles(report: Report, kinds: dict[str, Kind]) -> None:
-    """One event at a time, before a transaction was open and after the steps."""
-    before = {name: [each for kind in kinds.values() for each in kind.before[name]] for name in ("fetch", "persist")}
-    times = {"before": before} | {f"after the steps, {name}": kind.after for name, kind in kinds.items()}
-    figures: list[Figure] = []
-    for when, quantities in times.items():
-        for name, values in quantities.items():
-            figures.append(Figure(f"{name}, {when}", name, "ms", values, ours=True))
-            figures.append(Figure(f"{name}, {when}, p99", name, "ms", [quantiles(values, n=100)[98]], ours=True))
-    report.table(f"One event at a time, up to {SINGLES} of them", figures)
-    for kind, taken in kinds.items():
-        if kind != WITHOUT:
-            report.target(f"{kind}: persisting one event, median in ms", median(taken.after["persist"]), 5, limit=True)
-            report.target(f"{kind}: looking for one event, median in ms", median(taken.after["fetch"]), 5, limit=True)
+def show_singles(report: Report, results: dict[str, Result]) -> None:
+    """Reports single events, before a transaction was open and after the steps."""
+    titles = {"fetch": "Fetching the job of one event", "persist": "Persisting one event, with its commit"}
+    for name, title in titles.items():
+        times = {"before the first step": [each for result in results.values() for each in result.before[name]]}
+        times |= {f"after the last step, {variant}": result.after[name] for variant, result in results.items()}
+        report.table(title, [Measurement(when, name, "ms", taken, ours=True) for when, taken in times.items()])
+        slow = {when: [quantiles(taken, n=100)[98]] for when, taken in times.items()}
+        measured = [Measurement(when, name, "ms", taken, ours=True) for when, taken in slow.items()]
+        report.table(f"{title}, p99", measured, plotted=False)
+        for variant, result in results.items():
+            if variant != WITHOUT:
+                target = f"{title}, {variant}: median in ms"
+                report.target(target, median(result.after[name]), MAX_SINGLE_MS, limit=True)

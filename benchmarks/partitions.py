@@ -1,8 +1,11 @@
-"""What a log of many partitions costs: appending one event, and looking up one target.
+"""What do many partitions of the log cost?
 
-Partitions are as small as they can be, 256 events each. All but the last two are full: one is being filled, one is
-ahead. Every target has ten events, at equal distances over the whole log. Each number of partitions has a database of
-its own; they take turns.
+Variants: logs with several numbers of partitions.
+Measured: ms of appending one event, and of looking up the ten events of a target; the first of a session separately.
+Duration: about 2 minutes.
+
+Partitions have their smallest size, 256 events. All but the last two are full: one is being filled, one is ahead. The
+ten events of each target are spread evenly over the log. Each log has its own database; they take turns.
 """
 
 import argparse
@@ -12,20 +15,19 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Final
 
-from benchmarks import load, options
-from benchmarks.events import event
-from benchmarks.figures import Curves, Figure, ratio
-from benchmarks.report import Report
-from benchmarks.server import Bench
+from benchmarks.support import load, options
+from benchmarks.support.load import event
+from benchmarks.support.report import Curves, Measurement, Report, ratio
+from benchmarks.support.server import Bench
 from pgaudit import AuditEvent, trail
 from pgaudit.recording.connections.psycopg_ import RECORD
 from pgaudit.recording.document import to_document
 
 SIZE: Final = 256
 CALL: Final = 1_000
-EVENTS_OF_A_TARGET: Final = 10
-# The partitions that the migration has made are too large to be filled here.
-SMALL: Final = """
+EVENTS_PER_TARGET: Final = 10
+# Replaces the migration's partitions, which are too large to be filled here.
+MAKE_SMALL: Final = """
     DO $$
     DECLARE
         part regclass;
@@ -43,14 +45,16 @@ FACTOR: Final = 2.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """How many partitions there are, and how often they are used."""
-    parser.add_argument("--partitions", type=options.numbers, default=[5, 50, 200], help="of the log (5,50,200)")
-    parser.add_argument("--times", type=int, default=20, help="how often, in each round (20)")
+    """Adds the options of this benchmark."""
+    parser.add_argument(
+        "--partitions", type=options.numbers, default=[5, 50, 200], help="numbers of partitions (5,50,200)"
+    )
+    parser.add_argument("--times", type=int, default=20, help="appends and lookups in each round (20)")
 
 
 @dataclass
 class Log:
-    """A database with that number of partitions, and the milliseconds of each round in it."""
+    """A database with that number of partitions, and its median milliseconds in each round."""
 
     partitions: int
     append: list[float] = field(default_factory=list)
@@ -60,21 +64,21 @@ class Log:
 
     @property
     def database(self) -> str:
-        """Where it is."""
+        """The name of the database."""
         return f"pgaudit_benchmark_partitions_{self.partitions}"
 
     @property
     def events(self) -> int:
-        """How many fill it: half of a partition is left, and another one."""
+        """The number of events in it: the last partition is empty, and the one before it half full."""
         return max(self.partitions - 2, 0) * SIZE + SIZE // 2
 
     def event(self, number: int) -> AuditEvent:
-        """An event of a target that has ten."""
-        return event(number % (self.events // EVENTS_OF_A_TARGET))
+        """Returns an event of a target that has ten events."""
+        return event(number % (self.events // EVENTS_PER_TARGET))
 
 
 def run(bench: Bench, report: Report, options: argparse.Namespace) -> None:
-    """Fills the logs, then uses each by turns."""
+    """Fills the logs, then appends to and reads from each by turns."""
     logs = [Log(partitions) for partitions in options.partitions]
     for log in logs:
         fill(bench, log)
@@ -83,18 +87,18 @@ def run(bench: Bench, report: Report, options: argparse.Namespace) -> None:
         take_turns(bench, logs, options.times)
         shown = ", ".join(f"{log.append[-1]:.2f} and {log.look[-1]:.2f} ms" for log in logs)
         report.progress(f"round {number + 1}/{options.rounds}, append and look up: {shown}")
-    tell(report, logs)
+    report_logs(report, logs)
     bench.drop(*(log.database for log in logs))
 
 
 def fill(bench: Bench, log: Log) -> None:
-    """Records and appends what fills the partitions.
+    """Records and appends the events that fill the partitions.
 
-    :raises RuntimeError: there are more partitions, or fewer.
+    :raises RuntimeError: the log has another number of partitions.
     """
     load.create(bench, log.database)
     with bench.connect(log.database) as conn:
-        conn.execute(SMALL)
+        conn.execute(MAKE_SMALL)
         for first in range(0, log.events, CALL):
             made = [log.event(number) for number in range(first, min(first + CALL, log.events))]
             conn.execute(RECORD, [to_document(made, load.SETTINGS.max_event_bytes)])
@@ -106,11 +110,11 @@ def fill(bench: Bench, log: Log) -> None:
 
 
 def take_turns(bench: Bench, logs: list[Log], times: int) -> None:
-    """Notes each log's medians, and what the first append and the first look of a session took."""
+    """Adds each log's medians, and the times of the first append and the first lookup of a session."""
     with ExitStack() as stack:
         conns = [stack.enter_context(bench.connect(log.database)) for log in logs]
         turns = [
-            [(appended(conn, log), looked_up(conn, log, number)) for conn, log in zip(conns, logs, strict=True)]
+            [(append(conn, log), look_up(conn, log, number)) for conn, log in zip(conns, logs, strict=True)]
             for number in range(times + 1)
         ]
     for log, taken in zip(logs, zip(*turns, strict=True), strict=True):
@@ -120,10 +124,10 @@ def take_turns(bench: Bench, logs: list[Log], times: int) -> None:
         log.look.append(median(look for _, look in taken[1:]))
 
 
-def appended(conn: load.Connection, log: Log) -> float:
-    """Milliseconds of appending one event; rolled back, so that the log keeps its size.
+def append(conn: load.Connection, log: Log) -> float:
+    """Returns the milliseconds of appending one event, which is rolled back, so that the log keeps its size.
 
-    :raises RuntimeError: it was not appended.
+    :raises RuntimeError: the event was not appended.
     """
     with conn.transaction(force_rollback=True):
         load.by_pgaudit(conn, log.event(0))
@@ -135,35 +139,36 @@ def appended(conn: load.Connection, log: Log) -> float:
     return taken * 1_000
 
 
-def looked_up(conn: load.Connection, log: Log, number: int) -> float:
-    """Milliseconds of looking up all events of a target.
+def look_up(conn: load.Connection, log: Log, number: int) -> float:
+    """Returns the milliseconds of looking up all events of a target.
 
-    :raises RuntimeError: there are fewer.
+    :raises RuntimeError: the target has fewer than ten events.
     """
     target = log.event(number).targets[0]
     start = time.perf_counter()
     found = trail.of_target(conn, target.type, target.id)
     taken = time.perf_counter() - start
-    if len(found) < EVENTS_OF_A_TARGET:
-        raise RuntimeError(f"{len(found)} events of {target}, expected {EVENTS_OF_A_TARGET}")
+    if len(found) < EVENTS_PER_TARGET:
+        raise RuntimeError(f"{len(found)} events of {target}, expected {EVENTS_PER_TARGET}")
     return taken * 1_000
 
 
-def tell(report: Report, logs: list[Log]) -> None:
-    """The most partitions against the fewest."""
+def report_logs(report: Report, logs: list[Log]) -> None:
+    """Reports each log beside the one with the fewest partitions."""
     titles = {
         "append": "Appending one event",
-        "look": f"Looking up the {EVENTS_OF_A_TARGET} events of a target",
+        "look": f"Looking up the {EVENTS_PER_TARGET} events of a target",
         "first_append": "Appending one event, the first of a session",
         "first_look": "Looking up a target, the first of a session",
     }
     for name, title in titles.items():
-        figures = [
-            Figure(f"{log.partitions} partitions", "the fewest", "ms", getattr(log, name), ours=True) for log in logs
+        measured = [
+            Measurement(f"{log.partitions} partitions", "the fewest", "ms", getattr(log, name), ours=True)
+            for log in logs
         ]
-        report.table(title, figures, figures[0])
+        report.table(title, measured, measured[0])
         if name == "append":
-            report.target(f"{title}, most partitions of fewest", ratio(figures[-1], figures[0]), FACTOR, limit=True)
+            report.target(f"{title}, most partitions of fewest", ratio(measured[-1], measured[0]), FACTOR, limit=True)
     curves: Curves = {
         name: [(log.partitions, median(getattr(log, name))) for log in logs] for name in ("append", "look")
     }

@@ -1,7 +1,11 @@
-"""What it costs to look: each view, the health check and the metrics, while the log and the queue are long.
+"""What do the views, the health check and ``/metrics`` cost while the log and the queue are long?
 
-All events count as logged within the last 24 hours, in batches of ``--batch``, for ``throughput`` reads those of a day.
-10,000,000 events take 8 GB and some minutes to fill.
+Variants: each view, ``health.check``, ``/metrics``.
+Measured: ms of one query, as the median and the slowest of ten.
+Duration: about 3 minutes; 10,000,000 events take 8 GB and some minutes to fill.
+
+All events count as logged within the last 24 hours, in batches of ``--batch``, because ``throughput`` reads the batches
+of a day.
 """
 
 import argparse
@@ -13,11 +17,10 @@ from typing import Any, Final
 
 from psycopg import sql
 
-from benchmarks import filled, load, peers, store
-from benchmarks.events import event
-from benchmarks.figures import Figure
-from benchmarks.report import Report
-from benchmarks.server import RUN, Bench
+from benchmarks.support import databases, load, plain_log
+from benchmarks.support.load import event
+from benchmarks.support.report import Measurement, Report
+from benchmarks.support.server import RUN, Bench
 from pgaudit import health
 from pgaudit.web import metrics
 
@@ -25,7 +28,7 @@ VIEWS: Final = (
     "queue_stats", "worker_stats", "failed_jobs", "stalled_jobs", "delayed_jobs", "throughput", "storage_stats",
 )  # fmt: skip
 HEALTH, METRICS = "health.check", "/metrics"
-# Copies of a batch that was persisted, whatever its columns, spread over a day.
+# Copies of a persisted batch, with all its columns, spread over a day.
 BATCHES: Final = """
     INSERT INTO pgaudit.batch
     SELECT (jsonb_populate_record(b, jsonb_build_object(
@@ -37,80 +40,80 @@ BATCHES: Final = """
      WHERE first_index = 0
 """
 # A hundred jobs that have failed for good, and a hundred that wait for a retry.
-TROUBLE: Final = """
+FAILURES: Final = """
     SELECT pgaudit.record_failure(job_id, token, 0, true, CASE WHEN number > 100 THEN 3600 END,
                                   'RaiseException', 'P0001', 'no', 'Traceback')
       FROM (SELECT worker_id, token FROM pgaudit.register_worker()) worker, generate_series(1, 200) number,
            LATERAL (SELECT job_id FROM pgaudit.fetch_job(token, number * 0)) fetched
 """
-BOUND: Final = 20.0
-LOOKS: Final = 10
+MAX_MS: Final = 20.0
+REPEATS: Final = 10
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """How much there is to look at."""
+    """Adds the options of this benchmark."""
     parser.add_argument("--logged", type=int, default=1_000_000, help="events in the log (1,000,000)")
     parser.add_argument("--queued", type=int, default=100_000, help="events in the queue (100,000)")
-    parser.add_argument("--batch", type=int, default=10, help="logged events of each batch (10)")
+    parser.add_argument("--batch", type=int, default=10, help="events of each logged batch (10)")
 
 
 def run(bench: Bench, report: Report, options: argparse.Namespace) -> None:
-    """Fills log and queue, then takes all looks by turns."""
+    """Fills the log and the queue, then measures all queries by turns."""
     fill(bench, report, options)
-    middle = {each: Figure(each, each, "ms", ours=True) for each in (*VIEWS, HEALTH, METRICS)}
-    slowest = {each: Figure(each, each, "ms", ours=True) for each in middle}
+    middle = {each: Measurement(each, each, "ms", ours=True) for each in (*VIEWS, HEALTH, METRICS)}
+    slowest = {each: Measurement(each, each, "ms", ours=True) for each in middle}
     with bench.connect(RUN) as conn:
-        looks = looks_of(conn)
+        queries = make_queries(conn)
         for number in range(options.rounds):
-            for each, look in looks.items():
-                times = [timed(look) for _ in range(LOOKS)]
+            for each, query in queries.items():
+                times = [time_call(query) for _ in range(REPEATS)]
                 middle[each].values.append(median(times))
                 slowest[each].values.append(max(times))
-            shown = ", ".join(f"{each} {figure.values[-1]:,.1f}" for each, figure in middle.items())
+            shown = ", ".join(f"{each} {measurement.values[-1]:,.1f}" for each, measurement in middle.items())
             report.progress(f"round {number + 1}/{options.rounds}: {shown} ms")
-    tell(report, middle, slowest, f"{options.logged:,} logged, {options.queued:,} queued")
+    report_times(report, middle, slowest, f"{options.logged:,} logged, {options.queued:,} queued")
     bench.drop(RUN)
 
 
 def fill(bench: Bench, report: Report, options: argparse.Namespace) -> None:
-    """A log with its batches, and a queue of which a few are in trouble; vacuumed and analyzed."""
-    peers.create_business(bench, RUN)
+    """Fills the log and its batches, and a queue with some failed and delayed jobs; then vacuums and analyzes."""
+    databases.create_business(bench, RUN)
     with bench.connect(RUN) as conn:
         load.by_pgaudit(conn, event())
         conn.execute("SELECT pgaudit.persist(NULL, NULL, 1)")
-        conn.execute(filled.UNGUARD)
-    filled.fill(bench, RUN, store.LOG, options.logged, report.progress)
+        conn.execute(plain_log.UNGUARD)
+    plain_log.fill(bench, RUN, plain_log.LOG, options.logged, report.progress)
     with bench.connect(RUN) as conn:
         conn.execute(BATCHES, {"events": options.logged, "batch": options.batch})
         load.record(conn, options.queued)
-        conn.execute(TROUBLE)
+        conn.execute(FAILURES)
         conn.execute("VACUUM ANALYZE")
     report.progress(f"filled the queue with {options.queued:,} events")
 
 
-def looks_of(conn: load.Connection) -> dict[str, Callable[[], object]]:
-    """All that is looked at, as a DBA, the health route and a scraper do."""
+def make_queries(conn: load.Connection) -> dict[str, Callable[[], object]]:
+    """Returns the queries of a DBA, the health route and a scraper."""
 
     def rows(view: str) -> list[Any]:
-        query = sql.SQL("SELECT * FROM pgaudit.{}").format(sql.Identifier(view))
-        return conn.execute(query, prepare=False).fetchall()
+        statement = sql.SQL("SELECT * FROM pgaudit.{}").format(sql.Identifier(view))
+        return conn.execute(statement, prepare=False).fetchall()
 
-    looks: dict[str, Callable[[], object]] = {view: partial(rows, view) for view in VIEWS}
-    looks[HEALTH] = lambda: health.check(conn, load.SETTINGS)
-    looks[METRICS] = lambda: metrics.exposition(metrics.look(conn, load.SETTINGS))
-    return looks
+    queries: dict[str, Callable[[], object]] = {view: partial(rows, view) for view in VIEWS}
+    queries[HEALTH] = lambda: health.check(conn, load.SETTINGS)
+    queries[METRICS] = lambda: metrics.exposition(metrics.look(conn, load.SETTINGS))
+    return queries
 
 
-def timed(look: Callable[[], object]) -> float:
-    """Milliseconds of one look."""
+def time_call(query: Callable[[], object]) -> float:
+    """Returns the milliseconds of one call."""
     start = time.perf_counter()
-    look()
+    query()
     return (time.perf_counter() - start) * 1_000
 
 
-def tell(report: Report, middle: dict[str, Figure], slowest: dict[str, Figure], size: str) -> None:
-    """Medians, the slowest of each round, and the targets."""
-    report.table(f"A look at {size}: median of {LOOKS}", list(middle.values()))
-    report.table(f"A look at {size}: slowest of {LOOKS}", list(slowest.values()))
+def report_times(report: Report, middle: dict[str, Measurement], slowest: dict[str, Measurement], size: str) -> None:
+    """Reports the median and the slowest of each round, and the targets."""
+    report.table(f"One query, {size}: median of {REPEATS}", list(middle.values()))
+    report.table(f"One query, {size}: slowest of {REPEATS}", list(slowest.values()))
     for each in ("queue_stats", HEALTH):
-        report.target(f"{each} in ms", middle[each].median, BOUND, limit=True)
+        report.target(f"{each} in ms", middle[each].median, MAX_MS, limit=True)

@@ -1,4 +1,4 @@
-"""Worker processes, and what the kernel says that they use."""
+"""Worker processes, and the memory and processor time that Linux reports for them."""
 
 import os
 import subprocess
@@ -14,13 +14,13 @@ from psycopg import sql
 
 Process = subprocess.Popen[bytes]
 PGAUDIT: Final = [sys.executable, "-c", "from pgaudit import worker; worker.run()"]
-AT_MOST: Final = 600.0
+TIMEOUT_SECONDS: Final = 600.0
 TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
 @contextmanager
 def worker(dsn: str, *command: str, **environment: str) -> Generator[Process]:
-    """A worker; it is killed at the end."""
+    """Starts a worker for the database, and kills it at the end of the block."""
     process = subprocess.Popen(command, env=os.environ | {"PGAUDIT_DSN": dsn} | environment)
     try:
         yield process
@@ -36,33 +36,44 @@ def wait_for(
     *parameters: object,
     pause: float = 0.02,
 ) -> float:
-    """The time at which a query first says yes, give or take the pause between two looks.
+    """Polls until a query returns true, and returns that time.
+
+    ``pause`` is the number of seconds between two polls.
 
     :raises RuntimeError: the worker has ended, or ten minutes have passed.
     """
-    end = time.perf_counter() + AT_MOST
+    end = time.perf_counter() + TIMEOUT_SECONDS
     while conn.execute(query, parameters).fetchone() != (True,):
         if process.poll() is not None or time.perf_counter() > end:
-            raise RuntimeError(f"the worker {process.args!r} did not get there: {query!r}")
+            raise RuntimeError(f"the worker {process.args!r} ended or took ten minutes without reaching: {query!r}")
         time.sleep(pause)
     return time.perf_counter()
 
 
 def peak_megabytes(process: Process) -> float:
-    """The most memory that was ever resident."""
+    """Returns the largest resident memory so far."""
+    return _memory(process, "VmHWM:")
+
+
+def resident_megabytes(process: Process) -> float:
+    """Returns the resident memory now."""
+    return _memory(process, "VmRSS:")
+
+
+def _memory(process: Process, field: str) -> float:
     status = Path(f"/proc/{process.pid}/status").read_text(encoding="ascii")
-    (line,) = [line for line in status.splitlines() if line.startswith("VmHWM:")]
+    (line,) = [line for line in status.splitlines() if line.startswith(field)]
     return int(line.split()[1]) / 1024
 
 
 def cpu_seconds(process: Process) -> float:
-    """The processor time it has used so far."""
+    """Returns the processor time used so far."""
     fields = Path(f"/proc/{process.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
 def cpu_share(process: Process, seconds: float) -> float:
-    """Returns the share of one core that it uses in that time, in percent."""
+    """Watches a process for that time, and returns the share of one core that it used, in percent."""
     before, start = cpu_seconds(process), time.perf_counter()
     time.sleep(seconds)
     return (cpu_seconds(process) - before) / (time.perf_counter() - start) * 100

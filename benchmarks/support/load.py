@@ -1,4 +1,4 @@
-"""The load that the longer benchmarks share: events in bulk, and a writer process that keeps a pace."""
+"""The event that every benchmark records, events in bulk, and a writer process that commits at a given rate."""
 
 import math
 import random
@@ -12,9 +12,8 @@ from uuid import UUID
 
 import psycopg
 
-from benchmarks.events import event
-from benchmarks.server import RUN, Bench
-from pgaudit import AuditEvent, Settings, migrate
+from benchmarks.support.server import RUN, Bench
+from pgaudit import Actor, AuditContext, AuditEvent, Change, Settings, Target, migrate
 from pgaudit.recording.connections.psycopg_ import RECORD
 from pgaudit.recording.document import to_document
 
@@ -22,7 +21,7 @@ Connection = psycopg.Connection[Any]
 Recorder = Callable[[Connection, AuditEvent], None]
 Result = TypeVar("Result")
 
-# Made by the server itself, from one event and a number, in calls of a thousand as an import makes them.
+# The server makes the events from one template and a number, in calls of a thousand like an import.
 COPIES: Final = """
     SELECT pgaudit.record(events)
       FROM generate_series(%(first)s::bigint, %(last)s::bigint, 1000) start,
@@ -34,13 +33,25 @@ COUNTS: Final = """
            (SELECT size FROM pgaudit.log_head), (SELECT count(*) FROM pgaudit.procrastinate_jobs)
 """
 DRAINED: Final = "SELECT size >= %s FROM pgaudit.log_head"
-# What one connection commits at ease; a writer opens as many as its rate takes.
-RATE_OF_ONE: Final = 250.0
+# Events a second that one connection commits with ease. A writer opens as many connections as its rate needs.
+RATE_PER_CONNECTION: Final = 250.0
 SETTINGS: Final = Settings()
 
 
+def event(number: int = 0) -> AuditEvent:
+    """Returns an event with its own id and time: a claim is approved. It has 430 bytes of JSON."""
+    return AuditEvent(
+        action="claim.approved",
+        actor=Actor(type="user", id=str(number % 500), name="Ada"),
+        target=Target(type="claim", id=f"c-{number * 7_919 % 10_007}"),
+        changes=[Change(path="status", before="open", after="approved")],
+        context=AuditContext(request_id=f"req-{number:06}", trace_id="4bf92f3577b34da6a3ce929d0e0e4736"),
+        data={"approval_amount": "1000.00"},
+    )
+
+
 def create(bench: Bench, name: str = RUN) -> str:
-    """A fresh database with pgaudit's schema."""
+    """Creates a fresh database with pgaudit's schema."""
     bench.create(name)
     migrate.upgrade(bench.conninfo(name))
     return name
@@ -57,10 +68,9 @@ def by_pgaudit(conn: Connection, made: AuditEvent) -> None:
 
 
 def commits(dsn: str, recorder: Recorder, rate: float, seconds: float) -> Iterator[tuple[UUID, float]]:
-    """Commits one event after the other, at random moments, ``rate`` a second on average.
+    """Commits events at random moments, ``rate`` a second on average; after a delay it catches up.
 
-    What is late is made up for. Yields each event's id, and when its commit returned, by the clock that all
-    processes of the machine share.
+    Yields the id of each event and the time at which its commit returned, by the monotonic clock of the machine.
     """
     with psycopg.connect(dsn) as conn:
         due = time.monotonic()
@@ -73,35 +83,40 @@ def commits(dsn: str, recorder: Recorder, rate: float, seconds: float) -> Iterat
             yield made.id, time.monotonic()
 
 
-def times(dsn: str, recorder: Recorder, rate: float, seconds: float) -> dict[UUID, float]:
-    """When each event's commit returned, of as many connections as the rate takes."""
+def commit_times(dsn: str, recorder: Recorder, rate: float, seconds: float) -> dict[UUID, float]:
+    """Returns when the commit of each event returned, with as many connections as the rate needs."""
     found: dict[UUID, float] = {}
-    for part in in_threads(lambda share: dict(commits(dsn, recorder, share, seconds)), rate):
+    for part in run_in_threads(lambda share: dict(commits(dsn, recorder, share, seconds)), rate):
         found |= part
     return found
 
 
-def count(dsn: str, recorder: Recorder, rate: float, seconds: float) -> int:
-    """How many events were committed, of as many connections as the rate takes."""
-    return sum(in_threads(lambda share: sum(1 for _ in commits(dsn, recorder, share, seconds)), rate))
+def count_commits(dsn: str, recorder: Recorder, rate: float, seconds: float) -> int:
+    """Returns how many events were committed, with as many connections as the rate needs."""
+    return sum(run_in_threads(lambda share: sum(1 for _ in commits(dsn, recorder, share, seconds)), rate))
 
 
-def in_threads(work: Callable[[float], Result], rate: float) -> list[Result]:
-    """Returns the results of that number of threads, each with an equal share of the rate."""
-    threads = math.ceil(rate / RATE_OF_ONE)
+def run_in_threads(work: Callable[[float], Result], rate: float) -> list[Result]:
+    """Divides the rate equally among threads, and returns their results."""
+    threads = math.ceil(rate / RATE_PER_CONNECTION)
     with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(work, [rate / threads] * threads))
 
 
 @contextmanager
 def process(work: Callable[..., Result], *arguments: object) -> Generator[Future[Result]]:
-    """Does the work in a process of its own; at the end waits for it."""
+    """Runs ``work`` in another process, and waits for it at the end of the block."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         yield pool.submit(work, *arguments)
 
 
-def reckon(conn: Connection, recorded: int) -> None:
-    """Refuses figures that were won by losing or doubling events."""
+def verify(conn: Connection, recorded: int) -> None:
+    """Checks that the log has each recorded event once and that the queue is empty.
+
+    :raises RuntimeError: events were lost, stored twice, or are still queued.
+    """
     row = conn.execute(COUNTS).fetchone()
     if row != (recorded, recorded, recorded, 0):
-        raise RuntimeError(f"{recorded:,} events recorded; rows, events, size of the log, and queued are {row}")
+        raise RuntimeError(
+            f"{recorded:,} events recorded, but rows, distinct events, size of the log and queued are {row}"
+        )

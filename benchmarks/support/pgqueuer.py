@@ -1,4 +1,4 @@
-"""PgQueuer, set up as its documentation says, and its worker, which stores the same events one by one."""
+"""PgQueuer, set up as its documentation says, and a worker that stores each event in the plain log."""
 
 import asyncio
 import re
@@ -11,15 +11,15 @@ from pgqueuer import AsyncpgDriver, Job, PgQueuer, Queries
 from pgqueuer.adapters.persistence.qb import QueryQueueBuilder
 from psycopg.conninfo import conninfo_to_dict
 
-from benchmarks.store import STORE
+from benchmarks.support.plain_log import STORE
 
 ENTRYPOINT: Final = "store"
 BATCH: Final = 1_000
-# priority, entrypoint, payload, execute_after, dedupe_key, headers
+# The parameters of the statement: priority, entrypoint, payload, execute_after, dedupe_key, headers.
 VALUES: Final = (
     "ARRAY[0]",
     f"ARRAY['{ENTRYPOINT}']",
-    "ARRAY[convert_to(:event::text, 'UTF8')]",
+    "ARRAY[convert_to({event}::text, 'UTF8')]",
     "ARRAY[interval '0']",
     "ARRAY[NULL]",
     "ARRAY['null'::jsonb]",
@@ -27,13 +27,13 @@ VALUES: Final = (
 
 
 def arguments(dsn: str) -> dict[str, Any]:
-    """A libpq string as asyncpg takes it."""
+    """Returns a libpq connection string as the arguments of asyncpg."""
     names = {"host": "host", "port": "port", "user": "user", "password": "password", "dbname": "database"}
     return {names[name]: value for name, value in conninfo_to_dict(dsn).items() if name in names}
 
 
 def install(dsn: str) -> None:
-    """``pgq install`` and ``pgq autovac``."""
+    """Does what ``pgq install`` and ``pgq autovac`` do."""
 
     async def installed() -> None:
         conn = await asyncpg.connect(**arguments(dsn))
@@ -46,7 +46,7 @@ def install(dsn: str) -> None:
 
 
 def enqueue(dsn: str, events: Sequence[str], batch: int = BATCH) -> None:
-    """Enqueues events, that number in one call."""
+    """Enqueues events, ``batch`` of them in each call."""
 
     async def enqueued() -> None:
         conn = await asyncpg.connect(**arguments(dsn))
@@ -60,13 +60,13 @@ def enqueue(dsn: str, events: Sequence[str], batch: int = BATCH) -> None:
 
 
 def enqueue_statement() -> str:
-    """The statement that ``enqueue`` executes, as pgbench reads it for one event in its variable ``event``."""
+    """Returns the statement that ``enqueue`` executes, for pgbench and for one event; its text replaces ``{event}``."""
     statement = re.sub(r"--.*", "", QueryQueueBuilder().build_enqueue_query())
     return re.sub(r"\$(\d)", lambda found: VALUES[int(found[1]) - 1], statement).strip() + ";"
 
 
 async def work(dsn: str, batch_size: int) -> None:
-    """Works until it is killed: a connection for the queue, as is advised, and a pool for what the jobs do."""
+    """Runs a worker until the process is killed: one connection for the queue, as advised, and a pool for the jobs."""
     async with asyncpg.create_pool(**arguments(dsn), min_size=5, max_size=20) as pool:
         pgq = PgQueuer(AsyncpgDriver(await asyncpg.connect(**arguments(dsn))))
 
@@ -78,5 +78,5 @@ async def work(dsn: str, batch_size: int) -> None:
 
 
 def main() -> None:
-    """Works for the database and with the batch size of the command line."""
+    """Runs a worker; the command line has the connection string and the batch size."""
     asyncio.run(work(sys.argv[1], int(sys.argv[2])))
