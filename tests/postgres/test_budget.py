@@ -13,7 +13,7 @@ import pytest
 from benchmarks.events import event
 from pgaudit import Settings
 from pgaudit.recording.connections.psycopg_ import RECORD
-from pgaudit.recording.document import to_document
+from pgaudit.recording.document import to_portions
 from pgaudit.worker.persist import persist_batch
 from tests.postgres.trail import Connection
 
@@ -53,7 +53,7 @@ def record(conn: Connection, count: int) -> None:
 
 def document(count: int) -> str:
     """Returns that many events of the benchmarks as record() takes them."""
-    return to_document([event(number) for number in range(count)], Settings().max_event_bytes)
+    return to_portions([event(number) for number in range(count)], Settings().max_event_bytes)[0].document
 
 
 def work_of(conn: Connection, query: str, parameters: Any = None) -> dict[str, float]:

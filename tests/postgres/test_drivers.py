@@ -104,7 +104,7 @@ def test_an_event_shares_the_fate_of_its_transaction(dsn: str, settings: Setting
 def test_a_refused_event_is_spooled_and_the_change_goes_on(
     dsn: str, settings: Settings, library: str, tmp_path: Any
 ) -> None:
-    """The savepoint that spooling needs is each library's own."""
+    """The transaction stays usable after a failure, and is committed."""
     break_recording(dsn)
     audit = AuditLog(settings.model_copy(update={"on_failure": "spool", "spool_dir": tmp_path}))
     with SYNC[library](dsn) as conn:
@@ -165,7 +165,7 @@ async def test_an_async_event_shares_the_fate_of_its_transaction(dsn: str, setti
 
 @pytest.mark.parametrize("library", ASYNC)
 async def test_a_refused_async_event_is_spooled(dsn: str, settings: Settings, library: str, tmp_path: Any) -> None:
-    """The savepoint that spooling needs is each library's own."""
+    """The transaction stays usable after a failure, and is committed."""
     break_recording(dsn)
     audit = AuditLog(settings.model_copy(update={"on_failure": "spool", "spool_dir": tmp_path}))
     async with ASYNC[library](dsn) as conn:

@@ -88,7 +88,7 @@ def test_a_stalled_job_degrades(conn: psycopg.Connection, patient: Settings) -> 
 
 def test_a_spooled_event_degrades(conn: psycopg.Connection, patient: Settings) -> None:
     """An event in a file is safe, but not in the log."""
-    spool.append(patient.spool_dir, ['{"id": "x"}'], None)
+    spool.append(patient.require_spool_dir(), ['{"id": "x"}'], None)
     assert verdict(health.check(conn, patient), "spooled") is Status.DEGRADED
 
 
@@ -134,7 +134,7 @@ def test_a_broken_event_does_not_break_the_report(conn: psycopg.Connection, pati
 
 def test_a_spool_that_cannot_be_read_degrades(conn: psycopg.Connection, patient: Settings) -> None:
     """Nobody knows what waits in it."""
-    (patient.spool_dir / "host-1.ndjson").mkdir()
+    (patient.require_spool_dir() / "host-1.ndjson").mkdir()
     assert verdict(health.check(conn, patient), "spooled") is Status.DEGRADED
 
 
