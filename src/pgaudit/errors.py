@@ -9,6 +9,7 @@
     ├── UnknownConnection  record() was given something that is not a database connection
     ├── SpoolRefused       other users could change the directory of spooled events
     ├── SpoolFull          the directory of spooled events has reached its maximum size
+    ├── WorkerRefused      the database lacks the schema, or the worker's role a right
     ├── MissingExtra       a feature whose packages are not installed
     ├── MigrationRefused   the schema cannot be printed, downgraded or removed as asked
     └── JobNotFound        there is no such job, or it is not in the required state
@@ -43,6 +44,10 @@ class SpoolRefused(PgauditError):
 
 class SpoolFull(PgauditError):
     """The spool would exceed ``PGAUDIT_SPOOL_MAX_BYTES``; nothing was written."""
+
+
+class WorkerRefused(PgauditError):
+    """The schema, or a right of the worker's role, is missing; raised if ``PGAUDIT_WORKER_EXIT_ON_REFUSAL`` is set."""
 
 
 class MissingExtra(PgauditError, ImportError):
