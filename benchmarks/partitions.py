@@ -21,7 +21,7 @@ from benchmarks.support.report import Curves, Measurement, Report, ratio
 from benchmarks.support.server import Bench
 from pgaudit import AuditEvent, trail
 from pgaudit.recording.connections.psycopg_ import RECORD
-from pgaudit.recording.document import to_document
+from pgaudit.recording.document import to_portions
 
 SIZE: Final = 256
 CALL: Final = 1_000
@@ -101,7 +101,7 @@ def fill(bench: Bench, log: Log) -> None:
         conn.execute(MAKE_SMALL)
         for first in range(0, log.events, CALL):
             made = [log.event(number) for number in range(first, min(first + CALL, log.events))]
-            conn.execute(RECORD, [to_document(made, load.SETTINGS.max_event_bytes)])
+            conn.execute(RECORD, [to_portions(made, load.SETTINGS.max_event_bytes)[0].document])
             conn.execute(APPEND, [CALL])
         conn.execute("SELECT pgaudit.ensure_partitions()")
         conn.execute("VACUUM ANALYZE")

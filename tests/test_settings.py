@@ -141,12 +141,10 @@ def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.parametrize("directory", ["pgaudit-spool", "./spool", "~/spool", None])
 def test_a_spool_needs_an_absolute_path(monkeypatch: pytest.MonkeyPatch, directory: str | None) -> None:
-    """on_failure=spool refuses a relative spool_dir, which would depend on where the process runs."""
+    """A relative one would lead to wherever a process runs, and none is guessed."""
     if directory:
         monkeypatch.setenv("PGAUDIT_SPOOL_DIR", directory)
-    Settings()
-    says = r"^PGAUDIT_ON_FAILURE=spool needs an absolute path in PGAUDIT_SPOOL_DIR, not '.*spool'"
-    with pytest.raises(InvalidSettings, match=says):
+    with pytest.raises(InvalidSettings, match=r"^PGAUDIT_ON_FAILURE=spool needs an absolute path in PGAUDIT_SPOOL_DIR"):
         Settings(on_failure="spool")
     assert Settings(on_failure="spool", spool_dir="/var/spool/pgaudit").spool_dir == Path("/var/spool/pgaudit")
 

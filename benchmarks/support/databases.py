@@ -11,7 +11,7 @@ from benchmarks.support.server import Bench
 from benchmarks.support.stock_procrastinate import stock_app, stock_conninfo
 from pgaudit import Settings, migrate
 from pgaudit.recording.connections.psycopg_ import RECORD
-from pgaudit.recording.document import to_document
+from pgaudit.recording.document import to_portions
 
 BUSINESS: Final = "pgaudit_benchmark_business"
 QUEUED: Final = "pgaudit_benchmark_queued"
@@ -74,4 +74,4 @@ def queue_events(conn: psycopg.Connection[Any], events: int) -> None:
     settings = Settings()
     for first in range(0, events, BATCH):
         made = [event(number) for number in range(first, min(first + BATCH, events))]
-        conn.execute(RECORD, [to_document(made, settings.max_event_bytes)])
+        conn.execute(RECORD, [to_portions(made, settings.max_event_bytes)[0].document])

@@ -15,7 +15,7 @@ import psycopg
 from benchmarks.support.server import RUN, Bench
 from pgaudit import Actor, AuditContext, AuditEvent, Change, Settings, Target, migrate
 from pgaudit.recording.connections.psycopg_ import RECORD
-from pgaudit.recording.document import to_document
+from pgaudit.recording.document import to_portions
 
 Connection = psycopg.Connection[Any]
 Recorder = Callable[[Connection, AuditEvent], None]
@@ -64,7 +64,7 @@ def record(conn: Connection, count: int, first: int = 1) -> None:
 
 def by_pgaudit(conn: Connection, made: AuditEvent) -> None:
     """Records one event as ``AuditLog.record`` does."""
-    conn.execute(RECORD, [to_document([made], SETTINGS.max_event_bytes)])
+    conn.execute(RECORD, [to_portions([made], SETTINGS.max_event_bytes)[0].document])
 
 
 def commits(dsn: str, recorder: Recorder, rate: float, seconds: float) -> Iterator[tuple[UUID, float]]:

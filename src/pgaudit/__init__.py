@@ -8,6 +8,8 @@
 
 from pgaudit.errors import InvalidEvent, InvalidSettings, NotInTransaction, PgauditError, UnknownConnection
 from pgaudit.events import Actor, AuditContext, AuditEvent, Change, Target
+from pgaudit.recording import replay as replay
+from pgaudit.recording import spool as spool
 from pgaudit.recording.audit_log import AuditLog
 from pgaudit.recording.context import bind
 from pgaudit.settings import Mode, OnFailure, Settings

@@ -7,7 +7,9 @@
     ├── InvalidSettings    an environment variable or setting is invalid
     ├── NotInTransaction   the connection would commit the event on its own
     ├── UnknownConnection  record() was given something that is not a database connection
-    ├── SpoolUnreadable    a spool file holds a line that is not a spooled event
+    ├── SpoolRefused       other users could change the directory of spooled events
+    ├── SpoolFull          the directory of spooled events has reached its maximum size
+    ├── WorkerRefused      the database lacks the schema, or the worker's role a right
     ├── MissingExtra       a feature whose packages are not installed
     ├── MigrationRefused   the schema cannot be printed, downgraded or removed as asked
     └── JobNotFound        there is no such job, or it is not in the required state
@@ -36,8 +38,16 @@ class UnknownConnection(PgauditError, TypeError):
     """``record`` was given something that is not a database connection it knows."""
 
 
-class SpoolUnreadable(PgauditError):
-    """A spool file holds a line that is not a spooled event; the message names file and line."""
+class SpoolRefused(PgauditError):
+    """Other users could change the spool's directory or file; the message says how to close it. Nothing was written."""
+
+
+class SpoolFull(PgauditError):
+    """The spool would exceed ``PGAUDIT_SPOOL_MAX_BYTES``; nothing was written."""
+
+
+class WorkerRefused(PgauditError):
+    """The schema, or a right of the worker's role, is missing; raised if ``PGAUDIT_WORKER_EXIT_ON_REFUSAL`` is set."""
 
 
 class MissingExtra(PgauditError, ImportError):

@@ -20,7 +20,7 @@ USAGE: Final = "GRANT USAGE ON SCHEMA pgaudit TO {role}"
 # Adds events; cannot read, change or remove any.
 WRITER: Final[tuple[LiteralString, ...]] = (
     USAGE,
-    "GRANT EXECUTE ON FUNCTION pgaudit.record, pgaudit.schema_state TO {role}",
+    "GRANT EXECUTE ON FUNCTION pgaudit.record, pgaudit.try_record, pgaudit.schema_state TO {role}",
 )
 
 # Appends its events to the log in its own transaction; everyone else who appends waits for it.

@@ -68,9 +68,21 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
         OnFailure.RAISE,
         description="`raise`, or `spool`: the business transaction goes on and the event waits in a file.",
     )
-    spool_dir: Path = Field(
-        Path("pgaudit-spool"),
-        description="Directory of spooled events; set an absolute path, the same for application and worker.",
+    spool_dir: Path | None = Field(
+        None,
+        description="Absolute path of the directory of spooled events, the same for application and worker. Both run "
+        "as one user, whom it belongs to. Without it a worker replays nothing.",
+    )
+    spool_max_bytes: int = Field(
+        1_073_741_824,
+        ge=0,
+        description="Largest spool, in bytes. When it is reached, `record` raises, and the change is rolled back.",
+    )
+    spool_max_age: float = Field(
+        3_600.0,
+        gt=0,
+        description="Age of the oldest spooled event, in seconds, above which health is `unhealthy`; "
+        "`degraded` from the first.",
     )
     max_event_bytes: int = Field(
         49_152,
@@ -109,6 +121,10 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
         30.0, gt=0, description="Seconds without a heartbeat after which a worker's jobs are reclaimed."
     )
     max_stalls: int = Field(5, ge=0, description="How often a stalled job is reclaimed; the next stall fails it.")
+    worker_exit_on_refusal: bool = Field(
+        default=False,
+        description="End a worker whose schema or rights are missing, instead of trying again until they are there.",
+    )
     drain_on_shutdown: bool = Field(default=False, description="Empty the queue before the worker exits.")
     shutdown_timeout: float = Field(30.0, gt=0, description="Seconds within which a worker shuts down, drain included.")
 
@@ -164,6 +180,15 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
         """
         return embedded.conninfo(self.dsn)
 
+    def require_spool_dir(self) -> Path:
+        """Returns the directory of spooled events.
+
+        :raises InvalidSettings: there is none.
+        """
+        if self.spool_dir is None:
+            raise InvalidSettings(f"{variable_of('spool_dir')} is not set: there is no spool")
+        return self.spool_dir
+
     @model_validator(mode="after")
     def _check_dsn(self) -> Self:
         if self.dsn.strip() == embedded.PREFIX:
@@ -184,10 +209,11 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
 
     @model_validator(mode="after")
     def _check_spool_dir(self) -> Self:
-        if self.on_failure == OnFailure.SPOOL and not self.spool_dir.is_absolute():
+        needed = self.on_failure == OnFailure.SPOOL
+        if (needed and self.spool_dir is None) or (self.spool_dir and not self.spool_dir.is_absolute()):
             raise ValueError(
                 f"{variable_of('on_failure')}=spool needs an absolute path in {variable_of('spool_dir')}, not "
-                f"{str(self.spool_dir)!r}, which depends on where a process runs; the worker needs the same"
+                f"{str(self.spool_dir or '')!r}; the worker needs the same"
             )
         return self
 

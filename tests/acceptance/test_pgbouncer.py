@@ -64,7 +64,7 @@ def test_spools_are_replayed_through_pgbouncer(pooled: str, conn: Connection, tm
         for each in half:
             (xid,) = conn.execute("SELECT pg_current_xact_id()::text").fetchone() or ("",)
             conn.commit()
-            spool.append(tmp_path, [each.to_json()], xid)
+            spool.append(tmp_path, [each.to_json()], spool.Origin(xid, "another cluster", "1"))
         replay.replay_all(pooled, settings)
     assert queued_ids(conn) == [each.id for each in made]
     assert list(tmp_path.iterdir()) == []

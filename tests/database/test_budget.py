@@ -12,7 +12,7 @@ import pytest
 
 from pgaudit import Settings
 from pgaudit.recording.connections.psycopg_ import RECORD
-from pgaudit.recording.document import to_document
+from pgaudit.recording.document import to_portions
 from pgaudit.worker.persist import persist_batch
 from tests.support.events import events
 from tests.support.queries import Connection
@@ -53,7 +53,7 @@ def record(conn: Connection, count: int) -> None:
 
 def document(count: int) -> str:
     """Returns that many events of the benchmarks as record() takes them."""
-    return to_document(events(count), Settings().max_event_bytes)
+    return to_portions(events(count), Settings().max_event_bytes)[0].document
 
 
 def work_of(conn: Connection, query: str, parameters: Any = None) -> dict[str, float]:

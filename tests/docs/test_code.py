@@ -22,8 +22,8 @@ from docs.code import asyncpg_, history, listener_, psycopg_, sqlalchemy_
 from pgaudit import AuditContext, AuditLog
 from pgaudit.signals import job_failed, job_stalled
 from pgaudit.testing import assert_recorded, run_worker_once
-from tests.processes import worker
-from tests.waiting import wait_until
+from tests.support.processes import worker_process
+from tests.support.waiting import wait_until
 
 CODE = Path(__file__).parents[2] / "docs" / "code"
 
@@ -149,9 +149,9 @@ def test_the_first_steps(dsn: str) -> None:
     """Of a claim that is approved twice there is one event, and the error of the second time."""
     environment = os.environ | {"PGAUDIT_DSN": dsn}
     command = [sys.executable, str(CODE / "first.py"), "7"]
-    with worker(dsn), psycopg.connect(dsn, autocommit=True) as conn:
+    with worker_process(dsn), psycopg.connect(dsn, autocommit=True) as conn:
         subprocess.run(command, env=environment, timeout=60, check=True)
-        wait_until(lambda: conn.execute("SELECT size FROM pgaudit.log_head").fetchone() == (1,))
+        wait_until("the log has 1 event", lambda: conn.execute("SELECT size FROM pgaudit.log_head").fetchone() == (1,))
         again = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
         assert again.stderr.splitlines()[-1] == "DETAIL:  Key (id)=(7) already exists."
         assert_recorded(conn, action="claim.approved", actor="user:42", target="claim:7", data={"amount": "1000.00"})

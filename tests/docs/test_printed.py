@@ -18,9 +18,10 @@ import yaml  # type: ignore[import-untyped]  # it ships no types
 from pgaudit import AuditEvent, AuditLog, Settings
 from pgaudit.testing import assert_recorded
 from tests.docs.printed import ROOT, Curl, blocks, commands, commands_of, program
-from tests.postgres.trail import insert_poison
-from tests.processes import kill, query, terminate, worker
-from tests.waiting import wait_until
+from tests.support.jobs import insert_poison
+from tests.support.processes import kill, terminate, worker_process
+from tests.support.queries import value_in
+from tests.support.waiting import wait_until
 
 BIN = Path(sys.executable).parent
 SERVICES = ["docs/integrate/fastapi.md", "docs/integrate/flask.md", "docs/integrate/django.md"]
@@ -44,7 +45,9 @@ def served(command: str, dsn: str, directory: Path, **more: str) -> Iterator[str
             arguments, cwd=directory, env=environment(dsn, **more), stdout=output, stderr=subprocess.STDOUT
         )
     try:
-        wait_until(lambda: ADDRESS.search(log.read_text()) or process.poll() is not None)
+        wait_until(
+            "the server prints its address", lambda: ADDRESS.search(log.read_text()) or process.poll() is not None
+        )
         found = ADDRESS.search(log.read_text())
         assert found, log.read_text()
         yield found[0]
@@ -84,10 +87,10 @@ def test_the_service_of_a_page_serves_what_its_commands_ask(page: str, dsn: str,
     (tmp_path / "app.py").write_text(text)
     to_run = [re.sub(r"examples/\w+(/app\.py)?", rf"{tmp_path}\1", command) for command in commands_of(text)]
     (server,) = (command for command in to_run if command.startswith(("uvicorn", "flask")))
-    beside = worker(dsn) if "pgaudit worker &" in to_run else nullcontext()
+    beside = worker_process(dsn) if "pgaudit worker &" in to_run else nullcontext()
     with beside, served(server, dsn, tmp_path) as address, psycopg.connect(dsn, autocommit=True) as conn:
         answers = [Curl.parse(command).send(address) for command in to_run if command.startswith("curl")]
-        wait_until(lambda: query(dsn, "SELECT size FROM pgaudit.log_head") == 2)
+        wait_until("the log has 2 events", lambda: value_in(dsn, "SELECT size FROM pgaudit.log_head") == 2)
         assert_recorded(conn, action="claim.submitted", actor="user:ada", target="claim:1")
         assert_recorded(conn, action="claim.approved", actor="user:bob", target="claim:1")
     assert [answer.status_code for answer in answers] == [201, 200, 200][: len(answers)]
@@ -115,7 +118,7 @@ def test_the_program_of_the_claims_page(dsn: str, monkeypatch: pytest.MonkeyPatc
         assert_recorded(conn, action="claim.approved", target="claim:7", data={"approval_amount": "1000.00"})
         assert_recorded(conn, action="policy.cancelled", target="policy:3", actor="user:42")
         assert_recorded(conn, action="claim.settled", target="claim:7", data={"settlement_amount": "950.00"})
-        assert query(dsn, "SELECT status FROM claims") == "settled"
+        assert value_in(dsn, "SELECT status FROM claims") == "settled"
 
 
 def test_the_tests_of_the_testing_page(tmp_path: Path) -> None:
@@ -146,7 +149,7 @@ def test_the_requests_of_the_page_on_http(web: str, dsn: str) -> None:
         conn.execute("UPDATE pgaudit.audit_jobs SET status = 'failed', attempts = 3")
     answers = [request.send(web) for request in requests]
     assert [(answer.status_code, answer.text) for answer in answers if answer.status_code != httpx.codes.OK] == []
-    assert query(dsn, "SELECT status FROM pgaudit.audit_jobs") == "todo"
+    assert value_in(dsn, "SELECT status FROM pgaudit.audit_jobs") == "todo"
 
 
 def test_the_rules_of_the_alerts_page_name_metrics_of_a_scrape(web: str, dsn: str) -> None:

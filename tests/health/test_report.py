@@ -89,7 +89,7 @@ def test_a_stalled_job_degrades(conn: psycopg.Connection, settings: Settings) ->
 
 def test_a_spooled_event_degrades(conn: psycopg.Connection, settings: Settings) -> None:
     """An event in a spool file degrades the report."""
-    spool.append(settings.spool_dir, ['{"id": "x"}'], None)
+    spool.append(settings.require_spool_dir(), ['{"id": "x"}'], None)
     assert verdict(health.check(conn, settings), "spooled") is Status.DEGRADED
 
 
@@ -135,7 +135,7 @@ def test_a_broken_event_does_not_break_the_report(conn: psycopg.Connection, sett
 
 def test_a_spool_that_cannot_be_read_degrades(conn: psycopg.Connection, settings: Settings) -> None:
     """An unreadable spool degrades the report."""
-    (settings.spool_dir / "host-1.ndjson").mkdir()
+    (settings.require_spool_dir() / "host-1.ndjson").mkdir()
     assert verdict(health.check(conn, settings), "spooled") is Status.DEGRADED
 
 

@@ -39,7 +39,7 @@ def assert_nothing_kept(audit: AuditLog) -> None:
     """Fails if an event is in the queue or in the spool."""
     with psycopg.connect(audit.settings.dsn) as conn:
         assert queued(conn) == []
-    assert [path for path in audit.settings.spool_dir.glob("**/*") if path.is_file()] == []
+    assert [path for path in audit.settings.require_spool_dir().glob("**/*") if path.is_file()] == []
 
 
 LIBRARIES: dict[str, Callable[[str], Any]] = {"psycopg": psycopg.connect, **SYNC}

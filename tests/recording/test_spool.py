@@ -2,6 +2,7 @@
 
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,9 @@ import psycopg
 import pytest
 
 from pgaudit import AuditLog, InvalidEvent, OnFailure, Settings
-from pgaudit.errors import SpoolUnreadable
 from pgaudit.recording import replay, spool
 from pgaudit.recording.replay import Replayed
+from pgaudit.recording.spool import Origin
 from tests.support.audit_log import logged_ids
 from tests.support.events import event
 from tests.support.jobs import persist_and_commit, queued_ids
@@ -42,6 +43,13 @@ def break_record(owner: Connection) -> None:
 def repair_record(owner: Connection) -> None:
     """Gives pgaudit.record its name back."""
     owner.execute("ALTER FUNCTION pgaudit.broken_record RENAME TO record")
+
+
+def this_cluster(conn: Connection) -> tuple[str, str]:
+    """The server's system identifier and timeline, as a spooled line names them."""
+    query = "SELECT system_identifier::text, left(pg_walfile_name(pg_current_wal_lsn()), 8) FROM pg_control_system()"
+    cluster, timeline = conn.execute(query).fetchone() or ("", "")
+    return str(cluster), str(timeline)
 
 
 def claims(owner: Connection) -> list[int]:
@@ -126,7 +134,8 @@ def test_the_event_of_an_open_transaction_stays(conn: Connection, owner: Connect
 def test_the_event_of_a_transaction_unknown_to_the_server_is_recorded(conn: Connection, spooling: Settings) -> None:
     """An xid that the server does not know, as after a restore, counts as committed."""
     made = event()
-    spool.append(spooling.spool_dir, [made.to_json()], "999999999999")
+    cluster, timeline = this_cluster(conn)
+    spool.append(spooling.require_spool_dir(), [made.to_json()], Origin("999999999999", cluster, timeline))
     replay.replay_all(spooling.dsn, spooling)
     assert queued_ids(conn) == [made.id]
 
@@ -135,7 +144,7 @@ def test_replay_all_takes_every_file_and_leaves_none(conn: Connection, owner: Co
     """replay_all replays each file, and removes those that are empty."""
     made = change_and_record(conn, spooling, 1)
     conn.commit()
-    file_of(spooling).rename(spooling.spool_dir / "other-host-1.ndjson")
+    file_of(spooling).rename(file_of(spooling).with_name("other-host-1.ndjson"))
     other = change_and_record(conn, spooling, 2)
     repair_record(owner)
     replay.replay_all(spooling.dsn, spooling)
@@ -146,18 +155,69 @@ def test_replay_all_takes_every_file_and_leaves_none(conn: Connection, owner: Co
     assert [str(each) for each in queued_ids(owner)] == [made, other]
 
 
-@pytest.mark.parametrize("line", ["not json", "[]", '{"xid": null}', '{"event": "x"}', '{"event": {"id"'])
-def test_an_invalid_line_stops_the_replay(conn: Connection, owner: Connection, spooling: Settings, line: str) -> None:
-    """The error names file and line; nothing is recorded, and the file stays as it is."""
-    change_and_record(conn, spooling, 1)
+@pytest.mark.parametrize("field", ["cluster", "timeline"])
+def test_a_transaction_of_another_cluster_counts_as_committed(conn: Connection, spooling: Settings, field: str) -> None:
+    """The transaction of that number here is another one: rather an event too many than one lost."""
+    with psycopg.connect(spooling.dsn) as other:
+        rolled_back = str(other.execute("SELECT pg_current_xact_id()::text").fetchone()[0])  # type: ignore[index]
+        other.rollback()
+    here = Origin(rolled_back, *this_cluster(conn))
+    elsewhere = replace(here, **{field: "0000000F"})
+    spool.append(spooling.require_spool_dir(), [event(1).to_json()], here)
+    spool.append(spooling.require_spool_dir(), [(kept := event(2)).to_json()], elsewhere)
+    replay.replay_all(spooling.dsn, spooling)
+    assert queued_ids(conn) == [kept.id]
+
+
+BAD_LINES = ["not json", "[]", '{"xid": null}', '{"event": "x"}', '{"event": {"id"', '{"event": {"action": "no id"}}']
+
+
+@pytest.mark.parametrize("line", BAD_LINES)
+def test_a_bad_line_is_set_aside_and_blocks_no_other(
+    conn: Connection, owner: Connection, spooling: Settings, caplog: pytest.LogCaptureFixture, line: str
+) -> None:
+    """The line is moved to a file beside; the log names file and number, not the line's content."""
+    first = change_and_record(conn, spooling, 1)
+    conn.commit()
+    path = file_of(spooling)
+    path.write_text(line + "\n" + path.read_text())
+    last = change_and_record(conn, spooling, 2)
     conn.commit()
     repair_record(owner)
-    path = file_of(spooling)
-    path.write_text(content := path.read_text() + line + "\n")
-    with pytest.raises(SpoolUnreadable, match=rf"{path.name}:2 is no spooled event"):
-        replay.replay(owner, path)
-    assert queued_ids(owner) == []
-    assert path.read_text() == content
+    assert replay.replay(owner, path) == Replayed(recorded=2, rolled_back=0, pending=0, refused=1)
+    assert [str(each) for each in queued_ids(owner)] == [first, last]
+    assert path.read_text() == ""
+    assert path.with_suffix(".refused").read_text() == line + "\n"
+    assert f"{path} cannot be recorded" in caplog.text
+    assert "line 1: " in caplog.text
+    assert line not in caplog.text
+
+
+def test_a_refused_line_that_was_corrected_is_replayed(conn: Connection, owner: Connection, spooling: Settings) -> None:
+    """The file of refused lines can be replayed itself; what is still refused stays in it."""
+    repair_record(owner)
+    made = event(1)
+    refused = spool.append(spooling.require_spool_dir(), [made.to_json()], None).rename(
+        spooling.require_spool_dir() / "web1-7.refused"
+    )
+    with refused.open("a") as file:
+        file.write("still wrong\n")
+    assert replay.replay(owner, refused) == Replayed(recorded=1, rolled_back=0, pending=0, refused=1)
+    assert queued_ids(conn) == [made.id]
+    assert refused.read_text() == "still wrong\n"
+
+
+def test_refused_events_among_many_are_found(conn: Connection, owner: Connection, spooling: Settings) -> None:
+    """Of 2,500 events in a file, the three that the database refuses are set aside; all others are recorded."""
+    directory = spooling.require_spool_dir()
+    documents = [event(number).to_json() for number in range(2_500)]
+    for number in (0, 1_234, 2_499):
+        documents[number] = json.dumps(json.loads(documents[number]) | {"action": "no dot"})
+    path = spool.append(directory, documents, None)
+    repair_record(owner)
+    assert replay.replay(owner, path) == Replayed(recorded=2_497, rolled_back=0, pending=0, refused=3)
+    assert len(queued_ids(conn)) == 2_497
+    assert len(path.with_suffix(".refused").read_text().splitlines()) == 3
 
 
 def test_replay_needs_autocommit(conn: Connection, owner: Connection, spooling: Settings) -> None:

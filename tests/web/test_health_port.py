@@ -15,9 +15,9 @@ import pytest
 from pgaudit import Settings, worker
 from pgaudit.web import connection_limits, probing
 from pgaudit.web.server import LoopErrors
-from tests.pgbouncer import free_port
-from tests.postgres.trail import insert_poison
-from tests.waiting import wait_until
+from tests.support.jobs import insert_poison
+from tests.support.pgbouncer import free_port
+from tests.support.waiting import wait_until
 
 QUEUES = "/api/v1/health/queues"
 READY = "/api/v1/health/ready"
@@ -52,9 +52,9 @@ def test_a_worker_is_ready_while_it_is_registered(settings: Settings) -> None:
         answer = client.get(READY)
         assert (answer.status_code, answer.json()) == (503, unregistered)
         with worker.start_in_thread(settings):
-            wait_until(lambda: is_ready(client))
+            wait_until("the worker is ready", lambda: is_ready(client))
             assert client.get(READY).json()["checks"] == [{"name": "worker", "status": "healthy"}]
-        wait_until(lambda: not is_ready(client))
+        wait_until("the worker is not ready", lambda: not is_ready(client))
         assert client.get(LIVE).json() == {"status": "healthy", "reason": None, "checks": []}
 
 
@@ -64,7 +64,7 @@ def test_a_worker_is_ready_during_a_backlog(settings: Settings, conn: psycopg.Co
     conn.commit()
     late = settings.model_copy(update={"job_backoff_delay": 60_000})
     with port_of(late) as client, worker.start_in_thread(late):
-        wait_until(lambda: is_ready(client))
+        wait_until("the worker is ready", lambda: is_ready(client))
         assert client.get(QUEUES).status_code == 503
 
 
@@ -72,11 +72,11 @@ def test_a_worker_that_registers_again_is_ready_again(settings: Settings, conn: 
     """A worker that was removed as stalled gets a new id; the port asks for that one."""
     quick = settings.model_copy(update={"stalled_after": 2.0})
     with port_of(quick) as client, worker.start_in_thread(quick):
-        wait_until(lambda: is_ready(client))
+        wait_until("the worker is ready", lambda: is_ready(client))
         (old,) = conn.execute("DELETE FROM pgaudit.procrastinate_workers RETURNING id").fetchone() or (None,)
         conn.commit()
-        wait_until(lambda: ids_of_workers(conn) not in ([], [old]))
-        wait_until(lambda: is_ready(client))
+        wait_until("the worker registers again", lambda: ids_of_workers(conn) not in ([], [old]))
+        wait_until("the worker is ready", lambda: is_ready(client))
 
 
 def ids_of_workers(conn: psycopg.Connection) -> list[int]:

@@ -12,9 +12,9 @@ from fastapi import FastAPI
 from pgaudit import Settings
 from pgaudit.web import create_app, lookups
 from pgaudit.web.lookups import SharedLookup
-from tests.processes import query
-from tests.waiting import wait_until
-from tests.web.conftest import BEARER, client_of
+from tests.support.http import BEARER, client_of
+from tests.support.queries import value_in
+from tests.support.waiting import wait_until
 
 HEALTH = "/api/v1/health/queues"
 STATS = "/api/v1/admin/queues/stats"
@@ -80,9 +80,9 @@ def test_200_probes_beside_a_locked_table_wait_for_one_lookup(
     with client_of(host) as client, ThreadPoolExecutor(200) as threads:
         client.get("/own")
         probes = [threads.submit(probe, client) for _ in range(200)]
-        wait_until(lambda: query(dsn, WAITING))
+        wait_until("a look-up waits for the lock", lambda: value_in(dsn, WAITING))
         assert client.get("/own").json() == "answered"
-        assert query(dsn, WAITING) in (0, 1)
+        assert value_in(dsn, WAITING) in (0, 1)
         assert {done.result().status_code for done in probes} == {503}
 
 

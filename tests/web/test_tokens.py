@@ -5,8 +5,8 @@ from pydantic import SecretStr
 
 from pgaudit import InvalidSettings, Settings
 from pgaudit.web import create_app
-from tests.web.conftest import BEARER, client_of
-from tests.web.test_admin import STATS, is_problem
+from tests.support.http import BEARER, client_of
+from tests.web.test_admin import STATS, assert_problem
 
 TOKEN = "of-the-scraper-alone"
 SCRAPER = {"Authorization": f"Bearer {TOKEN}"}
@@ -19,7 +19,7 @@ def test_metrics_need_their_token_if_there_is_one(settings: Settings) -> None:
         assert client.get("/metrics", headers=SCRAPER).status_code == 200
         for headers in ({}, {b"Authorization": b"Bearer wrong"}, BEARER):
             answer = client.get("/metrics", headers=headers)
-            assert is_problem(answer, 401)
+            assert_problem(answer, 401)
             assert answer.headers["WWW-Authenticate"].startswith('Bearer realm="pgaudit"')
         described = client.get("/api/v1/openapi.json").json()["paths"]["/metrics"]["get"]
         assert (described["security"], "401" in described["responses"]) == ([{"metrics": []}], True)

@@ -39,9 +39,11 @@ def is_logged(conn: Connection, count: int) -> bool:
     "content",
     [b"\xff\xfe\n", b"no JSON\n", b'{"event": 7}\n', b"\n", b"[]\n", b"null\n"],
 )
-async def test_a_broken_spool_file_stops_no_round(conn: Connection, spooling: Settings, content: bytes) -> None:
-    """An unreadable file stays as it is, and stalled jobs are still reclaimed."""
-    (spooling.spool_dir / "broken.ndjson").write_bytes(content)
+async def test_a_broken_spool_file_does_not_stop_maintenance(
+    conn: Connection, spooling: Settings, content: bytes
+) -> None:
+    """A line that is no event is set aside; later passes still reclaim what stalls."""
+    (spooling.require_spool_dir() / "broken.ndjson").write_bytes(content)
     async with working(spooling):
         await wait_until_async(
             "a worker has registered",
@@ -52,17 +54,17 @@ async def test_a_broken_spool_file_stops_no_round(conn: Connection, spooling: Se
             conn.execute(LEAVE_BEHIND)
             conn.commit()
             await wait_until_async("the stalled job is in the log", partial(is_logged, conn, count))
-    assert (spooling.spool_dir / "broken.ndjson").read_bytes() == content
+    assert (spooling.require_spool_dir() / "broken.refused").read_bytes() == content
 
 
 async def test_a_broken_spool_file_does_not_keep_others_waiting(conn: Connection, spooling: Settings) -> None:
-    """A worker replays the other files beside an unreadable one."""
-    (spooling.spool_dir / "broken.ndjson").write_text("no JSON\n")
-    path = spool.append(spooling.spool_dir, [event().to_json()], None)
+    """A worker replays each file that it can, whatever is older."""
+    (spooling.require_spool_dir() / "broken.ndjson").write_text("no JSON\n")
+    path = spool.append(spooling.require_spool_dir(), [event().to_json()], None)
     async with working(spooling):
         await wait_until_async("the log has 1 event", lambda: value_and_commit(conn, LOG_SIZE) == 1)
         await wait_until_async("the spool file is removed", lambda: not path.exists())
-    assert spool.count(spooling.spool_dir) == 1
+    assert spool.files(spooling.spool_dir) == []
 
 
 @pytest.mark.parametrize(
@@ -73,18 +75,17 @@ async def test_a_broken_spool_file_does_not_keep_others_waiting(conn: Connection
     ],
     ids=["id", "action"],
 )
-async def test_an_event_that_record_refuses_stays_in_the_spool(
+async def test_an_event_that_record_refuses_is_set_aside(
     conn: Connection, spooling: Settings, caplog: pytest.LogCaptureFixture, content: dict[str, str], reason: str
 ) -> None:
-    """A file with an invalid event stays as it is; other files are replayed."""
-    refused = spooling.spool_dir / "a.ndjson"
-    refused.write_text(Spooled(content, None).to_line())
-    good = spooling.spool_dir / "b.ndjson"
-    good.write_text(Spooled(json.loads(event().to_json()), None).to_line())
+    """An event that pgaudit.record refuses is moved to a file beside, and the others of its file are recorded."""
+    good = Spooled(json.loads(event().to_json()), None, "")
+    path = spooling.require_spool_dir() / "a.ndjson"
+    path.write_bytes(Spooled(content, None, "").to_line() + good.to_line())
     async with working(spooling):
         await wait_until_async("the log has 1 event", lambda: value_and_commit(conn, LOG_SIZE) == 1)
-        await wait_until_async("the good spool file is removed", lambda: not good.exists())
-    assert spool.count(spooling.spool_dir) == 1
+        await wait_until_async("the spool file is removed", lambda: not path.exists())
+    assert path.with_suffix(".refused").read_bytes() == Spooled(content, None, "").to_line()
     assert reason in caplog.text
 
 

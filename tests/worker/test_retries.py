@@ -94,16 +94,16 @@ def test_the_cause_decides() -> None:
 
 def test_a_failure_that_counts_uses_up_an_attempt() -> None:
     """A failure of the event is retried while attempts are left."""
-    failures = [Failure.from_exception(7, attempts, ValueError(), Settings(job_attempts=2)) for attempts in (0, 1)]
+    failures = [Failure.from_exception(7, attempts, ValueError(), Settings(job_attempts=2), 0.1) for attempts in (0, 1)]
     assert [failure.counted for failure in failures] == [True, True]
     assert [failure.retry_in is None for failure in failures] == [False, True]
 
 
 def test_a_failure_of_the_infrastructure_is_always_retried() -> None:
     """A failure of the database counts as no attempt, however many there were."""
-    failure = Failure.from_exception(7, 50, errors.AdminShutdown(), Settings(job_attempts=2))
+    failure = Failure.from_exception(7, 50, errors.AdminShutdown(), Settings(job_attempts=2), 0.1)
     assert not failure.counted
-    assert failure.retry_in is not None
+    assert failure.retry_in == 0.1
 
 
 def test_the_retry_policy_repeats_the_decision() -> None:

@@ -40,5 +40,8 @@ def replay_(file: Annotated[Path, typer.Argument(help="A file of the spool.", ex
         result = replay.replay(conn, file, Settings().mode)
     typer.echo(
         f"{result.recorded} event(s) recorded, {result.rolled_back} dropped with their rolled-back change, "
-        f"{result.pending} left because their transaction is still open.",
+        f"{result.pending} left because their transaction is still open, {result.refused} refused.",
     )
+    if result.refused:
+        typer.echo(f"The refused lines are in {file.with_suffix('.refused')} now: correct or remove them.", err=True)
+        raise typer.Exit(1)

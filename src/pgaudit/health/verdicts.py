@@ -1,7 +1,9 @@
 """The verdict on each thing that was observed."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
+from pgaudit.errors import SpoolRefused
 from pgaudit.health import schema_checks
 from pgaudit.health.observation import Observation
 from pgaudit.health.schema_checks import SchemaObservation
@@ -59,15 +61,24 @@ def verdicts(seen: Observation, schema: SchemaObservation, settings: Settings) -
 
 def check_spool(settings: Settings) -> Check:
     """Returns the verdict on the spool of this machine."""
+    directory, limit = settings.spool_dir, settings.spool_max_age
+    if directory is None:
+        return Check("spooled", Status.HEALTHY, 0, 0, "This process has no spool (PGAUDIT_SPOOL_DIR).")
     try:
-        waiting = spool.count(settings.spool_dir)
-    except OSError as error:
-        return Check(
-            "spooled", Status.DEGRADED, None, 0, f"{settings.spool_dir.resolve()} cannot be read: {error.strerror}."
+        waiting, oldest, refused = spool.count(directory), spool.oldest(directory), spool.count_refused(directory)
+    except (SpoolRefused, OSError) as error:
+        return Check("spooled", Status.DEGRADED, None, 0, f"{directory} cannot be used: {error}.")
+    age = (datetime.now(UTC) - oldest).total_seconds() if oldest else 0.0
+    advice = "None."
+    if waiting:
+        advice = (
+            f"{waiting} event(s) wait in {directory}, the oldest for {age:.0f} s: start a worker there with the same "
+            "PGAUDIT_SPOOL_DIR, or run `pgaudit replay FILE`."
         )
-    return expect_zero(
-        "spooled", waiting, f"event(s) wait in {settings.spool_dir.resolve()}: see `pgaudit replay --help`."
-    )
+    if refused:
+        advice = f"{directory}/*.refused: events that could not be recorded; correct or remove them. {advice}"
+    status = Status.UNHEALTHY if age > limit else Status.DEGRADED if waiting or refused else Status.HEALTHY
+    return Check("spooled", status, waiting, 0, advice)
 
 
 def expect_zero(name: str, count: int, what: str) -> Check:

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, Final, cast
+from typing import Any, cast
 
 import psycopg
 
@@ -12,17 +12,14 @@ from pgaudit import _tracing
 from pgaudit._db_errors import refusal, safe_summary
 from pgaudit.errors import InvalidEvent, UnknownConnection
 from pgaudit.events import AuditEvent
-from pgaudit.recording import capture, spool
+from pgaudit.recording import attempt, autonomous, capture, spool
 from pgaudit.recording.connections import async_transaction_of, transaction_of
-from pgaudit.recording.connections.psycopg_ import AsyncPsycopgTransaction, PsycopgTransaction
 from pgaudit.recording.context import with_bound_context
-from pgaudit.recording.document import to_document
+from pgaudit.recording.document import Portion, to_portions
+from pgaudit.recording.spool import Origin
 from pgaudit.settings import Mode, OnFailure, Settings
 
 logger = logging.getLogger("pgaudit")
-
-# How long an autonomous event waits for the end of the audit log: the caller's own transaction may hold it.
-LOG_TIMEOUT: Final = "SET LOCAL lock_timeout = '2s'"
 
 
 class AuditLog:
@@ -43,7 +40,7 @@ class AuditLog:
         _tracing.is_installed()  # imports OpenTelemetry now, not while the first event is recorded
 
     def record(self, conn: object, *events: AuditEvent) -> None:
-        """Records events in the caller's transaction, with one statement, however many there are.
+        """Records events in the caller's transaction, with one statement for each 32 MB of them.
 
         They are committed and rolled back with it, savepoints included.
 
@@ -53,44 +50,31 @@ class AuditLog:
         :raises UnknownConnection: ``conn`` is not a connection that pgaudit knows.
         """
         refuse_event(conn, "record")
-        with self._span(events):
-            events, document = self._prepare(events)
-            if document is None:
+        with self._span(events), refusals():
+            portions = self._prepare(events)
+            if not portions:
                 return
             transaction = transaction_of(conn)
-            if self.settings.on_failure == OnFailure.RAISE:
-                with refusals():
-                    transaction.record(document, inline=self._inline)
-                return
-            try:
-                with refusals(), transaction.savepoint():
-                    transaction.record(document, inline=self._inline)
-            except InvalidEvent:
-                raise
-            except Exception as error:  # noqa: BLE001 - whatever it is, the change goes on
-                # On a broken connection this raises: then the change is lost too, and needs no event.
-                self._spool(events, transaction.xid(), error)
+            for portion in portions:
+                if self.settings.on_failure == OnFailure.RAISE:
+                    transaction.record(portion.document, inline=self._inline)
+                elif failure := attempt.try_record(transaction, portion.document, inline=self._inline):
+                    self._spool(portion.events, attempt.origin_of(transaction), failure)
 
     async def record_async(self, conn: object, *events: AuditEvent) -> None:
         """``record`` for asynchronous connections."""
         refuse_event(conn, "await record_async")
-        with self._span(events):
-            events, document = self._prepare(events)
-            if document is None:
+        with self._span(events), refusals():
+            portions = self._prepare(events)
+            if not portions:
                 return
             transaction = await async_transaction_of(conn)
-            if self.settings.on_failure == OnFailure.RAISE:
-                with refusals():
-                    await transaction.record(document, inline=self._inline)
-                return
-            try:
-                with refusals():
-                    async with transaction.savepoint():
-                        await transaction.record(document, inline=self._inline)
-            except InvalidEvent:
-                raise
-            except Exception as error:  # noqa: BLE001 - whatever it is, the change goes on
-                await asyncio.to_thread(self._spool, events, await transaction.xid(), error)
+            for portion in portions:
+                if self.settings.on_failure == OnFailure.RAISE:
+                    await transaction.record(portion.document, inline=self._inline)
+                elif failure := await attempt.try_record_async(transaction, portion.document, inline=self._inline):
+                    origin = await attempt.origin_of_async(transaction)
+                    await asyncio.to_thread(self._spool, portion.events, origin, failure)
 
     def record_autonomous(self, *events: AuditEvent) -> None:
         """Records the events in a transaction of their own, which outlives the caller's rollback.
@@ -100,34 +84,26 @@ class AuditLog:
         for two seconds (it may be the caller's own), the events wait in the queue for the next inline record or a
         worker.
         """
-        with self._span(events):
-            events, document = self._prepare(events)
-            if document is None:
+        with self._span(events), refusals():
+            portions = self._prepare(events)
+            if not portions:
                 return
             try:
-                with refusals(), psycopg.connect(self.settings.conninfo) as conn:
-                    if self._inline:
-                        record_inline_or_queue(conn, document)
-                    else:
-                        PsycopgTransaction(conn).record(document, inline=False)
+                autonomous.record(self.settings.conninfo, [each.document for each in portions], inline=self._inline)
             except psycopg.Error as error:
-                self._spool_or_raise(events, error)
+                self._spool_or_raise(portions, error)
 
     async def record_autonomous_async(self, *events: AuditEvent) -> None:
         """``record_autonomous`` without blocking the event loop."""
-        with self._span(events):
-            events, document = self._prepare(events)
-            if document is None:
+        with self._span(events), refusals():
+            portions = self._prepare(events)
+            if not portions:
                 return
+            documents = [portion.document for portion in portions]
             try:
-                with refusals():
-                    async with await psycopg.AsyncConnection.connect(self.settings.conninfo) as conn:
-                        if self._inline:
-                            await record_inline_or_queue_async(conn, document)
-                        else:
-                            await AsyncPsycopgTransaction(conn).record(document, inline=False)
+                await autonomous.record_async(self.settings.conninfo, documents, inline=self._inline)
             except psycopg.Error as error:
-                await asyncio.to_thread(self._spool_or_raise, events, error)
+                await asyncio.to_thread(self._spool_or_raise, portions, error)
 
     @property
     def _inline(self) -> bool:
@@ -137,24 +113,24 @@ class AuditLog:
         """Returns the span that the events are recorded in; an empty one in mode ``off``."""
         return _tracing.record_span(0 if self.settings.mode == Mode.OFF else len(events))
 
-    def _prepare(self, events: Sequence[AuditEvent]) -> tuple[tuple[AuditEvent, ...], str | None]:
-        """Returns the events with what is bound, and the document to send; None when nothing has to be sent."""
+    def _prepare(self, events: Sequence[AuditEvent]) -> list[Portion]:
+        """Returns the events with what is bound, in portions to send; none when nothing has to be sent."""
         refuse_others(events)
         trace = _tracing.current_ids()
-        events = tuple(with_bound_context(event, trace) for event in events)
-        document = to_document(events, self.settings.max_event_bytes)
-        if capture.keep(events) or not events or self.settings.mode == Mode.OFF:
-            return events, None
-        return events, document
+        events = [with_bound_context(event, trace) for event in events]
+        portions = to_portions(events, self.settings.max_event_bytes)
+        return [] if capture.keep(events) or self.settings.mode == Mode.OFF else portions
 
-    def _spool_or_raise(self, events: Sequence[AuditEvent], error: psycopg.Error) -> None:
-        if self.settings.on_failure == OnFailure.RAISE:
+    def _spool_or_raise(self, portions: Sequence[Portion], error: psycopg.Error) -> None:
+        if self.settings.on_failure == OnFailure.RAISE or refusal(error):
             raise error
-        self._spool(events, None, error)
+        self._spool([event for portion in portions for event in portion.events], None, error)
 
-    def _spool(self, events: Sequence[AuditEvent], xid: str | None, error: Exception) -> None:
+    def _spool(self, events: Sequence[AuditEvent], origin: Origin | None, error: Exception) -> None:
+        """Keeps the events in a file. What prevents that is raised, so that the caller rolls the change back."""
         _tracing.record_error(error)
-        path = spool.append(self.settings.spool_dir, [event.to_json() for event in events], xid)
+        documents = [event.to_json() for event in events]
+        path = spool.append(self.settings.require_spool_dir(), documents, origin, self.settings.spool_max_bytes)
         extra: dict[str, Any] = {"action": "event_spooled", "events": [str(event.id) for event in events]}
         logger.error(
             "%d event(s) went to %s, not to the database: %s", len(events), path, safe_summary(error), extra=extra
@@ -170,26 +146,6 @@ def refusals() -> Generator[None]:
         if message := refusal(error):
             raise InvalidEvent(message) from error
         raise
-
-
-def record_inline_or_queue(conn: psycopg.Connection[Any], document: str) -> None:
-    """Appends the events, or leaves them in the queue while another transaction holds the audit log."""
-    conn.execute(LOG_TIMEOUT)
-    try:
-        with conn.transaction():
-            PsycopgTransaction(conn).record(document, inline=True)
-    except psycopg.errors.LockNotAvailable:
-        PsycopgTransaction(conn).record(document, inline=False)
-
-
-async def record_inline_or_queue_async(conn: psycopg.AsyncConnection[Any], document: str) -> None:
-    """``record_inline_or_queue`` for asynchronous connections."""
-    await conn.execute(LOG_TIMEOUT)
-    try:
-        async with conn.transaction():
-            await AsyncPsycopgTransaction(conn).record(document, inline=True)
-    except psycopg.errors.LockNotAvailable:
-        await AsyncPsycopgTransaction(conn).record(document, inline=False)
 
 
 def refuse_event(conn: object, method: str) -> None:

@@ -1,8 +1,9 @@
-"""Events as the JSON document that ``pgaudit.record`` takes."""
+"""Events as the JSON documents that ``pgaudit.record`` takes."""
 
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from pgaudit.errors import InvalidEvent
@@ -10,16 +11,41 @@ from pgaudit.events import AuditEvent
 
 # recorded_at, recorded_by and xid: a role's name has 63 bytes at most, a transaction id 20 digits.
 STAMP_BYTES: Final = 180
+# A jsonb array holds 256 MB at most. The server needs several times the size of a document as memory.
+PORTION_BYTES: Final = 32 * 1024 * 1024
 NOT_ASCII: Final = re.compile(r"[^\x00-\x7f]+")
 
 
-def to_document(events: Sequence[AuditEvent], max_bytes: int) -> str:
-    """Returns the events as one JSON array, in ASCII: a connection of any client encoding can send it.
+@dataclass(slots=True)
+class Portion:
+    """Events that travel in one statement, and the JSON of each."""
+
+    events: list[AuditEvent] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+
+    @property
+    def document(self) -> str:
+        """The JSON array of the events."""
+        return f"[{','.join(self.texts)}]"
+
+
+def to_portions(events: Sequence[AuditEvent], max_bytes: int) -> list[Portion]:
+    """Returns the events in portions that a statement can carry; as ASCII, for connections of any client encoding.
 
     :param max_bytes: of one event, as Postgres stores its text.
     :raises InvalidEvent: an event is larger.
     """
-    return to_ascii(f"[{','.join(checked_json(event, max_bytes) for event in events)}]")
+    portions: list[Portion] = []
+    size = PORTION_BYTES
+    for event in events:
+        text = to_ascii(checked_json(event, max_bytes))
+        size += len(text)
+        if size > PORTION_BYTES:
+            portions.append(Portion())
+            size = len(text)
+        portions[-1].events.append(event)
+        portions[-1].texts.append(text)
+    return portions
 
 
 def to_ascii(document: str) -> str:

@@ -1,16 +1,36 @@
-"""Events that the database refused, in files until it takes them."""
+"""The spool: events that the database refused, in files of a directory until it takes them.
 
-import fcntl
+A process appends to a file of its own, ``HOST-PID.ndjson``, one JSON object a line: ``event``; ``spooled_at``; and
+which transaction of which cluster made the change: ``xid``, ``cluster``, ``timeline``, null when there was none.
+Beside it, ``HOST-PID.refused`` keeps the lines that a replay could not record.
+"""
+
 import json
 import os
 import socket
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Final, Self, cast
 
-from pgaudit.errors import SpoolUnreadable
+from pgaudit.errors import SpoolFull
+from pgaudit.recording import _spool_file
+from pgaudit.recording._spool_file import check_directory, open_locked
+
+REFUSED: Final = ".refused"
+SAMPLE_BYTES: Final = 1024 * 1024
+NO_MAXIMUM: Final = 2**63
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The transaction that made a change: its id, the cluster's system identifier, and its timeline in hexadecimal."""
+
+    xid: str
+    cluster: str
+    timeline: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,120 +38,105 @@ class Spooled:
     """An event that waits, and the transaction whose change it belongs to; None when there was none."""
 
     event: dict[str, Any]
-    xid: str | None
+    origin: Origin | None
+    spooled_at: str
 
-    def to_line(self) -> str:
-        return json.dumps({"xid": self.xid, "event": self.event}, ensure_ascii=False) + "\n"
+    def to_line(self) -> bytes:
+        """Returns the line of the file, with its end."""
+        origin = asdict(self.origin) if self.origin else {"xid": None, "cluster": None, "timeline": None}
+        line = {"spooled_at": self.spooled_at, **origin, "event": self.event}
+        return json.dumps(line, ensure_ascii=False).encode() + b"\n"
+
+    @classmethod
+    def from_line(cls, line: bytes) -> Self:
+        """Returns what a line holds.
+
+        :raises ValueError: it is no spooled event.
+        """
+        found = json.loads(line)
+        entry = cast("dict[str, Any]", found) if isinstance(found, dict) else {}
+        if not isinstance(entry.get("event"), dict):
+            raise ValueError("it is not a JSON object with an event")  # noqa: TRY004 - one error for whatever is wrong
+        origin = [str(entry.get(name)) for name in ("xid", "cluster", "timeline")]
+        return cls(entry["event"], Origin(*origin) if entry.get("xid") else None, str(entry.get("spooled_at")))
 
 
-def append(directory: Path, documents: Sequence[str], xid: str | None) -> Path:
-    """Appends events, as JSON, to this process's file, fsyncs it, and returns its path."""
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+def append(directory: Path, documents: Sequence[str], origin: Origin | None, max_bytes: int = NO_MAXIMUM) -> Path:
+    """Appends events, as JSON, to this process's file, syncs it to disk, and returns its path.
+
+    :raises SpoolFull: the spool would hold more than ``max_bytes``; nothing was written.
+    :raises SpoolRefused: another user could change the spool; nothing was written.
+    """
+    _spool_file.ensure_directory(directory)
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    lines = [Spooled(json.loads(document), origin, now).to_line() for document in documents]
+    if (size := sum(map(len, lines)) + size_of(directory)) > max_bytes:
+        raise SpoolFull(
+            f"{directory} would hold {size:,} bytes, {max_bytes:,} are allowed (PGAUDIT_SPOOL_MAX_BYTES): "
+            "let a worker replay it, or `pgaudit replay`"
+        )
     path = directory / f"{socket.gethostname()}-{os.getpid()}.ndjson"
     with open_locked(path, create=True) as file:
-        end = truncate_partial_line(file)
-        try:
-            file.writelines(Spooled(json.loads(document), xid).to_line() for document in documents)
-            fsync_file(file)
-        except BaseException:
-            os.ftruncate(file.fileno(), end)
-            raise
-    fsync_directory(directory)
+        _spool_file.append_lines(file, lines)
+    _spool_file.fsync_directory(directory)
     return path
 
 
-def truncate_partial_line(file: TextIO) -> int:
-    """Goes to the end of the file and cuts off a partial line that a crash has left. Returns the offset in bytes.
-
-    The process that wrote it has died before it could commit the change.
-    """
-    content = file.buffer.read()
-    end = content.rfind(b"\n") + 1
-    os.ftruncate(file.fileno(), end)
-    file.seek(end)
-    return end
+def set_aside(path: Path, lines: list[bytes]) -> Path:
+    """Appends lines that cannot be recorded to a file beside, and returns its path."""
+    refused = path.with_suffix(REFUSED)
+    with open_locked(refused, create=True) as file:
+        _spool_file.append_lines(file, lines)
+    _spool_file.fsync_directory(path.parent)
+    return refused
 
 
-@contextmanager
-def open_locked(path: Path, *, create: bool = False) -> Generator[TextIO]:
-    """Opens a file and locks it against appends and replays of all processes on this machine."""
-    while True:
-        flags = os.O_RDWR | (os.O_CREAT if create else 0)
-        with os.fdopen(os.open(path, flags, 0o600), "r+", encoding="utf-8") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            if is_same_file(file, path):
-                yield file
-                return
-            # A replay has put a new file in its place while we waited for the lock.
-
-
-def is_same_file(file: TextIO, path: Path) -> bool:
-    """Returns whether the path still leads to this file."""
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
-    except FileNotFoundError:
-        return False
-
-
-def fsync_file(file: TextIO) -> None:
-    """Waits until the file's content would survive a power cut."""
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def fsync_directory(directory: Path) -> None:
-    """Waits until what was created or renamed in a directory would be found there after a power cut."""
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def read(file: TextIO, path: Path) -> list[Spooled]:
-    """Returns the entries of the file.
-
-    :raises SpoolUnreadable: a line is no spooled event. Nothing is skipped in silence.
-    """
-    entries: list[Spooled] = []
-    for number, line in enumerate(file.buffer, start=1):
-        try:
-            entry = json.loads(line)
-            entries.append(Spooled(event=dict(entry["event"]), xid=entry.get("xid")))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise SpoolUnreadable(
-                f"{path}:{number} is no spooled event ({error}); mend or move the line, then replay again",
-            ) from error
-    return entries
-
-
-def replace(path: Path, entries: Sequence[Spooled]) -> None:
-    """Replaces the entries of the file: after a crash it holds all of the old ones or all of the new ones."""
-    successor = path.with_suffix(".new")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
-    with os.fdopen(os.open(successor, flags, 0o600), "w", encoding="utf-8") as file:
-        file.writelines(entry.to_line() for entry in entries)
-        fsync_file(file)
-    successor.replace(path)
-    fsync_directory(path.parent)
-
-
-def files(directory: Path) -> list[Path]:
-    """Returns the files of a spool, the oldest first."""
+def files(directory: Path | None) -> list[Path]:
+    """Returns the files that wait to be replayed, the oldest first."""
     found: list[tuple[float, Path]] = []
-    for path in directory.glob("*.ndjson"):
+    for path in directory.glob("*.ndjson") if directory else ():
         with suppress(FileNotFoundError):  # a replay has removed it meanwhile
-            found.append((path.stat().st_mtime, path))
+            found.append((path.lstat().st_mtime, path))
     return [path for _, path in sorted(found)]
 
 
-def count(directory: Path) -> int:
-    """Returns the number of events in a spool."""
+def size_of(directory: Path) -> int:
+    """Returns the size of a spool in bytes, with the lines that were set aside."""
+    total = 0
+    for path in (*directory.glob("*.ndjson"), *directory.glob(f"*{REFUSED}")):
+        with suppress(FileNotFoundError):
+            total += path.lstat().st_size
+    return total
+
+
+def count(directory: Path | None) -> int:
+    """Returns the number of events that wait in a spool; of files above 1 MB an estimate, from their first megabyte.
+
+    :raises SpoolRefused: another user could change the spool.
+    """
+    if directory is None or not directory.exists():
+        return 0
+    check_directory(directory)
     total = 0
     for path in files(directory):
-        with suppress(FileNotFoundError):
-            total += path.read_bytes().count(b"\n")
+        with suppress(FileNotFoundError), path.open("rb") as file:
+            sample = file.read(SAMPLE_BYTES)
+            total += round(sample.count(b"\n") * os.fstat(file.fileno()).st_size / max(len(sample), 1))
     return total
+
+
+def count_refused(directory: Path | None) -> int:
+    """Returns how many files hold lines that could not be recorded."""
+    return len(list(directory.glob(f"*{REFUSED}"))) if directory else 0
+
+
+def oldest(directory: Path | None) -> datetime | None:
+    """Returns when the oldest event that waits was spooled; None when none waits."""
+    times: list[datetime] = []
+    for path in files(directory):
+        with suppress(FileNotFoundError, ValueError), path.open("rb") as file:
+            times.append(datetime.fromisoformat(Spooled.from_line(file.readline()).spooled_at))
+    return min(times, default=None)
 
 
 def remove_if_empty(path: Path) -> None:

@@ -18,9 +18,11 @@ failures           an attempt that failed: who is to blame, when it runs again, 
 retry_policy       delays between attempts
 rescue             jobs of stalled workers, and jobs that a worker holds and does not run
 maintenance        what runs beside the jobs: rescue, partitions, pruning, spooled events
+congestion         how large batches are and how long pauses, while the infrastructure fails
 heartbeat          shows that the worker is alive
 job_manager        registers the worker and fetches its jobs
 connector          Procrastinate's statements, in our schema
+repetition         warnings that repeat themselves, at growing intervals
 state              what the worker is doing; the others share it
 =================  ==================================================================================
 """
@@ -34,6 +36,7 @@ from procrastinate.app import WorkerOptions
 
 from pgaudit.settings import Settings
 from pgaudit.worker.procrastinate_app import AuditApp
+from pgaudit.worker.repetition import limited_warnings
 from pgaudit.worker.supervisor import run_in_foreground, supervise
 from pgaudit.worker.thread import WorkerThread
 
@@ -54,7 +57,7 @@ class ProbedApp(AuditApp):
     """Serves the health route for as long as its worker runs."""
 
     async def run_worker_async(self, **options: Unpack[WorkerOptions]) -> None:
-        with serve_health(self.settings):
+        with limited_warnings(), serve_health(self.settings):
             await super().run_worker_async(**options)
 
 

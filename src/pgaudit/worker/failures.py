@@ -5,7 +5,6 @@ This is the only place that decides it. ``persist`` in the database decides by t
 
 import asyncio
 import logging
-import time
 import traceback
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
@@ -20,8 +19,8 @@ from pgaudit import _db_errors
 from pgaudit._db_errors import safe_summary
 from pgaudit.settings import Settings
 from pgaudit.signals import job_failed, job_retried
-from pgaudit.worker.retry_policy import NotPersisted, delay_before_retry, with_jitter
-from pgaudit.worker.state import Registration, connection_of, registration_of, settings_of, state_of
+from pgaudit.worker.retry_policy import NotPersisted, delay_before_retry
+from pgaudit.worker.state import Registration, connection_of, connector_of, registration_of, settings_of, state_of
 
 logger = logging.getLogger("pgaudit.worker")
 
@@ -48,15 +47,18 @@ class Failure:
     traceback: str
 
     @classmethod
-    def from_exception(cls, job: int, attempts: int, error: Exception, settings: Settings) -> Self:
-        """Returns the failure that an exception of the task stands for."""
+    def from_exception(cls, job: int, attempts: int, error: Exception, settings: Settings, pause: float) -> Self:
+        """Returns the failure that an exception of the task stands for.
+
+        :param pause: seconds until the next attempt when the infrastructure is to blame.
+        """
         origin = _db_errors.origin(error) or error
         infrastructure = is_infrastructure(error)
         return cls(
             job=job,
             attempts=attempts,
             counted=not infrastructure,
-            retry_in=first_delay(settings) if infrastructure else delay_before_retry(attempts + 1, settings),
+            retry_in=pause if infrastructure else delay_before_retry(attempts + 1, settings),
             error_class=type(origin).__name__,
             sqlstate=getattr(origin, "sqlstate", None),
             message=str(origin),
@@ -71,11 +73,6 @@ def is_infrastructure(error: BaseException) -> bool:
     )
 
 
-def first_delay(settings: Settings) -> float:
-    """Returns the seconds before the second attempt, with jitter."""
-    return with_jitter(settings.job_backoff_delay / 1_000)
-
-
 async def handle_failure(call_next: Callable[[], Awaitable[Any]], context: JobContext, worker: Worker) -> Any:  # noqa: ARG001 - Procrastinate's signature
     """Runs a job as worker middleware: when its task raises, the failure is recorded before Procrastinate sees it."""
     try:
@@ -84,10 +81,10 @@ async def handle_failure(call_next: Callable[[], Awaitable[Any]], context: JobCo
         await asyncio.shield(with_connection(context, release_first_job))
         raise
     except Exception as error:  # noqa: BLE001 - it is recorded, and raised as NotPersisted
-        failure = Failure.from_exception(context.job.id or 0, context.job.attempts, error, settings_of(context))
-        if not failure.counted:
-            # What keeps this job from the audit log keeps the next one from it, too.
-            state_of(context).paused_until = time.monotonic() + first_delay(settings_of(context))
+        pause = state_of(context).congestion.fail() if is_infrastructure(error) else 0.0
+        job = context.job
+        failure = Failure.from_exception(job.id or 0, job.attempts, error, settings_of(context), pause)
+        await connector_of(context).leave_read_only_server(error)
         await with_connection(context, record_failure, failure)
         # Procrastinate logs the error with its traceback: a database error may quote the event.
         shown = None if _db_errors.origin(error) else error

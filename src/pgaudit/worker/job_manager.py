@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import time
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any, Final, cast
@@ -14,6 +13,7 @@ from pgaudit._db_errors import safe_summary
 from pgaudit.jobs import QUEUE, TASK
 from pgaudit.settings import Settings
 from pgaudit.signals import worker_started, worker_stopped
+from pgaudit.worker.congestion import Congestion
 from pgaudit.worker.connector import AuditConnector
 from pgaudit.worker.failures import is_infrastructure
 from pgaudit.worker.state import Registration, WorkerState
@@ -31,10 +31,12 @@ class AuditJobManager(JobManager):
     While the database cannot be reached, a fetch finds no job, and the worker goes on.
     """
 
+    connector: AuditConnector
+
     def __init__(self, connector: AuditConnector, settings: Settings) -> None:
         super().__init__(connector)
         self._settings = settings
-        self.state = WorkerState()
+        self.state = WorkerState(Congestion(settings.batch_size, settings.job_backoff_delay / 1_000))
         self.registration_lock = asyncio.Lock()  # held to send a heartbeat, or to end the registration
 
     @property
@@ -89,7 +91,7 @@ class AuditJobManager(JobManager):
 
     async def fetch_job(self, queues: Iterable[str] | None, worker_id: int) -> Job | None:  # noqa: ARG002 - one queue
         registration = self.state.registration
-        if registration is None or time.monotonic() < self.state.paused_until:
+        if registration is None or self.state.congestion.is_paused:
             return None
         # An active run takes the next batch itself; a second run starts behind that batch.
         skip = self._settings.batch_size if self.state.jobs else 0
@@ -98,6 +100,8 @@ class AuditJobManager(JobManager):
         except Exception as error:
             if not is_infrastructure(error):
                 raise
+            self.state.congestion.fail()
+            await self.connector.leave_read_only_server(error)
             logger.warning("cannot fetch jobs, will retry: %s", safe_summary(error.__cause__ or error))
             return None
         if not rows:

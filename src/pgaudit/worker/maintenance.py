@@ -21,7 +21,9 @@ logger = logging.getLogger("pgaudit.worker")
 ENSURE_PARTITIONS: Final = "SELECT pgaudit.ensure_partitions()"
 REQUEUE_SKIPPED: Final = "SELECT pgaudit.requeue_skipped_jobs()"
 PRUNE: Final = "SELECT pgaudit.prune_batches(), pgaudit.prune_job_errors()"
+PARTITIONS_EVERY_SECONDS: Final = 60.0
 REQUEUE_EVERY_SECONDS: Final = 300.0  # it reads finished jobs that vacuum has not removed yet
+PRUNE_EVERY_SECONDS: Final = 300.0
 
 
 async def check_schema(connector: PsycopgConnector) -> None:
@@ -44,13 +46,17 @@ async def check_schema(connector: PsycopgConnector) -> None:
 
 
 async def run_maintenance(connector: PsycopgConnector, job_manager: AuditJobManager, settings: Settings) -> None:
-    """Runs all steps of maintenance once per heartbeat interval, until it is cancelled."""
+    """Runs the steps of maintenance that are due, once per heartbeat interval, until it is cancelled."""
     maintenance = Maintenance(job_manager)
+    due = dict.fromkeys(maintenance.steps, 0.0)
     while True:
-        for step in maintenance.steps:
+        for step, every_seconds in maintenance.steps.items():
+            if time.monotonic() < due[step]:
+                continue
             try:
                 async with connector.pool.connection() as conn:
                     await step(conn)
+                due[step] = time.monotonic() + every_seconds
             except Exception as error:  # noqa: BLE001 - a step that fails must not keep the others from running
                 name = step.__name__.replace("_", " ")
                 logger.warning("maintenance: could not %s, will retry: %s", name, safe_summary(error))
@@ -76,8 +82,14 @@ class Maintenance:
     def __init__(self, job_manager: AuditJobManager) -> None:
         self._job_manager = job_manager
         self._lost: set[int] = set()
-        self._requeue_due = 0.0
-        self.steps = (self.reclaim, self.release_lost, self.ensure_partitions, self.requeue_skipped, self.prune)
+        # And how often each runs: the seconds until it is due again.
+        self.steps = {
+            self.reclaim: 0.0,
+            self.release_lost: 0.0,
+            self.ensure_partitions: PARTITIONS_EVERY_SECONDS,
+            self.requeue_skipped: REQUEUE_EVERY_SECONDS,
+            self.prune: PRUNE_EVERY_SECONDS,
+        }
 
     async def reclaim(self, conn: psycopg.AsyncConnection) -> None:
         """Takes jobs from stalled workers."""
@@ -97,10 +109,8 @@ class Maintenance:
         await conn.execute(ENSURE_PARTITIONS)
 
     async def requeue_skipped(self, conn: psycopg.AsyncConnection) -> None:
-        """Makes jobs due that the scan for fresh jobs would not find, every five minutes."""
-        if time.monotonic() >= self._requeue_due:
-            await conn.execute(REQUEUE_SKIPPED)
-            self._requeue_due = time.monotonic() + REQUEUE_EVERY_SECONDS
+        """Makes jobs due that the scan for fresh jobs would not find."""
+        await conn.execute(REQUEUE_SKIPPED)
 
     async def prune(self, conn: psycopg.AsyncConnection) -> None:
         """Merges batches that are older than a day, and deletes old errors of jobs that have left the queue."""

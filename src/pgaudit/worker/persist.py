@@ -12,7 +12,7 @@ from procrastinate import JobContext
 from psycopg.rows import class_row
 
 from pgaudit import _tracing
-from pgaudit._db_errors import safe_summary
+from pgaudit._db_errors import is_infrastructure, safe_summary
 from pgaudit.settings import Settings
 from pgaudit.signals import job_completed, job_failed, job_retried
 from pgaudit.worker.state import Registration, connection_of, registration_of, settings_of, state_of
@@ -84,31 +84,41 @@ async def persist(context: JobContext) -> int:
 
     :returns: how many jobs it took.
     """
-    settings = settings_of(context)
     async with connection_of(context) as conn:
-        batch = await persist_batch(conn, registration_of(context), context.job.id, settings)
+        taken, full = await persist_next(context, conn, context.job.id)
         try:
-            return batch.taken + await keep_persisting(context, conn, batch, settings)
+            return taken + await keep_persisting(context, conn, full)
         except psycopg.Error as error:
             # The first job is persisted, and what was tried after it is in the queue as before.
+            if is_infrastructure(error):
+                state_of(context).congestion.fail()
             logger.warning("batch given back to the queue: %s", safe_summary(error))
-            return batch.taken
+            return taken
 
 
-async def keep_persisting(
-    context: JobContext, conn: psycopg.AsyncConnection[Any], batch: Batch, settings: Settings
-) -> int:
-    """Persists what is queued after that batch, until nothing has come for ``linger`` seconds."""
+async def keep_persisting(context: JobContext, conn: psycopg.AsyncConnection[Any], full: bool) -> int:  # noqa: FBT001 - the first batch
+    """Persists what is queued after the first batch, until nothing has come for ``linger`` seconds."""
     total = 0
     start = last_found = time.monotonic()
-    while should_continue(context, batch.taken == settings.batch_size, start, last_found):
-        batch = await persist_batch(conn, registration_of(context), None, settings)
-        total += batch.taken
-        if batch.taken:
+    while should_continue(context, full, start, last_found):
+        taken, full = await persist_next(context, conn, None)
+        total += taken
+        if taken:
             last_found = time.monotonic()
-        if batch.taken < settings.batch_size:
+        if not full:
             await asyncio.sleep(BUSY_POLL_SECONDS)
     return total
+
+
+async def persist_next(
+    context: JobContext, conn: psycopg.AsyncConnection[Any], first_job: int | None
+) -> tuple[int, bool]:
+    """Persists a batch as large as the worker takes now. Returns how many jobs it took, and whether it was full."""
+    congestion = state_of(context).congestion
+    max_jobs = congestion.max_jobs
+    batch = await persist_batch(conn, registration_of(context), first_job, settings_of(context), max_jobs)
+    congestion.succeed()
+    return batch.taken, batch.taken == max_jobs
 
 
 def should_continue(context: JobContext, full: bool, start: float, last_found: float) -> bool:  # noqa: FBT001 - of the last batch
@@ -126,16 +136,21 @@ def should_continue(context: JobContext, full: bool, start: float, last_found: f
 
 
 async def persist_batch(
-    conn: psycopg.AsyncConnection[Any], worker: Registration | None, first_job: int | None, settings: Settings
+    conn: psycopg.AsyncConnection[Any],
+    worker: Registration | None,
+    first_job: int | None,
+    settings: Settings,
+    max_jobs: int | None = None,
 ) -> Batch:
     """Persists one batch in one transaction, and sends the signals.
 
     :param worker: None for a drain after the worker was unregistered.
     :param first_job: the job that the worker has fetched; None for the oldest fresh ones.
+    :param max_jobs: ``batch_size`` when left out.
     """
     start = time.time_ns()
     try:
-        batch = await run_batch(conn, worker, first_job, settings)
+        batch = await run_batch(conn, worker, first_job, settings, max_jobs or settings.batch_size)
     except psycopg.Error as error:
         with _tracing.persist_span(start):
             if isinstance(error, psycopg.errors.LockNotAvailable):
@@ -148,7 +163,11 @@ async def persist_batch(
 
 
 async def run_batch(
-    conn: psycopg.AsyncConnection[Any], worker: Registration | None, first_job: int | None, settings: Settings
+    conn: psycopg.AsyncConnection[Any],
+    worker: Registration | None,
+    first_job: int | None,
+    settings: Settings,
+    max_jobs: int,
 ) -> Batch:
     """Runs the transaction: what it took from the queue is in the log, or among the failures.
 
@@ -163,7 +182,7 @@ async def run_batch(
                 {
                     "worker": worker and worker.token,
                     "first_job": first_job,
-                    "max_jobs": settings.batch_size,
+                    "max_jobs": max_jobs,
                     "max_attempts": settings.job_attempts,
                     "retry_delay": timedelta(milliseconds=settings.job_backoff_delay),
                     "max_retry_delay": timedelta(milliseconds=settings.job_backoff_max),

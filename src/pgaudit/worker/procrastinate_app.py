@@ -17,7 +17,7 @@ from pgaudit._db_errors import safe_summary
 from pgaudit.jobs import QUEUE, TASK
 from pgaudit.settings import Settings
 from pgaudit.worker import maintenance, persist
-from pgaudit.worker.connector import AuditConnector
+from pgaudit.worker.connector import AuditConnector, to_primary
 from pgaudit.worker.failures import handle_failure
 from pgaudit.worker.heartbeat import send_heartbeats
 from pgaudit.worker.job_manager import AuditJobManager
@@ -47,7 +47,7 @@ class AuditApp(App):
 
     def __init__(self, settings: Settings) -> None:
         connector = AuditConnector(
-            conninfo=settings.conninfo,
+            conninfo=to_primary(settings.conninfo),
             kwargs=CONNECTION,
             min_size=1,
             max_size=settings.worker_concurrency + 3,

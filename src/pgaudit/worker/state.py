@@ -6,9 +6,11 @@ from typing import Any, cast
 from uuid import UUID
 
 import psycopg
-from procrastinate import JobContext, PsycopgConnector
+from procrastinate import JobContext
 
 from pgaudit.settings import Settings
+from pgaudit.worker.congestion import Congestion
+from pgaudit.worker.connector import AuditConnector
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +25,12 @@ class Registration:
 class WorkerState:
     """What one worker process is doing."""
 
+    congestion: Congestion
+    """How large its batches are, and whether it pauses."""
     registration: Registration | None = None
     """None before the worker is registered and after it has ended."""
     jobs: set[int] = field(default_factory=set)
     """Ids of the jobs that it has fetched and not finished."""
-    paused_until: float = 0.0
-    """By the monotonic clock. Set after an infrastructure error, because the next job would meet the same error."""
     stopping: bool = False
     """Whether it was told to stop: what runs ends as soon as it can."""
 
@@ -37,9 +39,14 @@ class WorkerState:
         return job <= min(self.jobs, default=job)
 
 
+def connector_of(context: JobContext) -> AuditConnector:
+    """Returns the connector of the worker that runs the job."""
+    return cast("AuditConnector", context.app.connector)
+
+
 def connection_of(context: JobContext) -> AbstractAsyncContextManager[psycopg.AsyncConnection[Any]]:
     """Returns a connection of the worker that runs the job."""
-    return cast("PsycopgConnector", context.app.connector).pool.connection()
+    return connector_of(context).pool.connection()
 
 
 def settings_of(context: JobContext) -> Settings:

@@ -8,16 +8,21 @@ import time
 from contextlib import suppress
 from typing import Final
 
+from pgaudit import _db_errors
 from pgaudit._db_errors import safe_summary
-from pgaudit.errors import InvalidSettings
+from pgaudit.errors import InvalidSettings, WorkerRefused
 from pgaudit.settings import Settings
 from pgaudit.worker.procrastinate_app import AuditApp
+from pgaudit.worker.repetition import limited_warnings
 from pgaudit.worker.retry_policy import with_jitter
 
 logger = logging.getLogger("pgaudit.worker")
 
+# Classes of SQLSTATE: invalid role, no such database or schema, no such object or no right to it.
+MISSING_OR_FORBIDDEN: Final = frozenset({"28", "3D", "3F", "42"})
 FIRST_DELAY_SECONDS: Final = 0.5
 MAX_DELAY_SECONDS: Final = 15.0
+ONE_SIGNAL_SECONDS: Final = 1.0
 STABLE_AFTER_SECONDS: Final = 15.0  # a run of that many seconds was no failed start
 
 
@@ -25,7 +30,14 @@ async def supervise(settings: Settings, stop: asyncio.Event) -> None:
     """Runs a worker, and runs it again when it ends, until ``stop`` is set; then it finishes what runs.
 
     :raises InvalidSettings: no worker can run with these, now or later.
+    :raises WorkerRefused: the schema or a right is missing, and ``worker_exit_on_refusal`` is set.
     """
+    with limited_warnings():
+        await keep_running(settings, stop)
+
+
+async def keep_running(settings: Settings, stop: asyncio.Event) -> None:
+    """Runs a worker again and again, after pauses that grow to 15 s."""
     delay = FIRST_DELAY_SECONDS
     while not stop.is_set():
         started = time.monotonic()
@@ -33,6 +45,8 @@ async def supervise(settings: Settings, stop: asyncio.Event) -> None:
         if isinstance(error, InvalidSettings):
             raise error
         reason = safe_summary(error) if error else "it stopped by itself"
+        if error and settings.worker_exit_on_refusal and is_refusal(error):
+            raise WorkerRefused(f"this worker cannot work: {reason}") from error
         if stop.is_set():
             if error:
                 logger.warning("worker ended while it shut down: %s", reason)
@@ -43,6 +57,11 @@ async def supervise(settings: Settings, stop: asyncio.Event) -> None:
         logger.warning("worker ended, starting again in %.1f s: %s", pause, reason)
         await wait_at_most(stop, pause)
         delay = min(delay * 2, MAX_DELAY_SECONDS)
+
+
+def is_refusal(error: Exception) -> bool:
+    """Returns whether the database lacks the schema, or this role the right to work there."""
+    return (getattr(_db_errors.origin(error), "sqlstate", None) or "")[:2] in MISSING_OR_FORBIDDEN
 
 
 async def run_until(stop: asyncio.Event, settings: Settings) -> Exception | None:
@@ -82,16 +101,28 @@ async def wait_at_most(stop: asyncio.Event, seconds: float) -> None:
 
 async def run_in_foreground(settings: Settings) -> None:
     """Supervises a worker until SIGTERM or SIGINT. A second signal exits at once; nothing is lost either way."""
-    stop = asyncio.Event()
+    stopping = Stopping()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, handle_os_signal, number, stop)
-    await supervise(settings, stop)
+        loop.add_signal_handler(number, stopping.handle_signal, number)
+    await supervise(settings, stopping.stop)
 
 
-def handle_os_signal(number: signal.Signals, stop: asyncio.Event) -> None:
-    """Stops gracefully, or, the second time, at once."""
-    if stop.is_set():
-        os._exit(128 + number)
-    logger.info("%s: finishing what runs; a second signal exits at once", number.name)
-    stop.set()
+class Stopping:
+    """What signals of the operating system do: the first stops gracefully, a later one at once."""
+
+    def __init__(self) -> None:
+        self.stop = asyncio.Event()
+        self._first_at = 0.0
+
+    def handle_signal(self, number: signal.Signals) -> None:
+        """Stops gracefully, or, the second time, at once.
+
+        Two within a second are one: a shell and a process manager may both pass on the same Ctrl-C.
+        """
+        if not self.stop.is_set():
+            logger.info("%s: finishing what runs; a second signal exits at once", number.name)
+            self._first_at = time.monotonic()
+            self.stop.set()
+        elif time.monotonic() - self._first_at > ONE_SIGNAL_SECONDS:
+            os._exit(128 + number)

@@ -1237,6 +1237,39 @@ BEGIN
     PERFORM delete_logged_jobs(jobs, failures), record_failures(failures);
 END $$;
 
+-- Recording for callers whose change goes on without its event.
+
+-- try_record(events, inline): records as record does, or as record_inline; returns a failure instead of raising it, so
+-- that the caller's transaction stays usable. It runs with the rights of its caller and permits nothing by itself.
+-- Returns NULLs, or:
+--   failure    SQLSTATE of the error; PA001 when an event is refused
+--   message    its message
+-- Raised all the same: deadlocks and serialization failures (the caller has to repeat the transaction), cancelled
+-- statements, and each failure after the 32nd call of a transaction. A call that catches is a subtransaction; with
+-- more than 64 of them in one transaction, each snapshot of each other session has to look them up on disk.
+CREATE OR REPLACE FUNCTION pgaudit.try_record(events jsonb, inline boolean, OUT failure text, OUT message text)
+LANGUAGE plpgsql AS $$
+DECLARE
+    calls text := coalesce(current_setting('audit.caught_calls', true), '');  -- of this transaction, a dot for each
+BEGIN
+    IF length(calls) < 32 THEN
+        PERFORM set_config('audit.caught_calls', calls || '.', true);
+        BEGIN
+            IF inline THEN PERFORM pgaudit.record_inline(events); ELSE PERFORM pgaudit.record(events); END IF;
+        EXCEPTION
+            WHEN transaction_rollback THEN
+                RAISE;
+            WHEN OTHERS THEN
+                failure := SQLSTATE;
+                message := SQLERRM;
+        END;
+    ELSIF inline THEN
+        PERFORM pgaudit.record_inline(events);
+    ELSE
+        PERFORM pgaudit.record(events);
+    END IF;
+END $$;
+
 -- Taking jobs from the queue. A waiting job is of one of three kinds, and there is one function for each:
 --
 --   fresh     scheduled_at IS NULL                  batched with other fresh jobs, by id        take_fresh_jobs
@@ -2927,7 +2960,7 @@ END $$;
 
 
 DELETE FROM pgaudit.schema_code;
-INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('801619182fb4f91356be6e52e1c17c26f6f6c22b1067c48a21171d137c3926bb', '0.1.0');
+INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('97f248aa6566c90d124ca5b4cdd3b3ced0d53623643691f1a57ead026c8219bb', '0.1.0');
 
 
 DO $renewal$
@@ -2941,7 +2974,7 @@ BEGIN
                 ) AS object (name, acl, owner), aclexplode(acl)
                  WHERE name = 'record' AND grantee NOT IN (0, owner) AND privilege_type IN ('EXECUTE', 'SELECT') LOOP
         EXECUTE format($$GRANT USAGE ON SCHEMA pgaudit TO %1$s$$, role);
-        EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.record, pgaudit.schema_state TO %1$s$$, role);
+        EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.record, pgaudit.try_record, pgaudit.schema_state TO %1$s$$, role);
     END LOOP;
     FOR role IN SELECT DISTINCT grantee::regrole FROM (
                     SELECT proname, proacl, proowner FROM pg_proc WHERE pronamespace = 'pgaudit'::regnamespace
@@ -2950,7 +2983,7 @@ BEGIN
                 ) AS object (name, acl, owner), aclexplode(acl)
                  WHERE name = 'record_inline' AND grantee NOT IN (0, owner) AND privilege_type IN ('EXECUTE', 'SELECT') LOOP
         EXECUTE format($$GRANT USAGE ON SCHEMA pgaudit TO %1$s$$, role);
-        EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.record, pgaudit.schema_state TO %1$s$$, role);
+        EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.record, pgaudit.try_record, pgaudit.schema_state TO %1$s$$, role);
         EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.record_inline TO %1$s$$, role);
     END LOOP;
     FOR role IN SELECT DISTINCT grantee::regrole FROM (
@@ -2960,7 +2993,7 @@ BEGIN
                 ) AS object (name, acl, owner), aclexplode(acl)
                  WHERE name = 'persist' AND grantee NOT IN (0, owner) AND privilege_type IN ('EXECUTE', 'SELECT') LOOP
         EXECUTE format($$GRANT USAGE ON SCHEMA pgaudit TO %1$s$$, role);
-        EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.record, pgaudit.schema_state TO %1$s$$, role);
+        EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.record, pgaudit.try_record, pgaudit.schema_state TO %1$s$$, role);
         EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.register_worker, pgaudit.unregister_worker, pgaudit.heartbeat,
        pgaudit.fetch_job, pgaudit.persist, pgaudit.record_failure, pgaudit.release_jobs, pgaudit.running_jobs,
        pgaudit.reclaim_stalled_jobs,

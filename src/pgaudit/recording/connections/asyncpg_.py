@@ -3,17 +3,18 @@
 # pyright: basic, reportMissingTypeStubs=false
 # asyncpg ships no types.
 
-from contextlib import AbstractAsyncContextManager
-from typing import Any, Final, NoReturn, cast
+from collections.abc import Sequence
+from typing import Any, Final, LiteralString, NoReturn
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
-from pgaudit.recording.connections.transaction import XID, not_in_transaction, refuse_asynchronous, refuse_unknown
+from pgaudit.recording.connections.transaction import not_in_transaction, refuse_asynchronous, refuse_unknown
 
 # As text: the application may have set a codec of its own for jsonb.
 RECORD: Final = "SELECT pgaudit.record($1::text::jsonb)"
 RECORD_INLINE: Final = "SELECT pgaudit.record_inline($1::text::jsonb)"
+TRY_RECORD: Final = "SELECT * FROM pgaudit.try_record($1::text::jsonb, $2)"
 
 
 class AsyncpgTransaction:
@@ -25,11 +26,13 @@ class AsyncpgTransaction:
     async def record(self, events: str, *, inline: bool) -> None:
         await self._conn.execute(RECORD_INLINE if inline else RECORD, events)
 
-    def savepoint(self) -> AbstractAsyncContextManager[Any]:
-        return cast("AbstractAsyncContextManager[Any]", self._conn.transaction())
+    async def try_record(self, events: str, *, inline: bool) -> Sequence[Any]:
+        (row,) = await self._conn.fetch(TRY_RECORD, events, inline)
+        return tuple(row)
 
-    async def xid(self) -> str:
-        return str(await self._conn.fetchval(XID))
+    async def fetch_row(self, query: LiteralString) -> Sequence[Any]:
+        (row,) = await self._conn.fetch(query)
+        return tuple(row)
 
 
 def sync_transaction(conn: object) -> NoReturn:

@@ -3,17 +3,17 @@
 # pyright: basic, reportMissingTypeStubs=false
 # Django ships no types.
 
-from contextlib import AbstractContextManager
-from typing import Any, Final, NoReturn, cast
+from collections.abc import Sequence
+from typing import Any, Final, LiteralString, NoReturn, cast
 
-from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils.connection import ConnectionProxy
 
-from pgaudit.recording.connections.transaction import XID, not_in_transaction, refuse_synchronous, refuse_unknown
+from pgaudit.recording.connections.transaction import not_in_transaction, refuse_synchronous, refuse_unknown
 
 RECORD: Final = "SELECT pgaudit.record(%s::text::jsonb)"
 RECORD_INLINE: Final = "SELECT pgaudit.record_inline(%s::text::jsonb)"
+TRY_RECORD: Final = "SELECT * FROM pgaudit.try_record(%s::text::jsonb, %s)"
 
 
 class DjangoTransaction:
@@ -26,13 +26,16 @@ class DjangoTransaction:
         with self._conn.cursor() as cursor:
             cursor.execute(RECORD_INLINE if inline else RECORD, [events])
 
-    def savepoint(self) -> AbstractContextManager[Any]:
-        return cast("AbstractContextManager[Any]", transaction.atomic(using=self._conn.alias))
+    def try_record(self, events: str, *, inline: bool) -> Sequence[Any]:
+        return self._fetch_row(TRY_RECORD, [events, inline])
 
-    def xid(self) -> str:
+    def fetch_row(self, query: LiteralString) -> Sequence[Any]:
+        return self._fetch_row(query)
+
+    def _fetch_row(self, query: LiteralString, parameters: Sequence[Any] | None = None) -> Sequence[Any]:
         with self._conn.cursor() as cursor:
-            cursor.execute(XID)
-            return str(cursor.fetchone()[0])
+            cursor.execute(query, parameters)
+            return cast("Sequence[Any]", cursor.fetchone())
 
 
 def sync_transaction(conn: object) -> DjangoTransaction:

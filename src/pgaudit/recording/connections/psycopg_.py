@@ -3,15 +3,14 @@
 # isinstance() leaves open what rows a connection returns.
 # pyright: reportUnknownArgumentType=false
 
-from contextlib import AbstractAsyncContextManager, AbstractContextManager
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Any, Final, LiteralString
 
 import psycopg
 from psycopg.pq import TransactionStatus
 from psycopg.rows import tuple_row
 
 from pgaudit.recording.connections.transaction import (
-    XID,
     not_in_transaction,
     refuse_asynchronous,
     refuse_synchronous,
@@ -20,6 +19,7 @@ from pgaudit.recording.connections.transaction import (
 
 RECORD: Final = "SELECT pgaudit.record(%s)"
 RECORD_INLINE: Final = "SELECT pgaudit.record_inline(%s)"
+TRY_RECORD: Final = "SELECT * FROM pgaudit.try_record(%s, %s)"
 
 
 class PsycopgTransaction:
@@ -32,13 +32,15 @@ class PsycopgTransaction:
         with psycopg.Cursor(self._conn) as cursor:  # the connection's own may be a raw one
             cursor.execute(RECORD_INLINE if inline else RECORD, [events])
 
-    def savepoint(self) -> AbstractContextManager[Any]:
-        return self._conn.transaction()
+    def try_record(self, events: str, *, inline: bool) -> Sequence[Any]:
+        return self._fetch_row(TRY_RECORD, [events, inline])
 
-    def xid(self) -> str:
+    def fetch_row(self, query: LiteralString) -> Sequence[Any]:
+        return self._fetch_row(query)
+
+    def _fetch_row(self, query: LiteralString, parameters: Sequence[Any] = ()) -> Sequence[Any]:
         with psycopg.Cursor(self._conn, row_factory=tuple_row) as cursor:
-            (xid,) = cursor.execute(XID).fetchone() or ("",)
-        return str(xid)
+            return cursor.execute(query, parameters).fetchone() or ()
 
 
 class AsyncPsycopgTransaction:
@@ -51,13 +53,15 @@ class AsyncPsycopgTransaction:
         async with psycopg.AsyncCursor(self._conn) as cursor:
             await cursor.execute(RECORD_INLINE if inline else RECORD, [events])
 
-    def savepoint(self) -> AbstractAsyncContextManager[Any]:
-        return self._conn.transaction()
+    async def try_record(self, events: str, *, inline: bool) -> Sequence[Any]:
+        return await self._fetch_row(TRY_RECORD, [events, inline])
 
-    async def xid(self) -> str:
+    async def fetch_row(self, query: LiteralString) -> Sequence[Any]:
+        return await self._fetch_row(query)
+
+    async def _fetch_row(self, query: LiteralString, parameters: Sequence[Any] = ()) -> Sequence[Any]:
         async with psycopg.AsyncCursor(self._conn, row_factory=tuple_row) as cursor:
-            (xid,) = await (await cursor.execute(XID)).fetchone() or ("",)
-        return str(xid)
+            return await (await cursor.execute(query, parameters)).fetchone() or ()
 
 
 def sync_transaction(conn: object) -> PsycopgTransaction:
@@ -68,6 +72,9 @@ def sync_transaction(conn: object) -> PsycopgTransaction:
         refuse_asynchronous(conn)
     if not isinstance(conn, psycopg.Connection):
         refuse_unknown(conn)
+    if is_undecided(conn):
+        with conn.pipeline():  # leaving it waits for the results
+            pass
     refuse_autocommit(conn)
     return PsycopgTransaction(conn)
 
@@ -80,8 +87,16 @@ async def async_transaction(conn: object) -> AsyncPsycopgTransaction:
         refuse_synchronous(conn)
     if not isinstance(conn, psycopg.AsyncConnection):
         refuse_unknown(conn)
+    if is_undecided(conn):
+        async with conn.pipeline():
+            pass
     refuse_autocommit(conn)
     return AsyncPsycopgTransaction(conn)
+
+
+def is_undecided(conn: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> bool:
+    """Returns whether only results that a pipeline has not read yet tell if the connection is in a transaction."""
+    return conn.autocommit and conn.info.transaction_status == TransactionStatus.ACTIVE
 
 
 def refuse_autocommit(conn: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> None:

@@ -6,13 +6,12 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, LiteralString
 
 from sqlalchemy import Connection, text
 from sqlalchemy.orm import Session, scoped_session
 
 from pgaudit.recording.connections.transaction import (
-    XID,
     not_in_transaction,
     refuse_asynchronous,
     refuse_synchronous,
@@ -20,45 +19,46 @@ from pgaudit.recording.connections.transaction import (
 )
 
 if TYPE_CHECKING:
-    from contextlib import AbstractAsyncContextManager, AbstractContextManager
+    from collections.abc import Sequence
 
-    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+    from sqlalchemy.ext.asyncio import AsyncConnection
 
 # As text: JSON means the same to every driver below.
 RECORD: Final = text("SELECT pgaudit.record(CAST(CAST(:events AS text) AS jsonb))")
 RECORD_INLINE: Final = text("SELECT pgaudit.record_inline(CAST(CAST(:events AS text) AS jsonb))")
+TRY_RECORD: Final = text("SELECT * FROM pgaudit.try_record(CAST(CAST(:events AS text) AS jsonb), :inline)")
 
 
 class SqlalchemyTransaction:
-    """The transaction of a Connection or Session."""
+    """The transaction of a Connection; for a Session, the Connection that it uses: the session itself would flush."""
 
-    def __init__(self, conn: Connection | Session) -> None:
+    def __init__(self, conn: Connection) -> None:
         self._conn = conn
 
     def record(self, events: str, *, inline: bool) -> None:
         self._conn.execute(RECORD_INLINE if inline else RECORD, {"events": events})
 
-    def savepoint(self) -> AbstractContextManager[Any]:
-        return self._conn.begin_nested()
+    def try_record(self, events: str, *, inline: bool) -> Sequence[Any]:
+        return self._conn.execute(TRY_RECORD, {"events": events, "inline": inline}).one()
 
-    def xid(self) -> str:
-        return str(self._conn.execute(text(XID)).scalar_one())
+    def fetch_row(self, query: LiteralString) -> Sequence[Any]:
+        return self._conn.exec_driver_sql(query).one()
 
 
 class AsyncSqlalchemyTransaction:
-    """The transaction of an AsyncConnection or AsyncSession."""
+    """The transaction of an AsyncConnection; for an AsyncSession, the AsyncConnection that it uses."""
 
-    def __init__(self, conn: AsyncConnection | AsyncSession) -> None:
+    def __init__(self, conn: AsyncConnection) -> None:
         self._conn = conn
 
     async def record(self, events: str, *, inline: bool) -> None:
         await self._conn.execute(RECORD_INLINE if inline else RECORD, {"events": events})
 
-    def savepoint(self) -> AbstractAsyncContextManager[Any]:
-        return self._conn.begin_nested()
+    async def try_record(self, events: str, *, inline: bool) -> Sequence[Any]:
+        return (await self._conn.execute(TRY_RECORD, {"events": events, "inline": inline})).one()
 
-    async def xid(self) -> str:
-        return str((await self._conn.execute(text(XID))).scalar_one())
+    async def fetch_row(self, query: LiteralString) -> Sequence[Any]:
+        return (await self._conn.exec_driver_sql(query)).one()
 
 
 def sync_transaction(conn: object) -> SqlalchemyTransaction:
@@ -71,8 +71,9 @@ def sync_transaction(conn: object) -> SqlalchemyTransaction:
         refuse_asynchronous(conn)
     if not isinstance(conn, Connection | Session):
         refuse_unknown(conn)
-    require_transaction(conn.connection() if isinstance(conn, Session) else conn)
-    return SqlalchemyTransaction(conn)
+    connection = conn.connection() if isinstance(conn, Session) else conn
+    require_transaction(connection)
+    return SqlalchemyTransaction(connection)
 
 
 async def async_transaction(conn: object) -> AsyncSqlalchemyTransaction:
@@ -87,7 +88,7 @@ async def async_transaction(conn: object) -> AsyncSqlalchemyTransaction:
         refuse_unknown(conn)
     connection = await conn.connection() if isinstance(conn, AsyncSession) else conn
     require_transaction(connection.sync_connection)
-    return AsyncSqlalchemyTransaction(conn)
+    return AsyncSqlalchemyTransaction(connection)
 
 
 def require_transaction(connection: Connection | None) -> None:

@@ -1,7 +1,7 @@
 """What recording needs of a connection."""
 
-from contextlib import AbstractAsyncContextManager, AbstractContextManager
-from typing import Any, Final, NoReturn, Protocol
+from collections.abc import Sequence
+from typing import Any, Final, LiteralString, NoReturn, Protocol
 
 from pgaudit.errors import NotInTransaction, UnknownConnection
 
@@ -9,22 +9,21 @@ ACCEPTED: Final = (
     "a psycopg Connection, AsyncConnection or cursor, a SQLAlchemy Connection, Session, AsyncConnection or "
     "AsyncSession, a Django connection, or an asyncpg Connection"
 )
-XID: Final = "SELECT pg_current_xact_id()::text"
 
 
 class Transaction(Protocol):
-    """The transaction of a synchronous connection."""
+    """The transaction of a synchronous connection. No statement of it goes through an ORM."""
 
     def record(self, events: str, *, inline: bool) -> None:
         """Records a JSON array of events: calls ``pgaudit.record``, or ``pgaudit.record_inline``."""
         ...
 
-    def savepoint(self) -> AbstractContextManager[Any]:
-        """Returns a block of the transaction that an error rolls back alone."""
+    def try_record(self, events: str, *, inline: bool) -> Sequence[Any]:
+        """Calls ``pgaudit.try_record``. Returns SQLSTATE and message of the failure, or two None."""
         ...
 
-    def xid(self) -> str:
-        """Returns the id of the transaction."""
+    def fetch_row(self, query: LiteralString) -> Sequence[Any]:
+        """Returns the one row of a query without parameters."""
         ...
 
 
@@ -32,15 +31,15 @@ class AsyncTransaction(Protocol):
     """The transaction of an asynchronous connection."""
 
     async def record(self, events: str, *, inline: bool) -> None:
-        """Records a JSON array of events: calls ``pgaudit.record``, or ``pgaudit.record_inline``."""
+        """``Transaction.record``."""
         ...
 
-    def savepoint(self) -> AbstractAsyncContextManager[Any]:
-        """Returns a block of the transaction that an error rolls back alone."""
+    async def try_record(self, events: str, *, inline: bool) -> Sequence[Any]:
+        """``Transaction.try_record``."""
         ...
 
-    async def xid(self) -> str:
-        """Returns the id of the transaction."""
+    async def fetch_row(self, query: LiteralString) -> Sequence[Any]:
+        """``Transaction.fetch_row``."""
         ...
 
 

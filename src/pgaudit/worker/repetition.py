@@ -1,0 +1,75 @@
+"""Warnings that repeat themselves, at growing intervals."""
+
+import logging
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+FIRST_INTERVAL_SECONDS: Final = 1.0
+MAX_INTERVAL_SECONDS: Final = 300.0
+LOGGERS: Final = ("pgaudit.worker", "psycopg.pool")
+KINDS: Final = 100  # warnings that are remembered at the same time
+
+
+@dataclass(slots=True)
+class Repetition:
+    """A warning that was written, and those like it that were not."""
+
+    written_at: float
+    interval: float
+    left_out: int = 0
+
+
+class RepetitionFilter(logging.Filter):
+    """Lets a warning with the same text pass at once, then after a second, two, four … and at most five minutes.
+
+    What passes says how many were left out. A warning that stays away for twice its interval begins anew. Errors always
+    pass, and so does what is below a warning.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seen: dict[str, Repetition] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno != logging.WARNING:
+            return True
+        now, text = time.monotonic(), without_numbers(record.getMessage())
+        seen = self._seen.get(text)
+        if seen is None or now - seen.written_at > 2 * seen.interval:
+            self._remember(text, Repetition(now, FIRST_INTERVAL_SECONDS))
+            return True
+        if now - seen.written_at < seen.interval:
+            seen.left_out += 1
+            return False
+        if seen.left_out:
+            record.msg, record.args = f"{record.getMessage()} ({seen.left_out} more like it since)", None
+        self._remember(text, Repetition(now, min(2 * seen.interval, MAX_INTERVAL_SECONDS)))
+        return True
+
+    def _remember(self, text: str, repetition: Repetition) -> None:
+        """Keeps the newest kinds of warnings."""
+        self._seen.pop(text, None)
+        self._seen[text] = repetition
+        if len(self._seen) > KINDS:
+            del self._seen[next(iter(self._seen))]
+
+
+@contextmanager
+def limited_warnings() -> Generator[None]:
+    """Writes repeated warnings of workers and their connections at growing intervals inside the block."""
+    repetitions = RepetitionFilter()
+    for name in LOGGERS:
+        logging.getLogger(name).addFilter(repetitions)
+    try:
+        yield
+    finally:
+        for name in LOGGERS:
+            logging.getLogger(name).removeFilter(repetitions)
+
+
+def without_numbers(text: str) -> str:
+    """Returns the text without its digits: a delay or a job's number makes no other warning."""
+    return "".join(character for character in text if not character.isdigit())

@@ -1,0 +1,36 @@
+"""A worker whose infrastructure fails slows down, and is back at once when it works again."""
+
+from pgaudit.worker.congestion import Congestion
+
+
+def test_errors_halve_the_batch_and_double_the_pause() -> None:
+    """From 1,000 jobs and 50 ms down to one job and the longest pause, with a fifth of jitter."""
+    congestion = Congestion(batch_size=1_000, max_pause=2.0)
+    pauses, sizes = [], []
+    for _ in range(12):
+        pauses.append(congestion.fail())
+        sizes.append(congestion.max_jobs)
+    assert sizes == [500, 250, 125, 62, 31, 15, 7, 3, 1, 1, 1, 1]
+    expected = [0.05, 0.1, 0.2, 0.4, 0.8, 1.6, *[2.0] * 6]
+    assert all(0.8 * delay <= pause <= 1.2 * delay for pause, delay in zip(pauses, expected, strict=True)), pauses
+
+
+def test_the_pause_of_a_long_outage_has_a_maximum() -> None:
+    """However many errors there were."""
+    congestion = Congestion(batch_size=1_000, max_pause=2.0)
+    assert max(congestion.fail() for _ in range(5_000)) <= 2.4
+    assert congestion.is_paused
+
+
+def test_a_batch_that_passes_ends_the_pause_and_doubles_the_next() -> None:
+    """The worker is back at full speed after ten batches."""
+    congestion = Congestion(batch_size=1_000, max_pause=2.0)
+    for _ in range(12):
+        congestion.fail()
+    congestion.succeed()
+    assert not congestion.is_paused
+    assert congestion.max_jobs == 2
+    for _ in range(9):
+        congestion.succeed()
+    assert congestion.max_jobs == 1_000
+    assert congestion.fail() <= 0.06

@@ -1,0 +1,75 @@
+"""Workers whose database fails, is read-only, or is not theirs to work in."""
+
+import asyncio
+import signal
+import time
+
+import psycopg
+import pytest
+
+from pgaudit import Settings
+from pgaudit.errors import WorkerRefused
+from pgaudit.worker.connector import to_primary
+from pgaudit.worker.supervisor import ONE_SIGNAL_SECONDS, Stopping, supervise
+from tests.support.jobs import queue_events
+from tests.support.queries import LOG_SIZE, Connection, value_and_commit
+from tests.support.waiting import wait_until_async
+from tests.support.worker import working
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_connections_to_a_server_that_became_read_only_are_replaced(dsn: str, conn: Connection) -> None:
+    """After a failover the worker's sessions are on a server that refuses writes: it opens others."""
+    async with working(Settings(dsn=dsn)) as worker:
+        pool = worker.app.connector.pool
+        async with pool.connection() as own:
+            await own.execute("SET default_transaction_read_only = on")
+            old = own.info.backend_pid
+        queue_events(dsn, 10)
+        await wait_until_async("the log has 10 events", lambda: value_and_commit(conn, LOG_SIZE) == 10)
+        async with pool.connection() as own:
+            assert own.info.backend_pid != old
+
+
+def test_a_worker_looks_for_a_primary() -> None:
+    """Of several hosts it uses the one that can be written to, unless the DSN says otherwise."""
+    assert "target_session_attrs=read-write" in to_primary("host=a,b dbname=claims")
+    assert to_primary("host=a target_session_attrs=any") == "host=a target_session_attrs=any"
+
+
+@pytest.mark.parametrize("missing", ["schema", "right"])
+async def test_a_worker_that_may_not_work_ends_when_told_to(
+    dsn: str, empty_dsn: str, conn: Connection, missing: str
+) -> None:
+    """With PGAUDIT_WORKER_EXIT_ON_REFUSAL it ends with a sentence, instead of trying again."""
+    if missing == "right":
+        conn.execute("CREATE ROLE stranger_to_work LOGIN")
+        conn.commit()
+    wrong = {
+        "schema": empty_dsn,
+        "right": psycopg.conninfo.make_conninfo(dsn, user="stranger_to_work"),
+    }[missing]
+    try:
+        async with asyncio.timeout(60):
+            with pytest.raises(WorkerRefused, match="this worker cannot work: "):
+                await supervise(Settings(dsn=wrong, worker_exit_on_refusal=True), asyncio.Event())
+    finally:
+        if missing == "right":
+            conn.execute("DROP ROLE stranger_to_work")
+            conn.commit()
+
+
+def test_two_signals_within_a_second_are_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only a later one ends the process at once."""
+    ended: list[int] = []
+    monkeypatch.setattr("os._exit", ended.append)
+    stopping = Stopping()
+    stopping.handle_signal(signal.SIGINT)
+    stopping.handle_signal(signal.SIGTERM)
+    assert stopping.stop.is_set()
+    assert ended == []
+    now = time.monotonic()
+    monkeypatch.setattr("time.monotonic", lambda: now + ONE_SIGNAL_SECONDS + 0.1)
+    stopping.handle_signal(signal.SIGTERM)
+    assert ended == [128 + signal.SIGTERM]
