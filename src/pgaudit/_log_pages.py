@@ -47,26 +47,26 @@ class Filter:
     since: datetime | None = None
     until: datetime | None = None
 
-    @property
-    def conditions(self) -> LiteralString:
-        """The conditions on the columns of the log, the target's excepted."""
-        return "".join([condition for name, condition in CONDITIONS.items() if getattr(self, name) is not None])
 
-    @property
-    def parameters(self) -> dict[str, object]:
-        """The values of the conditions."""
-        actor_type, actor_id = self.actor or (None, None)
-        target_type, target_id = self.target or (None, None)
-        return {
-            "actor_type": actor_type,
-            "actor_id": actor_id,
-            "target_type": target_type,
-            "target_id": target_id,
-            "action": self.action,
-            "tenant": self.tenant,
-            "since": self.since,
-            "until": self.until,
-        }
+def conditions(wanted: Filter) -> LiteralString:
+    """Returns the conditions on the columns of the log, the target's excepted."""
+    return "".join([condition for name, condition in CONDITIONS.items() if getattr(wanted, name) is not None])
+
+
+def parameters(wanted: Filter) -> dict[str, object]:
+    """Returns the values of the conditions."""
+    actor_type, actor_id = wanted.actor or (None, None)
+    target_type, target_id = wanted.target or (None, None)
+    return {
+        "actor_type": actor_type,
+        "actor_id": actor_id,
+        "target_type": target_type,
+        "target_id": target_id,
+        "action": wanted.action,
+        "tenant": wanted.tenant,
+        "since": wanted.since,
+        "until": wanted.until,
+    }
 
 
 def index_pages(conn: psycopg.Connection[Any], wanted: Filter, span: range, newest: int | None) -> Iterator[list[int]]:
@@ -84,7 +84,7 @@ def spans_of(conn: psycopg.Connection[Any], wanted: Filter, span: range) -> list
     if wanted.since is None and wanted.until is None:
         return [span]
     with psycopg.Cursor(conn, row_factory=tuple_row) as cursor:
-        rows = cursor.execute(RANGES, wanted.parameters).fetchall()
+        rows = cursor.execute(RANGES, parameters(wanted)).fetchall()
     return [range(max(first, span.start), min(end, span.stop)) for first, end in rows]
 
 
@@ -117,18 +117,18 @@ def candidates(conn: psycopg.Connection[Any], wanted: Filter, span: range, order
     if wanted.target:
         query: LiteralString = "(" + FIRST_TARGET + order + ") UNION (" + FURTHER_TARGET + order + ")" + order
     else:
-        query = LOG + wanted.conditions + order
+        query = LOG + conditions(wanted) + order
     return fetch(conn, query, wanted, first=span.start, end=span.stop, limit=PAGE)
 
 
 def matching_among(conn: psycopg.Connection[Any], wanted: Filter, indexes: list[int]) -> list[int]:
     """Returns those of a page of candidates that meet all conditions, in order."""
-    if not wanted.target or not wanted.conditions:
+    if not wanted.target or not conditions(wanted):
         return indexes
-    return fetch(conn, AMONG + wanted.conditions + " ORDER BY index", wanted, indexes=indexes)
+    return fetch(conn, AMONG + conditions(wanted) + " ORDER BY index", wanted, indexes=indexes)
 
 
 def fetch(conn: psycopg.Connection[Any], query: LiteralString, wanted: Filter, **more: object) -> list[int]:
     """Returns the indexes that a query finds."""
     with psycopg.Cursor(conn, row_factory=scalar_row) as cursor:
-        return cursor.execute(query, wanted.parameters | more).fetchall()
+        return cursor.execute(query, parameters(wanted) | more).fetchall()

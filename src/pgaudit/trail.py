@@ -88,13 +88,14 @@ def of_actor(conn: psycopg.Connection[Any], kind: str, identity: str, limit: int
 
 
 def pages(
-    conn: psycopg.Connection[Any], wanted: Filter, span: range = log_pages.ALL, newest: int | None = None
+    conn: psycopg.Connection[Any], wanted: Filter, span: range | None = None, newest: int | None = None
 ) -> Iterator[list[Entry]]:
     """Yields the entries that a filter selects, in the order of the log, at most a thousand at a time.
 
-    :param span: only entries with an index in this range.
+    :param span: only entries with an index in this range; all of the log by default.
     :param newest: only so many of them, the newest.
     """
+    span = log_pages.ALL if span is None else span
     for indexes in log_pages.index_pages(conn, wanted, span, newest):
         yield _entries(conn, BY_INDEX, indexes=indexes)
 

@@ -6,10 +6,14 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
 
 import psycopg
 import pytest
 
+from pgaudit import AuditEvent, AuditLog, Settings
+from pgaudit.jobs import Job
 from tests.support.command_line import Run
 
 BIG = "99999999999999999999"
@@ -41,7 +45,9 @@ def silent_dsn() -> Iterator[str]:
         (("jobs", "retry", "--all", "10"), "name the jobs to retry or give --all, not both"),
         (("migrate", "--sql", "--check"), "exclude each other"),
         (("grant",), "name a role"),
-        (("--timeout", "nan", "health"), "nan"),
+        (("--timeout", "nan", "health"), "Invalid value for '--timeout'"),
+        (("--timeout", "0", "health"), "greater than or equal to 0.1"),
+        (("demo", "--seconds", "nan"), "Invalid value for '--seconds'"),
     ],
 )
 def test_a_wrong_command_line_ends_with_2_and_one_sentence(run: Run, arguments: tuple[str, ...], reason: str) -> None:
@@ -152,3 +158,21 @@ def test_json_is_one_document(run: Run, arguments: tuple[str, ...]) -> None:
     assert result.stdout.count("\n") == 1
     assert result.stdout.isascii()
     assert isinstance(json.loads(result.stdout), dict | list)
+
+
+def test_the_documented_keys_are_those_of_the_documents(run: Run, dsn: str) -> None:
+    """docs/reference/commands.md names the keys of each JSON document, and no others."""
+    page = (Path(__file__).parents[2] / "docs/reference/commands.md").read_text(encoding="utf-8")
+    AuditLog(Settings(dsn=dsn, mode="inline")).record_autonomous(AuditEvent(action="login.failed"))
+    documents = {
+        "tail": json.loads(run("tail", "--json").stdout),
+        "roles": json.loads(run("roles", "--json").stdout)[0],
+        "doctor": json.loads(run("doctor", "--json").stdout)[0],
+        "health": {"status": "", **dict.fromkeys(json.loads(run("health", "--json").stdout)["checks"][0], "")},
+        "stats": json.loads(run("stats", "--json").stdout),
+        "jobs list": dict.fromkeys(field.name for field in fields(Job)),
+    }
+    for command, document in documents.items():
+        (row,) = (line for line in page.splitlines() if line.startswith(f"| `{command}` |"))
+        missing = [key for key in document if f"`{key}`" not in row]
+        assert missing == [], command

@@ -52,6 +52,7 @@ def test_filters_select_events_and_can_be_combined(run: Run, conn: psycopg.Conne
     assert indexes(run, "--actor", "user:0", "--target", "claim:0", "--from-index", "6") == [6, 12, 18]
     assert indexes(run, "--target", "claim:0", "--action", "claim.paid", "-n", "1") == [12]
     assert indexes(run, "--actor", "user:9") == []
+    assert indexes(run, "--from-index", "24") == []
     assert indexes(run, "-n", "0", "--actor", "user:0") == []
 
 

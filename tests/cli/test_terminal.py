@@ -16,9 +16,9 @@ INVISIBLE = (
 )
 
 
-def record(conn: psycopg.Connection, identity: str, **fields: str) -> None:
+def record(conn: psycopg.Connection, identity: str) -> None:
     """Appends an event of that actor about that target."""
-    event = AuditEvent(action="claim.approved", actor=f"user:{identity}", target=f"claim:{identity}", **fields)
+    event = AuditEvent(action="claim.approved", actor=f"user:{identity}", target=f"claim:{identity}")
     AuditLog(Settings(mode="inline")).record(conn, event)
     conn.commit()
 

@@ -117,8 +117,6 @@ def refusal(message: str, role: str, need: str) -> str:
     """Returns what a role was refused, and the one remedy."""
     if not message.startswith("permission denied"):
         return message  # ours say themselves what to do
-    if message.startswith("permission denied for database"):
-        return f'{message}: as its owner, run GRANT CREATE ON DATABASE … TO "{role}", or connect as the schema\'s owner'
     if need == "owner":
         return f'{message}: role "{role}" does not own the schema pgaudit; connect as its owner'
     return f'{message}: role "{role}" is no {need}; as the owner, run `pgaudit grant --{need} {shlex.quote(role)}`'

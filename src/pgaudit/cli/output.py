@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pgaudit.cli.terminal import escaped
+from pgaudit.cli.terminal import escaped, write
 
 UNLIMITED: Final = 1_000_000  # columns: a line of a file or pipe is never wrapped
 BIGINT: Final = 2**63 - 1  # the largest number that Postgres has for an index or a job
@@ -30,7 +30,7 @@ class Row(Protocol):
 
 def print_json(value: object) -> None:
     """Prints a JSON document in a line of ASCII, which any terminal and encoding can take."""
-    typer.echo(json.dumps(value, default=as_text))
+    write(json.dumps(value, default=as_text))
 
 
 def as_text(value: object) -> str:

@@ -10,7 +10,7 @@ import typer
 from pgaudit import embedded
 from pgaudit._schema import fingerprint
 from pgaudit._schema.state import SCRIPTS, Standing, State, standing, state_of
-from pgaudit.cli.database import explained, open_connection
+from pgaudit.cli.database import explained, open_connection, role_of
 from pgaudit.cli.exit_codes import Code, sentence_of
 from pgaudit.cli.output import AsJson, print_json
 from pgaudit.cli.terminal import say
@@ -91,13 +91,16 @@ def outcome(found: Standing, before: State, after: State, *, repaired: bool) -> 
 
 def check_schema(*, as_json: bool) -> Code:
     """Prints how the schema compares with this version. Returns the exit code."""
+    conninfo = Settings().conninfo
     try:
-        with open_connection(Settings().conninfo) as conn:
+        with open_connection(conninfo) as conn:
             found = state_of(conn)
             verdict = standing(found)
             differences = fingerprint.differences(conn) if verdict is Standing.CURRENT else []
     except psycopg.Error as error:
-        say(f"The schema cannot be looked at: {sentence_of(error)}.", error=True)
+        denied = isinstance(error, psycopg.errors.InsufficientPrivilege)
+        remedy = f": as the owner, run `pgaudit grant` for role {role_of(conninfo)}" if denied else ""
+        say(f"The schema cannot be looked at: {sentence_of(error)}{remedy}.", error=True)
         return Code.CANNOT_LOOK
     if as_json:
         needed = asdict(SCRIPTS.state)

@@ -35,7 +35,14 @@ def escaped_lines(text: str, indent: str = "") -> str:
 
 def say(text: str, *, error: bool = False) -> None:
     """Prints a sentence on one line."""
-    typer.echo(escaped(text), err=error)
+    write(escaped(text), error=error)
+
+
+def write(text: str, *, error: bool = False) -> None:
+    """Prints a line at once, in the encoding of the terminal: ``typer.echo`` writes UTF-8 where that is ASCII."""
+    stream = sys.stderr if error else sys.stdout
+    stream.write(f"{text}\n")
+    stream.flush()
 
 
 def accept_any_encoding() -> None:
