@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Final, Literal, LiteralString
 
 import psycopg
-from psycopg.rows import class_row, tuple_row
+from psycopg.rows import class_row, dict_row, tuple_row
 
 from pgaudit.errors import JobNotFound
 
@@ -70,6 +70,17 @@ BY_STATE: Final[dict[State, LiteralString]] = {
     "delayed": "WHERE status = 'todo' AND scheduled_at > clock_timestamp()",
     "failed": "WHERE status = 'failed'",
 }
+# As in pgaudit.queue_stats, which an operator has no right to: fresh jobs are counted without reading their columns.
+COUNT_JOBS: Final = """
+    SELECT total - not_fresh + due AS waiting, active, delayed, failed
+      FROM (SELECT count(*) AS total FROM pgaudit.audit_jobs) everything,
+           (SELECT count(*) AS not_fresh,
+                   count(*) FILTER (WHERE status = 'doing') AS active,
+                   count(*) FILTER (WHERE status = 'failed') AS failed,
+                   count(*) FILTER (WHERE status = 'todo' AND scheduled_at <= clock_timestamp()) AS due,
+                   count(*) FILTER (WHERE status = 'todo' AND scheduled_at > clock_timestamp()) AS delayed
+              FROM pgaudit.audit_jobs WHERE status <> 'todo' OR scheduled_at IS NOT NULL) others
+"""
 PAGE: Final = " ORDER BY j.id LIMIT %s"
 ONE: Final = " WHERE j.id = %s"
 SELECT_EVENT: Final = "SELECT event FROM pgaudit.audit_jobs WHERE id = %s"
@@ -81,10 +92,17 @@ ACKNOWLEDGE: Final = "SELECT pgaudit.acknowledge_job(%s, %s)"
 RETRY: Final = "SELECT pgaudit.retry_failed(%s)"
 
 
-def list_jobs(conn: psycopg.Connection[Any], state: State, limit: int = 100) -> list[Job]:
-    """Returns the jobs in that state, the oldest first, at most ``limit``."""
+def count_jobs(conn: psycopg.Connection[Any]) -> dict[State, int]:
+    """Returns how many jobs are in each state."""
+    with psycopg.Cursor(conn, row_factory=dict_row) as cursor:
+        counts: dict[Any, int] = cursor.execute(COUNT_JOBS).fetchone() or {}
+    return counts
+
+
+def list_jobs(conn: psycopg.Connection[Any], state: State | None, limit: int = 100) -> list[Job]:
+    """Returns the jobs in that state, or in any, the oldest first, at most ``limit``."""
     with conn.cursor(row_factory=class_row(Job)) as cursor:
-        return cursor.execute(SELECT_JOBS + BY_STATE[state] + PAGE, [limit]).fetchall()
+        return cursor.execute(SELECT_JOBS + (BY_STATE[state] if state else "") + PAGE, [limit]).fetchall()
 
 
 def get_job(conn: psycopg.Connection[Any], job_id: int) -> JobDetails:
@@ -116,7 +134,7 @@ def retry_jobs(conn: psycopg.Connection[Any], job_ids: Sequence[int] | None = No
         retried: list[int] = row[0] if row else []
         if missing := set(job_ids or ()) - set(retried):
             raise JobNotFound(
-                f"not failed, so not to be retried: {', '.join(map(str, sorted(missing)))}; see `pgaudit jobs list`"
+                f"not failed, so not retried: {', '.join(map(str, sorted(missing)))}; see `pgaudit jobs list`"
             )
     return retried
 

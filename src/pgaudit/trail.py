@@ -1,6 +1,7 @@
 """Reading the log: the trail of a target or an actor, and what comes in."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -8,8 +9,13 @@ from typing import Any, Final, LiteralString
 from uuid import UUID
 
 import psycopg
-from psycopg.rows import class_row, scalar_row
+from psycopg.rows import class_row
 from psycopg.types.json import set_json_loads
+
+from pgaudit import _log_pages as log_pages
+from pgaudit._log_pages import Filter
+
+__all__ = ["Entry", "Filter", "after", "last", "of_actor", "of_target", "pages"]
 
 COLUMNS: Final = """
     SELECT index, event_id, occurred_at, recorded_at, persisted_at, action, outcome, actor_type, actor_id,
@@ -18,12 +24,8 @@ COLUMNS: Final = """
 """
 LAST: Final = COLUMNS + " ORDER BY index DESC LIMIT %(count)s"
 AFTER: Final = COLUMNS + " WHERE index > %(index)s ORDER BY index LIMIT %(limit)s"
-# The first target is in the log, the others in event_target.
-BY_FIRST_TARGET: Final = COLUMNS + " WHERE target_type = %(kind)s AND target_id = %(identity)s ORDER BY index"
-FURTHER_TARGET: Final = "SELECT index FROM pgaudit.event_target WHERE type = %(kind)s AND id = %(identity)s"
 # Given as values, the indexes name the partitions that have to be read.
-BY_INDEX: Final = COLUMNS + " WHERE index = ANY(%(indexes)s)"
-OF_ACTOR: Final = COLUMNS + " WHERE actor_type = %(kind)s AND actor_id = %(identity)s ORDER BY index"
+BY_INDEX: Final = COLUMNS + " WHERE index = ANY(%(indexes)s) ORDER BY index"
 LONGEST_INT: Final = 4_300  # digits
 
 
@@ -69,19 +71,38 @@ def after(conn: psycopg.Connection[Any], index: int, limit: int = 1_000) -> list
     return _entries(conn, AFTER, index=index, limit=limit)
 
 
-def of_target(conn: psycopg.Connection[Any], kind: str, identity: str) -> list[Entry]:
-    """Returns the events that have this target, such as ("claim", "7"), first or further, in the order of the log."""
-    with psycopg.Cursor(conn, row_factory=scalar_row) as cursor:
-        further = cursor.execute(FURTHER_TARGET, {"kind": kind, "identity": identity}).fetchall()
-    found = {entry.index: entry for entry in _entries(conn, BY_FIRST_TARGET, kind=kind, identity=identity)}
-    if missing := [index for index in further if index not in found]:
-        found |= {entry.index: entry for entry in _entries(conn, BY_INDEX, indexes=missing)}
-    return [found[index] for index in sorted(found)]
+def of_target(conn: psycopg.Connection[Any], kind: str, identity: str, limit: int | None = None) -> list[Entry]:
+    """Returns the events that have this target, such as ("claim", "7"), first or further, in the order of the log.
+
+    :param limit: only so many of them, the newest.
+    """
+    return _matching(conn, Filter(target=(kind, identity)), limit)
 
 
-def of_actor(conn: psycopg.Connection[Any], kind: str, identity: str) -> list[Entry]:
-    """Returns the events of an actor, such as ("user", "42"), in the order of the log."""
-    return _entries(conn, OF_ACTOR, kind=kind, identity=identity)
+def of_actor(conn: psycopg.Connection[Any], kind: str, identity: str, limit: int | None = None) -> list[Entry]:
+    """Returns the events of an actor, such as ("user", "42"), in the order of the log.
+
+    :param limit: only so many of them, the newest.
+    """
+    return _matching(conn, Filter(actor=(kind, identity)), limit)
+
+
+def pages(
+    conn: psycopg.Connection[Any], wanted: Filter, span: range | None = None, newest: int | None = None
+) -> Iterator[list[Entry]]:
+    """Yields the entries that a filter selects, in the order of the log, at most a thousand at a time.
+
+    :param span: only entries with an index in this range; all of the log by default.
+    :param newest: only so many of them, the newest.
+    """
+    span = log_pages.ALL if span is None else span
+    for indexes in log_pages.index_pages(conn, wanted, span, newest):
+        yield _entries(conn, BY_INDEX, indexes=indexes)
+
+
+def _matching(conn: psycopg.Connection[Any], wanted: Filter, limit: int | None) -> list[Entry]:
+    """Returns the entries that a filter selects."""
+    return [entry for page in pages(conn, wanted, newest=limit) for entry in page]
 
 
 def _entries(conn: psycopg.Connection[Any], query: LiteralString, **parameters: object) -> list[Entry]:

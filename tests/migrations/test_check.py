@@ -75,11 +75,14 @@ def test_check_of_an_unreachable_database_exits_with_3(run: Run) -> None:
 
 
 def test_check_without_rights_exits_with_3(run: Run, owner: str) -> None:
-    """The output has the error of Postgres."""
+    """The output names the role and the remedy."""
     migrate.upgrade(owner)
     code, output = check(run, make_conninfo(owner, user="t_stranger"))
     assert code == 3
-    assert output == "The schema cannot be looked at: permission denied for schema pgaudit.\n"
+    assert output == (
+        "The schema cannot be looked at: permission denied for schema pgaudit: as the owner, run `pgaudit grant` "
+        "for role t_stranger.\n"
+    )
 
 
 def test_check_of_a_newer_schema_exits_with_4(run: Run, dsn: str, next_version: Scripts) -> None:

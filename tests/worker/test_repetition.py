@@ -1,6 +1,7 @@
 """Warnings that repeat themselves are written at growing intervals."""
 
 import logging
+import time
 
 import pytest
 
@@ -12,7 +13,7 @@ from pgaudit.worker.repetition import RepetitionFilter, limited_warnings
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The time in seconds, as the filter reads it."""
     now = [1_000.0]
-    monkeypatch.setattr(repetition.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     return now
 
 
@@ -33,7 +34,8 @@ def test_a_repeated_warning_is_written_after_one_two_four_seconds(clock: list[fl
     assert written[2][1].endswith("(19 more like it since)")
 
 
-def test_another_warning_passes(clock: list[float]) -> None:
+@pytest.mark.usefixtures("clock")
+def test_another_warning_passes() -> None:
     """Only what has the same text is a repetition."""
     limit = RepetitionFilter()
     assert limit.filter(record("cannot fetch jobs"))
@@ -51,19 +53,22 @@ def test_a_warning_that_stayed_away_passes_at_once(clock: list[float]) -> None:
     assert limit.filter(record("cannot fetch jobs"))
 
 
+@pytest.mark.usefixtures("clock")
 @pytest.mark.parametrize("level", [logging.INFO, logging.ERROR])
-def test_other_levels_always_pass(clock: list[float], level: int) -> None:
+def test_other_levels_always_pass(level: int) -> None:
     """An error is never left out."""
     limit = RepetitionFilter()
     assert [limit.filter(record("the schema is missing", level)) for _ in range(3)] == [True] * 3
 
 
-def test_the_memory_of_warnings_is_bounded(clock: list[float]) -> None:
-    """A message that is different each time does not fill the memory."""
+@pytest.mark.usefixtures("clock")
+def test_the_memory_of_warnings_is_bounded() -> None:
+    """The oldest of 101 kinds of warnings is forgotten, the newest is not."""
     limit = RepetitionFilter()
-    for number in range(1_000):
+    for number in range(repetition.KINDS + 1):
         limit.filter(record("cannot replay " + "x" * number))
-    assert len(limit._seen) == repetition.KINDS
+    assert limit.filter(record("cannot replay "))
+    assert not limit.filter(record("cannot replay " + "x" * repetition.KINDS))
 
 
 def test_the_limit_ends_with_its_block(caplog: pytest.LogCaptureFixture) -> None:

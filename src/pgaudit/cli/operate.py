@@ -1,14 +1,17 @@
 """Commands that run something: worker, replay, demo."""
 
 import logging
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pgaudit.cli.output import connect
+from pgaudit.cli.database import connect
+from pgaudit.cli.output import AsJson, print_json
+from pgaudit.cli.terminal import say
 from pgaudit.recording import replay
-from pgaudit.settings import Settings
+from pgaudit.settings import Mode, Settings
 
 
 def register(app: typer.Typer) -> None:
@@ -18,7 +21,7 @@ def register(app: typer.Typer) -> None:
 
 
 def demo(
-    seconds: Annotated[float, typer.Option(min=1, help="How long the application runs.")] = 15.0,
+    seconds: Annotated[float, typer.Option(min=1, max=86_400, help="How long the application runs.")] = 15.0,
 ) -> None:
     """Show pgaudit at work: an application, two workers, one of them killed, and a final count. Needs no database."""
     from pgaudit import demo as demonstration  # noqa: PLC0415 - half a second that the other commands need not wait
@@ -33,15 +36,23 @@ def worker_() -> None:
     worker.run()
 
 
-def replay_(file: Annotated[Path, typer.Argument(help="A file of the spool.", exists=True, dir_okay=False)]) -> None:
+def replay_(
+    file: Annotated[Path, typer.Argument(help="A file of the spool.", exists=True, dir_okay=False)],
+    *,
+    json: AsJson = False,
+) -> None:
     """Record the events of a spool file. Safe to repeat: each event is stored once."""
     logging.getLogger("pgaudit").setLevel(logging.WARNING)  # the sentence below says what the log would say
-    with connect() as conn:
-        result = replay.replay(conn, file, Settings().mode)
-    typer.echo(
+    mode = Settings().mode
+    with connect("inline" if mode is Mode.INLINE else "writer") as conn:
+        result = replay.replay(conn, file, mode)
+    if json:
+        print_json(asdict(result))
+        raise typer.Exit(1 if result.refused else 0)
+    say(
         f"{result.recorded} event(s) recorded, {result.rolled_back} dropped with their rolled-back change, "
-        f"{result.pending} left because their transaction is still open, {result.refused} refused.",
+        f"{result.pending} left because their transaction is still open, {result.refused} refused."
     )
     if result.refused:
-        typer.echo(f"The refused lines are in {file.with_suffix('.refused')} now: correct or remove them.", err=True)
+        say(f"The refused lines are in {file.with_suffix('.refused')} now: correct or remove them.", error=True)
         raise typer.Exit(1)

@@ -1,21 +1,25 @@
 """How the command line prints: tables for people, JSON for programs."""
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
-from typing import Annotated, Any, ClassVar, Protocol
+from typing import Annotated, Any, ClassVar, Final, Protocol
 
-import psycopg
 import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pgaudit.settings import Settings
+from pgaudit.cli.terminal import escaped, write
 
-console = Console()
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+UNLIMITED: Final = 1_000_000  # columns: a line of a file or pipe is never wrapped
+BIGINT: Final = 2**63 - 1  # the largest number that Postgres has for an index or a job
+
+console = Console(width=None if sys.stdout.isatty() else UNLIMITED)
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+AsJsonLines = Annotated[bool, typer.Option("--json", help="Print a JSON document in each line.")]
 
 
 class Row(Protocol):
@@ -24,25 +28,20 @@ class Row(Protocol):
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
 
-def connect() -> psycopg.Connection[Any]:
-    """Returns a connection to the database that the environment names."""
-    return psycopg.connect(Settings().conninfo, autocommit=True, prepare_threshold=None, application_name="pgaudit")
-
-
-def to_json(value: object) -> str:
-    """Returns JSON with ISO 8601 times in UTC."""
-    return json.dumps(value, default=as_text, ensure_ascii=False)
+def print_json(value: object) -> None:
+    """Prints a JSON document in a line of ASCII, which any terminal and encoding can take."""
+    write(json.dumps(value, default=as_text))
 
 
 def as_text(value: object) -> str:
-    """Returns the text of a value that JSON has no form for."""
+    """Returns the text of a value that JSON has no form for; ISO 8601 in UTC for a time."""
     return value.astimezone(UTC).isoformat() if isinstance(value, datetime) else str(value)
 
 
 def print_rows(kind: type[Row], rows: Sequence[Row], *, as_json: bool) -> None:
     """Prints rows as a table, or as a JSON array."""
     if as_json:
-        typer.echo(to_json([asdict(row) for row in rows]))
+        print_json([asdict(row) for row in rows])
     else:
         console.print(table(kind, rows))
 
@@ -60,18 +59,18 @@ def table(kind: type[Row], rows: Sequence[Row], title: str | None = None) -> Tab
 
 
 def cell(value: object, *, grouped: bool = True) -> Text:
-    """Returns a value as people read it. Markup in it is printed as it is.
+    """Returns a value as people read it. Markup in it is printed as it is, control characters as escapes.
 
     :param grouped: 8,641 and not 8641, which can be pasted back into a command.
     """
-    return Text(in_words(value, grouped=grouped))
+    return Text(escaped(in_words(value, grouped=grouped)))
 
 
 def in_words(value: object, *, grouped: bool) -> str:
     """Returns a value as people read it."""
     match value:
         case None:
-            return "–"
+            return "-"
         case bool():
             return "yes" if value else "no"
         case float():

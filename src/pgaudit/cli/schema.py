@@ -1,20 +1,27 @@
-"""Commands for the owner of the schema: migrate, downgrade, uninstall, grant."""
+"""Commands for the owner of the schema: migrate, downgrade, uninstall."""
 
 import logging
+from dataclasses import asdict
 from typing import Annotated
 
 import psycopg
 import typer
 
-from pgaudit import embedded, grants
+from pgaudit import embedded
 from pgaudit._schema import fingerprint
 from pgaudit._schema.state import SCRIPTS, Standing, State, standing, state_of
-from pgaudit.cli.output import connect
+from pgaudit.cli.database import explained, open_connection, role_of
+from pgaudit.cli.exit_codes import Code, sentence_of
+from pgaudit.cli.output import AsJson, print_json
+from pgaudit.cli.terminal import say
 from pgaudit.settings import Settings
 
-# Exit codes of `migrate --check`. 2 is typer's, for wrong options.
-CODES = {Standing.CURRENT: 0, Standing.MISSING: 1, Standing.BEHIND: 1, Standing.AHEAD: 4}
-CANNOT_LOOK, CHANGED = 3, 5
+CODES = {
+    Standing.CURRENT: Code.FINE,
+    Standing.MISSING: Code.BAD,
+    Standing.BEHIND: Code.BAD,
+    Standing.AHEAD: Code.AHEAD,
+}
 ADVICE = {
     Standing.CURRENT: "it is current",
     Standing.MISSING: "run `pgaudit migrate`",
@@ -25,7 +32,7 @@ ADVICE = {
 
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
-    for command in (migrate_, downgrade, uninstall, grant):
+    for command in (migrate_, downgrade, uninstall):
         app.command(command.__name__.rstrip("_"))(command)
 
 
@@ -44,22 +51,29 @@ def migrate_(
         ),
     ] = False,
     repair: Annotated[bool, typer.Option("--repair", help="Replace all functions and views, changed or not.")] = False,
+    json: AsJson = False,
 ) -> None:
     """Bring the database to the schema that this version needs. Safe to repeat."""
     from pgaudit import migrate  # noqa: PLC0415 - half a second that the other commands need not wait
 
     if sum((sql, check, repair)) > 1 or (start and not sql):
         raise typer.BadParameter("--sql, --check and --repair exclude each other, and --from needs --sql")
+    if sql and json:
+        raise typer.BadParameter("--sql prints a script, so it excludes --json")
     logging.getLogger("alembic").setLevel(logging.WARNING)
     if Settings().dsn.startswith(embedded.PREFIX):  # its only role is a superuser: no advice about the owner
         logging.getLogger("pgaudit.migrate").setLevel(logging.ERROR)
     if sql:
         typer.echo(migrate.sql(start), nl=False)
     elif check:
-        raise typer.Exit(check_schema())
+        raise typer.Exit(check_schema(as_json=json))
     else:
-        result = migrate.upgrade(Settings().conninfo, repair=repair)
-        typer.echo(outcome(result.found, result.before, result.after, repaired=repair))
+        with explained("owner") as conninfo:
+            result = migrate.upgrade(conninfo, repair=repair)
+        if json:
+            print_json(asdict(result))
+        else:
+            say(outcome(result.found, result.before, result.after, repaired=repair))
 
 
 def outcome(found: Standing, before: State, after: State, *, repaired: bool) -> str:
@@ -75,22 +89,29 @@ def outcome(found: Standing, before: State, after: State, *, repaired: bool) -> 
     return f"The schema pgaudit went from {before if before.revision else 'nothing'} to {after}."
 
 
-def check_schema() -> int:
+def check_schema(*, as_json: bool) -> Code:
     """Prints how the schema compares with this version. Returns the exit code."""
+    conninfo = Settings().conninfo
     try:
-        with psycopg.connect(Settings().conninfo, client_encoding="utf8") as conn:
+        with open_connection(conninfo) as conn:
             found = state_of(conn)
             verdict = standing(found)
             differences = fingerprint.differences(conn) if verdict is Standing.CURRENT else []
     except psycopg.Error as error:
-        reason = error.diag.message_primary or str(error).strip() or repr(error)
-        typer.echo(f"The schema cannot be looked at: {reason}.", err=True)
-        return CANNOT_LOOK
-    seen = f"at {found}" if found and found.revision else "not migrated"
-    typer.echo(f"The database is {seen}; this version needs {SCRIPTS.state}: {ADVICE[verdict]}.")
-    for difference in differences:
-        typer.echo(difference)
-    return CHANGED if differences else CODES[verdict]
+        denied = isinstance(error, psycopg.errors.InsufficientPrivilege)
+        remedy = f": as the owner, run `pgaudit grant` for role {role_of(conninfo)}" if denied else ""
+        say(f"The schema cannot be looked at: {sentence_of(error)}{remedy}.", error=True)
+        return Code.CANNOT_LOOK
+    if as_json:
+        needed = asdict(SCRIPTS.state)
+        installed = asdict(found) if found and found.revision else None
+        print_json({"standing": verdict, "installed": installed, "needed": needed, "differences": differences})
+    else:
+        seen = f"at {found}" if found and found.revision else "not migrated"
+        say(f"The database is {seen}; this version needs {SCRIPTS.state}: {ADVICE[verdict]}.")
+        for difference in differences:
+            say(difference)
+    return Code.CHANGED if differences else CODES[verdict]
 
 
 def downgrade(
@@ -99,11 +120,10 @@ def downgrade(
     """Take the schema back to an older revision, for an older version of pgaudit."""
     from pgaudit import migrate  # noqa: PLC0415 - half a second that the other commands need not wait
 
-    migrate.downgrade(Settings().conninfo, revision)
+    with explained("owner") as conninfo:
+        migrate.downgrade(conninfo, revision)
     gone = "The schema pgaudit was removed."
-    typer.echo(
-        gone if revision == "base" else f"The schema is at {revision}. Run the older version's `pgaudit migrate` now."
-    )
+    say(gone if revision == "base" else f"The schema is at {revision}. Run the older version's `pgaudit migrate` now.")
 
 
 def uninstall(
@@ -114,24 +134,5 @@ def uninstall(
     """Drop the schema with all events. Tell how many, and do nothing, without --confirm."""
     from pgaudit import migrate  # noqa: PLC0415 - half a second that the other commands need not wait
 
-    typer.echo(migrate.uninstall(Settings().conninfo, confirm))
-
-
-def grant(
-    *,
-    writer: Annotated[list[str] | None, typer.Option(help="Role of the application: may record, nothing else.")] = None,
-    inline: Annotated[list[str] | None, typer.Option(help="Role that may record in inline mode.")] = None,
-    worker: Annotated[list[str] | None, typer.Option(help="Role of the workers.")] = None,
-    operator: Annotated[list[str] | None, typer.Option(help="Role that retries and acknowledges failed jobs.")] = None,
-    reader: Annotated[list[str] | None, typer.Option(help="Role that reads the log and the views.")] = None,
-) -> None:
-    """Give existing roles the least that they need. Repeat an option to name several roles."""
-    given = {"writer": writer, "inline": inline, "worker": worker, "operator": operator, "reader": reader}
-    if not any(given.values()):
-        raise typer.BadParameter("name a role: --writer, --inline, --worker, --operator or --reader")
-    with connect() as conn, conn.transaction():
-        grants.grant(conn, **given)
-    kinds = ("a writer", "an inline writer", "a worker", "an operator", "a reader")
-    for kind, roles in zip(kinds, given.values(), strict=True):
-        for role in roles or ():
-            typer.echo(f"{role} is {kind}.")
+    with explained("owner") as conninfo:
+        say(migrate.uninstall(conninfo, confirm))

@@ -24,7 +24,8 @@ from pgaudit.settings import Settings
 
 __all__ = ["Check", "HealthReport", "Status", "check", "check_async"]
 
-# Classes of SQLSTATE: there is no such schema; there is no such object, or no right to it.
+NO_RIGHT: Final = "42501"
+# Classes of SQLSTATE: there is no such schema; there is no such object.
 MISSING: Final = ("3F", "42")
 
 
@@ -48,7 +49,7 @@ def check(conn: psycopg.Connection[Any], settings: Settings | None = None) -> He
             observation = cursor.execute(OBSERVE).fetchone()
         schema = schema_checks.observe(conn)
     except psycopg.Error as error:
-        return unreachable(error)
+        return unreachable(error, conn.info.user if error.sqlstate == NO_RIGHT else "")
     return _report(observation, schema, check_spool(settings), settings)
 
 
@@ -61,15 +62,16 @@ async def check_async(conn: psycopg.AsyncConnection[Any], settings: Settings | N
             observation = await cursor.fetchone()
         schema = await schema_checks.observe_async(conn)
     except psycopg.Error as error:
-        return unreachable(error)
+        return unreachable(error, conn.info.user if error.sqlstate == NO_RIGHT else "")
     return _report(observation, schema, await asyncio.to_thread(check_spool, settings), settings)
 
 
-def unreachable(error: psycopg.Error) -> HealthReport:
+def unreachable(error: psycopg.Error, role: str = "") -> HealthReport:
     """Returns the report when the database does not answer, or has no schema that this role can read."""
     state, reason = error.sqlstate or "", str(error).partition("\n")[0] or repr(error)
-    verdict = "refuses" if state else "does not answer"
-    hint = "; run `pgaudit migrate`, or `pgaudit grant --reader` for this role" if state[:2] in MISSING else ""
+    verdict = "refuses" if state or "FATAL:" in reason else "does not answer"
+    missing = "; run `pgaudit migrate`" if state[:2] in MISSING else ""
+    hint = f"; run `pgaudit grant --reader {role or 'ROLE'}` as the owner" if state == NO_RIGHT else missing
     check = Check("database", Status.UNHEALTHY, error.sqlstate, None, f"The database {verdict}: {reason}{hint}.")
     return HealthReport(Status.UNHEALTHY, (check,))
 
