@@ -47,7 +47,7 @@ class SpoolFull(PgauditError):
 
 
 class WorkerRefused(PgauditError):
-    """The schema, or a right of the worker's role, is missing; raised if ``PGAUDIT_WORKER_EXIT_ON_REFUSAL`` is set."""
+    """A worker cannot work here: gevent has replaced threads, or, if it is told to end then, schema or right is missing."""
 
 
 class MissingExtra(PgauditError, ImportError):

@@ -6,9 +6,11 @@ import psycopg
 import pytest
 
 from pgaudit import AuditEvent, AuditLog, Settings, health
+from pgaudit.grants import grant
 from pgaudit.health import HealthReport, Status
 from pgaudit.recording import spool
 from tests.support.jobs import insert_poison, let_jobs_be_edited
+from tests.support.roles import temporary_roles
 
 AGE = """
     UPDATE pgaudit.audit_jobs SET event = jsonb_set(event, '{recorded_at}', to_jsonb(now() - interval '61 seconds'))
@@ -158,3 +160,39 @@ def test_a_publication_of_partitions_degrades_health(conn: psycopg.Connection, s
     conn.execute("DROP PUBLICATION everything")
     conn.execute("CREATE PUBLICATION the_log FOR TABLE pgaudit.audit_log")
     assert verdict(health.check(conn, settings), "publications") is Status.DEGRADED
+
+
+def test_what_a_role_cannot_see_is_unknown(dsn: str, conn: psycopg.Connection, settings: Settings) -> None:
+    """A reader sees its own sessions only, so it does not call the transactions of others short."""
+    with temporary_roles(dsn, "t_plain_reader"):
+        grant(conn, reader="t_plain_reader")
+        conn.commit()
+        with psycopg.connect(dsn, user="t_plain_reader") as reader:
+            (check,) = [check for check in health.check(reader, settings).checks if check.name == "long_transactions"]
+    assert check.observed == "unknown"
+    assert "pg_read_all_stats" in check.message
+
+
+def test_a_time_in_the_future_degrades(conn: psycopg.Connection, settings: Settings) -> None:
+    """An event that was recorded later than now says that the clock was set back."""
+    AuditLog(settings).record(conn, AuditEvent(action="claim.approved"))
+    let_jobs_be_edited(conn)
+    conn.execute("""
+        UPDATE pgaudit.audit_jobs
+           SET event = jsonb_set(event, '{recorded_at}', to_jsonb(clock_timestamp() + interval '1 hour'))""")
+    (check,) = [check for check in health.check(conn, settings).checks if check.name == "oldest_waiting"]
+    assert check.status is Status.DEGRADED
+    assert "clock" in check.message
+
+
+def test_row_level_security_is_named(dsn: str, conn: psycopg.Connection, settings: Settings) -> None:
+    """A reader whose rows are hidden learns why the trail looks empty; one that sees all is told nothing."""
+    with temporary_roles(dsn, "t_plain_reader"):
+        grant(conn, reader="t_plain_reader")
+        conn.execute("ALTER TABLE pgaudit.audit_log ENABLE ROW LEVEL SECURITY")
+        conn.commit()
+        with psycopg.connect(dsn, user="t_plain_reader") as reader:
+            (check,) = [check for check in health.check(reader, settings).checks if check.name == "row_security"]
+    assert check.status is Status.UNHEALTHY
+    assert "audit_log" in check.message
+    assert verdict(health.check(conn, settings), "row_security") is Status.HEALTHY

@@ -17,6 +17,9 @@ class Observation:
     log_holder: str | None
     publications: str | None
     longest_transaction: float | None
+    sees_all_sessions: bool
+    idle_slots: str | None
+    row_security: str | None
 
 
 OBSERVE: Final = """
@@ -45,6 +48,12 @@ OBSERVE: Final = """
                        AND backend_type = 'client backend' AND pid <> pg_backend_pid()
                     UNION ALL
                     SELECT prepared FROM pg_prepared_xacts WHERE database = current_database()) open
-           ) AS longest_transaction
+           ) AS longest_transaction,
+           pg_has_role('pg_read_all_stats', 'USAGE') AS sees_all_sessions,
+           (SELECT string_agg(slot_name::text, ', ') FROM pg_replication_slots
+             WHERE NOT active AND xmin IS NOT NULL) AS idle_slots,
+           (SELECT string_agg(relname::text, ', ' ORDER BY relname) FROM pg_class
+             WHERE relnamespace = 'pgaudit'::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition
+               AND row_security_active(oid)) AS row_security
       FROM pgaudit.queue_stats
 """

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Final
 
 from pgaudit.errors import SpoolRefused
 from pgaudit.health import schema_checks
@@ -10,6 +11,8 @@ from pgaudit.health.schema_checks import SchemaObservation
 from pgaudit.health.status import Check, Status
 from pgaudit.recording import spool
 from pgaudit.settings import Mode, Settings
+
+CLOCK_TOLERANCE_SECONDS: Final = 1.0
 
 
 def verdicts(seen: Observation, schema: SchemaObservation, settings: Settings) -> Iterator[Check]:
@@ -24,9 +27,7 @@ def verdicts(seen: Observation, schema: SchemaObservation, settings: Settings) -
         advice = f"{seen.workers} worker(s) alive." if seen.workers else "No worker is alive: start `pgaudit worker`."
         yield Check("workers", good if seen.workers else fair, seen.workers, 1, advice)
 
-    lag, limit = seen.oldest_waiting or 0.0, settings.health_max_lag
-    status = bad if lag > limit else fair if lag > limit / 2 else good
-    yield Check("oldest_waiting", status, lag, limit, f"The oldest waiting event has waited for {lag:.1f} s.")
+    yield waiting(seen.oldest_waiting or 0.0, settings.health_max_lag)
 
     yield expect_zero(
         "failed", seen.failed, "job(s) failed: `pgaudit jobs list`, then `pgaudit jobs retry` or `acknowledge`."
@@ -54,9 +55,39 @@ def verdicts(seen: Observation, schema: SchemaObservation, settings: Settings) -
     status, advice = (fair, advice) if seen.publications else (good, "No publication would stop at a new partition.")
     yield Check("publications", status, seen.publications, None, advice)
 
-    age, limit = seen.longest_transaction or 0.0, settings.health_max_transaction
-    advice = f"The oldest open transaction is {age:.0f} s old" + ("; it holds back vacuum." if age > limit else ".")
-    yield Check("long_transactions", fair if age > limit else good, age, limit, advice)
+    yield long_transactions(seen, settings.health_max_transaction)
+
+    advice = "No row is hidden from this role."
+    if seen.row_security:
+        advice = (
+            f"Row level security hides rows of {seen.row_security} from this role: switch it off for the schema "
+            "pgaudit, or look as another role. What else is said here may be wrong."
+        )
+    yield Check("row_security", bad if seen.row_security else good, seen.row_security, None, advice)
+
+
+def waiting(lag: float, limit: float) -> Check:
+    """Returns the verdict on the age of the oldest waiting event, in seconds. It counts from the call of ``record``."""
+    if lag < -CLOCK_TOLERANCE_SECONDS:
+        message = f"The oldest waiting event is of {-lag:.0f} s in the future: the clock of the database was set back."
+        return Check("oldest_waiting", Status.DEGRADED, lag, limit, message)
+    status = Status.UNHEALTHY if lag > limit else Status.DEGRADED if lag > limit / 2 else Status.HEALTHY
+    return Check("oldest_waiting", status, lag, limit, f"The oldest waiting event has waited for {max(lag, 0):.1f} s.")
+
+
+def long_transactions(seen: Observation, limit: float) -> Check:
+    """Returns the verdict on what holds back vacuum: old transactions, and replication slots that nobody reads."""
+    age = seen.longest_transaction
+    if seen.idle_slots:
+        message = f"Replication slots that nobody reads hold back vacuum: {seen.idle_slots}. Drop them."
+        return Check("long_transactions", Status.DEGRADED, age, limit, message)
+    if age and age > limit:
+        message = f"The oldest open transaction is {age:.0f} s old; it holds back vacuum."
+        return Check("long_transactions", Status.DEGRADED, age, limit, message)
+    if not seen.sees_all_sessions:
+        message = "Unknown: this role sees its own sessions only. GRANT pg_read_all_stats lets it see all."
+        return Check("long_transactions", Status.HEALTHY, "unknown", limit, message)
+    return Check("long_transactions", Status.HEALTHY, age or 0.0, limit, f"The oldest is {age or 0.0:.0f} s old.")
 
 
 def check_spool(settings: Settings) -> Check:

@@ -4,16 +4,18 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 
 from pgaudit.recording.connections.psycopg_ import AsyncPsycopgTransaction, PsycopgTransaction
 
+CONNECT_SECONDS: Final = 5
 # How long an autonomous event waits for the end of the audit log: the caller's own transaction may hold it.
 LOG_TIMEOUT: Final = "SET LOCAL lock_timeout = '2s'"
 
 
 def record(conninfo: str, documents: Sequence[str], *, inline: bool) -> None:
     """Opens a connection, records JSON arrays of events in one transaction, and commits."""
-    with psycopg.connect(conninfo) as conn:
+    with psycopg.connect(conninfo, **_limits(conninfo)) as conn:
         if inline and _append(conn, documents):
             return
         for document in documents:
@@ -22,11 +24,16 @@ def record(conninfo: str, documents: Sequence[str], *, inline: bool) -> None:
 
 async def record_async(conninfo: str, documents: Sequence[str], *, inline: bool) -> None:
     """``record`` without blocking the event loop."""
-    async with await psycopg.AsyncConnection.connect(conninfo) as conn:
+    async with await psycopg.AsyncConnection.connect(conninfo, **_limits(conninfo)) as conn:
         if inline and await _append_async(conn, documents):
             return
         for document in documents:
             await AsyncPsycopgTransaction(conn).record(document, inline=False)
+
+
+def _limits(conninfo: str) -> dict[str, Any]:
+    """Returns the time limit of connecting, unless the conninfo has one: a request waits for it."""
+    return {} if "connect_timeout" in conninfo_to_dict(conninfo) else {"connect_timeout": CONNECT_SECONDS}
 
 
 def _append(conn: psycopg.Connection[Any], documents: Sequence[str]) -> bool:

@@ -101,6 +101,8 @@ async def running(settings: Settings | None = None) -> AsyncGenerator[None]:
 def start_in_thread(settings: Settings | None = None) -> WorkerThread:
     """Runs a worker in a thread of this process until ``stop()``, or until the process exits.
 
+    :raises WorkerRefused: gevent has replaced the threads of this process.
+
     >>> worker = start_in_thread(settings)
     >>> worker.stop()
     """

@@ -2,19 +2,29 @@
 
 import asyncio
 import atexit
+import sys
 import threading
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
+from pgaudit.errors import WorkerRefused
 from pgaudit.settings import Settings
 from pgaudit.worker.supervisor import supervise
+
+
+def refuse_green_threads() -> None:
+    """Raises WorkerRefused under gevent: the worker's event loop would block the application's thread."""
+    patched = sys.modules.get("gevent.monkey")
+    if patched and patched.is_module_patched("threading"):
+        raise WorkerRefused("gevent has replaced the threads, so a worker cannot have one: run `pgaudit worker` beside")
 
 
 class WorkerThread:
     """A worker in a thread; also a context manager that stops it."""
 
     def __init__(self, settings: Settings) -> None:
+        refuse_green_threads()
         self._settings = settings
         self._started = threading.Event()
         self._finished = False
