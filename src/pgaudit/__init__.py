@@ -6,12 +6,19 @@
 ...     audit.record(conn, AuditEvent(action="claim.approved", actor="user:42", target="claim:7"))
 """
 
-from pgaudit.errors import InvalidEvent, InvalidSettings, NotInTransaction, PgauditError, UnknownConnection
+from pgaudit.errors import (
+    InvalidEvent,
+    InvalidSettings,
+    NotInRequest,
+    NotInTransaction,
+    PgauditError,
+    UnknownConnection,
+)
 from pgaudit.events import Actor, AuditContext, AuditEvent, Change, Target
 from pgaudit.recording import replay as replay
 from pgaudit.recording import spool as spool
 from pgaudit.recording.audit_log import AuditLog
-from pgaudit.recording.context import bind
+from pgaudit.recording.context import bind, identify
 from pgaudit.settings import Mode, OnFailure, Settings
 
 __all__ = [
@@ -23,6 +30,7 @@ __all__ = [
     "InvalidEvent",
     "InvalidSettings",
     "Mode",
+    "NotInRequest",
     "NotInTransaction",
     "OnFailure",
     "PgauditError",
@@ -30,5 +38,6 @@ __all__ = [
     "Target",
     "UnknownConnection",
     "bind",
+    "identify",
 ]
 __version__ = "0.1.0"

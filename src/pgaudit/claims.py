@@ -82,7 +82,7 @@ class ClaimAudit:
         data: Mapping[str, Any] | None = None,
     ) -> None:
         """Records what a user did to a claim."""
-        self._audit.record(conn, _event(user_id, f"claim:{claim_id}", _action_on("claims", ClaimAction, action), data))
+        self._audit.record(conn, _event(user_id, ("claim", claim_id), _action_on("claims", ClaimAction, action), data))
 
     async def log_action_async(
         self,
@@ -94,7 +94,7 @@ class ClaimAudit:
     ) -> None:
         """``log_action`` for asynchronous connections."""
         await self._audit.record_async(
-            conn, _event(user_id, f"claim:{claim_id}", _action_on("claims", ClaimAction, action), data)
+            conn, _event(user_id, ("claim", claim_id), _action_on("claims", ClaimAction, action), data)
         )
 
     def log_policy_change(
@@ -107,7 +107,7 @@ class ClaimAudit:
     ) -> None:
         """Records what a user did to a policy."""
         self._audit.record(
-            conn, _event(user_id, f"policy:{policy_id}", _action_on("policies", PolicyAction, action), data)
+            conn, _event(user_id, ("policy", policy_id), _action_on("policies", PolicyAction, action), data)
         )
 
     async def log_policy_change_async(
@@ -120,7 +120,7 @@ class ClaimAudit:
     ) -> None:
         """``log_policy_change`` for asynchronous connections."""
         await self._audit.record_async(
-            conn, _event(user_id, f"policy:{policy_id}", _action_on("policies", PolicyAction, action), data)
+            conn, _event(user_id, ("policy", policy_id), _action_on("policies", PolicyAction, action), data)
         )
 
 
@@ -139,9 +139,16 @@ def _action_on(what: str, kind: type[_Action], given: str) -> _Action:
         ) from None
 
 
-def _event(user_id: object, target: str, action: StrEnum, data: Mapping[str, Any] | None) -> AuditEvent:
-    """Returns the event of an action of a user."""
-    return AuditEvent(action=action.value, actor=f"user:{user_id}", target=target, data=dict(data or {}))
+def _event(user_id: object, target: tuple[str, object], action: StrEnum, data: Mapping[str, Any] | None) -> AuditEvent:
+    """Returns the event of an action of a user; without a user, of the actor that is bound.
+
+    :raises InvalidEvent: the target has no id.
+    """
+    kind, identity = target
+    if identity is None:
+        raise InvalidEvent(f"{action.value}: {kind}_id is None: record the event after the {kind} has got its id")
+    actor = None if user_id is None else f"user:{user_id}"
+    return AuditEvent(action=action.value, actor=actor, target=f"{kind}:{identity}", data=dict(data or {}))
 
 
 class ClaimAuditListener(AuditListener):

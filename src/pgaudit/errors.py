@@ -6,6 +6,7 @@
     ├── InvalidEvent       the event cannot be recorded as it is
     ├── InvalidSettings    an environment variable or setting is invalid
     ├── NotInTransaction   the connection would commit the event on its own
+    ├── NotInRequest       identify() was called where no middleware of pgaudit serves a request
     ├── UnknownConnection  record() was given something that is not a database connection
     ├── SpoolRefused       other users could change the directory of spooled events
     ├── SpoolFull          the directory of spooled events has reached its maximum size
@@ -32,6 +33,10 @@ class InvalidSettings(PgauditError, ValueError):
 
 class NotInTransaction(PgauditError):
     """The connection is in autocommit, outside a transaction: the event would be committed on its own."""
+
+
+class NotInRequest(PgauditError):
+    """``identify`` was called where no middleware of pgaudit serves a request; use ``bind`` there."""
 
 
 class UnknownConnection(PgauditError, TypeError):

@@ -1,5 +1,6 @@
 """Signals of an application's own event bus, recorded as events in the sender's transaction."""
 
+import sys
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -27,6 +28,13 @@ class _Emitter(Protocol):
         """Calls the handler whenever that event is emitted."""
 
 
+# Where Django's own signals are.
+DJANGO: Final = (
+    "django.contrib.auth.signals",
+    "django.core.signals",
+    "django.db.backends.signals",
+    "django.db.models.signals",
+)
 Handler = Callable[..., object]
 # A class of listeners and an action: of one place, a signal is heard once.
 _HandlerKey = tuple[type, str]
@@ -50,9 +58,12 @@ class _Receiver:
         await self.audit.record_async(self._connection(payload), self._event(payload))
 
     def _connection(self, payload: dict[str, Any]) -> object:
-        if "conn" not in payload:
+        if "conn" in payload:
+            return payload.pop("conn")
+        django = sys.modules.get("django.db")
+        if django is None or "using" not in payload:
             raise UnknownConnection(f"{self.action} was sent without the sender's connection: send(conn=conn, ...)")
-        return payload.pop("conn")
+        return django.connections[payload.pop("using")]
 
     def _event(self, payload: dict[str, Any]) -> AuditEvent:
         for name in ("sender", "signal"):
@@ -66,8 +77,8 @@ class AuditListener:
     >>> AuditListener(audit, {policy_renewed: "policy.renewed"}, target_type="policy")
     >>> policy_renewed.send(conn=conn, policy_id=7, user_id=42, premium="120.00")
 
-    Of what is sent, ``conn`` is the sender's connection, ``user_id`` or ``actor`` who did it,
-    ``{target_type}_id`` or ``target`` what it was done to; the rest is the event's ``data``.
+    Of what is sent, ``conn`` is the sender's connection, or ``using`` the alias of Django's, ``user_id`` or ``actor``
+    who did it, ``{target_type}_id`` or ``target`` what it was done to; the rest is the event's ``data``.
     With a ``target_type``, a signal without its target is refused with InvalidEvent.
     Recording follows ``PGAUDIT_ON_FAILURE``: when it raises, it raises in the sender.
 
@@ -78,6 +89,7 @@ class AuditListener:
     ones: an ``AsyncAuditListener``. Where one signal has to go both ways, :func:`await_in_loop` lets it.
 
     :param actions: the action that each signal, or each name of an emitter's event, stands for.
+    :raises UnknownConnection: a signal is one of Django's own, which carry neither a connection nor an event.
     """
 
     def __init__(self, audit: AuditLog, actions: Mapping[Any, str], *, target_type: str | None = None) -> None:
@@ -89,6 +101,8 @@ class AuditListener:
             for source, action in actions.items()
             if not isinstance(source, str)
         ]
+        for signal, _, _ in self._connected:
+            _refuse_signal_of_django(signal)
         for signal, place, handler in self._connected:
             _connect(signal, place, handler)
 
@@ -130,6 +144,17 @@ def _connect(signal: _Signal, place: _HandlerKey, handler: Handler) -> None:
         signal.disconnect(handlers[place])
     handlers[place] = handler
     signal.connect(handler, weak=False)
+
+
+def _refuse_signal_of_django(signal: object) -> None:
+    """Raises UnknownConnection for a signal that Django itself sends: better now than in the middle of a login."""
+    modules = [module for name in DJANGO if (module := sys.modules.get(name))]
+    names = [name for module in modules for name, value in vars(module).items() if value is signal]
+    if names:
+        raise UnknownConnection(
+            f"{names[0]} is sent by Django without what an event needs. pgaudit.django records logins and permissions "
+            "(PGAUDIT = {'LOGINS': True, 'PERMISSIONS': True}); for others, write a receiver that calls audit.record"
+        )
 
 
 def await_in_loop(receiver: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, Any]]:

@@ -4,7 +4,7 @@ import os
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Self
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
@@ -37,12 +37,26 @@ class OnFailure(StrEnum):
     SPOOL = "spool"  # the change goes on; the event waits in a file
 
 
+class ClientAddress(StrEnum):
+    """What the middlewares keep of a client's address."""
+
+    FULL = "full"
+    NETWORK = "network"  # enough for its region, too little for a person
+    NONE = "none"
+
+
 def parse_networks(value: object) -> object:
     """Returns the networks of a list such as "10.0.0.0/8, ::1"; other values as they are."""
     return [ip_network(item.strip()) for item in value.split(",") if item.strip()] if isinstance(value, str) else value
 
 
+def parse_words(value: object) -> object:
+    """Returns the words of a list such as "actor, target"; other values as they are."""
+    return [word.strip() for word in value.split(",") if word.strip()] if isinstance(value, str) else value
+
+
 Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], BeforeValidator(parse_networks)]
+Required = Annotated[tuple[Literal["actor", "target"], ...], BeforeValidator(parse_words)]
 
 
 class Settings(BaseModel, frozen=True, extra="forbid"):
@@ -160,6 +174,19 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
         description="Address of that port; `0.0.0.0` in a container, whose probes come from outside.",
     )
 
+    require: Required = Field(
+        (),
+        description="What each event must name, separated by commas: `actor`, `target`. `record` refuses other events "
+        "with InvalidEvent.",
+    )
+    client_address: ClientAddress = Field(
+        ClientAddress.FULL,
+        description="What the middlewares keep of a client's address: `full`, `network` (IPv4 without its last byte, "
+        "the first 48 bits of IPv6) or `none`.",
+    )
+    user_agent_length: int = Field(
+        500, ge=0, le=500, description="Characters of `User-Agent` that the middlewares keep; with 0 they leave it out."
+    )
     trusted_proxies: Networks = Field(
         (),
         description="Networks, separated by commas, of the proxies whose `X-Forwarded-For` the middlewares believe. "

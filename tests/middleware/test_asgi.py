@@ -1,15 +1,18 @@
 """The ASGI middleware: what the events of a request inherit, and no other request's."""
 
 import asyncio
-from collections.abc import MutableMapping
+from collections.abc import Iterator, MutableMapping
 from typing import Any
 from uuid import UUID
 
 import pytest
+from fastapi import Depends, FastAPI
+from httpx import ASGITransport, AsyncClient
 
-from pgaudit import Actor, AuditContext, AuditEvent, InvalidEvent, Settings
+from pgaudit import Actor, AuditContext, AuditEvent, Settings, bind, identify
 from pgaudit.middleware import AsgiMiddleware
 from pgaudit.middleware.asgi import Receive, Scope, Send
+from pgaudit.recording import context
 from pgaudit.recording.context import with_bound_context
 
 pytestmark = pytest.mark.anyio
@@ -106,10 +109,87 @@ async def test_the_actor_comes_from_the_callable() -> None:
     assert [event.actor for event in app.events] == [named, named, named, None]
 
 
-async def test_an_invalid_actor_fails_the_request() -> None:
-    """A request whose actor is invalid fails, because its events would have none."""
-    with pytest.raises(InvalidEvent, match="actor"):
-        await serve(AsgiMiddleware(Application(), actor=lambda _: "nobody"))
+async def test_an_actor_that_is_known_only_inside_is_named() -> None:
+    """The function is called when an event is recorded: a middleware further in may have found out who it is."""
+    app = Application()
+
+    async def authenticated(scope: Scope, receive: Receive, send: Send) -> None:
+        scope["user"] = "42"
+        await app(scope, receive, send)
+
+    await serve(AsgiMiddleware(authenticated, actor=lambda scope: f"user:{scope['user']}"))
+    assert app.events[0].actor == Actor(type="user", id="42")
+
+
+async def test_a_request_that_records_nothing_looks_nobody_up() -> None:
+    """The function may need a query."""
+
+    async def app(_scope: Scope, _receive: Receive, _send: Send) -> None:
+        """Records nothing."""
+
+    await serve(AsgiMiddleware(app, actor=lambda _: pytest.fail("looked up")))
+
+
+async def test_a_name_that_no_event_could_hold_is_marked() -> None:
+    """The request is served."""
+    app = Application()
+    await serve(AsgiMiddleware(app, actor=lambda _: "nobody"))
+    assert app.events[0].actor == Actor(type="invalid", id="nobody")
+
+
+async def test_what_was_bound_outside_is_not_of_the_request() -> None:
+    """It may be of an earlier request."""
+    app = Application()
+    with bind(actor="user:1", tenant="acme", session_id="s"):
+        await serve(AsgiMiddleware(app))
+        assert seen().actor == Actor(type="user", id="1")
+    assert app.events[0].actor is None
+    assert app.events[0].tenant is None
+    assert app.events[0].context is not None
+    assert app.events[0].context.session_id is None
+
+
+async def test_fastapi_dependencies_name_the_actor() -> None:
+    """Plain ones, which run in a thread, and asynchronous ones."""
+    app = FastAPI()
+    app.add_middleware(AsgiMiddleware)
+
+    def by_key() -> None:
+        identify(actor="key:7")
+
+    async def by_token() -> None:
+        identify(actor="user:42", tenant="acme")
+
+    @app.get("/key", dependencies=[Depends(by_key)])
+    async def key() -> str:
+        return str(seen().actor)
+
+    @app.get("/token", dependencies=[Depends(by_token)])
+    def token() -> str:
+        return f"{seen().actor} of {seen().tenant}"
+
+    async with AsyncClient(transport=ASGITransport(app), base_url="http://test") as client:
+        assert (await client.get("/key")).json() == "key:7"
+        assert (await client.get("/token")).json() == "user:42 of acme"
+
+
+async def test_binding_in_a_plain_dependency_says_what_to_do_instead(caplog: pytest.LogCaptureFixture) -> None:
+    """It is entered and left in threads, where the endpoint does not see it; the request is served."""
+    context._warn_once.cache_clear()  # noqa: SLF001 - another test may have heard it
+    app = FastAPI()
+
+    def by_key() -> Iterator[None]:
+        with bind(actor="key:7"):
+            yield
+
+    @app.get("/", dependencies=[Depends(by_key)])
+    async def key() -> str:
+        return str(seen().actor)
+
+    async with AsyncClient(transport=ASGITransport(app), base_url="http://test") as client:
+        assert [(await client.get("/")).json() for _ in range(2)] == ["None", "None"]
+    (message,) = [record.message for record in caplog.records if record.name == "pgaudit"]
+    assert "pgaudit.identify(actor=...)" in message
 
 
 async def test_websockets_are_served_and_lifespans_pass() -> None:

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgaudit import bind
+from pgaudit import Settings
 from pgaudit.middleware.request import client_address, context_of, headers_of, request_id, trace_of
+from pgaudit.recording.context import Request
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 PROXIES = [ip_network("10.0.0.0/8"), ip_network("fd00::/8")]
@@ -95,14 +96,14 @@ def test_the_client_is_the_nearest_address_of_no_trusted_proxy(
 
 
 def test_a_user_agent_is_cut_and_cleaned() -> None:
-    """A user agent has at most 500 characters and no control characters."""
-    known = context_of(None, {"user-agent": "A\0g\x85ent\ud800/1" + "x" * 1_000}, [])
+    """500 characters, none of them a control character."""
+    known = context_of(None, {"user-agent": "A\0g\x85ent\ud800/1" + "x" * 1_000}, Settings())
     assert known["user_agent"] == "Agent/1" + "x" * 493
 
 
 def test_what_is_not_known_is_left_out() -> None:
-    """Unknown fields are left out; only the request id is always there."""
-    assert set(context_of(None, {}, [])) == {"request_id"}
+    """Only the request's id always is."""
+    assert set(context_of(None, {}, Settings())) == {"request_id"}
 
 
 def test_headers_are_found_in_an_environ() -> None:
@@ -113,6 +114,22 @@ def test_headers_are_found_in_an_environ() -> None:
 
 @given(st.dictionaries(st.sampled_from(["x-request-id", "traceparent", "x-forwarded-for", "user-agent"]), st.text()))
 def test_no_header_breaks_a_request(headers: dict[str, str]) -> None:
-    """The context of any headers can be bound."""
-    with bind(**context_of("10.0.0.1", headers, PROXIES)):
-        pass
+    """Whatever was sent, what comes of it can be bound."""
+    Request(context_of("10.0.0.1", headers, Settings(trusted_proxies=PROXIES)))
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [("203.0.113.9", "203.0.113.0"), ("2001:db8:1:2::9", "2001:db8:1::"), ("::ffff:203.0.113.9", "203.0.113.0")],
+)
+def test_an_address_is_shortened_or_left_out(address: str, expected: str) -> None:
+    """As PGAUDIT_CLIENT_ADDRESS says."""
+    kept = [context_of(address, {}, Settings(client_address=how)).get("ip") for how in ("network", "none")]
+    assert kept == [expected, None]
+
+
+def test_a_user_agent_is_shortened_or_left_out() -> None:
+    """As PGAUDIT_USER_AGENT_LENGTH says."""
+    headers = {"user-agent": "Agent/1"}
+    kept = [context_of(None, headers, Settings(user_agent_length=length)).get("user_agent") for length in (5, 0)]
+    assert kept == ["Agent", None]

@@ -9,8 +9,10 @@ from wsgiref.util import setup_testing_defaults
 from wsgiref.validate import validator
 
 import pytest
+from flask import Flask, g, request
+from werkzeug.test import Client
 
-from pgaudit import Actor, AuditContext, AuditEvent
+from pgaudit import Actor, AuditContext, AuditEvent, identify
 from pgaudit.middleware import WsgiMiddleware
 from pgaudit.recording.context import with_bound_context
 
@@ -81,8 +83,27 @@ def test_the_context_covers_the_call_the_body_and_its_end() -> None:
     assert [(event.actor, event.context) for event in app.events] == [(Actor(type="user", id="42"), expected)] * 4
 
 
-def test_an_aborted_body_is_closed_in_its_context() -> None:
-    """A body that the server closes early is closed in its context."""
+def test_the_user_that_flask_finds_before_a_request_is_named() -> None:
+    """In g, or with identify; the next request of the thread is nobody's."""
+    flask_app = Flask(__name__)
+
+    @flask_app.before_request
+    def authenticate() -> None:
+        if "X-Key" in request.headers:
+            identify(actor=f"key:{request.headers['X-Key']}")
+        g.user = request.headers.get("X-User")
+
+    @flask_app.get("/")
+    def view() -> str:
+        return str(seen().actor)
+
+    client = Client(WsgiMiddleware(flask_app, actor=lambda _: g.user and f"user:{g.user}"))
+    answers = [client.get("/", headers=headers).text for headers in ({"X-User": "42"}, {"X-Key": "7"}, {})]
+    assert answers == ["user:42", "key:7", "None"]
+
+
+def test_a_body_that_is_broken_off_is_closed_in_its_context() -> None:
+    """The server closes what the client no longer reads."""
     app = Application()
     response = Response(WsgiMiddleware(app), HTTP_X_REQUEST_ID="r-1")
     assert next(iter(response.body)) == b"one"

@@ -60,6 +60,10 @@ def from_reference(value: object, expected: str, example: str) -> dict[str, str]
     kind, _, identity = value.partition(":")
     if not (kind and identity):
         raise ValueError(f'{value!r} is not of the form "type:id", such as "{example}"')
+    if identity == "None":  # f"{kind}:{thing.id}" of what has no id
+        raise ValueError(
+            f'{value!r} has no id: it is None, as before the first save; for one that is called "None", give {expected}'
+        )
     return {"type": kind, "id": identity}
 
 

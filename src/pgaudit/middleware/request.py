@@ -2,16 +2,19 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any, Final
 from uuid import uuid4
+
+from pgaudit.settings import ClientAddress, Settings
 
 REQUEST_ID: Final = "X-Request-ID"
 # The headers that are looked at, as the middlewares name them.
 HEADERS: Final = ("x-request-id", "traceparent", "x-forwarded-for", "user-agent")
 
 MAX_REQUEST_ID: Final = 200
-MAX_USER_AGENT: Final = 500
+# What is left of an address that is shortened: an IPv6 customer has the 80 bits that are cut, or fewer.
+NETWORK_BITS: Final = {4: 24, 6: 48}
 TRACEPARENT: Final = re.compile(
     r"(?P<version>(?!ff)[0-9a-f]{2})-(?P<trace>(?!0{32})[0-9a-f]{32})-(?P<span>(?!0{16})[0-9a-f]{16})-[0-9a-f]{2}"
     r"(?P<later>-.*)?"  # what versions after 00 may add
@@ -21,17 +24,19 @@ Address = IPv4Address | IPv6Address
 Networks = Sequence[IPv4Network | IPv6Network]
 
 
-def context_of(peer: str | None, headers: Mapping[str, str], trusted: Networks) -> dict[str, str]:
+def context_of(peer: str | None, headers: Mapping[str, str], settings: Settings) -> dict[str, str]:
     """Returns what to bind for a request: the fields of an AuditContext that are known. ``request_id`` always is.
 
     :param peer: the address at the other end of the connection.
     :param headers: by their names in lower case; those that occur twice joined by a comma.
+    :param settings: say which proxies to trust, and how much of a client's data to keep.
     """
+    address = client_address(peer, headers.get("x-forwarded-for", ""), settings.trusted_proxies)
     known = {
         "request_id": request_id(headers.get("x-request-id", "")),
         **trace_of(headers.get("traceparent", "")),
-        "ip": client_address(peer, headers.get("x-forwarded-for", ""), trusted),
-        "user_agent": printable(headers.get("user-agent", ""))[:MAX_USER_AGENT],
+        "ip": address and kept(address, settings.client_address),
+        "user_agent": printable(headers.get("user-agent", ""))[: settings.user_agent_length],
     }
     return {name: value for name, value in known.items() if value}
 
@@ -66,6 +71,14 @@ def client_address(peer: str | None, forwarded: str, trusted: Networks) -> str |
             break
         address = heard_from
     return None if address is None else str(address)
+
+
+def kept(address: str, how: ClientAddress) -> str | None:
+    """Returns as much of an address as events may have."""
+    if how is ClientAddress.NETWORK:
+        bits = NETWORK_BITS[ip_address(address).version]
+        return str(ip_network(f"{address}/{bits}", strict=False).network_address)
+    return address if how is ClientAddress.FULL else None
 
 
 def parsed(text: str) -> Address | None:

@@ -2,39 +2,43 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import Context, copy_context
+from functools import partial
 from typing import Any
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from pgaudit.events import Actor
 from pgaudit.middleware.request import REQUEST_ID, context_of, headers_of
-from pgaudit.recording.context import bind
+from pgaudit.recording.actor import Found
+from pgaudit.recording.context import Request
 from pgaudit.settings import Settings
 
 
 class WsgiMiddleware:
-    """Binds what is known of a request for as long as the application serves it, its response's body included.
+    """Gives events what is known of a request, for as long as it is served, its response's body included.
 
     >>> flask_app.wsgi_app = WsgiMiddleware(flask_app.wsgi_app, actor=lambda environ: environ.get("REMOTE_USER"))
 
-    :param actor: takes the environ and returns the actor, or None for no actor.
-    :param settings: for ``trusted_proxies``; read from the environment when left out.
+    :param actor: takes the environ and returns the actor, or None for no actor. It is called when an event is recorded,
+        so it may read what a ``before_request`` of Flask has put into ``g``.
+    :param settings: for ``trusted_proxies``, ``client_address`` and ``user_agent_length``; read from the environment
+        when left out.
     """
 
     def __init__(
         self,
         app: WSGIApplication,
-        actor: Callable[[WSGIEnvironment], Actor | str | None] | None = None,
+        actor: Callable[[WSGIEnvironment], Found] | None = None,
         settings: Settings | None = None,
     ) -> None:
         self._app = app
         self._actor = actor
-        self._trusted = (settings or Settings()).trusted_proxies
+        self._settings = settings or Settings()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Serves one request."""
-        known = context_of(environ.get("REMOTE_ADDR"), headers_of(environ), self._trusted)
-        # A body is iterated after this has returned: what is bound lives on in a copy of the context.
-        with bind(actor=(self._actor(environ) or None) if self._actor else None, **known):
+        known = context_of(environ.get("REMOTE_ADDR"), headers_of(environ), self._settings)
+        request = Request(known, self._actor and partial(self._actor, environ))
+        # A body is iterated after this has returned: the request lives on in a copy of the context.
+        with request.serving():
             context = copy_context()
         body = context.run(self._app, environ, answering(start_response, known["request_id"]))
         return body if isinstance(body, list | tuple) else Body(context, body)

@@ -2,7 +2,8 @@
 
 ===========  ==============================================================================
 audit_log    ``AuditLog``, the object that an application records with
-context      ``bind``: what the events of one request have in common
+context      ``bind`` and ``identify``: what the events of one request have in common
+actor        the actor that an application's own function finds
 connections  the caller's transaction, in whichever library it was opened
 document     the events as one JSON document, checked for size
 spool        events in a file, while the database refuses them

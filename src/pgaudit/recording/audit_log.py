@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import psycopg
 
@@ -13,13 +13,19 @@ from pgaudit._db_errors import refusal, safe_summary
 from pgaudit.errors import InvalidEvent, UnknownConnection
 from pgaudit.events import AuditEvent
 from pgaudit.recording import attempt, autonomous, capture, spool
-from pgaudit.recording.connections import async_transaction_of, transaction_of
-from pgaudit.recording.context import with_bound_context
+from pgaudit.recording.connections import async_transaction_of, refuse_outside_transaction, transaction_of
+from pgaudit.recording.context import with_awaited_actor, with_bound_context
 from pgaudit.recording.document import Portion, to_portions
 from pgaudit.recording.spool import Origin
 from pgaudit.settings import Mode, OnFailure, Settings
 
 logger = logging.getLogger("pgaudit")
+
+REMEDIES: Final = {
+    "actor": 'give it actor="user:42", call pgaudit.identify(actor=...) in the request, or record it inside of '
+    '`with bind(actor="service:import"):`',
+    "target": 'give it target="claim:7"',
+}
 
 
 class AuditLog:
@@ -45,11 +51,13 @@ class AuditLog:
         They are committed and rolled back with it, savepoints included.
 
         :param conn: a connection in a transaction, or a cursor of one.
-        :raises InvalidEvent: an event is too large, or is none, or the database refuses it; nothing was recorded.
+        :raises InvalidEvent: an event is too large, or is none, lacks what ``PGAUDIT_REQUIRE`` asks for, or the
+            database refuses it; nothing was recorded.
         :raises NotInTransaction: the connection would commit the events on their own.
         :raises UnknownConnection: ``conn`` is not a connection that pgaudit knows.
         """
         refuse_event(conn, "record")
+        refuse_outside_transaction(conn)
         with self._span(events), refusals():
             portions = self._prepare(events)
             if not portions:
@@ -65,7 +73,7 @@ class AuditLog:
         """``record`` for asynchronous connections."""
         refuse_event(conn, "await record_async")
         with self._span(events), refusals():
-            portions = self._prepare(events)
+            portions = await self._prepare_async(events)
             if not portions:
                 return
             transaction = await async_transaction_of(conn)
@@ -89,21 +97,26 @@ class AuditLog:
             if not portions:
                 return
             try:
-                autonomous.record(self.settings.conninfo, [each.document for each in portions], inline=self._inline)
+                autonomous.record(self._conninfo, [each.document for each in portions], inline=self._inline)
             except psycopg.Error as error:
                 self._spool_or_raise(portions, error)
 
     async def record_autonomous_async(self, *events: AuditEvent) -> None:
         """``record_autonomous`` without blocking the event loop."""
         with self._span(events), refusals():
-            portions = self._prepare(events)
+            portions = await self._prepare_async(events)
             if not portions:
                 return
             documents = [portion.document for portion in portions]
             try:
-                await autonomous.record_async(self.settings.conninfo, documents, inline=self._inline)
+                await autonomous.record_async(self._conninfo, documents, inline=self._inline)
             except psycopg.Error as error:
                 await asyncio.to_thread(self._spool_or_raise, portions, error)
+
+    @property
+    def _conninfo(self) -> str:
+        """Where autonomous events go."""
+        return self.settings.conninfo
 
     @property
     def _inline(self) -> bool:
@@ -113,13 +126,19 @@ class AuditLog:
         """Returns the span that the events are recorded in; an empty one in mode ``off``."""
         return _tracing.record_span(0 if self.settings.mode == Mode.OFF else len(events))
 
-    def _prepare(self, events: Sequence[AuditEvent]) -> list[Portion]:
+    def _prepare(self, events: Sequence[AuditEvent], *, look_up: bool = True) -> list[Portion]:
         """Returns the events with what is bound, in portions to send; none when nothing has to be sent."""
         refuse_others(events)
         trace = _tracing.current_ids()
-        events = [with_bound_context(event, trace) for event in events]
+        events = [with_bound_context(event, trace, look_up=look_up) for event in events]
+        refuse_incomplete(events, self.settings.require)
         portions = to_portions(events, self.settings.max_event_bytes)
         return [] if capture.keep(events) or self.settings.mode == Mode.OFF else portions
+
+    async def _prepare_async(self, events: Sequence[AuditEvent]) -> list[Portion]:
+        """``_prepare``, where an actor may have to be awaited."""
+        refuse_others(events)
+        return self._prepare(await with_awaited_actor(events), look_up=False)
 
     def _spool_or_raise(self, portions: Sequence[Portion], error: psycopg.Error) -> None:
         if self.settings.on_failure == OnFailure.RAISE or refusal(error):
@@ -166,3 +185,14 @@ def refuse_others(events: Sequence[object]) -> None:
                 f"event {number} is a {type(event).__name__}, not an AuditEvent; "
                 "pass events one by one: record(conn, *events)"
             )
+
+
+def refuse_incomplete(events: Sequence[AuditEvent], required: Sequence[str]) -> None:
+    """Raises InvalidEvent when one of the events names no actor, or no target, and has to."""
+    named = {"actor": "actor", "target": "targets"}
+    for event in events:
+        for part in required:
+            if not getattr(event, named[part]):
+                raise InvalidEvent(
+                    f"event {event.action} names no {part}, which PGAUDIT_REQUIRE asks for: {REMEDIES[part]}"
+                )

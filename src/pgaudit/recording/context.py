@@ -1,14 +1,74 @@
 """What the events of one request have in common."""
 
-from collections.abc import Generator, Mapping
+import logging
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from functools import cache
+from typing import Final
 
+from pgaudit.errors import NotInRequest
 from pgaudit.events import Actor, AuditContext, AuditEvent
+from pgaudit.recording.actor import Found, named
+
+logger = logging.getLogger("pgaudit")
+
+LEFT_ELSEWHERE: Final = (
+    "bind() was left in another context than it was entered in: events recorded in between may lack what it bound. "
+    "This happens in a plain `def` dependency of FastAPI, which enters and leaves in threads, and in a generator that "
+    "is closed late. Call pgaudit.identify(actor=...) there, or make the dependency `async def`"
+)
+
+
+class Scope:
+    """What one ``bind`` has bound."""
+
+    def __init__(self, values: AuditEvent) -> None:
+        self.actor = values.actor
+        self.tenant = values.tenant
+        self.context = fields_of(values.context)
+
+    def find_actor(self) -> Actor | None:
+        """Returns the actor, as far as it is known without waiting."""
+        return self.actor
+
+
+class Request(Scope):
+    """What is known of a request. All its threads and tasks share this object; nothing is outside of it.
+
+    :param lookup: finds the actor when an event is recorded, unless ``identify`` has named one.
+    :param lookup_async: does so for ``record_async``; ``lookup`` when left out.
+    """
+
+    def __init__(
+        self,
+        context: Mapping[str, str],
+        lookup: Callable[[], Found] | None = None,
+        lookup_async: Callable[[], Awaitable[Found]] | None = None,
+    ) -> None:
+        super().__init__(checked(**context))
+        self._lookup = lookup
+        self._lookup_async = lookup_async
+
+    def find_actor(self) -> Actor | None:
+        return self.actor or (named(self._lookup()) if self._lookup else None)
+
+    async def find_actor_async(self) -> Actor | None:
+        """``find_actor`` without blocking the event loop."""
+        return named(await self._lookup_async()) if self._lookup_async else self.find_actor()
+
+    @contextmanager
+    def serving(self) -> Generator[None]:
+        """Lets events recorded in the block belong to this request, and to nothing that was bound before."""
+        token = _scopes.set((self,))
+        try:
+            yield
+        finally:
+            _scopes.reset(token)
+
 
 # Never a session setting in Postgres: a SET pins a pooled connection.
-_bound: ContextVar[dict[str, Any]] = ContextVar("pgaudit.bound")
+_scopes: ContextVar[tuple[Scope, ...]] = ContextVar("pgaudit.scopes", default=())  # the innermost is the last
 
 
 @contextmanager
@@ -19,36 +79,101 @@ def bind(*, actor: Actor | str | None = None, tenant: str | None = None, **conte
     ...     with_bound_context(AuditEvent(action="claim.approved")).actor.id
     '42'
 
+    A new thread starts with nothing bound, unless it runs in ``contextvars.copy_context()``.
+
     :param context: fields of :class:`~pgaudit.AuditContext`, such as ``request_id``.
     :raises InvalidEvent: a value cannot be recorded, or there is no such field.
     """
-    # An event is what checks the values that events will inherit.
-    given = AuditEvent(action="context.bound", actor=actor, tenant=tenant, context=AuditContext(**context))
-    values = {"actor": given.actor, "tenant": given.tenant, **fields_of(given.context)}
-    token = _bound.set(_bound.get({}) | {name: value for name, value in values.items() if value is not None})
+    scope = Scope(checked(actor, tenant, **context))
+    _scopes.set((*_scopes.get(), scope))
     try:
         yield
     finally:
-        _bound.reset(token)
+        _leave(scope)
 
 
-def with_bound_context(event: AuditEvent, trace: Mapping[str, str] | None = None) -> AuditEvent:
+def identify(*, actor: Actor | str | None = None, tenant: str | None = None, **context: str | None) -> None:
+    """Names the actor, tenant or context of the current request, for all events that it records from now on.
+
+    Call it where the application learns who is asking: a token, an API key, a dependency, the login itself. It works in
+    every thread and task of a request that one of the middlewares serves. A ``bind`` inside of the request wins.
+
+    >>> def current_user(token: str) -> User:
+    ...     user = user_of(token)
+    ...     identify(actor=f"user:{user.id}")
+    ...     return user
+
+    :param actor: what no event could hold is shortened or marked, and logged once: the request goes on.
+    :raises InvalidEvent: the tenant or the context cannot be recorded, or there is no such field.
+    :raises NotInRequest: no middleware of pgaudit serves this request.
+    """
+    scopes = _scopes.get()
+    request = scopes[0] if scopes else None
+    if not isinstance(request, Request):
+        raise NotInRequest(
+            "identify() names the actor of a request, and no middleware of pgaudit serves one here: install it (see "
+            "pgaudit.middleware), or use `with bind(actor=...):` in commands, jobs and threads of your own"
+        )
+    given = checked(tenant=tenant, **context)
+    request.actor = named(actor) or request.actor
+    request.tenant = given.tenant or request.tenant
+    request.context = request.context | fields_of(given.context)
+
+
+def with_bound_context(
+    event: AuditEvent, trace: Mapping[str, str] | None = None, *, look_up: bool = True
+) -> AuditEvent:
     """Returns the event with what is bound, where the event leaves it unset.
 
     :param trace: ``trace_id`` and ``span_id`` that it is recorded in.
+    :param look_up: whether to ask the request for its actor; not after ``with_awaited_actor``, which has.
     """
-    bound = _bound.get({})
-    if not (bound or trace):
+    scopes = _scopes.get()[::-1]
+    if not (scopes or trace):
         return event
-    context = {name: value for name, value in bound.items() if name not in {"actor", "tenant"}}
-    context = _merge_context(context, trace or {}, fields_of(event.context))
+    bound = {name: value for scope in reversed(scopes) for name, value in scope.context.items()}
+    context = _merge_context(bound, trace or {}, fields_of(event.context))
+    actors = (scope.find_actor() if look_up else scope.actor for scope in scopes)
     return event.model_copy(
         update={
-            "actor": event.actor or bound.get("actor"),
-            "tenant": event.tenant or bound.get("tenant"),
+            "actor": event.actor or next(filter(None, actors), None),
+            "tenant": event.tenant or next((scope.tenant for scope in scopes if scope.tenant), None),
             "context": AuditContext(**context) if context else None,
         },
     )
+
+
+async def with_awaited_actor(events: Sequence[AuditEvent]) -> Sequence[AuditEvent]:
+    """Returns the events with the actor of their request, where it has to be awaited."""
+    scopes = _scopes.get()
+    request = scopes[0] if scopes else None
+    if not isinstance(request, Request) or any(scope.actor for scope in scopes) or all(event.actor for event in events):
+        return events
+    found = await request.find_actor_async()
+    return [event.model_copy(update={"actor": event.actor or found}) for event in events]
+
+
+def checked(actor: Actor | str | None = None, tenant: str | None = None, **context: str | None) -> AuditEvent:
+    """Returns an event of these values, which checks what other events will inherit."""
+    return AuditEvent(action="context.bound", actor=actor, tenant=tenant, context=AuditContext(**context))
+
+
+def fields_of(context: AuditContext | None) -> dict[str, str]:
+    """Returns the fields of a context that are set."""
+    return context.model_dump(exclude_none=True) if context else {}
+
+
+def _leave(scope: Scope) -> None:
+    """Ends a ``bind``, and nothing that was bound after it, such as what belongs to another request."""
+    scopes = _scopes.get()
+    if scope not in scopes:
+        _warn_once(LEFT_ELSEWHERE)
+    _scopes.set(tuple(other for other in scopes if other is not scope))
+
+
+@cache
+def _warn_once(message: str) -> None:
+    logger.warning(message)
 
 
 def _merge_context(bound: dict[str, str], trace: Mapping[str, str], own: dict[str, str]) -> dict[str, str]:
@@ -61,8 +186,3 @@ def _merge_context(bound: dict[str, str], trace: Mapping[str, str], own: dict[st
     if inherited.get("trace_id") != trace_id:
         inherited.pop("span_id", None)
     return inherited | own
-
-
-def fields_of(context: AuditContext | None) -> dict[str, str]:
-    """Returns the fields of a context that are set."""
-    return context.model_dump(exclude_none=True) if context else {}

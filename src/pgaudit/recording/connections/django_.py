@@ -9,11 +9,16 @@ from typing import Any, Final, LiteralString, NoReturn, cast
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils.connection import ConnectionProxy
 
+from pgaudit.errors import NotInTransaction
 from pgaudit.recording.connections.transaction import not_in_transaction, refuse_synchronous, refuse_unknown
 
 RECORD: Final = "SELECT pgaudit.record(%s::text::jsonb)"
 RECORD_INLINE: Final = "SELECT pgaudit.record_inline(%s::text::jsonb)"
 TRY_RECORD: Final = "SELECT * FROM pgaudit.try_record(%s::text::jsonb, %s)"
+TESTCASE_ONLY: Final = (
+    "only the transaction of the test case is open: in production the change would be committed before its event. Put "
+    "both into `with transaction.atomic():`; for receivers of post_save, pgaudit.django has the setting ATOMIC_SAVES"
+)
 
 
 class DjangoTransaction:
@@ -40,13 +45,29 @@ class DjangoTransaction:
 
 def sync_transaction(conn: object) -> DjangoTransaction:
     """Returns the transaction that a Django connection is in."""
-    if isinstance(conn, ConnectionProxy):
-        conn = conn._connections[conn._alias]  # noqa: SLF001 - the proxy has no other way to what it stands for
-    if not isinstance(conn, BaseDatabaseWrapper) or conn.vendor != "postgresql":
-        refuse_unknown(conn)
-    if conn.get_autocommit():
-        raise not_in_transaction("with transaction.atomic():")
-    return DjangoTransaction(conn)
+    wrapper = wrapper_of(conn)
+    if wrapper.vendor != "postgresql":
+        refuse_unknown(wrapper)
+    refuse_outside_transaction(wrapper)
+    return DjangoTransaction(wrapper)
+
+
+def refuse_outside_transaction(conn: object) -> None:
+    """Raises NotInTransaction when Django would commit the event on its own. Asks Django alone, without I/O."""
+    wrapper = wrapper_of(conn)
+    if not wrapper.in_atomic_block:
+        if wrapper.autocommit if wrapper.connection else wrapper.settings_dict["AUTOCOMMIT"]:
+            raise not_in_transaction("with transaction.atomic():")
+    elif wrapper.atomic_blocks and all(block._from_testcase for block in wrapper.atomic_blocks):  # noqa: SLF001 - as `durable` does
+        raise NotInTransaction(TESTCASE_ONLY)
+
+
+def wrapper_of(conn: Any) -> BaseDatabaseWrapper:
+    """Returns a connection of Django, or the one that ``django.db.connection`` stands for."""
+    wrapper = conn._connections[conn._alias] if isinstance(conn, ConnectionProxy) else conn  # noqa: SLF001 - nothing public leads there
+    if not isinstance(wrapper, BaseDatabaseWrapper):
+        refuse_unknown(wrapper)
+    return wrapper
 
 
 async def async_transaction(conn: object) -> NoReturn:
