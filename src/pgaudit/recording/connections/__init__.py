@@ -44,6 +44,9 @@ def adapter_for(conn: object) -> str:
 
 
 def library_of(conn: object) -> str | None:
-    """Returns the library that the connection's class, or one of its bases, comes from."""
-    libraries = (base.__module__.partition(".")[0] for base in type(conn).__mro__)
+    """Returns the library that the connection's class, or one of its bases, comes from.
+
+    ``__class__`` and not ``type``: a transparent proxy, as tracing agents make, stands for what it wraps.
+    """
+    libraries = (base.__module__.partition(".")[0] for base in conn.__class__.__mro__)
     return next((library for library in libraries if library in LIBRARIES), None)
