@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from pgaudit import stats
-from tests.acceptance.conftest import CrashableServer
+from pgaudit.testing.server import TemporaryServer
 from tests.processes import kill, query, start_worker, terminate
 from tests.waiting import wait_until
 
@@ -19,7 +19,7 @@ LEFT = "SELECT count(*) FROM pgaudit.audit_jobs"
 
 
 @pytest.fixture
-def claims(own_server: CrashableServer) -> CrashableServer:
+def claims(own_server: TemporaryServer) -> TemporaryServer:
     """A server with the tables of the writers' application."""
     with psycopg.connect(own_server.conninfo) as conn:
         conn.execute("CREATE TABLE claim AS SELECT id, 0 AS version FROM generate_series(1, 50) id")
@@ -32,7 +32,7 @@ def events_reach(dsn: str, count: int) -> None:
     wait_until(lambda: int(str(query(dsn, "SELECT size FROM pgaudit.log_head"))) >= count)
 
 
-def test_nothing_is_lost_or_doubled(claims: CrashableServer) -> None:
+def test_nothing_is_lost_or_doubled(claims: TemporaryServer) -> None:
     """Whatever is killed, the log holds exactly what was committed, without a gap, and the views agree with it."""
     dsn, dice = claims.conninfo, random.Random(7)
     writers = [subprocess.Popen([sys.executable, WRITER, dsn, str(SECONDS), str(seed)]) for seed in range(4)]
@@ -44,7 +44,7 @@ def test_nothing_is_lost_or_doubled(claims: CrashableServer) -> None:
             kill(workers[victim])
             workers[victim] = start_worker(dsn, PGAUDIT_STALLED_AFTER="1", PGAUDIT_BATCH_SIZE="50")
             if turn in {3, 5}:
-                claims.crash()
+                claims.halt("immediate")
                 claims.start()
         assert [writer.wait(60) for writer in writers] == [0, 0, 0, 0]
         wait_until(lambda: query(dsn, LEFT) == 0)

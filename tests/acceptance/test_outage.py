@@ -6,7 +6,7 @@ from functools import partial
 import psycopg
 
 from pgaudit import AuditEvent, AuditLog, Settings
-from tests.acceptance.conftest import CrashableServer
+from pgaudit.testing.server import TemporaryServer
 from tests.processes import COMMANDS, query, start_worker, terminate
 from tests.waiting import wait_until
 
@@ -26,7 +26,7 @@ def has_logged(dsn: str, count: int) -> bool:
     return query(dsn, LOGGED) == count
 
 
-def test_workers_outlive_an_outage(own_server: CrashableServer) -> None:
+def test_workers_outlive_an_outage(own_server: TemporaryServer) -> None:
     """Workers under both commands find the database again by themselves after 60 s, and nothing has failed."""
     dsn = own_server.conninfo
     workers = {command: start_worker(dsn, command) for command in COMMANDS}
@@ -34,7 +34,7 @@ def test_workers_outlive_an_outage(own_server: CrashableServer) -> None:
         record(dsn)
         wait_until(lambda: query(dsn, LOGGED) == 1)
         wait_until(lambda: query(dsn, "SELECT count(*) FROM pgaudit.worker_stats WHERE alive") == len(COMMANDS))
-        own_server.crash()
+        own_server.halt("immediate")
         time.sleep(OUTAGE)  # the outage itself
         own_server.start()
         for position, (command, process) in enumerate(workers.items(), start=2):

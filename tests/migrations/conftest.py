@@ -11,7 +11,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from pgaudit._schema.state import MIGRATIONS, Scripts
-from pgaudit.testing.server import BINARIES, VERSION
+from pgaudit.testing import programs
 
 Psql = Callable[[str, str], "subprocess.CompletedProcess[str]"]
 ROLES = ("t_owner", "t_app", "t_worker", "t_reader", "t_stranger")
@@ -71,7 +71,7 @@ def psql(tmp_path: Path) -> Psql:
     def run(dsn: str, script: str) -> "subprocess.CompletedProcess[str]":
         path = tmp_path / "script.sql"
         path.write_text(script)
-        command = [str(BINARIES[VERSION] / "psql"), "-X", "-q", "-d", dsn, "-f", str(path)]
+        command = [str(programs.directory() / "psql"), "-X", "-q", "-d", dsn, "-f", str(path)]
         return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
     return run

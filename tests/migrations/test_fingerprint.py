@@ -17,7 +17,7 @@ from pgaudit._schema import fingerprint
 from pgaudit._schema.fingerprint import expected
 from pgaudit._schema.fingerprint.catalog import OBJECTS
 from pgaudit._schema.state import Standing, standing, state_of
-from pgaudit.testing.server import BINARIES, VERSION
+from pgaudit.testing import programs
 
 STALE = "migrations/fingerprint.json is not of these migrations: run make fingerprint"
 EXPLAIN = "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) "
@@ -164,13 +164,13 @@ def stranger(conn: psycopg.Connection[Any]) -> Iterator[psycopg.Connection[Any]]
 def test_the_file_is_of_these_migrations(conn: psycopg.Connection[Any]) -> None:
     """A fresh installation has no difference; what the file says of this version of Postgres is what was found."""
     assert fingerprint.differences(conn) == [], STALE
-    found = expected.merged({int(VERSION): expected.catalog(fingerprint.read(conn))})
+    found = expected.merged({int(programs.version()): expected.catalog(fingerprint.read(conn))})
     assert json.dumps(found, sort_keys=True) == json.dumps(of_this_version(expected.load()), sort_keys=True), STALE
 
 
 def of_this_version(value: Any) -> Any:
     """Returns the expected catalog as it is in this version of Postgres."""
-    (value,) = expected.candidates(value, int(VERSION))
+    (value,) = expected.candidates(value, int(programs.version()))
     return {key: of_this_version(inner) for key, inner in value.items()} if isinstance(value, dict) else value
 
 
@@ -265,7 +265,9 @@ def test_a_restored_dump_is_no_difference(dsn: str, empty_dsn: str, tmp_path: Pa
         partitions(conn, 2)
     dump = str(tmp_path / "dump.sql")
     for command in (["pg_dump", "-d", dsn, "-f", dump], ["psql", "-X", "-q", "-d", empty_dsn, "-f", dump]):
-        subprocess.run([str(BINARIES[VERSION] / command[0]), *command[1:]], check=True, capture_output=True, timeout=60)
+        subprocess.run(
+            [str(programs.directory() / command[0]), *command[1:]], check=True, capture_output=True, timeout=60
+        )
     with psycopg.connect(empty_dsn) as restored:
         assert fingerprint.differences(restored) == []
         assert standing(state_of(restored)) is Standing.CURRENT

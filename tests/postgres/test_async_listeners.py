@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from pgaudit import AuditLog, NotInTransaction, Settings, UnknownConnection, bind
 from pgaudit.claims import ClaimAuditListener, claim_approved
 from pgaudit.listener import AsyncAuditListener, AuditListener, await_in_loop
+from pgaudit.testing.database import url_of
 
 pytestmark = pytest.mark.anyio
 EVENTS = "SELECT event FROM pgaudit.audit_jobs ORDER BY id"
@@ -53,8 +54,7 @@ async def of_asyncpg(dsn: str) -> AsyncGenerator[Any]:
 @asynccontextmanager
 async def of_sqlalchemy(dsn: str) -> AsyncGenerator[Any]:
     """The same with a session of SQLAlchemy's."""
-    info = psycopg.conninfo.conninfo_to_dict(dsn)
-    engine = create_async_engine(f"postgresql+psycopg://{info['user']}@{info['host']}:{info['port']}/{info['dbname']}")
+    engine = create_async_engine(url_of(dsn, "postgresql+psycopg"))
     try:
         async with AsyncSession(engine) as session, session.begin():
             yield session

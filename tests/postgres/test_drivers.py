@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_asyn
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from pgaudit import AuditEvent, AuditLog, NotInTransaction, Settings, UnknownConnection
+from pgaudit.testing.database import url_of
 from tests import django_project
 
 pytestmark = pytest.mark.anyio
@@ -29,8 +30,7 @@ class TakenBack(Exception):
 
 def url(dsn: str, driver: str) -> str:
     """The database as SQLAlchemy names it."""
-    info = psycopg.conninfo.conninfo_to_dict(dsn)
-    return f"postgresql+{driver}://{info['user']}@{info['host']}:{info['port']}/{info['dbname']}"
+    return url_of(dsn, f"postgresql+{driver}")
 
 
 def queued(dsn: str) -> list[str]:

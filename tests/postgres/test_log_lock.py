@@ -12,7 +12,7 @@ from psycopg.pq import TransactionStatus
 from pgaudit import AuditLog, Settings, health, migrate
 from pgaudit.health import Check, Status
 from pgaudit.health.observation import OBSERVE
-from pgaudit.testing.server import Server
+from pgaudit.testing.server import TemporaryServer
 from pgaudit.worker import persist
 from tests.postgres.trail import Connection, event, logged_ids
 from tests.worker.inside import until
@@ -23,9 +23,9 @@ NAMED = "the end of the audit log is locked by"
 
 
 @pytest.fixture(scope="module")
-def server_of_two() -> Iterator[Server]:
+def server_of_two() -> Iterator[TemporaryServer]:
     """A server that allows prepared transactions."""
-    server = Server(arguments="-F -c max_prepared_transactions=2")
+    server = TemporaryServer(max_prepared_transactions=2)
     try:
         migrate.upgrade(server.conninfo)
         yield server
@@ -34,7 +34,7 @@ def server_of_two() -> Iterator[Server]:
 
 
 @pytest.fixture
-def dsn(server_of_two: Server) -> str:
+def dsn(server_of_two: TemporaryServer) -> str:
     """A migrated database where transactions can be prepared; the tests share it."""
     return server_of_two.conninfo
 

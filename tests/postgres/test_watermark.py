@@ -12,7 +12,7 @@ import pytest
 
 from pgaudit import AuditEvent, AuditLog, Settings, migrate
 from pgaudit.testing.copies import fresh_database
-from pgaudit.testing.server import Server
+from pgaudit.testing.server import Server, TemporaryServer
 from tests.postgres.trail import Connection, assert_dense, let_jobs_be_edited, logged_ids, register
 from tests.waiting import wait_until
 
@@ -286,7 +286,7 @@ def test_a_recorder_that_began_during_a_batch_may_be_passed(dsn: str, conn: Conn
 @pytest.fixture
 def prepared_dsn() -> Iterator[str]:
     """A migrated database of a server that allows prepared transactions."""
-    server = Server(arguments="-F -c max_prepared_transactions=2")
+    server = TemporaryServer(max_prepared_transactions=2)
     try:
         migrate.upgrade(server.conninfo)
         yield server.conninfo
