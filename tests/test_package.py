@@ -44,10 +44,11 @@ def test_the_wheel_contains_the_package_and_its_migrations(wheel: Path) -> None:
         if path.is_file() and "__pycache__" not in path.parts and not path.parent.name.endswith("-info")
     }
     with zipfile.ZipFile(wheel) as archive:
-        packed = {Path(name) for name in archive.namelist() if name.startswith("pgaudit/")}
+        packed = {Path(name) for name in archive.namelist() if name.startswith(("pgaudit/", "pgaudit_"))}
     assert packed == sources
     assert {
         Path("pgaudit/py.typed"),
+        Path("pgaudit_pytest.py"),
         Path("pgaudit/migrations/code/20_record.sql"),
         Path("pgaudit/migrations/fingerprint.json"),
     } < packed

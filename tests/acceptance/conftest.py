@@ -5,13 +5,13 @@ from collections.abc import Generator
 import pytest
 
 from pgaudit import migrate
-from tests.support.crashable_server import CrashableServer
+from pgaudit.testing.server import TemporaryServer
 
 
 @pytest.fixture
-def own_server() -> Generator[CrashableServer]:
+def own_server() -> Generator[TemporaryServer]:
     """A migrated server for this test alone."""
-    server = CrashableServer()
+    server = TemporaryServer()
     try:
         migrate.upgrade(server.conninfo)
         yield server

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from pgaudit import stats
-from tests.support.crashable_server import CrashableServer
+from pgaudit.testing.server import TemporaryServer
 from tests.support.processes import kill, start_worker, terminate
 from tests.support.queries import COUNT_JOBS, LOG_SIZE, value_in
 from tests.support.waiting import wait_until
@@ -19,7 +19,7 @@ SECONDS = 14
 
 
 @pytest.fixture
-def claims(own_server: CrashableServer) -> CrashableServer:
+def claims(own_server: TemporaryServer) -> TemporaryServer:
     """A server with the tables of the writers' application."""
     with psycopg.connect(own_server.conninfo) as conn:
         conn.execute("CREATE TABLE claim AS SELECT id, 0 AS version FROM generate_series(1, 50) id")
@@ -32,7 +32,7 @@ def wait_for_log_size(dsn: str, count: int) -> None:
     wait_until("the log has the events that this turn waits for", lambda: int(str(value_in(dsn, LOG_SIZE))) >= count)
 
 
-def test_nothing_is_lost_or_doubled(claims: CrashableServer) -> None:
+def test_nothing_is_lost_or_doubled(claims: TemporaryServer) -> None:
     """The log has exactly the committed events without a gap, and the views agree with it."""
     dsn, dice = claims.conninfo, random.Random(7)
     writers = [subprocess.Popen([sys.executable, WRITER, dsn, str(SECONDS), str(seed)]) for seed in range(4)]
@@ -44,7 +44,7 @@ def test_nothing_is_lost_or_doubled(claims: CrashableServer) -> None:
             kill(workers[victim])
             workers[victim] = start_worker(dsn, PGAUDIT_STALLED_AFTER="1", PGAUDIT_BATCH_SIZE="50")
             if turn in {3, 5}:
-                claims.crash()
+                claims.halt("immediate")
                 claims.start()
         assert [writer.wait(60) for writer in writers] == [0, 0, 0, 0]
         wait_until("the queue is empty", lambda: value_in(dsn, COUNT_JOBS) == 0)

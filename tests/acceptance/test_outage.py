@@ -3,7 +3,7 @@
 import time
 from functools import partial
 
-from tests.support.crashable_server import CrashableServer
+from pgaudit.testing.server import TemporaryServer
 from tests.support.jobs import queue_events
 from tests.support.processes import COMMANDS, start_worker, terminate
 from tests.support.queries import LOG_SIZE, value_in
@@ -18,7 +18,7 @@ def has_logged(dsn: str, count: int) -> bool:
     return bool(value_in(dsn, LOG_SIZE) == count)
 
 
-def test_workers_outlive_an_outage(own_server: CrashableServer) -> None:
+def test_workers_outlive_an_outage(own_server: TemporaryServer) -> None:
     """Workers under both commands reconnect by themselves after 60 s, and no job has failed."""
     dsn = own_server.conninfo
     workers = {command: start_worker(dsn, command) for command in COMMANDS}
@@ -29,7 +29,7 @@ def test_workers_outlive_an_outage(own_server: CrashableServer) -> None:
             "both workers are alive",
             lambda: value_in(dsn, "SELECT count(*) FROM pgaudit.worker_stats WHERE alive") == len(COMMANDS),
         )
-        own_server.crash()
+        own_server.halt("immediate")
         time.sleep(OUTAGE)  # the outage itself
         own_server.start()
         for position, (command, process) in enumerate(workers.items(), start=2):

@@ -12,7 +12,7 @@ from psycopg.pq import TransactionStatus
 from pgaudit import AuditLog, Settings, health, migrate
 from pgaudit.health import Check, Status
 from pgaudit.health.observation import OBSERVE
-from pgaudit.testing.server import Server
+from pgaudit.testing.server import TemporaryServer
 from pgaudit.worker import persist
 from tests.support.audit_log import logged_ids
 from tests.support.events import event
@@ -25,9 +25,9 @@ NAMED = "the end of the audit log is locked by"
 
 
 @pytest.fixture(scope="module")
-def prepared_server() -> Iterator[Server]:
+def prepared_server() -> Iterator[TemporaryServer]:
     """A server that allows prepared transactions."""
-    server = Server(arguments="-F -c max_prepared_transactions=2")
+    server = TemporaryServer(max_prepared_transactions=2)
     try:
         migrate.upgrade(server.conninfo)
         yield server
@@ -36,7 +36,7 @@ def prepared_server() -> Iterator[Server]:
 
 
 @pytest.fixture
-def dsn(prepared_server: Server) -> str:
+def dsn(prepared_server: TemporaryServer) -> str:
     """A migrated database in which transactions can be prepared; the tests share it."""
     return prepared_server.conninfo
 

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from pgaudit import migrate
-from pgaudit.testing.server import Server
+from pgaudit.testing.server import TemporaryServer
 from tests.support.audit_log import assert_dense, logged_ids
 from tests.support.jobs import register
 from tests.support.queries import Connection, value
@@ -178,7 +178,7 @@ def test_a_recorder_that_began_during_a_batch_may_be_passed(dsn: str, conn: Conn
 @pytest.fixture
 def prepared_dsn() -> Iterator[str]:
     """A migrated database of a server that allows prepared transactions."""
-    server = Server(arguments="-F -c max_prepared_transactions=2")
+    server = TemporaryServer(max_prepared_transactions=2)
     try:
         migrate.upgrade(server.conninfo)
         yield server.conninfo

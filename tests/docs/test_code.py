@@ -8,12 +8,10 @@ import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import asyncpg
 import psycopg
 import pytest
-from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import create_engine
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
@@ -22,6 +20,7 @@ from docs.code import asyncpg_, history, listener_, psycopg_, sqlalchemy_
 from pgaudit import AuditContext, AuditLog
 from pgaudit.signals import job_failed, job_stalled
 from pgaudit.testing import assert_recorded, run_worker_once
+from pgaudit.testing.database import url_of
 from tests.support.processes import worker_process
 from tests.support.waiting import wait_until
 
@@ -41,12 +40,6 @@ def approved(conn: psycopg.Connection) -> bool:
     """Whether the change and its event are both there."""
     assert_recorded(conn, action="claim.approved", target="claim:7")
     return conn.execute("SELECT status FROM claims").fetchall() == [("approved",)]
-
-
-def url_of(dsn: str, scheme: str) -> str:
-    """The database as SQLAlchemy and asyncpg read it."""
-    given: dict[str, Any] = conninfo_to_dict(dsn)
-    return f"{scheme}://{given['user']}@{given['host']}:{given['port']}/{given['dbname']}"
 
 
 async def test_asyncpg(claims: psycopg.Connection, dsn: str) -> None:

@@ -16,7 +16,8 @@ import psycopg
 
 from pgaudit import __version__, migrate
 from pgaudit._schema.fingerprint import catalog, expected
-from pgaudit.testing.server import BINARIES, Server
+from pgaudit.testing import programs
+from pgaudit.testing.server import TemporaryServer
 
 ROOT = Path(__file__).parents[2]
 RELEASED = Path(__file__).with_name("released")
@@ -31,8 +32,8 @@ SIGNATURES = """
 def fingerprint() -> str:
     """Returns the catalogs of fresh installations in all versions of Postgres, merged into one."""
     found = {}
-    for version in (version for version, path in BINARIES.items() if path.is_dir()):
-        with closing(Stopped(version)) as server:
+    for version, directory in programs.installed().items():
+        with closing(Stopped(directory)) as server:
             migrate.upgrade(server.conninfo)
             with psycopg.connect(server.conninfo) as conn:
                 found[int(version)] = expected.catalog(catalog.read(conn))
@@ -57,7 +58,7 @@ def signatures(conn: psycopg.Connection[Any]) -> str:
     return "".join(f"{signature}\n" for name, signature in conn.execute(SIGNATURES).fetchall() if name in names)
 
 
-class Stopped(Server):
+class Stopped(TemporaryServer):
     """A server that ``close`` stops."""
 
     def close(self) -> None:

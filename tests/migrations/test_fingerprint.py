@@ -10,7 +10,7 @@ import pytest
 
 from pgaudit._schema import fingerprint
 from pgaudit._schema.fingerprint import expected
-from pgaudit.testing.server import VERSION
+from pgaudit.testing import programs
 from tests.support.partitions import add_partitions
 
 STALE = "migrations/fingerprint.json is not of these migrations: run make fingerprint"
@@ -141,13 +141,13 @@ ATTACKS = [
 def test_the_fingerprint_is_that_of_these_migrations(conn: psycopg.Connection[Any]) -> None:
     """A fresh installation has no difference, and its catalog is the one in the file."""
     assert fingerprint.differences(conn) == [], STALE
-    found = expected.merged({int(VERSION): expected.catalog(fingerprint.read(conn))})
+    found = expected.merged({int(programs.version()): expected.catalog(fingerprint.read(conn))})
     assert json.dumps(found, sort_keys=True) == json.dumps(of_this_version(expected.load()), sort_keys=True), STALE
 
 
 def of_this_version(value: Any) -> Any:
     """Returns the expected catalog for this version of Postgres."""
-    (value,) = expected.candidates(value, int(VERSION))
+    (value,) = expected.candidates(value, int(programs.version()))
     return {key: of_this_version(inner) for key, inner in value.items()} if isinstance(value, dict) else value
 
 

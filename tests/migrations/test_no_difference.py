@@ -12,7 +12,7 @@ from pgaudit import grants, migrate
 from pgaudit._schema import fingerprint
 from pgaudit._schema.fingerprint.catalog import OBJECTS
 from pgaudit._schema.state import Standing, standing, state_of
-from pgaudit.testing.server import BINARIES, VERSION
+from pgaudit.testing import programs
 from tests.support.partitions import add_partitions
 from tests.support.roles import temporary_roles
 
@@ -70,8 +70,9 @@ def test_a_restored_dump_is_no_difference(dsn: str, empty_dsn: str, tmp_path: Pa
     with psycopg.connect(dsn) as conn:
         add_partitions(conn, 2)
     dump = str(tmp_path / "dump.sql")
-    for command in (["pg_dump", "-d", dsn, "-f", dump], ["psql", "-X", "-q", "-d", empty_dsn, "-f", dump]):
-        subprocess.run([str(BINARIES[VERSION] / command[0]), *command[1:]], check=True, capture_output=True, timeout=60)
+    for program, *arguments in (["pg_dump", "-d", dsn, "-f", dump], ["psql", "-X", "-q", "-d", empty_dsn, "-f", dump]):
+        command = [programs.directory() / program, *arguments]
+        subprocess.run(command, check=True, capture_output=True, timeout=60)
     with psycopg.connect(empty_dsn) as restored:
         assert fingerprint.differences(restored) == []
         assert standing(state_of(restored)) is Standing.CURRENT

@@ -13,7 +13,8 @@ from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 from sqlalchemy.orm import scoped_session, sessionmaker
 
 from pgaudit import AuditEvent, AuditLog, NotInTransaction, Settings, UnknownConnection
-from tests.support.drivers import ASYNC, SYNC, RollBack, django_connection, url_of
+from pgaudit.testing.database import url_of
+from tests.support.drivers import ASYNC, SYNC, RollBack, django_connection
 
 pytestmark = pytest.mark.anyio
 QUEUED = "SELECT event->>'action' FROM pgaudit.audit_jobs ORDER BY id"

