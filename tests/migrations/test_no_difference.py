@@ -71,7 +71,7 @@ def test_a_restored_dump_is_no_difference(dsn: str, empty_dsn: str, tmp_path: Pa
         add_partitions(conn, 2)
     dump = str(tmp_path / "dump.sql")
     for program, *arguments in (["pg_dump", "-d", dsn, "-f", dump], ["psql", "-X", "-q", "-d", empty_dsn, "-f", dump]):
-        command = [programs.directory() / program, *arguments]
+        command = [str(programs.directory() / program), *arguments]
         subprocess.run(command, check=True, capture_output=True, timeout=60)
     with psycopg.connect(empty_dsn) as restored:
         assert fingerprint.differences(restored) == []
