@@ -37,7 +37,7 @@ bench: $(READY) ## Measures it: what recording costs, how fast workers drain
 
 docs: $(READY) ## Builds the documentation into site/; a warning is an error
 	.venv/bin/python -m docs.generate
-	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 .venv/bin/python -m mkdocs build --strict
 
 fingerprint: $(READY) ## Writes migrations/fingerprint.json, after a change of the SQL
 	.venv/bin/python -m tests.migrations.regenerate fingerprint
