@@ -1,5 +1,6 @@
 """The whole life of an audit log under plain roles: no superuser, each role with its granted rights."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -128,7 +129,6 @@ def test_an_altered_column_is_shown_and_an_old_partition_can_go(installed: str) 
 def test_a_writer_can_check_the_schema(installed: str) -> None:
     """An instance of the application can run migrate --check with the writer's rights."""
     command = [sys.executable, "-m", "pgaudit", "migrate", "--check"]
-    checked = subprocess.run(
-        command, env={"PGAUDIT_DSN": role_dsn(installed, "s_writer")}, capture_output=True, text=True, check=False
-    )
+    environment = os.environ | {"PGAUDIT_DSN": role_dsn(installed, "s_writer")}
+    checked = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert checked.returncode == 0, checked.stdout + checked.stderr
