@@ -13,7 +13,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from pgaudit import AuditEvent, AuditLog, NotInTransaction, Settings, spool
 from pgaudit.errors import SpoolFull
 from pgaudit.recording import document
-from tests.support.transactions import url
+from pgaudit.testing.database import url_of
 
 Connection = psycopg.Connection[Any]
 APPROVED = AuditEvent(action="claim.approved")
@@ -34,7 +34,7 @@ def spooling(dsn: str, tmp_path: Path) -> AuditLog:
 @pytest.fixture
 def session(dsn: str) -> Iterator[Session]:
     """A session of SQLAlchemy, and its table."""
-    engine = create_engine(url(dsn, "psycopg"))
+    engine = create_engine(url_of(dsn, "postgresql+psycopg"))
     Base.metadata.create_all(engine)
     with Session(engine) as session:
         yield session

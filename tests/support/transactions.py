@@ -13,13 +13,8 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 
+from pgaudit.testing.database import url_of
 from tests.support import django_project
-
-
-def url(dsn: str, driver: str) -> str:
-    """Returns the database as SQLAlchemy names it."""
-    info = psycopg.conninfo.conninfo_to_dict(dsn)
-    return f"postgresql+{driver}://{info['user']}@{info['host']}:{info['port']}/{info['dbname']}"
 
 
 @contextmanager
@@ -39,7 +34,7 @@ def psycopg_cursor(dsn: str) -> Generator[Any]:
 @contextmanager
 def alchemy(dsn: str, kind: Callable[..., Any]) -> Generator[Any]:
     """Yields a SQLAlchemy Connection or Session in a transaction that ends with the block."""
-    engine = create_engine(url(dsn, "psycopg"))
+    engine = create_engine(url_of(dsn, "postgresql+psycopg"))
     try:
         with kind(engine) as conn, conn.begin():
             yield conn
@@ -103,7 +98,7 @@ async def async_psycopg(dsn: str) -> AsyncGenerator[Any]:
 @asynccontextmanager
 async def async_alchemy(dsn: str, driver: str, kind: Callable[..., Any]) -> AsyncGenerator[Any]:
     """Yields an AsyncConnection or AsyncSession in a transaction that ends with the block."""
-    engine = create_async_engine(url(dsn, driver))
+    engine = create_async_engine(url_of(dsn, f"postgresql+{driver}"))
     try:
         async with kind(engine) as conn, conn.begin():
             yield conn
@@ -114,7 +109,7 @@ async def async_alchemy(dsn: str, driver: str, kind: Callable[..., Any]) -> Asyn
 @asynccontextmanager
 async def plain_asyncpg(dsn: str) -> AsyncGenerator[Any]:
     """Yields an asyncpg connection, its jsonb encoded by a codec of the application's own."""
-    conn = await asyncpg.connect(url(dsn, "asyncpg").replace("+asyncpg", ""))
+    conn = await asyncpg.connect(url_of(dsn))
     try:
         await conn.set_type_codec("jsonb", encoder=json.dumps, decoder=json.loads, schema="pg_catalog")
         async with conn.transaction():
