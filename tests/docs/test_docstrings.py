@@ -11,11 +11,14 @@ import blinker
 import psycopg
 import pytest
 from fastapi import FastAPI
+from sqlalchemy import create_engine
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
 import pgaudit
 from pgaudit import AuditEvent, AuditLog, claims, signals
+from pgaudit.testing.database import AuditDatabase
+from pgaudit.web import create_app
 
 ROOT = Path(pgaudit.__file__).parent
 # Their examples need an event that was recorded before.
@@ -62,6 +65,10 @@ def names(dsn: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Generato
             "Starlette": Starlette,
             "Mount": Mount,
             "get_asgi_application": FastAPI,
+            "create_app": create_app,
+            "create_engine": create_engine,
+            "audit_database": AuditDatabase(dsn, audit.settings),
+            "User": SimpleNamespace,
         }
     for signal in (claims.claim_submitted, claims.claim_approved, claims.claim_rejected, claims.claim_settled):
         signal.receivers.clear()
