@@ -10,7 +10,7 @@ from benchmarks.__main__ import NAMES, load, select
 from benchmarks.support import plot
 from benchmarks.support.report import Measurement, in_full
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 PLOTS = sorted((ROOT / "docs" / "img").glob("*.json"))
 
 
