@@ -1,5 +1,6 @@
 """PGAUDIT_ON_FAILURE=spool: the change is committed, and its event is recorded later, once."""
 
+import json
 import logging
 from dataclasses import replace
 from pathlib import Path
@@ -55,6 +56,7 @@ def file_of(settings: Settings) -> Path:
 
 def spooled(settings: Settings) -> list[str]:
     """Returns the ids of the events in the spool."""
+    assert settings.spool_dir is not None
     return [line["event"]["id"] for line in spooled_lines(settings.spool_dir)]
 
 
