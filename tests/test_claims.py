@@ -17,19 +17,13 @@ from pgaudit.claims import (
     claim_settled,
     claim_submitted,
 )
-
-EVENTS = "SELECT event FROM pgaudit.audit_jobs ORDER BY id"
-
-
-def recorded(conn: psycopg.Connection) -> list[dict[str, Any]]:
-    """Returns the events in the queue that this transaction sees."""
-    return [event for (event,) in conn.execute(EVENTS)]
+from tests.support.jobs import queued_events
 
 
 def test_an_action_on_a_claim_is_recorded(conn: psycopg.Connection, settings: Settings) -> None:
     """log_action records actor, action, target and data."""
     ClaimAudit(AuditLog(settings)).log_action(conn, 42, 7, ClaimAction.APPROVE, {"approval_amount": 1000})
-    (event,) = recorded(conn)
+    (event,) = queued_events(conn)
     assert event["action"] == "claim.approved"
     assert event["actor"]["id"] == "42"
     assert event["data"] == {"approval_amount": 1000}
@@ -44,7 +38,7 @@ async def test_async_methods_record_the_same(dsn: str, settings: Settings) -> No
         await audit.log_action_async(conn, 42, 7, ClaimAction.SETTLE)
         await audit.log_policy_change_async(conn, 42, 9, PolicyAction.RENEW, {"premium": "120.00"})
     with psycopg.connect(dsn) as check:
-        assert [(event["action"], event["targets"][0]["type"]) for event in recorded(check)] == [
+        assert [(event["action"], event["targets"][0]["type"]) for event in queued_events(check)] == [
             ("claim.settled", "claim"),
             ("policy.renewed", "policy"),
         ]
@@ -53,7 +47,7 @@ async def test_async_methods_record_the_same(dsn: str, settings: Settings) -> No
 def test_a_change_of_a_policy_is_recorded(conn: psycopg.Connection, settings: Settings) -> None:
     """log_policy_change records the policy as target."""
     ClaimAudit(AuditLog(settings)).log_policy_change(conn, 42, 9, PolicyAction.CANCEL)
-    assert [event["action"] for event in recorded(conn)] == ["policy.cancelled"]
+    assert [event["action"] for event in queued_events(conn)] == ["policy.cancelled"]
 
 
 def test_an_action_may_be_a_string(conn: psycopg.Connection, settings: Settings) -> None:
@@ -61,7 +55,7 @@ def test_an_action_may_be_a_string(conn: psycopg.Connection, settings: Settings)
     audit = ClaimAudit(AuditLog(settings))
     audit.log_action(conn, 42, 7, "claim.approved")
     audit.log_policy_change(conn, 42, 9, "policy.renewed")
-    assert [event["action"] for event in recorded(conn)] == ["claim.approved", "policy.renewed"]
+    assert [event["action"] for event in queued_events(conn)] == ["claim.approved", "policy.renewed"]
 
 
 @pytest.mark.anyio
@@ -110,13 +104,13 @@ def test_a_claim_signal_is_recorded_in_the_senders_transaction(
     signal.send(conn=conn, claim_id=7, user_id=42, amount="1000.00")
     listener.disconnect()
     signal.send(conn=conn, claim_id=8, user_id=42)
-    (event,) = recorded(conn)
+    (event,) = queued_events(conn)
     assert event["action"] == action
     assert event["actor"]["id"] == "42"
     assert event["targets"][0]["id"] == "7"
     assert event["data"] == {"amount": "1000.00"}
     conn.rollback()
-    assert recorded(conn) == []
+    assert queued_events(conn) == []
 
 
 def test_a_signal_without_a_connection_is_refused(settings: Settings) -> None:

@@ -13,13 +13,7 @@ from django.dispatch import Signal as DjangoSignal
 
 from pgaudit import AuditLog, InvalidEvent, NotInTransaction, Settings
 from pgaudit.listener import AuditListener
-
-EVENTS = "SELECT event FROM pgaudit.audit_jobs ORDER BY id"
-
-
-def recorded(conn: psycopg.Connection) -> list[dict[str, Any]]:
-    """Returns the events in the queue that this transaction sees."""
-    return [event for (event,) in conn.execute(EVENTS)]
+from tests.support.jobs import queued_events
 
 
 def test_an_error_in_recording_reaches_the_sender(dsn: str, settings: Settings) -> None:
@@ -38,7 +32,7 @@ def test_a_django_signal_is_recorded(conn: psycopg.Connection, settings: Setting
     policy_renewed = DjangoSignal()
     AuditListener(AuditLog(settings), {policy_renewed: "policy.renewed"}, target_type="policy")
     policy_renewed.send(sender=object, conn=conn, policy_id=9, actor="service:renewals")
-    (event,) = recorded(conn)
+    (event,) = queued_events(conn)
     assert event["actor"] == {"type": "service", "id": "renewals"}
     assert event["targets"] == [{"type": "policy", "id": "9"}]
     assert "data" not in event
@@ -65,7 +59,7 @@ def test_an_event_of_an_emitter_is_recorded(conn: psycopg.Connection, settings: 
     emitter = Emitter()
     AuditListener(AuditLog(settings), {"claimApproved": "claim.approved"}, target_type="claim").listen(emitter)
     emitter.emit("claimApproved", conn=conn, target="claim:7")
-    assert [event["action"] for event in recorded(conn)] == ["claim.approved"]
+    assert [event["action"] for event in queued_events(conn)] == ["claim.approved"]
 
 
 @pytest.mark.parametrize("sent", [{"claim": 7}, {"clam_id": 7}, {"claim_id": None}, {"target": None}, {}])
@@ -78,7 +72,7 @@ def test_a_signal_without_its_target_is_refused(
     says = r"claim\.approved was sent without its target: send\(conn=conn, claim_id=\.\.\.\), or target="
     with pytest.raises(InvalidEvent, match=says):
         approved.send(conn=conn, user_id=42, **sent)
-    assert recorded(conn) == []
+    assert queued_events(conn) == []
 
 
 def test_a_listener_without_a_target_type_needs_no_target(conn: psycopg.Connection, settings: Settings) -> None:
@@ -86,7 +80,7 @@ def test_a_listener_without_a_target_type_needs_no_target(conn: psycopg.Connecti
     closed = Signal()
     AuditListener(AuditLog(settings), {closed: "books.closed"})
     closed.send(conn=conn, None_id=7)
-    (event,) = recorded(conn)
+    (event,) = queued_events(conn)
     assert "targets" not in event
     assert event["data"] == {"None_id": 7}
 
@@ -102,14 +96,14 @@ def test_a_second_listener_replaces_the_first(
     second = AuditListener(AuditLog(Settings(dsn=settings.dsn)), {renewed: "policy.renewed"}, target_type="policy")
     for signal in both:
         signal.send(sender=None, conn=conn, policy_id=7)
-    assert [event["action"] for event in recorded(conn)] == ["policy.renewed", "policy.lapsed"]
+    assert [event["action"] for event in queued_events(conn)] == ["policy.renewed", "policy.lapsed"]
     first.disconnect()
     for signal in both:
         signal.send(sender=None, conn=conn, policy_id=8)
-    assert [event["action"] for event in recorded(conn)][2:] == ["policy.renewed"]
+    assert [event["action"] for event in queued_events(conn)][2:] == ["policy.renewed"]
     second.disconnect()
     renewed.send(sender=None, conn=conn, policy_id=9)
-    assert len(recorded(conn)) == 3
+    assert len(queued_events(conn)) == 3
 
 
 def test_listeners_with_other_actions_or_classes_both_record(conn: psycopg.Connection, settings: Settings) -> None:
@@ -123,7 +117,7 @@ def test_listeners_with_other_actions_or_classes_both_record(conn: psycopg.Conne
     AuditListener(audit, {renewed: "policy.billed"})
     Another(audit, {renewed: "policy.renewed"})
     renewed.send(conn=conn)
-    actions = sorted(event["action"] for event in recorded(conn))
+    actions = sorted(event["action"] for event in queued_events(conn))
     assert actions == ["policy.billed", "policy.renewed", "policy.renewed"]
 
 

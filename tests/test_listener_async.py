@@ -13,16 +13,10 @@ from pgaudit import AuditLog, NotInTransaction, Settings, UnknownConnection, bin
 from pgaudit.claims import ClaimAuditListener, claim_approved
 from pgaudit.listener import AsyncAuditListener, AuditListener, await_in_loop
 from tests.support.drivers import ASYNC, RollBack, psycopg_async
+from tests.support.jobs import queued_events_in
 
 pytestmark = pytest.mark.anyio
-EVENTS = "SELECT event FROM pgaudit.audit_jobs ORDER BY id"
 Opened = Callable[[str], Any]
-
-
-def recorded(dsn: str) -> list[dict[str, Any]]:
-    """Returns the events whose transactions have committed."""
-    with psycopg.connect(dsn) as conn:
-        return [event for (event,) in conn.execute(EVENTS)]
 
 
 @pytest.fixture
@@ -51,7 +45,7 @@ async def test_an_awaited_signal_is_recorded_in_the_senders_transaction(
     listener.disconnect()
     async with opened(dsn) as conn:
         await renewed.send_async(conn=conn, policy_id=9)
-    (event,) = recorded(dsn)
+    (event,) = queued_events_in(dsn)
     assert event["action"] == "policy.renewed"
     assert event["data"] == {"premium": "120.00"}
     assert event["actor"]["id"] == "42"
@@ -65,7 +59,7 @@ async def test_an_awaited_django_signal_inherits_what_is_bound(dsn: str, setting
     async with psycopg_async(dsn) as conn:
         with bind(request_id="r-1"):
             await lapsed.asend(sender=object, conn=conn, policy_id=9, actor="service:renewals")
-    (event,) = recorded(dsn)
+    (event,) = queued_events_in(dsn)
     assert event["actor"]["id"] == "renewals"
     assert event["context"] == {"request_id": "r-1"}
     assert "data" not in event
@@ -77,7 +71,7 @@ async def test_an_event_of_an_awaiting_emitter_is_recorded(dsn: str, settings: S
     AsyncAuditListener(AuditLog(settings), {"claimApproved": "claim.approved"}, target_type="claim").listen(emitter)
     async with psycopg_async(dsn) as conn:
         await emitter.emit("claimApproved", conn=conn, target="claim:7")
-    assert [event["action"] for event in recorded(dsn)] == ["claim.approved"]
+    assert [event["action"] for event in queued_events_in(dsn)] == ["claim.approved"]
 
 
 class Emitter:
@@ -103,7 +97,7 @@ async def test_a_claim_signal_can_be_sent_and_awaited(dsn: str) -> None:
         claim_approved.send(conn=conn, claim_id=7, user_id=42)
     async with ASYNC["psycopg session"](dsn) as session:
         await claim_approved.send_async(conn=session, claim_id=8, user_id=42)
-    assert [event["targets"][0]["id"] for event in recorded(dsn)] == ["7", "8"]
+    assert [event["targets"][0]["id"] for event in queued_events_in(dsn)] == ["7", "8"]
 
 
 async def test_any_blinker_signal_can_be_sent_and_awaited(dsn: str, settings: Settings) -> None:
@@ -121,7 +115,7 @@ async def test_any_blinker_signal_can_be_sent_and_awaited(dsn: str, settings: Se
         renewed.send(conn=conn, policy_id=7)
     async with psycopg_async(dsn) as async_conn:
         await renewed.send_async(conn=async_conn, policy_id=8, _sync_wrapper=await_in_loop)
-    assert [event["targets"][0]["id"] for event in recorded(dsn)] == ["7", "8"]
+    assert [event["targets"][0]["id"] for event in queued_events_in(dsn)] == ["7", "8"]
     assert received == [7, 8]
 
 
@@ -134,7 +128,7 @@ async def test_send_refuses_an_asynchronous_connection(dsn: str, settings: Setti
         for signal in (renewed, claim_approved):
             with pytest.raises(UnknownConnection, match=r"AsyncConnection is asynchronous.*send_async.*AsyncAuditLis"):
                 signal.send(conn=conn, claim_id=7)
-    assert recorded(dsn) == []
+    assert queued_events_in(dsn) == []
 
 
 @pytest.mark.usefixtures("listener")
@@ -146,7 +140,7 @@ async def test_send_async_refuses_a_synchronous_connection(dsn: str, settings: S
         for signal in (renewed, claim_approved):
             with pytest.raises(UnknownConnection, match=r"Connection is synchronous.*signal\.send\(.* an AuditLis"):
                 await signal.send_async(conn=conn, claim_id=7)
-    assert recorded(dsn) == []
+    assert queued_events_in(dsn) == []
 
 
 async def test_an_error_in_recording_reaches_the_awaiting_sender(dsn: str, settings: Settings) -> None:
@@ -165,4 +159,4 @@ async def test_a_second_async_listener_replaces_the_first(dsn: str, settings: Se
         AsyncAuditListener(AuditLog(settings), {renewed: "policy.renewed"}, target_type="policy")
     async with psycopg_async(dsn) as conn:
         await renewed.send_async(conn=conn, policy_id=7)
-    assert len(recorded(dsn)) == 1
+    assert len(queued_events_in(dsn)) == 1

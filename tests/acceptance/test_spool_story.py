@@ -9,10 +9,8 @@ from pgaudit.recording import spool
 from pgaudit.recording.replay import replay
 from tests.support.processes import worker_process
 from tests.support.queries import COUNT_JOBS, LOG_SIZE, value_in
+from tests.support.spool import break_record, repair_record
 from tests.support.waiting import wait_until
-
-BREAK = "ALTER FUNCTION pgaudit.record(jsonb) RENAME TO broken"
-REPAIR = "ALTER FUNCTION pgaudit.broken(jsonb) RENAME TO record"
 
 
 def change_while_broken(dsn: str, directory: Path) -> None:
@@ -20,12 +18,12 @@ def change_while_broken(dsn: str, directory: Path) -> None:
     audit = AuditLog(Settings(dsn=dsn, on_failure="spool", spool_dir=directory))
     with psycopg.connect(dsn) as conn:
         conn.execute("CREATE TABLE claim AS SELECT 7 AS id, 'open' AS status")
-        conn.execute(BREAK)
+        break_record(conn)
     with psycopg.connect(dsn) as conn:
         conn.execute("UPDATE claim SET status = 'approved' WHERE id = 7")
         audit.record(conn, AuditEvent(action="claim.approved", target="claim:7"))
     with psycopg.connect(dsn) as conn:
-        conn.execute(REPAIR)
+        repair_record(conn)
 
 
 def test_a_spooled_event_is_logged_once_however_often_it_is_replayed(dsn: str, tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """The memory that a batch takes in the server process."""
 
-from pathlib import Path
 from typing import Final
 
 import psycopg
@@ -8,18 +7,12 @@ import pytest
 
 from pgaudit import AuditEvent, AuditLog, Settings
 from tests.support.audit_log import assert_dense
+from tests.support.memory import peak_memory
 from tests.support.queries import value_and_commit
 
 EVENTS: Final = 1_000
 LIMIT: Final = 200_000  # kB
 PERSIST: Final = "SELECT taken, cardinality(failures) FROM pgaudit.persist(NULL, NULL, %s)"
-
-
-def peak_of(conn: psycopg.Connection) -> int:
-    """Returns the peak memory of the connection's server process, in kB."""
-    status = Path(f"/proc/{conn.info.backend_pid}/status").read_text().splitlines()
-    (peak,) = (int(line.split()[1]) for line in status if line.startswith("VmHWM:"))
-    return peak
 
 
 def record_large_events(dsn: str, events: int) -> None:
@@ -46,7 +39,7 @@ def test_a_batch_of_large_events_takes_little_memory(dsn: str) -> None:
             assert batch[1] == 0
             taken += batch[0]
         assert taken == EVENTS
-        assert peak_of(conn) < LIMIT
+        assert peak_memory(conn) < LIMIT
         assert_dense(conn)
 
 
@@ -63,4 +56,4 @@ def test_a_batch_of_large_events_that_fail_takes_little_memory(dsn: str, conn: p
     with psycopg.connect(dsn, autocommit=True) as own:
         taken, failed = own.execute(PERSIST, [EVENTS]).fetchone() or (0, 0)
         assert taken == failed > 100
-        assert peak_of(own) < LIMIT
+        assert peak_memory(own) < LIMIT

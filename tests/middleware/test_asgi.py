@@ -13,15 +13,10 @@ from pgaudit import Actor, AuditContext, AuditEvent, Settings, bind, identify
 from pgaudit.middleware import AsgiMiddleware
 from pgaudit.middleware.asgi import Receive, Scope, Send
 from pgaudit.recording import context
-from pgaudit.recording.context import with_bound_context
+from tests.support.events import inheriting_event
 
 pytestmark = pytest.mark.anyio
 TRACEPARENT = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
-
-
-def seen() -> AuditEvent:
-    """Returns an event as it would be recorded here."""
-    return with_bound_context(AuditEvent(action="claim.approved"))
 
 
 class Application:
@@ -31,7 +26,7 @@ class Application:
         self.events: list[AuditEvent] = []
 
     async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
-        self.events.append(seen())
+        self.events.append(inheriting_event())
         await send({"type": "http.response.start", "status": 200, "headers": [(b"X-Request-Id", b"its own")]})
         await send({"type": "http.response.body", "body": b""})
 
@@ -69,8 +64,8 @@ async def test_an_event_inherits_what_the_request_says() -> None:
     )
     assert app.events[0].context == expected
     assert app.events[1].context == expected.model_copy(update={"ip": "203.0.113.9"})
-    assert seen().context is None
-    assert seen().actor is None
+    assert inheriting_event().context is None
+    assert inheriting_event().actor is None
 
 
 async def test_the_response_carries_the_request_id() -> None:
@@ -142,7 +137,7 @@ async def test_what_was_bound_outside_is_not_of_the_request() -> None:
     app = Application()
     with bind(actor="user:1", tenant="acme", session_id="s"):
         await serve(AsgiMiddleware(app))
-        assert seen().actor == Actor(type="user", id="1")
+        assert inheriting_event().actor == Actor(type="user", id="1")
     assert app.events[0].actor is None
     assert app.events[0].tenant is None
     assert app.events[0].context is not None
@@ -162,11 +157,11 @@ async def test_fastapi_dependencies_name_the_actor() -> None:
 
     @app.get("/key", dependencies=[Depends(by_key)])
     async def key() -> str:
-        return str(seen().actor)
+        return str(inheriting_event().actor)
 
     @app.get("/token", dependencies=[Depends(by_token)])
     def token() -> str:
-        return f"{seen().actor} of {seen().tenant}"
+        return f"{inheriting_event().actor} of {inheriting_event().tenant}"
 
     async with AsyncClient(transport=ASGITransport(app), base_url="http://test") as client:
         assert (await client.get("/key")).json() == "key:7"
@@ -184,7 +179,7 @@ async def test_binding_in_a_plain_dependency_says_what_to_do_instead(caplog: pyt
 
     @app.get("/", dependencies=[Depends(by_key)])
     async def key() -> str:
-        return str(seen().actor)
+        return str(inheriting_event().actor)
 
     async with AsyncClient(transport=ASGITransport(app), base_url="http://test") as client:
         assert [(await client.get("/")).json() for _ in range(2)] == ["None", "None"]
@@ -212,12 +207,12 @@ async def test_concurrent_requests_never_see_each_other() -> None:
 
     async def app(scope: Scope, _receive: Receive, _send: Send) -> None:
         await meeting.wait()
-        before = seen()
+        before = inheriting_event()
         await meeting.wait()
-        found[scope["user"]] = [before, seen(), await asyncio.create_task(later())]
+        found[scope["user"]] = [before, inheriting_event(), await asyncio.create_task(later())]
 
     async def later() -> AuditEvent:
-        return seen()
+        return inheriting_event()
 
     middleware = AsgiMiddleware(app, actor=lambda scope: f"user:{scope['user']}")
     names = [f"u{number}" for number in range(requests)]

@@ -15,6 +15,7 @@ from pgaudit import AuditEvent, identify
 from pgaudit.middleware.django import audit_middleware
 from pgaudit.recording.context import with_awaited_actor, with_bound_context
 from tests.support import django_project
+from tests.support.events import inheriting_event
 
 MEETINGS: dict[str, asyncio.Barrier] = {}
 
@@ -34,8 +35,8 @@ class User:
 
 
 def found() -> dict[str, Any]:
-    """What an event recorded here would hold."""
-    return described(with_bound_context(AuditEvent(action="claim.approved")))
+    """Returns what an event recorded here would inherit."""
+    return described(inheriting_event())
 
 
 def described(event: AuditEvent) -> dict[str, Any]:

@@ -14,12 +14,7 @@ from werkzeug.test import Client
 
 from pgaudit import Actor, AuditContext, AuditEvent, identify
 from pgaudit.middleware import WsgiMiddleware
-from pgaudit.recording.context import with_bound_context
-
-
-def seen() -> AuditEvent:
-    """Returns an event as it would be recorded here."""
-    return with_bound_context(AuditEvent(action="claim.approved"))
+from tests.support.events import inheriting_event
 
 
 class Application:
@@ -29,19 +24,19 @@ class Application:
         self.events: list[AuditEvent] = []
 
     def __call__(self, _environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        self.events.append(seen())
+        self.events.append(inheriting_event())
         start_response("200 OK", [("Content-Type", "text/plain"), ("x-request-id", "its own")])
         return self.body()
 
     def body(self) -> Iterator[bytes]:
         """Yields two chunks."""
         try:
-            self.events.append(seen())
+            self.events.append(inheriting_event())
             yield b"one"
-            self.events.append(seen())
+            self.events.append(inheriting_event())
             yield b"two"
         finally:
-            self.events.append(seen())
+            self.events.append(inheriting_event())
 
 
 class Response:
@@ -74,8 +69,8 @@ def test_the_context_covers_the_call_the_body_and_its_end() -> None:
     response = Response(WsgiMiddleware(app, actor=lambda environ: f"user:{environ['USER']}"), USER="42")
     chunks = iter(response.body)
     assert next(chunks) == b"one"
-    assert seen().actor is None
-    assert seen().context is None
+    assert inheriting_event().actor is None
+    assert inheriting_event().context is None
     assert list(chunks) == [b"two"]
     response.body.close()  # type: ignore[attr-defined]
     ((_, made),) = [header for header in response.headers if header[0].lower() == "x-request-id"]
@@ -95,7 +90,7 @@ def test_the_user_that_flask_finds_before_a_request_is_named() -> None:
 
     @flask_app.get("/")
     def view() -> str:
-        return str(seen().actor)
+        return str(inheriting_event().actor)
 
     client = Client(WsgiMiddleware(flask_app, actor=lambda _: g.user and f"user:{g.user}"))
     answers = [client.get("/", headers=headers).text for headers in ({"X-User": "42"}, {"X-Key": "7"}, {})]
@@ -136,11 +131,11 @@ def test_an_error_leaves_nothing_bound() -> None:
     """An error of the application reaches the server, and nothing stays bound."""
 
     def app(_environ: WSGIEnvironment, _start_response: StartResponse) -> Iterable[bytes]:
-        raise RuntimeError(seen().context)
+        raise RuntimeError(inheriting_event().context)
 
     with pytest.raises(RuntimeError, match="r-1"):
         Response(WsgiMiddleware(app), HTTP_X_REQUEST_ID="r-1")
-    assert seen().context is None
+    assert inheriting_event().context is None
 
 
 def test_requests_on_one_thread_never_see_each_other() -> None:
@@ -165,7 +160,7 @@ def test_threads_never_see_each_other() -> None:
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         start_response("200 OK", [("Content-Type", "text/plain")])
         meeting.wait(30)
-        context = seen().context or AuditContext()
+        context = inheriting_event().context or AuditContext()
         found[environ["HTTP_X_REQUEST_ID"]] = context.request_id
         meeting.wait(30)
         return [b""]

@@ -11,6 +11,8 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from pgaudit._schema.state import MIGRATIONS, Scripts
+from pgaudit.testing.copies import fresh_database
+from pgaudit.testing.server import Server
 from tests.support.psql import PROGRAM, Psql
 from tests.support.roles import temporary_roles
 
@@ -73,9 +75,16 @@ def psql(tmp_path: Path) -> Psql:
     return run
 
 
+@pytest.fixture(scope="module")
+def session(server: Server) -> Iterator[psycopg.Connection[Any]]:
+    """One session in a migrated database, for the tests of a module that roll back what they do."""
+    with fresh_database(server) as database, psycopg.connect(database.dsn) as conn:
+        yield conn
+
+
 @pytest.fixture
-def stranger(conn: psycopg.Connection[Any]) -> Iterator[psycopg.Connection[Any]]:
-    """A role without rights, which is rolled back with the transaction."""
-    conn.execute("CREATE ROLE t_stranger")
-    yield conn
-    conn.rollback()
+def stranger(session: psycopg.Connection[Any]) -> Iterator[psycopg.Connection[Any]]:
+    """A transaction in which there is a role without rights; it is rolled back at the end."""
+    session.execute("CREATE ROLE t_stranger")
+    yield session
+    session.rollback()

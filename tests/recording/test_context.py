@@ -11,11 +11,7 @@ from pgaudit import Actor, AuditContext, AuditEvent, AuditLog, InvalidEvent, Not
 from pgaudit.recording import actor
 from pgaudit.recording.context import Request, with_bound_context
 from pgaudit.testing import recording
-
-
-def inherited() -> AuditEvent:
-    """Returns an event that has only what is bound."""
-    return with_bound_context(AuditEvent(action="claim.approved"))
+from tests.support.events import inheriting_event
 
 
 def test_an_event_inherits_what_it_leaves_unset() -> None:
@@ -33,20 +29,20 @@ def test_nesting_accumulates_and_the_inner_wins() -> None:
     """Inner blocks add to outer ones; at the end of a block the outer values are back."""
     with bind(actor="user:1", request_id="r-1"):
         with bind(actor="user:2", trace_id="t-1"):
-            event = inherited()
+            event = inheriting_event()
             assert event.actor == Actor(type="user", id="2")
             assert event.context == AuditContext(request_id="r-1", trace_id="t-1")
-        assert inherited().actor == Actor(type="user", id="1")
-        assert inherited().context == AuditContext(request_id="r-1")
-    assert inherited().actor is None
-    assert inherited().context is None
+        assert inheriting_event().actor == Actor(type="user", id="1")
+        assert inheriting_event().context == AuditContext(request_id="r-1")
+    assert inheriting_event().actor is None
+    assert inheriting_event().context is None
 
 
 def test_the_block_ends_with_an_error_too() -> None:
     """Nothing stays bound after an error in the block."""
     with pytest.raises(RuntimeError), bind(tenant="acme"):
         raise RuntimeError
-    assert inherited().tenant is None
+    assert inheriting_event().tenant is None
 
 
 def test_nothing_bound_leaves_the_event_itself() -> None:
@@ -85,17 +81,17 @@ def test_threads_do_not_see_each_other() -> None:
     bound, checked = threading.Event(), threading.Event()
 
     def work() -> None:
-        seen.append(inherited())
+        seen.append(inheriting_event())
         with bind(tenant="thread"):
             bound.set()
             checked.wait(10)
-            seen.append(inherited())
+            seen.append(inheriting_event())
 
     thread = threading.Thread(target=work)
     with bind(tenant="main"):
         thread.start()
         assert bound.wait(10)
-        assert inherited().tenant == "main"
+        assert inheriting_event().tenant == "main"
     checked.set()
     thread.join(10)
     assert [event.tenant for event in seen] == [None, "thread"]
@@ -109,7 +105,7 @@ async def test_tasks_do_not_see_each_other() -> None:
     async def work(tenant: str) -> tuple[str | None, Actor | None]:
         with bind(tenant=tenant):
             await meeting.wait()
-            event = inherited()
+            event = inheriting_event()
             await meeting.wait()
             return event.tenant, event.actor
 
@@ -142,8 +138,8 @@ def test_a_generator_that_is_closed_late_gives_its_actor_to_no_other_request() -
         next(report)
     with Request({"request_id": "r-2"}).serving():
         report.close()
-        assert (inherited().actor, inherited().context) == (None, AuditContext(request_id="r-2"))
-    assert (inherited().actor, inherited().context) == (None, None)
+        assert (inheriting_event().actor, inheriting_event().context) == (None, AuditContext(request_id="r-2"))
+    assert (inheriting_event().actor, inheriting_event().context) == (None, None)
 
 
 def test_blocks_that_end_out_of_order_end_for_good() -> None:
@@ -154,8 +150,8 @@ def test_blocks_that_end_out_of_order_end_for_good() -> None:
         next(second)
         first.close()
         second.close()
-        assert inherited().actor == Actor(type="user", id="1")
-    assert inherited().actor is None
+        assert inheriting_event().actor == Actor(type="user", id="1")
+    assert inheriting_event().actor is None
 
 
 def test_a_task_keeps_what_was_bound_when_it_was_made() -> None:
@@ -165,8 +161,8 @@ def test_a_task_keeps_what_was_bound_when_it_was_made() -> None:
 
     def work() -> list[str]:
         with bind(actor="user:2"):
-            inner = str(inherited().actor)
-        return [inner, str(inherited().actor)]
+            inner = str(inheriting_event().actor)
+        return [inner, str(inheriting_event().actor)]
 
     assert kept.run(work) == ["user:2", "user:1"]
 
@@ -175,18 +171,18 @@ def test_identify_names_the_actor_of_its_request_alone() -> None:
     """From a thread of the request, too. What is bound inside of the request wins, and what it leaves out stays."""
     request = Request({"request_id": "r-1"}, lambda: "user:5")
     with request.serving():
-        assert str(inherited().actor) == "user:5"
+        assert str(inheriting_event().actor) == "user:5"
         thread = threading.Thread(target=copy_context().run, args=[lambda: identify(actor="key:7", session_id="s")])
         thread.start()
         thread.join(10)
         identify(tenant="acme")
-        event = inherited()
+        event = inheriting_event()
         assert (str(event.actor), event.tenant) == ("key:7", "acme")
         assert event.context == AuditContext(request_id="r-1", session_id="s")
         with bind(actor="service:import"):
-            assert str(inherited().actor) == "service:import"
+            assert str(inheriting_event().actor) == "service:import"
     with Request({"request_id": "r-2"}).serving():
-        assert inherited().actor is None
+        assert inheriting_event().actor is None
 
 
 def test_identify_is_refused_where_no_request_is_served() -> None:
@@ -218,9 +214,9 @@ def test_an_actor_that_no_event_could_hold_is_changed_and_logged(
     """Once; a request must not fail because of a name."""
     actor._warn_once.cache_clear()  # noqa: SLF001 - another test may have heard it
     with Request({"request_id": "r-1"}, lambda: found).serving():
-        seen = {str(inherited().actor) for _ in range(2)}
+        seen = {str(inheriting_event().actor) for _ in range(2)}
         identify(actor=found)
-        seen.add(str(inherited().actor))
+        seen.add(str(inheriting_event().actor))
     (name,) = seen
     assert name.partition("…")[0] == expected.partition("…")[0]
     assert ("…" in name) == ("…" in expected)
@@ -232,7 +228,7 @@ def test_a_long_name_of_an_actor_is_cut() -> None:
     """So that its event is not too large."""
     ada = Actor(type="user", id="1", name="Ada" * 30_000)
     with Request({"request_id": "r-1"}, lambda: ada).serving():
-        found = inherited().actor
+        found = inheriting_event().actor
     assert found is not None
     assert found.name is not None
     assert len(found.name) == 500

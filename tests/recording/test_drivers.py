@@ -1,7 +1,6 @@
 """Recording in the transaction of each driver and framework: committed, rolled back, and with savepoints."""
 
 import asyncio
-import json
 from typing import Any
 
 import asyncpg
@@ -15,6 +14,7 @@ from sqlalchemy.orm import scoped_session, sessionmaker
 from pgaudit import AuditEvent, AuditLog, NotInTransaction, Settings, UnknownConnection
 from pgaudit.testing.database import url_of
 from tests.support.drivers import ASYNC, SYNC, RollBack, django_connection
+from tests.support.spool import break_record, spooled_lines
 
 pytestmark = pytest.mark.anyio
 QUEUED = "SELECT event->>'action' FROM pgaudit.audit_jobs ORDER BY id"
@@ -52,12 +52,15 @@ def test_an_event_commits_and_rolls_back_with_its_transaction(dsn: str, settings
 @pytest.mark.parametrize("library", SYNC)
 def test_an_event_that_cannot_be_recorded_is_spooled(dsn: str, settings: Settings, library: str, tmp_path: Any) -> None:
     """Spooling uses a savepoint of the library, and the transaction goes on."""
-    break_recording(dsn)
+    with psycopg.connect(dsn) as owner:
+        break_record(owner)
     audit = AuditLog(settings.model_copy(update={"on_failure": "spool", "spool_dir": tmp_path}))
     with SYNC[library](dsn) as conn:
         audit.record(conn, event("claim.spooled"))
         audit.record(conn, event("claim.spooled"))
-    assert spooled(tmp_path) == ["claim.spooled"] * 2
+    lines = spooled_lines(tmp_path)
+    assert [line["event"]["action"] for line in lines] == ["claim.spooled"] * 2
+    assert all(line["xid"] for line in lines)
 
 
 @pytest.mark.parametrize("library", ASYNC)
@@ -85,12 +88,15 @@ async def test_an_async_event_that_cannot_be_recorded_is_spooled(
     dsn: str, settings: Settings, library: str, tmp_path: Any
 ) -> None:
     """Spooling uses a savepoint of the library, and the transaction goes on."""
-    break_recording(dsn)
+    with psycopg.connect(dsn) as owner:
+        break_record(owner)
     audit = AuditLog(settings.model_copy(update={"on_failure": "spool", "spool_dir": tmp_path}))
     async with ASYNC[library](dsn) as conn:
         await audit.record_async(conn, event("claim.spooled"))
         await audit.record_async(conn, event("claim.spooled"))
-    assert spooled(tmp_path) == ["claim.spooled"] * 2
+    lines = spooled_lines(tmp_path)
+    assert [line["event"]["action"] for line in lines] == ["claim.spooled"] * 2
+    assert all(line["xid"] for line in lines)
 
 
 async def test_a_pooled_asyncpg_connection_is_accepted(dsn: str, settings: Settings) -> None:
@@ -161,16 +167,3 @@ def stored_text(dsn: str) -> object:
     with psycopg.connect(dsn) as conn:
         row = conn.execute("SELECT event->'data'->>'text' FROM pgaudit.audit_jobs").fetchone()
     return row and row[0]
-
-
-def break_recording(dsn: str) -> None:
-    """Renames ``pgaudit.record``, so that recording fails."""
-    with psycopg.connect(dsn) as conn:
-        conn.execute("ALTER FUNCTION pgaudit.record(jsonb) RENAME TO broken")
-
-
-def spooled(directory: Any) -> list[str]:
-    """Returns the actions in the spool."""
-    lines = [json.loads(line) for path in directory.iterdir() for line in path.read_text().splitlines()]
-    assert all(line["xid"] for line in lines)
-    return [line["event"]["action"] for line in lines]

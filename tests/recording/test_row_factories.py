@@ -2,7 +2,6 @@
 
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
@@ -14,8 +13,9 @@ from pgaudit.recording import spool
 from pgaudit.recording.replay import Replayed, replay
 from tests.support.events import event
 from tests.support.jobs import queued_ids
+from tests.support.queries import Connection
+from tests.support.spool import break_record, repair_record
 
-Connection = psycopg.Connection[Any]
 INSERT_FAILED = """
     INSERT INTO pgaudit.audit_jobs (event, leaf_hash, event_bytes, status)
     VALUES ('{"id": "1"}', decode('00', 'hex'), 11, 'failed') RETURNING id
@@ -46,7 +46,7 @@ async def test_a_spooled_event_knows_its_transaction(
 ) -> None:
     """A spooled event is replayed if its transaction was committed, and otherwise dropped."""
     audit = AuditLog(Settings(dsn=dsn, on_failure=OnFailure.SPOOL, spool_dir=tmp_path))
-    conn.execute("ALTER FUNCTION pgaudit.record RENAME TO gone")
+    break_record(conn)
     conn.commit()
     kept, dropped = event(1), event(2)
     audit.record(dicts, kept)
@@ -54,7 +54,7 @@ async def test_a_spooled_event_knows_its_transaction(
     async with await psycopg.AsyncConnection.connect(dsn, row_factory=dict_row) as other:
         await audit.record_async(other, dropped)
         await other.rollback()
-    conn.execute("ALTER FUNCTION pgaudit.gone RENAME TO record")
+    repair_record(conn)
     conn.commit()
     dicts.autocommit = True
     (path,) = spool.files(tmp_path)

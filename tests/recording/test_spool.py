@@ -17,6 +17,7 @@ from tests.support.audit_log import logged_ids
 from tests.support.events import event
 from tests.support.jobs import persist_and_commit, queued_ids
 from tests.support.queries import Connection
+from tests.support.spool import break_record, repair_record, spooled_lines
 
 
 @pytest.fixture
@@ -33,16 +34,6 @@ def owner(dsn: str, spooling: Settings) -> Any:
         owner.execute("CREATE TABLE claims (id integer PRIMARY KEY)")
         break_record(owner)
         yield owner
-
-
-def break_record(owner: Connection) -> None:
-    """Renames pgaudit.record, so that recording fails."""
-    owner.execute("ALTER FUNCTION pgaudit.record RENAME TO broken_record")
-
-
-def repair_record(owner: Connection) -> None:
-    """Gives pgaudit.record its name back."""
-    owner.execute("ALTER FUNCTION pgaudit.broken_record RENAME TO record")
 
 
 def this_cluster(conn: Connection) -> tuple[str, str]:
@@ -65,8 +56,8 @@ def file_of(settings: Settings) -> Path:
 
 def spooled(settings: Settings) -> list[str]:
     """Returns the ids of the events in the spool."""
-    lines = [line for path in spool.files(settings.spool_dir) for line in path.read_text().split("\n") if line]
-    return [json.loads(line)["event"]["id"] for line in lines]
+    assert settings.spool_dir is not None
+    return [line["event"]["id"] for line in spooled_lines(settings.spool_dir)]
 
 
 def change_and_record(conn: Connection, settings: Settings, number: int) -> str:

@@ -29,6 +29,17 @@ def queued(conn: Connection) -> list[dict[str, Any]]:
     return [{"event": event, "leaf_hash": leaf_hash} for event, leaf_hash in rows]
 
 
+def queued_events(conn: Connection) -> list[dict[str, Any]]:
+    """Returns the event of each job in the queue, the oldest first."""
+    return [job["event"] for job in queued(conn)]
+
+
+def queued_events_in(dsn: str) -> list[dict[str, Any]]:
+    """Returns the event of each committed job in the queue, on a connection of its own."""
+    with psycopg.connect(dsn) as conn:
+        return queued_events(conn)
+
+
 def queued_ids(conn: Connection) -> list[UUID]:
     """Returns the ids of the events in the queue, the oldest first."""
     return [UUID(job["event"]["id"]) for job in queued(conn)]

@@ -18,8 +18,8 @@ from tests.support.audit_log import assert_dense, logged_ids
 from tests.support.drivers import django_connection
 from tests.support.events import event
 from tests.support.jobs import let_jobs_be_edited, queued_ids, record_and_commit
+from tests.support.queries import Connection
 
-Connection = psycopg.Connection[Any]
 TAMPER = """
     UPDATE pgaudit.audit_jobs SET event = jsonb_set(event, '{action}', '"claim.denied"') WHERE event->>'id' = %s
 """

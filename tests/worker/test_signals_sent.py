@@ -16,17 +16,20 @@ from tests.support.jobs import (
     queue_events,
     register_and_commit,
 )
+from tests.support.log_records import records_of
 from tests.support.queries import LOG_SIZE, Connection, value_and_commit
 from tests.support.worker import drain
 
 NAMES = ("job_completed", "job_retried", "job_failed", "job_stalled", "worker_started", "worker_stopped")
-
-
 Sent = list[tuple[str, dict[str, Any]]]
-
-
 # Gives the job to a worker.
 STALL = "UPDATE pgaudit.audit_jobs SET status = 'doing', worker_id = %s RETURNING id"
+
+
+@pytest.fixture(autouse=True)
+def everything_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """Sets the level of all loggers to DEBUG."""
+    caplog.set_level(logging.DEBUG)
 
 
 @pytest.fixture
@@ -45,11 +48,6 @@ def sent() -> Iterator[Sent]:
         signal.disconnect(receiver)
 
 
-def lines(caplog: pytest.LogCaptureFixture, action: str) -> list[logging.LogRecord]:
-    """Returns the records of the application log with that action."""
-    return [entry for entry in caplog.records if entry.__dict__.get("action") == action]
-
-
 async def test_a_worker_sends_started_completed_and_stopped(
     dsn: str, settings: Settings, conn: Connection, sent: Sent, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -60,7 +58,7 @@ async def test_a_worker_sends_started_completed_and_stopped(
     completed = {"count": 5, "worker_id": worker_id}
     alone = {"worker_id": worker_id}
     assert sent == [("worker_started", alone), ("job_completed", completed), ("worker_stopped", alone)]
-    assert [len(lines(caplog, name)) for name in NAMES] == [1, 0, 0, 0, 1, 1]
+    assert [len(records_of(caplog, name)) for name in NAMES] == [1, 0, 0, 0, 1, 1]
 
 
 async def test_each_failed_attempt_sends_a_signal(
@@ -75,10 +73,10 @@ async def test_each_failed_attempt_sends_a_signal(
         ("job_retried", {**error, "attempt": 2, "retry_in": pytest.approx(0, abs=1)}),
         ("job_failed", error),
     ]
-    (failed,) = lines(caplog, "job_failed")
+    (failed,) = records_of(caplog, "job_failed")
     assert failed.levelname == "ERROR"
     assert failed.__dict__["job_id"] == job
-    assert [entry.levelname for entry in lines(caplog, "job_retried")] == ["WARNING", "WARNING"]
+    assert [entry.levelname for entry in records_of(caplog, "job_retried")] == ["WARNING", "WARNING"]
 
 
 async def test_each_stall_sends_a_signal_and_the_last_one_job_failed(dsn: str, conn: Connection, sent: Sent) -> None:
@@ -115,7 +113,7 @@ async def test_a_receiver_that_raises_does_not_disturb_the_worker(
         for name in names:
             getattr(signals, name).disconnect(broken)
     assert value_and_commit(conn, LOG_SIZE) == 5
-    assert [entry.__dict__["signal"] for entry in lines(caplog, "receiver_failed")] == list(names)
+    assert [entry.__dict__["signal"] for entry in records_of(caplog, "receiver_failed")] == list(names)
 
 
 async def test_details_are_ready_for_json(dsn: str, conn: Connection, sent: Sent) -> None:
