@@ -23,7 +23,7 @@ UPDATE: Final = "UPDATE claims SET version = version + 1 WHERE id = %s"
 TRANSACTIONS: Final = 600
 WARM_UP: Final = 50
 CALLS: Final = 2_000
-NOTIFYING: Final = 300  # notifications are counted in pages of 8 kB; those of so many transactions fill several
+NOTIFYING: Final = 300  # transactions: notifications are counted in pages of 8 kB, and these fill several
 USAGE: Final = "SELECT pg_notification_queue_usage() > 0"
 NAMES: Final = {"bare": "nothing else", "pgaudit": "+ audit.record", "stock": "+ task.defer, on the same connection"}
 

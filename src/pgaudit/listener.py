@@ -152,8 +152,8 @@ def _refuse_signal_of_django(signal: object) -> None:
     names = [name for module in modules for name, value in vars(module).items() if value is signal]
     if names:
         raise UnknownConnection(
-            f"{names[0]} is sent by Django without what an event needs. pgaudit.django records logins and permissions "
-            "(PGAUDIT = {'LOGINS': True, 'PERMISSIONS': True}); for others, write a receiver that calls audit.record"
+            f"{names[0]} is sent by Django without what an event needs: "
+            "write a receiver of it that calls audit.record(connection, AuditEvent(...))"
         )
 
 

@@ -74,7 +74,7 @@ def after(conn: psycopg.Connection[Any], index: int, limit: int = 1_000) -> list
 def of_target(conn: psycopg.Connection[Any], kind: str, identity: str, limit: int | None = None) -> list[Entry]:
     """Returns the events that have this target, such as ("claim", "7"), first or further, in the order of the log.
 
-    :param limit: only so many of them, the newest.
+    :param limit: the most entries to return; the newest are kept.
     """
     return _matching(conn, Filter(target=(kind, identity)), limit)
 
@@ -82,7 +82,7 @@ def of_target(conn: psycopg.Connection[Any], kind: str, identity: str, limit: in
 def of_actor(conn: psycopg.Connection[Any], kind: str, identity: str, limit: int | None = None) -> list[Entry]:
     """Returns the events of an actor, such as ("user", "42"), in the order of the log.
 
-    :param limit: only so many of them, the newest.
+    :param limit: the most entries to return; the newest are kept.
     """
     return _matching(conn, Filter(actor=(kind, identity)), limit)
 
@@ -93,7 +93,7 @@ def pages(
     """Yields the entries that a filter selects, in the order of the log, at most a thousand at a time.
 
     :param span: only entries with an index in this range; all of the log by default.
-    :param newest: only so many of them, the newest.
+    :param newest: the most entries to yield; the newest are kept.
     """
     span = log_pages.ALL if span is None else span
     for indexes in log_pages.index_pages(conn, wanted, span, newest):

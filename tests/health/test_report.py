@@ -186,7 +186,7 @@ def test_a_time_in_the_future_degrades(conn: psycopg.Connection, settings: Setti
 
 
 def test_row_level_security_is_named(dsn: str, conn: psycopg.Connection, settings: Settings) -> None:
-    """A reader whose rows are hidden learns why the trail looks empty; one that sees all is told nothing."""
+    """The report names the hidden tables to a reader whose rows are hidden, and is healthy for a role that sees all."""
     with temporary_roles(dsn, "t_plain_reader"):
         grant(conn, reader="t_plain_reader")
         conn.execute("ALTER TABLE pgaudit.audit_log ENABLE ROW LEVEL SECURITY")

@@ -276,7 +276,7 @@ def loaded() -> list[int]:
 
 
 def test_a_page_that_records_nothing_loads_nobody(loaded: list[int]) -> None:
-    """Neither user nor session: Django would send `Vary: Cookie`."""
+    """The user and the session are not loaded, for which Django would send `Vary: Cookie`."""
     audit_middleware(lambda _: HttpResponse())(with_session(RequestFactory().get("/")))
     assert loaded == []
 
@@ -331,7 +331,7 @@ def test_an_asynchronous_actor_is_awaited_in_synchronous_views(client: Client) -
 
 
 def test_settings_of_pgaudit_may_be_in_those_of_django(client: Client) -> None:
-    """What is not a setting of pgaudit's own is for the application pgaudit.django."""
+    """Other names in Django's setting PGAUDIT are ignored."""
     with override_settings(PGAUDIT={"CLIENT_ADDRESS": "none", "USER_AGENT_LENGTH": 3, "LOGINS": True}):
         answer = client.get("/view", headers={"User-Agent": "Agent", "X-Request-ID": "r-1"}).json()
     assert answer == {"request_id": "r-1", "user_agent": "Age", "actor": None}

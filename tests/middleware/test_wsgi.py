@@ -79,7 +79,7 @@ def test_the_context_covers_the_call_the_body_and_its_end() -> None:
 
 
 def test_the_user_that_flask_finds_before_a_request_is_named() -> None:
-    """In g, or with identify; the next request of the thread is nobody's."""
+    """The actor comes from g or from identify; the next request of the thread has none."""
     flask_app = Flask(__name__)
 
     @flask_app.before_request

@@ -69,7 +69,7 @@ def test_a_transaction_of_many_events_opens_few_subtransactions(conn: Connection
 
 
 def test_a_rolled_back_subtransaction_counts_no_more(conn: Connection, spooling: AuditLog) -> None:
-    """The server takes the count back with the caller's savepoint, and begins anew with the next transaction."""
+    """A rollback to a savepoint restores the count, and the next transaction starts at zero."""
     for _ in range(2):
         for _ in range(40):
             with conn.transaction(force_rollback=True):

@@ -58,7 +58,7 @@ def old_snapshot(dsn: str) -> Iterator[None]:
 
 
 def commit_and_drain(dsn: str, conn: Connection, rounds: int) -> None:
-    """Commits two thousand events and persists them, so many times."""
+    """Commits 2,000 events and persists them; repeats that ``rounds`` times."""
     for _ in range(rounds):
         record_uncommitted(conn, 2_000)
         conn.commit()

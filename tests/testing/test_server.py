@@ -49,7 +49,7 @@ def test_the_network_is_refused_even_where_someone_listens(postgres: psycopg.Con
 
 
 def test_the_server_has_no_right_of_root(temporary: TemporaryServer) -> None:
-    """Neither its user nor a capability, whoever starts it."""
+    """The server runs as an unprivileged user without capabilities, also when root starts it."""
     pid = (temporary.home / "data" / "postmaster.pid").read_text().splitlines()[0]
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     status = {name: values.split() for name, _, values in (line.partition(":") for line in lines)}

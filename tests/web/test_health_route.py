@@ -66,7 +66,7 @@ def test_ready_is_about_the_server_not_the_trail(client: httpx.Client) -> None:
 
 
 def test_a_database_that_is_away_is_unhealthy_and_tells_no_secret(settings: Settings) -> None:
-    """Everybody learns that the database is to blame; nobody, which one: that is in the server's log."""
+    """The answer says that the database does not answer, but neither its address nor its role."""
     away = "host=127.0.0.1 port=1 user=somebody password=secret dbname=hidden"
     with client_of(create_app(settings.model_copy(update={"dsn": away}))) as client:
         paths = (HEALTH, REPORT, "/metrics", "/api/v1/admin/queues/stats", "/api/v1/health/ready")

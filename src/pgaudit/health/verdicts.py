@@ -21,19 +21,12 @@ def verdicts(seen: Observation, schema: SchemaObservation, settings: Settings) -
     yield Check("database", good, "answers", None, "The database answers.")
     yield from schema_checks.schema_verdicts(schema)
 
-    if settings.mode != Mode.QUEUE:
-        yield Check("workers", good, seen.workers, 0, f"PGAUDIT_MODE={settings.mode}: no worker is needed.")
-    else:
-        advice = f"{seen.workers} worker(s) alive." if seen.workers else "No worker is alive: start `pgaudit worker`."
-        yield Check("workers", good if seen.workers else fair, seen.workers, 1, advice)
-
+    yield workers(seen.workers, settings.mode)
     yield waiting(seen.oldest_waiting or 0.0, settings.health_max_lag)
-
     yield expect_zero(
         "failed", seen.failed, "job(s) failed: `pgaudit jobs list`, then `pgaudit jobs retry` or `acknowledge`."
     )
     yield expect_zero("stalled", seen.stalled, "job(s) of stalled workers wait to be reclaimed.")
-
     yield expect_zero(
         "conflicts",
         seen.conflicts,
@@ -44,42 +37,52 @@ def verdicts(seen: Observation, schema: SchemaObservation, settings: Settings) -
     status = good if seen.partition_ahead else fair
     yield Check("partitions", status, str(seen.partition_ahead).lower(), "true", f"The log's next partition {advice}")
 
-    advice = (
-        f"The end of the log is locked by {seen.log_holder}."
-        if seen.log_holder
-        else "No transaction keeps the log locked."
+    yield expect_none(
+        "log_lock", seen.log_holder, bad, "The end of the log is locked by {}.", "No transaction keeps the log locked."
     )
-    yield Check("log_lock", bad if seen.log_holder else good, seen.log_holder, None, advice)
-
-    advice = f"New partitions stop the subscribers of {seen.publications}: set publish_via_partition_root = true."
-    status, advice = (fair, advice) if seen.publications else (good, "No publication would stop at a new partition.")
-    yield Check("publications", status, seen.publications, None, advice)
-
+    yield expect_none(
+        "publications",
+        seen.publications,
+        fair,
+        "New partitions stop the subscribers of {}: set publish_via_partition_root = true.",
+        "No publication would stop at a new partition.",
+    )
     yield long_transactions(seen, settings.health_max_transaction)
+    yield expect_none(
+        "row_security",
+        seen.row_security,
+        bad,
+        "Row level security hides rows of {} from this role: switch it off for the schema pgaudit, or check as another "
+        "role. The other checks may be wrong.",
+        "No row is hidden from this role.",
+    )
 
-    advice = "No row is hidden from this role."
-    if seen.row_security:
-        advice = (
-            f"Row level security hides rows of {seen.row_security} from this role: switch it off for the schema "
-            "pgaudit, or look as another role. What else is said here may be wrong."
-        )
-    yield Check("row_security", bad if seen.row_security else good, seen.row_security, None, advice)
+
+def workers(alive: int, mode: Mode) -> Check:
+    """Returns the verdict on the number of workers that are alive."""
+    if mode != Mode.QUEUE:
+        return Check("workers", Status.HEALTHY, alive, 0, f"PGAUDIT_MODE={mode}: no worker is needed.")
+    if alive:
+        return Check("workers", Status.HEALTHY, alive, 1, f"{alive} worker(s) alive.")
+    return Check("workers", Status.DEGRADED, alive, 1, "No worker is alive: start `pgaudit worker`.")
 
 
 def waiting(lag: float, limit: float) -> Check:
     """Returns the verdict on the age of the oldest waiting event, in seconds. It counts from the call of ``record``."""
     if lag < -CLOCK_TOLERANCE_SECONDS:
-        message = f"The oldest waiting event is of {-lag:.0f} s in the future: the clock of the database was set back."
+        message = (
+            f"The oldest waiting event was recorded {-lag:.0f} s in the future: the server's clock was set back."
+        )
         return Check("oldest_waiting", Status.DEGRADED, lag, limit, message)
     status = Status.UNHEALTHY if lag > limit else Status.DEGRADED if lag > limit / 2 else Status.HEALTHY
     return Check("oldest_waiting", status, lag, limit, f"The oldest waiting event has waited for {max(lag, 0):.1f} s.")
 
 
 def long_transactions(seen: Observation, limit: float) -> Check:
-    """Returns the verdict on what holds back vacuum: old transactions, and replication slots that nobody reads."""
+    """Returns the verdict on what holds back vacuum: old transactions, and replication slots without a reader."""
     age = seen.longest_transaction
     if seen.idle_slots:
-        message = f"Replication slots that nobody reads hold back vacuum: {seen.idle_slots}. Drop them."
+        message = f"Replication slots without a reader hold back vacuum: {seen.idle_slots}. Drop them."
         return Check("long_transactions", Status.DEGRADED, age, limit, message)
     if age and age > limit:
         message = f"The oldest open transaction is {age:.0f} s old; it holds back vacuum."
@@ -110,6 +113,13 @@ def check_spool(settings: Settings) -> Check:
         advice = f"{directory}/*.refused: events that could not be recorded; correct or remove them. {advice}"
     status = Status.UNHEALTHY if age > limit else Status.DEGRADED if waiting or refused else Status.HEALTHY
     return Check("spooled", status, waiting, 0, advice)
+
+
+def expect_none(name: str, found: str | None, status: Status, problem: str, otherwise: str) -> Check:
+    """Returns the verdict on something that should not exist; ``problem`` has ``{}`` for what was found."""
+    if found:
+        return Check(name, status, found, None, problem.format(found))
+    return Check(name, Status.HEALTHY, found, None, otherwise)
 
 
 def expect_zero(name: str, count: int, what: str) -> Check:

@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import re
-from functools import cache
+from functools import lru_cache
 from typing import Final
 
 from pgaudit.errors import InvalidEvent
@@ -69,6 +69,6 @@ def _fitting(text: str, length: int) -> str:
     return storable[: length - len(mark)] + mark
 
 
-@cache
+@lru_cache(maxsize=100)  # a request may choose the text
 def _warn_once(message: str) -> None:
     logger.warning(message)

@@ -9,7 +9,7 @@ from pgaudit.errors import InvalidEvent
 from pgaudit.recording.connections.transaction import AsyncTransaction, Transaction
 from pgaudit.recording.spool import Origin
 
-# Fails for nobody: asked first, because a call of a function that is missing would break the transaction.
+# Asked first: this query needs no right, and a call of a missing function would break the transaction.
 PERMITTED: Final = """
     SELECT count(*) = 1
       FROM pg_catalog.pg_namespace n JOIN pg_catalog.pg_proc p ON p.pronamespace = n.oid

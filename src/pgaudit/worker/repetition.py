@@ -25,8 +25,8 @@ class Repetition:
 class RepetitionFilter(logging.Filter):
     """Lets a warning with the same text pass at once, then after a second, two, four … and at most five minutes.
 
-    What passes says how many were left out. A warning that stays away for twice its interval begins anew. Errors always
-    pass, and so does what is below a warning.
+    A line that passes says how many were left out before it. After twice its interval without a repetition, a warning
+    starts again at one second. Errors and levels below a warning always pass.
     """
 
     def __init__(self) -> None:

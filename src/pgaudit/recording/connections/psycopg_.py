@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Final, LiteralString
 
 import psycopg
-from psycopg.pq import TransactionStatus
+from psycopg.pq import PipelineStatus, TransactionStatus
 from psycopg.rows import tuple_row
 
 from pgaudit.recording.connections.transaction import (
@@ -96,7 +96,8 @@ async def async_transaction(conn: object) -> AsyncPsycopgTransaction:
 
 def is_undecided(conn: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> bool:
     """Returns whether only results that a pipeline has not read yet tell if the connection is in a transaction."""
-    return conn.autocommit and conn.info.transaction_status == TransactionStatus.ACTIVE
+    in_pipeline = conn.info.pipeline_status != PipelineStatus.OFF
+    return conn.autocommit and in_pipeline and conn.info.transaction_status == TransactionStatus.ACTIVE
 
 
 def refuse_autocommit(conn: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> None:
