@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import psycopg
 import pytest
 
+from pgaudit.worker.supervisor import ONE_SIGNAL_SECONDS
 from tests.support.jobs import queue_events
 from tests.support.processes import COMMANDS, terminate, worker_process
 from tests.support.queries import COUNT_JOB_ERRORS, COUNT_JOBS, LOG_SIZE, value_in
@@ -58,13 +59,16 @@ def test_a_batch_that_outlasts_the_timeout_is_released(dsn: str, command: str) -
 
 @pytest.mark.parametrize(("first", "second"), [(signal.SIGTERM, signal.SIGTERM), (signal.SIGINT, signal.SIGTERM)])
 def test_a_second_signal_exits_at_once(dsn: str, first: signal.Signals, second: signal.Signals) -> None:
-    """A second signal ends the worker at once; its event stays in the queue for another worker."""
+    """A second signal, a second later, ends the worker at once; its event stays in the queue for another worker."""
     queue_events(dsn, 1)
     with log_locked(dsn), worker_process(dsn, log=subprocess.PIPE, PGAUDIT_STALLED_AFTER="1") as process:
         wait_until("the batch waits for the end of the log", lambda: value_in(dsn, BLOCKED))
         process.send_signal(first)
         assert process.stderr is not None
         assert any(b"a second signal exits at once" in line for line in process.stderr)
+        process.send_signal(second)  # within a second: the same Ctrl-C, passed on by a shell, say
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(1.1 * ONE_SIGNAL_SECONDS)
         process.send_signal(second)
         assert process.wait(5) == 128 + second
     with worker_process(dsn, PGAUDIT_STALLED_AFTER="1"):

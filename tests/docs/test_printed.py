@@ -123,7 +123,7 @@ def test_the_program_of_the_claims_page(dsn: str, monkeypatch: pytest.MonkeyPatc
 
 def test_the_tests_of_the_testing_page(tmp_path: Path) -> None:
     """They pass under pytest as any application runs it."""
-    (code,) = blocks("docs/integrate/tests.md", "python")
+    code = blocks("docs/integrate/tests.md", "python")[0]
     (tmp_path / "test_approval.py").write_text(code)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_approval.py"]
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
@@ -134,7 +134,7 @@ def test_the_tests_of_the_testing_page(tmp_path: Path) -> None:
 def web(dsn: str, tmp_path: Path) -> Iterator[str]:
     """The address of the server that the page on HTTP starts, with the token that the page sets."""
     session = commands(blocks("docs/reference/http.md", "console")[0])
-    (token,) = re.findall(r"PGAUDIT_ADMIN_TOKEN=(\w+)", session[0])
+    (token,) = re.findall(r"PGAUDIT_ADMIN_TOKEN=(\S+)", session[0])
     with served(session[1], dsn, tmp_path, PGAUDIT_ADMIN_TOKEN=token) as address:
         yield address
 

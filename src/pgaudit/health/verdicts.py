@@ -70,9 +70,7 @@ def workers(alive: int, mode: Mode) -> Check:
 def waiting(lag: float, limit: float) -> Check:
     """Returns the verdict on the age of the oldest waiting event, in seconds. It counts from the call of ``record``."""
     if lag < -CLOCK_TOLERANCE_SECONDS:
-        message = (
-            f"The oldest waiting event was recorded {-lag:.0f} s in the future: the server's clock was set back."
-        )
+        message = f"The oldest waiting event was recorded {-lag:.0f} s in the future: the server's clock was set back."
         return Check("oldest_waiting", Status.DEGRADED, lag, limit, message)
     status = Status.UNHEALTHY if lag > limit else Status.DEGRADED if lag > limit / 2 else Status.HEALTHY
     return Check("oldest_waiting", status, lag, limit, f"The oldest waiting event has waited for {max(lag, 0):.1f} s.")
