@@ -14,10 +14,11 @@ setting ``PGAUDIT`` is optional:
 any other          a setting of pgaudit without its prefix: ``{"MODE": "inline"}``; wins over the environment
 =================  ==========================================================================================
 
->>> from pgaudit.django import audit
->>> with transaction.atomic():
-...     claim.save()
-...     audit.record(connection, AuditEvent(action="claim.saved", target=f"claim:{claim.pk}"))
+Where an application records::
+
+    with transaction.atomic():
+        claim.save()
+        audit.record(connection, AuditEvent(action="claim.saved", target=f"claim:{claim.pk}"))
 """
 
 from pgaudit.django.audit_log import audit

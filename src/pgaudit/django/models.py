@@ -24,7 +24,7 @@ class AuditQuerySet(models.QuerySet):  # type: ignore[misc]  # Django ships no t
     def of_target(self, kind: str, identity: object) -> Any:
         """Returns the entries that have this target, first or further.
 
-        >>> AuditEntry.objects.of_target("claim", 7).filter(action="claim.approved")
+        Such as ``AuditEntry.objects.of_target("claim", 7).filter(action="claim.approved")``.
         """
         return self.filter(index__in=RawSQL(INDEXES_OF_TARGET, [kind, str(identity)] * 2))  # noqa: S611 - a constant
 

@@ -9,6 +9,7 @@ from pgaudit import AuditEvent, NotInTransaction
 from pgaudit.django import audit
 from pgaudit.django.models import AuditEntry
 from pgaudit.testing import assert_recorded, recording, run_worker_once
+from tests.django.project.monitors.history import history_of, moved_by
 from tests.django.project.monitors.models import Check, Project
 
 
@@ -46,7 +47,8 @@ class Stored(TestCase):  # type: ignore[misc]  # Django ships no types
             audit.record(connection, event)
         run_worker_once(connection)
         (entry,) = AuditEntry.objects.of_target("project", 3)
-        assert list(AuditEntry.objects.of_target("check", 7).of_actor("user", 1).filter(event__data__to=4)) == [entry]
+        assert list(history_of(7)) == list(moved_by(1, 4)) == [entry]
+        assert list(moved_by(1, 5)) == []
         assert (entry.event_id, entry.actor, entry.target) == (event.id, "user:1", "check:7")
         assert str(entry) == f"{entry.index} check.moved"
 
