@@ -153,7 +153,8 @@ def _refuse_signal_of_django(signal: object) -> None:
     if names:
         raise UnknownConnection(
             f"{names[0]} is sent by Django without what an event needs: "
-            "write a receiver of it that calls audit.record(connection, AuditEvent(...))"
+            "write a receiver that calls audit.record(connections[using], AuditEvent(...)); pgaudit.django has some: "
+            "PGAUDIT = {'LOGINS': True, 'PERMISSIONS': True}"
         )
 
 

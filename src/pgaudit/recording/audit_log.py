@@ -97,7 +97,7 @@ class AuditLog:
             if not portions:
                 return
             try:
-                autonomous.record(self._conninfo, [each.document for each in portions], inline=self._inline)
+                self._record_apart([portion.document for portion in portions])
             except psycopg.Error as error:
                 self._spool_or_raise(portions, error)
 
@@ -107,9 +107,8 @@ class AuditLog:
             portions = await self._prepare_async(events)
             if not portions:
                 return
-            documents = [portion.document for portion in portions]
             try:
-                await autonomous.record_async(self._conninfo, documents, inline=self._inline)
+                await self._record_apart_async([portion.document for portion in portions])
             except psycopg.Error as error:
                 await asyncio.to_thread(self._spool_or_raise, portions, error)
 
@@ -117,6 +116,13 @@ class AuditLog:
     def _conninfo(self) -> str:
         """Where autonomous events go."""
         return self.settings.conninfo
+
+    def _record_apart(self, documents: Sequence[str]) -> None:
+        """Records JSON arrays of events in a transaction of their own."""
+        autonomous.record(self._conninfo, documents, inline=self._inline)
+
+    async def _record_apart_async(self, documents: Sequence[str]) -> None:
+        await autonomous.record_async(self._conninfo, documents, inline=self._inline)
 
     @property
     def _inline(self) -> bool:

@@ -98,10 +98,8 @@ def identify(*, actor: Actor | str | None = None, tenant: str | None = None, **c
     Call it where the application learns who is asking: a token, an API key, a dependency, the login itself. It works in
     every thread and task of a request that one of the middlewares serves. A ``bind`` inside of the request wins.
 
-    >>> def current_user(token: str) -> User:
-    ...     user = user_of(token)
-    ...     identify(actor=f"user:{user.id}")
-    ...     return user
+    >>> def authenticate(key):
+    ...     identify(actor=f"key:{key}")
 
     :param actor: what no event could hold is shortened or marked, and logged once: the request goes on.
     :raises InvalidEvent: the tenant or the context cannot be recorded, or there is no such field.

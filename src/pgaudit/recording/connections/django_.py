@@ -17,7 +17,8 @@ RECORD_INLINE: Final = "SELECT pgaudit.record_inline(%s::text::jsonb)"
 TRY_RECORD: Final = "SELECT * FROM pgaudit.try_record(%s::text::jsonb, %s)"
 TESTCASE_ONLY: Final = (
     "only the transaction of the test case is open: in production the change would be committed before its event. Put "
-    "both into `with transaction.atomic():`; for a receiver of post_save, that is around the call of save()"
+    "both into `with transaction.atomic():`; for a receiver of post_save, that is around the call of save(), which "
+    "pgaudit.django does with PGAUDIT = {'ATOMIC_SAVES': True}"
 )
 
 

@@ -1,0 +1,26 @@
+"""An application for Django: ``INSTALLED_APPS = [..., "pgaudit.django"]``.
+
+``audit`` is the :class:`~pgaudit.AuditLog` of the project's database. ``migrate`` creates the schema, in test databases
+too; ``python manage.py pgaudit`` is the command line; ``pgaudit.django.models.AuditEntry`` reads the log. The Django
+setting ``PGAUDIT`` is optional:
+
+=================  ==========================================================================================
+``ALIAS``          the database of ``DATABASES`` that has the audit log; ``"default"``
+``READ_ALIAS``     the database through which ``AuditEntry`` reads, such as one with a reader's role; ``ALIAS``
+``MIGRATE``        False: ``migrate`` leaves the schema alone, because its owner runs ``pgaudit migrate``
+``LOGINS``         True: logins, logouts and failed logins are events
+``PERMISSIONS``    True: changes of a user's groups and of the permissions of users and groups are events
+``ATOMIC_SAVES``   True: ``Model.save`` opens a transaction, so that receivers of ``post_save`` may record
+any other          a setting of pgaudit without its prefix: ``{"MODE": "inline"}``; wins over the environment
+=================  ==========================================================================================
+
+Where an application records::
+
+    with transaction.atomic():
+        claim.save()
+        audit.record(connection, AuditEvent(action="claim.saved", target=f"claim:{claim.pk}"))
+"""
+
+from pgaudit.django.audit_log import audit
+
+__all__ = ["audit"]

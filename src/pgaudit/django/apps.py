@@ -1,0 +1,70 @@
+"""The application, as Django loads it."""
+
+# pyright: basic, reportMissingTypeStubs=false
+# Django ships no types.
+
+from typing import Any
+
+from django.apps import AppConfig
+from django.core import checks
+from django.core.signals import setting_changed
+from django.db import connections
+from django.db.models.signals import pre_migrate
+
+from pgaudit.django import atomic_saves
+from pgaudit.django.audit_log import audit, project_settings
+from pgaudit.django.database import dsn_of
+from pgaudit.django.options import options
+from pgaudit.settings import Mode
+
+
+class PgauditConfig(AppConfig):  # type: ignore[misc]  # Django ships no types
+    """Connects what the options ask for."""
+
+    name = "pgaudit.django"
+    label = "pgaudit"
+    verbose_name = "Audit log"
+
+    def ready(self) -> None:
+        chosen = options()
+        pre_migrate.connect(create_schema, sender=self)
+        setting_changed.connect(renew_settings)
+        checks.register(check_database, checks.Tags.database)
+        if chosen.logins:
+            from pgaudit.django import logins  # noqa: PLC0415 - needs django.contrib.auth
+
+            logins.connect()
+        if chosen.permissions:
+            from pgaudit.django import permissions  # noqa: PLC0415 - needs django.contrib.auth
+
+            permissions.connect()
+        if chosen.atomic_saves:
+            atomic_saves.install()
+
+
+def create_schema(using: str, **_signal: Any) -> None:
+    """Brings the schema up to date when ``migrate`` begins: a migration of the project may record.
+
+    Django copies a test database for parallel tests after it was migrated.
+    """
+    chosen = options()
+    if using != chosen.alias or not chosen.migrate or connections[using].vendor != "postgresql":
+        return
+    from pgaudit import migrate  # noqa: PLC0415 - loads SQLAlchemy and Alembic
+
+    migrate.upgrade(dsn_of(using))
+
+
+def renew_settings(setting: str, **_signal: Any) -> None:
+    """Takes over what a test says with ``override_settings(PGAUDIT=...)``."""
+    if setting == "PGAUDIT":
+        audit.settings = project_settings()
+
+
+def check_database(**_options: Any) -> list[Any]:
+    """Returns an error when events would have nowhere to go."""
+    alias = options().alias
+    if alias in connections and (connections[alias].vendor == "postgresql" or audit.settings.mode == Mode.OFF):
+        return []
+    hint = "Set PGAUDIT['ALIAS'] to one that is, or PGAUDIT['MODE'] to 'off', which checks events and drops them."
+    return [checks.Error(f"DATABASES[{alias!r}] is not a PostgreSQL database.", hint=hint, id="pgaudit.E001")]

@@ -1,0 +1,56 @@
+"""``PGAUDIT["LOGINS"]``: logins, logouts and failed logins as events.
+
+==========================  =========================================================================
+``user.logged_in``          actor and target are the user
+``user.logged_out``         actor and target are the user
+``user.login_failed``       the target is the user with that name, or ``user:unknown``; outcome "denied"
+==========================  =========================================================================
+
+The name that was typed in is in none of them: it may be a password.
+"""
+
+# pyright: basic, reportMissingTypeStubs=false
+# Django ships no types.
+
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
+
+from pgaudit.django.audit_log import audit
+from pgaudit.events import AuditEvent
+from pgaudit.middleware.django import reference
+
+
+def connect() -> None:
+    """Connects the receivers."""
+    user_logged_in.connect(record_login)
+    user_logged_out.connect(record_logout)
+    user_login_failed.connect(record_failure)
+
+
+def record_login(user: Any, **_signal: Any) -> None:
+    """Records a login in the transaction that it is in, if any."""
+    if name := reference(user):
+        audit.record_now(AuditEvent(action="user.logged_in", actor=name, target=name))
+
+
+def record_logout(user: Any, **_signal: Any) -> None:
+    """Records a logout; that of an anonymous user is none."""
+    if name := reference(user):
+        audit.record_now(AuditEvent(action="user.logged_out", actor=name, target=name))
+
+
+def record_failure(credentials: dict[str, Any], **_signal: Any) -> None:
+    """Records a failed login so that it outlives the rollback of the request."""
+    audit.record_autonomous(AuditEvent(action="user.login_failed", target=account_of(credentials), outcome="denied"))
+
+
+def account_of(credentials: dict[str, Any]) -> str:
+    """Returns the user whose name was given. Backends of the project's own have credentials of their own."""
+    model = get_user_model()
+    name = credentials.get(model.USERNAME_FIELD) or credentials.get("username")
+    if not isinstance(name, str) or "\0" in name:
+        return "user:unknown"
+    found = model._default_manager.filter(**{model.USERNAME_FIELD: name}).values_list("pk", flat=True).first()  # noqa: SLF001 - documented by Django
+    return "user:unknown" if found is None else f"user:{found}"

@@ -1,0 +1,1 @@
+"""What is watched, over an API with keys."""

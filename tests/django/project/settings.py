@@ -1,0 +1,42 @@
+"""Settings; the environment says which database, and what the run is about."""
+
+import json
+import os
+
+from psycopg.conninfo import conninfo_to_dict
+
+_where = conninfo_to_dict(os.environ["PROJECT_DSN"])
+DATABASES = {
+    "default": {
+        "ENGINE": os.environ.get("PROJECT_ENGINE", "django.db.backends.postgresql"),
+        "NAME": _where["dbname"],
+        "USER": _where.get("user", ""),
+        "PASSWORD": _where.get("password", ""),
+        "HOST": _where.get("host", ""),
+        "PORT": _where.get("port", ""),
+        "ATOMIC_REQUESTS": os.environ.get("PROJECT_ATOMIC_REQUESTS") == "yes",
+    }
+}
+INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "pgaudit.django",
+    "tests.django.project.accounts",
+    "tests.django.project.monitors",
+]
+MIDDLEWARE = [
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "pgaudit.middleware.django.audit_middleware",
+]
+AUTHENTICATION_BACKENDS = ["tests.django.project.accounts.backends.EmailBackend"]
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+PGAUDIT = {"LOGINS": True, "PERMISSIONS": True, "ATOMIC_SAVES": True} | json.loads(
+    os.environ.get("PROJECT_PGAUDIT", "{}")
+)
+ALLOWED_HOSTS = ["*"]
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+ROOT_URLCONF = "tests.django.project.urls"
+SECRET_KEY = "of the tests"
+USE_TZ = True

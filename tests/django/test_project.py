@@ -1,0 +1,121 @@
+"""A Django project with ``pgaudit.django``: its own tests, its commands, and what happens in production."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import psycopg
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PROJECT = "tests.django.project"
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def run(empty_dsn: str) -> Run:
+    """Runs Python in the project; the test fails if the exit code is another. The database has no schema yet."""
+
+    def run(*arguments: str, code: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
+        path = os.pathsep.join([str(ROOT / "src"), str(ROOT)])
+        given = {"PROJECT_DSN": empty_dsn, "DJANGO_SETTINGS_MODULE": f"{PROJECT}.settings", "PYTHONPATH": path}
+        command = [sys.executable, "-m", *arguments]
+        done = subprocess.run(
+            command,
+            env=os.environ | given | environment,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        return done
+
+    return run
+
+
+@pytest.mark.parametrize("mode", ["queue", "off", "inline"])
+def test_the_suite_of_a_project_is_green_in_every_mode(run: Run, mode: str) -> None:
+    """``INSTALLED_APPS`` and the receivers are all that the project has added; no PGAUDIT_DSN says where."""
+    assert "Ran 11 tests" in run("django", "test", PROJECT, PGAUDIT_MODE=mode).stderr
+
+
+def test_the_copies_of_parallel_tests_have_the_schema(run: Run) -> None:
+    """Django copies the test database after it was migrated."""
+    assert "Ran 11 tests" in run("django", "test", PROJECT, "--parallel", "2").stderr
+
+
+@pytest.mark.parametrize("mode", ["queue", "inline"])
+def test_events_are_in_the_test_database_alone(run: Run, mode: str, empty_dsn: str) -> None:
+    """Autonomous ones, too; the tests look for them. The project's own database is not touched."""
+    assert "Ran 6 tests" in run("django", "test", f"{PROJECT}.monitors.stored", PGAUDIT_MODE=mode).stderr
+    with psycopg.connect(empty_dsn) as conn:
+        assert conn.execute("SELECT to_regnamespace('pgaudit')").fetchone() == (None,)
+
+
+def test_receivers_that_would_fail_in_production_fail_in_test_cases(run: Run) -> None:
+    """Without ATOMIC_SAVES a receiver of post_save is in no transaction: in no mode does a TestCase hide that."""
+    for mode in ("queue", "off"):
+        done = run(
+            "django",
+            "test",
+            f"{PROJECT}.monitors.tests.Api",
+            code=1,
+            PROJECT_PGAUDIT='{"ATOMIC_SAVES": false}',
+            PGAUDIT_MODE=mode,
+        )
+        assert "pgaudit.django does with PGAUDIT" in done.stderr
+
+
+@pytest.mark.parametrize("atomic", ["no", "yes"])
+def test_rows_and_events_belong_together_in_production(run: Run, atomic: str) -> None:
+    """With and without ATOMIC_REQUESTS. What is refused is kept, though its request is rolled back."""
+    run("django", "migrate")
+    found = json.loads(run("django", "live", PROJECT_ATOMIC_REQUESTS=atomic).stdout)
+    assert found == {
+        "refused": 500,
+        "checks": 1,
+        "events": [
+            "project.imported service:migration success",
+            "user.login_failed None denied",
+            "user.logged_in user:1 success",
+            "device.noticed user:1 success",
+            "check.created project:1 success",
+            "check.refused project:1 denied",
+        ],
+    }
+
+
+def test_manage_py_runs_the_command_line(run: Run) -> None:
+    """On the project's database, with its settings, options and exit codes."""
+    assert run("django", "pgaudit", "migrate", "--check", code=1).stdout.startswith("The database is not migrated")
+    run("django", "migrate")
+    assert "it is current" in run("django", "pgaudit", "migrate", "--check", "--settings", f"{PROJECT}.settings").stdout
+    assert json.loads(run("django", "pgaudit", "stats", "--json").stdout)
+    assert "--target" in run("django", "pgaudit", "tail", "--help").stdout
+
+
+def test_the_schema_may_be_left_to_its_owner(run: Run) -> None:
+    """As where the application's role must not own it."""
+    run("django", "migrate", "auth", PROJECT_PGAUDIT='{"MIGRATE": false}')
+    assert run("django", "pgaudit", "migrate", "--check", code=1).stdout.startswith("The database is not migrated")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [('{"DSN": "x"}', r"DATABASES[PGAUDIT['ALIAS']]"), ('{"LOGIN": true}', "PGAUDIT: unknown LOGIN; known: ")],
+)
+def test_a_slip_in_the_settings_is_named(run: Run, options: str, message: str) -> None:
+    """When Django starts."""
+    assert message in run("django", "check", code=1, PROJECT_PGAUDIT=options).stderr
+
+
+def test_a_database_that_cannot_have_an_audit_log_is_named(run: Run) -> None:
+    """By Django's checks, before the first event; in mode off nothing is sent."""
+    sqlite = {"PROJECT_ENGINE": "django.db.backends.sqlite3", "PROJECT_DSN": "dbname=:memory:"}
+    assert "pgaudit.E001" in run("django", "check", "--database", "default", code=1, **sqlite).stderr
+    run("django", "check", "--database", "default", PGAUDIT_MODE="off", **sqlite)
