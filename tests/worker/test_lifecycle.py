@@ -4,13 +4,18 @@ import asyncio
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 
 from pgaudit import Settings
 from pgaudit.errors import InvalidSettings
+from pgaudit.worker import maintenance
+from pgaudit.worker.connector import AuditConnector
+from pgaudit.worker.job_manager import AuditJobManager
 from pgaudit.worker.maintenance import Maintenance
 from pgaudit.worker.procrastinate_app import AuditApp
 from pgaudit.worker.supervisor import supervise
@@ -154,6 +159,33 @@ def test_a_worker_thread_does_not_change_the_exit_of_a_program(
     assert result.stderr.decode() == ("no\n" if "'no'" in ending else "")
     with psycopg.connect(dsn) as conn:
         assert rows_and_commit(conn, "SELECT * FROM pgaudit.procrastinate_workers") == []
+
+
+@pytest.mark.parametrize(
+    ("owner", "step"),
+    [(AuditConnector, "open_async"), (maintenance, "check_schema"), (AuditJobManager, "register_worker")],
+)
+async def test_a_worker_stops_although_a_step_of_its_start_forgets_a_cancellation(
+    dsn: str, conn: Connection, monkeypatch: pytest.MonkeyPatch, owner: Any, step: str
+) -> None:
+    """As asyncio.wait_for of Python 3.11 does, when the cancellation arrives together with a connection."""
+    original = getattr(owner, step)
+    reached = asyncio.Event()
+
+    async def forgetful(*arguments: Any, **options: Any) -> Any:
+        reached.set()
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(30)
+        return await original(*arguments, **options)
+
+    monkeypatch.setattr(owner, step, forgetful)
+    stop = asyncio.Event()
+    supervised = asyncio.create_task(supervise(Settings(dsn=dsn), stop))
+    await asyncio.wait_for(reached.wait(), 10)
+    stop.set()
+    done, _ = await asyncio.wait({supervised}, timeout=10)
+    assert done
+    assert rows_and_commit(conn, "SELECT * FROM pgaudit.procrastinate_workers") == []
 
 
 async def test_invalid_settings_end_the_worker(tmp_path: Path) -> None:

@@ -29,7 +29,8 @@ logger = logging.getLogger("pgaudit.worker")
 # How long a poll waits for a connection: a shutdown during an outage waits as long.
 POOL_TIMEOUT: Final = 5.0
 DAY: Final = 86_400.0
-# A task that has not ended by then is cancelled again.
+# A task that has not ended by then is cancelled again. Once is not enough: psycopg_pool waits by wait_for, which before
+# Python 3.12 forgets a cancellation that arrives together with the connection.
 CANCEL_AGAIN_SECONDS: Final = 1.0
 CONNECTION: Final[dict[str, Any]] = {
     "autocommit": True,
@@ -62,12 +63,14 @@ class AuditApp(App):
         )
         self.settings = settings
         self._latest: AuditWorker | None = None
+        self._ending = False
         # It is never replaced, so a narrower type does no harm.
         self.job_manager = job_manager  # pyright: ignore[reportIncompatibleVariableOverride]
         self.task(name=TASK, queue=QUEUE, pass_context=True, retry=RetryPolicy())(persist.persist)
 
     async def run_worker_async(self, **options: Unpack[WorkerOptions]) -> None:
         """Runs a worker with its heartbeat and maintenance; both go on after the last fetch, while a job runs."""
+        self._ending = False
         background_tasks = [
             asyncio.create_task(send_heartbeats(self.connector, self.job_manager, self.settings)),
             asyncio.create_task(maintenance.run_maintenance(self.connector, self.job_manager, self.settings)),
@@ -77,9 +80,16 @@ class AuditApp(App):
             await maintenance.check_schema(self.connector)
             await super().run_worker_async(**options)
         finally:
+            self._ending = True
             if self.settings.drain_on_shutdown and self._latest is not None:
                 await self.drain(self._latest.time_left(self.settings.shutdown_timeout))
             await cancel_and_wait(background_tasks)
+
+    def stop_worker(self) -> bool:
+        """Tells the worker to finish its jobs and end. Returns False while it is starting, which may be cancelled."""
+        if self._latest is not None:
+            self._latest.stop()
+        return self._ending or (self._latest is not None and self._latest.run_task is not None)
 
     def _worker(self, **options: Unpack[WorkerOptions]) -> "AuditWorker":
         self._latest = AuditWorker(self, **(self.worker_defaults | options))
@@ -128,8 +138,6 @@ async def cancel_and_wait(tasks: Collection[asyncio.Task[None]]) -> None:
     while pending:
         for task in pending:
             task.cancel()
-        # Once is not enough: psycopg_pool waits by wait_for, which before Python 3.12 forgets a cancellation
-        # that arrives together with the connection.
         _, pending = await asyncio.wait(pending, timeout=CANCEL_AGAIN_SECONDS)
     await asyncio.gather(*tasks, return_exceptions=True)
 

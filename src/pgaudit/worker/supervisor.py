@@ -12,7 +12,7 @@ from pgaudit import _db_errors
 from pgaudit._db_errors import safe_summary
 from pgaudit.errors import InvalidSettings, WorkerRefused
 from pgaudit.settings import Settings
-from pgaudit.worker.procrastinate_app import AuditApp
+from pgaudit.worker.procrastinate_app import CANCEL_AGAIN_SECONDS, AuditApp
 from pgaudit.worker.repetition import limited_warnings
 from pgaudit.worker.retry_policy import with_jitter
 
@@ -66,31 +66,33 @@ def is_refusal(error: Exception) -> bool:
 
 async def run_until(stop: asyncio.Event, settings: Settings) -> Exception | None:
     """Runs a worker until it ends or ``stop`` is set. Returns the error that ended it, if one did."""
-    run = asyncio.create_task(run_worker(settings))
+    app = AuditApp(settings)
+    run = asyncio.create_task(open_and_run(app))
     stopped = asyncio.create_task(stop.wait())
     try:
         await asyncio.wait({run, stopped}, return_when=asyncio.FIRST_COMPLETED)
     finally:
         stopped.cancel()
-        # Procrastinate takes a cancelled run for a request to shut down: it finishes its jobs first.
-        run.cancel()
-    try:
-        await run
-    except asyncio.CancelledError:
-        return None
-    except Exception as error:  # noqa: BLE001 - whatever ended it, the next run tries again
-        return error
-    return None
-
-
-async def run_worker(settings: Settings) -> None:
-    """Opens the connections, runs a worker, closes them."""
-    app = AuditApp(settings)
-    try:
-        await app.open_async()
-        await app.run_worker_async(install_signal_handlers=False)
-    finally:
+        await end(run, app)
         await app.close_async()  # an opening that was broken off leaves a pool behind, too
+    if run.cancelled():
+        return None
+    error = run.exception()
+    return error if isinstance(error, Exception) else None
+
+
+async def open_and_run(app: AuditApp) -> None:
+    """Opens the connections and runs a worker."""
+    await app.open_async()
+    await app.run_worker_async(install_signal_handlers=False)
+
+
+async def end(run: asyncio.Task[None], app: AuditApp) -> None:
+    """Lets a worker finish its jobs. One that is starting is cancelled, again and again."""
+    while not run.done():
+        if not app.stop_worker():
+            run.cancel()
+        await asyncio.wait({run}, timeout=CANCEL_AGAIN_SECONDS)
 
 
 async def wait_at_most(stop: asyncio.Event, seconds: float) -> None:
