@@ -1,6 +1,6 @@
 # `make` lists the commands.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench docs fingerprint release-schema clean
+.PHONY: help setup demo test newest check bench docs fingerprint release-schema clean
 
 PYTHON := $(shell command -v python3.11 || echo python3)
 PGBOUNCER := $(shell PATH="$$PATH:/usr/sbin" command -v pgbouncer)
@@ -18,12 +18,18 @@ $(READY): pyproject.toml requirements-dev.txt
 	.venv/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-demo: $(READY) ## Shows it: an application, two workers, one killed half way, and a reckoning
+demo: $(READY) ## Shows it: an application, two workers, one killed half way, and a final count
 	.venv/bin/pgaudit demo
 
 test: $(READY) ## Runs the tests, on real servers that they start
 	$(if $(PGBOUNCER),,@echo "Without the tests marked pgbouncer: apt-get install pgbouncer brings them in.")
-	.venv/bin/pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(if $(PGBOUNCER),,-m "not pgbouncer")
+	.venv/bin/pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(if $(PGBOUNCER),,-m "not pgbouncer")
+
+newest: $(READY) ## Runs the worker's tests with the newest Procrastinate; reports, and never fails
+	rm -rf .newest
+	.venv/bin/python -m pip install --quiet --no-deps --pre --target .newest procrastinate
+	@ls -d .newest/procrastinate-*.dist-info
+	-PYTHONPATH=.newest .venv/bin/pytest --numprocesses 2 tests/worker tests/acceptance tests/migrations/test_procrastinate.py
 
 check: $(READY) ## Runs the linters, the type checkers and the contract on imports
 	.venv/bin/ruff check
@@ -46,4 +52,4 @@ release-schema: $(READY) ## Writes this version's files in tests/migrations/rele
 	.venv/bin/python -m tests.migrations.regenerate release
 
 clean: ## Removes .venv and what tools have left
-	rm -rf .venv dist site .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .newest dist site .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache

@@ -141,14 +141,15 @@ ATTACKS = [
 def test_the_fingerprint_is_that_of_these_migrations(conn: psycopg.Connection[Any]) -> None:
     """A fresh installation has no difference, and its catalog is the one in the file."""
     assert fingerprint.differences(conn) == [], STALE
-    found = expected.merged({int(programs.version()): expected.catalog(fingerprint.read(conn))})
-    assert json.dumps(found, sort_keys=True) == json.dumps(of_this_version(expected.load()), sort_keys=True), STALE
+    version = int(programs.version())
+    found = expected.merged({version: expected.catalog(fingerprint.read(conn))})
+    assert json.dumps(found, sort_keys=True) == json.dumps(of_version(version, expected.load()), sort_keys=True), STALE
 
 
-def of_this_version(value: Any) -> Any:
-    """Returns the expected catalog for this version of Postgres."""
-    (value,) = expected.candidates(value, int(programs.version()))
-    return {key: of_this_version(inner) for key, inner in value.items()} if isinstance(value, dict) else value
+def of_version(version: int, value: Any) -> Any:
+    """Returns the expected catalog for a version of Postgres."""
+    (value,) = expected.candidates(value, version)
+    return {key: of_version(version, inner) for key, inner in value.items()} if isinstance(value, dict) else value
 
 
 @pytest.mark.parametrize(("attack", "sentences"), ATTACKS)
