@@ -7,15 +7,12 @@ from typing import Any
 
 import pytest
 from django.http import FileResponse, HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
-from django.test import AsyncClient, AsyncRequestFactory, Client, RequestFactory, override_settings
+from django.test import AsyncClient, Client, RequestFactory, override_settings
 from django.urls import path
-from django.utils.functional import SimpleLazyObject
 
-from pgaudit import AuditEvent, identify
 from pgaudit.middleware.django import audit_middleware
-from pgaudit.recording.context import with_awaited_actor, with_bound_context
 from tests.support import django_project
-from tests.support.events import inheriting_event
+from tests.support.django_project import User, found, found_async
 
 MEETINGS: dict[str, asyncio.Barrier] = {}
 
@@ -24,31 +21,6 @@ MEETINGS: dict[str, asyncio.Barrier] = {}
 def configured() -> None:
     """Configures Django before any test."""
     django_project.configure()
-
-
-class User:
-    """The attributes of Django's user that the middleware reads."""
-
-    def __init__(self, pk: int | None) -> None:
-        self.pk = pk
-        self.is_authenticated = pk is not None
-
-
-def found() -> dict[str, Any]:
-    """Returns what an event recorded here would inherit."""
-    return described(inheriting_event())
-
-
-def described(event: AuditEvent) -> dict[str, Any]:
-    """Returns the context of an event, and its actor."""
-    context = event.context.model_dump(exclude_none=True) if event.context else {}
-    return context | {"actor": event.actor and str(event.actor)}
-
-
-async def found_async() -> dict[str, Any]:
-    """``found`` in an asynchronous view, where the actor may have to be awaited."""
-    (event,) = await with_awaited_actor([AuditEvent(action="claim.approved")])
-    return described(with_bound_context(event, look_up=False))
 
 
 def logged_in(request: HttpRequest) -> User:
@@ -249,79 +221,6 @@ async def test_an_asynchronously_streamed_body_is_generated_in_its_context(async
     async for chunk in response.streaming_content:
         assert chunk == b"r-1,"
         assert found() == {"actor": None}
-
-
-LOADED: list[int] = []
-
-
-def load(pk: int) -> User:
-    """What a backend without asynchronous methods does; Django must not call it in the event loop."""
-    with pytest.raises(RuntimeError, match="no running event loop"):
-        asyncio.get_running_loop()
-    LOADED.append(pk)
-    return User(pk)
-
-
-def with_session(request: Any) -> Any:
-    """A request of user 42, as Django's own middleware leaves it: the user is not loaded yet."""
-    request.user = SimpleLazyObject(lambda: load(42))
-    return request
-
-
-@pytest.fixture
-def loaded() -> list[int]:
-    """The users that were loaded."""
-    LOADED.clear()
-    return LOADED
-
-
-def test_a_page_that_records_nothing_loads_nobody(loaded: list[int]) -> None:
-    """The user and the session are not loaded, for which Django would send `Vary: Cookie`."""
-    audit_middleware(lambda _: HttpResponse())(with_session(RequestFactory().get("/")))
-    assert loaded == []
-
-
-def test_the_user_is_loaded_once(loaded: list[int]) -> None:
-    """However many events are recorded, and where the view looks at the user, too."""
-    seen: list[Any] = []
-
-    def view(request: Any) -> HttpResponse:
-        seen.extend([found()["actor"], f"user:{request.user.pk}", found()["actor"]])
-        return HttpResponse()
-
-    audit_middleware(view)(with_session(RequestFactory().get("/")))
-    assert (seen, loaded) == (["user:42"] * 3, [42])
-
-
-def test_a_view_that_authenticates_by_itself_is_named() -> None:
-    """As a token, an API key or the login does: by request.user, or with identify where there is none."""
-    seen: list[Any] = []
-
-    def view(request: Any) -> HttpResponse:
-        seen.append(found()["actor"])
-        request.user = User(7)
-        seen.append(found()["actor"])
-        identify(actor="key:1")
-        seen.append(found()["actor"])
-        return HttpResponse()
-
-    for _ in range(2):
-        audit_middleware(view)(RequestFactory().get("/"))
-    assert seen == [None, "user:7", "key:1"] * 2
-
-
-@pytest.mark.anyio
-@pytest.mark.parametrize("loads", ["user", "auser"])
-async def test_asynchronous_views_work_with_backends_that_are_synchronous(loads: str, loaded: list[int]) -> None:
-    """Which have no aget_user; a user that the view has loaded is not loaded again."""
-
-    async def view(request: Any) -> HttpResponse:
-        if loads == "auser":
-            vars(request)["_acached_user"] = User(42)  # what auser() leaves, with a backend that has aget_user
-        return JsonResponse(await found_async())
-
-    response = await audit_middleware(view)(with_session(AsyncRequestFactory().get("/")))
-    assert (b'"user:42"' in response.content, loaded) == (True, [42] if loads == "user" else [])
 
 
 def test_an_asynchronous_actor_is_awaited_in_synchronous_views(client: Client) -> None:
