@@ -9,7 +9,7 @@ import pytest
 
 from pgaudit import Settings
 from pgaudit.errors import WorkerRefused
-from pgaudit.worker.connector import to_primary
+from pgaudit.worker.connector import with_defaults
 from pgaudit.worker.supervisor import ONE_SIGNAL_SECONDS, Stopping, supervise
 from tests.support.jobs import queue_events
 from tests.support.queries import LOG_SIZE, Connection, value_and_commit
@@ -34,8 +34,14 @@ async def test_connections_to_a_server_that_became_read_only_are_replaced(dsn: s
 
 def test_a_worker_looks_for_a_primary() -> None:
     """Of several hosts it uses the one that can be written to, unless the DSN says otherwise."""
-    assert "target_session_attrs=read-write" in to_primary("host=a,b dbname=claims")
-    assert to_primary("host=a target_session_attrs=any") == "host=a target_session_attrs=any"
+    assert "target_session_attrs=read-write" in with_defaults("host=a,b dbname=claims")
+    assert "target_session_attrs=any" in with_defaults("host=a target_session_attrs=any")
+
+
+def test_a_worker_does_not_wait_for_long_where_nobody_answers() -> None:
+    """Its shutdown waits as long. The DSN can say otherwise."""
+    assert "connect_timeout=5" in with_defaults("host=a dbname=claims")
+    assert "connect_timeout=30" in with_defaults("host=a connect_timeout=30")
 
 
 @pytest.mark.parametrize("missing", ["schema", "right"])

@@ -22,6 +22,7 @@ congestion         how large batches are and how long pauses, while the infrastr
 heartbeat          shows that the worker is alive
 job_manager        registers the worker and fetches its jobs
 connector          Procrastinate's statements, in our schema
+pool               connections, opened when needed and kept while they work
 repetition         warnings that repeat themselves, at growing intervals
 state              what the worker is doing; the others share it
 =================  ==================================================================================

@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Collection
-from typing import Any, Final, Unpack, cast
+from typing import Final, Unpack, cast
 
 import psycopg
 from procrastinate import App
@@ -17,7 +17,7 @@ from pgaudit._db_errors import safe_summary
 from pgaudit.jobs import QUEUE, TASK
 from pgaudit.settings import Settings
 from pgaudit.worker import maintenance, persist
-from pgaudit.worker.connector import AuditConnector, to_primary
+from pgaudit.worker.connector import AuditConnector
 from pgaudit.worker.failures import handle_failure
 from pgaudit.worker.heartbeat import send_heartbeats
 from pgaudit.worker.job_manager import AuditJobManager
@@ -26,17 +26,9 @@ from pgaudit.worker.state import WorkerState
 
 logger = logging.getLogger("pgaudit.worker")
 
-# How long a poll waits for a connection: a shutdown during an outage waits as long.
-POOL_TIMEOUT: Final = 5.0
 DAY: Final = 86_400.0
 # A task that has not ended by then is cancelled again.
 CANCEL_AGAIN_SECONDS: Final = 1.0
-CONNECTION: Final[dict[str, Any]] = {
-    "autocommit": True,
-    "prepare_threshold": None,  # behind PgBouncer the next session knows nothing of it
-    "application_name": "pgaudit worker",
-    "client_encoding": "utf8",  # a message about an event may quote it
-}
 
 
 class AuditApp(App):
@@ -46,14 +38,7 @@ class AuditApp(App):
     job_manager: AuditJobManager
 
     def __init__(self, settings: Settings) -> None:
-        connector = AuditConnector(
-            conninfo=to_primary(settings.conninfo),
-            kwargs=CONNECTION,
-            min_size=1,
-            max_size=settings.worker_concurrency + 3,
-            timeout=POOL_TIMEOUT,
-            reconnect_timeout=POOL_TIMEOUT,
-        )
+        connector = AuditConnector(settings.conninfo, max_size=settings.worker_concurrency + 3)
         # Procrastinate leaves open what one of its dicts holds.
         job_manager = AuditJobManager(connector, settings)
         super().__init__(  # pyright: ignore[reportUnknownMemberType] - partly untyped
