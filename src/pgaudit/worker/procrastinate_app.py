@@ -21,6 +21,7 @@ from pgaudit.worker.connector import AuditConnector
 from pgaudit.worker.failures import handle_failure
 from pgaudit.worker.heartbeat import send_heartbeats
 from pgaudit.worker.job_manager import AuditJobManager
+from pgaudit.worker.requirements import check_requirements
 from pgaudit.worker.retry_policy import RetryPolicy
 from pgaudit.worker.state import WorkerState
 
@@ -52,14 +53,17 @@ class AuditApp(App):
         self.task(name=TASK, queue=QUEUE, pass_context=True, retry=RetryPolicy())(persist.persist)
 
     async def run_worker_async(self, **options: Unpack[WorkerOptions]) -> None:
-        """Runs a worker with its heartbeat and maintenance; both go on after the last fetch, while a job runs."""
+        """Runs a worker with its heartbeat and maintenance; both go on after the last fetch, while a job runs.
+
+        :raises WorkerRefused: the schema or the right to work is missing.
+        """
+        await check_requirements(self.connector)
         background_tasks = [
             asyncio.create_task(send_heartbeats(self.connector, self.job_manager, self.settings)),
             asyncio.create_task(maintenance.run_maintenance(self.connector, self.job_manager, self.settings)),
             asyncio.create_task(maintenance.replay_spool(self.settings)),
         ]
         try:
-            await maintenance.check_schema(self.connector)
             await super().run_worker_async(**options)
         finally:
             if self.settings.drain_on_shutdown and self._latest is not None:
