@@ -4,7 +4,7 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from pgaudit._db_errors import safe_summary
+from pgaudit._db_errors import hint_for_connection, safe_summary
 
 
 @pytest.mark.parametrize("kind", [errors.UndefinedTable, errors.UndefinedFunction])
@@ -45,3 +45,26 @@ def test_other_errors_get_no_advice() -> None:
     """Other errors are summarized without advice, and without a message that may quote data."""
     assert safe_summary(errors.DiskFull("disk full")) == "DiskFull, SQLSTATE 53100: disk full"
     assert safe_summary(errors.UniqueViolation("Key (id)=(secret)")) == "UniqueViolation, SQLSTATE 23505"
+
+
+@pytest.mark.parametrize(
+    ("message", "advice"),
+    [
+        ('password authentication failed for user "w"', "correct the password of the DSN, or the password file"),
+        ('database "claims" does not exist', "correct the DSN, or create it"),
+        ('permission denied for database "claims"\nDETAIL:  No CONNECT.', "GRANT CONNECT on the database to the role"),
+        ('no pg_hba.conf entry for host "::1"', "allow the role and its address in pg_hba.conf"),
+    ],
+)
+def test_a_refused_connection_is_answered_with_a_remedy_in_one_line(message: str, advice: str) -> None:
+    """libpq gives no SQLSTATE for it, and several lines."""
+    brief = safe_summary(psycopg.OperationalError(f"connection failed: FATAL:  {message}"))
+    assert brief.endswith(f"; {advice}")
+    assert "\n" not in brief
+
+
+def test_a_server_that_does_not_answer_is_no_refusal() -> None:
+    """It may answer later, whatever its socket's file is called."""
+    error = psycopg.OperationalError('connection to server on socket "/x" failed: No such file or directory')
+    assert hint_for_connection(error) == ""
+    assert hint_for_connection(psycopg.OperationalError("FATAL:  the database system is starting up")) == ""

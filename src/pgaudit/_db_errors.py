@@ -20,6 +20,14 @@ HINTS: Final = {
     "42883": "; run `pgaudit migrate`",  # no such function
     "42501": "; see `pgaudit grant`",
 }
+# And about a connection that the server refuses: libpq gives no SQLSTATE. In English, as most servers answer.
+CONNECTION_HINTS: Final = {
+    "password authentication failed": "; correct the password of the DSN, or the password file",
+    "no password supplied": "; put it into the DSN or into a password file",
+    "does not exist": "; correct the DSN, or create it",
+    "permission denied for database": "; GRANT CONNECT on the database to the role",
+    "no pg_hba.conf entry": "; allow the role and its address in pg_hba.conf",
+}
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -61,10 +69,17 @@ def safe_summary(error: BaseException) -> str:
     state = getattr(cause, "sqlstate", None)
     kind = f"{type(cause).__name__}, SQLSTATE {state}" if state else type(cause).__name__
     if isinstance(cause, psycopg.Error) and is_infrastructure(cause):
-        return f"{kind}: {cause.diag.message_primary or cause}{hint_for(state)}"
+        message = cause.diag.message_primary or " ".join(str(cause).split()).rstrip(".")
+        return f"{kind}: {message}{hint_for(state) or hint_for_connection(cause)}"
     return f"{kind}: {cause}" if isinstance(cause, PgauditError | OSError) else f"{kind}{hint_for(state)}"
 
 
 def hint_for(state: str | None) -> str:
     """Returns what to do about an error of that SQLSTATE: the end of a sentence, or an empty string."""
     return HINTS.get(state or "", "")
+
+
+def hint_for_connection(error: psycopg.Error) -> str:
+    """Returns what to do if the server has refused the connection for a lasting reason; otherwise an empty string."""
+    message = str(error) if error.sqlstate is None else ""
+    return next((hint for text, hint in CONNECTION_HINTS.items() if "FATAL" in message and text in message), "")

@@ -52,7 +52,7 @@ class SpoolFull(PgauditError):
 
 
 class WorkerRefused(PgauditError):
-    """A worker cannot work here: gevent has replaced threads, or (if told to end then) schema or right is missing."""
+    """A worker cannot work here: gevent has replaced threads, or schema, right or access is missing."""
 
 
 class MissingExtra(PgauditError, ImportError):

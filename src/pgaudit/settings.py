@@ -137,7 +137,7 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
     max_stalls: int = Field(5, ge=0, description="How often a stalled job is reclaimed; the next stall fails it.")
     worker_exit_on_refusal: bool = Field(
         default=False,
-        description="End a worker whose schema or rights are missing, instead of trying again until they are there.",
+        description="End a worker whose schema, right or access is missing, instead of trying again until it is there.",
     )
     drain_on_shutdown: bool = Field(default=False, description="Empty the queue before the worker exits.")
     shutdown_timeout: float = Field(30.0, gt=0, description="Seconds within which a worker shuts down, drain included.")

@@ -127,7 +127,7 @@ async def test_a_connection_lost_in_a_batch_counts_as_no_attempt(dsn: str, conn:
             other.execute("SELECT pg_terminate_backend(%s)", blocked(other)[0])
             conn.rollback()
             await wait_until_async("the log has 5 events", lambda: value_and_commit(other, LOG_SIZE) == 5)
-        assert rows_and_commit(other, "SELECT DISTINCT attempt, sqlstate FROM pgaudit.job_error") == [(1, "57P01")]
+        assert rows_and_commit(other, "SELECT DISTINCT attempt, sqlstate FROM pgaudit.job_error") == []
         assert value_and_commit(other, COUNT_JOBS) == 0
         assert_dense(other)
 

@@ -1,6 +1,11 @@
 """A worker whose infrastructure fails slows down, and is back at once when it works again."""
 
-from pgaudit.worker.congestion import Congestion
+import psycopg
+
+from pgaudit.worker.congestion import MAX_TERMINATED, Congestion
+
+DISK_FULL = psycopg.errors.DiskFull()
+TERMINATED = psycopg.errors.AdminShutdown()
 
 
 def test_errors_halve_the_batch_and_double_the_pause() -> None:
@@ -8,7 +13,7 @@ def test_errors_halve_the_batch_and_double_the_pause() -> None:
     congestion = Congestion(batch_size=1_000, max_pause=2.0)
     pauses, sizes = [], []
     for _ in range(12):
-        pauses.append(congestion.fail())
+        pauses.append(congestion.fail(DISK_FULL))
         sizes.append(congestion.max_jobs)
     assert sizes == [500, 250, 125, 62, 31, 15, 7, 3, 1, 1, 1, 1]
     expected = [0.05, 0.1, 0.2, 0.4, 0.8, 1.6, *[2.0] * 6]
@@ -18,7 +23,7 @@ def test_errors_halve_the_batch_and_double_the_pause() -> None:
 def test_the_pause_of_a_long_outage_has_a_maximum() -> None:
     """However many errors there were."""
     congestion = Congestion(batch_size=1_000, max_pause=2.0)
-    assert max(congestion.fail() for _ in range(5_000)) <= 2.4
+    assert max(congestion.fail(DISK_FULL) for _ in range(5_000)) <= 2.4
     assert congestion.is_paused
 
 
@@ -26,11 +31,30 @@ def test_a_batch_that_passes_ends_the_pause_and_doubles_the_next() -> None:
     """The worker is back at full speed after ten batches."""
     congestion = Congestion(batch_size=1_000, max_pause=2.0)
     for _ in range(12):
-        congestion.fail()
+        congestion.fail(DISK_FULL)
     congestion.succeed()
     assert not congestion.is_paused
     assert congestion.max_jobs == 2
     for _ in range(9):
         congestion.succeed()
     assert congestion.max_jobs == 1_000
-    assert congestion.fail() <= 0.06
+    assert congestion.fail(DISK_FULL) <= 0.06
+
+
+def test_the_pause_after_a_terminated_session_does_not_grow() -> None:
+    """The server accepts the next one; its batch is smaller."""
+    congestion = Congestion(batch_size=1_000, max_pause=2.0)
+    assert max(congestion.fail(TERMINATED) for _ in range(20)) <= 0.06
+    assert congestion.max_jobs == 1
+
+
+def test_a_run_reconnects_after_terminated_sessions_alone() -> None:
+    """And not without end: after 20 in a row the job is tried again later, as after other errors."""
+    congestion = Congestion(batch_size=1_000, max_pause=2.0)
+    assert not congestion.should_reconnect(DISK_FULL)
+    for _ in range(MAX_TERMINATED):
+        assert congestion.should_reconnect(TERMINATED)
+        congestion.fail(TERMINATED)
+    assert not congestion.should_reconnect(TERMINATED)
+    congestion.succeed()
+    assert congestion.should_reconnect(TERMINATED)

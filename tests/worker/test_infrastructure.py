@@ -1,16 +1,13 @@
-"""Workers whose database fails, is read-only, or is not theirs to work in."""
+"""Workers whose database fails or is read-only."""
 
-import asyncio
 import signal
 import time
 
-import psycopg
 import pytest
 
 from pgaudit import Settings
-from pgaudit.errors import WorkerRefused
-from pgaudit.worker.connector import to_primary
-from pgaudit.worker.supervisor import ONE_SIGNAL_SECONDS, Stopping, supervise
+from pgaudit.worker.connector import with_defaults
+from pgaudit.worker.supervisor import ONE_SIGNAL_SECONDS, Stopping
 from tests.support.jobs import queue_events
 from tests.support.queries import LOG_SIZE, Connection, value_and_commit
 from tests.support.waiting import wait_until_async
@@ -34,30 +31,14 @@ async def test_connections_to_a_server_that_became_read_only_are_replaced(dsn: s
 
 def test_a_worker_looks_for_a_primary() -> None:
     """Of several hosts it uses the one that can be written to, unless the DSN says otherwise."""
-    assert "target_session_attrs=read-write" in to_primary("host=a,b dbname=claims")
-    assert to_primary("host=a target_session_attrs=any") == "host=a target_session_attrs=any"
+    assert "target_session_attrs=read-write" in with_defaults("host=a,b dbname=claims")
+    assert "target_session_attrs=any" in with_defaults("host=a target_session_attrs=any")
 
 
-@pytest.mark.parametrize("missing", ["schema", "right"])
-async def test_a_worker_that_may_not_work_ends_when_told_to(
-    dsn: str, empty_dsn: str, conn: Connection, missing: str
-) -> None:
-    """With PGAUDIT_WORKER_EXIT_ON_REFUSAL it ends with a sentence, instead of trying again."""
-    if missing == "right":
-        conn.execute("CREATE ROLE stranger_to_work LOGIN")
-        conn.commit()
-    wrong = {
-        "schema": empty_dsn,
-        "right": psycopg.conninfo.make_conninfo(dsn, user="stranger_to_work"),
-    }[missing]
-    try:
-        async with asyncio.timeout(60):
-            with pytest.raises(WorkerRefused, match="this worker cannot work: "):
-                await supervise(Settings(dsn=wrong, worker_exit_on_refusal=True), asyncio.Event())
-    finally:
-        if missing == "right":
-            conn.execute("DROP ROLE stranger_to_work")
-            conn.commit()
+def test_a_worker_does_not_wait_for_long_where_nobody_answers() -> None:
+    """Its shutdown waits as long. The DSN can say otherwise."""
+    assert "connect_timeout=5" in with_defaults("host=a dbname=claims")
+    assert "connect_timeout=30" in with_defaults("host=a connect_timeout=30")
 
 
 def test_two_signals_within_a_second_are_one(monkeypatch: pytest.MonkeyPatch) -> None:

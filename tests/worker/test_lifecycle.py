@@ -13,7 +13,7 @@ import pytest
 
 from pgaudit import Settings
 from pgaudit.errors import InvalidSettings
-from pgaudit.worker import maintenance
+from pgaudit.worker import procrastinate_app
 from pgaudit.worker.connector import AuditConnector
 from pgaudit.worker.job_manager import AuditJobManager
 from pgaudit.worker.maintenance import Maintenance
@@ -163,7 +163,7 @@ def test_a_worker_thread_does_not_change_the_exit_of_a_program(
 
 @pytest.mark.parametrize(
     ("owner", "step"),
-    [(AuditConnector, "open_async"), (maintenance, "check_schema"), (AuditJobManager, "register_worker")],
+    [(AuditConnector, "open_async"), (procrastinate_app, "check_requirements"), (AuditJobManager, "register_worker")],
 )
 async def test_a_worker_stops_although_a_step_of_its_start_forgets_a_cancellation(
     dsn: str, conn: Connection, monkeypatch: pytest.MonkeyPatch, owner: Any, step: str

@@ -1,19 +1,49 @@
 """Procrastinate's connector, with its statements in our schema, to a server that can be written to."""
 
-from typing import Any, LiteralString
+from typing import Any, Final, LiteralString
 
 import psycopg
 from procrastinate import PsycopgConnector
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from pgaudit import _db_errors
+from pgaudit.worker.pool import ConnectionPool
+
+CONNECTION: Final[dict[str, Any]] = {
+    "autocommit": True,
+    "prepare_threshold": None,  # behind PgBouncer the next session knows nothing of it
+    "application_name": "pgaudit worker",
+    "client_encoding": "utf8",  # a message about an event may quote it
+}
+# Where the conninfo does not say otherwise.
+DEFAULTS: Final[dict[str, Any]] = {
+    "target_session_attrs": "read-write",
+    # In seconds, for each host: a shutdown waits as long for a server that does not answer.
+    "connect_timeout": 5,
+}
 
 
 class AuditConnector(PsycopgConnector):
-    """Names our schema in Procrastinate's own statements.
+    """Has a pool of our own, and names our schema in Procrastinate's own statements.
 
     A ``search_path`` would do the same, but it is session state, which PgBouncer passes on to other clients.
     """
+
+    def __init__(self, conninfo: str, max_size: int) -> None:
+        super().__init__(conninfo=conninfo, kwargs=CONNECTION)  # pyright: ignore[reportUnknownMemberType] - partly untyped
+        self._pool = ConnectionPool(with_defaults(conninfo), CONNECTION, max_size)
+
+    @property
+    def pool(self) -> ConnectionPool:  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride] - Procrastinate uses it by connection() alone
+        """The connections."""
+        return self._pool
+
+    async def open_async(self, pool: object = None) -> None:  # noqa: ARG002 - Procrastinate's signature
+        """Opens the first connection, or raises why that is not possible."""
+        await self._pool.open()
+
+    async def close_async(self) -> None:
+        await self._pool.close()
 
     async def execute_query_async(self, query: LiteralString, **arguments: Any) -> None:
         await super().execute_query_async(add_schema(query), **arguments)
@@ -29,13 +59,13 @@ class AuditConnector(PsycopgConnector):
     async def leave_read_only_server(self, error: BaseException) -> None:
         """Replaces all connections if the error says that the server has become read-only: a demoted primary, say."""
         if isinstance(_db_errors.origin(error), psycopg.errors.ReadOnlySqlTransaction):
-            await self.pool.drain()
+            await self._pool.drain()
 
 
-def to_primary(conninfo: str) -> str:
-    """Returns the conninfo, restricted to servers that can be written to, unless it has a restriction of its own."""
-    given = conninfo_to_dict(conninfo).get("target_session_attrs")
-    return conninfo if given else make_conninfo(conninfo, target_session_attrs="read-write")
+def with_defaults(conninfo: str) -> str:
+    """Returns the conninfo with what it does not say itself: servers that can be written to, and no long wait."""
+    given = conninfo_to_dict(conninfo)
+    return make_conninfo(conninfo, **{name: value for name, value in DEFAULTS.items() if name not in given})
 
 
 def add_schema(query: LiteralString) -> LiteralString:

@@ -81,7 +81,7 @@ async def handle_failure(call_next: Callable[[], Awaitable[Any]], context: JobCo
         await asyncio.shield(with_connection(context, release_first_job))
         raise
     except Exception as error:  # noqa: BLE001 - it is recorded, and raised as NotPersisted
-        pause = state_of(context).congestion.fail() if is_infrastructure(error) else 0.0
+        pause = state_of(context).congestion.fail(error) if is_infrastructure(error) else 0.0
         job = context.job
         failure = Failure.from_exception(job.id or 0, job.attempts, error, settings_of(context), pause)
         await connector_of(context).leave_read_only_server(error)

@@ -100,7 +100,7 @@ class AuditJobManager(JobManager):
         except Exception as error:
             if not is_infrastructure(error):
                 raise
-            self.state.congestion.fail()
+            self.state.congestion.fail(error)
             await self.connector.leave_read_only_server(error)
             logger.warning("cannot fetch jobs, will retry: %s", safe_summary(error.__cause__ or error))
             return None

@@ -9,7 +9,6 @@ import psycopg
 from procrastinate import PsycopgConnector
 
 from pgaudit._db_errors import safe_summary
-from pgaudit._schema import state
 from pgaudit.recording import replay
 from pgaudit.settings import Settings
 from pgaudit.worker import rescue
@@ -24,25 +23,6 @@ PRUNE: Final = "SELECT pgaudit.prune_batches(), pgaudit.prune_job_errors()"
 PARTITIONS_EVERY_SECONDS: Final = 60.0
 REQUEUE_EVERY_SECONDS: Final = 300.0  # it reads finished jobs that vacuum has not removed yet
 PRUNE_EVERY_SECONDS: Final = 300.0
-
-
-async def check_schema(connector: PsycopgConnector) -> None:
-    """Writes to the application log when the database's schema is not the one that this version needs."""
-    try:
-        async with connector.pool.connection() as conn:
-            found = await state.state_of_async(conn)
-    except psycopg.Error as error:
-        logger.warning("cannot check the schema: %s", safe_summary(error))
-        return
-    verdict = state.standing(found)
-    if verdict in {state.Standing.MISSING, state.Standing.BEHIND}:
-        logger.error(
-            "the database is at %s, this version needs %s: run `pgaudit migrate`",
-            found or state.State(),
-            state.SCRIPTS.state,
-        )
-    elif verdict is state.Standing.AHEAD:
-        logger.info("the database is at %s, which is newer than this version", found)
 
 
 async def run_maintenance(connector: PsycopgConnector, job_manager: AuditJobManager, settings: Settings) -> None:

@@ -84,41 +84,57 @@ async def persist(context: JobContext) -> int:
 
     :returns: how many jobs it took.
     """
-    async with connection_of(context) as conn:
-        taken, full = await persist_next(context, conn, context.job.id)
+    run = Run(context, context.job.id)
+    while True:
         try:
-            return taken + await keep_persisting(context, conn, full)
+            async with connection_of(context) as conn:
+                await run.persist_with(conn)
+                return run.taken
         except psycopg.Error as error:
-            # The first job is persisted, and what was tried after it is in the queue as before.
+            state = state_of(context)
+            goes_on = state.congestion.should_reconnect(error) and not state.stopping
+            if run.first_job is not None and not goes_on:
+                raise
+            # What was tried is in the queue as before.
             if is_infrastructure(error):
-                state_of(context).congestion.fail()
+                state.congestion.fail(error)
             logger.warning("batch given back to the queue: %s", safe_summary(error))
-            return taken
+            if not goes_on:
+                return run.taken
 
 
-async def keep_persisting(context: JobContext, conn: psycopg.AsyncConnection[Any], full: bool) -> int:  # noqa: FBT001 - the first batch
-    """Persists what is queued after the first batch, until nothing has come for ``linger`` seconds."""
-    total = 0
-    start = last_found = time.monotonic()
-    while should_continue(context, full, start, last_found):
-        taken, full = await persist_next(context, conn, None)
-        total += taken
-        if taken:
-            last_found = time.monotonic()
-        if not full:
-            await asyncio.sleep(BUSY_POLL_SECONDS)
-    return total
+@dataclass(slots=True)
+class Run:
+    """The run of a job: batch after batch, on one connection after the other if they are terminated."""
 
+    context: JobContext
+    first_job: int | None
+    """The job, until it is persisted."""
+    taken: int = 0
+    """How many jobs it took."""
 
-async def persist_next(
-    context: JobContext, conn: psycopg.AsyncConnection[Any], first_job: int | None
-) -> tuple[int, bool]:
-    """Persists a batch as large as the worker takes now. Returns how many jobs it took, and whether it was full."""
-    congestion = state_of(context).congestion
-    max_jobs = congestion.max_jobs
-    batch = await persist_batch(conn, registration_of(context), first_job, settings_of(context), max_jobs)
-    congestion.succeed()
-    return batch.taken, batch.taken == max_jobs
+    async def persist_with(self, conn: psycopg.AsyncConnection[Any]) -> None:
+        """Persists the job, and what is queued after it until nothing has come for ``linger`` seconds."""
+        start = last_found = time.monotonic()
+        full = self.first_job is None or await self.persist_next(conn)
+        while should_continue(self.context, full, start, last_found):
+            before = self.taken
+            full = await self.persist_next(conn)
+            if self.taken > before:
+                last_found = time.monotonic()
+            if not full:
+                await asyncio.sleep(BUSY_POLL_SECONDS)
+
+    async def persist_next(self, conn: psycopg.AsyncConnection[Any]) -> bool:
+        """Persists a batch as large as the worker takes now. Returns whether it was full."""
+        congestion = state_of(self.context).congestion
+        max_jobs = congestion.max_jobs
+        worker, settings = registration_of(self.context), settings_of(self.context)
+        batch = await persist_batch(conn, worker, self.first_job, settings, max_jobs)
+        congestion.succeed()
+        self.first_job = None
+        self.taken += batch.taken
+        return batch.taken == max_jobs
 
 
 def should_continue(context: JobContext, full: bool, start: float, last_found: float) -> bool:  # noqa: FBT001 - of the last batch

@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Collection
-from typing import Any, Final, Unpack, cast
+from typing import Final, Unpack, cast
 
 import psycopg
 from procrastinate import App
@@ -17,27 +17,20 @@ from pgaudit._db_errors import safe_summary
 from pgaudit.jobs import QUEUE, TASK
 from pgaudit.settings import Settings
 from pgaudit.worker import maintenance, persist
-from pgaudit.worker.connector import AuditConnector, to_primary
+from pgaudit.worker.connector import AuditConnector
 from pgaudit.worker.failures import handle_failure
 from pgaudit.worker.heartbeat import send_heartbeats
 from pgaudit.worker.job_manager import AuditJobManager
+from pgaudit.worker.requirements import check_requirements
 from pgaudit.worker.retry_policy import RetryPolicy
 from pgaudit.worker.state import WorkerState
 
 logger = logging.getLogger("pgaudit.worker")
 
-# How long a poll waits for a connection: a shutdown during an outage waits as long.
-POOL_TIMEOUT: Final = 5.0
 DAY: Final = 86_400.0
-# A task that has not ended by then is cancelled again. Once is not enough: psycopg_pool waits by wait_for, which before
-# Python 3.12 forgets a cancellation that arrives together with the connection.
+# A task that has not ended by then is cancelled again. Once is not enough: before Python 3.12
+# asyncio.wait_for forgets a cancellation that arrives together with what it has waited for.
 CANCEL_AGAIN_SECONDS: Final = 1.0
-CONNECTION: Final[dict[str, Any]] = {
-    "autocommit": True,
-    "prepare_threshold": None,  # behind PgBouncer the next session knows nothing of it
-    "application_name": "pgaudit worker",
-    "client_encoding": "utf8",  # a message about an event may quote it
-}
 
 
 class AuditApp(App):
@@ -47,14 +40,7 @@ class AuditApp(App):
     job_manager: AuditJobManager
 
     def __init__(self, settings: Settings) -> None:
-        connector = AuditConnector(
-            conninfo=to_primary(settings.conninfo),
-            kwargs=CONNECTION,
-            min_size=1,
-            max_size=settings.worker_concurrency + 3,
-            timeout=POOL_TIMEOUT,
-            reconnect_timeout=POOL_TIMEOUT,
-        )
+        connector = AuditConnector(settings.conninfo, max_size=settings.worker_concurrency + 3)
         # Procrastinate leaves open what one of its dicts holds.
         job_manager = AuditJobManager(connector, settings)
         super().__init__(  # pyright: ignore[reportUnknownMemberType] - partly untyped
@@ -69,15 +55,18 @@ class AuditApp(App):
         self.task(name=TASK, queue=QUEUE, pass_context=True, retry=RetryPolicy())(persist.persist)
 
     async def run_worker_async(self, **options: Unpack[WorkerOptions]) -> None:
-        """Runs a worker with its heartbeat and maintenance; both go on after the last fetch, while a job runs."""
+        """Runs a worker with its heartbeat and maintenance; both go on after the last fetch, while a job runs.
+
+        :raises WorkerRefused: the schema or the right to work is missing.
+        """
         self._ending = False
+        await check_requirements(self.connector)
         background_tasks = [
             asyncio.create_task(send_heartbeats(self.connector, self.job_manager, self.settings)),
             asyncio.create_task(maintenance.run_maintenance(self.connector, self.job_manager, self.settings)),
             asyncio.create_task(maintenance.replay_spool(self.settings)),
         ]
         try:
-            await maintenance.check_schema(self.connector)
             await super().run_worker_async(**options)
         finally:
             self._ending = True

@@ -9,7 +9,7 @@ from typing import Final
 
 FIRST_INTERVAL_SECONDS: Final = 1.0
 MAX_INTERVAL_SECONDS: Final = 300.0
-LOGGERS: Final = ("pgaudit.worker", "psycopg.pool")
+LOGGERS: Final = ("pgaudit.worker",)
 KINDS: Final = 100  # warnings that are remembered at the same time
 
 

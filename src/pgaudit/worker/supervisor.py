@@ -44,7 +44,7 @@ async def keep_running(settings: Settings, stop: asyncio.Event) -> None:
         error = await run_until(stop, settings)
         if isinstance(error, InvalidSettings):
             raise error
-        reason = safe_summary(error) if error else "it stopped by itself"
+        reason = describe(error)
         if error and settings.worker_exit_on_refusal and is_refusal(error):
             raise WorkerRefused(f"this worker cannot work: {reason}") from error
         if stop.is_set():
@@ -59,9 +59,19 @@ async def keep_running(settings: Settings, stop: asyncio.Event) -> None:
         delay = min(delay * 2, MAX_DELAY_SECONDS)
 
 
+def describe(error: Exception | None) -> str:
+    """Returns why a worker ended, in one line."""
+    if error is None:
+        return "it stopped by itself"
+    return str(error) if isinstance(error, WorkerRefused) else safe_summary(error)
+
+
 def is_refusal(error: Exception) -> bool:
-    """Returns whether the database lacks the schema, or this role the right to work there."""
-    return (getattr(_db_errors.origin(error), "sqlstate", None) or "")[:2] in MISSING_OR_FORBIDDEN
+    """Returns whether the database lacks the schema, or this role the right to connect or to work there."""
+    found = _db_errors.origin(error)
+    if isinstance(error, WorkerRefused) or found is None:
+        return isinstance(error, WorkerRefused)
+    return (found.sqlstate or "")[:2] in MISSING_OR_FORBIDDEN or bool(_db_errors.hint_for_connection(found))
 
 
 async def run_until(stop: asyncio.Event, settings: Settings) -> Exception | None:
