@@ -13,9 +13,9 @@ from fastapi.responses import StreamingResponse
 from httpx import ASGITransport, AsyncClient
 
 from pgaudit import Actor, AuditContext, AuditEvent, Settings, bind, identify
+from pgaudit._log import warn_once
 from pgaudit.middleware import AsgiMiddleware
 from pgaudit.middleware.asgi import Receive, Scope, Send
-from pgaudit.recording import context
 from tests.support.events import inheriting_event
 
 pytestmark = pytest.mark.anyio
@@ -278,7 +278,7 @@ async def test_binding_in_a_plain_dependency_without_the_middleware_says_what_to
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """The endpoint does not see it; the request is served."""
-    context._warn_once.cache_clear()  # noqa: SLF001 - another test may have heard it
+    warn_once.cache_clear()  # another test may have heard it
     app = FastAPI()
 
     @app.get("/", dependencies=[Depends(by_key)])

@@ -1,18 +1,15 @@
 """What the events of one request have in common."""
 
-import logging
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import cache
 from typing import Final
 
+from pgaudit._log import warn_once
 from pgaudit.errors import NotInRequest
 from pgaudit.events import Actor, AuditContext, AuditEvent
 from pgaudit.recording.actor import Found, named
 from pgaudit.recording.suspension import is_suspended_with_its_generator
-
-logger = logging.getLogger("pgaudit")
 
 LEFT_ELSEWHERE: Final = (
     "bind() was left in another context than it was entered in: events recorded in between may lack what it bound. "
@@ -185,13 +182,8 @@ def _leave(scope: Scope, request: Request | None) -> None:
         return
     scopes = _scopes.get()
     if scope not in scopes:
-        _warn_once(LEFT_ELSEWHERE)
+        warn_once(LEFT_ELSEWHERE)
     _scopes.set(tuple(other for other in scopes if other is not scope))
-
-
-@cache
-def _warn_once(message: str) -> None:
-    logger.warning(message)
 
 
 def _merge_context(bound: dict[str, str], trace: Mapping[str, str], own: dict[str, str]) -> dict[str, str]:
