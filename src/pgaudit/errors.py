@@ -7,7 +7,7 @@
     ├── InvalidSettings    an environment variable or setting is invalid
     ├── NotInTransaction   the connection would commit the event on its own
     ├── NotInRequest       identify() was called where no middleware of pgaudit serves a request
-    ├── UnknownConnection  record() was given something that is not a database connection
+    ├── UnknownConnection  what was given is not a connection that can be used here
     ├── SpoolRefused       other users could change the directory of spooled events
     ├── SpoolFull          the directory of spooled events has reached its maximum size
     ├── WorkerRefused      the database lacks the schema, or the worker's role a right
@@ -40,7 +40,7 @@ class NotInRequest(PgauditError):
 
 
 class UnknownConnection(PgauditError, TypeError):
-    """``record`` was given something that is not a database connection it knows."""
+    """What was given is no connection to a database, or none of the kind that is needed; the message says what is."""
 
 
 class SpoolRefused(PgauditError):

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal, LiteralString
 
-import psycopg
-from psycopg.rows import class_row, dict_row, tuple_row
+from psycopg.rows import class_row, dict_row, scalar_row
 
+from pgaudit._driver import fetch, reading, undone_on_error
 from pgaudit.errors import JobNotFound
 
 QUEUE: Final = "audit"
@@ -92,46 +92,42 @@ ACKNOWLEDGE: Final = "SELECT pgaudit.acknowledge_job(%s, %s)"
 RETRY: Final = "SELECT pgaudit.retry_failed(%s)"
 
 
-def count_jobs(conn: psycopg.Connection[Any]) -> dict[State, int]:
+def count_jobs(conn: object) -> dict[State, int]:
     """Returns how many jobs are in each state."""
-    with psycopg.Cursor(conn, row_factory=dict_row) as cursor:
-        counts: dict[Any, int] = cursor.execute(COUNT_JOBS).fetchone() or {}
-    return counts
+    (counts,) = fetch(reading(conn), dict_row, COUNT_JOBS)
+    return {state: counts[state] for state in BY_STATE}
 
 
-def list_jobs(conn: psycopg.Connection[Any], state: State | None, limit: int = 100) -> list[Job]:
+def list_jobs(conn: object, state: State | None, limit: int = 100) -> list[Job]:
     """Returns the jobs in that state, or in any, the oldest first, at most ``limit``."""
-    with conn.cursor(row_factory=class_row(Job)) as cursor:
-        return cursor.execute(SELECT_JOBS + (BY_STATE[state] if state else "") + PAGE, [limit]).fetchall()
+    return fetch(reading(conn), class_row(Job), SELECT_JOBS + (BY_STATE[state] if state else "") + PAGE, [limit])
 
 
-def get_job(conn: psycopg.Connection[Any], job_id: int) -> JobDetails:
+def get_job(conn: object, job_id: int) -> JobDetails:
     """Returns one job with its event and its errors.
 
     :raises JobNotFound: it is not in the queue; most likely its event is in the log.
     """
-    with conn.cursor(row_factory=class_row(Job)) as cursor:
-        job = cursor.execute(SELECT_JOBS + ONE, [job_id]).fetchone()
-    if job is None:
+    driver = reading(conn)
+    found = fetch(driver, class_row(Job), SELECT_JOBS + ONE, [job_id])
+    if not found:
         raise JobNotFound(
             f"no job {job_id} in the queue: a job leaves it when its event is in the log, see `pgaudit tail`"
         )
-    with conn.cursor(row_factory=class_row(JobError)) as cursor:
-        errors = cursor.execute(SELECT_ERRORS, [job_id]).fetchall()
-    with psycopg.Cursor(conn, row_factory=tuple_row) as cursor:
-        row = cursor.execute(SELECT_EVENT, [job_id]).fetchone()
-    return JobDetails(job, row[0] if row else None, tuple(errors))
+    errors = fetch(driver, class_row(JobError), SELECT_ERRORS, [job_id])
+    events = fetch(driver, scalar_row, SELECT_EVENT, [job_id])
+    return JobDetails(found[0], events[0] if events else None, tuple(errors))
 
 
-def retry_jobs(conn: psycopg.Connection[Any], job_ids: Sequence[int] | None = None) -> list[int]:
+def retry_jobs(conn: object, job_ids: Sequence[int] | None = None) -> list[int]:
     """Runs failed jobs again, from their first attempt; all of them, unless some are named.
 
     :returns: the numbers of the jobs that now wait.
     :raises JobNotFound: one that was named has not failed; then none is retried.
     """
-    with conn.transaction(), psycopg.Cursor(conn, row_factory=tuple_row) as cursor:
-        row = cursor.execute(RETRY, [None if job_ids is None else list(job_ids)]).fetchone()
-        retried: list[int] = row[0] if row else []
+    with undone_on_error(conn) as driver:
+        retried: list[int]
+        (retried,) = fetch(driver, scalar_row, RETRY, [None if job_ids is None else list(job_ids)])
         if missing := set(job_ids or ()) - set(retried):
             raise JobNotFound(
                 f"not failed, so not retried: {', '.join(map(str, sorted(missing)))}; see `pgaudit jobs list`"
@@ -139,7 +135,7 @@ def retry_jobs(conn: psycopg.Connection[Any], job_ids: Sequence[int] | None = No
     return retried
 
 
-def acknowledge_job(conn: psycopg.Connection[Any], job_id: int, reason: str) -> None:
+def acknowledge_job(conn: object, job_id: int, reason: str) -> None:
     """Takes a failed job that can never succeed out of the queue, and records that as an audit event.
 
     Its event is kept in ``pgaudit.acknowledged_jobs``, with the reason.
@@ -147,6 +143,6 @@ def acknowledge_job(conn: psycopg.Connection[Any], job_id: int, reason: str) -> 
     :param reason: why it is given up, in 1 to 2,000 characters.
     :raises JobNotFound: there is no failed job of that number.
     """
-    with conn.transaction(), psycopg.Cursor(conn, row_factory=tuple_row) as cursor:
-        if cursor.execute(ACKNOWLEDGE, [job_id, reason]).fetchone() != (True,):
+    with undone_on_error(conn) as driver:
+        if fetch(driver, scalar_row, ACKNOWLEDGE, [job_id, reason]) != [True]:
             raise JobNotFound(f"job {job_id} cannot be acknowledged: only failed jobs can; see `pgaudit jobs list`")

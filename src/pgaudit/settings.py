@@ -1,6 +1,7 @@
 """Settings, from the environment or given in code."""
 
 import os
+from collections.abc import Callable, Iterator
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
@@ -8,17 +9,28 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
-from pydantic import BaseModel, BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 
 from pgaudit import embedded
+from pgaudit._log import warn_once
+from pgaudit._secrets import SECRET, TOKENS, has_secrets, masked, without_secrets
 from pgaudit.errors import InvalidSettings
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
-TOKENS: Final = ("admin_token", "metrics_token")
+PREFIX: Final = "PGAUDIT_"
+OTHER_VARIABLES: Final = ("TEST_PG",)  # that pgaudit reads as well
 MIN_TOKEN_LENGTH: Final = 16
-SECRET: Final = frozenset({"dsn", *TOKENS})  # no error shows their values
 LEGACY_NAMES: Final = {"job_attempts": "QUEUE_JOB_ATTEMPTS", "job_backoff_delay": "QUEUE_JOB_BACKOFF_DELAY"}
 
 
@@ -198,6 +210,23 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
             super().__init__(**(environment() | values))
         except ValidationError as error:
             raise InvalidSettings(describe(error)) from None
+        for name, meant in unknown_variables():
+            warn_once(f"{name} is not a setting, so it is ignored" + (f": write {meant}" if meant else ""))
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
+        """Pickles the settings without their secrets: the process that reads them takes those from its environment.
+
+        :raises InvalidSettings: a secret was given in code.
+        """
+        secrets, given = secrets_of(self), environment()
+        for field, secret in secrets.items():
+            if given.get(field) != secret:
+                raise InvalidSettings(
+                    f"these settings cannot be pickled, because their {field} is secret and was given in code: put it "
+                    f"into {variable_of(field)}, or make the settings in each process"
+                )
+        values = {field: getattr(self, field) for field in type(self).model_fields if field not in secrets}
+        return restored, (type(self), values, all_masked(secrets))
 
     @property
     def conninfo(self) -> str:
@@ -226,6 +255,10 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
                 "(a SQLAlchemy URL goes without +asyncpg or +psycopg: postgresql://user@host/database)"
             )
         return self
+
+    @field_serializer("dsn")
+    def _mask_dsn(self, dsn: str) -> str:
+        return without_secrets(dsn)
 
     @field_validator(*TOKENS)
     @classmethod
@@ -263,9 +296,48 @@ def environment() -> dict[str, str]:
     return {field: value for field, variable in variables.items() if (value := os.environ.get(variable))}
 
 
+def unknown_variables() -> Iterator[tuple[str, str | None]]:
+    """Yields the variables that look like settings and are none, each with the one that was most likely meant."""
+    known = {*OTHER_VARIABLES, *(field.upper() for field in Settings.model_fields)}
+    for variable in sorted(os.environ):
+        name = variable.removeprefix(PREFIX)
+        if variable.startswith(PREFIX) and name not in known:
+            from difflib import get_close_matches  # noqa: PLC0415 - most environments have no slip
+
+            meant = get_close_matches(name, sorted(known), n=1)
+            yield variable, f"{PREFIX}{meant[0]}" if meant else None
+
+
+def secrets_of(settings: Settings) -> dict[str, str]:
+    """Returns the fields that hold a secret, with their values."""
+    tokens = {field: token.get_secret_value() for field in TOKENS if (token := getattr(settings, field))}
+    return {"dsn": settings.dsn} | tokens if has_secrets(settings.dsn) else tokens
+
+
+def all_masked(secrets: dict[str, str]) -> dict[str, str]:
+    """Returns what may be shown of secrets."""
+    return {field: masked(field, secret) for field, secret in secrets.items()}
+
+
+def restored(kind: type[Settings], values: dict[str, Any], shown: dict[str, str]) -> Settings:
+    """Returns settings that were pickled, with the secrets of this process.
+
+    :raises InvalidSettings: they are not those of the process that pickled them.
+    """
+    settings = kind(**values)
+    here = all_masked(secrets_of(settings))
+    for field in sorted(here.keys() | shown.keys()):
+        if here.get(field) != shown.get(field):
+            raise InvalidSettings(
+                f"settings were pickled without their secrets, and {variable_of(field)} of this process is not that of "
+                f"the process that pickled them: {here.get(field) or 'not set'} instead of {shown.get(field) or 'none'}"
+            )
+    return settings
+
+
 def variable_of(field: str) -> str:
     """Returns the variable that a field is read from: the one of its old name only where the new one is not set."""
-    variable, old = f"PGAUDIT_{field.upper()}", LEGACY_NAMES.get(field, "")
+    variable, old = f"{PREFIX}{field.upper()}", LEGACY_NAMES.get(field, "")
     return old if os.environ.get(old) and not os.environ.get(variable) else variable
 
 

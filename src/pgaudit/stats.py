@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, LiteralString, TypeVar
+from typing import Final, LiteralString, TypeVar
 
-import psycopg
 from psycopg.rows import class_row
+
+from pgaudit._driver import fetch, reading
 
 _Row = TypeVar("_Row")
 
@@ -94,32 +95,31 @@ STORAGE_STATS: Final = """
 """
 
 
-def queue_stats(conn: psycopg.Connection[Any]) -> list[QueueStats]:
+def queue_stats(conn: object) -> list[QueueStats]:
     """Returns the queue in one row."""
     return _rows(conn, QueueStats, QUEUE_STATS)
 
 
-def worker_stats(conn: psycopg.Connection[Any]) -> list[WorkerStats]:
+def worker_stats(conn: object) -> list[WorkerStats]:
     """Returns a row for each worker; it is alive while its heartbeat is younger than its own ``stalled_after``."""
     return _rows(conn, WorkerStats, WORKER_STATS)
 
 
-def failed_jobs(conn: psycopg.Connection[Any], limit: int = 100) -> list[FailedJob]:
+def failed_jobs(conn: object, limit: int = 100) -> list[FailedJob]:
     """Returns the jobs that have failed, the oldest first."""
     return _rows(conn, FailedJob, FAILED_JOBS, limit)
 
 
-def throughput(conn: psycopg.Connection[Any], minutes: int = 60) -> list[Throughput]:
+def throughput(conn: object, minutes: int = 60) -> list[Throughput]:
     """Returns the latest minutes in which something was persisted, the newest first."""
     return _rows(conn, Throughput, THROUGHPUT, minutes)
 
 
-def storage_stats(conn: psycopg.Connection[Any]) -> list[StorageStats]:
+def storage_stats(conn: object) -> list[StorageStats]:
     """Returns a row for each table and partition, the largest first."""
     return _rows(conn, StorageStats, STORAGE_STATS)
 
 
-def _rows(conn: psycopg.Connection[Any], kind: type[_Row], query: LiteralString, *parameters: object) -> list[_Row]:
+def _rows(conn: object, kind: type[_Row], query: LiteralString, *parameters: object) -> list[_Row]:
     """Returns the rows of a query as objects of that class."""
-    with conn.cursor(row_factory=class_row(kind)) as cursor:
-        return cursor.execute(query, parameters).fetchall()
+    return fetch(reading(conn), class_row(kind), query, parameters)

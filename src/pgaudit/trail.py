@@ -1,18 +1,15 @@
 """Reading the log: the trail of a target or an actor, and what comes in."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
-from typing import Any, Final, LiteralString
+from typing import Any, Final
 from uuid import UUID
 
-import psycopg
 from psycopg.rows import class_row
-from psycopg.types.json import set_json_loads
 
 from pgaudit import _log_pages as log_pages
+from pgaudit._driver import fetch, reading
 from pgaudit._log_pages import Filter
 
 __all__ = ["Entry", "Filter", "after", "last", "of_actor", "of_target", "pages"]
@@ -26,7 +23,6 @@ LAST: Final = COLUMNS + " ORDER BY index DESC LIMIT %(count)s"
 AFTER: Final = COLUMNS + " WHERE index > %(index)s ORDER BY index LIMIT %(limit)s"
 # Given as values, the indexes name the partitions that have to be read.
 BY_INDEX: Final = COLUMNS + " WHERE index = ANY(%(indexes)s) ORDER BY index"
-LONGEST_INT: Final = 4_300  # digits
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,20 +54,20 @@ class Entry:
         return self.target_type and f"{self.target_type}:{self.target_id}"
 
 
-def last(conn: psycopg.Connection[Any], count: int) -> list[Entry]:
+def last(conn: object, count: int) -> list[Entry]:
     """Returns the newest entries, the oldest of them first."""
-    return _entries(conn, LAST, count=count)[::-1]
+    return fetch(reading(conn), class_row(Entry), LAST, {"count": count})[::-1]
 
 
-def after(conn: psycopg.Connection[Any], index: int, limit: int = 1_000) -> list[Entry]:
+def after(conn: object, index: int, limit: int = 1_000) -> list[Entry]:
     """Returns the entries after that index, at most ``limit``. Index order is commit order: no entry is missed.
 
     :param index: the last index seen; -1 for the beginning of the log.
     """
-    return _entries(conn, AFTER, index=index, limit=limit)
+    return fetch(reading(conn), class_row(Entry), AFTER, {"index": index, "limit": limit})
 
 
-def of_target(conn: psycopg.Connection[Any], kind: str, identity: str, limit: int | None = None) -> list[Entry]:
+def of_target(conn: object, kind: str, identity: str, limit: int | None = None) -> list[Entry]:
     """Returns the events that have this target, such as ("claim", "7"), first or further, in the order of the log.
 
     :param limit: the most entries to return; the newest are kept.
@@ -79,7 +75,7 @@ def of_target(conn: psycopg.Connection[Any], kind: str, identity: str, limit: in
     return _matching(conn, Filter(target=(kind, identity)), limit)
 
 
-def of_actor(conn: psycopg.Connection[Any], kind: str, identity: str, limit: int | None = None) -> list[Entry]:
+def of_actor(conn: object, kind: str, identity: str, limit: int | None = None) -> list[Entry]:
     """Returns the events of an actor, such as ("user", "42"), in the order of the log.
 
     :param limit: the most entries to return; the newest are kept.
@@ -87,31 +83,17 @@ def of_actor(conn: psycopg.Connection[Any], kind: str, identity: str, limit: int
     return _matching(conn, Filter(actor=(kind, identity)), limit)
 
 
-def pages(
-    conn: psycopg.Connection[Any], wanted: Filter, span: range | None = None, newest: int | None = None
-) -> Iterator[list[Entry]]:
+def pages(conn: object, wanted: Filter, span: range | None = None, newest: int | None = None) -> Iterator[list[Entry]]:
     """Yields the entries that a filter selects, in the order of the log, at most a thousand at a time.
 
     :param span: only entries with an index in this range; all of the log by default.
     :param newest: the most entries to yield; the newest are kept.
     """
-    span = log_pages.ALL if span is None else span
-    for indexes in log_pages.index_pages(conn, wanted, span, newest):
-        yield _entries(conn, BY_INDEX, indexes=indexes)
+    driver, span = reading(conn), log_pages.ALL if span is None else span
+    for indexes in log_pages.index_pages(driver, wanted, span, newest):
+        yield fetch(driver, class_row(Entry), BY_INDEX, {"indexes": indexes})
 
 
-def _matching(conn: psycopg.Connection[Any], wanted: Filter, limit: int | None) -> list[Entry]:
+def _matching(conn: object, wanted: Filter, limit: int | None) -> list[Entry]:
     """Returns the entries that a filter selects."""
     return [entry for page in pages(conn, wanted, newest=limit) for entry in page]
-
-
-def _entries(conn: psycopg.Connection[Any], query: LiteralString, **parameters: object) -> list[Entry]:
-    """Returns the entries that a query of the log finds."""
-    with conn.cursor(row_factory=class_row(Entry)) as cursor:
-        set_json_loads(_loads, cursor)
-        return cursor.execute(query, parameters).fetchall()
-
-
-def _loads(document: str | bytes) -> Any:
-    """Parses JSON of Postgres: an event inserted by hand may have numbers too long for Python's integers."""
-    return json.loads(document, parse_int=lambda digits: int(digits) if len(digits) < LONGEST_INT else Decimal(digits))

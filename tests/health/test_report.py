@@ -196,3 +196,11 @@ def test_row_level_security_is_named(dsn: str, conn: psycopg.Connection, setting
     assert check.status is Status.UNHEALTHY
     assert "audit_log" in check.message
     assert verdict(health.check(conn, settings), "row_security") is Status.HEALTHY
+
+
+def test_a_mode_that_records_nothing_is_degraded(conn: psycopg.Connection, settings: Settings) -> None:
+    """Whether a worker runs or not."""
+    start_worker(conn)
+    for mode, status in (("off", Status.DEGRADED), ("inline", Status.HEALTHY)):
+        report = health.check(conn, settings.model_copy(update={"mode": mode}))
+        assert verdict(report, "workers") is status

@@ -8,6 +8,7 @@ from contextvars import copy_context
 import pytest
 
 from pgaudit import Actor, AuditContext, AuditEvent, AuditLog, InvalidEvent, NotInRequest, Settings, bind, identify
+from pgaudit._log import warn_once
 from pgaudit.recording import actor
 from pgaudit.recording.context import Request, with_bound_context
 from pgaudit.testing import recording
@@ -212,7 +213,7 @@ def test_an_actor_that_no_event_could_hold_is_changed_and_logged(
     found: str | None, expected: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Once; a request must not fail because of a name."""
-    actor._warn_once.cache_clear()  # noqa: SLF001 - another test may have heard it
+    warn_once.cache_clear()  # another test may have heard it
     with Request({"request_id": "r-1"}, lambda: found).serving():
         seen = {str(inheriting_event().actor) for _ in range(2)}
         identify(actor=found)

@@ -149,7 +149,7 @@ def test_events_of_has_logged_and_queued_events(conn: Connection, settings: Sett
 async def test_an_asynchronous_connection_is_refused(dsn: str) -> None:
     """The message says that a run needs a synchronous psycopg connection."""
     async with await psycopg.AsyncConnection.connect(dsn) as conn:
-        with pytest.raises(UnknownConnection, match="AsyncConnection has no synchronous psycopg connection"):
+        with pytest.raises(UnknownConnection, match="AsyncConnection is asynchronous"):
             run_worker_once(conn)
     with pytest.raises(UnknownConnection, match="NoneType has no"):
         assert_recorded(None, action="claim.approved")

@@ -36,7 +36,7 @@ async def test_requests_share_one_lookup_that_is_running() -> None:
         return calls[0]
 
     with ThreadPoolExecutor(4) as threads:
-        shared = SharedLookup(threads, look)
+        shared = SharedLookup(threads.submit, look)
         waiting = [asyncio.create_task(shared.result()) for _ in range(50)]
         await asyncio.sleep(0)
         release.set()
@@ -48,7 +48,7 @@ async def test_a_result_is_shared_for_a_second(monkeypatch: pytest.MonkeyPatch) 
     """Within it the look-up is not repeated; after it, it is."""
     calls = iter(range(1, 100))
     with ThreadPoolExecutor(4) as threads:
-        shared = SharedLookup(threads, lambda: next(calls))
+        shared = SharedLookup(threads.submit, lambda: next(calls))
         assert [await shared.result() for _ in range(20)] == [1] * 20
         monkeypatch.setattr(lookups, "SHARED_SECONDS", 0.0)
         assert [await shared.result() for _ in range(3)] == [2, 3, 4]
@@ -60,7 +60,7 @@ async def test_a_client_that_leaves_does_not_end_the_lookup_of_others() -> None:
     release = Event()
     with ThreadPoolExecutor(1) as threads:
         threads.submit(release.wait, 30)  # so that the look-up is still queued, and could be cancelled
-        shared = SharedLookup(threads, lambda: "seen")
+        shared = SharedLookup(threads.submit, lambda: "seen")
         leaving, staying = (asyncio.create_task(shared.result()) for _ in range(2))
         await asyncio.sleep(0)
         leaving.cancel()

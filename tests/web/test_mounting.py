@@ -83,6 +83,32 @@ async def test_the_lifespan_closes_the_connections(settings: Settings, dsn: str)
         wait_until("the connections are closed", lambda: value_in(dsn, CONNECTIONS) == 0)
 
 
+def test_a_forked_process_has_connections_and_threads_of_its_own(settings: Settings) -> None:
+    """A server may load the application, and even look, before it forks: parent and children answer."""
+    code = f"""if True:
+        import asyncio, os, sys
+        from pgaudit import Settings
+        from pgaudit.web import create_app
+        from pgaudit.web import lookups
+        from tests.web.test_mounting import HEALTH, status
+        lookups.SHARED_SECONDS = 0  # each request looks
+        app = create_app(Settings(dsn={settings.dsn!r}))
+        def answers():
+            return [int(asyncio.run(status(app, path))) for path in (HEALTH, "/metrics")]
+        answers()
+        for _ in range(2):
+            if os.fork() == 0:
+                print(answers(), flush=True)
+                os._exit(0)
+            os.wait()
+        print(answers())
+    """
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", code]  # Python advises against it
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert result.stdout.splitlines() == ["[200, 200]"] * 3, result.stderr
+    assert result.stderr == ""
+
+
 def test_serve_runs_the_application_by_itself(dsn: str) -> None:
     """pgaudit serve prints its address, answers, and ends at SIGTERM."""
     command = [sys.executable, "-m", "pgaudit", "serve", "--port", "0"]

@@ -1,5 +1,6 @@
 """``pgaudit doctor``: what this installation is, and what is wrong with it."""
 
+import logging
 from collections.abc import Iterator
 from dataclasses import asdict
 
@@ -29,6 +30,7 @@ def doctor(*, json: AsJson = False) -> None:
 
     Exit with 0 when there is no fault (warnings are none), 1 when there is one, 3 when the database cannot be reached.
     """
+    logging.getLogger("pgaudit").setLevel(logging.ERROR)  # the findings say what the log would say
     settings = Settings()
     findings = list(local_findings(settings))
     reached = True

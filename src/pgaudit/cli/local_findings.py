@@ -5,22 +5,18 @@ import platform
 import stat
 import sys
 from collections.abc import Iterator
-from difflib import get_close_matches
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from pgaudit._secrets import masked
 from pgaudit.cli.findings import Finding, Level
-from pgaudit.embedded import PREFIX
 from pgaudit.errors import SpoolRefused
 from pgaudit.recording import spool
-from pgaudit.settings import SECRET, Mode, OnFailure, Settings, environment, variable_of
+from pgaudit.settings import Mode, OnFailure, Settings, environment, unknown_variables, variable_of
 
-MASK: Final = "***"
-SECRET_OPTIONS: Final = ("password", "sslpassword", "oauth_client_secret")
 OPEN_TO_OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 
 
@@ -28,7 +24,7 @@ def local_findings(settings: Settings) -> Iterator[Finding]:
     """Yields what can be seen without a database."""
     yield versions()
     yield settings_in_force(settings)
-    yield from unknown_variables()
+    yield from ignored_variables()
     yield from spool_findings(settings)
 
 
@@ -46,36 +42,18 @@ def versions() -> Finding:
 
 def settings_in_force(settings: Settings) -> Finding:
     """Returns the settings that the environment has, with secrets masked."""
-    given = [f"{variable_of(field)}={shown(field, value)}" for field, value in environment().items()]
+    given = [f"{variable_of(field)}={masked(field, value)}" for field, value in environment().items()]
     message = f"{', '.join(given)}; others have their default" if given else "all settings have their default"
     if settings.mode is Mode.OFF:
         return Finding("settings", Level.WARNING, message, "with PGAUDIT_MODE=off no event is recorded; unset it")
     return Finding("settings", Level.OK, message)
 
 
-def shown(field: str, value: str) -> str:
-    """Returns the value of a setting, without its secrets."""
-    if field == "dsn":
-        return without_secrets(value)
-    return MASK if field in SECRET else value
-
-
-def without_secrets(dsn: str) -> str:
-    """Returns where to connect, as a libpq string in which secrets are masked."""
-    if dsn.startswith(PREFIX):
-        return dsn
-    given = conninfo_to_dict(dsn)
-    return make_conninfo("", **given | {name: MASK for name in SECRET_OPTIONS if given.get(name)})
-
-
-def unknown_variables() -> Iterator[Finding]:
+def ignored_variables() -> Iterator[Finding]:
     """Yields the variables that look like settings and are none."""
-    known = {f"PGAUDIT_{field.upper()}" for field in Settings.model_fields}
-    for name in sorted(os.environ.keys() - known):
-        if name.startswith("PGAUDIT_") and not name.startswith("PGAUDIT_TEST_"):
-            similar = get_close_matches(name, known, n=1)
-            remedy = f"write {similar[0]}" if similar else "unset it"
-            yield Finding("settings", Level.WARNING, f"{name} is not a setting, so it is ignored", remedy)
+    for name, meant in unknown_variables():
+        remedy = f"write {meant}" if meant else "unset it"
+        yield Finding("settings", Level.WARNING, f"{name} is not a setting, so it is ignored", remedy)
 
 
 def spool_findings(settings: Settings) -> Iterator[Finding]:

@@ -9,12 +9,16 @@ status         the types of a verdict
 """
 
 import asyncio
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Final
 
 import psycopg
+from psycopg.pq import TransactionStatus
 from psycopg.rows import class_row
 
+from pgaudit._db_errors import origin
+from pgaudit._driver import async_driver_of, fetch, reading
 from pgaudit.health import schema_checks
 from pgaudit.health.observation import OBSERVE, Observation
 from pgaudit.health.schema_checks import SchemaObservation
@@ -37,33 +41,47 @@ class HealthReport:
     checks: tuple[Check, ...]
 
 
-def check(conn: psycopg.Connection[Any], settings: Settings | None = None) -> HealthReport:
+def check(conn: object, settings: Settings | None = None) -> HealthReport:
     """Checks the audit trail through a connection. An error of the database is a verdict: it is not raised.
 
     >>> check(conn).status
     <Status.HEALTHY: 'healthy'>
+
+    In a transaction of the application the check is a savepoint: whatever it meets, the transaction goes on.
     """
     settings = settings or Settings()
     try:
-        with conn.cursor(row_factory=class_row(Observation)) as cursor:
-            observation = cursor.execute(OBSERVE).fetchone()
-        schema = schema_checks.observe(conn)
-    except psycopg.Error as error:
-        return unreachable(error, conn.info.user if error.sqlstate == NO_RIGHT else "")
-    return _report(observation, schema, check_spool(settings), settings)
-
-
-async def check_async(conn: psycopg.AsyncConnection[Any], settings: Settings | None = None) -> HealthReport:
-    """``check`` for asynchronous connections."""
-    settings = settings or Settings()
+        driver = reading(conn)
+    except Exception as error:  # as SQLAlchemy and Django wrap it
+        if (cause := origin(error)) is None:
+            raise
+        return unreachable(cause)
     try:
-        async with conn.cursor(row_factory=class_row(Observation)) as cursor:
-            await cursor.execute(OBSERVE)
-            observation = await cursor.fetchone()
-        schema = await schema_checks.observe_async(conn)
+        with driver.transaction() if is_in_transaction(driver) else nullcontext():
+            (seen,) = fetch(driver, class_row(Observation), OBSERVE)
+            schema = schema_checks.observe(driver)
     except psycopg.Error as error:
-        return unreachable(error, conn.info.user if error.sqlstate == NO_RIGHT else "")
-    return _report(observation, schema, await asyncio.to_thread(check_spool, settings), settings)
+        return unreachable(error, driver.info.user if error.sqlstate == NO_RIGHT else "")
+    return _report(seen, schema, check_spool(settings), settings)
+
+
+async def check_async(conn: object, settings: Settings | None = None) -> HealthReport:
+    """``check`` for an AsyncConnection of psycopg."""
+    settings = settings or Settings()
+    driver = async_driver_of(conn)
+    try:
+        async with driver.transaction() if is_in_transaction(driver) else nullcontext():
+            cursor = psycopg.AsyncCursor(driver, row_factory=class_row(Observation))
+            (seen,) = await (await cursor.execute(OBSERVE)).fetchall()
+            schema = await schema_checks.observe_async(driver)
+    except psycopg.Error as error:
+        return unreachable(error, driver.info.user if error.sqlstate == NO_RIGHT else "")
+    return _report(seen, schema, await asyncio.to_thread(check_spool, settings), settings)
+
+
+def is_in_transaction(driver: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> bool:
+    """Returns whether the application has begun a transaction, and nothing has failed in it."""
+    return driver.info.transaction_status == TransactionStatus.INTRANS
 
 
 def unreachable(error: psycopg.Error, role: str = "") -> HealthReport:
@@ -76,11 +94,8 @@ def unreachable(error: psycopg.Error, role: str = "") -> HealthReport:
     return HealthReport(Status.UNHEALTHY, (check,))
 
 
-def _report(
-    seen: Observation | None, schema: SchemaObservation, spool_check: Check, settings: Settings
-) -> HealthReport:
+def _report(seen: Observation, schema: SchemaObservation, spool_check: Check, settings: Settings) -> HealthReport:
     """Returns the report on what was observed."""
-    assert seen is not None, "queue_stats has one row"  # noqa: S101 - for the type checker
     checks = (*verdicts(seen, schema, settings), spool_check)
     worst = max(checks, key=lambda check: list(Status).index(check.status))
     return HealthReport(worst.status, checks)

@@ -60,6 +60,8 @@ def verdicts(seen: Observation, schema: SchemaObservation, settings: Settings) -
 
 def workers(alive: int, mode: Mode) -> Check:
     """Returns the verdict on the number of workers that are alive."""
+    if mode == Mode.OFF:
+        return Check("workers", Status.DEGRADED, alive, 0, "PGAUDIT_MODE=off: no event is recorded; unset it.")
     if mode != Mode.QUEUE:
         return Check("workers", Status.HEALTHY, alive, 0, f"PGAUDIT_MODE={mode}: no worker is needed.")
     if alive:

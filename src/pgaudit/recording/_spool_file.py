@@ -1,6 +1,5 @@
 """Files of a spool: opened, locked and replaced so that neither a crash nor another user can change what they hold."""
 
-import fcntl
 import os
 import stat
 from collections.abc import Generator
@@ -11,6 +10,16 @@ from typing import BinaryIO, Final
 from pgaudit.errors import SpoolRefused
 
 BLOCK: Final = 65_536
+NO_LOCKS: Final = (
+    "a spool needs file locks and file owners as POSIX has them, and this system, such as Windows, has none: leave "
+    "PGAUDIT_ON_FAILURE=raise, and PGAUDIT_SPOOL_DIR unset"
+)
+
+
+def require_locks() -> None:
+    """Raises SpoolRefused on a system where a spool cannot be kept safe."""
+    if not hasattr(os, "geteuid"):
+        raise SpoolRefused(NO_LOCKS)
 
 
 def ensure_directory(directory: Path) -> None:
@@ -18,12 +27,14 @@ def ensure_directory(directory: Path) -> None:
 
     :raises SpoolRefused: another user owns it or can write to it, or it is a symbolic link.
     """
+    require_locks()
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     check_directory(directory)
 
 
 def check_directory(directory: Path) -> None:
     """Raises SpoolRefused when another user could put events into the directory."""
+    require_locks()
     found = directory.lstat()
     if not stat.S_ISDIR(found.st_mode):
         problem = "is not a directory (a symbolic link is not followed)"
@@ -44,6 +55,8 @@ def open_locked(path: Path, *, create: bool = False) -> Generator[BinaryIO]:
 
     :raises SpoolRefused: the path is a symbolic link.
     """
+    import fcntl  # noqa: PLC0415 - not on Windows
+
     while True:
         with os.fdopen(_open(path, os.O_RDWR | (os.O_CREAT if create else 0)), "r+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX)

@@ -1,15 +1,12 @@
 """The actor that an application's own function finds: a request must not fail because of its name."""
 
 import hashlib
-import logging
 import re
-from functools import lru_cache
 from typing import Final
 
+from pgaudit._log import warn_once
 from pgaudit.errors import InvalidEvent
 from pgaudit.events import Actor
-
-logger = logging.getLogger("pgaudit")
 
 Found = Actor | str | None
 
@@ -49,12 +46,12 @@ def _fitted(kind: str, identity: str) -> Actor:
     try:
         return Actor(type=kind, id=identity)
     except InvalidEvent as error:
-        _warn_once(f"the actor of a request was changed, because no event could hold it: {error}")
+        warn_once(f"the actor of a request was changed, because no event could hold it: {error}")
         return Actor(type=_fitting(kind, MAX_TYPE), id=_fitting(identity, MAX_ID))
 
 
 def _invalid(text: str) -> Actor:
-    _warn_once(
+    warn_once(
         f'the actor of a request is recorded as "{INVALID}:…": return an Actor, None, or "type:id", such as "user:42"'
     )
     return Actor(type=INVALID, id=_fitting(text, MAX_ID))
@@ -67,8 +64,3 @@ def _fitting(text: str, length: int) -> str:
         return text
     mark = "…" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
     return storable[: length - len(mark)] + mark
-
-
-@lru_cache(maxsize=100)  # a request may choose the text
-def _warn_once(message: str) -> None:
-    logger.warning(message)

@@ -10,9 +10,11 @@ import psycopg
 
 from pgaudit import _tracing
 from pgaudit._db_errors import refusal, safe_summary
+from pgaudit._log import warn_once
 from pgaudit.errors import InvalidEvent, UnknownConnection
 from pgaudit.events import AuditEvent
 from pgaudit.recording import attempt, autonomous, capture, spool
+from pgaudit.recording._spool_file import require_locks
 from pgaudit.recording.connections import async_transaction_of, refuse_outside_transaction, transaction_of
 from pgaudit.recording.context import with_awaited_actor, with_bound_context
 from pgaudit.recording.document import Portion, to_portions
@@ -21,6 +23,7 @@ from pgaudit.settings import Mode, OnFailure, Settings
 
 logger = logging.getLogger("pgaudit")
 
+OFF: Final = "PGAUDIT_MODE=off: events are checked and dropped, and nothing is recorded. In production, unset it"
 REMEDIES: Final = {
     "actor": 'give it actor="user:42", call pgaudit.identify(actor=...) in the request, or record it inside of '
     '`with bind(actor="service:import"):`',
@@ -39,10 +42,15 @@ class AuditLog:
 
     :param settings: read from the environment when left out.
     :raises InvalidSettings: a value in the environment is invalid.
+    :raises SpoolRefused: this system cannot keep a spool, and ``PGAUDIT_ON_FAILURE=spool`` asks for one.
     """
 
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings = settings or Settings()
+        if self.settings.mode == Mode.OFF:
+            warn_once(OFF)
+        if self.settings.on_failure == OnFailure.SPOOL:
+            require_locks()
         _tracing.is_installed()  # imports OpenTelemetry now, not while the first event is recorded
 
     def record(self, conn: object, *events: AuditEvent) -> None:

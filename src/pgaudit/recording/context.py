@@ -1,22 +1,20 @@
 """What the events of one request have in common."""
 
-import logging
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import cache
 from typing import Final
 
+from pgaudit._log import warn_once
 from pgaudit.errors import NotInRequest
 from pgaudit.events import Actor, AuditContext, AuditEvent
 from pgaudit.recording.actor import Found, named
-
-logger = logging.getLogger("pgaudit")
+from pgaudit.recording.suspension import is_suspended_with_its_generator
 
 LEFT_ELSEWHERE: Final = (
     "bind() was left in another context than it was entered in: events recorded in between may lack what it bound. "
-    "This happens in a plain `def` dependency of FastAPI, which enters and leaves in threads, and in a generator that "
-    "is closed late. Call pgaudit.identify(actor=...) there, or make the dependency `async def`"
+    "This happens in a generator that is closed late, and in a plain `def` dependency of FastAPI without middleware. "
+    "Add pgaudit.middleware.AsgiMiddleware: with it bind() and pgaudit.identify(actor=...) reach the whole request"
 )
 
 
@@ -49,6 +47,7 @@ class Request(Scope):
         super().__init__(checked(**context))
         self._lookup = lookup
         self._lookup_async = lookup_async
+        self.suspended: list[Scope] = []  # in generators whose next step is in another context
 
     def find_actor(self) -> Actor | None:
         return self.actor or (named(self._lookup()) if self._lookup else None)
@@ -79,17 +78,22 @@ def bind(*, actor: Actor | str | None = None, tenant: str | None = None, **conte
     ...     with_bound_context(AuditEvent(action="claim.approved")).actor.id
     '42'
 
-    A new thread starts with nothing bound, unless it runs in ``contextvars.copy_context()``.
+    In a request that one of the middlewares serves, a block in a plain ``def`` dependency of FastAPI reaches the
+    endpoint. A new thread starts with nothing bound, unless it runs in ``contextvars.copy_context()``.
 
     :param context: fields of :class:`~pgaudit.AuditContext`, such as ``request_id``.
     :raises InvalidEvent: a value cannot be recorded, or there is no such field.
     """
     scope = Scope(checked(actor, tenant, **context))
-    _scopes.set((*_scopes.get(), scope))
+    request = _current_request()
+    if request and is_suspended_with_its_generator():
+        request.suspended.append(scope)
+    else:
+        _scopes.set((*_scopes.get(), scope))
     try:
         yield
     finally:
-        _leave(scope)
+        _leave(scope, request)
 
 
 def identify(*, actor: Actor | str | None = None, tenant: str | None = None, **context: str | None) -> None:
@@ -105,9 +109,8 @@ def identify(*, actor: Actor | str | None = None, tenant: str | None = None, **c
     :raises InvalidEvent: the tenant or the context cannot be recorded, or there is no such field.
     :raises NotInRequest: no middleware of pgaudit serves this request.
     """
-    scopes = _scopes.get()
-    request = scopes[0] if scopes else None
-    if not isinstance(request, Request):
+    request = _current_request()
+    if request is None:
         raise NotInRequest(
             "identify() names the actor of a request, and no middleware of pgaudit serves one here: install it (see "
             "pgaudit.middleware), or use `with bind(actor=...):` in commands, jobs and threads of your own"
@@ -126,7 +129,7 @@ def with_bound_context(
     :param trace: ``trace_id`` and ``span_id`` that it is recorded in.
     :param look_up: whether to ask the request for its actor; not after ``with_awaited_actor``, which has.
     """
-    scopes = _scopes.get()[::-1]
+    scopes = _open_scopes()[::-1]
     if not (scopes or trace):
         return event
     bound = {name: value for scope in reversed(scopes) for name, value in scope.context.items()}
@@ -143,9 +146,8 @@ def with_bound_context(
 
 async def with_awaited_actor(events: Sequence[AuditEvent]) -> Sequence[AuditEvent]:
     """Returns the events with the actor of their request, where it has to be awaited."""
-    scopes = _scopes.get()
-    request = scopes[0] if scopes else None
-    if not isinstance(request, Request) or any(scope.actor for scope in scopes) or all(event.actor for event in events):
+    scopes, request = _open_scopes(), _current_request()
+    if request is None or any(scope.actor for scope in scopes) or all(event.actor for event in events):
         return events
     found = await request.find_actor_async()
     return [event.model_copy(update={"actor": event.actor or found}) for event in events]
@@ -161,17 +163,27 @@ def fields_of(context: AuditContext | None) -> dict[str, str]:
     return context.model_dump(exclude_none=True) if context else {}
 
 
-def _leave(scope: Scope) -> None:
+def _current_request() -> Request | None:
+    """Returns the request that is served here."""
+    scopes = _scopes.get()
+    return scopes[0] if scopes and isinstance(scopes[0], Request) else None
+
+
+def _open_scopes() -> tuple[Scope, ...]:
+    """Returns what is bound here, the innermost last."""
+    scopes, request = _scopes.get(), _current_request()
+    return (request, *request.suspended, *scopes[1:]) if request else scopes
+
+
+def _leave(scope: Scope, request: Request | None) -> None:
     """Ends a ``bind``, and nothing that was bound after it, such as what belongs to another request."""
+    if request and scope in request.suspended:
+        request.suspended.remove(scope)
+        return
     scopes = _scopes.get()
     if scope not in scopes:
-        _warn_once(LEFT_ELSEWHERE)
+        warn_once(LEFT_ELSEWHERE)
     _scopes.set(tuple(other for other in scopes if other is not scope))
-
-
-@cache
-def _warn_once(message: str) -> None:
-    logger.warning(message)
 
 
 def _merge_context(bound: dict[str, str], trace: Mapping[str, str], own: dict[str, str]) -> dict[str, str]:

@@ -6,8 +6,8 @@ from typing import Any, Final
 import psycopg
 from psycopg.errors import InvalidSchemaName
 
+from pgaudit._driver import driver_of
 from pgaudit.errors import PgauditError
-from pgaudit.testing.driver import driver_of
 
 INSTALL: Final = Path(__file__).with_suffix(".sql").read_text(encoding="utf-8")
 IS_PREPARED: Final = "SELECT to_regprocedure('pgaudit_testing.empty_trail()') IS NOT NULL"

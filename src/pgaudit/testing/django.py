@@ -18,8 +18,8 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.models.signals import post_migrate
 from psycopg.conninfo import make_conninfo
 
+from pgaudit._driver import driver_of
 from pgaudit.testing.disposable import empty_trail, prepare_database
-from pgaudit.testing.driver import driver_of
 
 _aliases: Final[set[str]] = set()
 

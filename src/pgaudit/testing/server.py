@@ -1,7 +1,6 @@
 """PostgreSQL servers: one that is running, and one that is started for a test and removed after it."""
 
 import os
-import pwd
 import subprocess
 from pathlib import Path
 from shutil import copytree, rmtree
@@ -112,7 +111,9 @@ def unprivileged() -> dict[str, Any]:
 
     The kernel takes all capabilities from a process that changes from root to another user.
     """
-    if os.geteuid() != 0:
+    if not hasattr(os, "geteuid") or os.geteuid() != 0:
         return {}
+    import pwd  # noqa: PLC0415 - not on Windows
+
     user = pwd.getpwnam(UNPRIVILEGED)
     return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}

@@ -7,8 +7,8 @@ from uuid import UUID
 import psycopg
 from psycopg.rows import scalar_row
 
+from pgaudit._driver import driver_of
 from pgaudit.events import AuditEvent
-from pgaudit.testing.driver import driver_of
 
 # As text: the connection may have its own way to load JSON, as Django's has.
 SELECT_EVENTS: Final = """

@@ -6,7 +6,7 @@ from typing import Any, Final
 import psycopg
 from psycopg.rows import scalar_row
 
-from pgaudit.testing.driver import driver_of
+from pgaudit._driver import driver_of
 
 REGISTER: Final = "SELECT token FROM pgaudit.register_worker()"
 UNREGISTER: Final = "SELECT pgaudit.unregister_worker(%s)"

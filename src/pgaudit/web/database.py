@@ -10,6 +10,7 @@ from psycopg_pool import ConnectionPool
 from starlette.concurrency import run_in_threadpool
 
 from pgaudit.settings import Settings
+from pgaudit.web.forks import renew_in_child
 
 # Limits on waiting for a connection and on each query, so that a health probe is answered in time.
 CONNECTION_TIMEOUT: Final = 2.0
@@ -31,6 +32,15 @@ class Database:
         self._settings = settings
         self._lock = Lock()
         self._pool: ConnectionPool | None = None
+        self._of_parents: list[ConnectionPool] = []  # kept, because a pool that is freed closes its connections
+        renew_in_child(self)
+
+    def renew(self) -> None:
+        """Leaves the connections to the process that has opened them."""
+        self._lock = Lock()
+        if self._pool is not None:
+            self._of_parents.append(self._pool)
+            self._pool = None
 
     @contextmanager
     def connection(self) -> Generator[psycopg.Connection[Any]]:

@@ -8,7 +8,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from threading import Lock
 from typing import Any, Final, Generic, TypeVar
@@ -17,6 +17,7 @@ import psycopg
 
 from pgaudit._db_errors import safe_summary
 from pgaudit.web.database import MAX_CONNECTIONS, Database
+from pgaudit.web.forks import renew_in_child
 
 logger = logging.getLogger("pgaudit.web")
 
@@ -30,6 +31,11 @@ class Lookups:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.renew()
+        renew_in_child(self)
+
+    def renew(self) -> None:
+        """Takes threads of this process."""
         self._executor = ThreadPoolExecutor(MAX_CONNECTIONS, thread_name_prefix="pgaudit web")
 
     async def run(self, lookup: Callable[[psycopg.Connection[Any]], T]) -> T:
@@ -37,11 +43,15 @@ class Lookups:
 
         :raises TimeoutError: it took longer than ``TIMEOUT_SECONDS``. If it had not begun, it never will.
         """
-        return await asyncio.wait_for(asyncio.wrap_future(self._executor.submit(self._run, lookup)), TIMEOUT_SECONDS)
+        return await asyncio.wait_for(asyncio.wrap_future(self.submit(partial(self._run, lookup))), TIMEOUT_SECONDS)
 
     def share(self, lookup: Callable[[psycopg.Connection[Any]], T]) -> "SharedLookup[T]":
         """Returns the look-up as one that requests share."""
-        return SharedLookup(self._executor, partial(self._run, lookup))
+        return SharedLookup(self.submit, partial(self._run, lookup))
+
+    def submit(self, lookup: Callable[[], T]) -> "Future[T]":
+        """Runs a look-up in one of the threads."""
+        return self._executor.submit(lookup)
 
     def _run(self, lookup: Callable[[psycopg.Connection[Any]], T]) -> T:
         """Returns what the look-up returns, and logs why it cannot: once, however many requests share it."""
@@ -56,9 +66,14 @@ class Lookups:
 class SharedLookup(Generic[T]):
     """A look-up that runs once at a time and begins at most once a second, however many requests wait for it."""
 
-    def __init__(self, executor: Executor, lookup: Callable[[], T]) -> None:
-        self._executor = executor
+    def __init__(self, submit: "Callable[[Callable[[], T]], Future[T]]", lookup: Callable[[], T]) -> None:
+        self._submit = submit
         self._lookup = lookup
+        self.renew()
+        renew_in_child(self)
+
+    def renew(self) -> None:
+        """Forgets what runs: it does in another process."""
         self._lock = Lock()
         self._begun = 0.0
         self._future: Future[T] | None = None
@@ -76,5 +91,5 @@ class SharedLookup(Generic[T]):
             now = time.monotonic()
             if self._future is None or (self._future.done() and now - self._begun >= SHARED_SECONDS):
                 self._begun = now
-                self._future = self._executor.submit(self._lookup)
+                self._future = self._submit(self._lookup)
             return self._future

@@ -5,6 +5,8 @@ from typing import Any, Final, LiteralString
 import psycopg
 from psycopg.rows import tuple_row
 
+from pgaudit._driver import plain
+
 # What names and definitions look like must not depend on the session. Rolled back with the transaction around it.
 PLAIN: Final[LiteralString] = """
     SELECT set_config('search_path', 'pg_catalog', true), set_config('quote_all_identifiers', 'off', true),
@@ -106,12 +108,12 @@ def read(conn: psycopg.Connection[Any]) -> list[Row]:
     """Returns kind, name and facts of each object, and of each right that may be one too many."""
     with conn.transaction(force_rollback=True), psycopg.Cursor(conn, row_factory=tuple_row) as cursor:
         cursor.execute(PLAIN)
-        return cursor.execute(OBJECTS).fetchall()
+        return plain(cursor).execute(OBJECTS).fetchall()
 
 
 async def read_async(conn: psycopg.AsyncConnection[Any]) -> list[Row]:
     """``read`` for asynchronous connections."""
     async with conn.transaction(force_rollback=True), psycopg.AsyncCursor(conn, row_factory=tuple_row) as cursor:
         await cursor.execute(PLAIN)
-        await cursor.execute(OBJECTS)
+        await plain(cursor).execute(OBJECTS)
         return await cursor.fetchall()

@@ -1,0 +1,17 @@
+"""Transparent proxies, as the wrappers of tracing agents are."""
+
+from typing import Any
+
+
+class Proxy:
+    """Stands for another object: isinstance() sees through it, type() does not."""
+
+    def __init__(self, wrapped: Any) -> None:
+        object.__setattr__(self, "_wrapped", wrapped)
+
+    @property  # type: ignore[misc]  # a proxy answers for what it wraps
+    def __class__(self) -> Any:
+        return type(self._wrapped)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(object.__getattribute__(self, "_wrapped"), name)

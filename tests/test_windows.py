@@ -1,0 +1,44 @@
+"""A system without POSIX, such as Windows: what works there, and what says that it does not."""
+
+import subprocess
+import sys
+
+BLOCKED = """if True:
+    import os, sys
+    for name in ("fcntl", "pwd", "grp", "resource", "termios"):
+        sys.modules[name] = None
+    for name in ("geteuid", "getuid", "register_at_fork", "O_NOFOLLOW", "fork"):
+        delattr(os, name)
+"""
+
+
+def run(code: str) -> str:
+    """Returns what a program prints where the modules and functions of POSIX are missing."""
+    command = [sys.executable, "-c", BLOCKED + code]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+
+
+def test_everything_can_be_imported() -> None:
+    """Also what tests and the web application are made of."""
+    assert run(
+        "    import pgaudit, pgaudit.cli, pgaudit.testing.copies, pgaudit.web, pgaudit.worker; print('imported')"
+    )
+
+
+def test_recording_works_and_a_spool_is_refused_at_once() -> None:
+    """The sentence says which settings to leave out."""
+    code = """
+    from pgaudit import AuditEvent, AuditLog, PgauditError, Settings, health
+    from pgaudit.testing import recording
+    with recording() as events:
+        AuditLog(Settings()).record(None, AuditEvent(action="claim.approved"))
+    print(len(events))
+    try:
+        AuditLog(Settings(on_failure="spool", spool_dir="/spool"))
+    except PgauditError as error:
+        print(error)
+    """
+    recorded, refusal = run(code).splitlines()
+    assert recorded == "1"
+    assert "Windows" in refusal
+    assert "PGAUDIT_ON_FAILURE=raise" in refusal
