@@ -22,7 +22,7 @@ from benchmarks.support.load import event
 from benchmarks.support.report import Measurement, Report
 from benchmarks.support.server import RUN, Bench
 from pgaudit import health
-from pgaudit.web import metrics
+from pgaudit.web import metrics, scrape
 
 VIEWS: Final = (
     "queue_stats", "worker_stats", "failed_jobs", "stalled_jobs", "delayed_jobs", "throughput", "storage_stats",
@@ -100,7 +100,7 @@ def make_queries(conn: load.Connection) -> dict[str, Callable[[], object]]:
 
     queries: dict[str, Callable[[], object]] = {view: partial(rows, view) for view in VIEWS}
     queries[HEALTH] = lambda: health.check(conn, load.SETTINGS)
-    queries[METRICS] = lambda: metrics.exposition(metrics.look(conn, load.SETTINGS))
+    queries[METRICS] = lambda: metrics.exposition(scrape.look(conn, load.SETTINGS))
     return queries
 
 

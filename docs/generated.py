@@ -179,10 +179,16 @@ def families(tree: ast.AST) -> Iterator[tuple[str, str, str]]:
             continue
         given = {keyword.arg: keyword.value for keyword in call.keywords}
         unit = ast.literal_eval(given["unit"]) if "unit" in given else ""
-        total = "total" if call.func.id.startswith("Counter") else ""
-        name = "_".join(filter(None, (literal(call.args[0]), unit, total)))
-        labels = ", ".join(f"`{label}`" for label in ast.literal_eval(given.get("labels", ast.List([]))))
-        yield (f"`{name}`", labels, literal(call.args[1]))
+        suffix = {"CounterMetricFamily": "total", "InfoMetricFamily": "info"}.get(call.func.id, "")
+        name = "_".join(filter(None, (literal(call.args[0]), unit, suffix)))
+        yield (f"`{name}`", ", ".join(f"`{label}`" for label in labels(given)), literal(call.args[1]))
+
+
+def labels(given: dict[str | None, ast.expr]) -> list[str]:
+    """Returns the labels of a family: those that it is made with, and the keys of an information."""
+    value = given.get("value")
+    keys = value.keys if isinstance(value, ast.Dict) else []
+    return [*ast.literal_eval(given.get("labels", ast.List([]))), *(ast.literal_eval(key) for key in keys if key)]
 
 
 def literal(node: ast.expr) -> str:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from pgaudit.web import metrics
+from pgaudit.web import scrape
 from tests.support.audit_log import assert_dense
 from tests.support.jobs import insert_poison, queue_events
 from tests.support.queries import LOG_SIZE, Connection, rows_and_commit, value_and_commit
@@ -98,12 +98,12 @@ def test_the_last_row_stays_as_it_is(dsn: str, datable: Connection) -> None:
     append_aged_and_commit(dsn, datable, two_days_and(1, 2, 3, 4))
     last = "SELECT to_jsonb(b) FROM pgaudit.batch b ORDER BY first_index DESC LIMIT 1"
     row, size = value_and_commit(datable, last), value_and_commit(datable, LOG_SIZE)
-    lag = rows_and_commit(datable, metrics.LAG)
+    lag = rows_and_commit(datable, scrape.LAG)
     assert value_and_commit(datable, MERGE, ["1 day", 20_000]) == 2
     assert [row[:3] for row in rows_and_commit(datable, BATCHES)] == [(0, 6, 3), (6, 2, 1)]
     assert value_and_commit(datable, last) == row
     assert value_and_commit(datable, LOG_SIZE) == size
-    assert rows_and_commit(datable, metrics.LAG) == lag
+    assert rows_and_commit(datable, scrape.LAG) == lag
     queue_events(dsn)
     assert datable.execute(PERSIST).fetchone() == (1, 0)
     assert_dense(datable)

@@ -14,7 +14,7 @@ from pgaudit import AuditEvent, Settings, claims, health, jobs, listener, migrat
 from pgaudit.events.json_values import MAX_DEPTH, MAX_DIGITS
 from pgaudit.health import Status
 from pgaudit.recording import replay
-from pgaudit.web import metrics
+from pgaudit.web import metrics, scrape
 
 ROOT = Path(__file__).parents[2]
 COLUMNS = """
@@ -58,8 +58,8 @@ def test_every_column_of_the_database_is_described(conn: psycopg.Connection) -> 
 def test_every_metric_is_described(conn: psycopg.Connection, settings: Settings) -> None:
     """What one scrape exposes; a name that is made up when it runs is there with an ellipsis."""
     names = re.findall(r"`(pgaudit_\S+)`", generated.metric_families())
-    described = [name.removesuffix("_total").replace("…", r"\w+") for name in names]
-    exposed = re.findall(r"^# TYPE (\w+)", metrics.exposition(metrics.look(conn, settings)).decode(), re.MULTILINE)
+    described = [re.sub("_(total|info)$", "", name).replace("…", r"\w+") for name in names]
+    exposed = re.findall(r"^# TYPE (\w+)", metrics.exposition(scrape.look(conn, settings)).decode(), re.MULTILINE)
     assert exposed
     for name in exposed:
         assert any(re.fullmatch(known, name) for known in described), name

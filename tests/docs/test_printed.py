@@ -1,59 +1,28 @@
-"""Programs, commands and rules, run as the pages print them."""
+"""Programs and commands, run as the pages print them."""
 
 import ast
-import os
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import httpx
 import psycopg
 import pytest
-import yaml  # type: ignore[import-untyped]  # it ships no types
 
-from pgaudit import AuditEvent, AuditLog, Settings
 from pgaudit.testing import assert_recorded
 from tests.docs.printed import ROOT, Curl, blocks, commands, commands_of, program
+from tests.docs.sessions import bash, served
 from tests.support.jobs import insert_poison
-from tests.support.processes import kill, terminate, worker_process
+from tests.support.processes import worker_process
 from tests.support.queries import value_in
 from tests.support.waiting import wait_until
 
-BIN = Path(sys.executable).parent
 SERVICES = ["docs/integrate/fastapi.md", "docs/integrate/flask.md", "docs/integrate/django.md"]
-ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+(?=\D)")
 VARIES = re.compile(r"[\d:.-]{4,}Z?")
-
-
-def environment(dsn: str, **more: str) -> dict[str, str]:
-    """The environment of a command: the tools of this interpreter, and the database."""
-    path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
-    return os.environ | {"PATH": path, "PGAUDIT_DSN": dsn, "PYTHONUNBUFFERED": "1"} | more
-
-
-@contextmanager
-def served(command: str, dsn: str, directory: Path, **more: str) -> Iterator[str]:
-    """Runs the command of a server, on a port that the system chooses; yields its address."""
-    log = directory / "log"
-    arguments = [*re.sub(r" --port \d+", "", command).split(), "--port", "0"]
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            arguments, cwd=directory, env=environment(dsn, **more), stdout=output, stderr=subprocess.STDOUT
-        )
-    try:
-        wait_until(
-            "the server prints its address", lambda: ADDRESS.search(log.read_text()) or process.poll() is not None
-        )
-        found = ADDRESS.search(log.read_text())
-        assert found, log.read_text()
-        yield found[0]
-        terminate(process)
-    finally:
-        kill(process)
 
 
 def test_the_quick_start_of_the_readme(tmp_path: Path) -> None:
@@ -69,15 +38,6 @@ def test_the_quick_start_of_the_readme(tmp_path: Path) -> None:
     (tmp_path / "approve.py").write_text(code)
     rest = "export PGAUDIT_DSN=embedded:data; python approve.py; pgaudit jobs list waiting"
     assert "claim.approved" in bash(rest, tmp_path)
-
-
-def bash(script: str, directory: Path) -> str:
-    """Returns what a script prints to its standard output."""
-    result = subprocess.run(
-        ["/bin/bash", "-c", script], cwd=directory, env=environment(""), capture_output=True, text=True,
-        timeout=120, check=True,
-    )  # fmt: skip
-    return result.stdout
 
 
 @pytest.mark.parametrize("page", SERVICES)
@@ -151,17 +111,3 @@ def test_the_requests_of_the_page_on_http(web: str, dsn: str) -> None:
     answers = [request.send(web) for request in requests]
     assert [(answer.status_code, answer.text) for answer in answers if answer.status_code != httpx.codes.OK] == []
     assert value_in(dsn, "SELECT status FROM pgaudit.audit_jobs") == "todo"
-
-
-def test_the_rules_of_the_alerts_page_name_metrics_of_a_scrape(web: str, dsn: str) -> None:
-    """Every name in an expression is in the answer of the server while a worker is registered."""
-    rules, scrape = (yaml.safe_load(block) for block in blocks("docs/operate/alerts.md", "yaml"))
-    expressions = [rule["expr"] for group in rules["groups"] for rule in group["rules"]]
-    named = {name for expression in expressions for name in re.findall(r"pgaudit_\w+", expression)}
-    with psycopg.connect(dsn, autocommit=True) as conn:
-        conn.execute("SELECT pgaudit.register_worker()")
-        AuditLog(Settings(dsn=dsn)).record_autonomous(AuditEvent(action="claim.approved"))
-    exposed = set(re.findall(r"^(pgaudit_\w+)[ {]", httpx.get(f"{web}/metrics", trust_env=False).text, re.MULTILINE))
-    assert named
-    assert named <= exposed
-    assert [config["job_name"] for config in scrape["scrape_configs"]] == ["pgaudit"]

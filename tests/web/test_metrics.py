@@ -2,10 +2,16 @@
 
 import httpx
 import psycopg
+import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from pgaudit import AuditEvent, AuditLog, Mode, Settings
+import pgaudit
+from pgaudit import AuditEvent, AuditLog, Mode, Settings, health
+from pgaudit.web import create_app
+from tests.support.http import client_of
 from tests.support.jobs import insert_poison
+from tests.support.partitions import fill_and_commit
+from tests.support.queries import value
 
 
 def samples(client: httpx.Client) -> dict[tuple[str, ...], float]:
@@ -58,3 +64,48 @@ def test_at_most_50_workers_have_a_series(client: httpx.Client, conn: psycopg.Co
     seen = samples(client)
     assert seen["pgaudit_workers_alive",] == 60
     assert len([name for name, *_ in seen if name == "pgaudit_worker_heartbeat_age_seconds"]) == 50
+
+
+def test_every_health_check_has_a_verdict(conn: psycopg.Connection, settings: Settings, failed_job: int) -> None:
+    """A check that health makes is never missing from the metrics: 0 is healthy, 1 degraded, 2 unhealthy."""
+    strict = settings.model_copy(update={"health_max_lag": 0.001})
+    AuditLog(settings).record(conn, AuditEvent(action="claim.approved"))
+    conn.commit()
+    with client_of(create_app(strict)) as client:
+        verdicts = {key[1]: value for key, value in samples(client).items() if key[0] == "pgaudit_health_check"}
+    assert failed_job
+    assert set(verdicts) == {check.name for check in health.check(conn, strict).checks}
+    assert [verdicts[name] for name in ("database", "failed", "oldest_waiting")] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_the_mode_of_the_process_that_answers_is_a_label(settings: Settings, mode: Mode) -> None:
+    """A process that records nothing is found by its label."""
+    with client_of(create_app(settings.model_copy(update={"mode": mode}))) as client:
+        assert samples(client)["pgaudit_info", mode, pgaudit.__version__] == 1
+
+
+def test_storage_of_queue_and_log_is_measured(client: httpx.Client, conn: psycopg.Connection) -> None:
+    """Sizes with indexes, and the partitions: the one that is filled, and the one ahead of it."""
+    fill_and_commit(conn, 1_000)
+    seen = samples(client)
+    tables = "SELECT sum(total_bytes) FROM pgaudit.storage_stats WHERE table_name ~ %s"
+    assert seen["pgaudit_storage_bytes", "queue"] == value(conn, tables, ["^audit_jobs$"]) > 100_000
+    assert seen["pgaudit_storage_bytes", "log"] == value(conn, tables, ["^(audit_log_|event_key|event_target)"])
+    assert seen["pgaudit_log_partitions",] == 2
+
+
+def test_the_oldest_transaction_has_an_age(dsn: str, client: httpx.Client) -> None:
+    """The role of the tests sees all sessions."""
+    with psycopg.connect(dsn) as conn:
+        conn.execute("SELECT txid_current()")
+        conn.execute("SELECT pg_sleep(0.05)")
+        assert samples(client)["pgaudit_oldest_transaction_seconds",] >= 0.05
+
+
+def test_a_locked_partition_hides_only_the_sizes(client: httpx.Client, conn: psycopg.Connection) -> None:
+    """VACUUM FULL of a partition does not make the trail look unobserved."""
+    conn.execute("LOCK TABLE pgaudit.audit_log_0 IN ACCESS EXCLUSIVE MODE")
+    seen = samples(client)
+    assert seen["pgaudit_oldest_waiting_seconds", "audit"] == 0
+    assert not [name for name, *_ in seen if name == "pgaudit_storage_bytes"]

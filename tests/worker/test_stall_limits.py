@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pgaudit import Settings, health, stats
-from pgaudit.web import metrics
+from pgaudit.web import metrics, scrape
 from tests.support.jobs import date_back_heartbeat_and_commit, fetch_and_commit, queue_events, register_and_commit
 from tests.support.queries import Connection, rows_and_commit, value_and_commit
 from tests.support.worker import working
@@ -67,7 +67,7 @@ def test_health_and_metrics_ignore_the_readers_limit(
     seen = observed(health.check(conn, settings))
     assert seen["workers"] == 1
     assert seen["stalled"] == 1
-    lines = metrics.exposition(metrics.look(conn, settings)).decode().splitlines()
+    lines = metrics.exposition(scrape.look(conn, settings)).decode().splitlines()
     assert "pgaudit_workers_alive 1.0" in lines
     assert 'pgaudit_stalled_jobs{queue="audit"} 1.0' in lines
     assert {line.partition("{")[2].partition("}")[0] for line in lines if "_heartbeat_age_seconds{" in line} == {

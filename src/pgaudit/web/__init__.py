@@ -26,6 +26,7 @@ Its database role has to be a worker, which may retry jobs, too: ``pgaudit grant
 ``application``  the FastAPI application
 ``admin``        the admin routes
 ``probes``       the health routes, which the health port serves as well
+``scrape``       the look at the trail that the metrics report
 ``metrics``      the trail as metrics
 ``tokens``       who may use a route
 ``bodies``       what is sent as JSON

@@ -5,73 +5,50 @@ from dataclasses import dataclass
 from heapq import nsmallest
 from itertools import accumulate
 from operator import attrgetter
-from typing import Any, Final, cast
+from typing import Final, cast
 
-import psycopg
 from prometheus_client import CollectorRegistry
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
 from prometheus_client.openmetrics import exposition as openmetrics
-from psycopg.rows import class_row
 
-from pgaudit import stats
-from pgaudit.recording import spool
-from pgaudit.settings import Settings
+import pgaudit
+from pgaudit.health import HealthReport, Status
+from pgaudit.settings import Mode
 from pgaudit.stats import QueueStats, WorkerStats
+from pgaudit.web.scrape import Lag, Scrape, Storage
 
 MEDIA_TYPE: Final = openmetrics.CONTENT_TYPE_LATEST
 # Each restart of a worker makes a new id, and each id a series for good in the memory of Prometheus.
 MAX_WORKER_SERIES: Final = 50
-# The last batch has counted the whole log.
-LAG: Final = """
-    SELECT array(SELECT extract(epoch FROM bound)::double precision
-                   FROM unnest(pgaudit.lag_bucket_bounds()) bound) AS bounds,
-           lag_buckets AS events, extract(epoch FROM lag_total)::double precision AS seconds
-      FROM pgaudit.batch ORDER BY first_index DESC LIMIT 1
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Lag:
-    """Events by class of lag, from recorded to persisted, each counted once; the last class is above every bound.
-
-    Bounds, and the sum of all lags, are in seconds.
-    """
-
-    bounds: list[float]
-    events: list[int]
-    seconds: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)  # a registry knows its collectors by identity
-class Scrape:
-    """One observation, as a collector of prometheus-client. It is a snapshot: make a new one for each scrape."""
+class Collector:
+    """The metrics of one observation, as a collector of prometheus-client."""
 
-    queues: list[QueueStats]
-    workers: list[WorkerStats]
-    lag: Lag | None
-    spooled: int
+    scrape: Scrape
 
     def collect(self) -> Iterator[Metric]:
         """Returns the metrics."""
-        yield from queue_families(self.queues)
-        yield from worker_families(self.workers)
-        yield from lag_family(self.lag)
-        yield GaugeMetricFamily("pgaudit_spooled_events", "Events that wait in files on this machine.", self.spooled)
-
-
-def look(conn: psycopg.Connection[Any], settings: Settings) -> Scrape:
-    """Observes the trail in the caller's transaction."""
-    with conn.cursor(row_factory=class_row(Lag)) as cursor:
-        lag = cursor.execute(LAG).fetchone()
-    queues = stats.queue_stats(conn)
-    workers = stats.worker_stats(conn)
-    return Scrape(queues, workers, lag, spool.count(settings.spool_dir))
+        yield from queue_families(self.scrape.queues)
+        yield from worker_families(self.scrape.workers)
+        yield lag_family(self.scrape.lag)
+        if self.scrape.storage:
+            yield from storage_families(self.scrape.storage)
+        yield from health_families(self.scrape.health)
+        yield info_family(self.scrape.mode)
 
 
 def exposition(scrape: Scrape) -> bytes:
     """Returns the metrics as OpenMetrics text."""
     registry = CollectorRegistry()
-    registry.register(scrape)
+    registry.register(Collector(scrape))
     # It carries no types.
     return cast("bytes", openmetrics.generate_latest(registry))  # type: ignore[no-untyped-call]
 
@@ -109,10 +86,59 @@ def worker_families(workers: list[WorkerStats]) -> Iterator[Metric]:
     yield age
 
 
-def lag_family(lag: Lag | None) -> Iterator[Metric]:
+def lag_family(lag: Lag | None) -> Metric:
     """Returns the histogram of lags; without a sample when the log is empty."""
     family = HistogramMetricFamily("pgaudit_lag", "Time from recorded to persisted.", unit="seconds")
     if lag:
         ends = [*map(str, lag.bounds), "+Inf"]
         family.add_metric([], list(zip(ends, accumulate(lag.events), strict=True)), lag.seconds)
-    yield family
+    return family
+
+
+def storage_families(storage: Storage) -> Iterator[Metric]:
+    """Returns the sizes of the queue and of the log."""
+    size = GaugeMetricFamily(
+        "pgaudit_storage",
+        "Bytes on disk with indexes: of the queue (`queue`), and of the log with its ids and further targets (`log`).",
+        labels=["part"],
+        unit="bytes",
+    )
+    size.add_metric(["queue"], storage.queue_bytes)
+    size.add_metric(["log"], storage.log_bytes)
+    yield size
+    yield GaugeMetricFamily(
+        "pgaudit_queue_dead_rows", "Rows of finished jobs that vacuum has not removed yet.", storage.queue_dead_rows
+    )
+    yield GaugeMetricFamily("pgaudit_log_partitions", "Partitions of the log.", storage.log_partitions)
+
+
+def health_families(report: HealthReport) -> Iterator[Metric]:
+    """Returns the verdict of each health check; and two figures of them, unless they are unknown."""
+    verdict = GaugeMetricFamily(
+        "pgaudit_health_check",
+        "Verdict of each health check: 0 is healthy, 1 degraded, 2 unhealthy.",
+        labels=["check"],
+    )
+    for check in report.checks:
+        verdict.add_metric([check.name], list(Status).index(check.status))
+    yield verdict
+    observed = {check.name: check.observed for check in report.checks}
+    age, spooled = observed.get("long_transactions"), observed.get("spooled")
+    if isinstance(age, int | float):
+        yield GaugeMetricFamily(
+            "pgaudit_oldest_transaction",
+            "Age of the oldest open transaction of the server; left out without `pg_read_all_stats`.",
+            age,
+            unit="seconds",
+        )
+    if isinstance(spooled, int):
+        yield GaugeMetricFamily("pgaudit_spooled_events", "Events that wait in files on this machine.", spooled)
+
+
+def info_family(mode: Mode) -> Metric:
+    """Returns a sample of value 1 whose labels say what answers."""
+    return InfoMetricFamily(
+        "pgaudit",
+        "Version and `PGAUDIT_MODE` of the process that answers, as labels; always 1.",
+        value={"version": pgaudit.__version__, "mode": str(mode)},
+    )

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from pgaudit import jobs, stats
 from pgaudit.health import HealthReport
 from pgaudit.settings import Settings
-from pgaudit.web import metrics
+from pgaudit.web import metrics, scrape
 from pgaudit.web.bodies import QueueStatistics, Retried
 from pgaudit.web.lookups import Lookups
 from pgaudit.web.probes import HealthRoutes
@@ -46,7 +46,7 @@ class QueueRoutes:
         self._lookups = lookups
         self._health = health
         self._stats = lookups.share(look_at_queue)
-        self._metrics = lookups.share(lambda conn: metrics.exposition(metrics.look(conn, settings)))
+        self._metrics = lookups.share(lambda conn: metrics.exposition(scrape.look(conn, settings)))
 
     async def stats(self) -> QueueStatistics:
         """Returns the statistics of the queue and its workers, at most a second old."""

@@ -1,0 +1,84 @@
+"""What ``/metrics`` reports: one look at the trail, in the caller's transaction."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import psycopg
+from psycopg.errors import LockNotAvailable
+from psycopg.rows import class_row
+
+from pgaudit import health, stats
+from pgaudit.health import HealthReport
+from pgaudit.settings import Mode, Settings
+from pgaudit.stats import QueueStats, WorkerStats
+
+# The last batch has counted the whole log.
+LAG: Final = """
+    SELECT array(SELECT extract(epoch FROM bound)::double precision
+                   FROM unnest(pgaudit.lag_bucket_bounds()) bound) AS bounds,
+           lag_buckets AS events, extract(epoch FROM lag_total)::double precision AS seconds
+      FROM pgaudit.batch ORDER BY first_index DESC LIMIT 1
+"""
+# Sizes need no right to the tables. Ids and further targets of all events are part of what the log takes up.
+STORAGE: Final = """
+    SELECT pg_total_relation_size('pgaudit.audit_jobs') AS queue_bytes,
+           pg_stat_get_dead_tuples('pgaudit.audit_jobs'::regclass) AS queue_dead_rows,
+           (SELECT sum(pg_total_relation_size(relid))::bigint
+              FROM (SELECT relid FROM pg_partition_tree('pgaudit.audit_log') WHERE isleaf
+                    UNION ALL VALUES ('pgaudit.event_key'::regclass), ('pgaudit.event_target')) stored) AS log_bytes,
+           (SELECT count(*) FROM pg_partition_tree('pgaudit.audit_log') WHERE isleaf) AS log_partitions
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """Events by class of lag, from recorded to persisted, each counted once; the last class is above every bound.
+
+    Bounds, and the sum of all lags, are in seconds.
+    """
+
+    bounds: list[float]
+    events: list[int]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """Sizes of the queue and of the log, with their indexes."""
+
+    queue_bytes: int
+    queue_dead_rows: int
+    log_bytes: int
+    log_partitions: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scrape:
+    """One observation of the trail, and the mode of the process that makes it."""
+
+    queues: list[QueueStats]
+    workers: list[WorkerStats]
+    lag: Lag | None
+    storage: Storage | None
+    health: HealthReport
+    mode: Mode
+
+
+def look(conn: psycopg.Connection[Any], settings: Settings) -> Scrape:
+    """Observes the trail in the caller's transaction."""
+    with conn.cursor(row_factory=class_row(Lag)) as cursor:
+        lag = cursor.execute(LAG).fetchone()
+    queues, workers, storage = stats.queue_stats(conn), stats.worker_stats(conn), measure_storage(conn)
+    # Last, because it turns an error of the database, which ends the transaction, into a verdict.
+    return Scrape(queues, workers, lag, storage, health.check(conn, settings), settings.mode)
+
+
+def measure_storage(conn: psycopg.Connection[Any]) -> Storage | None:
+    """Returns the sizes; None while a table is locked, as by VACUUM FULL: the other metrics must not wait for that."""
+    try:
+        # The rollback restores the caller's limit.
+        with conn.transaction(force_rollback=True), conn.cursor(row_factory=class_row(Storage)) as cursor:
+            cursor.execute("SET LOCAL lock_timeout = '100ms'")
+            return cursor.execute(STORAGE).fetchone()
+    except LockNotAvailable:
+        return None
