@@ -41,6 +41,11 @@ BEGIN
     RETURN NULL;
 END $$;
 
+-- Alembic's table has its guard from here, because Alembic writes to it before the function above is installed.
+CREATE OR REPLACE TRIGGER reject_foreign_write BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON pgaudit.alembic_version
+    FOR EACH STATEMENT EXECUTE FUNCTION pgaudit.reject_foreign_write();
+ALTER TABLE pgaudit.alembic_version ENABLE ALWAYS TRIGGER reject_foreign_write;
+
 -- reject_unlogged_deletion(): rejects the deletion of a job whose event is neither in the log nor acknowledged.
 CREATE OR REPLACE FUNCTION pgaudit.reject_unlogged_deletion() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp

@@ -2397,6 +2397,11 @@ BEGIN
     RETURN NULL;
 END $$;
 
+-- Alembic's table has its guard from here, because Alembic writes to it before the function above is installed.
+CREATE OR REPLACE TRIGGER reject_foreign_write BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON pgaudit.alembic_version
+    FOR EACH STATEMENT EXECUTE FUNCTION pgaudit.reject_foreign_write();
+ALTER TABLE pgaudit.alembic_version ENABLE ALWAYS TRIGGER reject_foreign_write;
+
 -- reject_unlogged_deletion(): rejects the deletion of a job whose event is neither in the log nor acknowledged.
 CREATE OR REPLACE FUNCTION pgaudit.reject_unlogged_deletion() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp
@@ -2960,7 +2965,7 @@ END $$;
 
 
 DELETE FROM pgaudit.schema_code;
-INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('97f248aa6566c90d124ca5b4cdd3b3ced0d53623643691f1a57ead026c8219bb', '0.1.0');
+INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('e647dc5009d9d689780da2d89cd9bcc64511aed1fa9ec8b0558f1a33038f2cd5', '0.1.0');
 
 
 DO $renewal$
