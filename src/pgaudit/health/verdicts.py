@@ -76,7 +76,8 @@ def waiting(lag: float, limit: float) -> Check:
         message = f"The oldest waiting event was recorded {-lag:.0f} s in the future: the server's clock was set back."
         return Check("oldest_waiting", Status.DEGRADED, lag, limit, message)
     status = Status.UNHEALTHY if lag > limit else Status.DEGRADED if lag > limit / 2 else Status.HEALTHY
-    return Check("oldest_waiting", status, lag, limit, f"The oldest waiting event was recorded {max(lag, 0):.1f} s ago.")
+    message = f"The oldest waiting event was recorded {max(lag, 0):.1f} s ago."
+    return Check("oldest_waiting", status, lag, limit, message)
 
 
 def long_transactions(seen: Observation, limit: float) -> Check:
