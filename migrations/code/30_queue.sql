@@ -163,3 +163,44 @@ BEGIN
     DELETE FROM audit_jobs WHERE id = job;
     RETURN true;
 END $$;
+
+-- count_jobs(): returns the number of jobs in the queue: exactly, up to 10,000; beyond that, by the ids that were issued
+-- behind the first 10,000. Those of transactions that were rolled back are among them.
+CREATE OR REPLACE FUNCTION pgaudit.count_jobs() RETURNS bigint
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET jit = off AS $$
+DECLARE
+    counted bigint;
+    newest  bigint;  -- of those that were counted
+BEGIN
+    SELECT count(*), coalesce(max(id), 0) INTO counted, newest
+      FROM (SELECT id FROM audit_jobs ORDER BY id LIMIT 10000) oldest;
+    RETURN counted + coalesce((SELECT id FROM audit_jobs ORDER BY id DESC LIMIT 1) - newest, 0);
+END $$;
+
+-- queue_state(): returns what is in the queue beside fresh jobs, and the age of the oldest job.
+--   not_fresh                     number of jobs that are not fresh; an index has no others
+--   due, delayed, active, failed  number of jobs in each state
+--   oldest_recorded               when the oldest job that has not failed was recorded; NULL if there is none
+CREATE OR REPLACE FUNCTION pgaudit.queue_state(
+    OUT not_fresh bigint, OUT due bigint, OUT delayed bigint, OUT active bigint, OUT failed bigint,
+    OUT oldest_recorded timestamptz)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET jit = off AS $$
+DECLARE
+    oldest bigint;
+BEGIN
+    SELECT count(*),
+           count(*) FILTER (WHERE status = 'todo' AND scheduled_at <= clock_timestamp()),
+           count(*) FILTER (WHERE status = 'todo' AND scheduled_at > clock_timestamp()),
+           count(*) FILTER (WHERE status = 'doing'),
+           count(*) FILTER (WHERE status = 'failed'),
+           min(id) FILTER (WHERE status <> 'failed')
+      INTO not_fresh, due, delayed, active, failed, oldest
+      FROM audit_jobs WHERE status <> 'todo' OR scheduled_at IS NOT NULL;
+    oldest := least(oldest, (SELECT id FROM audit_jobs
+                              WHERE id >= low_watermark() AND status = 'todo' AND scheduled_at IS NULL
+                              ORDER BY id LIMIT 1));
+    -- Ids are issued in the order of recording.
+    oldest_recorded := (SELECT try_timestamptz(event->>'recorded_at') FROM audit_jobs WHERE id = oldest);
+END $$;

@@ -5,31 +5,17 @@
 CREATE OR REPLACE VIEW pgaudit.log_head AS
 SELECT coalesce((SELECT first_index + count FROM pgaudit.batch ORDER BY first_index DESC LIMIT 1), 0) AS size;
 
--- Fresh jobs are counted as all jobs minus the others: counting all reads no columns, and an index has the others.
+-- Fresh jobs are counted as all jobs minus the others.
 CREATE OR REPLACE VIEW pgaudit.queue_stats AS
 SELECT queue_name,
-       total - not_fresh + due AS waiting,
+       pgaudit.count_jobs() - not_fresh + due AS waiting,
        active,
        delayed,
        failed,
        (SELECT size FROM pgaudit.log_head) AS completed,
        (SELECT count(*) FROM pgaudit.stalled_workers_jobs()) AS stalled,
-       extract(epoch FROM clock_timestamp() - (
-           SELECT pgaudit.try_timestamptz(event->>'recorded_at') FROM pgaudit.audit_jobs
-            WHERE id = least(oldest_fresh, oldest_other)  -- ids are issued in the order of recording
-       ))::double precision AS oldest_waiting_seconds
-  FROM (VALUES ('audit')) AS queue (queue_name),
-       (SELECT count(*) AS total FROM pgaudit.audit_jobs) everything,
-       (SELECT count(*) AS not_fresh,
-               count(*) FILTER (WHERE status = 'todo' AND scheduled_at <= clock_timestamp()) AS due,
-               count(*) FILTER (WHERE status = 'todo' AND scheduled_at > clock_timestamp()) AS delayed,
-               count(*) FILTER (WHERE status = 'doing') AS active,
-               count(*) FILTER (WHERE status = 'failed') AS failed,
-               min(id) FILTER (WHERE status <> 'failed') AS oldest_other
-          FROM pgaudit.audit_jobs WHERE status <> 'todo' OR scheduled_at IS NOT NULL) others,
-       (SELECT (SELECT id FROM pgaudit.audit_jobs
-                 WHERE id >= pgaudit.low_watermark() AND status = 'todo' AND scheduled_at IS NULL
-                 ORDER BY id LIMIT 1) AS oldest_fresh) fresh;
+       extract(epoch FROM clock_timestamp() - oldest_recorded)::double precision AS oldest_waiting_seconds
+  FROM (VALUES ('audit')) AS queue (queue_name), pgaudit.queue_state();
 
 CREATE OR REPLACE VIEW pgaudit.worker_stats AS
 SELECT w.id AS worker_id, w.last_heartbeat,

@@ -39,6 +39,7 @@ WORKER: Final[tuple[LiteralString, ...]] = (
     """GRANT SELECT ON pgaudit.queue_stats, pgaudit.worker_stats, pgaudit.batch, pgaudit.conflicting_events,
        pgaudit.log_lock_holder, pgaudit.alembic_version TO {role}""",
     """GRANT EXECUTE ON FUNCTION pgaudit.stalled_workers_jobs, pgaudit.try_timestamptz, pgaudit.low_watermark,
+       pgaudit.count_jobs, pgaudit.queue_state,
        pgaudit.lag_bucket_bounds, pgaudit.log_partitions, pgaudit.is_partition_ahead TO {role}""",
 )
 
@@ -46,7 +47,8 @@ WORKER: Final[tuple[LiteralString, ...]] = (
 # each of its own jobs fail.
 OPERATOR: Final[tuple[LiteralString, ...]] = (
     USAGE,
-    "GRANT EXECUTE ON FUNCTION pgaudit.retry_failed, pgaudit.acknowledge_job, pgaudit.schema_state TO {role}",
+    """GRANT EXECUTE ON FUNCTION pgaudit.retry_failed, pgaudit.acknowledge_job, pgaudit.count_jobs,
+       pgaudit.queue_state, pgaudit.schema_state TO {role}""",
     "GRANT SELECT ON pgaudit.audit_jobs, pgaudit.job_error, pgaudit.acknowledged_jobs TO {role}",
 )
 
@@ -58,6 +60,7 @@ READER: Final[tuple[LiteralString, ...]] = (
        pgaudit.delayed_jobs, pgaudit.throughput, pgaudit.storage_stats, pgaudit.batch, pgaudit.log_lock_holder,
        pgaudit.acknowledged_jobs, pgaudit.settings, pgaudit.alembic_version TO {role}""",
     """GRANT EXECUTE ON FUNCTION pgaudit.stalled_workers_jobs, pgaudit.try_timestamptz, pgaudit.low_watermark,
+       pgaudit.count_jobs, pgaudit.queue_state,
        pgaudit.lag_bucket_bounds, pgaudit.log_partitions, pgaudit.is_partition_ahead, pgaudit.index_ranges,
        pgaudit.column_drift, pgaudit.leaf_hash,
        pgaudit.schema_state TO {role}""",

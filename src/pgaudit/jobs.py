@@ -70,16 +70,9 @@ BY_STATE: Final[dict[State, LiteralString]] = {
     "delayed": "WHERE status = 'todo' AND scheduled_at > clock_timestamp()",
     "failed": "WHERE status = 'failed'",
 }
-# As in pgaudit.queue_stats, which an operator has no right to: fresh jobs are counted without reading their columns.
+# As in pgaudit.queue_stats, which an operator has no right to.
 COUNT_JOBS: Final = """
-    SELECT total - not_fresh + due AS waiting, active, delayed, failed
-      FROM (SELECT count(*) AS total FROM pgaudit.audit_jobs) everything,
-           (SELECT count(*) AS not_fresh,
-                   count(*) FILTER (WHERE status = 'doing') AS active,
-                   count(*) FILTER (WHERE status = 'failed') AS failed,
-                   count(*) FILTER (WHERE status = 'todo' AND scheduled_at <= clock_timestamp()) AS due,
-                   count(*) FILTER (WHERE status = 'todo' AND scheduled_at > clock_timestamp()) AS delayed
-              FROM pgaudit.audit_jobs WHERE status <> 'todo' OR scheduled_at IS NOT NULL) others
+    SELECT pgaudit.count_jobs() - not_fresh + due AS waiting, active, delayed, failed FROM pgaudit.queue_state()
 """
 PAGE: Final = " ORDER BY j.id LIMIT %s"
 ONE: Final = " WHERE j.id = %s"

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from pgaudit import stats
+from pgaudit.health.observation import OBSERVE
 from tests.support.audit_log import make_small_partitions_and_commit
 from tests.support.events import events
 from tests.support.jobs import record_persist_and_commit, register
@@ -135,6 +137,19 @@ def test_fetch_and_batch_read_few_pages_of_a_long_queue(long_queue: Connection) 
     ):
         plan = explained(long_queue, f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {query}")
         assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 100, query
+
+
+@pytest.mark.parametrize("analyzed", [False, True])
+def test_counting_a_long_queue_reads_few_pages(conn: Connection, analyzed: bool) -> None:
+    """Of 40,000 fresh jobs the first 10,000 are counted one by one, whatever the statistics; the sum is right."""
+    conn.execute(FILL.replace("n % 2 = 1", "n = 3").replace("20000", "40000"))
+    if analyzed:
+        conn.execute("ANALYZE pgaudit.audit_jobs")
+    (queue,) = stats.queue_stats(conn)  # until the plans of the session are cached
+    assert (queue.waiting, queue.delayed) == (40_000, 0)
+    for query in (stats.QUEUE_STATS, OBSERVE):
+        plan = explained(conn, f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {query}")
+        assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 400, query  # of 900
 
 
 def test_a_second_run_writes_nothing_to_the_jobs_that_it_skips(long_queue: Connection) -> None:

@@ -48,7 +48,7 @@ def test_health_is_503_while_an_event_is_too_old_and_200_when_a_worker_returns(
     answer = client.get(HEALTH)
     assert (answer.status_code, answer.json()["status"]) == (503, "unhealthy")
     assert client.get("/api/v1/health/ready").status_code == 200
-    assert "The oldest waiting event has waited for 61." in answer.json()["reason"]
+    assert "The oldest waiting event was recorded 61." in answer.json()["reason"]
     with worker.start_in_thread(settings):
         wait_until("health is healthy", lambda: client.get(HEALTH).json()["status"] == "healthy")
         assert client.get(HEALTH).status_code == 200

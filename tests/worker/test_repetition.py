@@ -34,6 +34,16 @@ def test_a_repeated_warning_is_written_after_one_two_four_seconds(clock: list[fl
     assert written[2][1].endswith("(19 more like it since)")
 
 
+def test_a_warning_of_each_heartbeat_is_written_at_growing_intervals(clock: list[float]) -> None:
+    """What comes every 7.5 s for ten minutes is a repetition as well."""
+    limit, written = RepetitionFilter(), []
+    for heartbeat in range(80):
+        clock[0] = 1_000 + 7.5 * heartbeat
+        if limit.filter(record("cannot record a heartbeat")):
+            written.append(7.5 * heartbeat)
+    assert written == [0, 7.5, 15, 22.5, 37.5, 60, 97.5, 165, 300, 562.5]
+
+
 @pytest.mark.usefixtures("clock")
 def test_another_warning_passes() -> None:
     """Only what has the same text is a repetition."""

@@ -70,12 +70,16 @@ def workers(alive: int, mode: Mode) -> Check:
 
 
 def waiting(lag: float, limit: float) -> Check:
-    """Returns the verdict on the age of the oldest waiting event, in seconds. It counts from the call of ``record``."""
+    """Returns the verdict on the age of the oldest waiting event, in seconds. It counts from the call of ``record``.
+
+    The database does not know when a transaction was committed: just after a long one, its age shows here.
+    """
     if lag < -CLOCK_TOLERANCE_SECONDS:
         message = f"The oldest waiting event was recorded {-lag:.0f} s in the future: the server's clock was set back."
         return Check("oldest_waiting", Status.DEGRADED, lag, limit, message)
     status = Status.UNHEALTHY if lag > limit else Status.DEGRADED if lag > limit / 2 else Status.HEALTHY
-    return Check("oldest_waiting", status, lag, limit, f"The oldest waiting event has waited for {max(lag, 0):.1f} s.")
+    message = f"The oldest waiting event was recorded {max(lag, 0):.1f} s ago."
+    return Check("oldest_waiting", status, lag, limit, message)
 
 
 def long_transactions(seen: Observation, limit: float) -> Check:

@@ -9,6 +9,7 @@ from typing import Final
 
 FIRST_INTERVAL_SECONDS: Final = 1.0
 MAX_INTERVAL_SECONDS: Final = 300.0
+MIN_MEMORY_SECONDS: Final = 60.0  # what warns once per heartbeat repeats itself, too
 LOGGERS: Final = ("pgaudit.worker",)
 KINDS: Final = 100  # warnings that are remembered at the same time
 
@@ -25,8 +26,8 @@ class Repetition:
 class RepetitionFilter(logging.Filter):
     """Lets a warning with the same text pass at once, then after a second, two, four … and at most five minutes.
 
-    A line that passes says how many were left out before it. After twice its interval without a repetition, a warning
-    starts again at one second. Errors and levels below a warning always pass.
+    A line that passes says how many were left out before it. After twice its interval, and a minute, without a
+    repetition, a warning starts again at one second. Errors and levels below a warning always pass.
     """
 
     def __init__(self) -> None:
@@ -38,7 +39,7 @@ class RepetitionFilter(logging.Filter):
             return True
         now, text = time.monotonic(), without_numbers(record.getMessage())
         seen = self._seen.get(text)
-        if seen is None or now - seen.written_at > 2 * seen.interval:
+        if seen is None or now - seen.written_at > max(2 * seen.interval, MIN_MEMORY_SECONDS):
             self._remember(text, Repetition(now, FIRST_INTERVAL_SECONDS))
             return True
         if now - seen.written_at < seen.interval:

@@ -1436,6 +1436,47 @@ BEGIN
     RETURN true;
 END $$;
 
+-- count_jobs(): returns the number of jobs in the queue: exactly, up to 10,000; beyond that, by the ids that were issued
+-- behind the first 10,000. Those of transactions that were rolled back are among them.
+CREATE OR REPLACE FUNCTION pgaudit.count_jobs() RETURNS bigint
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET jit = off AS $$
+DECLARE
+    counted bigint;
+    newest  bigint;  -- of those that were counted
+BEGIN
+    SELECT count(*), coalesce(max(id), 0) INTO counted, newest
+      FROM (SELECT id FROM audit_jobs ORDER BY id LIMIT 10000) oldest;
+    RETURN counted + coalesce((SELECT id FROM audit_jobs ORDER BY id DESC LIMIT 1) - newest, 0);
+END $$;
+
+-- queue_state(): returns what is in the queue beside fresh jobs, and the age of the oldest job.
+--   not_fresh                     number of jobs that are not fresh; an index has no others
+--   due, delayed, active, failed  number of jobs in each state
+--   oldest_recorded               when the oldest job that has not failed was recorded; NULL if there is none
+CREATE OR REPLACE FUNCTION pgaudit.queue_state(
+    OUT not_fresh bigint, OUT due bigint, OUT delayed bigint, OUT active bigint, OUT failed bigint,
+    OUT oldest_recorded timestamptz)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET jit = off AS $$
+DECLARE
+    oldest bigint;
+BEGIN
+    SELECT count(*),
+           count(*) FILTER (WHERE status = 'todo' AND scheduled_at <= clock_timestamp()),
+           count(*) FILTER (WHERE status = 'todo' AND scheduled_at > clock_timestamp()),
+           count(*) FILTER (WHERE status = 'doing'),
+           count(*) FILTER (WHERE status = 'failed'),
+           min(id) FILTER (WHERE status <> 'failed')
+      INTO not_fresh, due, delayed, active, failed, oldest
+      FROM audit_jobs WHERE status <> 'todo' OR scheduled_at IS NOT NULL;
+    oldest := least(oldest, (SELECT id FROM audit_jobs
+                              WHERE id >= low_watermark() AND status = 'todo' AND scheduled_at IS NULL
+                              ORDER BY id LIMIT 1));
+    -- Ids are issued in the order of recording.
+    oldest_recorded := (SELECT try_timestamptz(event->>'recorded_at') FROM audit_jobs WHERE id = oldest);
+END $$;
+
 -- The low watermark: where the scan for fresh jobs begins.
 --
 -- It must not pass the id of a job that an open transaction may still commit. A transaction that inserts a job takes,
@@ -2397,11 +2438,6 @@ BEGIN
     RETURN NULL;
 END $$;
 
--- Alembic's table has its guard from here, because Alembic writes to it before the function above is installed.
-CREATE OR REPLACE TRIGGER reject_foreign_write BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON pgaudit.alembic_version
-    FOR EACH STATEMENT EXECUTE FUNCTION pgaudit.reject_foreign_write();
-ALTER TABLE pgaudit.alembic_version ENABLE ALWAYS TRIGGER reject_foreign_write;
-
 -- reject_unlogged_deletion(): rejects the deletion of a job whose event is neither in the log nor acknowledged.
 CREATE OR REPLACE FUNCTION pgaudit.reject_unlogged_deletion() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp
@@ -2497,31 +2533,17 @@ END $$;
 CREATE OR REPLACE VIEW pgaudit.log_head AS
 SELECT coalesce((SELECT first_index + count FROM pgaudit.batch ORDER BY first_index DESC LIMIT 1), 0) AS size;
 
--- Fresh jobs are counted as all jobs minus the others: counting all reads no columns, and an index has the others.
+-- Fresh jobs are counted as all jobs minus the others.
 CREATE OR REPLACE VIEW pgaudit.queue_stats AS
 SELECT queue_name,
-       total - not_fresh + due AS waiting,
+       pgaudit.count_jobs() - not_fresh + due AS waiting,
        active,
        delayed,
        failed,
        (SELECT size FROM pgaudit.log_head) AS completed,
        (SELECT count(*) FROM pgaudit.stalled_workers_jobs()) AS stalled,
-       extract(epoch FROM clock_timestamp() - (
-           SELECT pgaudit.try_timestamptz(event->>'recorded_at') FROM pgaudit.audit_jobs
-            WHERE id = least(oldest_fresh, oldest_other)  -- ids are issued in the order of recording
-       ))::double precision AS oldest_waiting_seconds
-  FROM (VALUES ('audit')) AS queue (queue_name),
-       (SELECT count(*) AS total FROM pgaudit.audit_jobs) everything,
-       (SELECT count(*) AS not_fresh,
-               count(*) FILTER (WHERE status = 'todo' AND scheduled_at <= clock_timestamp()) AS due,
-               count(*) FILTER (WHERE status = 'todo' AND scheduled_at > clock_timestamp()) AS delayed,
-               count(*) FILTER (WHERE status = 'doing') AS active,
-               count(*) FILTER (WHERE status = 'failed') AS failed,
-               min(id) FILTER (WHERE status <> 'failed') AS oldest_other
-          FROM pgaudit.audit_jobs WHERE status <> 'todo' OR scheduled_at IS NOT NULL) others,
-       (SELECT (SELECT id FROM pgaudit.audit_jobs
-                 WHERE id >= pgaudit.low_watermark() AND status = 'todo' AND scheduled_at IS NULL
-                 ORDER BY id LIMIT 1) AS oldest_fresh) fresh;
+       extract(epoch FROM clock_timestamp() - oldest_recorded)::double precision AS oldest_waiting_seconds
+  FROM (VALUES ('audit')) AS queue (queue_name), pgaudit.queue_state();
 
 CREATE OR REPLACE VIEW pgaudit.worker_stats AS
 SELECT w.id AS worker_id, w.last_heartbeat,
@@ -2783,7 +2805,7 @@ COMMENT ON VIEW pgaudit.queue_stats IS
 COMMENT ON COLUMN pgaudit.queue_stats.queue_name IS
     'Name of the queue.';
 COMMENT ON COLUMN pgaudit.queue_stats.waiting IS
-    'Jobs that a worker could take now.';
+    'Jobs that a worker could take now. Exact up to 10,000 jobs in the queue; beyond that, ids of transactions that were rolled back count, too.';
 COMMENT ON COLUMN pgaudit.queue_stats.active IS
     'Jobs that a worker has fetched as the first of a batch.';
 COMMENT ON COLUMN pgaudit.queue_stats.delayed IS
@@ -2965,7 +2987,7 @@ END $$;
 
 
 DELETE FROM pgaudit.schema_code;
-INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('e647dc5009d9d689780da2d89cd9bcc64511aed1fa9ec8b0558f1a33038f2cd5', '0.1.0');
+INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('384ef514de7f703907cffd5648aae27fa33a8eb3dbfc2c3e49ebe8ba0dbc9484', '0.1.0');
 
 
 DO $renewal$
@@ -3008,6 +3030,7 @@ BEGIN
         EXECUTE format($$GRANT SELECT ON pgaudit.queue_stats, pgaudit.worker_stats, pgaudit.batch, pgaudit.conflicting_events,
        pgaudit.log_lock_holder, pgaudit.alembic_version TO %1$s$$, role);
         EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.stalled_workers_jobs, pgaudit.try_timestamptz, pgaudit.low_watermark,
+       pgaudit.count_jobs, pgaudit.queue_state,
        pgaudit.lag_bucket_bounds, pgaudit.log_partitions, pgaudit.is_partition_ahead TO %1$s$$, role);
     END LOOP;
     FOR role IN SELECT DISTINCT grantee::regrole FROM (
@@ -3017,7 +3040,8 @@ BEGIN
                 ) AS object (name, acl, owner), aclexplode(acl)
                  WHERE name = 'acknowledge_job' AND grantee NOT IN (0, owner) AND privilege_type IN ('EXECUTE', 'SELECT') LOOP
         EXECUTE format($$GRANT USAGE ON SCHEMA pgaudit TO %1$s$$, role);
-        EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.retry_failed, pgaudit.acknowledge_job, pgaudit.schema_state TO %1$s$$, role);
+        EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.retry_failed, pgaudit.acknowledge_job, pgaudit.count_jobs,
+       pgaudit.queue_state, pgaudit.schema_state TO %1$s$$, role);
         EXECUTE format($$GRANT SELECT ON pgaudit.audit_jobs, pgaudit.job_error, pgaudit.acknowledged_jobs TO %1$s$$, role);
     END LOOP;
     FOR role IN SELECT DISTINCT grantee::regrole FROM (
@@ -3032,6 +3056,7 @@ BEGIN
        pgaudit.delayed_jobs, pgaudit.throughput, pgaudit.storage_stats, pgaudit.batch, pgaudit.log_lock_holder,
        pgaudit.acknowledged_jobs, pgaudit.settings, pgaudit.alembic_version TO %1$s$$, role);
         EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.stalled_workers_jobs, pgaudit.try_timestamptz, pgaudit.low_watermark,
+       pgaudit.count_jobs, pgaudit.queue_state,
        pgaudit.lag_bucket_bounds, pgaudit.log_partitions, pgaudit.is_partition_ahead, pgaudit.index_ranges,
        pgaudit.column_drift, pgaudit.leaf_hash,
        pgaudit.schema_state TO %1$s$$, role);
