@@ -135,11 +135,8 @@ class Change(Part, frozen=True):
     """What it was before and after: ``Change(path="status", before="open", after="approved")``."""
 
     path: Annotated[Text, Field(min_length=1)] = Field(description="What has changed: a field, or the path to one.")
-    before: JsonValue = Field(
-        default=None,
-        description="Its value before: any JSON; left out of the event if not given, and null if None is given.",
-    )
-    after: JsonValue = Field(default=None, description="Its value after, likewise: null is a value that was removed.")
+    before: JsonValue = Field(default=None, description="Its value before: any JSON; null if it had none.")
+    after: JsonValue = Field(default=None, description="Its value after: any JSON; null if it was removed.")
 
     @classmethod
     def _place(cls, values: dict[str, Any]) -> str:
