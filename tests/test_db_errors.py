@@ -1,10 +1,15 @@
 """Database errors in a line of the application log: what may be printed, and what to do."""
 
+from pathlib import Path
+
 import psycopg
 import pytest
 from psycopg import errors
 
+from pgaudit import AuditEvent, AuditLog, Settings, trail
 from pgaudit._db_errors import hint_for_connection, safe_summary
+from tests.support.drivers import SYNC
+from tests.support.roles import temporary_roles
 
 
 @pytest.mark.parametrize("kind", [errors.UndefinedTable, errors.UndefinedFunction])
@@ -68,3 +73,31 @@ def test_a_server_that_does_not_answer_is_no_refusal() -> None:
     error = psycopg.OperationalError('connection to server on socket "/x" failed: No such file or directory')
     assert hint_for_connection(error) == ""
     assert hint_for_connection(psycopg.OperationalError("FATAL:  the database system is starting up")) == ""
+
+
+def test_an_error_in_the_application_says_what_to_do(empty_dsn: str) -> None:
+    """As a note below the driver's own error, whatever library it passes through."""
+    audit, event = AuditLog(Settings(dsn=empty_dsn)), AuditEvent(action="claim.approved")
+    for library in (psycopg.connect, *SYNC.values()):
+        with pytest.raises(Exception, match="pgaudit") as error, library(empty_dsn) as conn:
+            audit.record(conn, event)
+        assert error.value.__notes__ == ["pgaudit: run `pgaudit migrate`"]
+    with psycopg.connect(empty_dsn) as conn, pytest.raises(psycopg.errors.UndefinedTable) as missing:
+        trail.last(conn, 1)
+    assert missing.value.__notes__ == ["pgaudit: run `pgaudit migrate`"]
+
+
+def test_a_role_without_rights_is_told_of_grant(dsn: str) -> None:
+    """By what it records and by what it reads."""
+    with temporary_roles(dsn, "nobody_in_particular"), psycopg.connect(dsn, user="nobody_in_particular") as conn:
+        with pytest.raises(psycopg.errors.InsufficientPrivilege) as error:
+            AuditLog().record(conn, AuditEvent(action="claim.approved"))
+        assert error.value.__notes__ == ["pgaudit: see `pgaudit grant`"]
+
+
+def test_a_missing_dsn_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An autonomous event goes where libpq's defaults lead, which may be nowhere."""
+    monkeypatch.setenv("PGHOST", str(tmp_path))
+    with pytest.raises(psycopg.OperationalError) as error:
+        AuditLog(Settings(dsn="")).record_autonomous(AuditEvent(action="login.failed"))
+    assert "PGAUDIT_DSN is not set" in error.value.__notes__[0]

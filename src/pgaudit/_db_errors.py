@@ -74,6 +74,14 @@ def safe_summary(error: BaseException) -> str:
     return f"{kind}: {cause}" if isinstance(cause, PgauditError | OSError) else f"{kind}{hint_for(state)}"
 
 
+def add_remedy(error: BaseException) -> None:
+    """Adds to an error, as a note below its traceback, what to do about a missing schema or right."""
+    states: Iterator[str | None] = (getattr(cause, "sqlstate", None) for cause in causes(error))
+    remedy = hint_for(next(filter(None, states), None))
+    if remedy:
+        error.add_note(f"pgaudit{remedy.replace(';', ':', 1)}")
+
+
 def hint_for(state: str | None) -> str:
     """Returns what to do about an error of that SQLSTATE: the end of a sentence, or an empty string."""
     return HINTS.get(state or "", "")

@@ -18,6 +18,7 @@ from psycopg.rows import RowFactory
 from psycopg.types.datetime import TimestamptzLoader
 from psycopg.types.json import set_json_loads
 
+from pgaudit._db_errors import add_remedy
 from pgaudit.errors import UnknownConnection
 
 _Row = TypeVar("_Row")
@@ -116,8 +117,12 @@ def fetch(
     parameters: Sequence[object] | dict[str, object] | None = None,
 ) -> list[_Row]:
     """Returns the rows of a query, each as the factory makes it."""
-    with psycopg.Cursor(driver, row_factory=rows) as cursor:
-        return plain(cursor).execute(query, parameters).fetchall()
+    try:
+        with psycopg.Cursor(driver, row_factory=rows) as cursor:
+            return plain(cursor).execute(query, parameters).fetchall()
+    except psycopg.Error as error:
+        add_remedy(error)
+        raise
 
 
 def plain(cursor: _AnyCursor) -> _AnyCursor:

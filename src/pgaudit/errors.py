@@ -15,7 +15,8 @@
     ├── MigrationRefused   the schema cannot be printed, downgraded or removed as asked
     └── JobNotFound        there is no such job, or it is not in the required state
 
-Errors of the database itself pass through unchanged: they are the driver's.
+Errors of the database itself pass through: they are the driver's, with a note of the remedy where the
+schema or a right is missing.
 """
 
 

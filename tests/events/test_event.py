@@ -1,5 +1,6 @@
 """Events: what they accept, their JSON, and that they are immutable."""
 
+import json
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -86,7 +87,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"tenant": "\udfff"}, "tenant"),
     ({"context": {"ip": "\0"}}, "context: ip"),
     ({"context": {"host": "x"}}, "context: host"),
-    ({"changes": [{"path": "status", "after": float("nan")}]}, "changes.0: after"),
+    ({"changes": [{"path": "status", "after": float("nan")}]}, "changes.0: change of .status.: after"),
     ({"changes": [{"path": ""}]}, "changes.0: path"),
     ({"data": [1]}, "data"),
     ({"schema_version": 0}, "schema_version"),
@@ -154,3 +155,26 @@ def test_from_log_returns_the_event() -> None:
     event = AuditEvent(action="claim.approved", actor="user:42", target="claim:7", reason="", data={"a": None})
     logged = event.model_dump(mode="json", exclude_none=True) | {"recorded_at": "2026-03-01T00:00:00Z"}
     assert AuditEvent.from_log(logged | {"data": {"a": None}}) == event
+
+
+def test_a_null_of_a_change_is_kept() -> None:
+    """What was removed is null; what was not given is not there."""
+    changes = [
+        Change(path="holder", before="Ada", after=None),
+        Change(path="note", before=None, after=None),
+        Change(path="status", after="open"),
+    ]
+    event = AuditEvent(action="claim.changed", changes=changes)
+    recorded = json.loads(event.to_json())
+    assert recorded["changes"] == [
+        {"path": "holder", "before": "Ada", "after": None},
+        {"path": "note", "before": None, "after": None},
+        {"path": "status", "after": "open"},
+    ]
+    assert AuditEvent.from_log(recorded).to_json() == event.to_json()
+
+
+def test_the_error_of_a_change_names_its_path() -> None:
+    """Where eighteen fields of a model have changed."""
+    with pytest.raises(InvalidEvent, match=r"^change of 'timeout': after: object has no JSON form"):
+        Change(path="timeout", before=1, after=object())

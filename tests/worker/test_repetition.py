@@ -6,7 +6,7 @@ import time
 import pytest
 
 from pgaudit.worker import repetition
-from pgaudit.worker.repetition import RepetitionFilter, limited_warnings
+from pgaudit.worker.repetition import RepetitionFilter, quiet_log
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def test_the_memory_of_warnings_is_bounded() -> None:
 def test_the_limit_ends_with_its_block(caplog: pytest.LogCaptureFixture) -> None:
     """An application's own loggers are never touched, and pgaudit's only while a worker runs."""
     logger = logging.getLogger("pgaudit.worker")
-    with limited_warnings():
+    with quiet_log():
         for _ in range(3):
             logger.warning("cannot fetch jobs")
     for _ in range(3):

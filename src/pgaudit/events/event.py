@@ -6,7 +6,15 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal, Required, Self, TypedDict, Unpack, cast
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from pgaudit.errors import InvalidEvent
 from pgaudit.events.json_values import JsonObject, JsonValue, Text, checked_text
@@ -28,7 +36,12 @@ class Part(BaseModel, frozen=True, extra="forbid"):
         try:
             super().__init__(**values)
         except ValidationError as error:
-            raise InvalidEvent(describe(error)) from None
+            raise InvalidEvent(self._place(values) + describe(error)) from None
+
+    @classmethod
+    def _place(cls, values: dict[str, Any]) -> str:  # noqa: ARG003 - those of a change say which one it is
+        """Returns which of several such pieces it is: the beginning of a sentence, or an empty string."""
+        return ""
 
 
 def describe(error: ValidationError) -> str:
@@ -122,8 +135,17 @@ class Change(Part, frozen=True):
     """What it was before and after: ``Change(path="status", before="open", after="approved")``."""
 
     path: Annotated[Text, Field(min_length=1)] = Field(description="What has changed: a field, or the path to one.")
-    before: JsonValue = Field(default=None, description="Its value before: any JSON.")
-    after: JsonValue = Field(default=None, description="Its value after: any JSON.")
+    before: JsonValue = Field(default=None, description="Its value before: any JSON; null if it had none.")
+    after: JsonValue = Field(default=None, description="Its value after: any JSON; null if it was removed.")
+
+    @classmethod
+    def _place(cls, values: dict[str, Any]) -> str:
+        return f"change of {values['path']!r}: " if values.get("path") else ""
+
+    @model_serializer(mode="plain")
+    def _given(self) -> dict[str, Any]:
+        """Keeps a null that was given: the value was removed. What was not given is left out."""
+        return {name: getattr(self, name) for name in type(self).model_fields if name in self.model_fields_set}
 
 
 class AuditContext(Part, frozen=True):

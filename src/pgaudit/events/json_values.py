@@ -2,18 +2,16 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields, is_dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, time
 from decimal import Decimal
 from enum import Enum
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from typing import Annotated, Any, cast
-from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, TypeAdapter
+from pydantic import AfterValidator, BeforeValidator
+
+from pgaudit.events.plain_values import plain_value, text_of_key
 
 MAX_DEPTH = 32
-TIMEDELTA = TypeAdapter(timedelta)  # ISO 8601, such as "P1DT30S"
 RESERVED_KEYS = frozenset({"_sd", "..."})  # SD-JWT (RFC 9901) marks redacted values with them
 MAX_DIGITS = 4_000  # Python refuses to print or parse more than 4,300
 LARGEST_EXACT_FLOAT = 1e16  # from here on Postgres prints floats as integers
@@ -54,9 +52,8 @@ def checked_time(moment: date | time) -> str:
 def checked_object(value: Mapping[object, object], depth: int) -> dict[str, Any]:
     """Returns the mapping as a dict, its keys and values checked."""
     result: dict[str, Any] = {}
-    for key, item in all_items(value):
-        if not isinstance(key, str):
-            raise ValueError(f"key {key!r} is a {type(key).__name__}; JSON keys are strings: use str(key)")
+    for given, item in all_items(value):
+        key = text_of_key(given)
         if key in RESERVED_KEYS:
             raise ValueError(f"key {key!r} is reserved; use another name")
         try:
@@ -72,32 +69,6 @@ def all_items(value: Mapping[object, object]) -> Iterable[tuple[object, object]]
     if all_of is None:
         return value.items()
     return [(key, found if len(found := list(all_of(key))) != 1 else found[0]) for key in dict.fromkeys(value)]
-
-
-def plain_value(value: object) -> object:
-    """Returns what stands for a value of another type. Raises ValueError, with advice, when nothing does."""
-    match value:
-        case UUID() | IPv4Address() | IPv6Address() | IPv4Network() | IPv6Network() | IPv4Interface() | IPv6Interface():
-            return str(value)
-        case timedelta():
-            return TIMEDELTA.dump_python(value, mode="json")
-        case BaseModel():
-            return value.model_dump()
-        case bytes() | bytearray() | memoryview():
-            raise ValueError(
-                "bytes have no JSON form; store a reference or a hash, or base64.b64encode(value).decode()"
-            )
-        case set() | frozenset():
-            raise ValueError("a set has no JSON form, for it has no order; use sorted(value)")
-        case _:
-            pass
-    if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: getattr(value, field.name) for field in fields(value)}
-    if hasattr(value, "dtype") and hasattr(value, "item"):  # a scalar of numpy
-        return cast("Any", value).item()
-    if type(value).__name__ == "__proxy__":  # a lazy string of Django
-        return str(value)
-    raise ValueError(f"{type(value).__name__} has no JSON form; convert it to a string or number first")
 
 
 def checked_value(value: object, depth: int = 0) -> Any:  # noqa: C901, PLR0911 - a case for each type

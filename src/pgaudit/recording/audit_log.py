@@ -9,7 +9,7 @@ from typing import Any, Final, cast
 import psycopg
 
 from pgaudit import _tracing
-from pgaudit._db_errors import refusal, safe_summary
+from pgaudit._db_errors import add_remedy, refusal, safe_summary
 from pgaudit._log import warn_once
 from pgaudit.errors import InvalidEvent, UnknownConnection
 from pgaudit.events import AuditEvent
@@ -156,6 +156,8 @@ class AuditLog:
 
     def _spool_or_raise(self, portions: Sequence[Portion], error: psycopg.Error) -> None:
         if self.settings.on_failure == OnFailure.RAISE or refusal(error):
+            if not (self._conninfo or error.sqlstate):
+                error.add_note("pgaudit: PGAUDIT_DSN is not set, so the defaults of libpq apply")
             raise error
         self._spool([event for portion in portions for event in portion.events], None, error)
 
@@ -172,12 +174,16 @@ class AuditLog:
 
 @contextmanager
 def refusals() -> Generator[None]:
-    """Raises InvalidEvent where the database refuses an event: its limits may be narrower than those checked here."""
+    """Raises InvalidEvent where the database refuses an event: its limits may be narrower than those checked here.
+
+    An error of a missing schema or right passes with a note of the remedy.
+    """
     try:
         yield
     except Exception as error:
         if message := refusal(error):
             raise InvalidEvent(message) from error
+        add_remedy(error)
         raise
 
 

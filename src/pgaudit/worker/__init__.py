@@ -24,7 +24,7 @@ heartbeat          shows that the worker is alive
 job_manager        registers the worker and fetches its jobs
 connector          Procrastinate's statements, in our schema
 pool               connections, opened when needed and kept while they work
-repetition         warnings that repeat themselves, at growing intervals
+repetition         warnings that repeat themselves, at growing intervals; Procrastinate's lines
 state              what the worker is doing; the others share it
 =================  ==================================================================================
 """
@@ -38,7 +38,7 @@ from procrastinate.app import WorkerOptions
 
 from pgaudit.settings import Settings
 from pgaudit.worker.procrastinate_app import AuditApp
-from pgaudit.worker.repetition import limited_warnings
+from pgaudit.worker.repetition import quiet_log
 from pgaudit.worker.supervisor import run_in_foreground, supervise
 from pgaudit.worker.thread import WorkerThread
 
@@ -59,7 +59,7 @@ class ProbedApp(AuditApp):
     """Serves the health route for as long as its worker runs."""
 
     async def run_worker_async(self, **options: Unpack[WorkerOptions]) -> None:
-        with limited_warnings(), serve_health(self.settings):
+        with quiet_log(), serve_health(self.settings):
             await super().run_worker_async(**options)
 
 

@@ -1,4 +1,4 @@
-"""Warnings that repeat themselves, at growing intervals."""
+"""What a worker leaves out of the log: warnings that repeat themselves, and lines of Procrastinate."""
 
 import logging
 import time
@@ -7,10 +7,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
+from pgaudit.jobs import QUEUE
+
 FIRST_INTERVAL_SECONDS: Final = 1.0
 MAX_INTERVAL_SECONDS: Final = 300.0
 MIN_MEMORY_SECONDS: Final = 60.0  # what warns once per heartbeat repeats itself, too
 LOGGERS: Final = ("pgaudit.worker",)
+PROCRASTINATE: Final = ("procrastinate.worker", "procrastinate.worker.worker")  # a worker has its name
 KINDS: Final = 100  # warnings that are remembered at the same time
 
 
@@ -59,9 +62,15 @@ class RepetitionFilter(logging.Filter):
 
 
 @contextmanager
-def limited_warnings() -> Generator[None]:
-    """Writes repeated warnings of workers and their connections at growing intervals inside the block."""
+def quiet_log() -> Generator[None]:
+    """Keeps the log of an application readable inside the block.
+
+    Repeated warnings of workers and their connections come at growing intervals. What Procrastinate says at INFO of
+    pgaudit's worker, two lines for each batch, is left out; what it says of the application's workers is not.
+    """
     repetitions = RepetitionFilter()
+    for name in PROCRASTINATE:
+        logging.getLogger(name).addFilter(is_not_of_a_batch)
     for name in LOGGERS:
         logging.getLogger(name).addFilter(repetitions)
     try:
@@ -69,6 +78,14 @@ def limited_warnings() -> Generator[None]:
     finally:
         for name in LOGGERS:
             logging.getLogger(name).removeFilter(repetitions)
+        for name in PROCRASTINATE:
+            logging.getLogger(name).removeFilter(is_not_of_a_batch)
+
+
+def is_not_of_a_batch(record: logging.LogRecord) -> bool:
+    """Returns whether a line of Procrastinate is worth reading beside those of pgaudit."""
+    worker = record.__dict__.get("worker", {})
+    return record.levelno != logging.INFO or worker.get("queues") != [QUEUE]
 
 
 def without_numbers(text: str) -> str:

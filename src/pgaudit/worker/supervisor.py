@@ -13,7 +13,7 @@ from pgaudit._db_errors import safe_summary
 from pgaudit.errors import InvalidSettings, WorkerRefused
 from pgaudit.settings import Settings
 from pgaudit.worker.procrastinate_app import CANCEL_AGAIN_SECONDS, AuditApp
-from pgaudit.worker.repetition import limited_warnings
+from pgaudit.worker.repetition import quiet_log
 from pgaudit.worker.retry_policy import with_jitter
 
 logger = logging.getLogger("pgaudit.worker")
@@ -32,7 +32,7 @@ async def supervise(settings: Settings, stop: asyncio.Event) -> None:
     :raises InvalidSettings: no worker can run with these, now or later.
     :raises WorkerRefused: the schema or a right is missing, and ``worker_exit_on_refusal`` is set.
     """
-    with limited_warnings():
+    with quiet_log():
         await keep_running(settings, stop)
 
 
