@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 
 ROOT = Path(__file__).parents[2]
+RECIPES = ("sql", "console")
 FENCE = re.compile(r"^( *)```(\w+)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 
 
@@ -16,6 +17,20 @@ def blocks(page: str, language: str) -> list[str]:
     """Returns the fenced blocks of a page in that language, in the order of the page."""
     found = FENCE.findall((ROOT / page).read_text(encoding="utf-8"))
     return [textwrap.dedent(text) for _, named, text in found if named == language]
+
+
+def recipe(page: str, words: str) -> str:
+    """Returns the one block of SQL or of a console session on a page of ``docs`` that has these words."""
+    of_page = [block for language in RECIPES for block in blocks(f"docs/{page}", language)]
+    found = [block for block in of_page if words in block]
+    assert len(found) == 1, f"{len(found)} blocks of {page} have {words!r}"
+    return found[0]
+
+
+def statements(block: str) -> list[str]:
+    """Returns the statements of a block of SQL, without the comments at their ends."""
+    code = re.sub(r"--.*$", "", block, flags=re.MULTILINE)
+    return [statement.strip() for statement in code.split(";") if statement.strip()]
 
 
 def program(page: str) -> str:

@@ -1,0 +1,32 @@
+"""No page tells an operator to run something that no test runs."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.docs.printed import RECIPES, ROOT, blocks
+
+PAGES = [path.relative_to(ROOT / "docs").as_posix() for path in sorted((ROOT / "docs/operate").glob("*.md"))]
+OTHERS = ["explanation/guarantees.md", "explanation/queue.md", "reference/views.md", "reference/python.md"]
+CALL = re.compile(r'recipe\((?:"(?P<page>\S+?\.md)"|PAGE), "(?P<words>.+?)"\)')
+# systemd and Kubernetes: tests/docs/test_files.py compares these commands with the files that they name.
+COMPARED = {"operate/systemd.md": "systemctl daemon-reload", "operate/containers.md": "docker build"}
+
+
+def executed(page: str) -> list[str]:
+    """Returns the words by which the tests of this directory take blocks of that page."""
+    found = []
+    for path in Path(__file__).parent.glob("test_*.py"):
+        text = path.read_text()
+        (own,) = re.findall(r'^PAGE = "(.+)"$', text, re.MULTILINE) or [None]
+        found += [call["words"] for call in CALL.finditer(text) if (call["page"] or own) == page]
+    return [*found, *([COMPARED[page]] if page in COMPARED else [])]
+
+
+@pytest.mark.parametrize("page", [*PAGES, *OTHERS])
+def test_each_recipe_of_a_page_is_run(page: str) -> None:
+    """Every block of SQL, and every console session, is taken by a test."""
+    words = executed(page)
+    of_page = [block for language in RECIPES for block in blocks(f"docs/{page}", language)]
+    assert [block for block in of_page if not any(each in block for each in words)] == []

@@ -1,0 +1,22 @@
+"""A physical standby of a test's server."""
+
+from pgaudit.testing.server import TemporaryServer
+
+
+class Standby(TemporaryServer):
+    """A server that follows another one by streaming replication until it is promoted."""
+
+    def __init__(self, primary: TemporaryServer) -> None:
+        self._primary = primary
+        super().__init__()
+
+    def promote(self) -> None:
+        """Ends the replication; returns when it accepts writes."""
+        self._run("pg_ctl", "promote", "-D", "data", "-w", "-t", "60")
+
+    def _initialise(self, settings: dict[str, str | int]) -> None:
+        backup = ("--write-recovery-conf", "--checkpoint=fast", "--no-sync", "-U", "postgres")
+        self._run("pg_basebackup", "-h", str(self._primary.home), "-p", "5432", "-D", "data", *backup)
+        with (self.home / "data" / "postgresql.auto.conf").open("a", encoding="utf-8") as file:
+            file.writelines(f"{name} = '{value}'\n" for name, value in settings.items())
+            file.write(f"unix_socket_directories = '{self.home}'\n")
