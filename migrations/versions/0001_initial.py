@@ -40,5 +40,5 @@ def upgrade(run: Callable[[str], None]) -> None:
 
 
 def downgrade(run: Callable[[str], None]) -> None:
-    run("DROP TRIGGER IF EXISTS reject_foreign_write ON pgaudit.alembic_version")  # Alembic still writes to it after this
+    run("DROP TRIGGER IF EXISTS reject_foreign_write ON pgaudit.alembic_version")  # Alembic writes to it after this
     run(REMOVE)

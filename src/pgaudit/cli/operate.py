@@ -41,7 +41,7 @@ def replay_(
     *,
     json: AsJson = False,
 ) -> None:
-    """Record the events of a spool file, and remove it when none is left. Each event is stored once."""
+    """Record the events of a spool file. Each is stored once; a file in which none is left is removed."""
     logging.getLogger("pgaudit").setLevel(logging.WARNING)  # the sentence below says what the log would say
     mode = Settings().mode
     with connect("inline" if mode is Mode.INLINE else "writer") as conn:
