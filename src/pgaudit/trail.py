@@ -71,20 +71,22 @@ def after(conn: psycopg.Connection[Any], index: int, limit: int = 1_000) -> list
     return _entries(conn, AFTER, index=index, limit=limit)
 
 
-def of_target(conn: psycopg.Connection[Any], kind: str, identity: str, limit: int | None = None) -> list[Entry]:
+def of_target(conn: psycopg.Connection[Any], kind: str, identity: str | int, limit: int | None = None) -> list[Entry]:
     """Returns the events that have this target, such as ("claim", "7"), first or further, in the order of the log.
 
+    :param identity: its id; a number stands for its digits.
     :param limit: the most entries to return; the newest are kept.
     """
-    return _matching(conn, Filter(target=(kind, identity)), limit)
+    return _matching(conn, Filter(target=(kind, str(identity))), limit)
 
 
-def of_actor(conn: psycopg.Connection[Any], kind: str, identity: str, limit: int | None = None) -> list[Entry]:
+def of_actor(conn: psycopg.Connection[Any], kind: str, identity: str | int, limit: int | None = None) -> list[Entry]:
     """Returns the events of an actor, such as ("user", "42"), in the order of the log.
 
+    :param identity: their id; a number stands for its digits.
     :param limit: the most entries to return; the newest are kept.
     """
-    return _matching(conn, Filter(actor=(kind, identity)), limit)
+    return _matching(conn, Filter(actor=(kind, str(identity))), limit)
 
 
 def pages(
