@@ -2332,16 +2332,17 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
 $$;
 
 -- column_drift(first_index, end_index): returns the columns of the log whose value differs from their event's, and leaf
--- hashes that do not match their event's text; in [first_index, end_index), by default the whole log.
+-- hashes that do not match their event's text; in [first_index, end_index), by default the whole log. An event that was
+-- changed may hold anything, so no cast of its values raises.
 CREATE OR REPLACE FUNCTION pgaudit.column_drift(first_index bigint DEFAULT 0, end_index bigint DEFAULT NULL)
 RETURNS TABLE (index bigint, column_name text, column_value text, event_value text)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp
 SET timezone = 'UTC' SET datestyle = 'ISO' AS $$
     SELECT l.index, given.name, given.value, given.expected
       FROM audit_log l, LATERAL (VALUES
-        ('event_id',    l.event_id::text,    ((event->>'id')::uuid)::text),
-        ('occurred_at', l.occurred_at::text, ((event->>'occurred_at')::timestamptz)::text),
-        ('recorded_at', l.recorded_at::text, ((event->>'recorded_at')::timestamptz)::text),
+        ('event_id',    l.event_id::text,    event->>'id'),
+        ('occurred_at', l.occurred_at::text, try_timestamptz(event->>'occurred_at')::text),
+        ('recorded_at', l.recorded_at::text, try_timestamptz(event->>'recorded_at')::text),
         ('action',      l.action,            event->>'action'),
         ('outcome',     l.outcome,           event->>'outcome'),
         ('actor_type',  l.actor_type,        event->'actor'->>'type'),
@@ -2966,7 +2967,7 @@ END $$;
 
 
 DELETE FROM pgaudit.schema_code;
-INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('cd18295afee7cd33922bf07cd0ed2e462fb9175cd09c29e68fc89c0b6ce8c062', '0.1.0');
+INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('e2ebf1031cc3234f3c72fb0ac9e0039a890c0cdea553eb4ab967e56593d5508c', '0.1.0');
 
 
 DO $renewal$
