@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from pgaudit.testing import AuditDatabase, RecordedEvents
     from pgaudit.testing.server import Server
 
-NO_LIBPQ = 'pgaudit needs libpq, and psycopg does not find it: pip install "psycopg[binary]", or install libpq'
-
 
 @pytest.fixture
 def audit_events() -> Iterator[RecordedEvents]:
@@ -54,4 +52,4 @@ def _failing_with_a_sentence() -> Generator[None]:
     try:
         yield
     except (ImportError, ValueError) as error:  # MissingExtra and InvalidSettings are such errors
-        pytest.fail(NO_LIBPQ if "no pq wrapper" in str(error) else str(error), pytrace=False)
+        pytest.fail(str(error), pytrace=False)

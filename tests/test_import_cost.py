@@ -9,12 +9,16 @@ A clock would make these tests fail on a busy machine: they count modules.
 """
 
 import json
+import os
 import re
 import subprocess
 import sys
 from importlib.metadata import requires
+from pathlib import Path
 
 import pytest
+
+from tests.support.libpq import WITHOUT_LIBPQ
 
 BEFORE = "import psycopg, psycopg_pool, procrastinate, pydantic"
 AFTER = f"{BEFORE}, pgaudit"
@@ -71,3 +75,20 @@ def test_an_import_adds_few_modules(added: set[str]) -> None:
     """The figure was taken with 23 of ours and 8 of the standard library: a module takes about half a millisecond."""
     assert len({name for name in added if name.startswith("pgaudit")}) <= 28
     assert len(packages(added) & sys.stdlib_module_names) <= 16
+
+
+def test_an_import_without_libpq_ends_in_one_sentence(tmp_path: Path) -> None:
+    """Where psycopg finds neither its own binary nor the system's libpq, the error says what to install."""
+    (tmp_path / "sitecustomize.py").write_text(WITHOUT_LIBPQ)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    for command in (["-c", "import pgaudit"], ["-m", "pgaudit", "--version"]):
+        result = subprocess.run(
+            [sys.executable, *command], env=environment, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert result.returncode == 1
+        assert result.stderr.splitlines()[-1] == (
+            "pgaudit.errors.MissingExtra: pgaudit needs libpq, and psycopg does not find it: "
+            'pip install "psycopg[binary]", or install libpq'
+        )
+        assert result.stderr.count("Traceback") == 1
+        assert "psycopg/pq" not in result.stderr

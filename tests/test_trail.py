@@ -3,7 +3,8 @@
 from decimal import Decimal
 
 from pgaudit import trail
-from tests.support.jobs import persist_and_commit
+from tests.support.events import event
+from tests.support.jobs import persist_and_commit, record_persist_and_commit
 from tests.support.queries import Connection
 
 HUGE = """
@@ -21,3 +22,10 @@ def test_a_number_too_long_for_an_integer_is_read(conn: Connection) -> None:
     assert persist_and_commit(conn) == []
     (entry,) = trail.after(conn, -1)
     assert entry.event["data"]["amount"] == Decimal("1e5000")
+
+
+def test_an_id_may_be_a_number(conn: Connection) -> None:
+    """The events of claim 7 are found by the number, too, as an application holds it."""
+    assert record_persist_and_commit(conn, made := event(7), event(8)) == []
+    assert [entry.event_id for entry in trail.of_target(conn, "claim", 7)] == [made.id]
+    assert len(trail.of_actor(conn, "user", 42)) == 2

@@ -73,7 +73,8 @@ END $$;
 
 -- create_partition(index): creates the partition for that index, between its neighbours, with its guards and no grants.
 -- Its range begins at a multiple of partition_size, or later: where another partition ends, or at the end of the log if
--- its last partition was detached.
+-- its last partition was detached. Its rows never change, so autovacuum freezes them when it first reads them: otherwise
+-- all old partitions would be read again, together, when their transaction ids get old.
 -- Returns the end of the range.
 CREATE OR REPLACE FUNCTION pgaudit.create_partition(index bigint) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
@@ -88,7 +89,7 @@ BEGIN
         name := name || '_';
     END LOOP;
     -- CREATE TABLE with PARTITION OF would block readers and appends; ATTACH does not.
-    EXECUTE format('CREATE TABLE %I (LIKE audit_log INCLUDING ALL)', name);
+    EXECUTE format('CREATE TABLE %I (LIKE audit_log INCLUDING ALL) WITH (autovacuum_freeze_min_age = 0)', name);
     EXECUTE format('ALTER TABLE audit_log ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)', name, first, upper);
     PERFORM guard_partition(name::regclass), revoke_default_privileges(name::regclass);
     RETURN upper;

@@ -74,16 +74,17 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
 $$;
 
 -- column_drift(first_index, end_index): returns the columns of the log whose value differs from their event's, and leaf
--- hashes that do not match their event's text; in [first_index, end_index), by default the whole log.
+-- hashes that do not match their event's text; in [first_index, end_index), by default the whole log. An event that was
+-- changed may hold anything, so no cast of its values raises.
 CREATE OR REPLACE FUNCTION pgaudit.column_drift(first_index bigint DEFAULT 0, end_index bigint DEFAULT NULL)
 RETURNS TABLE (index bigint, column_name text, column_value text, event_value text)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp
 SET timezone = 'UTC' SET datestyle = 'ISO' AS $$
     SELECT l.index, given.name, given.value, given.expected
       FROM audit_log l, LATERAL (VALUES
-        ('event_id',    l.event_id::text,    ((event->>'id')::uuid)::text),
-        ('occurred_at', l.occurred_at::text, ((event->>'occurred_at')::timestamptz)::text),
-        ('recorded_at', l.recorded_at::text, ((event->>'recorded_at')::timestamptz)::text),
+        ('event_id',    l.event_id::text,    event->>'id'),
+        ('occurred_at', l.occurred_at::text, try_timestamptz(event->>'occurred_at')::text),
+        ('recorded_at', l.recorded_at::text, try_timestamptz(event->>'recorded_at')::text),
         ('action',      l.action,            event->>'action'),
         ('outcome',     l.outcome,           event->>'outcome'),
         ('actor_type',  l.actor_type,        event->'actor'->>'type'),

@@ -67,20 +67,22 @@ def after(conn: object, index: int, limit: int = 1_000) -> list[Entry]:
     return fetch(reading(conn), class_row(Entry), AFTER, {"index": index, "limit": limit})
 
 
-def of_target(conn: object, kind: str, identity: str, limit: int | None = None) -> list[Entry]:
+def of_target(conn: object, kind: str, identity: str | int, limit: int | None = None) -> list[Entry]:
     """Returns the events that have this target, such as ("claim", "7"), first or further, in the order of the log.
 
+    :param identity: its id; a number stands for its digits.
     :param limit: the most entries to return; the newest are kept.
     """
-    return _matching(conn, Filter(target=(kind, identity)), limit)
+    return _matching(conn, Filter(target=(kind, str(identity))), limit)
 
 
-def of_actor(conn: object, kind: str, identity: str, limit: int | None = None) -> list[Entry]:
+def of_actor(conn: object, kind: str, identity: str | int, limit: int | None = None) -> list[Entry]:
     """Returns the events of an actor, such as ("user", "42"), in the order of the log.
 
+    :param identity: their id; a number stands for its digits.
     :param limit: the most entries to return; the newest are kept.
     """
-    return _matching(conn, Filter(actor=(kind, identity)), limit)
+    return _matching(conn, Filter(actor=(kind, str(identity))), limit)
 
 
 def pages(conn: object, wanted: Filter, span: range | None = None, newest: int | None = None) -> Iterator[list[Entry]]:

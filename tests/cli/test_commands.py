@@ -90,13 +90,14 @@ def test_a_tail_of_a_target_can_be_limited(run: Run, dsn: str, conn: psycopg.Con
     assert len(run("tail").stdout.splitlines()) == 10
 
 
-def test_a_replay_prints_one_sentence(run: Run, tmp_path: Path) -> None:
-    """A replay prints its outcome once, and no line of the application log."""
+def test_a_replay_prints_one_sentence_and_leaves_no_file(run: Run, tmp_path: Path) -> None:
+    """A replay prints its outcome once, and no line of the application log; a file without events is removed."""
     path = spool.append(tmp_path, [AuditEvent(action="claim.approved").to_json()], None)
     result = run("replay", str(path))
     assert result.stdout.count("1 event(s) recorded") == 1
     assert result.stdout.count("\n") == 1
     assert result.stderr == ""
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("role", ["t_stranger", "t_other_reader"])

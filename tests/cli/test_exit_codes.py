@@ -38,7 +38,7 @@ def silent_dsn() -> Iterator[str]:
         (("tail", "-f", "--until", "1d"), "--follow never ends, so it excludes --until"),
         (("tail", "--target", "claim"), "not of the form"),
         (("jobs", "list", "--limit", "0"), "greater than or equal to 1"),
-        (("jobs", "list", "nope"), "'nope'"),
+        (("jobs", "list", "nope"), "Invalid value for 'state': 'nope' is not one of"),
         (("jobs", "show", BIG), "less than or equal to 9223372036854775807"),
         (("jobs", "retry", BIG), "less than or equal to 9223372036854775807"),
         (("jobs", "retry"), "name the jobs to retry, or give --all"),

@@ -6,6 +6,7 @@ import psycopg
 import pytest
 from psycopg.errors import InsufficientPrivilege
 
+from pgaudit.grants import grant
 from tests.support.audit_log import assert_dense
 from tests.support.events import event, events
 from tests.support.jobs import record_and_commit, record_persist_and_commit
@@ -39,6 +40,9 @@ STATEMENTS = (
 # A function of that name is on the call stack when pgaudit appends.
 DISGUISE = "CREATE FUNCTION pg_temp.append_rows() RETURNS void LANGUAGE plpgsql AS $$ BEGIN {}; END $$"
 REFUSALS = r"append-only|only the functions of pgaudit|only its owner"
+RELATIONS = """
+    SELECT oid::regclass::text FROM pg_class WHERE relnamespace = 'pgaudit'::regnamespace AND relkind IN ('r', 'p', 'v')
+"""
 EVENTS = "SELECT array_agg(to_jsonb(log) ORDER BY index) FROM pgaudit.audit_log log"
 
 
@@ -86,3 +90,18 @@ def test_a_batch_cannot_take_the_last_indexes(conn: Connection) -> None:
         conn.execute("""INSERT INTO pgaudit.batch (first_index, count, persisted_at, oldest_recorded, newest_recorded,
                                                    recorded_until, late)
                         VALUES (9223372036854775806, 1, now(), now(), now(), now(), false)""")
+
+
+@pytest.mark.parametrize("kind", ["writer", "inline", "worker", "operator", "reader"])
+def test_a_granted_role_locks_no_table_against_others(dsn: str, conn: Connection, kind: str) -> None:
+    """Of all tables and views a role locks only those that it reads, in the mode of a SELECT, which stops nobody."""
+    with temporary_roles(dsn, ROLE):
+        grant(conn, **{kind: ROLE})
+        relations = [name for (name,) in conn.execute(RELATIONS).fetchall()]
+        conn.commit()
+        assert {"pgaudit.log_lock", "pgaudit.audit_jobs", "pgaudit.procrastinate_workers"} <= set(relations)
+        with psycopg.connect(dsn, user=ROLE) as role:
+            for relation in relations:
+                with pytest.raises(InsufficientPrivilege):
+                    role.execute(f"LOCK TABLE {relation} IN ROW SHARE MODE")
+                role.rollback()

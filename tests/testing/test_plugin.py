@@ -12,17 +12,12 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from pgaudit.testing.server import Server
+from tests.support.libpq import WITHOUT_LIBPQ
 
 pytest_plugins = ["pytester"]
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-# Loaded by every Python that finds it: psycopg has neither its own binary nor the system's libpq.
-WITHOUT_LIBPQ = """
-import ctypes.util, sys
-sys.modules["psycopg_binary"] = sys.modules["psycopg_c"] = None
-ctypes.util.find_library = lambda name: None
-"""
 
 APPLICATION = """
     import psycopg

@@ -10,12 +10,12 @@ from uuid import uuid4
 import pytest
 
 from pgaudit import Settings
-from pgaudit.recording import spool
+from pgaudit.recording import replay, spool
 from pgaudit.recording.spool import Spooled
 from pgaudit.worker.procrastinate_app import cancel_and_wait
 from tests.support.events import event
 from tests.support.jobs import queue_events
-from tests.support.queries import LOG_SIZE, Connection, value_and_commit
+from tests.support.queries import COUNT_JOBS, LOG_SIZE, Connection, value_and_commit
 from tests.support.waiting import wait_until_async
 from tests.support.worker import working
 
@@ -87,6 +87,17 @@ async def test_an_event_that_record_refuses_is_set_aside(
         await wait_until_async("the spool file is removed", lambda: not path.exists())
     assert path.with_suffix(".refused").read_bytes() == Spooled(content, None, "").to_line()
     assert reason in caplog.text
+
+
+async def test_a_worker_without_a_spool_reads_no_file_of_its_directory(
+    dsn: str, conn: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file named as a spool's, in the directory in which a worker was started, puts no event into the queue."""
+    for directory in (tmp_path, tmp_path / "pgaudit-spool"):
+        spool.append(directory, [event().to_json()], None)
+    monkeypatch.chdir(tmp_path)
+    await asyncio.to_thread(replay.replay_all, dsn, Settings(dsn=dsn))
+    assert value_and_commit(conn, COUNT_JOBS) == 0
 
 
 async def test_a_swallowed_cancellation_is_repeated() -> None:

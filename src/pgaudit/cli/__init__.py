@@ -91,7 +91,7 @@ def fail(sentence: str, code: int) -> int:
 
 def refuse_usage(error: typer.TyperException) -> int:
     """Prints what is wrong with the command line: one sentence, or the help when there is no command."""
-    text = error.format_message()
+    text = error.format_message().replace("Value error, ", "")
     if text.startswith("Usage:"):
         typer.echo(text, err=True)
         return error.exit_code

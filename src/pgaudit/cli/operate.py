@@ -10,7 +10,7 @@ import typer
 from pgaudit.cli.database import connect
 from pgaudit.cli.output import AsJson, print_json
 from pgaudit.cli.terminal import say
-from pgaudit.recording import replay
+from pgaudit.recording import replay, spool
 from pgaudit.settings import Mode, Settings
 
 
@@ -41,11 +41,12 @@ def replay_(
     *,
     json: AsJson = False,
 ) -> None:
-    """Record the events of a spool file. Safe to repeat: each event is stored once."""
+    """Record the events of a spool file. Each is stored once; a file in which none is left is removed."""
     logging.getLogger("pgaudit").setLevel(logging.WARNING)  # the sentence below says what the log would say
     mode = Settings().mode
     with connect("inline" if mode is Mode.INLINE else "writer") as conn:
         result = replay.replay(conn, file, mode)
+    spool.remove_if_empty(file)
     if json:
         print_json(asdict(result))
         raise typer.Exit(1 if result.refused else 0)

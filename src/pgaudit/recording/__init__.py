@@ -13,3 +13,14 @@ replay       from that file into the database
 capture      events in a list instead of the database, for tests
 ===========  ==============================================================================
 """
+
+from pgaudit.errors import MissingExtra
+
+try:  # before the modules that need it, so that a machine without libpq is answered in one sentence
+    import psycopg  # noqa: F401 # pyright: ignore[reportUnusedImport]
+except ImportError as error:
+    if "no pq wrapper" not in str(error):
+        raise
+    raise MissingExtra(
+        'pgaudit needs libpq, and psycopg does not find it: pip install "psycopg[binary]", or install libpq'
+    ) from None

@@ -2249,7 +2249,8 @@ END $$;
 
 -- create_partition(index): creates the partition for that index, between its neighbours, with its guards and no grants.
 -- Its range begins at a multiple of partition_size, or later: where another partition ends, or at the end of the log if
--- its last partition was detached.
+-- its last partition was detached. Its rows never change, so autovacuum freezes them when it first reads them: otherwise
+-- all old partitions would be read again, together, when their transaction ids get old.
 -- Returns the end of the range.
 CREATE OR REPLACE FUNCTION pgaudit.create_partition(index bigint) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
@@ -2264,7 +2265,7 @@ BEGIN
         name := name || '_';
     END LOOP;
     -- CREATE TABLE with PARTITION OF would block readers and appends; ATTACH does not.
-    EXECUTE format('CREATE TABLE %I (LIKE audit_log INCLUDING ALL)', name);
+    EXECUTE format('CREATE TABLE %I (LIKE audit_log INCLUDING ALL) WITH (autovacuum_freeze_min_age = 0)', name);
     EXECUTE format('ALTER TABLE audit_log ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)', name, first, upper);
     PERFORM guard_partition(name::regclass), revoke_default_privileges(name::regclass);
     RETURN upper;
@@ -2372,16 +2373,17 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
 $$;
 
 -- column_drift(first_index, end_index): returns the columns of the log whose value differs from their event's, and leaf
--- hashes that do not match their event's text; in [first_index, end_index), by default the whole log.
+-- hashes that do not match their event's text; in [first_index, end_index), by default the whole log. An event that was
+-- changed may hold anything, so no cast of its values raises.
 CREATE OR REPLACE FUNCTION pgaudit.column_drift(first_index bigint DEFAULT 0, end_index bigint DEFAULT NULL)
 RETURNS TABLE (index bigint, column_name text, column_value text, event_value text)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp
 SET timezone = 'UTC' SET datestyle = 'ISO' AS $$
     SELECT l.index, given.name, given.value, given.expected
       FROM audit_log l, LATERAL (VALUES
-        ('event_id',    l.event_id::text,    ((event->>'id')::uuid)::text),
-        ('occurred_at', l.occurred_at::text, ((event->>'occurred_at')::timestamptz)::text),
-        ('recorded_at', l.recorded_at::text, ((event->>'recorded_at')::timestamptz)::text),
+        ('event_id',    l.event_id::text,    event->>'id'),
+        ('occurred_at', l.occurred_at::text, try_timestamptz(event->>'occurred_at')::text),
+        ('recorded_at', l.recorded_at::text, try_timestamptz(event->>'recorded_at')::text),
         ('action',      l.action,            event->>'action'),
         ('outcome',     l.outcome,           event->>'outcome'),
         ('actor_type',  l.actor_type,        event->'actor'->>'type'),
@@ -2987,7 +2989,7 @@ END $$;
 
 
 DELETE FROM pgaudit.schema_code;
-INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('384ef514de7f703907cffd5648aae27fa33a8eb3dbfc2c3e49ebe8ba0dbc9484', '0.1.0');
+INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('e2ebf1031cc3234f3c72fb0ac9e0039a890c0cdea553eb4ab967e56593d5508c', '0.1.0');
 
 
 DO $renewal$

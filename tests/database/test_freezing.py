@@ -1,0 +1,45 @@
+"""Autovacuum freezes the rows of the log when it first reads them: they never change."""
+
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from pgaudit import migrate
+from pgaudit.testing.server import TemporaryServer
+from tests.support.audit_log import make_small_partitions_and_commit
+from tests.support.events import events
+from tests.support.jobs import record_persist_and_commit
+from tests.support.queries import value, value_and_commit
+from tests.support.waiting import wait_until
+
+OLDEST = "SELECT relfrozenxid::text::bigint FROM pg_class WHERE oid = 'pgaudit.audit_log_0'::regclass"
+APPENDED = "SELECT max(xmin::text::bigint) FROM pgaudit.audit_log_0"
+VACUUMED = "SELECT autovacuum_count FROM pg_stat_all_tables WHERE relid = 'pgaudit.audit_log_0'::regclass"
+EARLY = "ALTER TABLE pgaudit.audit_log_0 SET (autovacuum_vacuum_insert_threshold = 0)"
+
+
+@pytest.fixture
+def vacuuming() -> Iterator[str]:
+    """A migrated database on a server that looks every second for tables to vacuum."""
+    server = TemporaryServer(autovacuum_naptime=1)
+    try:
+        migrate.upgrade(server.conninfo)
+        yield server.conninfo
+    finally:
+        server.stop()
+
+
+def test_a_partition_is_frozen_by_the_first_vacuum(vacuuming: str) -> None:
+    """After it, no row of the partition holds a transaction id that could get old."""
+    with psycopg.connect(vacuuming) as conn:
+        make_small_partitions_and_commit(conn)
+        for _ in range(3):
+            assert record_persist_and_commit(conn, *events(80)) == []
+        appended = value_and_commit(conn, APPENDED)
+        for _ in range(20):
+            value_and_commit(conn, "SELECT pg_current_xact_id()")
+        conn.execute(EARLY)
+        conn.commit()
+        wait_until("autovacuum has read the partition", lambda: value_and_commit(conn, VACUUMED) > 0)
+        assert value(conn, OLDEST) > appended
