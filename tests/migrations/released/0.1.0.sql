@@ -2440,6 +2440,11 @@ BEGIN
     RETURN NULL;
 END $$;
 
+-- Alembic's table has its guard from here, because Alembic writes to it before the function above is installed.
+CREATE OR REPLACE TRIGGER reject_foreign_write BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON pgaudit.alembic_version
+    FOR EACH STATEMENT EXECUTE FUNCTION pgaudit.reject_foreign_write();
+ALTER TABLE pgaudit.alembic_version ENABLE ALWAYS TRIGGER reject_foreign_write;
+
 -- reject_unlogged_deletion(): rejects the deletion of a job whose event is neither in the log nor acknowledged.
 CREATE OR REPLACE FUNCTION pgaudit.reject_unlogged_deletion() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp
@@ -2989,7 +2994,7 @@ END $$;
 
 
 DELETE FROM pgaudit.schema_code;
-INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('e2ebf1031cc3234f3c72fb0ac9e0039a890c0cdea553eb4ab967e56593d5508c', '0.1.0');
+INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('ba8885672ee65db8cedb55e3bafc56a91edc1f48849c10be0697023952512eab', '0.1.0');
 
 
 DO $renewal$
