@@ -85,7 +85,7 @@ class ConnectionPool:
     async def _take(self) -> tuple[psycopg.AsyncConnection[Any], float]:
         while self._idle:
             kept = self._idle.pop()
-            if not kept.is_outdated(self._drained_at) and await answers(kept.conn):
+            if not kept.is_outdated(self._drained_at) and is_alive(kept.conn):
                 return kept.conn, kept.opened_at
             await kept.conn.close()
         opened_at = time.monotonic()
@@ -105,13 +105,11 @@ class ConnectionPool:
             await self._idle.pop().conn.close()
 
 
-async def answers(conn: psycopg.AsyncConnection[Any]) -> bool:
-    """Returns whether the connection still works. Closes it when it was cancelled over that."""
+def is_alive(conn: psycopg.AsyncConnection[Any]) -> bool:
+    """Returns whether the server has not closed the connection, without asking it."""
     try:
-        await conn.execute("")
-    except psycopg.Error:
+        conn.pgconn.consume_input()  # the server's last words, when it terminates a session
+        conn.pgconn.consume_input()  # and the end
+    except psycopg.OperationalError:
         return False
-    except BaseException:
-        await conn.close()
-        raise
     return True
