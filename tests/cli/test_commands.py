@@ -11,6 +11,7 @@ from pgaudit import AuditEvent, AuditLog, Settings, grants
 from pgaudit.recording import spool
 from tests.support.command_line import Run
 from tests.support.roles import temporary_roles
+from tests.support.spool import break_record, repair_record
 
 
 def test_the_version_is_printed(run: Run) -> None:
@@ -98,6 +99,25 @@ def test_a_replay_prints_one_sentence_and_leaves_no_file(run: Run, tmp_path: Pat
     assert result.stdout.count("\n") == 1
     assert result.stderr == ""
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_replay_takes_all_files_of_the_spool(run: Run, dsn: str, conn: psycopg.Connection, tmp_path: Path) -> None:
+    """The directory of the setting, or one that is named; the exit code is 1 as long as an event is left in a file."""
+    spool.append(tmp_path, [AuditEvent(action="claim.approved").to_json()], None).rename(tmp_path / "web1-1.ndjson")
+    audit = AuditLog(Settings(dsn=dsn, on_failure="spool", spool_dir=tmp_path))
+    with psycopg.connect(dsn, autocommit=True) as owner:
+        break_record(owner)
+        audit.record(conn, AuditEvent(action="claim.paid"))
+        repair_record(owner)
+    result = run("replay", PGAUDIT_SPOOL_DIR=str(tmp_path))
+    first, second = result.stdout.splitlines()
+    assert first.startswith(f"{tmp_path}/web1-1.ndjson: 1 event(s) recorded")
+    assert "1 left because their transaction is still open" in second
+    assert result.returncode == 1
+    conn.commit()
+    (done,) = json.loads(run("replay", "--json", str(tmp_path)).stdout)
+    assert (done["recorded"], done["pending"]) == (1, 0)
+    assert run("replay", str(tmp_path)).stdout == "There are no spooled events.\n"
 
 
 @pytest.mark.parametrize("role", ["t_stranger", "t_other_reader"])

@@ -73,6 +73,16 @@ def test_a_role_without_rights_is_a_fault(run: Run, role: str, dsn: str) -> None
     assert f"pgaudit grant --writer {role}" in found["role"][0]["remedy"]
 
 
+def test_a_role_that_writes_all_tables_is_named(run: Run, role: str, conn: psycopg.Connection) -> None:
+    """It can put jobs into the queue that pgaudit.record has not checked."""
+    conn.execute(f"GRANT pg_write_all_data TO {role}")
+    conn.commit()
+    _, found = examine(run)
+    assert {"level": "warning", "remedy": f'REVOKE pg_write_all_data FROM "{role}"'}.items() <= found["role"][
+        -1
+    ].items()
+
+
 def test_a_missing_schema_is_a_fault(run: Run, empty_dsn: str) -> None:
     """The remedy is to migrate, and not a grant."""
     code, found = examine(run, dsn=empty_dsn)

@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import psycopg
-from psycopg.rows import class_row
+from psycopg import sql
+from psycopg.rows import class_row, scalar_row
 
 from pgaudit import roles
 from pgaudit._schema import fingerprint, owner
@@ -23,6 +24,13 @@ SERVER: Final = """
            current_user::text AS role, pg_is_in_recovery() AS standby,
            (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user) AS superuser,
            clock_timestamp() AS now
+"""
+
+# Such a role inserts jobs without ``record``: the guards let the owner's functions and Procrastinate do so, too.
+WRITERS_OF_ALL_TABLES: Final = """
+    SELECT rolname::text FROM pg_catalog.pg_roles
+     WHERE NOT rolsuper AND rolname <> 'pg_write_all_data' AND pg_has_role(oid, 'pg_write_all_data', 'MEMBER')
+     ORDER BY 1
 """
 
 
@@ -50,6 +58,7 @@ def database_findings(conn: psycopg.Connection[Any]) -> Iterator[Finding]:
     yield clock_finding(server.now - (before + (after - before) / 2), after - before)
     if roles.rights(conn):
         yield from role_findings(conn, server)
+    yield from writers_of_all_tables(conn)
     yield from schema_findings(conn, server.role)
 
 
@@ -91,6 +100,16 @@ def role_findings(conn: psycopg.Connection[Any], server: Server) -> Iterator[Fin
         yield Finding("role", Level.OK, f"{server.role}: {', '.join(kinds)}")
     else:
         yield Finding("role", Level.FAULT, f"{server.role} has no right in the schema pgaudit", remedy)
+
+
+def writers_of_all_tables(conn: psycopg.Connection[Any]) -> Iterator[Finding]:
+    """Yields the roles that can put jobs into the queue past the checks and stamps of ``pgaudit.record``."""
+    with psycopg.Cursor(conn, row_factory=scalar_row) as cursor:
+        for role in cursor.execute(WRITERS_OF_ALL_TABLES):
+            message = f"{role} is a member of pg_write_all_data, and can write jobs that pgaudit.record has not checked"
+            yield Finding(
+                "role", Level.WARNING, message, f"REVOKE pg_write_all_data FROM {sql.Identifier(role).as_string(conn)}"
+            )
 
 
 def schema_findings(conn: psycopg.Connection[Any], role: str) -> Iterator[Finding]:

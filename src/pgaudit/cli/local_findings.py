@@ -81,4 +81,4 @@ def events_waiting(directory: Path) -> Finding:
     message = f"{directory.absolute()}: {waiting} event(s) in {len(files)} file(s), {size:,} bytes"
     if not waiting:
         return Finding("spool", Level.OK, message)
-    return Finding("spool", Level.WARNING, message, "start a worker on this machine, or run `pgaudit replay FILE`")
+    return Finding("spool", Level.WARNING, message, "start a worker on this machine, or run `pgaudit replay`")

@@ -37,23 +37,48 @@ def worker_() -> None:
 
 
 def replay_(
-    file: Annotated[Path, typer.Argument(help="A file of the spool.", exists=True, dir_okay=False)],
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[PATH]...", help="Spool files, or directories of them; PGAUDIT_SPOOL_DIR by default.", exists=True
+        ),
+    ] = None,
     *,
     json: AsJson = False,
 ) -> None:
-    """Record the events of a spool file. Each is stored once; a file in which none is left is removed."""
-    logging.getLogger("pgaudit").setLevel(logging.WARNING)  # the sentence below says what the log would say
-    mode = Settings().mode
-    with connect("inline" if mode is Mode.INLINE else "writer") as conn:
-        result = replay.replay(conn, file, mode)
-    spool.remove_if_empty(file)
+    """Record spooled events. Each is stored once; a file in which none is left is removed.
+
+    Exit with 1 when events are left in a file: refused, or of a transaction that is still open.
+    """
+    logging.getLogger("pgaudit").setLevel(logging.WARNING)  # the sentences below say what the log would say
+    settings = Settings()
+    files = [file for path in paths or [settings.require_spool_dir()] for file in files_of(path)]
+    results: dict[Path, replay.Replayed] = {}
+    with connect("inline" if settings.mode is Mode.INLINE else "writer") as conn:
+        for file in files:
+            results[file] = replay.replay(conn, file, settings.mode)
+            spool.remove_if_empty(file)
     if json:
-        print_json(asdict(result))
-        raise typer.Exit(1 if result.refused else 0)
-    say(
-        f"{result.recorded} event(s) recorded, {result.rolled_back} dropped with their rolled-back change, "
-        f"{result.pending} left because their transaction is still open, {result.refused} refused."
-    )
-    if result.refused:
-        say(f"The refused lines are in {file.with_suffix('.refused')} now: correct or remove them.", error=True)
-        raise typer.Exit(1)
+        print_json([{"file": str(file)} | asdict(result) for file, result in results.items()])
+    else:
+        say_what_became(results)
+    raise typer.Exit(1 if any(result.pending or result.refused for result in results.values()) else 0)
+
+
+def files_of(path: Path) -> list[Path]:
+    """Returns the spool files of a directory, or the one file."""
+    return list(spool.files(path)) if path.is_dir() else [path]
+
+
+def say_what_became(results: dict[Path, replay.Replayed]) -> None:
+    """Prints a sentence for each file."""
+    if not results:
+        say("There are no spooled events.")
+    for file, result in results.items():
+        name = f"{file}: " if len(results) > 1 else ""
+        say(
+            f"{name}{result.recorded} event(s) recorded, {result.rolled_back} dropped with their rolled-back change, "
+            f"{result.pending} left because their transaction is still open, {result.refused} refused."
+        )
+        if result.refused:
+            say(f"The refused lines are in {file.with_suffix('.refused')} now: correct or remove them.", error=True)

@@ -111,7 +111,7 @@ def check_spool(settings: Settings) -> Check:
     if waiting:
         advice = (
             f"{waiting} event(s) wait in {directory}, the oldest for {age:.0f} s: start a worker there with the same "
-            "PGAUDIT_SPOOL_DIR, or run `pgaudit replay FILE`."
+            "PGAUDIT_SPOOL_DIR, or run `pgaudit replay`."
         )
     if refused:
         advice = f"{directory}/*.refused: events that could not be recorded; correct or remove them. {advice}"
