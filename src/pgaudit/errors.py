@@ -7,7 +7,7 @@
     ├── InvalidSettings    an environment variable or setting is invalid
     ├── NotInTransaction   the connection would commit the event on its own
     ├── NotInRequest       identify() was called where no middleware of pgaudit serves a request
-    ├── UnknownConnection  what was given is not a connection that can be used here
+    ├── UnknownConnection  the object is not a connection of a kind that can be used here
     ├── SpoolRefused       other users could change the directory of spooled events
     ├── SpoolFull          the directory of spooled events has reached its maximum size
     ├── WorkerRefused      the database lacks the schema, or the worker's role a right
@@ -15,8 +15,8 @@
     ├── MigrationRefused   the schema cannot be printed, downgraded or removed as asked
     └── JobNotFound        there is no such job, or it is not in the required state
 
-Errors of the database itself pass through: they are the driver's, with a note of the remedy where the
-schema or a right is missing.
+Errors of the database itself are the driver's. If the schema or a right is missing, they carry a note of the
+remedy.
 """
 
 
@@ -41,7 +41,7 @@ class NotInRequest(PgauditError):
 
 
 class UnknownConnection(PgauditError, TypeError):
-    """What was given is no connection to a database, or none of the kind that is needed; the message says what is."""
+    """The object is not a database connection of a kind that can be used here; the message names those that can."""
 
 
 class SpoolRefused(PgauditError):
@@ -53,7 +53,7 @@ class SpoolFull(PgauditError):
 
 
 class WorkerRefused(PgauditError):
-    """A worker cannot work here: gevent has replaced threads, or schema, right or access is missing."""
+    """A worker cannot run: gevent has replaced threads, or the schema, a right or access to the database is missing."""
 
 
 class MissingExtra(PgauditError, ImportError):

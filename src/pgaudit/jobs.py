@@ -70,7 +70,7 @@ BY_STATE: Final[dict[State, LiteralString]] = {
     "delayed": "WHERE status = 'todo' AND scheduled_at > clock_timestamp()",
     "failed": "WHERE status = 'failed'",
 }
-# As in pgaudit.queue_stats, which an operator has no right to.
+# The same as pgaudit.queue_stats, which operators must not read.
 COUNT_JOBS: Final = """
     SELECT pgaudit.count_jobs() - not_fresh + due AS waiting, active, delayed, failed FROM pgaudit.queue_state()
 """
@@ -116,7 +116,7 @@ def retry_jobs(conn: object, job_ids: Sequence[int] | None = None) -> list[int]:
     """Runs failed jobs again, from their first attempt; all of them, unless some are named.
 
     :returns: the numbers of the jobs that now wait.
-    :raises JobNotFound: one that was named has not failed; then none is retried.
+    :raises JobNotFound: one of the named jobs has not failed; then none is retried.
     """
     with undone_on_error(conn) as driver:
         retried: list[int]

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 PREFIX: Final = "PGAUDIT_"
-OTHER_VARIABLES: Final = ("TEST_PG",)  # that pgaudit reads as well
+OTHER_VARIABLES: Final = ("TEST_PG",)  # which pgaudit.testing reads
 MIN_TOKEN_LENGTH: Final = 16
 LEGACY_NAMES: Final = {"job_attempts": "QUEUE_JOB_ATTEMPTS", "job_backoff_delay": "QUEUE_JOB_BACKOFF_DELAY"}
 
@@ -214,7 +214,7 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
             warn_once(f"{name} is not a setting, so it is ignored" + (f": write {meant}" if meant else ""))
 
     def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
-        """Pickles the settings without their secrets: the process that reads them takes those from its environment.
+        """Pickles the settings without their secrets, which the unpickling process reads from its environment.
 
         :raises InvalidSettings: a secret was given in code.
         """
@@ -297,32 +297,34 @@ def environment() -> dict[str, str]:
 
 
 def unknown_variables() -> Iterator[tuple[str, str | None]]:
-    """Yields the variables that look like settings and are none, each with the one that was most likely meant."""
+    """Yields the ``PGAUDIT_`` variables that are not settings, each with the most similar name of a setting, if any."""
     known = {*OTHER_VARIABLES, *(field.upper() for field in Settings.model_fields)}
     for variable in sorted(os.environ):
         name = variable.removeprefix(PREFIX)
         if variable.startswith(PREFIX) and name not in known:
-            from difflib import get_close_matches  # noqa: PLC0415 - most environments have no slip
+            from difflib import get_close_matches  # noqa: PLC0415 - most environments have no misspelt variable
 
             meant = get_close_matches(name, sorted(known), n=1)
             yield variable, f"{PREFIX}{meant[0]}" if meant else None
 
 
 def secrets_of(settings: Settings) -> dict[str, str]:
-    """Returns the fields that hold a secret, with their values."""
+    """Returns the values of the fields that hold a secret: tokens that are set, and a DSN with a password."""
     tokens = {field: token.get_secret_value() for field in TOKENS if (token := getattr(settings, field))}
     return {"dsn": settings.dsn} | tokens if has_secrets(settings.dsn) else tokens
 
 
 def all_masked(secrets: dict[str, str]) -> dict[str, str]:
-    """Returns what may be shown of secrets."""
+    """Returns the same fields with their secrets masked."""
     return {field: masked(field, secret) for field, secret in secrets.items()}
 
 
 def restored(kind: type[Settings], values: dict[str, Any], shown: dict[str, str]) -> Settings:
-    """Returns settings that were pickled, with the secrets of this process.
+    """Unpickles settings, with the secrets of this process's environment.
 
-    :raises InvalidSettings: they are not those of the process that pickled them.
+    :param values: the fields without a secret.
+    :param shown: the fields with a secret, masked, as the process that pickled them had them.
+    :raises InvalidSettings: masked in the same way, the secrets of this process are different.
     """
     settings = kind(**values)
     here = all_masked(secrets_of(settings))

@@ -42,17 +42,19 @@ class HealthReport:
 
 
 def check(conn: object, settings: Settings | None = None) -> HealthReport:
-    """Checks the audit trail through a connection. An error of the database is a verdict: it is not raised.
+    """Checks the audit trail through a connection. An error of the database is reported as a verdict, not raised.
 
     >>> check(conn).status
     <Status.HEALTHY: 'healthy'>
 
-    In a transaction of the application the check is a savepoint: whatever it meets, the transaction goes on.
+    In a transaction of the application the check is a savepoint, so an error does not abort the transaction.
+
+    :raises UnknownConnection: ``conn`` is asynchronous, or has no psycopg connection below it.
     """
     settings = settings or Settings()
     try:
         driver = reading(conn)
-    except Exception as error:  # as SQLAlchemy and Django wrap it
+    except Exception as error:  # SQLAlchemy and Django wrap psycopg's error in their own
         if (cause := origin(error)) is None:
             raise
         return unreachable(cause)
@@ -66,7 +68,10 @@ def check(conn: object, settings: Settings | None = None) -> HealthReport:
 
 
 async def check_async(conn: object, settings: Settings | None = None) -> HealthReport:
-    """``check`` for an AsyncConnection of psycopg."""
+    """``check`` for an AsyncConnection of psycopg.
+
+    :raises UnknownConnection: ``conn`` is not an AsyncConnection of psycopg, or a cursor of one.
+    """
     settings = settings or Settings()
     driver = async_driver_of(conn)
     try:
@@ -80,7 +85,7 @@ async def check_async(conn: object, settings: Settings | None = None) -> HealthR
 
 
 def is_in_transaction(driver: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> bool:
-    """Returns whether the application has begun a transaction, and nothing has failed in it."""
+    """Returns whether the connection is in a transaction that has not failed."""
     return driver.info.transaction_status == TransactionStatus.INTRANS
 
 

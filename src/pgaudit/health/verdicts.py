@@ -70,9 +70,10 @@ def workers(alive: int, mode: Mode) -> Check:
 
 
 def waiting(lag: float, limit: float) -> Check:
-    """Returns the verdict on the age of the oldest waiting event, in seconds. It counts from the call of ``record``.
+    """Returns the verdict on the seconds since the oldest waiting event was recorded.
 
-    The database does not know when a transaction was committed: just after a long one, its age shows here.
+    The age counts from the call of ``record``, because the database does not know when a transaction was committed:
+    after a long transaction, the age includes its duration.
     """
     if lag < -CLOCK_TOLERANCE_SECONDS:
         message = f"The oldest waiting event was recorded {-lag:.0f} s in the future: the server's clock was set back."
