@@ -1,8 +1,8 @@
-"""An application for Django: ``INSTALLED_APPS = [..., "pgaudit.django"]``.
+"""The Django application: ``INSTALLED_APPS = [..., "pgaudit.django"]``.
 
-``audit`` is the :class:`~pgaudit.AuditLog` of the project's database. ``migrate`` creates the schema, in test databases
-too; ``python manage.py pgaudit`` is the command line; ``pgaudit.django.models.AuditEntry`` reads the log. The Django
-setting ``PGAUDIT`` is optional:
+``audit`` is the :class:`~pgaudit.AuditLog` of the project's database. Django's ``migrate`` creates the schema, also in
+test databases; ``python manage.py pgaudit`` is the command line; the model ``pgaudit.django.models.AuditEntry`` reads
+the log. The Django setting ``PGAUDIT`` is optional:
 
 =================  ==========================================================================================
 ``ALIAS``          the database of ``DATABASES`` that has the audit log; ``"default"``
@@ -14,7 +14,7 @@ setting ``PGAUDIT`` is optional:
 any other          a setting of pgaudit without its prefix: ``{"MODE": "inline"}``; wins over the environment
 =================  ==========================================================================================
 
-Where an application records::
+To record an event::
 
     with transaction.atomic():
         claim.save()

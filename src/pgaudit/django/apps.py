@@ -1,4 +1,4 @@
-"""The application, as Django loads it."""
+"""The application's configuration: what Django loads at startup."""
 
 # pyright: basic, reportMissingTypeStubs=false
 # Django ships no types.
@@ -19,7 +19,7 @@ from pgaudit.settings import Mode
 
 
 class PgauditConfig(AppConfig):  # type: ignore[misc]  # Django ships no types
-    """Connects what the options ask for."""
+    """Connects the signal receivers that the options select, and registers the system check."""
 
     name = "pgaudit.django"
     label = "pgaudit"
@@ -43,9 +43,9 @@ class PgauditConfig(AppConfig):  # type: ignore[misc]  # Django ships no types
 
 
 def create_schema(using: str, **_signal: Any) -> None:
-    """Brings the schema up to date when ``migrate`` begins: a migration of the project may record.
+    """Brings the schema up to date before the project's migrations, because one of them may record events.
 
-    Django copies a test database for parallel tests after it was migrated.
+    Parallel tests have the schema as well: Django copies their databases after ``migrate``.
     """
     chosen = options()
     if using != chosen.alias or not chosen.migrate or connections[using].vendor != "postgresql":
@@ -56,13 +56,13 @@ def create_schema(using: str, **_signal: Any) -> None:
 
 
 def renew_settings(setting: str, **_signal: Any) -> None:
-    """Takes over what a test says with ``override_settings(PGAUDIT=...)``."""
+    """Applies ``override_settings(PGAUDIT=...)`` of a test."""
     if setting == "PGAUDIT":
         audit.settings = project_settings()
 
 
 def check_database(**_options: Any) -> list[Any]:
-    """Returns an error when events would have nowhere to go."""
+    """Returns an error if the database for events is not PostgreSQL, unless ``PGAUDIT_MODE`` is off."""
     alias = options().alias
     if alias in connections and (connections[alias].vendor == "postgresql" or audit.settings.mode == Mode.OFF):
         return []

@@ -1,4 +1,4 @@
-"""``PGAUDIT["ATOMIC_SAVES"]``: a model and what its receivers record are saved together or not at all."""
+"""``PGAUDIT["ATOMIC_SAVES"]``: a model and the events of its receivers are saved together or not at all."""
 
 # pyright: basic, reportMissingTypeStubs=false
 # Django ships no types.
@@ -12,10 +12,10 @@ from pgaudit.django.options import options
 
 
 def install() -> None:
-    """Lets ``Model.save_base`` open a transaction. Does nothing the second time.
+    """Replaces ``Model.save_base`` by one that opens a transaction. A second call does nothing.
 
-    Django sends ``pre_save`` and ``post_save`` there, and commits a row before its ``post_save``. Deletions and changes
-    of many-to-many relations send theirs in a transaction already.
+    ``save_base`` sends ``pre_save`` and ``post_save``, and commits the row before ``post_save``. Deletions and changes of
+    many-to-many relations send their signals inside a transaction already.
     """
     original = models.Model.save_base
     if hasattr(original, "__wrapped__"):
@@ -26,7 +26,7 @@ def install() -> None:
         using = using or router.db_for_write(type(self), instance=self)
         if using != options().alias:
             return original(self, *arguments, using=using, **given)
-        # Without a savepoint: what fails in an outer block ends that one, as a failed save does without this.
+        # Without a savepoint, so that a failed save breaks an outer block as it does in plain Django.
         with transaction.atomic(using=using, savepoint=False):  # pyright: ignore[reportGeneralTypeIssues]
             return original(self, *arguments, using=using, **given)
 

@@ -20,17 +20,19 @@ from pgaudit.settings import Settings
 
 
 class DjangoAuditLog(AuditLog):
-    """Records in the database that ``PGAUDIT["ALIAS"]`` names; its own transactions go there, too.
+    """Records in the database that ``PGAUDIT["ALIAS"]`` names, autonomous events included.
 
-    ``record_autonomous`` uses Django's connection where that is in no transaction, and opens one of its own otherwise.
-    In a ``TestCase``, which is a transaction itself, it records in that one: the test sees the event and rolls it back.
-    To test that an event outlives the rollback of an inner block, use a ``TransactionTestCase``.
+    ``record_autonomous`` uses Django's connection if it is outside a transaction, and otherwise opens another one. In a
+    ``TestCase`` it records in the transaction of the test, which sees the event and rolls it back. Use a
+    ``TransactionTestCase`` to test that an event outlives a rollback.
     """
 
     def record_now(self, *events: AuditEvent) -> None:
-        """Records in the transaction that Django is in; without one, in a transaction of the events' own.
+        """Records in Django's current transaction, or in a new one if there is none.
 
-        For what happens beside the rows of a model, such as a login or an export.
+        For events that change no row, such as a login or an export.
+
+        :raises InvalidEvent: the database refuses an event.
         """
         conn = connections[options().alias]
         try:
@@ -54,28 +56,28 @@ class DjangoAuditLog(AuditLog):
                 for document in documents:
                     transaction_of(conn).record(document, inline=self._inline)
         except Error as error:
-            raise (error.__cause__ or error) from None  # the driver's, as a connection of our own raises it
+            raise (error.__cause__ or error) from None  # psycopg's error, as the other branch raises it
 
     async def _record_apart_async(self, documents: Sequence[str]) -> None:
         await sync_to_async(self._record_apart)(documents)
 
 
 def commits_each_statement(conn: Any) -> bool:
-    """Returns whether the connection is outside of every transaction."""
+    """Returns whether the connection is in autocommit mode and outside ``transaction.atomic()``."""
     return not conn.in_atomic_block and bool(conn.get_autocommit())
 
 
 def is_in_testcase(conn: Any) -> bool:
-    """Returns whether a ``TestCase`` will roll back whatever the connection does."""
+    """Returns whether the connection is in the transaction of a ``TestCase``, which will be rolled back."""
     return any(block._from_testcase for block in conn.atomic_blocks)  # noqa: SLF001 - as `durable` does
 
 
 def project_settings() -> Settings:
     """Returns pgaudit's settings for the project.
 
-    :raises ImproperlyConfigured: a name in ``PGAUDIT`` is unknown, or the DSN is given twice.
+    :raises ImproperlyConfigured: ``PGAUDIT`` has an unknown key, or a DSN, which ``DATABASES`` has already.
     """
-    options()
+    options()  # checks the keys
     return settings_of_django()
 
 

@@ -1,4 +1,4 @@
-"""Where a database of Django's ``DATABASES`` is, for libpq."""
+"""Translates a database of Django's ``DATABASES`` into a libpq string."""
 
 # pyright: basic, reportMissingTypeStubs=false
 # Django ships no types.
@@ -12,9 +12,9 @@ from psycopg.pq import Conninfo
 
 
 def dsn_of(alias: str) -> str:
-    """Returns the libpq string of a database; of the test database, while tests run.
+    """Returns the libpq string of a database; while tests run, that of the test database.
 
-    :raises ImproperlyConfigured: it is not PostgreSQL.
+    :raises ImproperlyConfigured: the database is not PostgreSQL.
     """
     conn: Any = connections[alias]
     if conn.vendor != "postgresql":

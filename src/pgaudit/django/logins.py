@@ -6,7 +6,7 @@
 ``user.login_failed``       the target is the user with that name, or ``user:unknown``; outcome "denied"
 ==========================  =========================================================================
 
-The name that was typed in is in none of them: it may be a password.
+No event holds the user name that was typed in: people type their password there by mistake.
 """
 
 # pyright: basic, reportMissingTypeStubs=false
@@ -30,24 +30,27 @@ def connect() -> None:
 
 
 def record_login(user: Any, **_signal: Any) -> None:
-    """Records a login in the transaction that it is in, if any."""
+    """Records a login in the current transaction, or in a new one."""
     if name := reference(user):
         audit.record_now(AuditEvent(action="user.logged_in", actor=name, target=name))
 
 
 def record_logout(user: Any, **_signal: Any) -> None:
-    """Records a logout; that of an anonymous user is none."""
+    """Records a logout, unless nobody was logged in."""
     if name := reference(user):
         audit.record_now(AuditEvent(action="user.logged_out", actor=name, target=name))
 
 
 def record_failure(credentials: dict[str, Any], **_signal: Any) -> None:
-    """Records a failed login so that it outlives the rollback of the request."""
+    """Records a failed login in a transaction of its own, because the request's may be rolled back."""
     audit.record_autonomous(AuditEvent(action="user.login_failed", target=account_of(credentials), outcome="denied"))
 
 
 def account_of(credentials: dict[str, Any]) -> str:
-    """Returns the user whose name was given. Backends of the project's own have credentials of their own."""
+    """Returns "user:<pk>" of the user whose name was given; "user:unknown" if there is no such user or no name.
+
+    The project's own authentication backends may use credentials without a user name.
+    """
     model = get_user_model()
     name = credentials.get(model.USERNAME_FIELD) or credentials.get("username")
     if not isinstance(name, str) or "\0" in name:

@@ -1,4 +1,4 @@
-"""The audit log for querysets. It can be read, and nothing else."""
+"""The audit log as a read-only Django model."""
 
 # pyright: basic, reportMissingTypeStubs=false
 # Django ships no types.
@@ -11,7 +11,7 @@ from django.db.models.expressions import RawSQL
 from pgaudit.django.options import options
 
 READ_ONLY = "the audit log is append-only: record events with pgaudit.django.audit"
-# The first target is in the log, the others in event_target. Without OR, which would read the whole log.
+# The first target is in audit_log, further ones in event_target. With OR instead of UNION the whole log would be read.
 INDEXES_OF_TARGET = """
     SELECT index FROM pgaudit.audit_log WHERE target_type = %s AND target_id = %s
     UNION ALL SELECT index FROM pgaudit.event_target WHERE type = %s AND id = %s
@@ -19,12 +19,12 @@ INDEXES_OF_TARGET = """
 
 
 class AuditQuerySet(models.QuerySet):  # type: ignore[misc]  # Django ships no types
-    """Entries of the log; what would change them is refused."""
+    """Entries of the audit log. Methods that would change them raise NotSupportedError."""
 
     def of_target(self, kind: str, identity: object) -> Any:
-        """Returns the entries that have this target, first or further.
+        """Returns the entries that have this target, whether it is their first one or not.
 
-        Such as ``AuditEntry.objects.of_target("claim", 7).filter(action="claim.approved")``.
+        For example ``AuditEntry.objects.of_target("claim", 7).filter(action="claim.approved")``.
         """
         return self.filter(index__in=RawSQL(INDEXES_OF_TARGET, [kind, str(identity)] * 2))  # noqa: S611 - a constant
 
@@ -43,7 +43,7 @@ class AuditQuerySet(models.QuerySet):  # type: ignore[misc]  # Django ships no t
 
 
 class AuditManager(models.Manager.from_queryset(AuditQuerySet)):  # type: ignore[misc]  # Django ships no types
-    """Reads through ``PGAUDIT["READ_ALIAS"]``, unless ``using`` says otherwise."""
+    """Reads from the database ``PGAUDIT["READ_ALIAS"]``, unless ``using`` names another one."""
 
     def get_queryset(self) -> Any:
         chosen = options()
@@ -51,7 +51,7 @@ class AuditManager(models.Manager.from_queryset(AuditQuerySet)):  # type: ignore
 
 
 class AuditEntry(models.Model):  # type: ignore[misc]  # Django ships no types
-    """One event in ``pgaudit.audit_log``; ``event`` is all of it. ``index`` is its place in commit order."""
+    """An event in ``pgaudit.audit_log``. ``event`` is the whole document, ``index`` its position in commit order."""
 
     index = models.BigIntegerField(primary_key=True)
     event_id = models.UUIDField()
@@ -70,7 +70,7 @@ class AuditEntry(models.Model):  # type: ignore[misc]  # Django ships no types
     objects = AuditManager()
 
     class Meta:
-        """Not Django's to create or to change."""
+        """Unmanaged: ``pgaudit migrate`` creates and changes the table, not Django's migrations."""
 
         managed = False
         db_table = '"pgaudit"."audit_log"'

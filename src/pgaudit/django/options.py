@@ -1,4 +1,4 @@
-"""What the Django setting ``PGAUDIT`` says of the application."""
+"""The application's options in the Django setting ``PGAUDIT``."""
 
 # pyright: basic, reportMissingTypeStubs=false
 # Django ships no types.
@@ -14,7 +14,7 @@ from pgaudit.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The options that are not settings of pgaudit itself."""
+    """The keys of ``PGAUDIT`` that are not settings of pgaudit; ``pgaudit.django`` describes them."""
 
     alias: str = "default"
     read_alias: str = ""
@@ -25,9 +25,9 @@ class Options:
 
 
 def options() -> Options:
-    """Returns the options as the setting has them now.
+    """Returns the current options, which a test may override.
 
-    :raises ImproperlyConfigured: a name is unknown, or the DSN is given twice.
+    :raises ImproperlyConfigured: ``PGAUDIT`` has an unknown key, or a DSN, which ``DATABASES`` has already.
     """
     given: dict[str, Any] = getattr(settings, "PGAUDIT", {})
     if "DSN" in given:

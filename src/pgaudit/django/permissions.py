@@ -1,12 +1,13 @@
-"""``PGAUDIT["PERMISSIONS"]``: who may do what, as events.
+"""``PGAUDIT["PERMISSIONS"]``: records changes of groups and permissions as events.
 
 =======================================================  ================================================
 ``user.groups.added``, ``user.groups.removed``           the target is the user; ``data`` has the groups
-``user.permissions.added``, ``….removed``                the target is the user
-``group.permissions.added``, ``….removed``               the target is the group
+``user.permissions.added``, ``….removed``                the target is the user; ``data`` has the permissions
+``group.permissions.added``, ``….removed``               the target is the group; ``data`` has the permissions
 =======================================================  ================================================
 
-``is_staff``, ``is_superuser`` and ``is_active`` are fields of a user: record their changes with those of other fields.
+``data`` holds primary keys. Changes of ``is_staff``, ``is_superuser`` and ``is_active`` are not recorded here: they are
+fields of the user model, so record them as you record its other fields.
 """
 
 # pyright: basic, reportMissingTypeStubs=false
@@ -30,7 +31,7 @@ VERBS = {"post_add": "added", "post_remove": "removed", "pre_clear": "removed"}
 
 
 def connect() -> None:
-    """Connects a receiver for each relation that the project's user model has."""
+    """Connects a receiver for each of the three relations. A custom user model may lack some of them."""
     relations: list[tuple[Any, str, str]] = [
         (get_user_model(), "user", "groups"),
         (get_user_model(), "user", "user_permissions"),
@@ -46,7 +47,7 @@ def connect() -> None:
 
 
 def record_change(field: Any, holder: str, action: str, using: str, **signal: Any) -> None:
-    """Records a change of the relation: an event for each user or group that has gained or lost something."""
+    """Records one event for each user or group that a change of the relation affects."""
     if action not in VERBS or using != options().alias:
         return
     name = field.name.removeprefix("user_")
@@ -60,7 +61,11 @@ def record_change(field: Any, holder: str, action: str, using: str, **signal: An
 def changed(
     field: Any, using: str, instance: Any, pk_set: set[Any] | None, *, reverse: bool, **_signal: Any
 ) -> Iterable[tuple[Any, list[Any]]]:
-    """Yields each holder with what it has gained or lost; ``pk_set`` is None when the instance loses all of it."""
+    """Yields the key of each affected user or group, with the keys of the groups or permissions gained or lost.
+
+    :param pk_set: keys at the other end of the relation; None when the instance loses all of them (``clear``).
+    :param reverse: whether the instance is the group or permission, instead of the one that holds it.
+    """
     own, other = field.m2m_field_name(), field.m2m_reverse_field_name()
     if reverse:
         own, other = other, own

@@ -1,4 +1,4 @@
-"""``python manage.py pgaudit ...``: the command line, on the database of the project."""
+"""``python manage.py pgaudit ...``: the command line with the database and settings of the project."""
 
 # pyright: basic, reportMissingTypeStubs=false
 # Django ships no types.
@@ -18,13 +18,13 @@ from pgaudit.settings import Settings
 
 
 class Command(BaseCommand):  # type: ignore[misc]  # Django ships no types
-    """Passes everything after ``pgaudit`` on; ``python manage.py pgaudit --help`` lists the commands."""
+    """Passes all arguments after ``pgaudit`` to the command line; ``--help`` lists its commands."""
 
     help = "Runs a command of pgaudit on the database that PGAUDIT['ALIAS'] names."
     requires_system_checks: list[str] = []  # noqa: RUF012 - Django's name
 
     def run_from_argv(self, argv: list[str]) -> None:
-        own = ArgumentParser(add_help=False, allow_abbrev=False)  # what manage.py itself has read already
+        own = ArgumentParser(add_help=False, allow_abbrev=False)  # options that manage.py has read already
         own.add_argument("--settings")
         own.add_argument("--pythonpath")
         run(own.parse_known_args(argv[2:])[1])
@@ -37,7 +37,7 @@ class Command(BaseCommand):  # type: ignore[misc]  # Django ships no types
 
 
 def run(arguments: list[str]) -> None:
-    """Runs the command line with the settings of the project, and exits as it does."""
+    """Runs the command line with the settings of the project, and exits with its exit code."""
     given: dict[str, Any] = getattr(settings, "PGAUDIT", {})
     for name in given.keys() & {field.upper() for field in Settings.model_fields}:
         value = given[name]
