@@ -26,7 +26,7 @@ SERVER: Final = """
            clock_timestamp() AS now
 """
 
-# Such a role inserts jobs without ``record``: the guards let the owner's functions and Procrastinate do so, too.
+# The guards do not reject jobs that such a role inserts: Procrastinate and the owner's functions insert jobs as well.
 WRITERS_OF_ALL_TABLES: Final = """
     SELECT rolname::text FROM pg_catalog.pg_roles
      WHERE NOT rolsuper AND rolname <> 'pg_write_all_data' AND pg_has_role(oid, 'pg_write_all_data', 'MEMBER')
@@ -103,7 +103,7 @@ def role_findings(conn: psycopg.Connection[Any], server: Server) -> Iterator[Fin
 
 
 def writers_of_all_tables(conn: psycopg.Connection[Any]) -> Iterator[Finding]:
-    """Yields the roles that can put jobs into the queue past the checks and stamps of ``pgaudit.record``."""
+    """Yields the roles that can insert jobs directly, without the checks and timestamps of ``pgaudit.record``."""
     with psycopg.Cursor(conn, row_factory=scalar_row) as cursor:
         for role in cursor.execute(WRITERS_OF_ALL_TABLES):
             message = f"{role} is a member of pg_write_all_data, and can write jobs that pgaudit.record has not checked"

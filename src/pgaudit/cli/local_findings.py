@@ -50,7 +50,7 @@ def settings_in_force(settings: Settings) -> Finding:
 
 
 def ignored_variables() -> Iterator[Finding]:
-    """Yields the variables that look like settings and are none."""
+    """Yields the environment variables that start with ``PGAUDIT_`` but are not settings."""
     for name, meant in unknown_variables():
         remedy = f"write {meant}" if meant else "unset it"
         yield Finding("settings", Level.WARNING, f"{name} is not a setting, so it is ignored", remedy)

@@ -46,9 +46,9 @@ def replay_(
     *,
     json: AsJson = False,
 ) -> None:
-    """Record spooled events. Each is stored once; a file in which none is left is removed.
+    """Record spooled events. Each event is stored once; files without remaining events are removed.
 
-    Exit with 1 when events are left in a file: refused, or of a transaction that is still open.
+    Exit with 1 when events remain: they were refused, or their transaction is still open.
     """
     logging.getLogger("pgaudit").setLevel(logging.WARNING)  # the sentences below say what the log would say
     settings = Settings()
@@ -61,17 +61,17 @@ def replay_(
     if json:
         print_json([{"file": str(file)} | asdict(result) for file, result in results.items()])
     else:
-        say_what_became(results)
+        print_results(results)
     raise typer.Exit(1 if any(result.pending or result.refused for result in results.values()) else 0)
 
 
 def files_of(path: Path) -> list[Path]:
-    """Returns the spool files of a directory, or the one file."""
+    """Returns the spool files of a directory, or the path itself if it is a file."""
     return list(spool.files(path)) if path.is_dir() else [path]
 
 
-def say_what_became(results: dict[Path, replay.Replayed]) -> None:
-    """Prints a sentence for each file."""
+def print_results(results: dict[Path, replay.Replayed]) -> None:
+    """Prints one sentence per file: how many of its events were recorded, dropped, left and refused."""
     if not results:
         say("There are no spooled events.")
     for file, result in results.items():

@@ -39,8 +39,8 @@ class Part(BaseModel, frozen=True, extra="forbid"):
             raise InvalidEvent(self._place(values) + describe(error)) from None
 
     @classmethod
-    def _place(cls, values: dict[str, Any]) -> str:  # noqa: ARG003 - those of a change say which one it is
-        """Returns which of several such pieces it is: the beginning of a sentence, or an empty string."""
+    def _place(cls, values: dict[str, Any]) -> str:  # noqa: ARG003 - a subclass uses them
+        """Returns a prefix for error messages that tells this part from others of its kind; empty by default."""
         return ""
 
 
@@ -144,7 +144,7 @@ class Change(Part, frozen=True):
 
     @model_serializer(mode="plain")
     def _given(self) -> dict[str, Any]:
-        """Keeps a null that was given: the value was removed. What was not given is left out."""
+        """Serializes the fields that were given, None included: ``after=None`` says that the value was removed."""
         return {name: getattr(self, name) for name in type(self).model_fields if name in self.model_fields_set}
 
 

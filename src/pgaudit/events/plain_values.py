@@ -1,4 +1,4 @@
-"""What stands for a value of another library, or of a type that JSON does not have."""
+"""Converts values of other libraries, and of types that JSON does not have, to values that JSON has."""
 
 from collections.abc import Iterable, MutableSequence
 from dataclasses import fields, is_dataclass
@@ -14,7 +14,7 @@ TIMEDELTA = TypeAdapter(timedelta)  # ISO 8601, such as "P1DT30S"
 
 
 def plain_value(value: object) -> object:  # noqa: PLR0911 - a case for each type
-    """Returns what stands for a value. Raises ValueError, with advice, when nothing does."""
+    """Returns the equivalent of a value in simpler types. Raises ValueError, with advice, if there is none."""
     match value:
         case UUID() | IPv4Address() | IPv6Address() | IPv4Network() | IPv6Network() | IPv4Interface() | IPv6Interface():
             return str(value)
@@ -39,7 +39,10 @@ def plain_value(value: object) -> object:  # noqa: PLR0911 - a case for each typ
 
 
 def of_numpy(value: Any) -> object:
-    """Returns the list of an array, however many elements it has, or the Python object of a scalar."""
+    """Returns a numpy array as a list, and a numpy scalar as the Python object of the same value.
+
+    :raises ValueError: Python has no object of the same value.
+    """
     if getattr(value, "ndim", 0):
         return list(value)
     item = value.item()
@@ -55,7 +58,7 @@ def of_numpy(value: Any) -> object:
 
 
 def of_range(value: Any) -> dict[str, object]:
-    """Returns a range of psycopg or Django as SQLAlchemy's dataclass has it."""
+    """Returns a range of psycopg or Django as a dict with the fields of SQLAlchemy's ``Range``."""
     bounds = f"{'[' if value.lower_inc else '('}{']' if value.upper_inc else ')'}"
     return {
         "lower": value.lower,
@@ -66,7 +69,7 @@ def of_range(value: Any) -> dict[str, object]:
 
 
 def advice_for(value: object) -> str:
-    """Returns what to record instead of a value that nothing stands for."""
+    """Returns the message of the error: what to record instead of this value."""
     kind = type(value).__name__
     match value:
         case bytes() | bytearray() | memoryview():
@@ -80,7 +83,10 @@ def advice_for(value: object) -> str:
 
 
 def text_of_key(key: object) -> str:
-    """Returns the string of a key. Raises ValueError, with advice, when it is none: 1 and "1" would be one key."""
+    """Returns a key as a string.
+
+    :raises ValueError: the key is not a string. It is not converted, because 1 and "1" would become the same key.
+    """
     if isinstance(key, Enum):
         if isinstance(key.value, str) and isinstance(key, str):
             return key.value
@@ -88,5 +94,5 @@ def text_of_key(key: object) -> str:
     if isinstance(key, str):
         return str(key)
     if key is None:
-        raise ValueError('key None is no string; JSON keys are strings: use a name, such as "none"')
+        raise ValueError('key None is not a string; JSON keys are strings: use a name, such as "none"')
     raise ValueError(f"key {key!r} is a {type(key).__name__}; JSON keys are strings: use str(key)")

@@ -16,7 +16,7 @@ capture      events in a list instead of the database, for tests
 
 from pgaudit.errors import MissingExtra
 
-try:  # before the modules that need it, so that a machine without libpq is answered in one sentence
+try:  # before the modules that need it, so that the error is one sentence on a machine without libpq
     import psycopg  # noqa: F401 # pyright: ignore[reportUnusedImport]
 except ImportError as error:
     if "no pq wrapper" not in str(error):

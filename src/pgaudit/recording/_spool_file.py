@@ -11,13 +11,13 @@ from pgaudit.errors import SpoolRefused
 
 BLOCK: Final = 65_536
 NO_LOCKS: Final = (
-    "a spool needs file locks and file owners as POSIX has them, and this system, such as Windows, has none: leave "
+    "a spool needs the file locks and file owners of POSIX, which this system, such as Windows, does not have: keep "
     "PGAUDIT_ON_FAILURE=raise, and PGAUDIT_SPOOL_DIR unset"
 )
 
 
 def require_locks() -> None:
-    """Raises SpoolRefused on a system where a spool cannot be kept safe."""
+    """Raises SpoolRefused on a system without the file locks and file owners of POSIX."""
     if not hasattr(os, "geteuid"):
         raise SpoolRefused(NO_LOCKS)
 

@@ -23,7 +23,7 @@ from pgaudit.settings import Mode, OnFailure, Settings
 
 logger = logging.getLogger("pgaudit")
 
-OFF: Final = "PGAUDIT_MODE=off: events are checked and dropped, and nothing is recorded. In production, unset it"
+OFF: Final = "PGAUDIT_MODE=off: events are checked and dropped, so nothing is recorded. In production, unset it"
 REMEDIES: Final = {
     "actor": 'give it actor="user:42", call pgaudit.identify(actor=...) in the request, or record it inside of '
     '`with bind(actor="service:import"):`',
@@ -42,7 +42,7 @@ class AuditLog:
 
     :param settings: read from the environment when left out.
     :raises InvalidSettings: a value in the environment is invalid.
-    :raises SpoolRefused: this system cannot keep a spool, and ``PGAUDIT_ON_FAILURE=spool`` asks for one.
+    :raises SpoolRefused: ``PGAUDIT_ON_FAILURE=spool`` is set on a system without POSIX file locks.
     """
 
     def __init__(self, settings: Settings | None = None) -> None:
@@ -126,10 +126,11 @@ class AuditLog:
         return self.settings.conninfo
 
     def _record_apart(self, documents: Sequence[str]) -> None:
-        """Records JSON arrays of events in a transaction of their own."""
+        """Records documents, which are JSON arrays of events, in one transaction of their own."""
         autonomous.record(self._conninfo, documents, inline=self._inline)
 
     async def _record_apart_async(self, documents: Sequence[str]) -> None:
+        """``_record_apart`` for asynchronous callers."""
         await autonomous.record_async(self._conninfo, documents, inline=self._inline)
 
     @property
@@ -176,7 +177,7 @@ class AuditLog:
 def refusals() -> Generator[None]:
     """Raises InvalidEvent where the database refuses an event: its limits may be narrower than those checked here.
 
-    An error of a missing schema or right passes with a note of the remedy.
+    Other errors are raised unchanged, with a note of the remedy if the schema or a right is missing.
     """
     try:
         yield

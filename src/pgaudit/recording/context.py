@@ -47,7 +47,7 @@ class Request(Scope):
         super().__init__(checked(**context))
         self._lookup = lookup
         self._lookup_async = lookup_async
-        self.suspended: list[Scope] = []  # in generators whose next step is in another context
+        self.suspended: list[Scope] = []  # of generators that continue in another context (recording/suspension.py)
 
     def find_actor(self) -> Actor | None:
         return self.actor or (named(self._lookup()) if self._lookup else None)
@@ -78,8 +78,8 @@ def bind(*, actor: Actor | str | None = None, tenant: str | None = None, **conte
     ...     with_bound_context(AuditEvent(action="claim.approved")).actor.id
     '42'
 
-    In a request that one of the middlewares serves, a block in a plain ``def`` dependency of FastAPI reaches the
-    endpoint. A new thread starts with nothing bound, unless it runs in ``contextvars.copy_context()``.
+    In a request with one of the middlewares, what a plain ``def`` dependency of FastAPI binds is bound in the endpoint,
+    too. A new thread starts with nothing bound, unless it runs in ``contextvars.copy_context()``.
 
     :param context: fields of :class:`~pgaudit.AuditContext`, such as ``request_id``.
     :raises InvalidEvent: a value cannot be recorded, or there is no such field.
@@ -164,13 +164,13 @@ def fields_of(context: AuditContext | None) -> dict[str, str]:
 
 
 def _current_request() -> Request | None:
-    """Returns the request that is served here."""
+    """Returns the request that this context belongs to; None outside of the middlewares."""
     scopes = _scopes.get()
     return scopes[0] if scopes and isinstance(scopes[0], Request) else None
 
 
 def _open_scopes() -> tuple[Scope, ...]:
-    """Returns what is bound here, the innermost last."""
+    """Returns the scopes that are open in this context, from the request to the innermost block."""
     scopes, request = _scopes.get(), _current_request()
     return (request, *request.suspended, *scopes[1:]) if request else scopes
 

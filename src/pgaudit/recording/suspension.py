@@ -1,17 +1,18 @@
-"""Blocks that stay open when the call that opened them has returned, and its context is gone."""
+"""Detects ``bind`` blocks in a generator whose steps run in different contexts, such as a dependency of FastAPI."""
 
 import inspect
 from typing import Final
 
-POOLS: Final = ("anyio", "concurrent")  # what calls a function in a thread of a pool, in a copy of the context
-PASSING: Final = ("contextlib", "starlette")  # what takes the next step of a generator, and returns
+POOLS: Final = ("anyio", "concurrent")  # packages that run a function in a pool's thread, in a copy of the context
+PASSING: Final = ("contextlib", "starlette")  # packages that resume a generator once, and return
 
 
 def is_suspended_with_its_generator() -> bool:
-    """Returns whether the caller's caller is a generator of which a pool takes one step, as of a dependency of FastAPI.
+    """Returns whether the caller's caller is a generator that a thread pool resumes, as it does for FastAPI.
 
-    It is suspended when the step is done, and its next one has another context. A generator that a function of the
-    application runs through does not count: it stays in the context of that function.
+    The pool resumes it in one copy of the context up to its ``yield``, and later in another copy, so a context variable
+    that it sets is lost. A generator that a function of the application iterates over stays in that function's context:
+    then the result is False.
     """
     caller = inspect.currentframe()
     frame = caller and caller.f_back and caller.f_back.f_back
