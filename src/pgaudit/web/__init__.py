@@ -26,8 +26,8 @@ Its database role has to be a worker, which may retry jobs, too: ``pgaudit grant
 ``application``  the FastAPI application
 ``admin``        the admin routes
 ``probes``       the health routes, which the health port serves as well
-``scrape``       the look at the trail that the metrics report
-``metrics``      the trail as metrics
+``scrape``       reads what the metrics report
+``metrics``      the metrics in the OpenMetrics format
 ``tokens``       who may use a route
 ``bodies``       what is sent as JSON
 ``problems``     what is sent when something is wrong

@@ -32,14 +32,15 @@ class Database:
         self._settings = settings
         self._lock = Lock()
         self._pool: ConnectionPool | None = None
-        self._of_parents: list[ConnectionPool] = []  # kept, because a pool that is freed closes its connections
+        # Pools of parent processes: kept, because a pool closes its connections when it is garbage-collected.
+        self._inherited_pools: list[ConnectionPool] = []
         renew_in_child(self)
 
     def renew(self) -> None:
-        """Leaves the connections to the process that has opened them."""
+        """Opens new connections in a forked process: those of the parent stay the parent's."""
         self._lock = Lock()
         if self._pool is not None:
-            self._of_parents.append(self._pool)
+            self._inherited_pools.append(self._pool)
             self._pool = None
 
     @contextmanager

@@ -1,7 +1,7 @@
-"""Processes that fork, such as servers that load the application first: the child has the parent's locks and sockets.
+"""Replaces locks, threads and connections in a process that was forked, as by a server that preloads the application.
 
-A connection that two processes use answers one with what the other has asked, and the threads of a pool exist in the
-parent alone.
+If two processes use the same connection, one can receive the answer to the query of the other. Threads of a pool exist
+only in the parent, and a lock that one of them held is never released in the child.
 """
 
 import os
@@ -10,10 +10,10 @@ from weakref import WeakSet
 
 
 class Renewable(Protocol):
-    """What has locks, threads or connections."""
+    """An object with locks, threads or connections."""
 
     def renew(self) -> None:
-        """Takes new ones, and touches none of the old ones: they belong to another process."""
+        """Replaces them without using the old ones, which belong to the parent process."""
         ...
 
 
@@ -21,7 +21,7 @@ _renewed: Final[WeakSet[Any]] = WeakSet()
 
 
 def renew_in_child(renewable: Renewable) -> None:
-    """Calls ``renew`` in each process that is forked from this one, before anything else runs there."""
+    """Has ``renew`` called in each process that is forked from this one, before other code runs there."""
     _renewed.add(renewable)
 
 

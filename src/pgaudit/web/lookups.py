@@ -35,7 +35,7 @@ class Lookups:
         renew_in_child(self)
 
     def renew(self) -> None:
-        """Takes threads of this process."""
+        """Creates the threads: at first, and again in a forked process."""
         self._executor = ThreadPoolExecutor(MAX_CONNECTIONS, thread_name_prefix="pgaudit web")
 
     async def run(self, lookup: Callable[[psycopg.Connection[Any]], T]) -> T:
@@ -73,7 +73,7 @@ class SharedLookup(Generic[T]):
         renew_in_child(self)
 
     def renew(self) -> None:
-        """Forgets what runs: it does in another process."""
+        """Forgets the look-up that is running: after a fork, it runs in the parent."""
         self._lock = Lock()
         self._begun = 0.0
         self._future: Future[T] | None = None
@@ -81,7 +81,7 @@ class SharedLookup(Generic[T]):
     async def result(self) -> T:
         """Returns what the look-up returned within the last second, or returns now.
 
-        :raises TimeoutError: it takes longer than ``TIMEOUT_SECONDS``. It goes on, for those who still wait.
+        :raises TimeoutError: it takes longer than ``TIMEOUT_SECONDS``. It goes on, because other requests may wait.
         """
         shared = asyncio.shield(asyncio.wrap_future(self._current()))
         return await asyncio.wait_for(shared, TIMEOUT_SECONDS)

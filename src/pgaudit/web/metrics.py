@@ -1,4 +1,4 @@
-"""The trail as OpenMetrics, from one look at the database: whichever process is asked, it counts the same."""
+"""The metrics of the trail as OpenMetrics. They come from the database, so every process reports the same counts."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ from pgaudit.stats import QueueStats, WorkerStats
 from pgaudit.web.scrape import Lag, Scrape, Storage
 
 MEDIA_TYPE: Final = openmetrics.CONTENT_TYPE_LATEST
-# Each restart of a worker makes a new id, and each id a series for good in the memory of Prometheus.
+# Each restart of a worker creates a new id, and Prometheus keeps a series for each id.
 MAX_WORKER_SERIES: Final = 50
 
 
@@ -35,7 +35,7 @@ class Collector:
     scrape: Scrape
 
     def collect(self) -> Iterator[Metric]:
-        """Returns the metrics."""
+        """Yields the metrics; prometheus-client calls it."""
         yield from queue_families(self.scrape.queues)
         yield from worker_families(self.scrape.workers)
         yield lag_family(self.scrape.lag)
@@ -49,12 +49,11 @@ def exposition(scrape: Scrape) -> bytes:
     """Returns the metrics as OpenMetrics text."""
     registry = CollectorRegistry()
     registry.register(Collector(scrape))
-    # It carries no types.
-    return cast("bytes", openmetrics.generate_latest(registry))  # type: ignore[no-untyped-call]
+    return cast("bytes", openmetrics.generate_latest(registry))  # type: ignore[no-untyped-call]  # it has no types
 
 
 def queue_families(queues: list[QueueStats]) -> Iterator[Metric]:
-    """Returns depths, ages and counts of the queue."""
+    """Yields depths, ages and counts of the queue."""
     depth = GaugeMetricFamily("pgaudit_jobs", "Jobs in the queue, by state.", labels=["queue", "state"])
     stalled = GaugeMetricFamily("pgaudit_stalled_jobs", "Active jobs whose worker is gone or silent.", labels=["queue"])
     oldest = GaugeMetricFamily(
@@ -71,7 +70,7 @@ def queue_families(queues: list[QueueStats]) -> Iterator[Metric]:
 
 
 def worker_families(workers: list[WorkerStats]) -> Iterator[Metric]:
-    """Returns which workers are alive, and the age of each heartbeat."""
+    """Yields the number of workers that are alive, and the age of each heartbeat."""
     yield GaugeMetricFamily(
         "pgaudit_workers_alive", "Workers with a recent heartbeat.", sum(worker.alive for worker in workers)
     )
@@ -96,7 +95,7 @@ def lag_family(lag: Lag | None) -> Metric:
 
 
 def storage_families(storage: Storage) -> Iterator[Metric]:
-    """Returns the sizes of the queue and of the log."""
+    """Yields the sizes of the queue and of the log."""
     size = GaugeMetricFamily(
         "pgaudit_storage",
         "Bytes on disk with indexes: of the queue (`queue`), and of the log with its ids and further targets (`log`).",
@@ -113,7 +112,10 @@ def storage_families(storage: Storage) -> Iterator[Metric]:
 
 
 def health_families(report: HealthReport) -> Iterator[Metric]:
-    """Returns the verdict of each health check; and two figures of them, unless they are unknown."""
+    """Yields the verdict of each health check, the age of the oldest transaction and the number of spooled events.
+
+    The last two are left out if they are unknown.
+    """
     verdict = GaugeMetricFamily(
         "pgaudit_health_check",
         "Verdict of each health check: 0 is healthy, 1 degraded, 2 unhealthy.",
@@ -136,7 +138,7 @@ def health_families(report: HealthReport) -> Iterator[Metric]:
 
 
 def info_family(mode: Mode) -> Metric:
-    """Returns a sample of value 1 whose labels say what answers."""
+    """Returns an info metric: its labels are the version and mode of this process, its value is 1."""
     return InfoMetricFamily(
         "pgaudit",
         "Version and `PGAUDIT_MODE` of the process that answers, as labels; always 1.",

@@ -1,4 +1,4 @@
-"""What ``/metrics`` reports: one look at the trail, in the caller's transaction."""
+"""Reads what ``/metrics`` reports, in the caller's transaction."""
 
 from dataclasses import dataclass
 from typing import Any, Final
@@ -12,14 +12,14 @@ from pgaudit.health import HealthReport
 from pgaudit.settings import Mode, Settings
 from pgaudit.stats import QueueStats, WorkerStats
 
-# The last batch has counted the whole log.
+# Each batch adds its events to the totals of the batch before, so the last one has those of the whole log.
 LAG: Final = """
     SELECT array(SELECT extract(epoch FROM bound)::double precision
                    FROM unnest(pgaudit.lag_bucket_bounds()) bound) AS bounds,
            lag_buckets AS events, extract(epoch FROM lag_total)::double precision AS seconds
       FROM pgaudit.batch ORDER BY first_index DESC LIMIT 1
 """
-# Sizes need no right to the tables. Ids and further targets of all events are part of what the log takes up.
+# pg_total_relation_size needs no right to a table. The log includes the tables of event ids and of further targets.
 STORAGE: Final = """
     SELECT pg_total_relation_size('pgaudit.audit_jobs') AS queue_bytes,
            pg_stat_get_dead_tuples('pgaudit.audit_jobs'::regclass) AS queue_dead_rows,
@@ -32,19 +32,19 @@ STORAGE: Final = """
 
 @dataclass(frozen=True, slots=True)
 class Lag:
-    """Events by class of lag, from recorded to persisted, each counted once; the last class is above every bound.
-
-    Bounds, and the sum of all lags, are in seconds.
-    """
+    """Histogram of the time from recording to persisting."""
 
     bounds: list[float]
+    """Upper bounds of the buckets, in seconds; the last bucket has none."""
     events: list[int]
+    """Events in each bucket, not cumulative."""
     seconds: float
+    """Sum of all lags."""
 
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """Sizes of the queue and of the log, with their indexes."""
+    """Sizes of the queue and of the log, indexes included."""
 
     queue_bytes: int
     queue_dead_rows: int
@@ -74,7 +74,7 @@ def look(conn: psycopg.Connection[Any], settings: Settings) -> Scrape:
 
 
 def measure_storage(conn: psycopg.Connection[Any]) -> Storage | None:
-    """Returns the sizes; None while a table is locked, as by VACUUM FULL: the other metrics must not wait for that."""
+    """Returns the sizes; None after waiting 0.1 s for a locked table (VACUUM FULL): other metrics must not wait."""
     try:
         # The rollback restores the caller's limit.
         with conn.transaction(force_rollback=True), conn.cursor(row_factory=class_row(Storage)) as cursor:
