@@ -23,7 +23,7 @@ KINDS = {"t_reader": "reader", "t_writer": "writer"}
 CAUSES = {
     "unmigrated": "has no schema of pgaudit: run `pgaudit migrate`",
     "another schema": "has no schema of pgaudit: run `pgaudit migrate`",
-    **{role: f"the role {role} is no worker in .*: run `pgaudit grant --worker {role}`" for role in WITHOUT_RIGHT},
+    **{role: f"the role {role} is not a worker in .*: run `pgaudit grant --worker {role}`" for role in WITHOUT_RIGHT},
     "no database": 'database "nowhere" does not exist; correct the DSN, or create it',
     "no role": 'role "t_nobody" does not exist; correct the DSN, or create it',
 }

@@ -13,7 +13,7 @@ The first two serve the health route on ``PGAUDIT_HEALTH_PORT``; an application 
 supervisor         restarts a worker after an outage, until a signal or the application stops it
 thread             runs the supervisor in a thread
 procrastinate_app  Procrastinate's App and Worker, with the parts below; drains the queue at shutdown
-requirements       the schema and the right to work, without which a worker does not begin
+requirements       checks the schema and the rights before a worker starts
 persist            the task: takes a batch from the queue and appends it to the audit log
 failures           an attempt that failed: who is to blame, when it runs again, its record
 retry_policy       delays between attempts
@@ -24,7 +24,7 @@ heartbeat          shows that the worker is alive
 job_manager        registers the worker and fetches its jobs
 connector          Procrastinate's statements, in our schema
 pool               connections, opened when needed and kept while they work
-repetition         warnings that repeat themselves, at growing intervals; Procrastinate's lines
+repetition         limits repeated warnings, and leaves Procrastinate's lines out of the log
 state              what the worker is doing; the others share it
 =================  ==================================================================================
 """

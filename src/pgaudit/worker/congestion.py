@@ -10,35 +10,35 @@ from pgaudit import _db_errors
 from pgaudit.worker.retry_policy import with_jitter
 
 FIRST_PAUSE_SECONDS: Final = 0.05
-MAX_TERMINATED: Final = 20  # sessions of a run, one after the other, in which no batch passes
+MAX_TERMINATED: Final = 20  # consecutive sessions of a run that are terminated before a batch is persisted
 
 
 @dataclass(slots=True)
 class Congestion:
     """The largest batch and the pause of a worker.
 
-    An infrastructure error halves the batch and doubles the pause: whatever cuts its transactions off, a smaller batch
-    is more likely to pass in between. Each batch that passes ends the pause and doubles the batch again. The pause does
-    not grow for a session that was terminated: the server accepts the next one.
+    An infrastructure error halves the batch and doubles the pause: a smaller batch is more likely to be committed
+    between two errors. Each committed batch ends the pause and doubles the batch again. A terminated session does not
+    lengthen the pause, because the server accepts the next one.
     """
 
     batch_size: int
-    """Of a worker that meets no error."""
+    """Largest batch, in jobs, while there are no errors."""
     max_pause: float
-    """In seconds."""
+    """Longest pause, in seconds, before jitter."""
     max_jobs: int = field(init=False)
-    """Most jobs of the next batch."""
+    """Largest next batch, in jobs."""
     paused_until: float = 0.0
-    """By the monotonic clock."""
+    """End of the pause, in seconds of the monotonic clock."""
     errors: int = 0
-    """Since the last batch that passed."""
+    """Errors since the last committed batch."""
 
     def __post_init__(self) -> None:
         self.max_jobs = self.batch_size
 
     @property
     def is_paused(self) -> bool:
-        """Whether the worker fetches no job: it would most likely meet the same error."""
+        """Whether the worker fetches no jobs now, because the same error would most likely happen again."""
         return time.monotonic() < self.paused_until
 
     def fail(self, error: BaseException) -> float:
@@ -51,16 +51,16 @@ class Congestion:
         return pause
 
     def succeed(self) -> None:
-        """Notes a batch that passed."""
+        """Notes a committed batch."""
         self.errors = 0
         self.paused_until = 0.0
         self.max_jobs = min(self.batch_size, self.max_jobs * 2)
 
     def should_reconnect(self, error: BaseException) -> bool:
-        """Returns whether a run goes on at once in another session, after an error that ended its own."""
+        """Returns whether a run continues at once in a new session, because its session was terminated."""
         return is_terminated(error) and self.errors < MAX_TERMINATED
 
 
 def is_terminated(error: BaseException) -> bool:
-    """Returns whether an administrator has terminated the session."""
+    """Returns whether an administrator terminated the session (SQLSTATE 57P01)."""
     return isinstance(_db_errors.origin(error), psycopg.errors.AdminShutdown)

@@ -1,4 +1,4 @@
-"""Procrastinate's connector, with its statements in our schema, to a server that can be written to."""
+"""Procrastinate's connector with a pool of our own, on our schema, and only to servers that accept writes."""
 
 from typing import Any, Final, LiteralString
 
@@ -11,20 +11,20 @@ from pgaudit.worker.pool import ConnectionPool
 
 CONNECTION: Final[dict[str, Any]] = {
     "autocommit": True,
-    "prepare_threshold": None,  # behind PgBouncer the next session knows nothing of it
+    "prepare_threshold": None,  # behind PgBouncer the next transaction may run in another session
     "application_name": "pgaudit worker",
     "client_encoding": "utf8",  # a message about an event may quote it
 }
-# Where the conninfo does not say otherwise.
+# Options of libpq that the conninfo may override.
 DEFAULTS: Final[dict[str, Any]] = {
     "target_session_attrs": "read-write",
-    # In seconds, for each host: a shutdown waits as long for a server that does not answer.
+    # Seconds, for each host. A shutdown waits as long for a server that does not answer.
     "connect_timeout": 5,
 }
 
 
 class AuditConnector(PsycopgConnector):
-    """Has a pool of our own, and names our schema in Procrastinate's own statements.
+    """Uses our pool, and adds our schema to Procrastinate's statements.
 
     A ``search_path`` would do the same, but it is session state, which PgBouncer passes on to other clients.
     """
@@ -35,11 +35,14 @@ class AuditConnector(PsycopgConnector):
 
     @property
     def pool(self) -> ConnectionPool:  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride] - Procrastinate uses it by connection() alone
-        """The connections."""
+        """The pool of connections."""
         return self._pool
 
     async def open_async(self, pool: object = None) -> None:  # noqa: ARG002 - Procrastinate's signature
-        """Opens the first connection, or raises why that is not possible."""
+        """Opens the first connection.
+
+        :raises psycopg.Error: the server cannot be reached, or refuses this role.
+        """
         await self._pool.open()
 
     async def close_async(self) -> None:
@@ -63,7 +66,7 @@ class AuditConnector(PsycopgConnector):
 
 
 def with_defaults(conninfo: str) -> str:
-    """Returns the conninfo with what it does not say itself: servers that can be written to, and no long wait."""
+    """Returns the conninfo with the options of ``DEFAULTS`` that it does not set itself."""
     given = conninfo_to_dict(conninfo)
     return make_conninfo(conninfo, **{name: value for name, value in DEFAULTS.items() if name not in given})
 

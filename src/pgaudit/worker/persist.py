@@ -95,7 +95,7 @@ async def persist(context: JobContext) -> int:
             goes_on = state.congestion.should_reconnect(error) and not state.stopping
             if run.first_job is not None and not goes_on:
                 raise
-            # What was tried is in the queue as before.
+            # The transaction was rolled back, so the jobs of this batch are still in the queue.
             if is_infrastructure(error):
                 state.congestion.fail(error)
             logger.warning("batch given back to the queue: %s", safe_summary(error))
@@ -105,16 +105,16 @@ async def persist(context: JobContext) -> int:
 
 @dataclass(slots=True)
 class Run:
-    """The run of a job: batch after batch, on one connection after the other if they are terminated."""
+    """A run of the task: persists batch after batch, in a new session when the old one was terminated."""
 
     context: JobContext
     first_job: int | None
-    """The job, until it is persisted."""
+    """Id of the job that Procrastinate started the run for; None once it is persisted."""
     taken: int = 0
-    """How many jobs it took."""
+    """Number of jobs that the run has taken."""
 
     async def persist_with(self, conn: psycopg.AsyncConnection[Any]) -> None:
-        """Persists the job, and what is queued after it until nothing has come for ``linger`` seconds."""
+        """Persists the first job, then further jobs until none has arrived for ``linger`` seconds."""
         start = last_found = time.monotonic()
         full = self.first_job is None or await self.persist_next(conn)
         while should_continue(self.context, full, start, last_found):

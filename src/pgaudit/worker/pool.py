@@ -1,8 +1,8 @@
-"""The connections of a worker: opened when one is needed, kept while they work.
+"""The connection pool of a worker. It opens a connection when one is needed, and keeps it while it works.
 
-psycopg_pool waits for a second and more after an error, in the background, and whoever asks for a connection waits with
-it: backends that are terminated a few times a second stop such a worker. Here an error is the caller's at once, with
-its cause, and ``congestion`` decides when the worker tries again.
+After an error psycopg_pool pauses for a second or more before it reconnects, and every caller waits as long: a worker
+whose sessions are terminated a few times a second would stop. This pool raises the error to the caller at once, and
+``congestion`` decides when the worker tries again.
 """
 
 import asyncio
@@ -16,42 +16,42 @@ from typing import Any, Final
 import psycopg
 from psycopg.pq import TransactionStatus
 
-# A session's memory grows with what it has run, and a name may lead to another server by now.
+# A session's memory grows with the statements it has run, and the host name may meanwhile resolve to another server.
 MAX_AGE_SECONDS: Final = 3_600.0
 MAX_IDLE_SECONDS: Final = 600.0
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A connection that nobody uses; the times are of the monotonic clock."""
+    """An idle connection. Times are in seconds of the monotonic clock."""
 
     conn: psycopg.AsyncConnection[Any]
     opened_at: float
     returned_at: float
 
     def is_outdated(self, drained_at: float) -> bool:
-        """Returns whether it has to be replaced."""
+        """Returns whether to replace it: too old, idle for too long, or opened before the pool was drained."""
         now = time.monotonic()
         too_old = self.opened_at <= max(drained_at, now - MAX_AGE_SECONDS)
         return too_old or self.returned_at <= now - MAX_IDLE_SECONDS
 
 
 class ConnectionPool:
-    """At most ``max_size`` connections; who asks for one more waits.
+    """Holds at most ``max_size`` connections. Further callers wait until one is returned.
 
-    :param kwargs: of ``AsyncConnection.connect``.
+    :param kwargs: arguments of ``AsyncConnection.connect``.
     """
 
     def __init__(self, conninfo: str, kwargs: dict[str, Any], max_size: int) -> None:
         self._conninfo = conninfo
         self._kwargs = kwargs
         self._free = asyncio.Semaphore(max_size)
-        self._idle: deque[Kept] = deque()  # the one that was used last is on the right
+        self._idle: deque[Kept] = deque()  # the most recently used one is on the right
         self._drained_at = 0.0
         self._closed = False
 
     async def open(self) -> None:
-        """Opens the first connection, also again after ``close``.
+        """Opens the first connection. A closed pool can be opened again.
 
         :raises psycopg.Error: the server cannot be reached, or refuses this role.
         """
@@ -60,20 +60,20 @@ class ConnectionPool:
             pass
 
     async def close(self) -> None:
-        """Closes the connections; one that is in use, as soon as it is returned."""
+        """Closes idle connections now, and the others when they are returned."""
         self._closed = True
         await self._close_idle()
 
     async def drain(self) -> None:
-        """Replaces the connections; one that is in use, as soon as it is returned."""
+        """Closes idle connections now, and the others when they are returned. New ones are opened when needed."""
         self._drained_at = time.monotonic()
         await self._close_idle()
 
     @asynccontextmanager
     async def connection(self) -> AsyncGenerator[psycopg.AsyncConnection[Any]]:
-        """Returns a connection that works. Broken, or left in a transaction, it is closed after the block.
+        """Yields a working connection. It is closed after the block if it is broken or still in a transaction.
 
-        :raises psycopg.Error: none can be opened.
+        :raises psycopg.Error: no connection can be opened.
         """
         async with self._free:
             conn, opened_at = await self._take()
@@ -106,10 +106,10 @@ class ConnectionPool:
 
 
 def is_alive(conn: psycopg.AsyncConnection[Any]) -> bool:
-    """Returns whether the server has not closed the connection, without asking it."""
+    """Returns whether the connection is open, as far as the socket shows; sends nothing to the server."""
     try:
-        conn.pgconn.consume_input()  # the server's last words, when it terminates a session
-        conn.pgconn.consume_input()  # and the end
+        conn.pgconn.consume_input()  # reads the error message of a session that was terminated
+        conn.pgconn.consume_input()  # reads the end of the stream, and raises
     except psycopg.OperationalError:
         return False
     return True

@@ -28,8 +28,8 @@ from pgaudit.worker.state import WorkerState
 logger = logging.getLogger("pgaudit.worker")
 
 DAY: Final = 86_400.0
-# A task that has not ended by then is cancelled again. Once is not enough: before Python 3.12
-# asyncio.wait_for forgets a cancellation that arrives together with what it has waited for.
+# Seconds after which a task that has not ended is cancelled again: before Python 3.12, asyncio.wait_for drops a
+# cancellation that arrives together with its result.
 CANCEL_AGAIN_SECONDS: Final = 1.0
 
 
@@ -57,7 +57,7 @@ class AuditApp(App):
     async def run_worker_async(self, **options: Unpack[WorkerOptions]) -> None:
         """Runs a worker with its heartbeat and maintenance; both go on after the last fetch, while a job runs.
 
-        :raises WorkerRefused: the schema or the right to work is missing.
+        :raises WorkerRefused: the schema or a right is missing.
         """
         self._ending = False
         await check_requirements(self.connector)
@@ -75,7 +75,10 @@ class AuditApp(App):
             await cancel_and_wait(background_tasks)
 
     def stop_worker(self) -> bool:
-        """Tells the worker to finish its jobs and end. Returns False while it is starting, which may be cancelled."""
+        """Tells the worker to finish its jobs and end.
+
+        :returns: False while it is starting: then nothing is lost if it is cancelled.
+        """
         if self._latest is not None:
             self._latest.stop()
         return self._ending or (self._latest is not None and self._latest.run_task is not None)

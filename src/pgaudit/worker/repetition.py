@@ -1,4 +1,4 @@
-"""What a worker leaves out of the log: warnings that repeat themselves, and lines of Procrastinate."""
+"""Keeps the application log short: limits repeated warnings, and leaves out Procrastinate's lines for each batch."""
 
 import logging
 import time
@@ -11,9 +11,9 @@ from pgaudit.jobs import QUEUE
 
 FIRST_INTERVAL_SECONDS: Final = 1.0
 MAX_INTERVAL_SECONDS: Final = 300.0
-MIN_MEMORY_SECONDS: Final = 60.0  # what warns once per heartbeat repeats itself, too
+MIN_MEMORY_SECONDS: Final = 60.0  # longer than a heartbeat interval, so that a warning per heartbeat is a repetition
 LOGGERS: Final = ("pgaudit.worker",)
-PROCRASTINATE: Final = ("procrastinate.worker", "procrastinate.worker.worker")  # a worker has its name
+PROCRASTINATE: Final = ("procrastinate.worker", "procrastinate.worker.worker")  # the module, and a worker by its name
 KINDS: Final = 100  # warnings that are remembered at the same time
 
 
@@ -65,8 +65,8 @@ class RepetitionFilter(logging.Filter):
 def quiet_log() -> Generator[None]:
     """Keeps the log of an application readable inside the block.
 
-    Repeated warnings of workers and their connections come at growing intervals. What Procrastinate says at INFO of
-    pgaudit's worker, two lines for each batch, is left out; what it says of the application's workers is not.
+    Repeated warnings are logged at growing intervals. Procrastinate's INFO lines about pgaudit's worker, two for each
+    batch, are left out; its lines about the application's own workers stay.
     """
     repetitions = RepetitionFilter()
     for name in PROCRASTINATE:
@@ -83,11 +83,11 @@ def quiet_log() -> Generator[None]:
 
 
 def is_not_of_a_batch(record: logging.LogRecord) -> bool:
-    """Returns whether a line of Procrastinate is worth reading beside those of pgaudit."""
+    """Returns whether to keep a line of Procrastinate: all but INFO lines about a worker of pgaudit's queue."""
     worker = record.__dict__.get("worker", {})
     return record.levelno != logging.INFO or worker.get("queues") != [QUEUE]
 
 
 def without_numbers(text: str) -> str:
-    """Returns the text without its digits: a delay or a job's number makes no other warning."""
+    """Returns the text without its digits: warnings that differ only in a delay or a job's id are repetitions."""
     return "".join(character for character in text if not character.isdigit())

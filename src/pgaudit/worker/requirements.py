@@ -1,4 +1,4 @@
-"""What a worker needs before it begins: the schema, and the right to work."""
+"""Checks that the database has the schema, and the worker's role its rights, before a worker starts."""
 
 import logging
 import shlex
@@ -17,9 +17,9 @@ MAY_WORK: Final = "SELECT has_function_privilege('pgaudit.register_worker(interv
 
 
 async def check_requirements(connector: AuditConnector) -> None:
-    """Checks what the database has and allows.
+    """Checks the schema and the rights. Logs a warning if the database cannot be asked.
 
-    :raises WorkerRefused: the schema is not installed, or the role is no worker; the message says what to do.
+    :raises WorkerRefused: the schema is missing, or the role lacks the rights of a worker; the message has the remedy.
     """
     try:
         async with connector.pool.connection() as conn:
@@ -30,14 +30,14 @@ async def check_requirements(connector: AuditConnector) -> None:
 
 
 async def check_schema(conn: psycopg.AsyncConnection) -> None:
-    """Writes to the application log when the schema is older than this version, which may still work on it.
+    """Logs an error if the schema is older than this version; the worker starts, because it may still work.
 
-    :raises WorkerRefused: there is none.
+    :raises WorkerRefused: the schema is missing.
     """
     try:
         found = await state.state_of_async(conn)
     except psycopg.errors.InsufficientPrivilege:
-        return  # to be named with the right to work
+        return  # check_right() reports it
     verdict = state.standing(found)
     if verdict is state.Standing.MISSING:
         raise WorkerRefused(f"the database {conn.info.dbname} has no schema of pgaudit: run `pgaudit migrate`")
@@ -48,13 +48,14 @@ async def check_schema(conn: psycopg.AsyncConnection) -> None:
 
 
 async def check_right(conn: psycopg.AsyncConnection) -> None:
-    """Raises WorkerRefused if the role is no worker."""
+    """Raises WorkerRefused if the role lacks the rights of a worker."""
     try:
         allowed = await (await conn.execute(MAY_WORK)).fetchone() == (True,)
     except psycopg.errors.InsufficientPrivilege:
-        allowed = False  # it may not even look into the schema
+        allowed = False  # the role lacks even USAGE on the schema
     if not allowed:
         role, database = shlex.quote(conn.info.user), conn.info.dbname
         raise WorkerRefused(
-            f"the role {role} is no worker in the database {database}: run `pgaudit grant --worker {role}` as the owner"
+            f"the role {role} is not a worker in the database {database}: "
+            f"run `pgaudit grant --worker {role}` as the owner"
         )

@@ -18,18 +18,18 @@ from pgaudit.worker.retry_policy import with_jitter
 
 logger = logging.getLogger("pgaudit.worker")
 
-# Classes of SQLSTATE: invalid role, no such database or schema, no such object or no right to it.
+# Classes of SQLSTATE: invalid role, missing database, missing schema, missing object or right.
 MISSING_OR_FORBIDDEN: Final = frozenset({"28", "3D", "3F", "42"})
 FIRST_DELAY_SECONDS: Final = 0.5
 MAX_DELAY_SECONDS: Final = 15.0
 ONE_SIGNAL_SECONDS: Final = 1.0
-STABLE_AFTER_SECONDS: Final = 15.0  # a run of that many seconds was no failed start
+STABLE_AFTER_SECONDS: Final = 15.0  # a longer run was not a failed start, so the delay is reset
 
 
 async def supervise(settings: Settings, stop: asyncio.Event) -> None:
-    """Runs a worker, and runs it again when it ends, until ``stop`` is set; then it finishes what runs.
+    """Runs a worker, and restarts it when it ends, until ``stop`` is set. Then the running jobs are finished.
 
-    :raises InvalidSettings: no worker can run with these, now or later.
+    :raises InvalidSettings: no worker can run with these settings.
     :raises WorkerRefused: the schema or a right is missing, and ``worker_exit_on_refusal`` is set.
     """
     with quiet_log():
@@ -37,7 +37,7 @@ async def supervise(settings: Settings, stop: asyncio.Event) -> None:
 
 
 async def keep_running(settings: Settings, stop: asyncio.Event) -> None:
-    """Runs a worker again and again, after pauses that grow to 15 s."""
+    """Restarts a worker after pauses that grow from 0.5 s to 15 s. Raises the errors of ``supervise``."""
     delay = FIRST_DELAY_SECONDS
     while not stop.is_set():
         started = time.monotonic()
@@ -67,7 +67,7 @@ def describe(error: Exception | None) -> str:
 
 
 def is_refusal(error: Exception) -> bool:
-    """Returns whether the database lacks the schema, or this role the right to connect or to work there."""
+    """Returns whether the schema is missing, or the role lacks the right to connect or to work."""
     found = _db_errors.origin(error)
     if isinstance(error, WorkerRefused) or found is None:
         return isinstance(error, WorkerRefused)
@@ -84,7 +84,7 @@ async def run_until(stop: asyncio.Event, settings: Settings) -> Exception | None
     finally:
         stopped.cancel()
         await end(run, app)
-        await app.close_async()  # an opening that was broken off leaves a pool behind, too
+        await app.close_async()  # also after a start that was cancelled, which may have opened connections
     if run.cancelled():
         return None
     error = run.exception()
@@ -98,7 +98,7 @@ async def open_and_run(app: AuditApp) -> None:
 
 
 async def end(run: asyncio.Task[None], app: AuditApp) -> None:
-    """Lets a worker finish its jobs. One that is starting is cancelled, again and again."""
+    """Waits until a worker has finished its jobs. Cancels one that is still starting, every second until it ends."""
     while not run.done():
         if not app.stop_worker():
             run.cancel()
@@ -106,7 +106,7 @@ async def end(run: asyncio.Task[None], app: AuditApp) -> None:
 
 
 async def wait_at_most(stop: asyncio.Event, seconds: float) -> None:
-    """Waits that long, or until told to stop."""
+    """Waits that long, or until ``stop`` is set."""
     with suppress(TimeoutError):
         await asyncio.wait_for(stop.wait(), seconds)
 
@@ -121,7 +121,7 @@ async def run_in_foreground(settings: Settings) -> None:
 
 
 class Stopping:
-    """What signals of the operating system do: the first stops gracefully, a later one at once."""
+    """Handles signals of the operating system: the first stops gracefully, a later one at once."""
 
     def __init__(self) -> None:
         self.stop = asyncio.Event()
