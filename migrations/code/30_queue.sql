@@ -164,24 +164,24 @@ BEGIN
     RETURN true;
 END $$;
 
--- count_jobs(): returns the number of jobs in the queue: exactly, up to 10,000; beyond that, by the ids that were issued
--- behind the first 10,000. Those of transactions that were rolled back are among them.
+-- count_jobs(): returns the number of jobs in the queue. Exact up to 10,000 jobs; jobs behind the first 10,000 are counted
+-- by the ids issued since, which include those of transactions that were rolled back.
 CREATE OR REPLACE FUNCTION pgaudit.count_jobs() RETURNS bigint
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp
 SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET jit = off AS $$
 DECLARE
     counted bigint;
-    newest  bigint;  -- of those that were counted
+    newest  bigint;  -- highest id of the jobs that were counted
 BEGIN
     SELECT count(*), coalesce(max(id), 0) INTO counted, newest
       FROM (SELECT id FROM audit_jobs ORDER BY id LIMIT 10000) oldest;
     RETURN counted + coalesce((SELECT id FROM audit_jobs ORDER BY id DESC LIMIT 1) - newest, 0);
 END $$;
 
--- queue_state(): returns what is in the queue beside fresh jobs, and the age of the oldest job.
---   not_fresh                     number of jobs that are not fresh; an index has no others
---   due, delayed, active, failed  number of jobs in each state
---   oldest_recorded               when the oldest job that has not failed was recorded; NULL if there is none
+-- queue_state(): returns the numbers of jobs that are not fresh, and when the oldest job was recorded.
+--   not_fresh                     number of jobs that are not fresh, from a partial index of exactly these
+--   due, delayed, active, failed  number of them in each state
+--   oldest_recorded               when the oldest job that has not failed was recorded; NULL if there is no such job
 CREATE OR REPLACE FUNCTION pgaudit.queue_state(
     OUT not_fresh bigint, OUT due bigint, OUT delayed bigint, OUT active bigint, OUT failed bigint,
     OUT oldest_recorded timestamptz)

@@ -73,8 +73,8 @@ END $$;
 
 -- create_partition(index): creates the partition for that index, between its neighbours, with its guards and no grants.
 -- Its range begins at a multiple of partition_size, or later: where another partition ends, or at the end of the log if
--- its last partition was detached. Its rows never change, so autovacuum freezes them when it first reads them: otherwise
--- all old partitions would be read again, together, when their transaction ids get old.
+-- its last partition was detached. Its rows never change, so autovacuum freezes them when it first reads them. Otherwise
+-- it would read all old partitions again when their transaction ids reach autovacuum_freeze_max_age.
 -- Returns the end of the range.
 CREATE OR REPLACE FUNCTION pgaudit.create_partition(index bigint) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$

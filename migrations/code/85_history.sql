@@ -75,7 +75,7 @@ $$;
 
 -- column_drift(first_index, end_index): returns the columns of the log whose value differs from their event's, and leaf
 -- hashes that do not match their event's text; in [first_index, end_index), by default the whole log. An event that was
--- changed may hold anything, so no cast of its values raises.
+-- changed by hand may hold any value, so values are compared as text or converted without raising.
 CREATE OR REPLACE FUNCTION pgaudit.column_drift(first_index bigint DEFAULT 0, end_index bigint DEFAULT NULL)
 RETURNS TABLE (index bigint, column_name text, column_value text, event_value text)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp

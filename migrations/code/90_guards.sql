@@ -41,7 +41,7 @@ BEGIN
     RETURN NULL;
 END $$;
 
--- Alembic's table has its guard from here, because Alembic writes to it before the function above is installed.
+-- Alembic's table gets its trigger here and not in a revision, because Alembic writes to it before this function exists.
 CREATE OR REPLACE TRIGGER reject_foreign_write BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON pgaudit.alembic_version
     FOR EACH STATEMENT EXECUTE FUNCTION pgaudit.reject_foreign_write();
 ALTER TABLE pgaudit.alembic_version ENABLE ALWAYS TRIGGER reject_foreign_write;

@@ -194,7 +194,7 @@ COMMENT ON VIEW pgaudit.queue_stats IS
 COMMENT ON COLUMN pgaudit.queue_stats.queue_name IS
     'Name of the queue.';
 COMMENT ON COLUMN pgaudit.queue_stats.waiting IS
-    'Jobs that a worker could take now. Exact up to 10,000 jobs in the queue; beyond that, ids of transactions that were rolled back count, too.';
+    'Jobs that a worker could take now. Exact up to 10,000 jobs in the queue; beyond that, ids of rolled-back transactions are counted as well.';
 COMMENT ON COLUMN pgaudit.queue_stats.active IS
     'Jobs that a worker has fetched as the first of a batch.';
 COMMENT ON COLUMN pgaudit.queue_stats.delayed IS

@@ -1436,24 +1436,24 @@ BEGIN
     RETURN true;
 END $$;
 
--- count_jobs(): returns the number of jobs in the queue: exactly, up to 10,000; beyond that, by the ids that were issued
--- behind the first 10,000. Those of transactions that were rolled back are among them.
+-- count_jobs(): returns the number of jobs in the queue. Exact up to 10,000 jobs; jobs behind the first 10,000 are counted
+-- by the ids issued since, which include those of transactions that were rolled back.
 CREATE OR REPLACE FUNCTION pgaudit.count_jobs() RETURNS bigint
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp
 SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET jit = off AS $$
 DECLARE
     counted bigint;
-    newest  bigint;  -- of those that were counted
+    newest  bigint;  -- highest id of the jobs that were counted
 BEGIN
     SELECT count(*), coalesce(max(id), 0) INTO counted, newest
       FROM (SELECT id FROM audit_jobs ORDER BY id LIMIT 10000) oldest;
     RETURN counted + coalesce((SELECT id FROM audit_jobs ORDER BY id DESC LIMIT 1) - newest, 0);
 END $$;
 
--- queue_state(): returns what is in the queue beside fresh jobs, and the age of the oldest job.
---   not_fresh                     number of jobs that are not fresh; an index has no others
---   due, delayed, active, failed  number of jobs in each state
---   oldest_recorded               when the oldest job that has not failed was recorded; NULL if there is none
+-- queue_state(): returns the numbers of jobs that are not fresh, and when the oldest job was recorded.
+--   not_fresh                     number of jobs that are not fresh, from a partial index of exactly these
+--   due, delayed, active, failed  number of them in each state
+--   oldest_recorded               when the oldest job that has not failed was recorded; NULL if there is no such job
 CREATE OR REPLACE FUNCTION pgaudit.queue_state(
     OUT not_fresh bigint, OUT due bigint, OUT delayed bigint, OUT active bigint, OUT failed bigint,
     OUT oldest_recorded timestamptz)
@@ -2249,8 +2249,8 @@ END $$;
 
 -- create_partition(index): creates the partition for that index, between its neighbours, with its guards and no grants.
 -- Its range begins at a multiple of partition_size, or later: where another partition ends, or at the end of the log if
--- its last partition was detached. Its rows never change, so autovacuum freezes them when it first reads them: otherwise
--- all old partitions would be read again, together, when their transaction ids get old.
+-- its last partition was detached. Its rows never change, so autovacuum freezes them when it first reads them. Otherwise
+-- it would read all old partitions again when their transaction ids reach autovacuum_freeze_max_age.
 -- Returns the end of the range.
 CREATE OR REPLACE FUNCTION pgaudit.create_partition(index bigint) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
@@ -2374,7 +2374,7 @@ $$;
 
 -- column_drift(first_index, end_index): returns the columns of the log whose value differs from their event's, and leaf
 -- hashes that do not match their event's text; in [first_index, end_index), by default the whole log. An event that was
--- changed may hold anything, so no cast of its values raises.
+-- changed by hand may hold any value, so values are compared as text or converted without raising.
 CREATE OR REPLACE FUNCTION pgaudit.column_drift(first_index bigint DEFAULT 0, end_index bigint DEFAULT NULL)
 RETURNS TABLE (index bigint, column_name text, column_value text, event_value text)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp
@@ -2440,7 +2440,7 @@ BEGIN
     RETURN NULL;
 END $$;
 
--- Alembic's table has its guard from here, because Alembic writes to it before the function above is installed.
+-- Alembic's table gets its trigger here and not in a revision, because Alembic writes to it before this function exists.
 CREATE OR REPLACE TRIGGER reject_foreign_write BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON pgaudit.alembic_version
     FOR EACH STATEMENT EXECUTE FUNCTION pgaudit.reject_foreign_write();
 ALTER TABLE pgaudit.alembic_version ENABLE ALWAYS TRIGGER reject_foreign_write;
@@ -2812,7 +2812,7 @@ COMMENT ON VIEW pgaudit.queue_stats IS
 COMMENT ON COLUMN pgaudit.queue_stats.queue_name IS
     'Name of the queue.';
 COMMENT ON COLUMN pgaudit.queue_stats.waiting IS
-    'Jobs that a worker could take now. Exact up to 10,000 jobs in the queue; beyond that, ids of transactions that were rolled back count, too.';
+    'Jobs that a worker could take now. Exact up to 10,000 jobs in the queue; beyond that, ids of rolled-back transactions are counted as well.';
 COMMENT ON COLUMN pgaudit.queue_stats.active IS
     'Jobs that a worker has fetched as the first of a batch.';
 COMMENT ON COLUMN pgaudit.queue_stats.delayed IS
@@ -2994,7 +2994,7 @@ END $$;
 
 
 DELETE FROM pgaudit.schema_code;
-INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('ba8885672ee65db8cedb55e3bafc56a91edc1f48849c10be0697023952512eab', '0.1.0');
+INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('dc5c529bf6297852867e39a4a1f660d192cfe7b17e76a84f1bdedc59aeaf01ec', '0.1.0');
 
 
 DO $renewal$
