@@ -14,8 +14,8 @@ from pgaudit.django.options import options
 def install() -> None:
     """Replaces ``Model.save_base`` by one that opens a transaction. A second call does nothing.
 
-    ``save_base`` sends ``pre_save`` and ``post_save``, and commits the row before ``post_save``. Deletions and changes of
-    many-to-many relations send their signals inside a transaction already.
+    ``save_base`` sends ``pre_save`` and ``post_save``, and commits the row before ``post_save``. Deletions and changes
+    of many-to-many relations send their signals inside a transaction already.
     """
     original = models.Model.save_base
     if hasattr(original, "__wrapped__"):
