@@ -1,1 +1,1 @@
-"""The application for Django."""
+"""Tests of the Django application ``pgaudit.django``."""

@@ -1,4 +1,4 @@
-"""A Django project with ``pgaudit.django``: its own tests, its commands, and what happens in production."""
+"""Runs a Django project with ``pgaudit.django``: its tests, its commands, and its requests as in production."""
 
 import json
 import os
@@ -17,7 +17,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def run(empty_dsn: str) -> Run:
-    """Runs Python in the project; the test fails if the exit code is another. The database has no schema yet."""
+    """Runs a Python module in the project, and fails unless it exits with ``code``. The database has no schema yet."""
 
     def run(*arguments: str, code: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
         path = os.pathsep.join([str(ROOT / "src"), str(ROOT)])
@@ -40,25 +40,25 @@ def run(empty_dsn: str) -> Run:
 
 @pytest.mark.parametrize("mode", ["queue", "off", "inline"])
 def test_the_suite_of_a_project_is_green_in_every_mode(run: Run, mode: str) -> None:
-    """``INSTALLED_APPS`` and the receivers are all that the project has added; no PGAUDIT_DSN says where."""
+    """The tests of a project pass in each mode, without PGAUDIT_DSN and without a change for pgaudit."""
     assert "Ran 11 tests" in run("django", "test", PROJECT, PGAUDIT_MODE=mode).stderr
 
 
 def test_the_copies_of_parallel_tests_have_the_schema(run: Run) -> None:
-    """Django copies the test database after it was migrated."""
+    """Parallel tests pass: the databases that Django copies for them have the schema."""
     assert "Ran 11 tests" in run("django", "test", PROJECT, "--parallel", "2").stderr
 
 
 @pytest.mark.parametrize("mode", ["queue", "inline"])
 def test_events_are_in_the_test_database_alone(run: Run, mode: str, empty_dsn: str) -> None:
-    """Autonomous ones, too; the tests look for them. The project's own database is not touched."""
+    """All events, autonomous ones included, are recorded in the test database; the project's own has no schema."""
     assert "Ran 6 tests" in run("django", "test", f"{PROJECT}.monitors.stored", PGAUDIT_MODE=mode).stderr
     with psycopg.connect(empty_dsn) as conn:
         assert conn.execute("SELECT to_regnamespace('pgaudit')").fetchone() == (None,)
 
 
 def test_receivers_that_would_fail_in_production_fail_in_test_cases(run: Run) -> None:
-    """Without ATOMIC_SAVES a receiver of post_save is in no transaction: in no mode does a TestCase hide that."""
+    """Without ATOMIC_SAVES a receiver of post_save is outside a transaction, and a TestCase fails in every mode."""
     for mode in ("queue", "off"):
         done = run(
             "django",
@@ -73,7 +73,7 @@ def test_receivers_that_would_fail_in_production_fail_in_test_cases(run: Run) ->
 
 @pytest.mark.parametrize("atomic", ["no", "yes"])
 def test_rows_and_events_belong_together_in_production(run: Run, atomic: str) -> None:
-    """With and without ATOMIC_REQUESTS. What is refused is kept, though its request is rolled back."""
+    """Rows and events are committed together with and without ATOMIC_REQUESTS; autonomous events outlive a rollback."""
     run("django", "migrate")
     found = json.loads(run("django", "live", PROJECT_ATOMIC_REQUESTS=atomic).stdout)
     assert found == {
@@ -91,7 +91,7 @@ def test_rows_and_events_belong_together_in_production(run: Run, atomic: str) ->
 
 
 def test_manage_py_runs_the_command_line(run: Run) -> None:
-    """On the project's database, with its settings, options and exit codes."""
+    """``manage.py pgaudit`` works on the project's database, and passes options and exit codes on."""
     assert run("django", "pgaudit", "migrate", "--check", code=1).stdout.startswith("The database is not migrated")
     run("django", "migrate")
     assert "it is current" in run("django", "pgaudit", "migrate", "--check", "--settings", f"{PROJECT}.settings").stdout
@@ -100,7 +100,7 @@ def test_manage_py_runs_the_command_line(run: Run) -> None:
 
 
 def test_the_schema_may_be_left_to_its_owner(run: Run) -> None:
-    """As where the application's role must not own it."""
+    """With MIGRATE set to False, Django's ``migrate`` creates no schema."""
     run("django", "migrate", "auth", PROJECT_PGAUDIT='{"MIGRATE": false}')
     assert run("django", "pgaudit", "migrate", "--check", code=1).stdout.startswith("The database is not migrated")
 
@@ -109,13 +109,13 @@ def test_the_schema_may_be_left_to_its_owner(run: Run) -> None:
     ("options", "message"),
     [('{"DSN": "x"}', r"DATABASES[PGAUDIT['ALIAS']]"), ('{"LOGIN": true}', "PGAUDIT: unknown LOGIN; known: ")],
 )
-def test_a_slip_in_the_settings_is_named(run: Run, options: str, message: str) -> None:
-    """When Django starts."""
+def test_a_mistake_in_the_settings_is_named(run: Run, options: str, message: str) -> None:
+    """Django does not start with a DSN or an unknown key in PGAUDIT; the error names what is allowed."""
     assert message in run("django", "check", code=1, PROJECT_PGAUDIT=options).stderr
 
 
 def test_a_database_that_cannot_have_an_audit_log_is_named(run: Run) -> None:
-    """By Django's checks, before the first event; in mode off nothing is sent."""
+    """Django's system check reports a database that is not PostgreSQL, unless the mode is off."""
     sqlite = {"PROJECT_ENGINE": "django.db.backends.sqlite3", "PROJECT_DSN": "dbname=:memory:"}
     assert "pgaudit.E001" in run("django", "check", "--database", "default", code=1, **sqlite).stderr
     run("django", "check", "--database", "default", PGAUDIT_MODE="off", **sqlite)

@@ -34,7 +34,7 @@ class User:
 
 
 def found() -> dict[str, Any]:
-    """Returns what an event recorded here would inherit."""
+    """Returns the context and actor that an event recorded here would inherit."""
     return described(inheriting_event())
 
 

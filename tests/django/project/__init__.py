@@ -1,1 +1,1 @@
-"""A project like many: authentication and API keys of its own, signals, and no ATOMIC_REQUESTS."""
+"""A typical Django project with its own login, API keys and signal receivers, and without ATOMIC_REQUESTS."""

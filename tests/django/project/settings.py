@@ -1,4 +1,4 @@
-"""Settings; the environment says which database, and what the run is about."""
+"""Settings of the project. Environment variables choose the database and the options under test."""
 
 import json
 import os

@@ -1,1 +1,1 @@
-"""Who may sign in."""
+"""Login by e-mail address."""

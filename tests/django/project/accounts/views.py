@@ -21,13 +21,13 @@ def sign_in(request: HttpRequest) -> HttpResponse:
 
 
 def sign_out(request: HttpRequest) -> HttpResponse:
-    """Signs out, whoever asks."""
+    """Signs out the user of the request, if any."""
     logout(request)
     return HttpResponse("bye")
 
 
 async def profile(_request: HttpRequest) -> HttpResponse:
-    """An asynchronous view."""
+    """Records an event in an asynchronous view."""
     await audit.record_autonomous_async(AuditEvent(action="profile.viewed"))
     return HttpResponse("profile")
 

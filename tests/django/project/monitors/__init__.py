@@ -1,1 +1,1 @@
-"""What is watched, over an API with keys."""
+"""Projects and their checks, with an API that is authenticated by keys."""

@@ -1,4 +1,4 @@
-"""The API: who asks is known by a key, inside of each view."""
+"""The API. Each view finds the project by the API key of the request."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -14,7 +14,7 @@ from tests.django.project.monitors.models import Check, Project
 
 
 def by_key(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
-    """Gives the view the project of the key."""
+    """Passes the project of the API key to the view; answers 401 if there is none."""
 
     @wraps(view)
     def wrapper(request: HttpRequest, **arguments: Any) -> HttpResponse:
@@ -29,7 +29,7 @@ def by_key(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
 
 @by_key
 def create(request: HttpRequest, project: Project) -> HttpResponse:
-    """Adds a check, without a transaction of its own."""
+    """Adds a check without opening a transaction."""
     check = Check.objects.create(project=project, name=request.POST["name"])
     return JsonResponse({"id": check.pk}, status=201)
 

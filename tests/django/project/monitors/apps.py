@@ -1,10 +1,10 @@
-"""The application."""
+"""Configuration of the application."""
 
 from django.apps import AppConfig
 
 
 class MonitorsConfig(AppConfig):  # type: ignore[misc]  # Django ships no types
-    """Connects the receivers."""
+    """Connects the signal receivers that record events."""
 
     name = "tests.django.project.monitors"
 

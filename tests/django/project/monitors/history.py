@@ -1,4 +1,4 @@
-"""What the project reads of its audit log."""
+"""Queries of the project on its audit log."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from pgaudit.django.models import AuditEntry
 
 
 def history_of(check_id: int) -> Any:
-    """Returns what was done to a check, as first or further target; the newest first."""
+    """Returns the entries whose targets include the check, newest first."""
     return AuditEntry.objects.of_target("check", check_id)
 
 

@@ -1,10 +1,10 @@
-"""Projects, and what they watch."""
+"""Models: projects and their checks."""
 
 from django.db import models
 
 
 class Project(models.Model):  # type: ignore[misc]  # Django ships no types
-    """Has an API key."""
+    """A client of the API, with its key."""
 
     name = models.TextField()
     api_key = models.TextField(unique=True)
@@ -14,7 +14,7 @@ class Project(models.Model):  # type: ignore[misc]  # Django ships no types
 
 
 class Check(models.Model):  # type: ignore[misc]
-    """Something that is watched."""
+    """A check of a project, such as a cron job that has to report."""
 
     project = models.ForeignKey(Project, models.CASCADE)
     name = models.TextField()

@@ -1,4 +1,4 @@
-"""Tests that look into the database: they are run by name, in modes that store events."""
+"""Tests that read events from the database. test_project.py runs them by name, in the modes that store events."""
 
 from django.contrib.auth.models import User
 from django.core.management import call_command
@@ -14,22 +14,22 @@ from tests.django.project.monitors.models import Check, Project
 
 
 class Stored(TestCase):  # type: ignore[misc]  # Django ships no types
-    """Each test is one transaction, which is rolled back."""
+    """Each test is one transaction, which Django rolls back."""
 
     def test_autonomous_events_are_in_the_transaction_of_the_test(self) -> None:
-        """With nothing to wait for in mode inline, though the test has recorded before."""
+        """An autonomous event can be asserted at once, also in a test that has recorded other events before."""
         project = Project.objects.create(name="p", api_key="k")
         Check.objects.create(project=project, name="c")
         self.client.post("/sign-in", {"email": "ada", "password": "x"})
         assert_recorded(connection, action="user.login_failed", target="user:unknown", outcome="denied")
 
     def test_nothing_of_another_test_is_left(self) -> None:
-        """What a migration has recorded is."""
+        """Events of another test are rolled back with it; the event of a migration stays."""
         assert_recorded(connection, times=0, action="user.login_failed")
         assert_recorded(connection, action="project.imported", actor="service:migration")
 
     def test_only_the_test_case_is_a_transaction(self) -> None:
-        """Production would have none: it is refused here, too, in every mode and with events in memory."""
+        """Recording outside ``atomic`` raises in each mode, and in ``recording()``, as it would in production."""
         event = AuditEvent(action="check.viewed")
         for mode in ("queue", "off"):
             with override_settings(PGAUDIT={"MODE": mode}), self.assertRaisesMessage(NotInTransaction, "test case"):
@@ -41,7 +41,7 @@ class Stored(TestCase):  # type: ignore[misc]  # Django ships no types
             audit.record(connection, event)
 
     def test_entries_are_querysets(self) -> None:
-        """By any target, by actor, and by what Django can filter."""
+        """Entries are found by first target, further target and actor, and by any other filter of Django."""
         event = AuditEvent(action="check.moved", actor="user:1", targets=("check:7", "project:3"), data={"to": 4})
         with transaction.atomic():
             audit.record(connection, event)
@@ -53,7 +53,7 @@ class Stored(TestCase):  # type: ignore[misc]  # Django ships no types
         assert str(entry) == f"{entry.index} check.moved"
 
     def test_entries_are_read_only(self) -> None:
-        """Whichever way is tried."""
+        """Each method of a model or queryset that would write raises NotSupportedError."""
         entry = AuditEntry(index=1)
         entries = AuditEntry.objects.all()
         for attempt in (
@@ -68,6 +68,6 @@ class Stored(TestCase):  # type: ignore[misc]  # Django ships no types
                 attempt()
 
     def test_migrating_again_changes_nothing(self) -> None:
-        """It is safe inside of a test, too."""
+        """``migrate`` can run again inside a test."""
         call_command("migrate", verbosity=0)
         assert User.objects.count() == 0

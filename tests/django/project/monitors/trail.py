@@ -1,4 +1,4 @@
-"""What the project itself writes to have an audit trail."""
+"""Signal receivers that record changes of checks: the project's own part of its audit trail."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The tables, and a first project, whose migration records an event."""
+"""Creates the tables and a first project, and records an event about it."""
 
 from typing import Any
 
@@ -10,12 +10,12 @@ from pgaudit.django import audit
 
 
 def add_project(_apps: Any, editor: Any) -> None:
-    """Records in the transaction of the migration."""
+    """Records an event in the transaction of the migration."""
     audit.record(editor.connection, AuditEvent(action="project.imported", actor="service:migration"))
 
 
 class Migration(migrations.Migration):  # type: ignore[misc]  # Django ships no types
-    """Creates both tables."""
+    """Creates both tables and the first project."""
 
     operations = (
         migrations.CreateModel(

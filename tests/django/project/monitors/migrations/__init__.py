@@ -1,1 +1,1 @@
-"""Tables of the monitors."""
+"""Migrations of the monitors."""

@@ -1,4 +1,4 @@
-"""What happens outside of tests, where Django commits each statement."""
+"""Runs the project as in production, where Django commits each statement."""
 
 import json
 from typing import Any
@@ -17,7 +17,7 @@ from tests.django.project.monitors.models import Check, Project
 
 
 class Command(BaseCommand):  # type: ignore[misc]  # Django ships no types
-    """Serves requests, and prints what they have left as JSON."""
+    """Serves requests, and prints the rows and events that they left, as JSON."""
 
     def handle(self, **_options: Any) -> None:
         Project.objects.create(name="p", api_key="k")
@@ -39,7 +39,7 @@ class Command(BaseCommand):  # type: ignore[misc]  # Django ships no types
 
 
 def refuse(**_signal: Any) -> None:
-    """Fails after the row and its event, in a block that is rolled back, and records that apart."""
+    """Records an autonomous event and raises, after the row and its event were written; both are rolled back."""
     with transaction.atomic():
         audit.record_autonomous(AuditEvent(action="check.refused", outcome="denied"))
         raise RuntimeError

@@ -1,4 +1,4 @@
-"""Deletes what is paused."""
+"""Deletes paused checks."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from tests.django.project.monitors.models import Check
 
 
 class Command(BaseCommand):  # type: ignore[misc]  # Django ships no types
-    """Has no request: it binds who acts."""
+    """Binds its actor, because a command has no request."""
 
     def handle(self, **_options: Any) -> None:
         with bind(actor="service:prune"):
