@@ -62,41 +62,45 @@ def test_other_errors_get_no_advice() -> None:
     ],
 )
 def test_a_refused_connection_is_answered_with_a_remedy_in_one_line(message: str, advice: str) -> None:
-    """libpq gives no SQLSTATE for it, and several lines."""
+    """The summary of a refused connection has one line with a remedy, although libpq gives several and no SQLSTATE."""
     brief = safe_summary(psycopg.OperationalError(f"connection failed: FATAL:  {message}"))
     assert brief.endswith(f"; {advice}")
     assert "\n" not in brief
 
 
-def test_a_server_that_does_not_answer_is_no_refusal() -> None:
-    """It may answer later, whatever its socket's file is called."""
-    error = psycopg.OperationalError('connection to server on socket "/x" failed: No such file or directory')
+def test_a_server_that_does_not_answer_is_not_a_refusal() -> None:
+    """An unreachable server gets no remedy, because it may answer later, even if its socket's path reads like one."""
+    error = psycopg.OperationalError('connection to server on socket "/does not exist" failed: No such file or directory')
     assert hint_for_connection(error) == ""
     assert hint_for_connection(psycopg.OperationalError("FATAL:  the database system is starting up")) == ""
 
 
-def test_an_error_in_the_application_says_what_to_do(empty_dsn: str) -> None:
-    """As a note below the driver's own error, whatever library it passes through."""
+def test_the_error_of_recording_without_a_schema_says_to_migrate(empty_dsn: str) -> None:
+    """The error of ``record`` through each library has a note that says to migrate."""
     audit, event = AuditLog(Settings(dsn=empty_dsn)), AuditEvent(action="claim.approved")
     for library in (psycopg.connect, *SYNC.values()):
         with pytest.raises(Exception, match="pgaudit") as error, library(empty_dsn) as conn:
             audit.record(conn, event)
         assert error.value.__notes__ == ["pgaudit: run `pgaudit migrate`"]
+
+
+def test_the_error_of_reading_without_a_schema_says_to_migrate(empty_dsn: str) -> None:
+    """The error of a reader has a note that says to migrate."""
     with psycopg.connect(empty_dsn) as conn, pytest.raises(psycopg.errors.UndefinedTable) as missing:
         trail.last(conn, 1)
     assert missing.value.__notes__ == ["pgaudit: run `pgaudit migrate`"]
 
 
-def test_a_role_without_rights_is_told_of_grant(dsn: str) -> None:
-    """By what it records and by what it reads."""
-    with temporary_roles(dsn, "nobody_in_particular"), psycopg.connect(dsn, user="nobody_in_particular") as conn:
+def test_the_error_of_a_missing_right_names_grant(dsn: str) -> None:
+    """The error of recording without the right to do so has a note about ``pgaudit grant``."""
+    with temporary_roles(dsn, "t_without_rights"), psycopg.connect(dsn, user="t_without_rights") as conn:
         with pytest.raises(psycopg.errors.InsufficientPrivilege) as error:
             AuditLog().record(conn, AuditEvent(action="claim.approved"))
         assert error.value.__notes__ == ["pgaudit: see `pgaudit grant`"]
 
 
 def test_a_missing_dsn_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """An autonomous event goes where libpq's defaults lead, which may be nowhere."""
+    """If libpq's defaults lead to no server, the error of an autonomous event says that PGAUDIT_DSN is not set."""
     monkeypatch.setenv("PGHOST", str(tmp_path))
     with pytest.raises(psycopg.OperationalError) as error:
         AuditLog(Settings(dsn="")).record_autonomous(AuditEvent(action="login.failed"))

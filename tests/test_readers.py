@@ -1,4 +1,4 @@
-"""The log, statistics, jobs and health, read through each connection that ``record`` takes."""
+"""Reading the log, statistics, jobs and health through each kind of connection that ``record`` accepts."""
 
 from collections.abc import Callable, Generator
 from contextlib import closing, contextmanager
@@ -41,7 +41,7 @@ class Base(DeclarativeBase):
 
 
 class Claim(Base):
-    """A row that the application has not sent yet."""
+    """A table that does not exist in the database."""
 
     __tablename__ = "claim"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -50,7 +50,7 @@ class Claim(Base):
 
 @contextmanager
 def customized(dsn: str) -> Generator[Any]:
-    """A psycopg connection that reads rows and JSON, and sends parameters, in a way of its own."""
+    """A psycopg connection with another row factory, cursor class and JSON loader than the defaults."""
     with psycopg.connect(dsn, row_factory=dict_row, cursor_factory=psycopg.RawCursor) as conn:
         set_json_loads(str, conn)
         yield conn
@@ -58,7 +58,7 @@ def customized(dsn: str) -> Generator[Any]:
 
 @contextmanager
 def django_in_autocommit(dsn: str) -> Generator[Any]:
-    """What ``django.db.connection`` is outside of a transaction, in a project without time zones."""
+    """``django.db.connection`` outside a transaction, in a project without time zones."""
     with closing(django_connection(dsn)), override_settings(USE_TZ=False):
         yield django_default
 
@@ -83,7 +83,7 @@ def scoped(dsn: str) -> Generator[Any]:
 
 
 def in_proxy(opened: Callable[[str], Any]) -> Callable[[str], Any]:
-    """Returns the same, in a transparent proxy."""
+    """Returns a function that opens the same connection in a transparent proxy."""
 
     @contextmanager
     def proxied(dsn: str) -> Generator[Any]:
@@ -108,7 +108,7 @@ CONNECTIONS: dict[str, Callable[[str], Any]] = {
 
 
 def read_all(conn: Any, job: int) -> dict[str, Any]:
-    """Returns what each reader says."""
+    """Returns the result of each reader."""
     return {
         "last": trail.last(conn, 10),
         "after": trail.after(conn, -1),
@@ -129,7 +129,7 @@ def read_all(conn: Any, job: int) -> dict[str, Any]:
 
 @pytest.fixture
 def job(conn: Connection) -> int:
-    """The number of a failed job; two events are in the log."""
+    """The id of a failed job; the log has two events."""
     record_and_commit(conn, *(AuditEvent(action="claim.approved", actor="user:42", target="claim:7") for _ in range(2)))
     persist_and_commit(conn)
     failed: int = value(conn, INSERT_FAILED)
@@ -138,8 +138,8 @@ def job(conn: Connection) -> int:
 
 
 @pytest.mark.parametrize("library", CONNECTIONS)
-def test_every_reader_says_the_same(dsn: str, conn: Connection, job: int, library: str) -> None:
-    """Whatever the library, and however the connection reads rows, JSON and times of its own."""
+def test_every_reader_returns_the_same(dsn: str, conn: Connection, job: int, library: str) -> None:
+    """Each reader returns the same for each library and configuration of the connection."""
     expected = read_all(conn, job)
     conn.commit()
     assert len(expected["of_target"]) == 2
@@ -149,7 +149,7 @@ def test_every_reader_says_the_same(dsn: str, conn: Connection, job: int, librar
 
 
 def test_a_reader_leaves_a_connection_as_it_was(dsn: str, job: int) -> None:
-    """Its settings, its row factory, and the transaction with what is not committed."""
+    """A reader changes neither session settings nor the row factory, and does not end the transaction."""
     with psycopg.connect(dsn, row_factory=dict_row) as conn:
         conn.execute("CREATE TABLE change ()")
         before = conn.execute(SESSION).fetchall(), conn.execute("SELECT pg_current_xact_id()").fetchall()
@@ -162,7 +162,7 @@ def test_a_reader_leaves_a_connection_as_it_was(dsn: str, job: int) -> None:
 
 
 def test_a_reader_flushes_no_session(dsn: str, job: int) -> None:
-    """What the application has not sent yet stays there; the table does not even exist."""
+    """A reader does not flush a pending object of the session; a flush would fail, because its table is missing."""
     with sqlalchemy_sync(dsn, Session) as session:
         claim = Claim()
         session.add(claim)
@@ -172,7 +172,7 @@ def test_a_reader_flushes_no_session(dsn: str, job: int) -> None:
 
 
 def test_a_connection_of_sqlalchemy_knows_that_it_is_in_a_transaction(dsn: str) -> None:
-    """As after a statement of its own: it can be ended, and nothing stays open in the pool."""
+    """After a reader, a SQLAlchemy Connection is in a transaction that ``rollback`` ends, as after execute()."""
     with not_begun(dsn) as conn:
         trail.last(conn, 1)
         assert conn.in_transaction()
@@ -182,7 +182,7 @@ def test_a_connection_of_sqlalchemy_knows_that_it_is_in_a_transaction(dsn: str) 
 
 @pytest.mark.parametrize("library", ["psycopg", *SYNC])
 def test_a_job_is_retried_in_the_transaction_of_the_application(dsn: str, job: int, library: str) -> None:
-    """Rolled back with it, although Postgres has heard nothing of it before."""
+    """retry_jobs is rolled back with the transaction of the application, even if it sent the first statement in it."""
     opened = psycopg_connection if library == "psycopg" else SYNC[library]
 
     class RolledBack(Exception):
@@ -200,7 +200,7 @@ def test_a_job_is_retried_in_the_transaction_of_the_application(dsn: str, job: i
 
 
 def test_a_failed_check_does_not_break_the_transaction(empty_dsn: str) -> None:
-    """The error is a verdict, and the change is committed."""
+    """A check that fails is a verdict, and the application can still commit its change."""
     with psycopg.connect(empty_dsn) as conn:
         conn.execute("CREATE TABLE change ()")
         assert health.check(conn).status is health.Status.UNHEALTHY
@@ -208,7 +208,7 @@ def test_a_failed_check_does_not_break_the_transaction(empty_dsn: str) -> None:
 
 
 async def test_a_failed_asynchronous_check_does_not_break_the_transaction(empty_dsn: str) -> None:
-    """Through a cursor, too."""
+    """A failed asynchronous check, here through a cursor, lets the application commit its change."""
     async with await psycopg.AsyncConnection.connect(empty_dsn) as conn:
         await conn.execute("CREATE TABLE change ()")
         assert (await health.check_async(conn.cursor())).status is health.Status.UNHEALTHY
@@ -216,7 +216,7 @@ async def test_a_failed_asynchronous_check_does_not_break_the_transaction(empty_
 
 
 def test_a_database_that_sqlalchemy_cannot_reach_is_a_verdict(dsn: str) -> None:
-    """As one that psycopg cannot reach."""
+    """A connection that SQLAlchemy cannot open is reported as a verdict, not raised."""
     engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(dsn, dbname="no_such_database"))
     with Session(engine) as session:
         (check,) = health.check(session).checks
@@ -225,7 +225,7 @@ def test_a_database_that_sqlalchemy_cannot_reach_is_a_verdict(dsn: str) -> None:
 
 @pytest.mark.parametrize("read", [lambda conn: trail.last(conn, 1), jobs.count_jobs, stats.queue_stats, health.check])
 async def test_an_asynchronous_connection_is_refused(dsn: str, read: Callable[[Any], Any]) -> None:
-    """The sentence says what to do instead."""
+    """Readers refuse asynchronous connections, and the message says to use a thread or check_async."""
     engine, expected = create_async_engine(url_of(dsn, "postgresql+psycopg")), r"asyncio\.to_thread.*check_async"
     async with await psycopg.AsyncConnection.connect(dsn) as conn, engine.connect() as other, AsyncSession(engine) as s:
         for given in (conn, conn.cursor(), other, s):
@@ -239,14 +239,14 @@ async def test_an_asynchronous_connection_is_refused(dsn: str, read: Callable[[A
 
 
 @pytest.mark.parametrize("given", [create_engine("sqlite://"), create_engine("sqlite://").connect(), None, object()])
-def test_what_leads_to_no_postgres_is_refused(given: Any) -> None:
-    """The sentence says what is taken."""
+def test_an_object_without_a_psycopg_connection_is_refused(given: Any) -> None:
+    """The message names the connections that a reader accepts."""
     with pytest.raises(UnknownConnection, match=r"pass a psycopg Connection or cursor, a SQLAlchemy"):
         trail.last(given, 1)
 
 
-async def test_check_async_says_what_it_takes(dsn: str) -> None:
-    """And how to get it from SQLAlchemy's connection."""
+async def test_check_async_refuses_a_connection_of_sqlalchemy(dsn: str) -> None:
+    """The message says how to get psycopg's connection from it, and check_async accepts that one."""
     engine = create_async_engine(url_of(dsn, "postgresql+psycopg"))
     async with engine.connect() as conn:
         with pytest.raises(UnknownConnection, match="AsyncConnection of psycopg"):

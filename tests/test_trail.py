@@ -25,7 +25,7 @@ def test_a_number_too_long_for_an_integer_is_read(conn: Connection) -> None:
 
 
 def test_an_id_may_be_a_number(conn: Connection) -> None:
-    """The events of claim 7 are found by the number, too, as an application holds it."""
+    """The id may be given as a number, such as a primary key, instead of a string."""
     assert record_persist_and_commit(conn, made := event(7), event(8)) == []
     assert [entry.event_id for entry in trail.of_target(conn, "claim", 7)] == [made.id]
     assert len(trail.of_actor(conn, "user", 42)) == 2

@@ -1,4 +1,4 @@
-"""A system without POSIX, such as Windows: what works there, and what says that it does not."""
+"""pgaudit on a system without POSIX, such as Windows: recording works, and a spool is refused."""
 
 import subprocess
 import sys
@@ -13,20 +13,20 @@ BLOCKED = """if True:
 
 
 def run(code: str) -> str:
-    """Returns what a program prints where the modules and functions of POSIX are missing."""
+    """Returns the output of a program in which the modules and functions of POSIX are missing."""
     command = [sys.executable, "-c", BLOCKED + code]
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
 
 
 def test_everything_can_be_imported() -> None:
-    """Also what tests and the web application are made of."""
+    """Each module can be imported, those for tests and the web application included."""
     assert run(
         "    import pgaudit, pgaudit.cli, pgaudit.testing.copies, pgaudit.web, pgaudit.worker; print('imported')"
     )
 
 
 def test_recording_works_and_a_spool_is_refused_at_once() -> None:
-    """The sentence says which settings to leave out."""
+    """AuditLog records, and refuses a spool at construction with a message that names the settings to unset."""
     code = """
     from pgaudit import AuditEvent, AuditLog, PgauditError, Settings, health
     from pgaudit.testing import recording

@@ -1,4 +1,4 @@
-"""A worker whose sessions are terminated again and again."""
+"""A worker keeps persisting while its sessions are terminated repeatedly."""
 
 import psycopg
 
@@ -17,7 +17,7 @@ TERMINATE = """
 
 
 def test_a_worker_whose_sessions_are_terminated_five_times_a_second_goes_on(own_server: TemporaryServer) -> None:
-    """It empties the queue meanwhile; no event is lost or doubled, and no job fails."""
+    """The worker empties the queue meanwhile; no event is lost or stored twice, and no job fails."""
     dsn = own_server.conninfo
     terminated = 0
 

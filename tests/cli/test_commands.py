@@ -102,7 +102,7 @@ def test_a_replay_prints_one_sentence_and_leaves_no_file(run: Run, tmp_path: Pat
 
 
 def test_a_replay_takes_all_files_of_the_spool(run: Run, dsn: str, conn: psycopg.Connection, tmp_path: Path) -> None:
-    """The directory of the setting, or one that is named; the exit code is 1 as long as an event is left in a file."""
+    """``replay`` reads the directory of the setting, or a named one, and exits with 1 while a file has events left."""
     spool.append(tmp_path, [AuditEvent(action="claim.approved").to_json()], None).rename(tmp_path / "web1-1.ndjson")
     audit = AuditLog(Settings(dsn=dsn, on_failure="spool", spool_dir=tmp_path))
     with psycopg.connect(dsn, autocommit=True) as owner:

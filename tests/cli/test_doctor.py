@@ -74,7 +74,7 @@ def test_a_role_without_rights_is_a_fault(run: Run, role: str, dsn: str) -> None
 
 
 def test_a_role_that_writes_all_tables_is_named(run: Run, role: str, conn: psycopg.Connection) -> None:
-    """It can put jobs into the queue that pgaudit.record has not checked."""
+    """A member of pg_write_all_data is a warning, because it can insert jobs that pgaudit.record has not checked."""
     conn.execute(f"GRANT pg_write_all_data TO {role}")
     conn.commit()
     _, found = examine(run)

@@ -39,13 +39,13 @@ def altered(conn: Connection) -> Connection:
 
 @pytest.mark.parametrize("column", ALTERED)
 def test_an_altered_column_is_named(altered: Connection, column: str) -> None:
-    """Its index and its name are returned, and no other."""
+    """column_drift returns the index and name of the altered column, and no other row."""
     altered.execute(f"UPDATE pgaudit.audit_log SET {column} = {ALTERED[column]} WHERE index = 1")
     assert altered.execute(DRIFT).fetchall() == [(1, column)]
 
 
 def test_every_column_of_an_event_is_compared(conn: Connection) -> None:
-    """A column that is added to the log is compared, or said not to be in the event."""
+    """Each column of the log is either compared or listed in NOT_COMPARED, so a new one is not forgotten."""
     assert {name for (name,) in conn.execute(COLUMNS).fetchall()} == ALTERED.keys() | NOT_COMPARED
 
 
@@ -60,7 +60,7 @@ def test_every_column_of_an_event_is_compared(conn: Connection) -> None:
     ],
 )
 def test_an_altered_event_is_named_whatever_it_holds(altered: Connection, edit: str, column: str | None) -> None:
-    """An event that cannot be read hides neither itself nor what was altered behind it."""
+    """An altered event is reported, even if its values cannot be cast, and so are events behind it."""
     altered.execute(f"UPDATE pgaudit.audit_log SET event = {edit} WHERE index = 0")
     altered.execute("UPDATE pgaudit.audit_log SET outcome = 'denied' WHERE index = 2")
     found = altered.execute(DRIFT).fetchall()

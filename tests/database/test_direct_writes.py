@@ -1,4 +1,4 @@
-"""A role with rights on all tables, such as a loader's, writes to none of them: the audit log least of all."""
+"""A role with rights on all tables, such as that of a bulk loader, can write to no guarded table of pgaudit."""
 
 from collections.abc import Iterator
 
@@ -14,7 +14,7 @@ from tests.support.queries import Connection, value
 from tests.support.roles import temporary_roles
 
 ROLE = "d_loader"
-# Every table whose rows decide what the log holds or what comes next; a column that an UPDATE names.
+# Each table whose rows determine the contents of the log or its next index, with a column to update.
 TABLES = {
     "audit_log": "outcome",
     "audit_log_0": "outcome",
@@ -48,7 +48,7 @@ EVENTS = "SELECT array_agg(to_jsonb(log) ORDER BY index) FROM pgaudit.audit_log 
 
 @pytest.fixture
 def loader(dsn: str, conn: Connection) -> Iterator[Connection]:
-    """A session of a role that may read and write all tables of the server, beside a log with three events."""
+    """A session of a role with pg_read_all_data and pg_write_all_data; the log has three events."""
     assert record_persist_and_commit(conn, *events(3)) == []
     with temporary_roles(dsn, ROLE):
         conn.execute(f"GRANT pg_write_all_data, pg_read_all_data TO {ROLE}")
@@ -62,7 +62,7 @@ def loader(dsn: str, conn: Connection) -> Iterator[Connection]:
 def test_a_role_with_rights_on_all_data_writes_to_no_guarded_table(
     loader: Connection, conn: Connection, table: str, statement: str
 ) -> None:
-    """Each statement is refused, also inside a function with the name of the one that appends; nothing changes."""
+    """Each statement is refused, even inside a function named like the one that appends; the log is unchanged."""
     before = value(conn, EVENTS)
     attempt = statement.format(table=table, column=TABLES[table])
     loader.execute(DISGUISE.format(attempt))
@@ -75,7 +75,7 @@ def test_a_role_with_rights_on_all_data_writes_to_no_guarded_table(
 
 
 def test_a_role_with_rights_on_all_data_cannot_park_events(loader: Connection, conn: Connection) -> None:
-    """A waiting event stays due, through either table of the queue."""
+    """Such a role cannot delay a waiting event, neither through audit_jobs nor through Procrastinate's table."""
     record_and_commit(conn, event(7))
     for table in ("audit_jobs", "procrastinate_jobs"):
         with pytest.raises(InsufficientPrivilege, match="only its owner"):
@@ -84,7 +84,7 @@ def test_a_role_with_rights_on_all_data_cannot_park_events(loader: Connection, c
 
 
 def test_a_batch_cannot_take_the_last_indexes(conn: Connection) -> None:
-    """Not even the owner, with the guard off, adds a batch behind which no event has an index."""
+    """A batch that would leave no index for later events is refused, even for the owner with the trigger disabled."""
     conn.execute("ALTER TABLE pgaudit.batch DISABLE TRIGGER reject_direct_write")
     with pytest.raises(psycopg.errors.CheckViolation):
         conn.execute("""INSERT INTO pgaudit.batch (first_index, count, persisted_at, oldest_recorded, newest_recorded,
@@ -94,7 +94,7 @@ def test_a_batch_cannot_take_the_last_indexes(conn: Connection) -> None:
 
 @pytest.mark.parametrize("kind", ["writer", "inline", "worker", "operator", "reader"])
 def test_a_granted_role_locks_no_table_against_others(dsn: str, conn: Connection, kind: str) -> None:
-    """Of all tables and views a role locks only those that it reads, in the mode of a SELECT, which stops nobody."""
+    """A granted role cannot lock any table or view in a mode stronger than that of a SELECT."""
     with temporary_roles(dsn, ROLE):
         grant(conn, **{kind: ROLE})
         relations = [name for (name,) in conn.execute(RELATIONS).fetchall()]

@@ -1,4 +1,4 @@
-"""The times that a writer claims decide nothing: neither where an event is stored, nor with which others it can go."""
+"""The times in an event affect neither its partition nor which partitions must exist."""
 
 import psycopg
 
@@ -14,7 +14,7 @@ EXTREMES = ["0001-01-02T00:00:00Z", "1969-12-31T23:59:59+14:00", "9999-12-30T23:
 
 
 def test_events_dated_ahead_and_back_take_the_next_indexes(dsn: str, small: Connection) -> None:
-    """Ten years of months ahead, and the first and last times there are, neither need nor prevent any partition."""
+    """Events dated far ahead, or with the first and last possible times, are appended at the next indexes."""
     months = [f"{year}-{month:02}-15T12:00:00Z" for year in range(2027, 2037) for month in range(1, 13)]
     before = ranges(small)
     with temporary_roles(dsn, "t_dating"), psycopg.connect(dsn, user="t_dating") as writer:

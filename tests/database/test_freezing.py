@@ -21,7 +21,7 @@ EARLY = "ALTER TABLE pgaudit.audit_log_0 SET (autovacuum_vacuum_insert_threshold
 
 @pytest.fixture
 def vacuuming() -> Iterator[str]:
-    """A migrated database on a server that looks every second for tables to vacuum."""
+    """A migrated database on a server whose autovacuum runs every second."""
     server = TemporaryServer(autovacuum_naptime=1)
     try:
         migrate.upgrade(server.conninfo)
@@ -31,7 +31,7 @@ def vacuuming() -> Iterator[str]:
 
 
 def test_a_partition_is_frozen_by_the_first_vacuum(vacuuming: str) -> None:
-    """After it, no row of the partition holds a transaction id that could get old."""
+    """After the first autovacuum, the partition's relfrozenxid is newer than all transactions that appended to it."""
     with psycopg.connect(vacuuming) as conn:
         make_small_partitions_and_commit(conn)
         for _ in range(3):

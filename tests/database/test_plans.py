@@ -141,7 +141,7 @@ def test_fetch_and_batch_read_few_pages_of_a_long_queue(long_queue: Connection) 
 
 @pytest.mark.parametrize("analyzed", [False, True])
 def test_counting_a_long_queue_reads_few_pages(conn: Connection, analyzed: bool) -> None:
-    """Of 40,000 fresh jobs the first 10,000 are counted one by one, whatever the statistics; the sum is right."""
+    """With 40,000 fresh jobs a count reads less than half of the pages, with and without statistics, and is right."""
     conn.execute(FILL.replace("n % 2 = 1", "n = 3").replace("20000", "40000"))
     if analyzed:
         conn.execute("ANALYZE pgaudit.audit_jobs")

@@ -20,7 +20,7 @@ def blocks(page: str, language: str) -> list[str]:
 
 
 def recipe(page: str, words: str) -> str:
-    """Returns the one block of SQL or of a console session on a page of ``docs`` that has these words."""
+    """Returns the only block of SQL or console output on a page of ``docs`` that contains these words."""
     of_page = [block for language in RECIPES for block in blocks(f"docs/{page}", language)]
     found = [block for block in of_page if words in block]
     assert len(found) == 1, f"{len(found)} blocks of {page} have {words!r}"

@@ -1,4 +1,4 @@
-"""Expressions of PromQL: which series and labels they name, and whether a scrape has them."""
+"""Checks that a scrape has the series and labels that PromQL expressions use."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import promql_parser
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-# What Prometheus adds to each series, from the configuration of the scrape.
+# Labels that Prometheus adds to each series, from the configuration of the scrape.
 OF_TARGET = {"job", "instance"}
 CHILDREN = ("expr", "lhs", "rhs", "args", "vector_selector")
 

@@ -1,4 +1,4 @@
-"""Runs what a page prints: its servers and its shell sessions, with the tools of this interpreter."""
+"""Runs the servers and shell sessions that a page prints, with the programs of this virtual environment."""
 
 import os
 import re
@@ -16,14 +16,14 @@ ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+(?=\D)")
 
 
 def environment(dsn: str, **more: str) -> dict[str, str]:
-    """The environment of a command: the tools of this interpreter, and the database."""
+    """Returns the environment of a command: PATH to this virtual environment, and the DSN."""
     path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
     return os.environ | {"PATH": path, "PGAUDIT_DSN": dsn, "PYTHONUNBUFFERED": "1"} | more
 
 
 @contextmanager
 def served(command: str, dsn: str, directory: Path, **more: str) -> Iterator[str]:
-    """Runs the command of a server, on a port that the system chooses; yields its address."""
+    """Runs a command that starts a server, on a free port; yields its address."""
     log = directory / "log"
     arguments = [*re.sub(r" --port \d+", "", command).split(), "--port", "0"]
     with log.open("wb") as output:

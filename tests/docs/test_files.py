@@ -1,4 +1,4 @@
-"""The files that the documentation offers: the tools that read them accept them, and they agree with each other."""
+"""Checks that the files for deployment are accepted by their tools and agree with each other and with the pages."""
 
 import configparser
 import json
@@ -42,9 +42,16 @@ def setting(name: str, text: str) -> str:
     return str(value)
 
 
+def unit_sections() -> configparser.ConfigParser:
+    """Returns the sections of the unit, each with its keys."""
+    parsed = configparser.ConfigParser(strict=False, interpolation=None)
+    parsed.read_string(UNIT)
+    return parsed
+
+
 @pytest.fixture
 def unit(tmp_path: Path) -> Path:
-    """The unit, with a program that exists on this machine."""
+    """A copy of the unit whose program exists on this machine."""
     path = tmp_path / "pgaudit-worker@.service"
     path.write_text(UNIT.replace("ExecStart=/opt/claims/venv/bin/pgaudit", f"ExecStart={sys.executable}"))
     return path
@@ -52,38 +59,44 @@ def unit(tmp_path: Path) -> Path:
 
 @pytest.mark.systemd
 def test_systemd_accepts_the_unit(unit: Path) -> None:
-    """Also as a template for several workers, as the page says; its rating is the one that the page promises."""
+    """``systemd-analyze verify`` accepts the unit as a service and as a template for several workers."""
     for name in ("pgaudit-worker.service", "pgaudit-worker@1.service"):
         path = unit.with_name(name)
         path.write_text(unit.read_text())
         checked = subprocess.run(["systemd-analyze", "verify", path], capture_output=True, text=True, check=False)
         assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")
-    command = [
-        "systemd-analyze",
-        "security",
-        "--offline=yes",
-        "--no-pager",
-        str(unit.with_name("pgaudit-worker.service")),
-    ]
+
+
+@pytest.mark.systemd
+def test_the_unit_has_the_security_rating_of_the_page(unit: Path) -> None:
+    """``systemd-analyze security`` rates the unit as the page says."""
+    service = unit.rename(unit.with_name("pgaudit-worker.service"))
+    command = ["systemd-analyze", "security", "--offline=yes", "--no-pager", service]
     rating = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     (promised,) = re.findall(r"gives this unit ([\d.]+)", (ROOT / "docs/operate/systemd.md").read_text())
     assert f": {promised} OK" in rating
 
 
 def test_the_unit_creates_the_spool_for_its_user() -> None:
-    """It starts on a machine that has no such directory; other users cannot write to it, which a spool refuses."""
-    parsed = configparser.ConfigParser(strict=False, interpolation=None)
-    parsed.read_string(UNIT)
-    service = parsed["Service"]
+    """systemd creates the spool directory for the worker's user alone, because a spool refuses any other."""
+    service = unit_sections()["Service"]
     assert f"/var/lib/{service['StateDirectory']}" == setting("PGAUDIT_SPOOL_DIR", UNIT)
     assert service["StateDirectoryMode"] == "0700"
     assert "ReadWritePaths" not in service
-    assert int(service["TimeoutStopSec"]) > int(setting("PGAUDIT_SHUTDOWN_TIMEOUT", UNIT))
-    assert (ROOT / parsed["Unit"]["Documentation"].partition("/pgaudit/")[2]).is_file()
+
+
+def test_systemd_waits_until_the_worker_has_shut_down() -> None:
+    """systemd kills the worker only after the worker's own shutdown timeout."""
+    assert int(unit_sections()["Service"]["TimeoutStopSec"]) > int(setting("PGAUDIT_SHUTDOWN_TIMEOUT", UNIT))
+
+
+def test_the_documentation_of_the_unit_is_a_page() -> None:
+    """``Documentation=`` in the unit leads to a file of this repository."""
+    assert (ROOT / unit_sections()["Unit"]["Documentation"].partition("/pgaudit/")[2]).is_file()
 
 
 def test_the_commands_of_the_systemd_page_start_the_unit() -> None:
-    """systemd reads a new file only when it is told to."""
+    """The commands install the unit as a template, have systemd read it, and enable two workers."""
     (session,) = blocks("docs/operate/systemd.md", "console")
     install, *rest = commands(session)
     assert Path(install.split()[-2]).name == "pgaudit-worker.service"
@@ -108,16 +121,15 @@ def test_the_image_is_made_of_what_a_clone_has(tmp_path: Path) -> None:
 
 
 def test_the_image_is_pinned_and_installs_extras_that_exist() -> None:
-    """A moving tag would give each build another Python."""
-    assert {
-        re.fullmatch(r"python:\d+\.\d+\.\d+-\S+(?: AS build)?", base) is not None for base in instructions("FROM")
-    } == {True}
+    """The base image has a patch version, so that each build has the same Python; pyproject.toml has the extras."""
+    bases = instructions("FROM")
+    assert [base for base in bases if re.fullmatch(r"python:\d+\.\d+\.\d+-\S+(?: AS build)?", base)] == bases != []
     (extras,) = re.findall(r'"\.\[([\w,]+)\]"', IMAGE)
     assert set(extras.split(",")) <= set(EXTRAS)
 
 
 def test_the_check_of_the_image_asks_the_worker(dsn: str) -> None:
-    """It succeeds while a worker answers on the port, and fails when none does."""
+    """The HEALTHCHECK succeeds while a worker answers on the port, and fails otherwise."""
     (arguments,) = instructions("HEALTHCHECK")
     port = str(free_port())
     command = json.loads(arguments[arguments.index("[") :].replace(setting("PGAUDIT_HEALTH_PORT", IMAGE), port))
@@ -135,25 +147,33 @@ def test_the_check_of_the_image_asks_the_worker(dsn: str) -> None:
 @pytest.mark.parametrize("version", ["1.30", kubernetes_validate.latest_version()])
 @pytest.mark.parametrize("resource", [DEPLOYMENT, BUDGET], ids=["deployment", "budget"])
 def test_kubernetes_accepts_the_resources(resource: dict[str, object], version: str) -> None:
-    """By the schemas of Kubernetes, which know each field."""
+    """Each resource is valid in Kubernetes 1.30 and in the newest version, without unknown fields."""
     kubernetes_validate.validate(resource, version, strict=True)
 
 
 def test_the_pods_run_the_image_without_rights() -> None:
-    """Kubernetes can tell that a numeric user is not root; the image has a tag, that of this version."""
+    """Containers have no capabilities; the user is numeric, because Kubernetes cannot tell if a name is root."""
     assert POD["securityContext"]["runAsNonRoot"] is True
     (user,) = instructions("USER")
     assert int(user.partition(":")[0]) > 0
     limits = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
     assert CONTAINER["securityContext"] == limits
+
+
+def test_the_pods_run_the_image_of_this_version() -> None:
+    """The deployment and the Dockerfile name the image with the tag of this version."""
     assert CONTAINER["image"].endswith(f":{pgaudit.__version__}")
     assert CONTAINER["image"] in IMAGE
+
+
+def test_the_pods_have_resource_limits() -> None:
+    """A container requests CPU and memory, and has a memory limit."""
     assert set(CONTAINER["resources"]["requests"]) == {"cpu", "memory"}
     assert "memory" in CONTAINER["resources"]["limits"]
 
 
 def test_a_drained_machine_takes_one_worker_at_a_time() -> None:
-    """The budget and the spread are about the pods of the deployment."""
+    """Disruption budget and topology spread select the pods of the deployment, and one replica may be missing."""
     labels = DEPLOYMENT["spec"]["template"]["metadata"]["labels"]
     spread = [each["labelSelector"]["matchLabels"] for each in POD["topologySpreadConstraints"]]
     assert [*spread, BUDGET["spec"]["selector"]["matchLabels"]] == [labels] * 3
@@ -161,7 +181,7 @@ def test_a_drained_machine_takes_one_worker_at_a_time() -> None:
 
 
 def test_probes_ask_the_port_that_the_image_serves() -> None:
-    """Readiness is that of this worker, not of the trail; liveness does not ask the database."""
+    """Readiness and liveness probes ask the worker's health port, and the pod has time to shut down."""
     (port,) = CONTAINER["ports"]
     assert f"PGAUDIT_HEALTH_PORT={port['containerPort']}" in IMAGE
     assert "PGAUDIT_HEALTH_HOST=0.0.0.0" in IMAGE  # the probes come from outside of the container
@@ -172,7 +192,7 @@ def test_probes_ask_the_port_that_the_image_serves() -> None:
 
 
 def test_the_commands_of_the_containers_page_name_its_files() -> None:
-    """They build and apply what the page prints, under the name that the deployment has."""
+    """The commands use the Dockerfile and worker.yaml, with the image and the secret that the deployment names."""
     (session,) = blocks("docs/operate/containers.md", "console")
     named = re.findall(r"docs/files/[\w.]+", session)
     assert named == ["docs/files/Dockerfile", "docs/files/worker.yaml"]

@@ -1,4 +1,4 @@
-"""Rules for Prometheus and the dashboard for Grafana: all that they ask is in a scrape of a trail with a worker."""
+"""Checks the rules for Prometheus and the dashboard for Grafana against a scrape of a trail with a worker."""
 
 import json
 import re
@@ -44,13 +44,13 @@ def scrape(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
 def test_a_rule_asks_what_a_scrape_has(rule: dict[str, Any], scrape: Scrape) -> None:
-    """Every name, label and value of its expression is in the scrape."""
+    """Every name, label and value in the rule's expression is in the scrape."""
     assert scrape.problems(rule["expr"], **MODES) == []
 
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
 def test_a_rule_says_what_happened(rule: dict[str, Any]) -> None:
-    """It has a severity and a sentence; a label in the sentence is one that the expression keeps."""
+    """A rule has a severity and a description, which uses only labels that the expression keeps."""
     assert set(rule) <= {"alert", "expr", "for", "labels", "annotations"}
     assert rule["labels"]["severity"] in {"page", "ticket"}
     summary = rule["annotations"]["summary"]
@@ -60,7 +60,7 @@ def test_a_rule_says_what_happened(rule: dict[str, Any]) -> None:
 
 
 def test_every_health_check_has_a_rule(scrape: Scrape) -> None:
-    """A check that can be degraded is watched: by its verdict, or by the figure that it judges."""
+    """Each health check has a rule, on its verdict or on the figure that it judges."""
     watched = {check for rule in RULES.values() for check in re.findall(r'check="(\w+)"', rule["expr"])}
     by_figure = {
         "database": "absent(pgaudit_oldest_waiting_seconds)",
@@ -76,7 +76,7 @@ def test_every_health_check_has_a_rule(scrape: Scrape) -> None:
 
 
 def test_the_scrape_of_the_page_has_the_job_of_the_dashboard() -> None:
-    """Prometheus reads the rules, and scrapes the server, as the page prints it."""
+    """The page's configuration of Prometheus loads the rules, and its job is the one that the dashboard selects."""
     (config,) = [
         parsed
         for block in blocks("docs/operate/alerts.md", "yaml")
@@ -88,7 +88,7 @@ def test_the_scrape_of_the_page_has_the_job_of_the_dashboard() -> None:
 
 @pytest.mark.parametrize("panel", PANELS, ids=lambda panel: panel["title"])
 def test_a_panel_asks_what_a_scrape_has(panel: dict[str, Any], scrape: Scrape) -> None:
-    """Every name, label and value of its expressions is in the scrape, its legends included."""
+    """Every name, label and value in a panel's expressions and legends is in the scrape."""
     for target in panel["targets"]:
         expression = target["expr"].replace("$__rate_interval", "1m")
         assert scrape.problems(expression, **MODES) == []
@@ -98,7 +98,7 @@ def test_a_panel_asks_what_a_scrape_has(panel: dict[str, Any], scrape: Scrape) -
 
 @pytest.mark.parametrize("panel", PANELS, ids=lambda panel: panel["title"])
 def test_a_panel_can_be_read(panel: dict[str, Any]) -> None:
-    """It says what it shows, has a unit, and uses the data source and the job that the reader has chosen."""
+    """A panel has a description and a unit, and uses the selected data source and job."""
     assert panel["description"].endswith(".")
     assert panel["fieldConfig"]["defaults"]["unit"]
     assert panel["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
@@ -109,14 +109,14 @@ def test_a_panel_can_be_read(panel: dict[str, Any]) -> None:
 
 
 def test_grafana_knows_every_field_of_the_dashboard() -> None:
-    """Read into Grafana's own types and written again, nothing is lost."""
+    """No field is lost when Grafana's SDK parses the dashboard and serializes it again."""
     register_default_plugins()
     kept = json.loads(JSONEncoder().encode(Dashboard.from_json(DASHBOARD)))
     assert list(lost(DASHBOARD, kept)) == []
 
 
 def lost(given: Any, kept: Any, path: str = "") -> Iterator[str]:
-    """Yields the path of each value that was given and not kept."""
+    """Yields the path of each value of ``given`` that ``kept`` lacks."""
     if isinstance(given, dict) and isinstance(kept, dict):
         for name, value in given.items():
             yield from lost(value, kept.get(name), f"{path}/{name}")
@@ -128,7 +128,7 @@ def lost(given: Any, kept: Any, path: str = "") -> Iterator[str]:
 
 
 def test_the_dashboard_can_be_imported() -> None:
-    """It names no data source of one installation, and its panels have ids and places of their own."""
+    """The dashboard names no installation's data source, and its panels have unique ids and do not overlap."""
     assert "id" not in DASHBOARD
     assert [each["type"] for each in DASHBOARD["templating"]["list"] if each["name"] == "datasource"] == ["datasource"]
     rows = [panel["title"] for panel in DASHBOARD["panels"] if panel["type"] == "row"]
@@ -140,13 +140,13 @@ def test_the_dashboard_can_be_imported() -> None:
 
 
 def cells(x: int, y: int, w: int, h: int) -> list[tuple[int, int]]:
-    """Returns the cells of the grid that a panel covers; a row is 24 wide."""
+    """Returns the cells that a panel covers in a grid of 24 columns."""
     assert x + w <= 24
     return [(column, line) for column in range(x, x + w) for line in range(y, y + h)]
 
 
 def test_the_page_says_where_the_dashboard_is() -> None:
-    """The link leads to the file that is to be imported."""
+    """The page's link leads to the dashboard's file."""
     page = ROOT / "docs" / "operate" / "dashboard.md"
     (path,) = re.findall(r"\]\((\S+\.json)\)", page.read_text())
     assert (page.parent / path).resolve() == FILES / "grafana-dashboard.json"

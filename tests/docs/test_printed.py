@@ -58,7 +58,7 @@ def test_the_service_of_a_page_serves_what_its_commands_ask(page: str, dsn: str,
 
 @pytest.mark.parametrize("page", SERVICES)
 def test_the_excerpts_of_a_page_are_of_its_service(page: str) -> None:
-    """What is shown first is what runs: each statement is one of the whole program, or of other tested code."""
+    """Each statement of the excerpt on the page is in a program that a test runs."""
     tested = re.findall(r"<!-- generated: code ((?:docs/code|tests/django)/\S+)", (ROOT / page).read_text())
     run = [program(page), *((ROOT / path).read_text() for path in tested)]
     whole = {ast.dump(statement) for text in run for statement in ast.parse(text).body}

@@ -158,7 +158,7 @@ def test_from_log_returns_the_event() -> None:
 
 
 def test_a_null_of_a_change_is_kept() -> None:
-    """What was removed is null; what was not given is not there."""
+    """``after=None`` is stored as null; a value that was not given is left out."""
     changes = [
         Change(path="holder", before="Ada", after=None),
         Change(path="note", before=None, after=None),
@@ -175,6 +175,6 @@ def test_a_null_of_a_change_is_kept() -> None:
 
 
 def test_the_error_of_a_change_names_its_path() -> None:
-    """Where eighteen fields of a model have changed."""
+    """The error names the path of the change, because an event may have many changes."""
     with pytest.raises(InvalidEvent, match=r"^change of 'timeout': after: object has no JSON form"):
         Change(path="timeout", before=1, after=object())

@@ -1,4 +1,4 @@
-"""What holds back vacuum: old transactions, prepared ones, and replication slots that nobody reads."""
+"""The health check on what holds back vacuum: old transactions, prepared transactions and unused replication slots."""
 
 import struct
 from collections.abc import Iterator
@@ -42,14 +42,14 @@ def dsn(prepared_server: TemporaryServer) -> str:
 
 @pytest.fixture
 def watcher(dsn: str) -> Iterator[Connection]:
-    """A connection in autocommit, which holds back nothing itself."""
+    """A connection in autocommit, so that it does not hold back vacuum itself."""
     with psycopg.connect(dsn, autocommit=True) as conn:
         yield conn
 
 
 @pytest.fixture
 def abandoned_slot(dsn: str, watcher: Connection) -> Iterator[None]:
-    """A slot of a standby that reported its oldest transaction (hot_standby_feedback), and went away."""
+    """The slot of a standby that reported its oldest transaction (hot_standby_feedback) and disconnected."""
     watcher.execute("SELECT pg_create_physical_replication_slot('h_standby', true)")
     standby = psycopg.pq.PGconn.connect(f"{dsn} replication=true".encode())
     lsn = value(watcher, "SELECT pg_current_wal_lsn()")
@@ -82,7 +82,7 @@ def test_a_slot_that_holds_back_nothing_is_healthy(watcher: Connection) -> None:
 
 
 def test_a_prepared_transaction_counts(dsn: str, watcher: Connection) -> None:
-    """A prepared transaction belongs to no session, and holds back vacuum until somebody ends it."""
+    """A prepared transaction degrades health, because it holds back vacuum until it is committed or rolled back."""
     with psycopg.connect(dsn, autocommit=True) as other:
         other.execute("BEGIN; SELECT pg_current_xact_id(); PREPARE TRANSACTION 'h_forgotten'")
     try:

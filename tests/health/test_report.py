@@ -199,7 +199,7 @@ def test_row_level_security_is_named(dsn: str, conn: psycopg.Connection, setting
 
 
 def test_a_mode_that_records_nothing_is_degraded(conn: psycopg.Connection, settings: Settings) -> None:
-    """Whether a worker runs or not."""
+    """With PGAUDIT_MODE=off the check of workers is degraded, with and without a worker."""
     start_worker(conn)
     for mode, status in (("off", Status.DEGRADED), ("inline", Status.HEALTHY)):
         report = health.check(conn, settings.model_copy(update={"mode": mode}))

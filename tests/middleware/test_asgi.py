@@ -172,14 +172,14 @@ async def test_fastapi_dependencies_name_the_actor() -> None:
 
 
 def by_key() -> Iterator[None]:
-    """A plain dependency: FastAPI enters and leaves it in threads, each with a context of its own."""
+    """A plain dependency. FastAPI enters and leaves it in threads, each with its own context."""
     with bind(actor="key:7"):
         yield
 
 
 @contextmanager
 def tenant() -> Iterator[None]:
-    """A block that a dependency uses."""
+    """A context manager of the application, for use in a dependency."""
     with bind(tenant="acme"):
         yield
 
@@ -191,7 +191,7 @@ def by_key_and_tenant() -> Iterator[None]:
 
 
 async def get(app: FastAPI, path: str = "/") -> Any:
-    """Returns what a route answers."""
+    """Returns the JSON that a route responds with."""
     async with AsyncClient(transport=ASGITransport(app), base_url="http://test") as client:
         return (await client.get(path)).json()
 
@@ -200,7 +200,7 @@ async def get(app: FastAPI, path: str = "/") -> Any:
 async def test_what_a_plain_dependency_binds_reaches_its_endpoint(
     dependency: Any, expected: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """As what an asynchronous one binds; no other request sees it, and an inner block wins."""
+    """A plain dependency binds for its endpoint and no other request; an inner ``bind`` has precedence."""
     app = FastAPI()
     app.add_middleware(AsgiMiddleware)
 
@@ -228,7 +228,7 @@ async def test_what_a_plain_dependency_binds_reaches_its_endpoint(
 
 
 async def test_what_a_streamed_response_binds_stays_bound() -> None:
-    """Each of its steps runs in a thread of its own."""
+    """What a streamed generator binds stays bound in its next steps, although each runs in another thread."""
     app = FastAPI()
     app.add_middleware(AsgiMiddleware)
 
@@ -246,7 +246,7 @@ async def test_what_a_streamed_response_binds_stays_bound() -> None:
 
 
 async def test_what_a_thread_binds_for_itself_stays_there() -> None:
-    """A function in a thread, with a generator that it reads itself, says nothing of the rest of its request."""
+    """What a generator binds in one thread is not bound in other threads of the same request."""
     app = FastAPI()
     app.add_middleware(AsgiMiddleware)
     bound, read = threading.Event(), threading.Event()
@@ -277,8 +277,8 @@ async def test_what_a_thread_binds_for_itself_stays_there() -> None:
 async def test_binding_in_a_plain_dependency_without_the_middleware_says_what_to_do(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """The endpoint does not see it; the request is served."""
-    warn_once.cache_clear()  # another test may have heard it
+    """Without the middleware the endpoint lacks what was bound, and the warning says to add the middleware."""
+    warn_once.cache_clear()  # another test may have logged it
     app = FastAPI()
 
     @app.get("/", dependencies=[Depends(by_key)])

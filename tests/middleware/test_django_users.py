@@ -24,7 +24,7 @@ LOADED: list[int] = []
 
 
 def load(pk: int) -> User:
-    """What a backend without asynchronous methods does; Django must not call it in the event loop."""
+    """Loads the user as a synchronous backend does, which Django must not call in the event loop."""
     with pytest.raises(RuntimeError, match="no running event loop"):
         asyncio.get_running_loop()
     LOADED.append(pk)
@@ -32,26 +32,26 @@ def load(pk: int) -> User:
 
 
 def with_session(request: Any) -> Any:
-    """A request of user 42, as Django's own middleware leaves it: the user is not loaded yet."""
+    """Returns a request of user 42 as Django's own middleware leaves it: the user is not loaded yet."""
     request.user = SimpleLazyObject(lambda: load(42))
     return request
 
 
 @pytest.fixture
 def loaded() -> list[int]:
-    """The users that were loaded."""
+    """The ids of the users that were loaded."""
     LOADED.clear()
     return LOADED
 
 
-def test_a_page_that_records_nothing_loads_nobody(loaded: list[int]) -> None:
-    """The user and the session are not loaded, for which Django would send `Vary: Cookie`."""
+def test_a_page_that_records_nothing_loads_no_user(loaded: list[int]) -> None:
+    """A view that records nothing does not load the user, so Django does not send ``Vary: Cookie``."""
     audit_middleware(lambda _: HttpResponse())(with_session(RequestFactory().get("/")))
     assert loaded == []
 
 
 def test_the_user_is_loaded_once(loaded: list[int]) -> None:
-    """However many events are recorded, and where the view looks at the user, too."""
+    """The user is loaded once, even if several events are recorded and the view reads the user as well."""
     seen: list[Any] = []
 
     def view(request: Any) -> HttpResponse:
@@ -62,8 +62,8 @@ def test_the_user_is_loaded_once(loaded: list[int]) -> None:
     assert (seen, loaded) == (["user:42"] * 3, [42])
 
 
-def test_a_view_that_authenticates_by_itself_is_named() -> None:
-    """As a token, an API key or the login does: by request.user, or with identify where there is none."""
+def test_a_view_that_authenticates_by_itself_names_the_actor() -> None:
+    """A user that the view sets as request.user, or names with identify, is the actor."""
     seen: list[Any] = []
 
     def view(request: Any) -> HttpResponse:
@@ -82,7 +82,7 @@ def test_a_view_that_authenticates_by_itself_is_named() -> None:
 @pytest.mark.anyio
 @pytest.mark.parametrize("loads", ["user", "auser"])
 async def test_asynchronous_views_work_with_backends_that_are_synchronous(loads: str, loaded: list[int]) -> None:
-    """Which have no aget_user; a user that the view has loaded is not loaded again."""
+    """An asynchronous view has an actor with a backend without aget_user; a loaded user is not loaded again."""
 
     async def view(request: Any) -> HttpResponse:
         if loads == "auser":

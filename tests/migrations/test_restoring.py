@@ -1,4 +1,4 @@
-"""Dump and restore: the trail goes on in another database, and guards that a restore has weakened are named."""
+"""Dump and restore: the trail continues in another database, and health reports triggers that a restore weakened."""
 
 import subprocess
 from pathlib import Path
@@ -28,14 +28,14 @@ WEAK = """
 
 
 def run(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Runs one of Postgres's programs."""
+    """Runs a program of PostgreSQL, which must succeed."""
     command = [str(programs.directory() / program), *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
 @pytest.fixture
 def dump(tmp_path: Path) -> str:
-    """A place for a dump."""
+    """The path of a dump, which does not exist yet."""
     return str(tmp_path / "dump")
 
 
@@ -43,7 +43,7 @@ def dump(tmp_path: Path) -> str:
 def test_a_restored_trail_goes_on_where_it_ended(
     dsn: str, conn: psycopg.Connection[Any], empty_dsn: str, dump: str, kind: str
 ) -> None:
-    """Log, queue and guards are the same: waiting events are appended behind the last index, and nothing is changed."""
+    """Log, queue and triggers are restored unchanged, and waiting events are appended behind the last index."""
     assert record_persist_and_commit(conn, *events(20)) == []
     record_and_commit(conn, *(waiting := events(5)))
     before = logged_ids(conn)
@@ -65,7 +65,7 @@ def test_a_restored_trail_goes_on_where_it_ended(
 def test_guards_that_a_restore_of_data_has_weakened_are_named_with_their_remedy(
     dsn: str, conn: psycopg.Connection[Any], empty_dsn: str, dump: str
 ) -> None:
-    """pg_restore --disable-triggers enables guards in the ordinary way: health degrades, and each statement helps."""
+    """pg_restore --disable-triggers leaves triggers that a replica would skip: health names each with its remedy."""
     assert record_persist_and_commit(conn, *events(3)) == []
     assert run("pg_dump", "-Fc", "-d", dsn, "-f", dump).returncode == 0
     migrate.upgrade(empty_dsn)

@@ -213,7 +213,7 @@ def test_an_actor_that_no_event_could_hold_is_changed_and_logged(
     found: str | None, expected: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Once; a request must not fail because of a name."""
-    warn_once.cache_clear()  # another test may have heard it
+    warn_once.cache_clear()  # another test may have logged it
     with Request({"request_id": "r-1"}, lambda: found).serving():
         seen = {str(inheriting_event().actor) for _ in range(2)}
         identify(actor=found)

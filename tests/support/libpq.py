@@ -1,4 +1,4 @@
-"""A Python for which there is no libpq."""
+"""Simulates a Python installation without libpq."""
 
 # A sitecustomize.py: psycopg has neither its own binary nor the system's libpq.
 WITHOUT_LIBPQ = """

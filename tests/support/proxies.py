@@ -1,10 +1,10 @@
-"""Transparent proxies, as the wrappers of tracing agents are."""
+"""Transparent proxies, such as the wrappers that tracing agents put around connections."""
 
 from typing import Any
 
 
 class Proxy:
-    """Stands for another object: isinstance() sees through it, type() does not."""
+    """Wraps another object: isinstance() sees the wrapped class, type() sees the proxy."""
 
     def __init__(self, wrapped: Any) -> None:
         object.__setattr__(self, "_wrapped", wrapped)

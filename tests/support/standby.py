@@ -11,7 +11,7 @@ class Standby(TemporaryServer):
         super().__init__()
 
     def promote(self) -> None:
-        """Ends the replication; returns when it accepts writes."""
+        """Promotes the standby, and returns when it accepts writes."""
         self._run("pg_ctl", "promote", "-D", "data", "-w", "-t", "60")
 
     def _initialise(self, settings: dict[str, str | int]) -> None:

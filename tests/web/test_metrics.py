@@ -67,7 +67,7 @@ def test_at_most_50_workers_have_a_series(client: httpx.Client, conn: psycopg.Co
 
 
 def test_every_health_check_has_a_verdict(conn: psycopg.Connection, settings: Settings, failed_job: int) -> None:
-    """A check that health makes is never missing from the metrics: 0 is healthy, 1 degraded, 2 unhealthy."""
+    """The metrics have the verdict of each health check: 0 is healthy, 1 degraded, 2 unhealthy."""
     strict = settings.model_copy(update={"health_max_lag": 0.001})
     AuditLog(settings).record(conn, AuditEvent(action="claim.approved"))
     conn.commit()
@@ -80,13 +80,13 @@ def test_every_health_check_has_a_verdict(conn: psycopg.Connection, settings: Se
 
 @pytest.mark.parametrize("mode", Mode)
 def test_the_mode_of_the_process_that_answers_is_a_label(settings: Settings, mode: Mode) -> None:
-    """A process that records nothing is found by its label."""
+    """The info metric has the mode as a label, so that a process with mode off can be found."""
     with client_of(create_app(settings.model_copy(update={"mode": mode}))) as client:
         assert samples(client)["pgaudit_info", mode, pgaudit.__version__] == 1
 
 
 def test_storage_of_queue_and_log_is_measured(client: httpx.Client, conn: psycopg.Connection) -> None:
-    """Sizes with indexes, and the partitions: the one that is filled, and the one ahead of it."""
+    """The metrics have the sizes of queue and log with indexes, and count the current and the next partition."""
     fill_and_commit(conn, 1_000)
     seen = samples(client)
     tables = "SELECT sum(total_bytes) FROM pgaudit.storage_stats WHERE table_name ~ %s"
@@ -96,7 +96,7 @@ def test_storage_of_queue_and_log_is_measured(client: httpx.Client, conn: psycop
 
 
 def test_the_oldest_transaction_has_an_age(dsn: str, client: httpx.Client) -> None:
-    """The role of the tests sees all sessions."""
+    """The age of the oldest transaction is reported to a role that sees all sessions."""
     with psycopg.connect(dsn) as conn:
         conn.execute("SELECT txid_current()")
         conn.execute("SELECT pg_sleep(0.05)")
@@ -104,7 +104,7 @@ def test_the_oldest_transaction_has_an_age(dsn: str, client: httpx.Client) -> No
 
 
 def test_a_locked_partition_hides_only_the_sizes(client: httpx.Client, conn: psycopg.Connection) -> None:
-    """VACUUM FULL of a partition does not make the trail look unobserved."""
+    """While a partition is locked, as by VACUUM FULL, only the sizes are missing from the metrics."""
     conn.execute("LOCK TABLE pgaudit.audit_log_0 IN ACCESS EXCLUSIVE MODE")
     seen = samples(client)
     assert seen["pgaudit_oldest_waiting_seconds", "audit"] == 0

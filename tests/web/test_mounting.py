@@ -84,7 +84,7 @@ async def test_the_lifespan_closes_the_connections(settings: Settings, dsn: str)
 
 
 def test_a_forked_process_has_connections_and_threads_of_its_own(settings: Settings) -> None:
-    """A server may load the application, and even look, before it forks: parent and children answer."""
+    """If a server forks after the application has served requests, parent and child both answer."""
     code = f"""if True:
         import asyncio, os, sys
         from pgaudit import Settings
@@ -103,7 +103,7 @@ def test_a_forked_process_has_connections_and_threads_of_its_own(settings: Setti
             os.wait()
         print(answers())
     """
-    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", code]  # Python advises against it
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", code]  # of forking with threads
     result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert result.stdout.splitlines() == ["[200, 200]"] * 3, result.stderr
     assert result.stderr == ""

@@ -42,14 +42,14 @@ def test_a_batch_that_passes_ends_the_pause_and_doubles_the_next() -> None:
 
 
 def test_the_pause_after_a_terminated_session_does_not_grow() -> None:
-    """The server accepts the next one; its batch is smaller."""
+    """After terminated sessions the pause stays short, because the server accepts the next one; the batch shrinks."""
     congestion = Congestion(batch_size=1_000, max_pause=2.0)
     assert max(congestion.fail(TERMINATED) for _ in range(20)) <= 0.06
     assert congestion.max_jobs == 1
 
 
 def test_a_run_reconnects_after_terminated_sessions_alone() -> None:
-    """And not without end: after 20 in a row the job is tried again later, as after other errors."""
+    """A run reconnects after terminated sessions, but not after other errors or 20 terminated sessions in a row."""
     congestion = Congestion(batch_size=1_000, max_pause=2.0)
     assert not congestion.should_reconnect(DISK_FULL)
     for _ in range(MAX_TERMINATED):

@@ -39,7 +39,7 @@ async def test_a_worker_runs_in_an_event_loop(dsn: str, settings: Settings) -> N
 async def test_a_worker_does_not_fill_the_log_of_the_application(
     dsn: str, settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """At INFO a batch is a line of pgaudit; Procrastinate's lines of other workers stay."""
+    """At INFO a batch is one line of pgaudit; Procrastinate's lines about the application's workers stay."""
     caplog.set_level(logging.INFO)
     procrastinate = logging.getLogger("procrastinate.worker.worker")
     with psycopg.connect(dsn, autocommit=True) as conn:

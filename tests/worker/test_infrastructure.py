@@ -36,7 +36,7 @@ def test_a_worker_looks_for_a_primary() -> None:
 
 
 def test_a_worker_does_not_wait_for_long_where_nobody_answers() -> None:
-    """Its shutdown waits as long. The DSN can say otherwise."""
+    """A worker's connect_timeout is 5 s by default, because its shutdown waits as long; the DSN can override it."""
     assert "connect_timeout=5" in with_defaults("host=a dbname=claims")
     assert "connect_timeout=30" in with_defaults("host=a connect_timeout=30")
 

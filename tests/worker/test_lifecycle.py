@@ -168,7 +168,7 @@ def test_a_worker_thread_does_not_change_the_exit_of_a_program(
 async def test_a_worker_stops_although_a_step_of_its_start_forgets_a_cancellation(
     dsn: str, conn: Connection, monkeypatch: pytest.MonkeyPatch, owner: Any, step: str
 ) -> None:
-    """As asyncio.wait_for of Python 3.11 does, when the cancellation arrives together with a connection."""
+    """A worker that is starting stops even if a step drops a cancellation, as wait_for of Python 3.11 may."""
     original = getattr(owner, step)
     reached = asyncio.Event()
 

@@ -92,7 +92,7 @@ async def test_an_event_that_record_refuses_is_set_aside(
 async def test_a_worker_without_a_spool_reads_no_file_of_its_directory(
     dsn: str, conn: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A file named as a spool's, in the directory in which a worker was started, puts no event into the queue."""
+    """Without PGAUDIT_SPOOL_DIR, a worker does not replay a spool file in its working directory."""
     for directory in (tmp_path, tmp_path / "pgaudit-spool"):
         spool.append(directory, [event().to_json()], None)
     monkeypatch.chdir(tmp_path)

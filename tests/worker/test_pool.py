@@ -1,4 +1,4 @@
-"""The connections of a worker."""
+"""The connection pool of a worker."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -27,18 +27,18 @@ async def pool(dsn: str) -> AsyncGenerator[ConnectionPool]:
 
 
 async def pid_of_next(pool: ConnectionPool) -> int:
-    """Returns the process of the connection that is given next."""
+    """Returns the backend's process id of the connection that the pool gives next."""
     async with pool.connection() as conn:
         return conn.info.backend_pid
 
 
 async def test_a_connection_is_used_again(pool: ConnectionPool) -> None:
-    """The one that was returned last is given first."""
+    """A returned connection is given to the next caller."""
     assert await pid_of_next(pool) == await pid_of_next(pool)
 
 
 async def test_a_terminated_idle_connection_is_replaced(pool: ConnectionPool, conn: Connection) -> None:
-    """Whoever asks gets one that works, at once."""
+    """After an idle session was terminated, the next caller gets a new connection without an error."""
     old = await pid_of_next(pool)
     assert value_and_commit(conn, TERMINATE, [old]) is True
     async with pool.connection() as new:
@@ -47,7 +47,7 @@ async def test_a_terminated_idle_connection_is_replaced(pool: ConnectionPool, co
 
 
 async def test_a_connection_left_in_a_transaction_is_closed(pool: ConnectionPool, conn: Connection) -> None:
-    """The next user must not find it open."""
+    """A connection that is returned in a transaction is closed, so that the next caller does not get it."""
     async with pool.connection() as own:
         await own.execute("BEGIN")
         old = own.info.backend_pid
@@ -56,7 +56,7 @@ async def test_a_connection_left_in_a_transaction_is_closed(pool: ConnectionPool
 
 
 async def test_a_refused_connection_is_an_error_at_once(dsn: str) -> None:
-    """The error has the server's words, and no connection is lost over it."""
+    """Each attempt raises the server's message; a failed one does not use up the only connection of the pool."""
     pool = ConnectionPool(psycopg.conninfo.make_conninfo(dsn, user="nobody_at_all"), {}, max_size=1)
     for _ in range(3):
         with pytest.raises(psycopg.OperationalError, match='role "nobody_at_all" does not exist'):
@@ -64,7 +64,7 @@ async def test_a_refused_connection_is_an_error_at_once(dsn: str) -> None:
 
 
 async def test_there_are_no_more_connections_than_allowed(pool: ConnectionPool) -> None:
-    """A third user waits until one of the two connections is returned."""
+    """With both connections in use, a third caller waits until one is returned."""
     async with pool.connection():
         async with pool.connection() as second:
             waiting = asyncio.create_task(pid_of_next(pool))
@@ -74,7 +74,7 @@ async def test_there_are_no_more_connections_than_allowed(pool: ConnectionPool) 
 
 
 async def test_drained_connections_are_replaced(pool: ConnectionPool) -> None:
-    """Those in use, too, as soon as they are returned."""
+    """After drain() a connection in use is closed when it is returned, and a new one is opened."""
     idle = await pid_of_next(pool)
     async with pool.connection() as used:
         await pool.drain()
@@ -86,14 +86,14 @@ async def test_drained_connections_are_replaced(pool: ConnectionPool) -> None:
 
 @pytest.mark.parametrize("limit", ["MAX_AGE_SECONDS", "MAX_IDLE_SECONDS"])
 async def test_old_connections_are_replaced(pool: ConnectionPool, monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
-    """After an hour, and after ten minutes without use."""
+    """A connection is replaced after MAX_AGE_SECONDS, or after MAX_IDLE_SECONDS without use."""
     old = await pid_of_next(pool)
     monkeypatch.setattr(pool_module, limit, 0.0)
     assert await pid_of_next(pool) != old
 
 
 async def test_a_closed_pool_has_no_connection(pool: ConnectionPool) -> None:
-    """One that is in use is closed when it is returned."""
+    """After close() a connection in use stays open until it is returned."""
     async with pool.connection() as used:
         await pool.close()
         assert not used.closed

@@ -1,4 +1,4 @@
-"""Workers that the database refuses: for want of the schema, of a right, of a database or of a role."""
+"""Workers that the database refuses, because the schema, a right, the database or the role is missing."""
 
 import asyncio
 import logging
@@ -31,7 +31,7 @@ CAUSES = {
 
 @pytest.fixture(params=CAUSES)
 def refused(request: pytest.FixtureRequest, dsn: str, empty_dsn: str) -> Iterator[tuple[Settings, str]]:
-    """Settings with which no worker can work, and how the cause and the remedy read."""
+    """Settings with which a worker is refused, and a pattern of the cause and the remedy."""
     situation = request.param
     where = {
         "unmigrated": empty_dsn,
@@ -55,7 +55,7 @@ def refused(request: pytest.FixtureRequest, dsn: str, empty_dsn: str) -> Iterato
 async def test_a_refused_worker_says_so_in_one_line(
     refused: tuple[Settings, str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """One for each time that it tries again, which is at growing intervals, with the cause and the remedy."""
+    """A refused worker logs its attempts at growing intervals, each in one line with the cause and the remedy."""
     settings, cause = refused
     stop = asyncio.Event()
     with caplog.at_level(logging.WARNING):
@@ -72,7 +72,7 @@ async def test_a_refused_worker_says_so_in_one_line(
 
 
 async def test_a_refused_worker_ends_when_told_to(refused: tuple[Settings, str]) -> None:
-    """With PGAUDIT_WORKER_EXIT_ON_REFUSAL, instead of trying again."""
+    """With PGAUDIT_WORKER_EXIT_ON_REFUSAL a refused worker raises WorkerRefused instead of trying again."""
     settings, cause = refused
     ending = settings.model_copy(update={"worker_exit_on_refusal": True})
     async with asyncio.timeout(60):

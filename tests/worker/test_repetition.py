@@ -35,7 +35,7 @@ def test_a_repeated_warning_is_written_after_one_two_four_seconds(clock: list[fl
 
 
 def test_a_warning_of_each_heartbeat_is_written_at_growing_intervals(clock: list[float]) -> None:
-    """What comes every 7.5 s for ten minutes is a repetition as well."""
+    """A warning that comes every 7.5 s for ten minutes is a repetition, so it is logged at growing intervals."""
     limit, written = RepetitionFilter(), []
     for heartbeat in range(80):
         clock[0] = 1_000 + 7.5 * heartbeat

@@ -23,7 +23,7 @@ def recipe_server() -> Iterator[TemporaryServer]:
 
 @pytest.fixture
 def bare(tmp_path: Path) -> Iterator[Site]:
-    """A server of its own, with a database ``claims`` without pgaudit, and no role but the application's."""
+    """A new server with a database ``claims`` without pgaudit, and only the application's role."""
     server = TemporaryServer()
     try:
         site = Site(server, tmp_path)
@@ -37,7 +37,7 @@ def bare(tmp_path: Path) -> Iterator[Site]:
 
 @pytest.fixture(scope="session")
 def installed(recipe_server: TemporaryServer, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The name of a database that its owner has migrated, and in which every role has its rights."""
+    """The name of a template database that its owner has migrated, and in which every role has its rights."""
     site = Site(recipe_server, tmp_path_factory.mktemp("installed"))
     with site.connect(database="postgres") as superuser:
         for role in ROLES:

@@ -1,4 +1,4 @@
-"""The installation that the pages speak of: a database ``claims``, and the roles of the application."""
+"""The installation that the pages describe: a database ``claims`` and the roles of the application."""
 
 import os
 import re
@@ -16,19 +16,19 @@ from tests.docs.sessions import environment
 from tests.support.queries import Connection
 
 ROLES = ("claims_app", "claims_audit", "claims_worker", "claims_oncall", "claims_dba")
-# A host of the pages; the server of a test is where PGHOST and PGPORT say.
+# Hosts in the DSNs of the pages; they are removed, so that PGHOST and PGPORT lead to the test's server.
 HOST = re.compile(r"@(?:db|postgres)(?::\d+)?/")
 
 
 @dataclass
 class Site:
-    """A server, and a directory in which commands run as a superuser's shell would run them."""
+    """A server, and a directory in which the scripts of the pages run."""
 
     server: TemporaryServer
     directory: Path
 
     def dsn(self, role: str = "postgres", database: str = "claims") -> str:
-        """Returns how a role reaches a database."""
+        """Returns the libpq string with which a role connects to a database."""
         return make_conninfo(self.server.conninfo, user=role, dbname=database)
 
     def connect(self, role: str = "postgres", database: str = "claims") -> Connection:

@@ -21,7 +21,7 @@ PAGE = "operate/backups.md"
 
 
 def test_a_restored_dump_goes_on_where_the_original_was(site: Site) -> None:
-    """Log, queue, guards and grants are the same: the application records there, and a worker appends."""
+    """After a restore, log, queue, guards and grants are the same: the application records and a worker appends."""
     with site.connect() as original:
         record_persist_and_commit(original, *events(3))
         record_and_commit(original, *events(2))

@@ -1,4 +1,4 @@
-"""No page tells an operator to run something that no test runs."""
+"""Each statement and session of the pages for operators is run by a test."""
 
 import re
 from pathlib import Path
@@ -15,7 +15,7 @@ COMPARED = {"operate/systemd.md": "systemctl daemon-reload", "operate/containers
 
 
 def executed(page: str) -> list[str]:
-    """Returns the words by which the tests of this directory take blocks of that page."""
+    """Returns the words with which tests of this directory select blocks of that page."""
     found = []
     for path in Path(__file__).parent.glob("test_*.py"):
         text = path.read_text()
@@ -26,7 +26,7 @@ def executed(page: str) -> list[str]:
 
 @pytest.mark.parametrize("page", [*PAGES, *OTHERS])
 def test_each_recipe_of_a_page_is_run(page: str) -> None:
-    """Every block of SQL, and every console session, is taken by a test."""
+    """Every block of SQL and every console session of a page is selected by a test."""
     words = executed(page)
     of_page = [block for language in RECIPES for block in blocks(f"docs/{page}", language)]
     assert [block for block in of_page if not any(each in block for each in words)] == []

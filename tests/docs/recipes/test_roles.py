@@ -5,7 +5,7 @@ from tests.docs.recipes.site import Site, printed_output
 
 
 def test_grant_revoke_and_roles_print_what_the_page_prints(site: Site) -> None:
-    """Line by line; the superuser of the test's server has a line more in the table of roles."""
+    """The output equals the page line by line, except for the superuser's line in the table of roles."""
     with site.connect() as superuser:
         superuser.execute("REVOKE pg_monitor FROM claims_dba")
     granted = recipe("operate/roles.md", "pgaudit grant --writer")

@@ -35,7 +35,7 @@ def spool(site: Site) -> Path:
 
 
 def test_a_file_is_replayed_by_hand(site: Site, spool: Path) -> None:
-    """By the application's role; the command prints what the page prints."""
+    """The application's role replays a file, and the command prints what the page prints."""
     (file,) = spool.glob("*.ndjson")
     block = recipe("operate/troubleshooting.md", "pgaudit replay")
     (command,) = commands(block)
@@ -45,7 +45,7 @@ def test_a_file_is_replayed_by_hand(site: Site, spool: Path) -> None:
 
 
 def test_a_worker_with_the_same_directory_replays_the_spool(site: Site, spool: Path) -> None:
-    """Without anybody's help, once the cause is gone."""
+    """Once the database accepts events again, a worker with the same directory replays them by itself."""
     with worker_process(site.dsn("claims_worker"), PGAUDIT_SPOOL_DIR=str(spool)):
         wait_until("the log has 2 events", lambda: value_in(site.dsn(), LOG_SIZE) == 2)
         wait_until("the spool is empty", lambda: not list(spool.glob("*.ndjson")))

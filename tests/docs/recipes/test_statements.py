@@ -12,14 +12,14 @@ from tests.support.queries import value_in
 
 @pytest.fixture
 def filled(site: Site) -> Site:
-    """The log has events about claim 7 and others."""
+    """The installation, with events about claim 7 and others in the log."""
     with site.connect() as superuser:
         record_persist_and_commit(superuser, event(7), *events(3))
     return site
 
 
 def test_the_log_is_read_in_sql(filled: Site) -> None:
-    """The trail of a claim; no column differs from its event; every leaf has its hash."""
+    """A reader selects the trail of a claim, the column drift, which is empty, and the leaf hashes."""
     with filled.connect("claims_dba") as reader:
         queries = statements(recipe("reference/views.md", "pgaudit.column_drift()"))
         trail, drift, changed = (reader.execute(each.encode()).fetchall() for each in queries)
@@ -47,12 +47,12 @@ def test_the_largest_event_may_be_larger(site: Site) -> None:
 
 
 def test_the_maintenance_runs_without_a_worker(site: Site) -> None:
-    """Its three functions are the owner's."""
+    """The owner can call the three maintenance functions."""
     (maintenance,) = statements(recipe("explanation/queue.md", "ensure_partitions"))
     with site.connect("claims_audit") as owner:
         assert owner.execute(maintenance.encode()).fetchone() == (0, 0, 0)
 
 
 def test_a_direct_connection_migrates_beside_pgbouncer(site: Site) -> None:
-    """The command of the page names the server itself, and the role of the owner."""
+    """The page's command for installations with PgBouncer migrates as the owner, directly on the server."""
     assert site.session(recipe("operate/pgbouncer.md", "pgaudit migrate")) == "The schema pgaudit is current.\n"

@@ -30,7 +30,7 @@ def owner(site: Site) -> Iterator[Connection]:
 
 @pytest.fixture
 def full(site: Site, owner: Connection) -> Connection:
-    """A session of the owner; the first partition of the log is full."""
+    """A session of the owner, after events have filled the first partition of the log."""
     make_small_partitions_and_commit(owner)
     with site.connect() as superuser:
         record_persist_and_commit(superuser, *events(300))
@@ -47,7 +47,7 @@ def writing(site: Site) -> Iterator[Connection]:
 
 
 def test_a_dba_sees_tables_and_partitions(site: Site) -> None:
-    """Both statements are a reader's."""
+    """A reader can run both statements."""
     with site.connect("claims_dba") as reader:
         tables, partitions = (
             reader.execute(each.encode()).fetchall() for each in statements(recipe(PAGE, "pgaudit.storage_stats"))
@@ -57,7 +57,7 @@ def test_a_dba_sees_tables_and_partitions(site: Site) -> None:
 
 
 def test_what_holds_vacuum_back_is_found(site: Site) -> None:
-    """An open transaction, and one that was prepared and forgotten."""
+    """The statements of the page find an open and a prepared transaction."""
     with site.connect() as superuser, writing(site) as open_one, psycopg.connect(site.dsn("claims_app")) as prepared:
         prepared.tpc_begin(prepared.xid(1, "forgotten", "branch"))
         prepared.execute("SELECT pg_current_xact_id()")
@@ -70,7 +70,7 @@ def test_what_holds_vacuum_back_is_found(site: Site) -> None:
 
 
 def test_the_size_of_later_partitions_is_changed(owner: Connection) -> None:
-    """It is that of the partition after those that exist."""
+    """The new size applies to the next partition that is created."""
     (change,) = statements(recipe(PAGE, "SET partition_size"))
     owner.execute(change.encode())
     owner.execute("SELECT pgaudit.create_partition((SELECT max(end_index) FROM pgaudit.log_partitions()))")
@@ -81,7 +81,7 @@ def test_the_size_of_later_partitions_is_changed(owner: Connection) -> None:
 
 
 def test_events_are_found_by_tenant_target_and_time(site: Site) -> None:
-    """A reader finds the event by each; the months of the page are replaced by the whole of time."""
+    """A reader finds an event with each statement; the test replaces the page's months by an unlimited period."""
     by_both = AuditEvent(action="claim.merged", tenant="acme", targets=("claim:9", "claim:7"))
     by_target_only = AuditEvent(action="claim.approved", target="claim:7")
     with site.connect() as superuser:
@@ -106,7 +106,7 @@ def test_an_index_is_added_partition_by_partition(owner: Connection) -> None:
 
 
 def test_a_full_partition_is_frozen(full: Connection) -> None:
-    """Afterwards every page of it is known to be frozen."""
+    """After the statement, all pages of the partition are marked as frozen."""
     (freeze,) = statements(recipe(PAGE, "VACUUM (FREEZE)"))
     full.execute(freeze.encode())
     frozen = "SELECT age(relfrozenxid) < 50 FROM pg_class WHERE oid = 'pgaudit.audit_log_0'::regclass"
@@ -114,7 +114,7 @@ def test_a_full_partition_is_frozen(full: Connection) -> None:
 
 
 def test_the_oldest_partition_is_detached_and_archived(full: Connection) -> None:
-    """It is no longer in the log, and is kept in another schema."""
+    """The statements move the oldest partition out of the log, into another schema."""
     full.execute("CREATE SCHEMA archive")
     for block in (recipe(PAGE, "DETACH PARTITION"), recipe(PAGE, "SET SCHEMA archive")):
         (statement,) = statements(block)
@@ -137,7 +137,7 @@ def test_an_interrupted_detachment_is_completed(site: Site, full: Connection) ->
 
 
 def test_a_detached_partition_is_dropped(full: Connection) -> None:
-    """The other end of the comment on the page: its events are gone, and still counted."""
+    """After the partition is dropped, its events are gone, but event counts still include them."""
     (detach,) = statements(recipe(PAGE, "DETACH PARTITION"))
     (drop,) = re.findall(r"(DROP TABLE \S+)", recipe(PAGE, "SET SCHEMA archive"))
     full.execute(detach.encode())

@@ -7,7 +7,7 @@ from tests.support.queries import value_in
 
 
 def test_three_roles_are_made_and_granted_as_the_integration_page_prints(bare: Site) -> None:
-    """As a superuser, then as the owner: afterwards the application records and a worker works."""
+    """After the commands of the superuser and of the owner, the application records and a worker persists."""
     assert "UTF8" in bare.session(recipe("integrate/index.md", "SHOW server_encoding"))
     bare.session(recipe("integrate/index.md", "pgaudit grant --writer claims_app --worker claims_worker"))
     assert "claims_app     yes         no         no     yes" in bare.run("pgaudit roles", "claims_audit")
@@ -15,7 +15,7 @@ def test_three_roles_are_made_and_granted_as_the_integration_page_prints(bare: S
 
 
 def test_the_readme_brings_a_trail_into_production(bare: Site) -> None:
-    """Its commands in their order, the worker in a process of its own: afterwards health is good."""
+    """After the README's commands, with the worker in its own process, health is "healthy"."""
     with bare.connect() as superuser:
         for role in ("claims_worker", "claims_oncall", "claims_dba"):
             superuser.execute(f"CREATE ROLE {role} LOGIN")

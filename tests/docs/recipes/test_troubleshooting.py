@@ -1,4 +1,4 @@
-"""What the page on troubleshooting tells an operator to run."""
+"""The statements and commands of the page on troubleshooting."""
 
 import psycopg
 import pytest
@@ -16,7 +16,7 @@ STATUS = "SELECT status FROM pgaudit.audit_jobs WHERE id = 17"
 
 @pytest.fixture
 def failed(site: Site) -> Site:
-    """Job 17, which the page names, has failed."""
+    """An installation in which job 17, which the page names, has failed."""
     with site.connect("claims_audit") as owner:
         owner.execute("SELECT setval('pgaudit.procrastinate_jobs_id_seq', 16)")
         assert insert_poison(owner) == 17
@@ -26,14 +26,14 @@ def failed(site: Site) -> Site:
 
 @pytest.mark.parametrize("role", ["claims_worker", "claims_oncall"])
 def test_a_failed_job_is_listed_shown_and_retried(failed: Site, role: str) -> None:
-    """By each of the roles that may."""
+    """Each role that may manage jobs can list, show and retry a failed one."""
     printed = failed.session(recipe(PAGE, "pgaudit jobs show 17"), role)
     assert "0 waiting, 0 active, 0 delayed, 1 failed" in printed
     assert value_in(failed.dsn(), STATUS) == "todo"
 
 
 def test_a_failed_job_is_acknowledged(failed: Site) -> None:
-    """By an operator: the job is kept, with the reason, and that is an audit event."""
+    """An operator acknowledges a job: it is kept with the reason, and an audit event records it."""
     failed.session(recipe(PAGE, "pgaudit jobs acknowledge 17"), "claims_oncall")
     assert value_in(failed.dsn(), STATUS) is None
     kept = "SELECT reason FROM pgaudit.acknowledged_jobs WHERE job_id = 17"
@@ -42,7 +42,7 @@ def test_a_failed_job_is_acknowledged(failed: Site) -> None:
 
 
 def test_conflicting_events_are_shown_side_by_side(site: Site) -> None:
-    """A reader sees the first and the later event of one id."""
+    """A reader sees both events that have the same id."""
     first = event()
     later = first.model_copy(update={"action": "claim.denied"})
     with site.connect() as superuser:
@@ -55,7 +55,7 @@ def test_conflicting_events_are_shown_side_by_side(site: Site) -> None:
 
 
 def test_the_session_that_locks_the_log_is_named_and_ended(site: Site) -> None:
-    """A reader with pg_monitor sees who it is; a superuser ends it."""
+    """A reader with pg_monitor sees which session holds the lock; a superuser terminates it."""
     (query,) = statements(recipe(PAGE, "pgaudit.log_lock_holder"))
     with psycopg.connect(site.dsn()) as forgotten:
         forgotten.execute("SELECT FROM pgaudit.log_lock FOR UPDATE")

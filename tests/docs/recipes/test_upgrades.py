@@ -1,4 +1,4 @@
-"""Installing, upgrading, going back and removing, as the page prints it."""
+"""Installation, upgrade, downgrade and removal, as the page prints them."""
 
 import re
 
@@ -14,7 +14,7 @@ PAGE = "operate/upgrades.md"
 
 
 def test_a_deploy_migrates_and_checks(site: Site) -> None:
-    """All but the installation of the package, which this checkout replaces; the application may check, too."""
+    """The deploy's commands work, except for installing the package; the application's role may check as well."""
     block = recipe(PAGE, "pip install --upgrade")
     install, *others = commands(block)
     assert install.startswith("pip install")
@@ -36,7 +36,7 @@ def test_the_scripts_for_a_dba_install_and_upgrade(site: Site) -> None:
 
 
 def test_the_schema_goes_back_and_comes_again(site: Site) -> None:
-    """Both commands keep the events."""
+    """A downgrade and the upgrade after it keep the events."""
     with site.connect() as conn:
         record_persist_and_commit(conn, *events(3))
     site.session(recipe(PAGE, "pgaudit downgrade 0001"), "claims_audit")
@@ -44,7 +44,7 @@ def test_the_schema_goes_back_and_comes_again(site: Site) -> None:
 
 
 def test_a_trail_with_events_is_removed_only_on_the_record(site: Site) -> None:
-    """The command prints what the page prints, with the counts of this database, and then does it."""
+    """The command prints what the page prints, with the counts of this database, and removes the schema."""
     with site.connect() as conn:
         record_persist_and_commit(conn, *events(4))
         record_and_commit(conn, *events(3))
