@@ -69,8 +69,10 @@ def test_a_refused_connection_is_answered_with_a_remedy_in_one_line(message: str
 
 
 def test_a_server_that_does_not_answer_is_not_a_refusal() -> None:
-    """An unreachable server gets no remedy, because it may answer later, even if its socket's path reads like one."""
-    error = psycopg.OperationalError('connection to server on socket "/does not exist" failed: No such file or directory')
+    """An unreachable server gets no remedy, because it may answer later, whatever its socket's path is."""
+    error = psycopg.OperationalError(
+        'connection to server on socket "/does not exist" failed: No such file or directory'
+    )
     assert hint_for_connection(error) == ""
     assert hint_for_connection(psycopg.OperationalError("FATAL:  the database system is starting up")) == ""
 
