@@ -3,15 +3,15 @@
 .PHONY: help setup demo test newest check bench docs fingerprint release-schema clean
 
 PYTHON := $(shell command -v python3.11 || echo python3)
-# Programs that some tests need and this machine lacks: each names the marker of these tests and a Debian package.
-LACKING := $(strip $(shell PATH="$$PATH:/usr/sbin"; command -v pgbouncer >/dev/null || echo pgbouncer; \
+# Missing programs that some tests need. Each name is both the marker of these tests and a Debian package.
+MISSING := $(strip $(shell PATH="$$PATH:/usr/sbin"; command -v pgbouncer >/dev/null || echo pgbouncer; \
 	command -v systemd-analyze >/dev/null || echo systemd))
 READY := .venv/ready
 
 help: ## Lists the commands
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
-setup: $(READY) ## Makes .venv, with all that the others need; they do so by themselves
+setup: $(READY) ## Creates .venv with all dependencies; the other commands do so, too
 
 $(READY): pyproject.toml requirements-dev.txt
 	$(PYTHON) -m venv .venv
@@ -20,15 +20,15 @@ $(READY): pyproject.toml requirements-dev.txt
 	.venv/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-demo: $(READY) ## Shows it: an application, two workers, one killed half way, and a final count
+demo: $(READY) ## Runs the demo: an application, two workers, one killed half way, and a final count
 	.venv/bin/pgaudit demo
 
 test: $(READY) ## Runs the tests, on real servers that they start
-	$(if $(LACKING),@echo "Without the tests marked $(LACKING): apt-get install $(LACKING) brings them in.")
+	$(if $(MISSING),@echo "Skips the tests marked $(MISSING). To run them: apt-get install $(MISSING)")
 	.venv/bin/pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder \
-		$(if $(LACKING),-m "not ($(shell echo $(LACKING) | sed 's/ / or /'))")
+		$(if $(MISSING),-m "not ($(shell echo $(MISSING) | sed 's/ / or /'))")
 
-newest: $(READY) ## Runs the worker's tests with the newest Procrastinate; reports, and never fails
+newest: $(READY) ## Runs the worker's tests with the newest Procrastinate, and never fails
 	rm -rf .newest
 	.venv/bin/python -m pip install --quiet --no-deps --pre --target .newest procrastinate
 	@ls -d .newest/procrastinate-*.dist-info
@@ -41,7 +41,7 @@ check: $(READY) ## Runs the linters, the type checkers and the contract on impor
 	.venv/bin/basedpyright
 	.venv/bin/lint-imports --no-logo
 
-bench: $(READY) ## Measures it: what recording costs, how fast workers drain
+bench: $(READY) ## Measures what recording costs and how fast workers drain the queue
 	.venv/bin/python -m benchmarks
 
 docs: $(READY) ## Builds the documentation into site/; a warning is an error
@@ -54,5 +54,5 @@ fingerprint: $(READY) ## Writes migrations/fingerprint.json, after a change of t
 release-schema: $(READY) ## Writes this version's files in tests/migrations/released, after a change of the SQL
 	.venv/bin/python -m tests.migrations.regenerate release
 
-clean: ## Removes .venv and what tools have left
+clean: ## Removes .venv, build results and caches
 	rm -rf .venv .newest dist site .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache
