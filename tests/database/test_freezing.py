@@ -5,12 +5,11 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from pgaudit import migrate
-from pgaudit.testing.server import TemporaryServer
 from tests.support.audit_log import make_small_partitions_and_commit
 from tests.support.events import events
 from tests.support.jobs import record_persist_and_commit
 from tests.support.queries import value, value_and_commit
+from tests.support.servers import migrated_server
 from tests.support.waiting import wait_until
 
 OLDEST = "SELECT relfrozenxid::text::bigint FROM pg_class WHERE oid = 'pgaudit.audit_log_0'::regclass"
@@ -22,12 +21,8 @@ EARLY = "ALTER TABLE pgaudit.audit_log_0 SET (autovacuum_vacuum_insert_threshold
 @pytest.fixture
 def vacuuming() -> Iterator[str]:
     """A migrated database on a server whose autovacuum runs every second."""
-    server = TemporaryServer(autovacuum_naptime=1)
-    try:
-        migrate.upgrade(server.conninfo)
+    with migrated_server(autovacuum_naptime=1) as server:
         yield server.conninfo
-    finally:
-        server.stop()
 
 
 def test_a_partition_is_frozen_by_the_first_vacuum(vacuuming: str) -> None:

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from psycopg.pq import TransactionStatus
 
-from pgaudit import AuditLog, Settings, health, migrate
+from pgaudit import AuditLog, Settings, health
 from pgaudit.health import Check, Status
 from pgaudit.health.observation import OBSERVE
 from pgaudit.testing.server import TemporaryServer
@@ -17,6 +17,7 @@ from pgaudit.worker import persist
 from tests.support.audit_log import logged_ids
 from tests.support.events import event
 from tests.support.queries import Connection
+from tests.support.servers import migrated_server
 from tests.support.waiting import wait_until_async
 from tests.support.worker import working
 
@@ -27,12 +28,8 @@ NAMED = "the end of the audit log is locked by"
 @pytest.fixture(scope="module")
 def prepared_server() -> Iterator[TemporaryServer]:
     """A server that allows prepared transactions."""
-    server = TemporaryServer(max_prepared_transactions=2)
-    try:
-        migrate.upgrade(server.conninfo)
+    with migrated_server(max_prepared_transactions=2) as server:
         yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture

@@ -6,11 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 
-from pgaudit import migrate
-from pgaudit.testing.server import TemporaryServer
 from tests.support.audit_log import assert_dense, logged_ids
 from tests.support.jobs import register
 from tests.support.queries import Connection, value
+from tests.support.servers import migrated_server
 from tests.support.waiting import wait_until
 from tests.support.watermark import (
     PASSED,
@@ -178,12 +177,8 @@ def test_a_recorder_that_began_during_a_batch_may_be_passed(dsn: str, conn: Conn
 @pytest.fixture
 def prepared_dsn() -> Iterator[str]:
     """A migrated database of a server that allows prepared transactions."""
-    server = TemporaryServer(max_prepared_transactions=2)
-    try:
-        migrate.upgrade(server.conninfo)
+    with migrated_server(max_prepared_transactions=2) as server:
         yield server.conninfo
-    finally:
-        server.stop()
 
 
 def test_a_prepared_recorder_is_passed(prepared_dsn: str) -> None:

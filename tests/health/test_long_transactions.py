@@ -6,11 +6,12 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from pgaudit import Settings, health, migrate
+from pgaudit import Settings, health
 from pgaudit.health import Status
 from pgaudit.health.status import Check
 from pgaudit.testing.server import TemporaryServer
 from tests.support.queries import Connection, value
+from tests.support.servers import migrated_server
 from tests.support.waiting import wait_until
 
 SLOT = "SELECT count(*) FROM pg_replication_slots WHERE slot_name = 'h_standby' AND xmin IS NOT NULL AND {}"
@@ -26,12 +27,8 @@ def long_transactions(conn: Connection, limit: float = 900.0) -> Check:
 @pytest.fixture(scope="module")
 def prepared_server() -> Iterator[TemporaryServer]:
     """A server that allows prepared transactions."""
-    server = TemporaryServer(max_prepared_transactions=2)
-    try:
-        migrate.upgrade(server.conninfo)
+    with migrated_server(max_prepared_transactions=2) as server:
         yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture
