@@ -185,7 +185,7 @@ def families(tree: ast.AST) -> Iterator[tuple[str, str, str]]:
 
 
 def labels(given: dict[str | None, ast.expr]) -> list[str]:
-    """Returns the labels of a family: those that it is made with, and the keys of an information."""
+    """Returns the labels of a family: its ``labels``, and the keys of the ``value`` of an info metric."""
     value = given.get("value")
     keys = value.keys if isinstance(value, ast.Dict) else []
     return [*ast.literal_eval(given.get("labels", ast.List([]))), *(ast.literal_eval(key) for key in keys if key)]

@@ -33,7 +33,7 @@ def silent_dsn() -> Iterator[str]:
         (("nope",), "No such command 'nope'"),
         (("tail", "-n", BIG), "less than or equal to 9223372036854775807"),
         (("tail", "--from-index", "-1"), "greater than or equal to 0"),
-        (("tail", "--since", "soon"), "'soon' is no time"),
+        (("tail", "--since", "soon"), "'soon' is not a time"),
         (("tail", "--since", "1d", "--until", "2d"), "--since is not before --until"),
         (("tail", "-f", "--until", "1d"), "--follow never ends, so it excludes --until"),
         (("tail", "--target", "claim"), "not of the form"),

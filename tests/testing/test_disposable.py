@@ -114,7 +114,9 @@ def test_no_other_database_can_be_emptied(empty_dsn: str) -> None:
     migrate.upgrade(empty_dsn)
     with psycopg.connect(empty_dsn) as conn:
         log_one_and_queue_one(conn)
-        with pytest.raises(NotATestDatabase, match=r"is no test database: .*pgaudit\.testing\.prepare_database\(dsn\)"):
+        with pytest.raises(
+            NotATestDatabase, match=r"is not a test database: .*pgaudit\.testing\.prepare_database\(dsn\)"
+        ):
             empty_trail(conn)
         assert_recorded(conn, action="claim.approved")
 

@@ -25,7 +25,7 @@ def moment(text: str) -> datetime:
         return EARLIEST
     except ValueError:
         raise typer.BadParameter(
-            f"{text!r} is no time: write it as 2026-03-01 or 2026-03-01T12:00Z, or as an age: 90s, 15m, 3h, 7d, 2w"
+            f"{text!r} is not a time: write it as 2026-03-01 or 2026-03-01T12:00Z, or as an age: 90s, 15m, 3h, 7d, 2w"
         ) from None
 
 

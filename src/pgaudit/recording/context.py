@@ -1,4 +1,4 @@
-"""What the events of one request have in common."""
+"""Binds the actor, tenant and context that the events of a request or block have in common."""
 
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,14 +12,14 @@ from pgaudit.recording.actor import Found, named
 from pgaudit.recording.suspension import is_suspended_with_its_generator
 
 LEFT_ELSEWHERE: Final = (
-    "bind() was left in another context than it was entered in: events recorded in between may lack what it bound. "
+    "bind() was left in another context than it was entered in: events recorded in between may lack its values. "
     "This happens in a generator that is closed late, and in a plain `def` dependency of FastAPI without middleware. "
     "Add pgaudit.middleware.AsgiMiddleware: with it bind() and pgaudit.identify(actor=...) reach the whole request"
 )
 
 
 class Scope:
-    """What one ``bind`` has bound."""
+    """The actor, tenant and context that one ``bind`` sets."""
 
     def __init__(self, values: AuditEvent) -> None:
         self.actor = values.actor
@@ -32,7 +32,7 @@ class Scope:
 
 
 class Request(Scope):
-    """What is known of a request. All its threads and tasks share this object; nothing is outside of it.
+    """The outermost scope of a request, which all its threads and tasks share.
 
     :param lookup: finds the actor when an event is recorded, unless ``identify`` has named one.
     :param lookup_async: does so for ``record_async``; ``lookup`` when left out.
@@ -127,7 +127,7 @@ def with_bound_context(
     """Returns the event with what is bound, where the event leaves it unset.
 
     :param trace: ``trace_id`` and ``span_id`` that it is recorded in.
-    :param look_up: whether to ask the request for its actor; not after ``with_awaited_actor``, which has.
+    :param look_up: whether to ask the request for its actor; False after ``with_awaited_actor``, which has done so.
     """
     scopes = _open_scopes()[::-1]
     if not (scopes or trace):
@@ -176,7 +176,7 @@ def _open_scopes() -> tuple[Scope, ...]:
 
 
 def _leave(scope: Scope, request: Request | None) -> None:
-    """Ends a ``bind``, and nothing that was bound after it, such as what belongs to another request."""
+    """Ends a ``bind``, but no later one, which may belong to another request."""
     if request and scope in request.suspended:
         request.suspended.remove(scope)
         return

@@ -106,7 +106,7 @@ def _replay_lines(
             entry = Spooled.from_line(text)
             outcome = outcomes.of(entry)
         except ValueError as reason:
-            progress.refuse(number, text, f"it is no spooled event ({reason})")
+            progress.refuse(number, text, f"it is not a spooled event ({reason})")
             continue
         if outcome == "committed":
             committed.append(_Line(number, text, entry))

@@ -51,7 +51,7 @@ class Spooled:
     def from_line(cls, line: bytes) -> Self:
         """Returns what a line holds.
 
-        :raises ValueError: it is no spooled event.
+        :raises ValueError: the line is not a spooled event.
         """
         found = json.loads(line)
         entry = cast("dict[str, Any]", found) if isinstance(found, dict) else {}

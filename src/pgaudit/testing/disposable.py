@@ -56,7 +56,7 @@ def empty_trail(conn: object) -> None:
             driver.execute(EMPTY)
     except InvalidSchemaName as error:
         raise NotATestDatabase(
-            f"{driver.info.dbname} is no test database: create it with pgaudit.testing.prepare_database(dsn)"
+            f"{driver.info.dbname} is not a test database: create it with pgaudit.testing.prepare_database(dsn)"
         ) from error
 
 

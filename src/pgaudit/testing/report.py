@@ -20,7 +20,7 @@ def unexpected_number(
         lines += ["", *listing(expected)]
     if matching:
         lines += ["", "  found:", *(f"    {headline(one.number, one.event)}" for one in matching)]
-    # Too many were found: what is no match does not matter then.
+    # If too many events match, those that do not match are irrelevant.
     if times is None or len(matching) < times:
         for one in sorted(others, key=lambda one: one.mismatches)[:SHOWN]:
             lines += ["", f"  closest: {headline(one.number, one.event)}", *listing(one.fields)]
