@@ -71,7 +71,7 @@ def test_systemd_accepts_the_unit(unit: Path) -> None:
 def test_the_unit_has_the_security_rating_of_the_page(unit: Path) -> None:
     """``systemd-analyze security`` rates the unit as the page says."""
     service = unit.rename(unit.with_name("pgaudit-worker.service"))
-    command = ["systemd-analyze", "security", "--offline=yes", "--no-pager", service]
+    command = ["systemd-analyze", "security", "--offline=yes", "--no-pager", str(service)]
     rating = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     (promised,) = re.findall(r"gives this unit ([\d.]+)", (ROOT / "docs/operate/systemd.md").read_text())
     assert f": {promised} OK" in rating
