@@ -110,7 +110,7 @@ def test_a_disabled_trigger_is_a_fault_with_the_statement_that_enables_it(run: R
 
 
 def test_waiting_events_in_the_spool_are_a_warning(run: Run, tmp_path: Path) -> None:
-    """Their number and size are printed, and who brings them in."""
+    """doctor prints the number and size of spooled events, and how to replay them."""
     spool.append(tmp_path, [AuditEvent(action="claim.approved").to_json()], None)
     tmp_path.chmod(0o755)
     code, found = examine(run, PGAUDIT_SPOOL_DIR=str(tmp_path))

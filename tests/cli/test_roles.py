@@ -94,7 +94,7 @@ def test_a_refused_role_reads_its_name_and_the_remedy(
 
 
 def test_a_role_that_may_not_migrate_reads_what_it_needs(run: Run, app: str, empty_dsn: str) -> None:
-    """It is a right on the database, and no `pgaudit grant` gives it."""
+    """The error for a role that must not create the schema has the two statements that would allow it."""
     result = run("migrate", dsn=f"{empty_dsn} user={app}")
     assert result.returncode == 3
     assert f"TO {app}, or CREATE SCHEMA pgaudit AUTHORIZATION {app}" in result.stderr

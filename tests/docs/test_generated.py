@@ -66,14 +66,14 @@ def test_every_metric_is_described(conn: psycopg.Connection, settings: Settings)
 
 
 def test_code_is_shown_as_it_is_written() -> None:
-    """With its decorators and comments, and without words to linters."""
+    """Code on a page has its decorators and comments, but no directives for linters."""
     shown = source.code("examples/django/app.py", "approve_and_pay")
     assert shown.startswith("@transaction.atomic\ndef approve_and_pay(claim_id: int) -> Claim:\n")
     assert shown.endswith("    return claim")
 
 
 def test_every_field_of_an_event_is_described() -> None:
-    """Of each of its parts, too, and how long it may be."""
+    """Each field of an event and of its parts has a description and its maximum length."""
     page = (REFERENCE / "python.md").read_text()
     for model in (AuditEvent, *(getattr(pgaudit, name) for name in ("Actor", "Target", "Change", "AuditContext"))):
         section = page.partition(f"### `{model.__name__}`\n")[2].partition("\n### ")[0]
@@ -86,7 +86,7 @@ def test_every_field_of_an_event_is_described() -> None:
 
 
 def test_the_limits_of_an_event_are_told() -> None:
-    """As the code has them."""
+    """The limits on the Python page are those of the code."""
     limits = (REFERENCE / "python.md").read_text().partition("### Limits")[2]
     size = Settings.model_fields["max_event_bytes"].default
     for limit in (f"nested at most {MAX_DEPTH} deep", f"at most {MAX_DIGITS:,} digits", f"{size:,} bytes"):
@@ -111,7 +111,7 @@ def test_public_names_of_a_module_are_in_the_reference(module: ModuleType) -> No
 
 
 def test_a_table_of_names_has_methods_and_their_parameters() -> None:
-    """As a call has them: without self, and not what is internal."""
+    """The table shows signatures as they are called, without self and without internal methods."""
     rows = generated.names("pgaudit.worker", "start_in_thread", "WorkerThread").splitlines()[2:]
     assert [row.split(" | ")[0] for row in rows] == [
         "| `start_in_thread(settings)`",

@@ -83,7 +83,7 @@ def test_the_program_of_the_claims_page(dsn: str, monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_tests_of_the_testing_page(tmp_path: Path) -> None:
-    """They pass under pytest as any application runs it."""
+    """The tests on the page about testing pass under pytest."""
     code = blocks("docs/integrate/tests.md", "python")[0]
     (tmp_path / "test_approval.py").write_text(code)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_approval.py"]

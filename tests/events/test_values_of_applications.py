@@ -98,7 +98,7 @@ def kept(value: Any) -> Any:
     ids=lambda value: type(value).__name__,
 )
 def test_a_value_is_kept(value: Any, expected: Any) -> None:
-    """By the rules of docs/reference/python.md."""
+    """Values are converted as docs/reference/python.md says."""
     assert kept(value) == expected
     assert type(kept(value)) is type(expected)
 

@@ -130,7 +130,7 @@ async def test_a_name_that_no_event_could_hold_is_marked() -> None:
 
 
 async def test_what_was_bound_outside_is_not_of_the_request() -> None:
-    """It may be of an earlier request."""
+    """A request does not inherit what its server's context has bound, which may belong to an earlier request."""
     app = Application()
     with bind(actor="user:1", tenant="acme", session_id="s"):
         await serve(AsgiMiddleware(app))

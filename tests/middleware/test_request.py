@@ -114,7 +114,7 @@ def test_headers_are_found_in_an_environ() -> None:
 
 @given(st.dictionaries(st.sampled_from(["x-request-id", "traceparent", "x-forwarded-for", "user-agent"]), st.text()))
 def test_no_header_breaks_a_request(headers: dict[str, str]) -> None:
-    """Whatever was sent, what comes of it can be bound."""
+    """Headers with any text give a context that can be bound."""
     Request(context_of("10.0.0.1", headers, Settings(trusted_proxies=PROXIES)))
 
 
@@ -123,13 +123,13 @@ def test_no_header_breaks_a_request(headers: dict[str, str]) -> None:
     [("203.0.113.9", "203.0.113.0"), ("2001:db8:1:2::9", "2001:db8:1::"), ("::ffff:203.0.113.9", "203.0.113.0")],
 )
 def test_an_address_is_shortened_or_left_out(address: str, expected: str) -> None:
-    """As PGAUDIT_CLIENT_ADDRESS says."""
+    """PGAUDIT_CLIENT_ADDRESS keeps the network of a client's address, or nothing."""
     kept = [context_of(address, {}, Settings(client_address=how)).get("ip") for how in ("network", "none")]
     assert kept == [expected, None]
 
 
 def test_a_user_agent_is_shortened_or_left_out() -> None:
-    """As PGAUDIT_USER_AGENT_LENGTH says."""
+    """PGAUDIT_USER_AGENT_LENGTH is the maximum length; 0 leaves the user agent out."""
     headers = {"user-agent": "Agent/1"}
     kept = [context_of(None, headers, Settings(user_agent_length=length)).get("user_agent") for length in (5, 0)]
     assert kept == ["Agent", None]

@@ -133,7 +133,7 @@ def rows() -> Generator[None]:
 
 
 def test_a_generator_that_is_closed_late_gives_its_actor_to_no_other_request() -> None:
-    """Neither what it has bound, nor what was bound when it began."""
+    """A late generator binds nothing in another request, neither its own values nor those of its first request."""
     with Request({"request_id": "r-1"}, lambda: "user:5").serving():
         report = rows()
         next(report)
@@ -144,7 +144,7 @@ def test_a_generator_that_is_closed_late_gives_its_actor_to_no_other_request() -
 
 
 def test_blocks_that_end_out_of_order_end_for_good() -> None:
-    """As two generators do, the first of which is closed first."""
+    """Two generators that bind can be closed in the order in which they began."""
     first, second = rows(), rows()
     next(first)
     with bind(actor="user:1"):
@@ -156,7 +156,7 @@ def test_blocks_that_end_out_of_order_end_for_good() -> None:
 
 
 def test_a_task_keeps_what_was_bound_when_it_was_made() -> None:
-    """After the block has ended, and after a block of its own."""
+    """A copied context keeps its actor after the block has ended, and after an inner block."""
     with bind(actor="user:1"):
         kept = copy_context()
 
@@ -277,7 +277,7 @@ async def test_an_actor_that_has_to_be_awaited_is_found_once_it_is_needed() -> N
 def test_an_event_that_lacks_what_is_required_is_refused(
     require: str, values: dict[str, str], missing: str | None, mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In every mode, and in tests; the message says what to do."""
+    """PGAUDIT_REQUIRE applies in each mode and inside recording(), and the message says what to do."""
     monkeypatch.setenv("PGAUDIT_REQUIRE", require)
     audit = AuditLog(Settings(mode=mode))
     event = AuditEvent(action="claim.approved", **values)  # type: ignore[arg-type]
@@ -301,6 +301,6 @@ def test_what_is_bound_counts_as_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("values", [{"actor": "user:None"}, {"target": "claim:None"}])
 def test_an_id_that_is_none_is_refused(values: dict[str, str]) -> None:
-    """It is the mistake of an id that is read too early."""
+    """An id ``None`` is refused, because it comes from reading a key before the row is saved."""
     with pytest.raises(InvalidEvent, match="has no id: it is None"):
         AuditEvent(action="claim.approved", **values)  # type: ignore[arg-type]

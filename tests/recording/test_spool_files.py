@@ -146,7 +146,7 @@ def test_a_directory_that_others_can_write_to_is_refused(dsn: str, tmp_path: Pat
 
 
 def test_a_directory_of_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its owner could put events into it."""
+    """A spool in another user's directory is refused, because that user could put events into it."""
     monkeypatch.setattr(os, "geteuid", lambda: tmp_path.stat().st_uid + 1)
     with pytest.raises(SpoolRefused, match="belongs to user"):
         spool.append(tmp_path, [DOCUMENT], None)

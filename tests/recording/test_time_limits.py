@@ -16,7 +16,7 @@ DENIED = AuditEvent(action="login.failed", outcome="denied")
 
 @pytest.fixture
 def silent() -> Iterator[str]:
-    """Where a server accepts connections and never answers."""
+    """The DSN of a server that accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield f"host=127.0.0.1 port={server.getsockname()[1]} user=x dbname=x"
 

@@ -128,11 +128,11 @@ def test_in_parallel_each_copy_has_the_schema(run: Run) -> None:
 
 
 def test_a_database_that_is_kept_starts_without_events(run: Run) -> None:
-    """Whatever the last run has left in it."""
+    """With --keepdb a test run starts with an empty trail, although the run before has left events."""
     for _ in range(2):
         assert f"Ran {COUNT} tests" in run("django", "test", "tests", "--keepdb")
 
 
 def test_under_pytest_django_each_test_has_its_own_events(run: Run) -> None:
-    """With databases for each process of pytest-xdist."""
+    """Tests under pytest-django pass in two processes of pytest-xdist, each with its own database."""
     assert f"{COUNT} passed" in run("pytest", "-q", "-p", "no:cacheprovider", "-n", "2", "--create-db")

@@ -34,7 +34,7 @@ def without_wheel(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_extra_brings_two_versions(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without any PostgreSQL on PATH; the newest is taken."""
+    """With no PostgreSQL on PATH, the versions of the extra are found, and the newest is used."""
     monkeypatch.setenv("PATH", "/nonexistent")
     monkeypatch.delenv("PGAUDIT_TEST_PG", raising=False)
     assert set(programs.installed()) == {"16", "18"}
@@ -82,7 +82,7 @@ def test_where_there_is_none_the_error_says_what_to_install() -> None:
 
 @pytest.mark.parametrize("named", ["9", "seventeen"])
 def test_an_unknown_version_is_refused_with_those_that_are_there(named: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And with the ways to have another one."""
+    """The error names the versions that are installed, and how to install another one."""
     monkeypatch.setenv("PGAUDIT_TEST_PG", named)
     with pytest.raises(
         InvalidSettings, match=f"PGAUDIT_TEST_PG={named}: PostgreSQL .*16, 18 was found.* put its pg_config"

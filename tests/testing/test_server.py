@@ -65,7 +65,7 @@ def test_its_superuser_cannot_read_what_others_may_not(postgres: psycopg.Connect
 
 
 def test_the_server_has_the_settings_that_it_is_given(postgres: psycopg.Connection) -> None:
-    """By name."""
+    """A keyword argument of TemporaryServer is a setting of the server."""
     assert value(postgres, "SHOW max_prepared_transactions") == "2"
 
 

@@ -174,7 +174,7 @@ async def test_without_an_sdk_there_is_no_span(
 
 
 def test_recording_and_persisting_work_without_opentelemetry(dsn: str, conn: Connection) -> None:
-    """It is an extra: events have no trace then."""
+    """Without the extra ``otel``, events are recorded and persisted without a trace."""
     command = [sys.executable, "-c", WITHOUT, dsn]
     subprocess.run(command, check=True, timeout=60, capture_output=True)
     assert logged_spans(conn) == [(None, None)]

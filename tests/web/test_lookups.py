@@ -27,7 +27,7 @@ WAITING = """
 
 @pytest.mark.anyio
 async def test_requests_share_one_lookup_that_is_running() -> None:
-    """However many wait, it runs once, and all get what it returns."""
+    """A look-up that several requests wait for runs once, and all get its result."""
     calls, release = [0], Event()
 
     def look() -> int:

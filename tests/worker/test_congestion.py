@@ -21,7 +21,7 @@ def test_errors_halve_the_batch_and_double_the_pause() -> None:
 
 
 def test_the_pause_of_a_long_outage_has_a_maximum() -> None:
-    """However many errors there were."""
+    """After any number of errors the pause stays below its maximum with jitter."""
     congestion = Congestion(batch_size=1_000, max_pause=2.0)
     assert max(congestion.fail(DISK_FULL) for _ in range(5_000)) <= 2.4
     assert congestion.is_paused
