@@ -66,7 +66,7 @@ def quiet_log() -> Generator[None]:
     """Keeps the log of an application readable inside the block.
 
     Repeated warnings of workers and their connections come at growing intervals. What Procrastinate says at INFO of
-    pgaudit's worker, two lines for each batch, is left out; what it says of the application's workers is not.
+    pgaudit's jobs, two lines for each batch, is left out; what it says of the application's jobs is not.
     """
     repetitions = RepetitionFilter()
     for name in PROCRASTINATE:
@@ -83,9 +83,9 @@ def quiet_log() -> Generator[None]:
 
 
 def is_not_of_a_batch(record: logging.LogRecord) -> bool:
-    """Returns whether a line of Procrastinate is worth reading beside those of pgaudit."""
-    worker = record.__dict__.get("worker", {})
-    return record.levelno != logging.INFO or worker.get("queues") != [QUEUE]
+    """Returns False for a line of Procrastinate at INFO about one of pgaudit's jobs, each of which is a batch."""
+    queue = record.__dict__.get("job", {}).get("queue")
+    return record.levelno != logging.INFO or queue != QUEUE
 
 
 def without_numbers(text: str) -> str:
