@@ -42,3 +42,32 @@ def test_recording_works_and_a_spool_is_refused_at_once() -> None:
     assert recorded == "1"
     assert "Windows" in refusal
     assert "PGAUDIT_ON_FAILURE=raise" in refusal
+
+
+def test_a_worker_is_refused() -> None:
+    """In each of its forms, before it opens a connection."""
+    code = """
+    import asyncio
+    from pgaudit import PgauditError, Settings, worker
+    async def run():
+        async with worker.running(Settings()):
+            await asyncio.sleep(0)
+    for start in (lambda: asyncio.run(run()), worker.start_in_thread):
+        try:
+            start()
+        except PgauditError as error:
+            print(error)
+    """
+    assert run(code).count("a worker needs a POSIX system, such as Linux or macOS: run it there") == 2
+
+
+def test_the_command_ends_with_a_sentence() -> None:
+    """Instead of a traceback about a missing signal."""
+    code = """
+    from pgaudit.__main__ import main
+    try:
+        main()
+    except SystemExit as end:
+        print(end)
+    """
+    assert run(code).startswith("The pgaudit command needs a POSIX system")

@@ -1,10 +1,15 @@
 """``pgaudit`` and ``python -m pgaudit``."""
 
+import os
 import sys
 
 
 def main() -> None:
-    """Runs the command line, if its packages are installed."""
+    """Runs the command line, if its packages are installed and the system has what it needs."""
+    if not hasattr(os, "geteuid"):
+        sys.exit(
+            "The pgaudit command needs a POSIX system, such as Linux or macOS: run it there. Recording works here."
+        )
     try:
         from pgaudit.cli import main as run  # noqa: PLC0415 - its packages are an extra
     except ModuleNotFoundError as error:

@@ -39,16 +39,17 @@ async def test_a_worker_runs_in_an_event_loop(dsn: str, settings: Settings) -> N
 async def test_a_worker_does_not_fill_the_log_of_the_application(
     dsn: str, settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """At INFO a batch is one line of pgaudit; Procrastinate's lines about the application's workers stay."""
+    """At INFO a batch is one line of pgaudit; Procrastinate's lines about other jobs and about the worker stay."""
     caplog.set_level(logging.INFO)
     procrastinate = logging.getLogger("procrastinate.worker.worker")
     with psycopg.connect(dsn, autocommit=True) as conn:
         async with worker.running(settings):
             record_and_commit(conn, event())
             await wait_until_async("1 job is completed", lambda: stats.queue_stats(conn)[0].completed == 1)
-            procrastinate.info("of the application", extra={"worker": {"queues": ["letters"]}})
-    said = [record.message for record in caplog.records if record.name.startswith("procrastinate.worker")]
-    assert said == ["of the application"]
+            procrastinate.info("of the application", extra={"job": {"queue": "letters"}})
+    said = [record for record in caplog.records if record.name.startswith("procrastinate.worker")]
+    assert [record.message for record in said if "job" in record.__dict__] == ["of the application"]
+    assert "Stop requested" in {record.message for record in said}
     assert "pgaudit.worker" in {record.name for record in caplog.records}
     assert procrastinate.filters == []
 

@@ -65,8 +65,8 @@ class RepetitionFilter(logging.Filter):
 def quiet_log() -> Generator[None]:
     """Keeps the log of an application readable inside the block.
 
-    Repeated warnings are logged at growing intervals. Procrastinate's INFO lines about pgaudit's worker, two for each
-    batch, are left out; its lines about the application's own workers stay.
+    Repeated warnings are logged at growing intervals. Procrastinate's INFO lines about pgaudit's jobs, two for each
+    batch, are left out; its lines about the application's jobs stay.
     """
     repetitions = RepetitionFilter()
     for name in PROCRASTINATE:
@@ -83,9 +83,9 @@ def quiet_log() -> Generator[None]:
 
 
 def is_not_of_a_batch(record: logging.LogRecord) -> bool:
-    """Returns whether to keep a line of Procrastinate: all but INFO lines about a worker of pgaudit's queue."""
-    worker = record.__dict__.get("worker", {})
-    return record.levelno != logging.INFO or worker.get("queues") != [QUEUE]
+    """Returns whether to keep a line of Procrastinate: all but INFO lines about a job of pgaudit's queue."""
+    queue = record.__dict__.get("job", {}).get("queue")
+    return record.levelno != logging.INFO or queue != QUEUE
 
 
 def without_numbers(text: str) -> str:

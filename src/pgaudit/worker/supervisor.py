@@ -30,10 +30,18 @@ async def supervise(settings: Settings, stop: asyncio.Event) -> None:
     """Runs a worker, and restarts it when it ends, until ``stop`` is set. Then the running jobs are finished.
 
     :raises InvalidSettings: no worker can run with these settings.
-    :raises WorkerRefused: the schema or a right is missing, and ``worker_exit_on_refusal`` is set.
+    :raises WorkerRefused: the system is not POSIX; or the schema or a right is missing, and ``worker_exit_on_refusal``
+        is set.
     """
+    refuse_other_systems()
     with quiet_log():
         await keep_running(settings, stop)
+
+
+def refuse_other_systems() -> None:
+    """Raises WorkerRefused on a system such as Windows, whose event loop psycopg cannot use."""
+    if not hasattr(os, "geteuid"):
+        raise WorkerRefused("a worker needs a POSIX system, such as Linux or macOS: run it there; recording works here")
 
 
 async def keep_running(settings: Settings, stop: asyncio.Event) -> None:

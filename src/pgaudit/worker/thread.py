@@ -10,7 +10,7 @@ from typing import Self
 
 from pgaudit.errors import WorkerRefused
 from pgaudit.settings import Settings
-from pgaudit.worker.supervisor import supervise
+from pgaudit.worker.supervisor import refuse_other_systems, supervise
 
 
 def refuse_green_threads() -> None:
@@ -24,6 +24,7 @@ class WorkerThread:
     """A worker in a thread; also a context manager that stops it."""
 
     def __init__(self, settings: Settings) -> None:
+        refuse_other_systems()
         refuse_green_threads()
         self._settings = settings
         self._started = threading.Event()
