@@ -18,6 +18,9 @@ BEGIN
                         'or CREATE SCHEMA pgaudit AUTHORIZATION %', current_user, quote_ident(current_database()),
                         quote_ident(current_user), quote_ident(current_user)
             USING ERRCODE = 'insufficient_privilege';
+    ELSIF owner <> current_user AND EXISTS (SELECT FROM pg_class WHERE relnamespace = schema_id) THEN
+        RAISE EXCEPTION 'the schema pgaudit belongs to %, not to %: migrate as %', owner, current_user, owner
+            USING ERRCODE = 'insufficient_privilege';
     ELSIF owner <> current_user THEN
         -- Guards do not stop an owner from dropping our tables.
         RAISE EXCEPTION 'the schema pgaudit belongs to %, not to %: migrate as %, or ALTER SCHEMA pgaudit OWNER TO %',

@@ -41,12 +41,12 @@ def run(empty_dsn: str) -> Run:
 @pytest.mark.parametrize("mode", ["queue", "off", "inline"])
 def test_the_suite_of_a_project_is_green_in_every_mode(run: Run, mode: str) -> None:
     """The tests of a project pass in each mode, without PGAUDIT_DSN and without a change for pgaudit."""
-    assert "Ran 11 tests" in run("django", "test", PROJECT, PGAUDIT_MODE=mode).stderr
+    assert "Ran 12 tests" in run("django", "test", PROJECT, PGAUDIT_MODE=mode).stderr
 
 
 def test_the_copies_of_parallel_tests_have_the_schema(run: Run) -> None:
     """Parallel tests pass: the databases that Django copies for them have the schema."""
-    assert "Ran 11 tests" in run("django", "test", PROJECT, "--parallel", "2").stderr
+    assert "Ran 12 tests" in run("django", "test", PROJECT, "--parallel", "2").stderr
 
 
 @pytest.mark.parametrize("mode", ["queue", "inline"])

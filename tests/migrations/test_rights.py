@@ -1,5 +1,6 @@
 """Rights across migrations: new objects grant none, old ones keep theirs, roles get what the new version needs."""
 
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -8,6 +9,7 @@ from psycopg.conninfo import make_conninfo
 
 from pgaudit import grants, migrate
 from pgaudit._schema.state import Scripts
+from tests.support.psql import Psql
 
 RIGHTS = """
     SELECT object, grantee::regrole::text, privilege_type FROM (
@@ -24,6 +26,13 @@ DEFAULTS = """
     ALTER DEFAULT PRIVILEGES GRANT ALL ON FUNCTIONS TO PUBLIC, t_stranger;
     ALTER DEFAULT PRIVILEGES GRANT ALL ON SEQUENCES TO PUBLIC, t_stranger;
 """
+OWNERS = """
+    SELECT nspowner::regrole::text FROM pg_namespace WHERE nspname = 'pgaudit'
+    UNION SELECT relowner::regrole::text FROM pg_class WHERE relnamespace = 'pgaudit'::regnamespace
+    UNION SELECT proowner::regrole::text FROM pg_proc WHERE pronamespace = 'pgaudit'::regnamespace
+    UNION SELECT typowner::regrole::text FROM pg_type WHERE typnamespace = 'pgaudit'::regnamespace
+"""
+CHANGE_OWNER = Path(__file__).parents[2] / "docs/files/change-owner.sql"
 STATE = "SELECT pgaudit.schema_state()"
 
 
@@ -111,3 +120,19 @@ def test_a_writer_that_is_the_owner_is_named(
         grants.grant(conn, writer=["t_owner", "t_app", "t_stranger"], reader="t_app")
     named = [record.getMessage().split()[0] for record in caplog.records]
     assert named == ["t_owner", "t_app"]
+
+
+def test_the_script_in_the_docs_changes_the_owner(
+    owner: str, empty_dsn: str, empty: psycopg.Connection[Any], psql: Psql
+) -> None:
+    """Nothing is left to the old owner, the new one can migrate, and the rights of other roles stay."""
+    migrate.upgrade(owner)
+    with psycopg.connect(owner) as conn:
+        grants.grant(conn, worker="t_worker", reader="t_reader")
+    before = rights(owner)
+    ran = psql(empty_dsn, "\\set owner t_app\n" + CHANGE_OWNER.read_text())
+    assert ran.returncode == 0, ran.stderr
+    assert empty.execute(OWNERS).fetchall() == [("t_app",)]
+    new_owner = make_conninfo(owner, user="t_app")
+    migrate.upgrade(new_owner, repair=True)
+    assert rights(new_owner) == before

@@ -56,6 +56,25 @@ def test_a_schema_of_another_role_is_refused(owner: str) -> None:
     assert migrate.current(owner) is None
 
 
+def test_an_empty_schema_of_another_role_may_be_given_away(owner: str, empty: psycopg.Connection[Any]) -> None:
+    """The statement in the error helps."""
+    empty.execute("CREATE SCHEMA pgaudit")
+    with pytest.raises(psycopg.errors.InsufficientPrivilege) as refused:
+        migrate.upgrade(owner)
+    assert "or ALTER SCHEMA pgaudit OWNER TO t_owner" in str(refused.value)
+    empty.execute("ALTER SCHEMA pgaudit OWNER TO t_owner")
+    migrate.upgrade(owner)
+
+
+def test_an_installed_schema_of_another_role_is_not_given_away(owner: str) -> None:
+    """ALTER SCHEMA would leave tables and functions to the old owner, so the error does not name it."""
+    migrate.upgrade(owner)
+    with pytest.raises(psycopg.errors.InsufficientPrivilege) as refused:
+        migrate.upgrade(make_conninfo(owner, user="t_app"))
+    assert "belongs to t_owner, not to t_app: migrate as t_owner" in str(refused.value)
+    assert "ALTER SCHEMA" not in str(refused.value)
+
+
 def test_default_privileges_allow_no_role_to_create(owner: str) -> None:
     """A function that another role creates in the schema would run with the owner's rights."""
     with psycopg.connect(owner, autocommit=True) as conn:

@@ -6,20 +6,24 @@
 ``user.login_failed``       the target is the user with that name, or ``user:unknown``; outcome "denied"
 ==========================  =========================================================================
 
+A failed login has no actor, unless somebody is logged in already; with ``PGAUDIT_REQUIRE=actor`` it is ``user:unknown``.
 No event holds the user name that was typed in: people type their password there by mistake.
 """
 
 # pyright: basic, reportMissingTypeStubs=false
 # Django ships no types.
 
-from typing import Any
+from typing import Any, Final
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
 
 from pgaudit.django.audit_log import audit
-from pgaudit.events import AuditEvent
+from pgaudit.events import Actor, AuditEvent
 from pgaudit.middleware.django import reference
+from pgaudit.recording.context import with_bound_context
+
+UNKNOWN: Final = Actor(type="user", id="unknown")
 
 
 def connect() -> None:
@@ -43,7 +47,10 @@ def record_logout(user: Any, **_signal: Any) -> None:
 
 def record_failure(credentials: dict[str, Any], **_signal: Any) -> None:
     """Records a failed login in a transaction of its own, because the request's may be rolled back."""
-    audit.record_autonomous(AuditEvent(action="user.login_failed", target=account_of(credentials), outcome="denied"))
+    event = AuditEvent(action="user.login_failed", target=account_of(credentials), outcome="denied")
+    if "actor" in audit.settings.require and with_bound_context(event).actor is None:
+        event = event.model_copy(update={"actor": UNKNOWN})
+    audit.record_autonomous(event)
 
 
 def account_of(credentials: dict[str, Any]) -> str:

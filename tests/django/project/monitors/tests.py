@@ -6,7 +6,7 @@ import pytest
 from django.contrib.auth.models import Group, User
 from django.core.management import call_command
 from django.db import IntegrityError, transaction
-from django.test import TestCase, TransactionTestCase
+from django.test import TestCase, TransactionTestCase, override_settings
 
 from pgaudit.testing import recording
 from tests.django.project.monitors.models import Check, Project
@@ -39,6 +39,12 @@ class Signing(TestCase):  # type: ignore[misc]  # Django ships no types
                 assert self.sign_in("wrong").status_code == 403
             assert self.client.post("/sign-in", {"email": "\x1bnobody", "password": "x"}).status_code == 403
         assert [(event.action, event.outcome) for event in events] == [("user.login_failed", "denied")] * 3
+
+    def test_a_refused_login_has_an_actor_where_each_event_needs_one(self) -> None:
+        """A wrong password is no error of the server."""
+        with override_settings(PGAUDIT={"REQUIRE": "actor,target"}), recording() as events:
+            assert self.sign_in("wrong").status_code == 403
+        assert [(event.action, str(event.actor)) for event in events] == [("user.login_failed", "user:unknown")]
 
     def test_a_page_that_records_nothing_is_cacheable(self) -> None:
         """For a logged-in user, the middleware adds no query and no ``Vary`` header to a page that records nothing."""
