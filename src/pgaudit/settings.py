@@ -1,7 +1,6 @@
 """Settings, from the environment or given in code."""
 
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
@@ -20,18 +19,16 @@ from pydantic import (
     model_validator,
 )
 
-from pgaudit import embedded
+from pgaudit import _secrets, embedded
+from pgaudit._environment import environment, unknown_variables, variable_of
 from pgaudit._log import warn_once
-from pgaudit._secrets import SECRET, TOKENS, has_secrets, masked, without_secrets
+from pgaudit._secrets import SECRET, TOKENS, without_secrets
 from pgaudit.errors import InvalidSettings
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
-PREFIX: Final = "PGAUDIT_"
-OTHER_VARIABLES: Final = ("TEST_PG",)  # which pgaudit.testing reads
 MIN_TOKEN_LENGTH: Final = 16
-LEGACY_NAMES: Final = {"job_attempts": "QUEUE_JOB_ATTEMPTS", "job_backoff_delay": "QUEUE_JOB_BACKOFF_DELAY"}
 
 
 class Mode(StrEnum):
@@ -207,10 +204,10 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
 
     def __init__(self, **values: Any) -> None:
         try:
-            super().__init__(**(environment() | values))
+            super().__init__(**(environment(type(self).model_fields) | values))
         except ValidationError as error:
             raise InvalidSettings(describe(error)) from None
-        for name, meant in unknown_variables():
+        for name, meant in unknown_variables(type(self).model_fields):
             warn_once(f"{name} is not a setting, so it is ignored" + (f": write {meant}" if meant else ""))
 
     def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
@@ -218,15 +215,8 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
 
         :raises InvalidSettings: a secret was given in code.
         """
-        secrets, given = secrets_of(self), environment()
-        for field, secret in secrets.items():
-            if given.get(field) != secret:
-                raise InvalidSettings(
-                    f"these settings cannot be pickled, because their {field} is secret and was given in code: put it "
-                    f"into {variable_of(field)}, or make the settings in each process"
-                )
-        values = {field: getattr(self, field) for field in type(self).model_fields if field not in secrets}
-        return restored, (type(self), values, all_masked(secrets))
+        values, shown = _secrets.pickled(self)
+        return _secrets.unpickled, (type(self), values, shown)
 
     @property
     def conninfo(self) -> str:
@@ -285,62 +275,6 @@ def is_conninfo(dsn: str) -> bool:
     except (psycopg.Error, UnicodeError):
         return False
     return True
-
-
-def environment() -> dict[str, str]:
-    """Returns the fields that the environment sets. An empty variable (``${X:-}`` in Docker Compose) sets none.
-
-    pydantic-settings would read it as well, and take a third of the time of ``import pgaudit``.
-    """
-    variables = {field: variable_of(field) for field in Settings.model_fields}
-    return {field: value for field, variable in variables.items() if (value := os.environ.get(variable))}
-
-
-def unknown_variables() -> Iterator[tuple[str, str | None]]:
-    """Yields the ``PGAUDIT_`` variables that are not settings, each with the most similar name of a setting, if any."""
-    known = {*OTHER_VARIABLES, *(field.upper() for field in Settings.model_fields)}
-    for variable in sorted(os.environ):
-        name = variable.removeprefix(PREFIX)
-        if variable.startswith(PREFIX) and name not in known:
-            from difflib import get_close_matches  # noqa: PLC0415 - most environments have no misspelt variable
-
-            meant = get_close_matches(name, sorted(known), n=1)
-            yield variable, f"{PREFIX}{meant[0]}" if meant else None
-
-
-def secrets_of(settings: Settings) -> dict[str, str]:
-    """Returns the values of the fields that hold a secret: tokens that are set, and a DSN with a password."""
-    tokens = {field: token.get_secret_value() for field in TOKENS if (token := getattr(settings, field))}
-    return {"dsn": settings.dsn} | tokens if has_secrets(settings.dsn) else tokens
-
-
-def all_masked(secrets: dict[str, str]) -> dict[str, str]:
-    """Returns the same fields with their secrets masked."""
-    return {field: masked(field, secret) for field, secret in secrets.items()}
-
-
-def restored(kind: type[Settings], values: dict[str, Any], shown: dict[str, str]) -> Settings:
-    """Unpickles settings, with the secrets of this process's environment.
-
-    :param values: the fields without a secret.
-    :param shown: the fields with a secret, masked, as the process that pickled them had them.
-    :raises InvalidSettings: masked in the same way, the secrets of this process are different.
-    """
-    settings = kind(**values)
-    here = all_masked(secrets_of(settings))
-    for field in sorted(here.keys() | shown.keys()):
-        if here.get(field) != shown.get(field):
-            raise InvalidSettings(
-                f"settings were pickled without their secrets, and {variable_of(field)} of this process is not that of "
-                f"the process that pickled them: {here.get(field) or 'not set'} instead of {shown.get(field) or 'none'}"
-            )
-    return settings
-
-
-def variable_of(field: str) -> str:
-    """Returns the variable that a field is read from: the one of its old name only where the new one is not set."""
-    variable, old = f"{PREFIX}{field.upper()}", LEGACY_NAMES.get(field, "")
-    return old if os.environ.get(old) and not os.environ.get(variable) else variable
 
 
 def describe(error: ValidationError) -> str:

@@ -11,11 +11,12 @@ from typing import Final
 
 import psycopg
 
+from pgaudit._environment import environment, unknown_variables, variable_of
 from pgaudit._secrets import masked
 from pgaudit.cli.findings import Finding, Level
 from pgaudit.errors import SpoolRefused
 from pgaudit.recording import spool
-from pgaudit.settings import Mode, OnFailure, Settings, environment, unknown_variables, variable_of
+from pgaudit.settings import Mode, OnFailure, Settings
 
 OPEN_TO_OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 
@@ -42,7 +43,9 @@ def versions() -> Finding:
 
 def settings_in_force(settings: Settings) -> Finding:
     """Returns the settings that the environment has, with secrets masked."""
-    given = [f"{variable_of(field)}={masked(field, value)}" for field, value in environment().items()]
+    given = [
+        f"{variable_of(field)}={masked(field, value)}" for field, value in environment(Settings.model_fields).items()
+    ]
     message = f"{', '.join(given)}; others have their default" if given else "all settings have their default"
     if settings.mode is Mode.OFF:
         return Finding("settings", Level.WARNING, message, "with PGAUDIT_MODE=off no event is recorded; unset it")
@@ -51,7 +54,7 @@ def settings_in_force(settings: Settings) -> Finding:
 
 def ignored_variables() -> Iterator[Finding]:
     """Yields the environment variables that start with ``PGAUDIT_`` but are not settings."""
-    for name, meant in unknown_variables():
+    for name, meant in unknown_variables(Settings.model_fields):
         remedy = f"write {meant}" if meant else "unset it"
         yield Finding("settings", Level.WARNING, f"{name} is not a setting, so it is ignored", remedy)
 

@@ -6,7 +6,8 @@
 ``user.login_failed``       the target is the user with that name, or ``user:unknown``; outcome "denied"
 ==========================  =========================================================================
 
-A failed login has no actor, unless somebody is logged in already; with ``PGAUDIT_REQUIRE=actor`` it is ``user:unknown``.
+A failed login has no actor unless somebody is logged in already; with ``PGAUDIT_REQUIRE=actor`` it is
+``user:unknown``.
 No event holds the user name that was typed in: people type their password there by mistake.
 """
 

@@ -25,12 +25,17 @@ class AuditQuerySet(models.QuerySet):  # type: ignore[misc]  # Django ships no t
         """Returns the entries that have this target, whether it is their first one or not.
 
         For example ``AuditEntry.objects.of_target("claim", 7).filter(action="claim.approved")``.
+
+        :param identity: the id, or an instance of the model.
         """
-        return self.filter(index__in=RawSQL(INDEXES_OF_TARGET, [kind, str(identity)] * 2))  # noqa: S611 - a constant
+        return self.filter(index__in=RawSQL(INDEXES_OF_TARGET, [kind, id_of(identity)] * 2))  # noqa: S611 - a constant
 
     def of_actor(self, kind: str, identity: object) -> Any:
-        """Returns the entries of this actor."""
-        return self.filter(actor_type=kind, actor_id=str(identity))
+        """Returns the entries of this actor.
+
+        :param identity: the id, or an instance of the model.
+        """
+        return self.filter(actor_type=kind, actor_id=id_of(identity))
 
     def bulk_create(self, *_arguments: Any, **_options: Any) -> NoReturn:
         raise NotSupportedError(READ_ONLY)
@@ -40,6 +45,11 @@ class AuditQuerySet(models.QuerySet):  # type: ignore[misc]  # Django ships no t
 
     def delete(self) -> NoReturn:
         raise NotSupportedError(READ_ONLY)
+
+
+def id_of(identity: object) -> str:
+    """Returns the id as an event has it; that of an instance is its primary key."""
+    return str(getattr(identity, "pk", identity))
 
 
 class AuditManager(models.Manager.from_queryset(AuditQuerySet)):  # type: ignore[misc]  # Django ships no types

@@ -48,6 +48,7 @@ class Stored(TestCase):  # type: ignore[misc]  # Django ships no types
         run_worker_once(connection)
         (entry,) = AuditEntry.objects.of_target("project", 3)
         assert list(history_of(7)) == list(moved_by(1, 4)) == [entry]
+        assert list(AuditEntry.objects.of_target("check", Check(pk=7))) == [entry]
         assert list(moved_by(1, 5)) == []
         assert (entry.event_id, entry.actor, entry.target) == (event.id, "user:1", "check:7")
         assert str(entry) == f"{entry.index} check.moved"
