@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from pydantic import BaseModel
 
 from pgaudit._environment import environment, variable_of
 from pgaudit.embedded import PREFIX
@@ -45,12 +46,12 @@ def all_masked(secrets: dict[str, str]) -> dict[str, str]:
     return {field: masked(field, secret) for field, secret in secrets.items()}
 
 
-def pickled(settings: Any) -> tuple[dict[str, Any], dict[str, str]]:
+def pickled(settings: BaseModel) -> tuple[dict[str, Any], dict[str, str]]:
     """Returns the fields without a secret, and those with one, masked.
 
     :raises InvalidSettings: a secret was given in code, so that no other process can read it from its environment.
     """
-    fields: dict[str, Any] = type(settings).model_fields
+    fields = type(settings).model_fields
     secrets, given = secrets_of(settings), environment(fields)
     for field, secret in secrets.items():
         if given.get(field) != secret:
