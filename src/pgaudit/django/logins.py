@@ -6,8 +6,8 @@
 ``user.login_failed``       the target is the user with that name, or ``user:unknown``; outcome "denied"
 ==========================  =========================================================================
 
-A failed login has no actor unless somebody is logged in already; with ``PGAUDIT_REQUIRE=actor`` it is
-``user:unknown``.
+The actor of a failed login is the user who is already logged in, if any. Otherwise it has no actor; with
+``PGAUDIT_REQUIRE=actor`` the actor is ``user:unknown``.
 No event holds the user name that was typed in: people type their password there by mistake.
 """
 
@@ -41,7 +41,7 @@ def record_login(user: Any, **_signal: Any) -> None:
 
 
 def record_logout(user: Any, **_signal: Any) -> None:
-    """Records a logout, unless nobody was logged in."""
+    """Records the logout of a user; for an anonymous visitor it records nothing."""
     if name := reference(user):
         audit.record_now(AuditEvent(action="user.logged_out", actor=name, target=name))
 
