@@ -114,7 +114,7 @@ def read_all(conn: Any, job: int) -> dict[str, Any]:
         "after": trail.after(conn, -1),
         "of_target": trail.of_target(conn, "claim", "7"),
         "of_actor": trail.of_actor(conn, "user", "42", limit=1),
-        "pages": list(trail.pages(conn, trail.Filter(action="claim.approved"))),
+        "pages": list(trail.pages(conn, "action:claim.approved")),
         "queue_stats": stats.queue_stats(conn),
         "worker_stats": stats.worker_stats(conn),
         "failed_jobs": stats.failed_jobs(conn),

@@ -190,6 +190,18 @@ def test_the_deletion_guard_reads_only_the_end_of_the_log(filled: Connection, an
     assert "Sort" not in types(plan)
 
 
+@pytest.mark.parametrize("outcome", ["failure", "denied"])
+def test_failures_and_denials_are_found_by_index(filled: Connection, outcome: str) -> None:
+    """The newest of them come in order, without a sort, from the index that has no successes."""
+    filled.execute("ANALYZE")
+    query = f"SELECT * FROM pgaudit.audit_log WHERE outcome = '{outcome}' ORDER BY index DESC LIMIT 50"
+    plan = plan_of(filled, query)
+    assert "Sort" not in types(plan)
+    assert {node["Index Name"] for node in plan if "Index Name" in node} == {
+        f"audit_log_{first}_outcome_index_idx" for first in (0, 256, 512)
+    }
+
+
 @pytest.mark.parametrize("analyzed", [False, True])
 def test_a_known_event_is_found_by_index(filled: Connection, analyzed: bool) -> None:
     """A duplicate is looked up by its id, and then in the one partition that has its index."""
