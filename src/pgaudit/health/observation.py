@@ -1,7 +1,9 @@
 """What health asks the database: one query."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
+
+from pgaudit.health.anchor_checks import AnchorLag
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +22,23 @@ class Observation:
     sees_all_sessions: bool
     idle_slots: str | None
     row_security: str | None
+    sealing_refused: str | None
+    signed_size: int | None
+    unsigned_seconds: float
+    signing_seconds: float | None
+    verifying: bool
+    verification_failed: str | None
+    newly_verified_events: int | None
+    verified_seconds: float | None
+    fully_verified_events: int | None
+    fully_verified_seconds: float | None
+    level: str | None
+    anchors: list[dict[str, Any]]
+
+    @property
+    def anchor_lags(self) -> list[AnchorLag]:
+        """How far each anchor is behind."""
+        return [AnchorLag(**anchor) for anchor in self.anchors]
 
 
 OBSERVE: Final = """
@@ -54,6 +73,28 @@ OBSERVE: Final = """
              WHERE NOT active AND xmin IS NOT NULL) AS idle_slots,
            (SELECT string_agg(relname::text, ', ' ORDER BY relname) FROM pg_class
              WHERE relnamespace = 'pgaudit'::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition
-               AND row_security_active(oid)) AS row_security
-      FROM pgaudit.queue_stats
+               AND row_security_active(oid) AND has_table_privilege(oid, 'SELECT')
+               AND NOT EXISTS (SELECT FROM pg_policy  -- one that shows this role every row
+                                WHERE polrelid = pg_class.oid AND polpermissive AND polcmd IN ('r', '*')
+                                  AND pg_get_expr(polqual, polrelid) = 'true'
+                                  AND (polroles = '{0}' OR EXISTS (SELECT FROM unnest(polroles) AS given (role)
+                                                                    WHERE pg_has_role(given.role, 'USAGE'))))
+           ) AS row_security,
+           refused AS sealing_refused,
+           checkpoint_size AS signed_size,
+           unsigned_seconds,
+           (SELECT extract(epoch FROM clock_timestamp() - signed_at)::double precision FROM pgaudit.checkpoint
+             ORDER BY size LIMIT 1) AS signing_seconds,
+           verifying,
+           CASE WHEN failed_at IS NOT NULL THEN coalesce(found->0->>'message', findings || ' findings') END
+               AS verification_failed,
+           verified_end - fully_verified_end AS newly_verified_events,
+           extract(epoch FROM clock_timestamp() - verified_at)::double precision AS verified_seconds,
+           fully_verified_end - fully_verified_first AS fully_verified_events,
+           extract(epoch FROM clock_timestamp() - fully_verified_at)::double precision AS fully_verified_seconds,
+           level,
+           (SELECT coalesce(json_agg(json_build_object('name', name, 'lag', lag_seconds, 'error', error) ORDER BY name),
+                            '[]')
+              FROM pgaudit.anchor_stats) AS anchors
+      FROM pgaudit.queue_stats, pgaudit.sealing_stats
 """

@@ -6,8 +6,10 @@ from typing import Final
 
 from pgaudit.errors import SpoolRefused
 from pgaudit.health import schema_checks
+from pgaudit.health.anchor_checks import anchored
 from pgaudit.health.observation import Observation
 from pgaudit.health.schema_checks import SchemaObservation
+from pgaudit.health.seal_checks import sealed, verified
 from pgaudit.health.status import Check, Status
 from pgaudit.recording import spool
 from pgaudit.settings import Mode, Settings
@@ -48,6 +50,7 @@ def verdicts(seen: Observation, schema: SchemaObservation, settings: Settings) -
         "No publication would stop at a new partition.",
     )
     yield long_transactions(seen, settings.health_max_transaction)
+    yield anchored(seen.anchor_lags, settings)
     yield expect_none(
         "row_security",
         seen.row_security,
@@ -56,6 +59,8 @@ def verdicts(seen: Observation, schema: SchemaObservation, settings: Settings) -
         "role. The other checks may be wrong.",
         "No row is hidden from this role.",
     )
+    yield sealed(seen, settings)
+    yield verified(seen, settings)
 
 
 def workers(alive: int, mode: Mode) -> Check:

@@ -19,6 +19,8 @@ failures           an attempt that failed: who is to blame, when it runs again, 
 retry_policy       delays between attempts
 rescue             jobs of stalled workers, and jobs that a worker holds and does not run
 maintenance        what runs beside the jobs: rescue, partitions, pruning, spooled events
+sealing            seals the log: tree, checkpoints, anchors, the index of targets
+verification       verifies the log: what is new, and now and then all of it
 congestion         how large batches are and how long pauses, while the infrastructure fails
 heartbeat          shows that the worker is alive
 job_manager        registers the worker and fetches its jobs

@@ -10,7 +10,7 @@ from procrastinate.jobs import Job
 from procrastinate.manager import JobManager
 
 from pgaudit._db_errors import safe_summary
-from pgaudit.jobs import QUEUE, TASK
+from pgaudit.jobs.listing import QUEUE, TASK
 from pgaudit.settings import Settings
 from pgaudit.signals import worker_started, worker_stopped
 from pgaudit.worker.congestion import Congestion

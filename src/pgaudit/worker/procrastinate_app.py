@@ -14,9 +14,9 @@ from procrastinate.app import WorkerOptions
 from procrastinate.worker import Worker
 
 from pgaudit._db_errors import safe_summary
-from pgaudit.jobs import QUEUE, TASK
+from pgaudit.jobs.listing import QUEUE, TASK
 from pgaudit.settings import Settings
-from pgaudit.worker import maintenance, persist
+from pgaudit.worker import maintenance, persist, sealing, verification
 from pgaudit.worker.connector import AuditConnector
 from pgaudit.worker.failures import handle_failure
 from pgaudit.worker.heartbeat import send_heartbeats
@@ -65,6 +65,10 @@ class AuditApp(App):
             asyncio.create_task(send_heartbeats(self.connector, self.job_manager, self.settings)),
             asyncio.create_task(maintenance.run_maintenance(self.connector, self.job_manager, self.settings)),
             asyncio.create_task(maintenance.replay_spool(self.settings)),
+            asyncio.create_task(sealing.run_sealing(self.settings)),
+            asyncio.create_task(sealing.run_anchoring(self.settings)),
+            asyncio.create_task(verification.run_verification(self.settings)),
+            asyncio.create_task(sealing.run_completeness(self.settings)),
         ]
         try:
             await super().run_worker_async(**options)

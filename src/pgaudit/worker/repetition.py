@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from pgaudit.jobs import QUEUE
+from pgaudit.jobs.listing import QUEUE
 
 FIRST_INTERVAL_SECONDS: Final = 1.0
 MAX_INTERVAL_SECONDS: Final = 300.0
