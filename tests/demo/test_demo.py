@@ -6,9 +6,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
+
+from tests.support.browser import Browser
 
 COMMAND = [sys.executable, "-m", "pgaudit", "demo", "--seconds"]
 COUNT = re.compile(r"^ {2,4}(\D+?) {2,}([\d,]+)", re.MULTILINE)
@@ -25,11 +29,18 @@ def environment(tmp_path: Path) -> dict[str, str]:
 @pytest.fixture
 def demo(environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
     """The demo, running for a minute."""
+    with demo_of(environment, "60") as process:
+        yield process
+
+
+@contextmanager
+def demo_of(environment: dict[str, str], *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """Runs the demo inside the block."""
     # A background process ignores SIGINT, and its children inherit that. A signal that has a handler here has its
     # default action in the child, as in a terminal.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        with subprocess.Popen([*COMMAND, "60"], env=environment, stdout=subprocess.PIPE, text=True) as process:
+        with subprocess.Popen([*COMMAND, *arguments], env=environment, stdout=subprocess.PIPE, text=True) as process:
             yield process
             process.terminate()
     finally:
@@ -48,6 +59,28 @@ def test_the_demo_verifies_that_each_change_is_logged_once(environment: dict[str
     assert killed
     assert re.search(rf"job {killed[1]} is taken over by worker [23]", result.stdout)
     assert "The trail of claim" in result.stdout
+    assert re.search(
+        r"pgaudit verify says: event ([\d,]+) was altered: its content and its hash are not", result.stdout
+    )
+    assert "events verified, assurance signed." in result.stdout
+    assert "pgaudit demo --serve" in result.stdout
+    assert left_in(tmp_path) == []
+
+
+def test_the_dashboard_stays_up_when_it_is_asked_for(environment: dict[str, str], tmp_path: Path) -> None:
+    """On loopback, with the demo's events, for who has the printed token; Ctrl-C ends it all, and is no failure."""
+    with demo_of(environment, "2", "--serve") as process:
+        assert process.stdout
+        told = "".join(iter(process.stdout.readline, "  Ctrl-C ends both.\n"))
+        address, token = re.findall(r"http://127\.0\.0\.1:\d+/", told)[0], re.findall(r"the token (\S+),", told)[0]
+        assert "demo --serve" not in told
+        with httpx.Client(base_url=address, trust_env=False) as client:
+            browser = Browser(client)
+            assert browser.get("/events").status_code == 303
+            assert browser.log_in(token).status_code == 303
+            assert "claim.settled" in browser.get("/events").text
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0
     assert left_in(tmp_path) == []
 
 

@@ -102,7 +102,7 @@ def test_the_token_is_not_in_the_repr(settings: Settings) -> None:
 
 def test_any_other_path_is_404(client: httpx.Client) -> None:
     """Only the exact paths exist, without redirects from similar ones."""
-    for path in ("/", "/metrics/", "/api/v1/health/queues/", "/api/v1/admin/queues", "/api/v2/x"):
+    for path in ("/nothing", "/metrics/", "/api/v1/health/queues/", "/api/v1/admin/queues", "/api/v2/x"):
         assert_problem(client.get(path), 404, path)
 
 

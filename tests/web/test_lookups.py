@@ -11,7 +11,7 @@ from fastapi import FastAPI
 
 from pgaudit import Settings
 from pgaudit.web import create_app, lookups
-from pgaudit.web.lookups import SharedLookup
+from pgaudit.web.lookups import Lookups, SharedLookup
 from tests.support.http import BEARER, client_of
 from tests.support.queries import value_in
 from tests.support.waiting import wait_until
@@ -116,3 +116,17 @@ def test_a_failure_is_logged_once_for_all_who_share_it(settings: Settings, caplo
     lines = [record.getMessage() for record in caplog.records if record.name == "pgaudit.web"]
     assert [line for line in lines if line.startswith("cannot look at the trail")] == lines
     assert 1 <= len(lines) <= 3
+
+
+def test_exports_and_the_live_tail_have_one_thread_each(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of the API and of the dashboard together: other requests keep two of the four connections."""
+    apart: list[int] = []
+    create = Lookups.apart
+
+    def count(given: Lookups, threads: int) -> Lookups:
+        apart.append(threads)
+        return create(given, threads)
+
+    monkeypatch.setattr(Lookups, "apart", count)
+    create_app(settings)
+    assert apart == [1, 1]

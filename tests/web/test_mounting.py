@@ -109,15 +109,24 @@ def test_a_forked_process_has_connections_and_threads_of_its_own(settings: Setti
     assert result.stderr == ""
 
 
-def test_serve_runs_the_application_by_itself(dsn: str) -> None:
-    """pgaudit serve prints its address, answers, and ends at SIGTERM."""
+@pytest.mark.parametrize(
+    ("token", "said"),
+    [
+        ({}, r"the dashboard at http://127\.0\.0\.1:\d+/ is closed.*PGAUDIT_ADMIN_TOKEN=\$\(openssl rand -hex 16\)"),
+        ({"PGAUDIT_ADMIN_TOKEN": "of-the-test-alone"}, r"the dashboard is at http://127\.0\.0\.1:\d+/: log in"),
+    ],
+)
+def test_serve_runs_the_application_by_itself(dsn: str, token: dict[str, str], said: str) -> None:
+    """pgaudit serve prints its address and how to open the dashboard, answers, and ends at SIGTERM."""
     command = [sys.executable, "-m", "pgaudit", "serve", "--port", "0"]
-    environment = os.environ | {"PGAUDIT_DSN": dsn}
+    environment = {name: value for name, value in os.environ.items() if name != "PGAUDIT_ADMIN_TOKEN"}
+    environment |= {"PGAUDIT_DSN": dsn} | token
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE)
     assert process.stderr is not None
     try:
         lines = iter(process.stderr.readline, b"")
         url = next(found[0] for line in lines if (found := re.search(r"http://[\d.:]+", line.decode())))
+        assert any(re.search(said, line.decode()) for line in lines)
         assert httpx.get(url + HEALTH, trust_env=False, timeout=30).status_code == 200
         terminate(process)
         assert b"Traceback" not in process.stderr.read()

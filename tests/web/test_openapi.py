@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, Phase
 from schemathesis import GenerationMode
 from schemathesis.core.result import Ok
 from schemathesis.schemas import APIOperation
+from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from tests.support.http import BEARER
 
@@ -23,9 +24,17 @@ ROUTES = {
     ("get", "/api/v1/admin/queues/stats"),
     ("get", "/api/v1/admin/queues/health"),
     ("post", "/api/v1/admin/queues/jobs/{id}/retry"),
+    ("get", "/api/v1/audit/events"),
+    ("get", "/api/v1/audit/events/{id}"),
+    ("get", "/api/v1/audit/events/{id}/proof"),
+    ("get", "/api/v1/audit/integrity"),
+    ("get", "/api/v1/audit/timeline/{type}/{id}"),
+    ("get", "/api/v1/audit/export"),
     ("get", "/metrics"),
     ("get", DOCUMENT),
 }
+# A search has a grammar, which a schema cannot express: text that the schema allows may be refused.
+LANGUAGE: list[Any] = [positive_data_acceptance]
 FEW = hypothesis.settings(
     max_examples=8,
     deadline=None,
@@ -60,7 +69,7 @@ def test_every_answer_follows_the_document(
     described = operations(client)
     assert len(described) == len(ROUTES)
     for operation in described:
-        if mode is GenerationMode.NEGATIVE and not operation.path_parameters:
+        if mode is GenerationMode.NEGATIVE and not (operation.path_parameters or operation.query):
             continue  # it has no parameter that could be invalid
         send_generated_requests(operation, mode, headers)
 
@@ -71,6 +80,6 @@ def send_generated_requests(operation: Operation, mode: GenerationMode, headers:
     @FEW
     @hypothesis.given(case=operation.as_strategy(generation_mode=mode))
     def send(case: Case) -> None:
-        case.call_and_validate(headers=headers)
+        case.call_and_validate(headers=headers, excluded_checks=LANGUAGE if "/audit/" in operation.path else [])
 
     send()

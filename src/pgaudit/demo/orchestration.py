@@ -11,8 +11,9 @@ import psycopg
 from rich.console import Console
 
 from pgaudit import migrate
-from pgaudit.demo import claims, report, workload
+from pgaudit.demo import claims, report, tampering, workload
 from pgaudit.demo.counts import figures
+from pgaudit.demo.dashboard import DemoDashboard
 from pgaudit.demo.processes import APPLICATIONS, Processes, processes
 from pgaudit.demo.scenario import TICK, Plot
 from pgaudit.demo.screen import screen
@@ -23,8 +24,9 @@ WORKERS: Final = 2
 LONGEST_START: Final = 60.0
 
 
-def play(seconds: float, directory: Path | None) -> bool:
+def play(seconds: float, directory: Path | None, *, serve: bool) -> bool:
     """Runs the demo from the start of its server to the end of its last process. Returns whether the check is right."""
+    dashboard = DemoDashboard() if serve else None  # what it needs is missed before the demo, not after it
     console = Console(highlight=False)
     cast = f"a claims application in {APPLICATIONS} processes, {WORKERS} workers, a Postgres"
     console.print(f"\n[bold]pgaudit demo[/]  {cast}", soft_wrap=True)
@@ -37,7 +39,13 @@ def play(seconds: float, directory: Path | None) -> bool:
         with screen(console) as shown:
             plot = Plot(conn, crew, shown, seconds)
             plot.run()
-        return report.print_report(console, conn, plot.takeover)
+        is_right = report.print_report(console, conn, plot.takeover)
+        is_right = tampering.show(console, conn) and is_right
+        if dashboard is None:
+            report.print_next(console)
+        else:
+            dashboard.serve(console, dsn)
+        return is_right
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from pgaudit.demo.counts import Takeover, figures
 from pgaudit.demo.verification import Step, Verification, claim_to_show, trail_of, verify
 
 NEXT: Final = (
+    ("pgaudit demo --serve", "does it again, and keeps the dashboard up to look around"),
     ("pgaudit migrate", "puts its schema into your database (PGAUDIT_DSN)"),
     ("pgaudit worker", "moves what your application records into the log"),
     ("pgaudit stats --watch", "shows the queue, the workers and the throughput"),
@@ -23,13 +24,12 @@ NUMBERS: Final = {"index", "lag", "worker"}
 
 
 def print_report(console: Console, conn: psycopg.Connection[Any], takeover: Takeover | None) -> bool:
-    """Prints all of it; whether the verification is right."""
+    """Prints verification and trail; whether the verification is right."""
     verification = verify(conn)
     print_verification(console, verification, figures(conn).rolled_back)
     claim = claim_to_show(conn, takeover.event_id if takeover else None)
     if claim is not None:
         console.print(trail_table(claim, trail_of(conn, claim), takeover))
-    print_next(console)
     return verification.right
 
 

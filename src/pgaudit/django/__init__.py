@@ -11,6 +11,8 @@ the log. The Django setting ``PGAUDIT`` is optional:
 ``LOGINS``         True: logins, logouts and failed logins are events
 ``PERMISSIONS``    True: changes of a user's groups and of the permissions of users and groups are events
 ``ATOMIC_SAVES``   True: ``Model.save`` opens a transaction, so that receivers of ``post_save`` may record
+``ADMIN``          False: Django's admin has no list of audit events
+``ACCESS``         the dotted path of a :class:`~pgaudit.django.access.DjangoAccess` that limits what users see
 any other          a setting of pgaudit without its prefix: ``{"MODE": "inline"}``; wins over the environment
 =================  ==========================================================================================
 

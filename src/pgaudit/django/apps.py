@@ -5,13 +5,13 @@
 
 from typing import Any
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 from django.core import checks
 from django.core.signals import setting_changed
 from django.db import connections
 from django.db.models.signals import pre_migrate
 
-from pgaudit.django import atomic_saves
+from pgaudit.django import atomic_saves, extra
 from pgaudit.django.audit_log import audit, project_settings
 from pgaudit.django.database import dsn_of
 from pgaudit.django.options import options
@@ -30,6 +30,7 @@ class PgauditConfig(AppConfig):  # type: ignore[misc]  # Django ships no types
         pre_migrate.connect(create_schema, sender=self)
         setting_changed.connect(renew_settings)
         checks.register(check_database, checks.Tags.database)
+        checks.register(check_admin)
         if chosen.logins:
             from pgaudit.django import logins  # noqa: PLC0415 - needs django.contrib.auth
 
@@ -68,3 +69,11 @@ def check_database(**_options: Any) -> list[Any]:
         return []
     hint = "Set PGAUDIT['ALIAS'] to one that is, or PGAUDIT['MODE'] to 'off', which checks events and drops them."
     return [checks.Error(f"DATABASES[{alias!r}] is not a PostgreSQL database.", hint=hint, id="pgaudit.E001")]
+
+
+def check_admin(**_options: Any) -> list[Any]:
+    """Returns a warning if Django's admin cannot list the audit events, because packages are missing."""
+    if not options().admin or not apps.is_installed("django.contrib.admin") or extra.is_installed():
+        return []
+    hint = "Run: pip install \"pgaudit[web]\". Or set PGAUDIT['ADMIN'] to False."
+    return [checks.Warning("Django's admin cannot list the audit events.", hint=hint, id="pgaudit.W001")]

@@ -54,7 +54,7 @@ class DjangoAuditLog(AuditLog):
         try:
             with transaction.atomic(using=conn.alias):  # pyright: ignore[reportGeneralTypeIssues]
                 for document in documents:
-                    transaction_of(conn).record(document, inline=self._inline)
+                    transaction_of(conn).record(document, inline=self._inline, receipts=self.settings.wal_receipts)
         except Error as error:
             raise (error.__cause__ or error) from None  # psycopg's error, as the other branch raises it
 

@@ -84,10 +84,16 @@ class AuditEntry(models.Model):  # type: ignore[misc]  # Django ships no types
 
         managed = False
         db_table = '"pgaudit"."audit_log"'
-        default_permissions = ("view",)
+        default_permissions = ()
+        permissions = (
+            ("view_event", "Can view audit events"),
+            ("export_event", "Can export audit events"),
+            ("retry_job", "Can retry jobs of the audit trail"),
+            ("manage_trail", "Can change how the audit trail is run"),
+        )
         ordering = ("-index",)
-        verbose_name = "audit entry"
-        verbose_name_plural = "audit entries"
+        verbose_name = "audit event"
+        verbose_name_plural = "audit events"
 
     def __str__(self) -> str:
         return f"{self.index} {self.action}"

@@ -22,6 +22,8 @@ class Options:
     logins: bool = False
     permissions: bool = False
     atomic_saves: bool = False
+    admin: bool = True
+    access: str = ""
 
 
 def options() -> Options:

@@ -1,18 +1,26 @@
-"""The audit trail over HTTP: probes, statistics and retries for administrators, metrics for Prometheus.
+"""The audit trail over HTTP: a dashboard, probes, statistics and retries for administrators, metrics for Prometheus.
 
 =============================================  ===============================================================
+``GET /``                                      the dashboard
 ``GET /api/v1/health/queues``                  200, or 503 when the trail is unhealthy, with the reason
 ``GET /api/v1/health/ready``                   200, or 503 when this server cannot do its work
 ``GET /api/v1/health/live``                    200 while the process answers
 ``GET /api/v1/admin/queues/stats``             the queue and its workers
 ``GET /api/v1/admin/queues/health``            the health report with all details
 ``POST /api/v1/admin/queues/jobs/{id}/retry``  runs a failed job again
+``GET /api/v1/audit/events``                   events that a search finds, page by page
+``GET /api/v1/audit/events/{id}``              one event, by its index or id
+``GET /api/v1/audit/events/{id}/proof``        the proof that it is in the signed log
+``GET /api/v1/audit/integrity``                how far the log is signed, verified and anchored
+``GET /api/v1/audit/timeline/{type}/{id}``     the life of one thing, and its state at a moment
+``GET /api/v1/audit/export``                   events that a search finds, as NDJSON, CSV or Parquet
 ``GET /metrics``                               OpenMetrics
 ``GET /api/v1/openapi.json``                   describes them all
 =============================================  ===============================================================
 
-The admin routes need ``Authorization: Bearer`` with ``PGAUDIT_ADMIN_TOKEN``. ``/metrics`` needs one with
-``PGAUDIT_METRICS_TOKEN`` if that is set. Errors are RFC 9457 problem details.
+Dashboard and admin routes ask the ``access`` that is given to ``create_app``. Without one they need
+``PGAUDIT_ADMIN_TOKEN``: typed at the dashboard's login, or sent as ``Authorization: Bearer``. ``/metrics`` needs
+``PGAUDIT_METRICS_TOKEN`` if that is set. Errors are RFC 9457 problem details, and pages for browsers.
 
 ``pgaudit serve`` runs the application alone. Mounted, the paths are the same below the mount point:
 
@@ -24,15 +32,27 @@ Its database role has to be a worker, which may retry jobs, too: ``pgaudit grant
 
 ===============  ============================================================================
 ``application``  the FastAPI application
-``admin``        the admin routes
+``access``       who may see and do what: the protocol, and two that are ready
+``guard``        asks the access about a request, and refuses when in doubt
+``masking``      events as a viewer may see them; ``masked_searches`` refuses searches for what they may not see
+``sessions``     signed cookies of those who have logged in with the token
+``dashboard``    the pages
+``routes``       the admin routes and the metrics
 ``probes``       the health routes, which the health port serves as well
 ``scrape``       reads what the metrics report
 ``metrics``      the metrics in the OpenMetrics format
-``tokens``       who may use a route
+``tokens``       bearer tokens
+``api``          the JSON API of the trail
+``views``        the log as a viewer may see it: the scope of each search, and masked values
+``integrity``    how far the log is signed, verified and anchored; ``proofs`` proves one event
+``reads``        records who has read the trail
+``exporting``    exports as responses
+``streams``      responses that are sent piece by piece
 ``bodies``       what is sent as JSON
 ``problems``     what is sent when something is wrong
 ``lookups``      runs look-ups: few at a time, in threads of their own, shared by equal requests
 ``database``     the connections
+``mount``        where the application is mounted
 ``server``       runs an application under uvicorn
 ``health_port``  serves the health routes beside a worker; loads no FastAPI
 ===============  ============================================================================
@@ -51,7 +71,7 @@ if TYPE_CHECKING:
 __all__ = ["create_app", "probing", "serve"]
 
 MODULES: Final = {"create_app": "application", "probing": "health_port", "serve": "server"}
-PACKAGES: Final = {"fastapi", "starlette", "prometheus_client", "uvicorn"}
+PACKAGES: Final = {"fastapi", "itsdangerous", "jinja2", "starlette", "prometheus_client", "uvicorn"}
 
 
 def __getattr__(name: str) -> Any:
@@ -66,4 +86,6 @@ def __getattr__(name: str) -> Any:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in PACKAGES:
             raise
-        raise MissingExtra('HTTP needs fastapi, prometheus-client and uvicorn: pip install "pgaudit[web]"') from error
+        raise MissingExtra(
+            'HTTP needs fastapi, itsdangerous, jinja2, prometheus-client and uvicorn: pip install "pgaudit[web]"'
+        ) from error

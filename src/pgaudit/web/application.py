@@ -5,13 +5,21 @@ from typing import Any, Final
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import TypeAdapter
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.responses import Response
 from starlette.routing import Route
 
 from pgaudit.settings import Settings
 from pgaudit.web import probes
+from pgaudit.web.access import Access, TokenAccess
+from pgaudit.web.api.routes import add_audit_routes
 from pgaudit.web.bodies import Problem, PublicHealth
+from pgaudit.web.dashboard import errors, pages
+from pgaudit.web.dashboard.frame import Dashboard
+from pgaudit.web.dashboard.headers import Headers
 from pgaudit.web.database import Database, close_on_shutdown
+from pgaudit.web.guard import Guard, RequireAccess
 from pgaudit.web.lookups import Lookups
 from pgaudit.web.probes import HealthRoutes
 from pgaudit.web.problems import HANDLERS, MEDIA_TYPE, NEVER_CACHED, problem
@@ -30,31 +38,39 @@ PROBLEMS: Final = {
 Responses = dict[int | str, dict[str, Any]]
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
-    """Returns the application; settings are read from the environment when left out. No I/O until the first request.
+def create_app(settings: Settings | None = None, access: Access | None = None) -> FastAPI:
+    """Returns the application. No I/O until the first request.
 
     >>> app = FastAPI()
     >>> app.mount("/audit", create_app())
+
+    :param settings: read from the environment when left out.
+    :param access: who may see and do what; when left out, PGAUDIT_ADMIN_TOKEN opens everything.
     """
     settings = settings or Settings()
     database = Database(settings)
-    handlers: dict[Any, Any] = HANDLERS | {RequestValidationError: invalid_request}
+    lookups = Lookups(database)
+    guard = Guard(access or TokenAccess(settings))
+    dashboard = Dashboard(settings, lookups, guard)
+    handlers: dict[Any, Any] = errors.as_pages(dashboard, HANDLERS | {RequestValidationError: invalid_request})
     app = FastAPI(
         title="pgaudit",
         version="1",
-        description="Health, statistics and retries of the audit trail.",
+        description="The audit trail: search, timelines and exports; its health, statistics and retries.",
         openapi_url=None,  # a route of ours serves it, so that the document describes that, too
         redirect_slashes=False,  # exactly these paths
         dependencies=[Depends(never_cache)],
         exception_handlers=handlers,
+        middleware=[Middleware(Headers, refuse=handlers[HTTPException])],
         lifespan=close_on_shutdown(database),
     )
-    lookups = Lookups(database)
     health = HealthRoutes(lookups, settings)
     add_health_routes(app, health)
-    add_queue_routes(app, QueueRoutes(lookups, settings, health), settings)
+    add_queue_routes(app, QueueRoutes(lookups, settings, health), settings, guard)
+    add_audit_routes(app, lookups, settings, guard, dashboard.exports)
     app.add_api_route("/api/v1/openapi.json", openapi, operation_id="openapi", summary="This document.")
     allow_head(app)
+    app.routes.extend(pages.routes(dashboard))
     return app
 
 
@@ -77,16 +93,16 @@ def add_health_routes(app: FastAPI, health: HealthRoutes) -> None:
         )
 
 
-def add_queue_routes(app: FastAPI, queue: QueueRoutes, settings: Settings) -> None:
-    """Adds the admin routes behind their token, and the metrics behind theirs if there is one."""
-    admin: dict[str, Any] = {"dependencies": [Depends(RequireToken("admin", settings.admin_token))]}
+def add_queue_routes(app: FastAPI, queue: QueueRoutes, settings: Settings, guard: Guard) -> None:
+    """Adds the admin routes for those who may read or retry, and the metrics behind their token if there is one."""
+    read, retry = (Depends(RequireAccess(guard, action, whole=True)) for action in ("read", "retry"))
     app.add_api_route(
         f"{ADMIN}/stats",
         queue.stats,
         operation_id="stats",
         summary="The queue and its workers.",
         responses=problems(401, 403, 503),
-        **admin,
+        dependencies=[read],
     )
     app.add_api_route(
         f"{ADMIN}/health",
@@ -94,7 +110,7 @@ def add_queue_routes(app: FastAPI, queue: QueueRoutes, settings: Settings) -> No
         operation_id="report",
         summary="The health report.",
         responses=problems(401, 403),
-        **admin,
+        dependencies=[read],
     )
     app.add_api_route(
         f"{ADMIN}/jobs/{{id}}/retry",
@@ -103,7 +119,7 @@ def add_queue_routes(app: FastAPI, queue: QueueRoutes, settings: Settings) -> No
         operation_id="retry",
         summary="Runs a failed job again.",
         responses=problems(401, 403, 404, 422, 503),
-        **admin,
+        dependencies=[retry],
     )
     token = settings.metrics_token
     app.add_api_route(

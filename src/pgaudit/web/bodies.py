@@ -85,3 +85,5 @@ class Problem:
     title: str
     status: int
     detail: str
+    position: int | None = None
+    """Place of the fault in the text of a search, in characters from 0."""

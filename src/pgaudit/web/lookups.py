@@ -24,19 +24,25 @@ logger = logging.getLogger("pgaudit.web")
 T = TypeVar("T")
 TIMEOUT_SECONDS: Final = 5.0
 SHARED_SECONDS: Final = 1.0
+RETRY_DELAYS_SECONDS: Final = (0.1, 0.5, 2.0, 5.0)
 
 
 class Lookups:
     """Runs functions of a connection, each in a transaction, in as many threads as there are connections."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, threads: int = MAX_CONNECTIONS) -> None:
         self._database = database
+        self._threads = threads
         self.renew()
         renew_in_child(self)
 
     def renew(self) -> None:
         """Creates the threads: at first, and again in a forked process."""
-        self._executor = ThreadPoolExecutor(MAX_CONNECTIONS, thread_name_prefix="pgaudit web")
+        self._executor = ThreadPoolExecutor(self._threads, thread_name_prefix="pgaudit web")
+
+    def apart(self, threads: int) -> "Lookups":
+        """Returns look-ups of the same database in threads of their own: however many wait, others do not."""
+        return Lookups(self._database, threads)
 
     async def run(self, lookup: Callable[[psycopg.Connection[Any]], T]) -> T:
         """Returns what the look-up returns.
@@ -45,6 +51,17 @@ class Lookups:
         """
         return await asyncio.wait_for(asyncio.wrap_future(self.submit(partial(self._run, lookup))), TIMEOUT_SECONDS)
 
+    async def queue(self, lookup: Callable[[psycopg.Connection[Any]], T]) -> T:
+        """Returns what the look-up returns, however long it waits for its turn."""
+        return await asyncio.wrap_future(self.submit(partial(self._run, lookup)))
+
+    def start(self, lookup: Callable[[psycopg.Connection[Any]], object]) -> None:
+        """Runs a look-up for which nobody waits, such as one at the end of a request whose client has left.
+
+        It is tried again for some seconds if the database is away or busy, because nobody else would.
+        """
+        self.submit(partial(self._run_again, lookup))
+
     def share(self, lookup: Callable[[psycopg.Connection[Any]], T]) -> "SharedLookup[T]":
         """Returns the look-up as one that requests share."""
         return SharedLookup(self.submit, partial(self._run, lookup))
@@ -52,6 +69,15 @@ class Lookups:
     def submit(self, lookup: Callable[[], T]) -> "Future[T]":
         """Runs a look-up in one of the threads."""
         return self._executor.submit(lookup)
+
+    def _run_again(self, lookup: Callable[[psycopg.Connection[Any]], T]) -> T:
+        """Returns what the look-up returns, at the last attempt at the latest."""
+        for delay in RETRY_DELAYS_SECONDS:
+            try:
+                return self._run(lookup)
+            except (psycopg.OperationalError, OSError):
+                time.sleep(delay)
+        return self._run(lookup)
 
     def _run(self, lookup: Callable[[psycopg.Connection[Any]], T]) -> T:
         """Returns what the look-up returns, and logs why it cannot: once, however many requests share it."""

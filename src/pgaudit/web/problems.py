@@ -10,15 +10,16 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from pgaudit.errors import JobNotFound, PgauditError
+from pgaudit.errors import InvalidQuery, JobNotFound, PgauditError
 
 MEDIA_TYPE: Final = "application/problem+json"
 NEVER_CACHED: Final = {"Cache-Control": "no-store"}
+ROUTERS: Final[dict[int, str]] = {404: "There is nothing at this path.", 405: "{method} is not for this path."}
 
 
-def problem(status: int, detail: str, headers: Mapping[str, str] | None = None) -> Response:
+def problem(status: int, detail: str, headers: Mapping[str, str] | None = None, **extensions: object) -> Response:
     """Returns the response for a problem. Its type is about:blank: the status says all that a program needs."""
-    body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
+    body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail} | extensions
     return Response(json.dumps(body), status, {**NEVER_CACHED, **(headers or {})}, MEDIA_TYPE)
 
 
@@ -26,16 +27,22 @@ async def http_error(request: Request, error: Exception) -> Response:
     """Returns the problem of a request that a route, or the router, has refused."""
     assert isinstance(error, HTTPException)  # noqa: S101 - it is registered for these
     detail = error.detail
-    if error.status_code == HTTPStatus.NOT_FOUND:
-        detail = "There is nothing at this path."
-    elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        detail = f"{request.method} is not for this path."
+    if detail == HTTPStatus(error.status_code).phrase:  # the router's own words
+        detail = ROUTERS.get(error.status_code, detail + ".").format(method=request.method)
     return problem(error.status_code, detail, error.headers)
 
 
 async def job_not_failed(_request: Request, error: Exception) -> Response:
     """Returns 404: there is no failed job of that number."""
     return problem(HTTPStatus.NOT_FOUND, f"{error}.")
+
+
+async def invalid_query(_request: Request, error: Exception) -> Response:
+    """Returns 422: a search or a cursor cannot be understood. ``position`` is the place in the text of the search."""
+    assert isinstance(error, InvalidQuery)  # noqa: S101 - it is registered for these
+    if error.position is None:
+        return problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"{error}.")
+    return problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"{error}.", position=error.position)
 
 
 async def unavailable(_request: Request, _error: Exception) -> Response:
@@ -64,6 +71,7 @@ async def internal_error(_request: Request, _error: Exception) -> Response:
 HANDLERS: Final[dict[Any, Callable[[Request, Exception], Awaitable[Response]]]] = {
     HTTPException: http_error,
     JobNotFound: job_not_failed,
+    InvalidQuery: invalid_query,
     PgauditError: unavailable,
     psycopg.errors.InsufficientPrivilege: insufficient_privilege,
     psycopg.Error: unavailable,

@@ -32,9 +32,29 @@ def serve(settings: Settings | None = None, *, host: str = "127.0.0.1", port: in
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, ignore_repeated)
+    settings = settings or Settings()
     with listening(host, port) as listener:
         logger.info("serving on http://%s:%d", host, listener.getsockname()[1])
+        announce(settings, address_of(host, listener.getsockname()[1]))
         build_server(create_app(settings), log_level="info").run(sockets=[listener])
+
+
+def announce(settings: Settings, address: str) -> None:
+    """Logs where the dashboard is, or how to open it while the server has no token."""
+    if settings.admin_token and settings.admin_token.get_secret_value():
+        logger.info("the dashboard is at %s/: log in with PGAUDIT_ADMIN_TOKEN", address)
+    else:
+        logger.warning(
+            "the dashboard at %s/ is closed, because PGAUDIT_ADMIN_TOKEN is not set; make one and start again: "
+            "export PGAUDIT_ADMIN_TOKEN=$(openssl rand -hex 16)",
+            address,
+        )
+
+
+def address_of(host: str, port: int) -> str:
+    """Returns the address that a browser on this machine opens."""
+    local = "127.0.0.1" if host in {"", "0.0.0.0", "::"} else host  # noqa: S104 - it is compared
+    return f"http://[{local}]:{port}" if ":" in local else f"http://{local}:{port}"
 
 
 def ignore_repeated(_number: int, _frame: FrameType | None) -> None:
