@@ -1,21 +1,26 @@
 """The command line in a process of its own."""
 
-import os
 import subprocess
-import sys
+from collections.abc import Iterator
 
 import pytest
 
-from tests.support.command_line import Run
+from tests.support.command_line import Commands, Run
+
+
+@pytest.fixture(scope="session")
+def commands() -> Iterator[Commands]:
+    """The process whose forks run the commands of a session."""
+    commands = Commands()
+    yield commands
+    commands.close()
 
 
 @pytest.fixture
-def run(dsn: str) -> Run:
+def run(commands: Commands, dsn: str) -> Run:
     """Runs ``pgaudit`` with these arguments and variables, against the test's database."""
 
     def run_in(*arguments: str, dsn: str = dsn, **more: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "pgaudit", *arguments]
-        environment = os.environ | {"PGAUDIT_DSN": dsn, "COLUMNS": "120"} | more
-        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+        return commands.run(*arguments, PGAUDIT_DSN=dsn, **{"COLUMNS": "120"} | more)
 
     return run_in

@@ -128,7 +128,7 @@ def test_a_missing_right_is_answered_with_the_role_that_has_it(run: Run, dsn: st
         if role == "t_other_reader":
             with psycopg.connect(dsn) as owner:
                 grants.grant(owner, reader=role)
-        result = run("jobs", "list", dsn=as_role)
+        result = run("jobs", "retry", "1", dsn=as_role)
         assert result.returncode == 3
         assert result.stderr.count("\n") == 1
         assert result.stderr.startswith("pgaudit: permission denied for ")

@@ -33,9 +33,8 @@ def silent_dsn() -> Iterator[str]:
         (("nope",), "No such command 'nope'"),
         (("tail", "-n", BIG), "less than or equal to 9223372036854775807"),
         (("tail", "--from-index", "-1"), "greater than or equal to 0"),
-        (("tail", "--since", "soon"), "'soon' is not a time"),
-        (("tail", "--since", "1d", "--until", "2d"), "--since is not before --until"),
-        (("tail", "-f", "--until", "1d"), "--follow never ends, so it excludes --until"),
+        (("tail", "after:1d", "before:2d"), "after: is not earlier than before:"),
+        (("tail", "-f", "before:1d"), "--follow never ends, so it excludes before:"),
         (("tail", "--target", "claim"), "not of the form"),
         (("jobs", "list", "--limit", "0"), "greater than or equal to 1"),
         (("jobs", "list", "nope"), "Invalid value for 'state': 'nope' is not one of"),
@@ -65,7 +64,7 @@ def test_a_setting_that_is_wrong_ends_with_2(run: Run) -> None:
     assert result.stderr.startswith("pgaudit: PGAUDIT_BATCH_SIZE='x': ")
 
 
-@pytest.mark.parametrize("command", ["health", "stats", "tail", "doctor", "migrate", "roles"])
+@pytest.mark.parametrize("command", ["health", "stats", "tail", "search", "doctor", "migrate", "roles"])
 def test_a_database_that_cannot_be_reached_ends_with_3(run: Run, command: str) -> None:
     """No connection is no verdict."""
     result = run(command, dsn="host=127.0.0.1 port=1 user=x dbname=x")
@@ -147,6 +146,8 @@ def test_a_reader_that_ends_early_is_no_error(dsn: str) -> None:
         ("health",),
         ("doctor",),
         ("roles",),
+        ("search",),
+        ("search", "--count"),
         ("jobs", "list"),
         ("jobs", "retry", "--all"),
         ("migrate", "--check"),
@@ -166,6 +167,9 @@ def test_the_documented_keys_are_those_of_the_documents(run: Run, dsn: str) -> N
     AuditLog(Settings(dsn=dsn, mode="inline")).record_autonomous(AuditEvent(action="login.failed"))
     documents = {
         "tail": json.loads(run("tail", "--json").stdout),
+        "search": json.loads(run("search", "--json").stdout),
+        "timeline": json.loads(run("timeline", "claim:7", "--json").stdout),
+        "search --count": json.loads(run("search", "--count", "--json").stdout),
         "roles": json.loads(run("roles", "--json").stdout)[0],
         "doctor": json.loads(run("doctor", "--json").stdout)[0],
         "health": {"status": "", **dict.fromkeys(json.loads(run("health", "--json").stdout)["checks"][0], "")},

@@ -104,6 +104,6 @@ def test_times_are_printed_in_utc(run: Run, dsn: str, conn: psycopg.Connection) 
     audit.record(conn, *(AuditEvent(action="claim.approved", occurred_at=time) for time in (happened, ancient)))
     conn.commit()
     tail = run("tail", **TOKYO).stdout
-    assert "2026-03-01 12:00:00.000000Z" in tail
-    assert " 0001-01-02 12:00:00.000000Z" in tail
+    assert "2026-03-01 12:00:00Z" in tail
+    assert " 0001-01-02 12:00:00Z" in tail
     assert f"{datetime.now(UTC):%Y-%m-%d %H:}" in run("stats", **TOKYO).stdout

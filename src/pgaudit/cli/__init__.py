@@ -8,11 +8,31 @@ from typing import Annotated
 import psycopg
 import typer
 
-from pgaudit.cli import doctor, health, jobs, operate, roles, schema, serve, stats, tail
+from pgaudit.cli import (
+    doctor,
+    export,
+    health,
+    index,
+    jobs,
+    keys,
+    operate,
+    queries,
+    reconcile,
+    roles,
+    schema,
+    search,
+    serve,
+    show,
+    stats,
+    tail,
+    timeline,
+    verify,
+    verify_pack,
+)
 from pgaudit.cli.database import ANSWER_TIMEOUT, LimitedConnection
 from pgaudit.cli.exit_codes import EPILOG, Code, code_of, sentence_of
 from pgaudit.cli.terminal import LineFormatter, accept_any_encoding, decoded, say
-from pgaudit.errors import PgauditError
+from pgaudit.errors import InvalidQuery, PgauditError
 
 app = typer.Typer(
     help="An audit trail for Python monoliths on Postgres. Settings come from PGAUDIT_* variables; "
@@ -41,7 +61,7 @@ def options(
             min=0.1,
             max=86_400,
             help="Seconds to wait for the answer to one statement, and for a connection (10 at most, unless the DSN "
-            "has a connect_timeout). Not for migrate, worker, serve and demo.",
+            "has a connect_timeout). Not for migrate, index add and remove, worker, serve and demo.",
         ),
     ] = ANSWER_TIMEOUT,
     version: Annotated[  # noqa: ARG001 - typer names the option after it
@@ -52,9 +72,27 @@ def options(
     LimitedConnection.answer_timeout = timeout
 
 
-for commands in (schema, roles, operate, stats, health, tail, doctor, serve):
+for commands in (
+    schema,
+    roles,
+    operate,
+    stats,
+    health,
+    search,
+    show,
+    timeline,
+    tail,
+    export,
+    verify,
+    reconcile,
+    verify_pack,
+    doctor,
+    serve,
+):
     commands.register(app)
 app.add_typer(jobs.app, name="jobs")
+app.add_typer(index.app, name="index")
+app.add_typer(keys.app, name="keys")
 
 
 def main() -> None:
@@ -79,6 +117,10 @@ def run(arguments: Sequence[str]) -> int:
         return app(decoded(arguments), prog_name="pgaudit", standalone_mode=False) or Code.FINE
     except typer.TyperException as error:
         return refuse_usage(error)
+    except InvalidQuery as error:
+        fail(f"{sentence_of(error)}; see `pgaudit search --help`", code_of(error))
+        queries.print_place(error)
+        return code_of(error)
     except (psycopg.Error, PgauditError, OSError) as error:
         return fail(sentence_of(error), code_of(error))
 

@@ -6,7 +6,7 @@ from typing import Final
 import psycopg
 
 from pgaudit._db_errors import is_infrastructure
-from pgaudit.errors import InvalidSettings, MissingExtra, PgauditError
+from pgaudit.errors import InvalidQuery, InvalidSettings, MissingExtra, PgauditError
 
 
 class Code(IntEnum):
@@ -14,14 +14,14 @@ class Code(IntEnum):
 
     FINE = 0
     BAD = 1  # the verdict is bad, or what was asked for cannot be done
-    USAGE = 2  # a wrong option, argument or setting
+    USAGE = 2  # a wrong option, argument, query or setting
     CANNOT_LOOK = 3  # no connection, no answer, no right, no schema
     AHEAD = 4  # migrate --check: a newer version of pgaudit has migrated the schema
     CHANGED = 5  # migrate --check: the schema was changed by hand
 
 
 EPILOG: Final = (
-    "Exit codes: 0 fine; 1 the verdict is bad, or the request was refused; 2 wrong option, argument or setting; "
+    "Exit codes: 0 fine; 1 the verdict is bad, or the request was refused; 2 wrong option, argument, query or setting; "
     "3 cannot look: no connection, no answer, no right, or no schema. `migrate --check` also has 4 and 5. 130: Ctrl-C."
 )
 
@@ -30,10 +30,14 @@ class CannotLook(PgauditError):
     """The database does not answer, or not to this role; the message says what to do."""
 
 
+class NoSuchEvent(PgauditError):
+    """No event in the log has that index or id."""
+
+
 def code_of(error: Exception) -> Code:
     """Returns the exit code for an error."""
     match error:
-        case InvalidSettings():
+        case InvalidSettings() | InvalidQuery():
             return Code.USAGE
         case CannotLook() | MissingExtra() | OSError():
             return Code.CANNOT_LOOK

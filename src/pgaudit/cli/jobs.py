@@ -11,6 +11,7 @@ from pgaudit import jobs
 from pgaudit.cli.database import connect
 from pgaudit.cli.output import BIGINT, AsJson, cell, console, print_json, print_rows
 from pgaudit.cli.terminal import end_with_reader, escaped_lines, say
+from pgaudit.jobs import listing
 
 app = typer.Typer(help="Look at the jobs of the queue, and run failed ones again.", no_args_is_help=True)
 JobId = Annotated[int, typer.Argument(min=1, max=BIGINT, help="Number of the job.")]
@@ -52,7 +53,7 @@ def list_(
     if json:
         print_rows(jobs.Job, listed, as_json=True)
         return
-    console.print(Text(", ".join(f"{counts[name]:,} {name}" for name in get_args(jobs.State))))
+    console.print(Text(", ".join(f"{counts[name]:,} {name}" for name in get_args(listing.State))))
     if listed:
         console.print()
         print_rows(Line, [Line.of(job) for job in listed], as_json=False)

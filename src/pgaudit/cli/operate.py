@@ -22,11 +22,13 @@ def register(app: typer.Typer) -> None:
 
 def demo(
     seconds: Annotated[float, typer.Option(min=1, max=86_400, help="How long the application runs.")] = 15.0,
+    *,
+    serve: Annotated[bool, typer.Option("--serve", help="Keep the dashboard up afterwards, until Ctrl-C.")] = False,
 ) -> None:
     """Show pgaudit at work: an application, two workers, one of them killed, and a final count. Needs no database."""
     from pgaudit import demo as demonstration  # noqa: PLC0415 - half a second that the other commands need not wait
 
-    raise typer.Exit(0 if demonstration.run(seconds=seconds) else 1)
+    raise typer.Exit(0 if demonstration.run(seconds=seconds, serve=serve) else 1)
 
 
 def worker_() -> None:
@@ -56,7 +58,7 @@ def replay_(
     results: dict[Path, replay.Replayed] = {}
     with connect("inline" if settings.mode is Mode.INLINE else "writer") as conn:
         for file in files:
-            results[file] = replay.replay(conn, file, settings.mode)
+            results[file] = replay.replay(conn, file, settings.mode, receipts=settings.wal_receipts)
             spool.remove_if_empty(file)
     if json:
         print_json([{"file": str(file)} | asdict(result) for file, result in results.items()])

@@ -1,6 +1,7 @@
 """How the command line prints: tables for people, JSON for programs."""
 
 import json
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, fields
@@ -12,12 +13,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pgaudit._exact_json import to_json
 from pgaudit.cli.terminal import escaped, write
 
 UNLIMITED: Final = 1_000_000  # columns: a line of a file or pipe is never wrapped
+NOT_ASCII: Final = re.compile("[^\x00-\x7e]")
 BIGINT: Final = 2**63 - 1  # the largest number that Postgres has for an index or a job
 
 console = Console(width=None if sys.stdout.isatty() else UNLIMITED)
+error_console = Console(stderr=True, width=None if sys.stderr.isatty() else UNLIMITED)
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 AsJsonLines = Annotated[bool, typer.Option("--json", help="Print a JSON document in each line.")]
 
@@ -30,7 +34,7 @@ class Row(Protocol):
 
 def print_json(value: object) -> None:
     """Prints a JSON document in a line of ASCII, which any terminal and encoding can take."""
-    write(json.dumps(value, default=as_text))
+    write(NOT_ASCII.sub(lambda found: json.dumps(found.group())[1:-1], to_json(value, as_text)))
 
 
 def as_text(value: object) -> str:
@@ -81,6 +85,14 @@ def in_words(value: object, *, grouped: bool) -> str:
             return in_utc(value, "seconds")
         case _:
             return str(value)
+
+
+def print_indented(body: Text, indent: int, head: str = "") -> None:
+    """Prints a text in the width of the terminal: each line is indented, the first one stands beside its head."""
+    lines = body.wrap(console, max(console.width - indent, 1), overflow="fold")
+    for number, line in enumerate(lines):
+        start = (head if number == 0 else "").ljust(indent)
+        console.print(Text.assemble((start, "bold"), line), soft_wrap=True)
 
 
 def in_utc(moment: datetime, precision: str) -> str:

@@ -1,5 +1,6 @@
 """What may reach a terminal: text in which nothing moves the cursor, hides, or changes the order of other text."""
 
+import json
 import logging
 import os
 import re
@@ -43,6 +44,15 @@ def write(text: str, *, error: bool = False) -> None:
     stream = sys.stderr if error else sys.stdout
     stream.write(f"{text}\n")
     stream.flush()
+
+
+def write_json_text(text: str) -> None:
+    """Prints JSON as it is, in UTF-8; on a terminal, with invisible characters as the escapes of JSON."""
+    if sys.stdout.isatty():
+        text = INVISIBLE.sub(lambda found: json.dumps(found.group())[1:-1], text)
+    sys.stdout.flush()
+    sys.stdout.buffer.write(f"{text}\n".encode())
+    sys.stdout.flush()
 
 
 def accept_any_encoding() -> None:

@@ -1,4 +1,4 @@
-"""The jobs of the queue: what is in it, and running again what has failed."""
+"""Some jobs of the queue: listing and counting them, and deciding about what has failed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
