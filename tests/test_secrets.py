@@ -46,7 +46,10 @@ def test_a_pickle_is_refused_where_its_secrets_are_missing(monkeypatch: pytest.M
         assert "hunter" not in str(refusal.value)
 
 
-@pytest.mark.parametrize(("field", "value"), [("dsn", SECRET_DSN), ("admin_token", TOKEN), ("metrics_token", TOKEN)])
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("dsn", SECRET_DSN), ("admin_token", TOKEN), ("metrics_token", TOKEN), ("anchors", f"https://{TOKEN}@anchors")],
+)
 def test_a_secret_given_in_code_is_not_pickled(field: str, value: str) -> None:
     """Pickling a secret given in code raises, and the message names the variable to set; copies keep the secret."""
     settings = Settings(**{field: value})

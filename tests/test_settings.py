@@ -129,6 +129,12 @@ def test_no_secret_is_printed() -> None:
     assert "secret" not in str(refusal.value)
 
 
+def test_a_short_token_is_refused_in_a_sentence() -> None:
+    """Without the words of the library that validates."""
+    with pytest.raises(InvalidSettings, match=r"^PGAUDIT_ADMIN_TOKEN: a token needs at least 16 characters"):
+        Settings(admin_token="short")
+
+
 def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty variable, such as Docker Compose makes of ${X:-}, leaves the default or the old name in force."""
     for name in Settings.model_fields:

@@ -44,6 +44,20 @@ def test_recording_works_and_a_spool_is_refused_at_once() -> None:
     assert "PGAUDIT_ON_FAILURE=raise" in refusal
 
 
+def test_an_export_to_a_file_is_refused() -> None:
+    """The sentence says what works instead."""
+    code = """
+    from pathlib import Path
+    from pgaudit.trail.export import ExportRefused
+    from pgaudit.trail.export.files import locked
+    try:
+        locked(Path("events.ndjson"), "xb")
+    except ExportRefused as error:
+        print(error)
+    """
+    assert "export to standard output" in run(code)
+
+
 def test_a_worker_is_refused() -> None:
     """In each of its forms, before it opens a connection."""
     code = """

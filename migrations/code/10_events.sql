@@ -63,6 +63,13 @@ LANGUAGE sql STABLE AS $$
            END
 $$;
 
+-- may_seal_targets(): returns whether the session's role seals the index of targets, as workers do.
+CREATE OR REPLACE FUNCTION pgaudit.may_seal_targets() RETURNS boolean
+LANGUAGE sql STABLE AS $$
+    SELECT pg_catalog.has_function_privilege(
+        session_user, 'pgaudit.add_target_period(text, bigint, bigint, bigint, bytea, uuid)', 'EXECUTE')
+$$;
+
 -- event_problem(event, content): returns why the event is invalid; NULL if it is valid.
 --   event    with the server's stamps
 --   content  event::text, computed once for size and hash
@@ -96,6 +103,8 @@ LANGUAGE sql STABLE AS $$
              AND (event @? '$.data.**."_sd"' OR event @? '$.data.**."..."'
                   OR event @? '$.changes.**."_sd"' OR event @? '$.changes.**."..."')
             THEN 'the keys "_sd" and "..." are reserved in data and changes'
+        WHEN event->>'action' = 'audit.targets_sealed' AND NOT pgaudit.may_seal_targets()
+            THEN 'the action audit.targets_sealed is reserved for workers'
     END
 $$;
 

@@ -48,7 +48,36 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     END FROM settings
 $$;
 
--- record(events): records a JSON array of audit events in the current transaction, one job each.
+-- with_receipts(events): returns the events, and lets record write receipts until the transaction ends. So
+-- `SELECT pgaudit.record(pgaudit.with_receipts($1))` is one statement, and the setting never outlives its transaction.
+CREATE OR REPLACE FUNCTION pgaudit.with_receipts(events jsonb) RETURNS jsonb
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    PERFORM set_config('audit.wal_receipts', 'on', true);
+    RETURN events;
+END $$;
+
+-- receipt_prefix(): returns the prefix of this database's receipts: the WAL has those of all databases of the server, and
+-- pg_waldump does not say which database a message is from.
+CREATE OR REPLACE FUNCTION pgaudit.receipt_prefix() RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    RETURN 'pgaudit:' || (SELECT oid FROM pg_database WHERE datname = current_database());
+END $$;
+
+-- hash_with_receipt(content, prefix): returns the leaf hash of an event's text, and writes it into the WAL as a
+-- transactional message: a receipt, which `pgaudit reconcile` later compares with log and queue. 96 bytes, and no row.
+CREATE OR REPLACE FUNCTION pgaudit.hash_with_receipt(content text, prefix text) RETURNS bytea
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    hash bytea := sha256(decode('00', 'hex') || convert_to(content, 'UTF8'));
+BEGIN
+    PERFORM pg_logical_emit_message(true, prefix, hash);
+    RETURN hash;
+END $$;
+
+-- record(events): records a JSON array of audit events in the current transaction, one job each. With the setting
+-- audit.wal_receipts = on, also writes a receipt of each.
 -- SECURITY DEFINER: a writer needs EXECUTE on this function, and no other right. The session's TimeZone and DateStyle
 -- have no effect: the stamps do not depend on them, and is_iso_time rejects a time that would.
 -- Raises, and records nothing:
@@ -61,15 +90,18 @@ DECLARE
     inserted integer;
     stamped  jsonb;
     content  text;
+    receipts text := CASE WHEN current_setting('audit.wal_receipts', true) = 'on' THEN receipt_prefix() END;
 BEGIN
     IF expected = 1 THEN  -- nearly always; a query over the array costs a tenth more
         stamped := with_server_stamps(events->0);  -- takes the xid before the job's id: advance_watermark relies on it
         content := check_event(stamped);
         INSERT INTO audit_jobs (event, leaf_hash, event_bytes)
-        VALUES (stamped, sha256(decode('00', 'hex') || convert_to(content, 'UTF8')), octet_length(content));
+        VALUES (stamped, CASE WHEN receipts IS NULL THEN sha256(decode('00', 'hex') || convert_to(content, 'UTF8'))
+                              ELSE hash_with_receipt(content, receipts) END, octet_length(content));
     ELSIF expected > 1 THEN
         INSERT INTO audit_jobs (event, leaf_hash, event_bytes)
-        SELECT given.stamped, sha256(decode('00', 'hex') || convert_to(given.content, 'UTF8')), octet_length(given.content)
+        SELECT given.stamped, CASE WHEN receipts IS NULL THEN sha256(decode('00', 'hex') || convert_to(given.content, 'UTF8'))
+                                   ELSE hash_with_receipt(given.content, receipts) END, octet_length(given.content)
           FROM (SELECT event AS stamped, check_event(event) AS content
                   FROM (SELECT with_server_stamps(event) AS event FROM jsonb_array_elements(events) event
                         OFFSET 0) each_once  -- OFFSET: stamped once, so that hash and event have the same time

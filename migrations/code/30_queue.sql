@@ -129,7 +129,9 @@ CREATE OR REPLACE FUNCTION pgaudit.retry_failed(jobs bigint[]) RETURNS bigint[]
 LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
     WITH retried AS (
         UPDATE audit_jobs SET status = 'todo', attempts = 0, stalls = 0, scheduled_at = clock_timestamp(), worker_id = NULL
-         WHERE status = 'failed' AND (jobs IS NULL OR id = ANY (jobs)) RETURNING id)
+         WHERE status = 'failed'
+           AND id = ANY (coalesce(jobs, array(SELECT id FROM audit_jobs WHERE status = 'failed')))  -- by index
+        RETURNING id)
     SELECT coalesce(array_agg(id ORDER BY id), '{}') FROM retried
 $$;
 

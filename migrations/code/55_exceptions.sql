@@ -77,9 +77,9 @@ DECLARE
     indexes bigint[] := logged_indexes(events_of(jobs));
     noted   integer;
 BEGIN
-    INSERT INTO event_sighting (event_id, index, xid, recorded_by, recorded_at)
+    INSERT INTO event_sighting (event_id, index, xid, recorded_by, recorded_at, leaf_hash)
     SELECT (event->>'id')::uuid, index, CASE WHEN event->>'xid' ~ '^[0-9]{1,19}$' THEN (event->>'xid')::xid8 END,
-           event->>'recorded_by', (event->>'recorded_at')::timestamptz
+           event->>'recorded_by', (event->>'recorded_at')::timestamptz, leaf_hash
       FROM jobs_in_order(jobs) JOIN unnest(indexes) WITH ORDINALITY AS found (index, n) USING (n)
      WHERE index IS NOT NULL ORDER BY n;
     GET DIAGNOSTICS noted = ROW_COUNT;

@@ -20,8 +20,11 @@ DECLARE
 BEGIN
     GET DIAGNOSTICS stack = PG_CONTEXT;
     IF TG_OP <> 'TRUNCATE' AND current_user = (SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = TG_RELID)
-       AND stack LIKE ANY ('{%append_rows%,%note_sightings%,%prune_batches%,%advance_watermark%,%requeue_skipped_jobs%,
-                             %requeue_jobs_of_passed_transactions%,%acknowledge_job%,%reject_truncate_of_queue%}'::text[]) THEN
+       AND stack LIKE ANY ('{%append_rows%,%note_sightings%,%prune_batches%,%advance_watermark%,
+                             %requeue_skipped_jobs%,%requeue_jobs_of_passed_transactions%,%acknowledge_job%,
+                             %reject_truncate_of_queue%,%add_tiles%,%add_checkpoint%,%note_verification%,
+                             %note_sealing%,%claim_heartbeat%,%claim_verification%,%note_anchored%,%add_target_tiles%,%add_target_period%,
+                             %prune_target_tiles%}'::text[]) THEN
         RETURN NULL;
     END IF;
     RAISE EXCEPTION '% on %: only the functions of pgaudit can write to it', TG_OP, TG_TABLE_NAME

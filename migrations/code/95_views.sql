@@ -78,5 +78,49 @@ SELECT c.relname::text AS table_name,
  WHERE c.relnamespace = 'pgaudit'::regnamespace AND c.relkind = 'r'
  ORDER BY total_bytes DESC;
 
+-- A finding stands until a later verification of the same events finds nothing: one that began behind them says nothing
+-- about them. One of all that the log has settles those about partitions that were detached since.
+CREATE OR REPLACE VIEW pgaudit.failed_verifications AS
+SELECT id, first_index, end_index, findings, found, verified_at, verified_by
+  FROM pgaudit.verification failed
+ WHERE findings > 0
+   AND NOT EXISTS (SELECT FROM pgaudit.verification later
+                    WHERE later.id > failed.id AND later.findings = 0
+                      AND (later.whole OR later.first_index <= failed.first_index));
+
+CREATE OR REPLACE VIEW pgaudit.sealing_stats AS
+SELECT head.size,
+       newest.size AS checkpoint_size,
+       newest.signed_at,
+       greatest(head.size - coalesce(newest.size, 0), 0) AS unsigned_events,
+       -- Since the first batch behind the last checkpoint.
+       coalesce((SELECT extract(epoch FROM clock_timestamp() - persisted_at) FROM pgaudit.batch
+                  WHERE first_index + count > newest.size AND first_index >= newest.size - 100000
+                  ORDER BY first_index LIMIT 1), 0)::double precision AS unsigned_seconds,
+       state.refused,
+       state.refused_since,
+       -- A worker that verifies says so each minute.
+       coalesce(state.verifying_at > clock_timestamp() - interval '2 minutes'
+                AND state.verifying_at > ALL (SELECT verified_at FROM pgaudit.verification ORDER BY id DESC LIMIT 1),
+                false) AS verifying,
+       latest.end_index AS verified_end,
+       latest.verified_at,
+       whole.first_index AS fully_verified_first,
+       whole.end_index AS fully_verified_end,
+       whole.verified_at AS fully_verified_at,
+       whole.level,
+       failed.verified_at AS failed_at,
+       failed.findings,
+       failed.found
+  FROM pgaudit.log_head head
+ CROSS JOIN pgaudit.sealing_state state
+  LEFT JOIN LATERAL (SELECT size, signed_at FROM pgaudit.checkpoint ORDER BY size DESC LIMIT 1) newest ON true
+  LEFT JOIN LATERAL (SELECT end_index, verified_at FROM pgaudit.verification
+                      WHERE findings = 0 ORDER BY id DESC LIMIT 1) latest ON true
+  LEFT JOIN LATERAL (SELECT first_index, end_index, verified_at, level FROM pgaudit.verification v
+                      WHERE findings = 0 AND v.whole ORDER BY id DESC LIMIT 1) whole ON true
+  LEFT JOIN LATERAL (SELECT verified_at, findings, found FROM pgaudit.failed_verifications
+                      ORDER BY id DESC LIMIT 1) failed ON true;
+
 -- Creates the first partition and the one ahead of it: ensure_partitions() needs the view log_head.
 DO $$ BEGIN PERFORM pgaudit.ensure_partitions(); END $$;

@@ -85,6 +85,8 @@ COMMENT ON COLUMN pgaudit.event_sighting.recorded_by IS
     'Database role that recorded it again.';
 COMMENT ON COLUMN pgaudit.event_sighting.recorded_at IS
     'When it was recorded again, by the server''s clock.';
+COMMENT ON COLUMN pgaudit.event_sighting.leaf_hash IS
+    'Leaf hash of the event as it was recorded that time.';
 
 COMMENT ON TABLE pgaudit.event_conflict IS
     'Events that were recorded with an id that the log had already, and other content. Both events are in the log.';
@@ -183,6 +185,17 @@ COMMENT ON COLUMN pgaudit.acknowledged_jobs.acknowledged_by IS
     'Database role that acknowledged it.';
 COMMENT ON COLUMN pgaudit.acknowledged_jobs.acknowledged_at IS
     'When it was acknowledged, by the server''s clock.';
+
+COMMENT ON TABLE pgaudit.saved_search IS
+    'Searches that users of the dashboard keep. Written by save_search and delete_search.';
+COMMENT ON COLUMN pgaudit.saved_search.owner IS
+    'User whose search it is, as the application names them; no database role.';
+COMMENT ON COLUMN pgaudit.saved_search.name IS
+    'Name of the search, unique for each owner.';
+COMMENT ON COLUMN pgaudit.saved_search.query IS
+    'Text of the search.';
+COMMENT ON COLUMN pgaudit.saved_search.created_at IS
+    'When it was saved last, by the server''s clock.';
 
 COMMENT ON VIEW pgaudit.log_head IS
     'The end of the log.';
@@ -328,8 +341,16 @@ COMMENT ON COLUMN pgaudit.storage_stats.last_autovacuum IS
 
 COMMENT ON FUNCTION pgaudit.record(jsonb) IS
     'Records a JSON array of audit events in the current transaction. A worker appends them to the audit log after the commit.';
+COMMENT ON FUNCTION pgaudit.with_receipts(jsonb) IS
+    'Returns the events for record, which then also writes a receipt of each into the WAL (PGAUDIT_WAL_RECEIPTS).';
 COMMENT ON FUNCTION pgaudit.record_inline(jsonb) IS
     'Records a JSON array of audit events and appends them to the audit log in the current transaction. All other appends wait until it ends.';
+COMMENT ON FUNCTION pgaudit.record_access(jsonb) IS
+    'Records an audit event about reading the log (audit.export_started, audit.exported, audit.viewed) in the current transaction, as record does. For readers.';
+COMMENT ON FUNCTION pgaudit.save_search(text, text, text) IS
+    'Saves a search under owner and name; replaces the one of that name.';
+COMMENT ON FUNCTION pgaudit.delete_search(text, text) IS
+    'Deletes a saved search. Returns whether there was one.';
 COMMENT ON FUNCTION pgaudit.retry_failed(bigint[]) IS
     'Makes failed jobs due again, with all their attempts; NULL means all failed jobs. Returns the ids of those that had failed.';
 COMMENT ON FUNCTION pgaudit.acknowledge_job(bigint, text) IS
@@ -352,3 +373,113 @@ COMMENT ON FUNCTION pgaudit.column_drift(bigint, bigint) IS
     'Columns of the audit log that differ from their event, for a range of indexes [first, end); no row if all agree.';
 COMMENT ON FUNCTION pgaudit.leaf_hash(jsonb) IS
     'RFC 6962 leaf hash of an event: SHA-256 of the byte 0x00 followed by its text in UTF-8.';
+
+COMMENT ON TABLE pgaudit.tile IS
+    'The Merkle tree over the log, as complete tiles of 256 hashes (C2SP tlog-tiles). They are kept when events are purged.';
+COMMENT ON COLUMN pgaudit.tile.level IS 'Level of the tile: 0 has the leaf hashes, 1 the roots of the tiles of level 0, and so on.';
+COMMENT ON COLUMN pgaudit.tile.number IS 'Number of the tile in its level, from 0.';
+COMMENT ON COLUMN pgaudit.tile.hashes IS 'Its 256 hashes of 32 bytes, one after the other.';
+COMMENT ON COLUMN pgaudit.tile.root IS 'Root of the tree over these hashes: one hash of the level above.';
+COMMENT ON TABLE pgaudit.checkpoint IS
+    'Signed statements of how many events the log had and of the root of their tree (C2SP tlog-checkpoint).';
+COMMENT ON COLUMN pgaudit.checkpoint.size IS 'How many events the log had.';
+COMMENT ON COLUMN pgaudit.checkpoint.note IS 'The signed note: name of the log, size, root, and signatures.';
+COMMENT ON COLUMN pgaudit.checkpoint.signed_at IS 'When it was stored, by the clock of the database. Not signed.';
+COMMENT ON TABLE pgaudit.verification IS 'Results of verifying the log against its tree and checkpoints.';
+COMMENT ON COLUMN pgaudit.verification.id IS 'Number of the verification.';
+COMMENT ON COLUMN pgaudit.verification.first_index IS 'First index that was verified.';
+COMMENT ON COLUMN pgaudit.verification.end_index IS 'The index after the last one that was verified.';
+COMMENT ON COLUMN pgaudit.verification.whole IS 'Whether that is all that the log has, or what was new.';
+COMMENT ON COLUMN pgaudit.verification.level IS
+    'The level of assurance that was reached: hashed, sealed, signed, anchored or witnessed; NULL if there are findings.';
+COMMENT ON COLUMN pgaudit.verification.findings IS 'How many findings there were. After any, no checkpoint is signed.';
+COMMENT ON COLUMN pgaudit.verification.found IS
+    'The first findings, 20 at most: name, message, and where they are known, index and event_id.';
+COMMENT ON COLUMN pgaudit.verification.verified_at IS 'When it was finished, by the clock of the database.';
+COMMENT ON COLUMN pgaudit.verification.verified_by IS 'Role that verified.';
+COMMENT ON TABLE pgaudit.sealing_state IS 'When the log was sealed last, and why it is not sealed at the moment.';
+COMMENT ON COLUMN pgaudit.sealing_state.singleton IS 'Always true: the table has one row.';
+COMMENT ON COLUMN pgaudit.sealing_state.sealed_at IS 'When a process last sealed all events that the log had.';
+COMMENT ON COLUMN pgaudit.sealing_state.refused IS 'Why the log is not signed; NULL if it is.';
+COMMENT ON COLUMN pgaudit.sealing_state.refused_since IS 'Since when it is not signed.';
+COMMENT ON COLUMN pgaudit.sealing_state.heartbeat_at IS 'When the last audit.heartbeat was recorded.';
+COMMENT ON COLUMN pgaudit.sealing_state.verifying_at IS 'When a worker last said that it verifies.';
+
+COMMENT ON TABLE pgaudit.anchor IS
+    'The anchors in use, places outside the database that checkpoints are sent to, and how far each of them is.';
+COMMENT ON COLUMN pgaudit.anchor.name IS 'Its URL, without token and options.';
+COMMENT ON COLUMN pgaudit.anchor.size IS 'Size of the largest checkpoint that it took; 0 before the first.';
+COMMENT ON COLUMN pgaudit.anchor.anchored_at IS 'When it last took a checkpoint.';
+COMMENT ON COLUMN pgaudit.anchor.attempts IS 'Failed attempts since then.';
+COMMENT ON COLUMN pgaudit.anchor.failed_at IS 'When it last failed; NULL after a success.';
+COMMENT ON COLUMN pgaudit.anchor.error IS 'Why it last failed; NULL after a success. Without secrets.';
+COMMENT ON COLUMN pgaudit.anchor.next_attempt_at IS 'When it may be tried next.';
+COMMENT ON TABLE pgaudit.anchor_receipt IS
+    'What anchors answered that proves something by itself: time stamps (RFC 3161) and signatures of witnesses.';
+COMMENT ON COLUMN pgaudit.anchor_receipt.name IS 'The anchor: its URL, without token and options.';
+COMMENT ON COLUMN pgaudit.anchor_receipt.size IS 'Size of the checkpoint.';
+COMMENT ON COLUMN pgaudit.anchor_receipt.receipt IS
+    'The answer: a time stamp in base64, or lines with signatures.';
+COMMENT ON COLUMN pgaudit.anchor_receipt.received_at IS 'When it was stored, by the clock of the database.';
+COMMENT ON VIEW pgaudit.failed_verifications IS
+    'Verifications with findings that stand: no later verification of the same events has found nothing.';
+COMMENT ON COLUMN pgaudit.failed_verifications.id IS 'Number of the verification.';
+COMMENT ON COLUMN pgaudit.failed_verifications.first_index IS 'First index that was verified.';
+COMMENT ON COLUMN pgaudit.failed_verifications.end_index IS 'The index after the last one that was verified.';
+COMMENT ON COLUMN pgaudit.failed_verifications.findings IS 'How many findings there were.';
+COMMENT ON COLUMN pgaudit.failed_verifications.found IS
+    'The first findings, 20 at most: name, message, and where they are known, index and event_id.';
+COMMENT ON COLUMN pgaudit.failed_verifications.verified_at IS 'When it was finished, by the clock of the database.';
+COMMENT ON COLUMN pgaudit.failed_verifications.verified_by IS 'Role that verified.';
+COMMENT ON VIEW pgaudit.sealing_stats IS
+    'How far the log is signed and verified: one row. What it says comes from the database itself; `pgaudit verify` with a public key trusts nothing in it.';
+COMMENT ON COLUMN pgaudit.sealing_stats.size IS 'Number of events in the log.';
+COMMENT ON COLUMN pgaudit.sealing_stats.checkpoint_size IS 'How many of them the newest checkpoint covers; NULL before the first.';
+COMMENT ON COLUMN pgaudit.sealing_stats.signed_at IS 'When the newest checkpoint was stored, by the clock of the database.';
+COMMENT ON COLUMN pgaudit.sealing_stats.unsigned_events IS 'How many events no checkpoint covers yet.';
+COMMENT ON COLUMN pgaudit.sealing_stats.unsigned_seconds IS 'How long the oldest of them has been in the log; 0 without checkpoints.';
+COMMENT ON COLUMN pgaudit.sealing_stats.refused IS 'Why the log is not signed; NULL if it is.';
+COMMENT ON COLUMN pgaudit.sealing_stats.refused_since IS 'Since when it is not signed.';
+COMMENT ON COLUMN pgaudit.sealing_stats.verifying IS 'Whether a worker is verifying the log now.';
+COMMENT ON COLUMN pgaudit.sealing_stats.verified_end IS 'The index after the last event that a worker has verified.';
+COMMENT ON COLUMN pgaudit.sealing_stats.verified_at IS 'When the last verification without findings was finished, whole or of what was new.';
+COMMENT ON COLUMN pgaudit.sealing_stats.fully_verified_first IS
+    'Where the last verification of the whole log began: 0, or the first index that the log still had.';
+COMMENT ON COLUMN pgaudit.sealing_stats.fully_verified_end IS 'The index after the last event of it.';
+COMMENT ON COLUMN pgaudit.sealing_stats.fully_verified_at IS 'When it was finished.';
+COMMENT ON COLUMN pgaudit.sealing_stats.level IS
+    'The level of assurance that it has reached: hashed, sealed, signed, anchored or witnessed.';
+COMMENT ON COLUMN pgaudit.sealing_stats.failed_at IS 'When a verification last had findings that stand; NULL if none stand.';
+COMMENT ON COLUMN pgaudit.sealing_stats.findings IS 'How many findings it had.';
+COMMENT ON COLUMN pgaudit.sealing_stats.found IS
+    'The first of them, 20 at most: name, message, and where they are known, index and event_id.';
+COMMENT ON VIEW pgaudit.anchor_stats IS 'Each anchor in use with its lag.';
+COMMENT ON COLUMN pgaudit.anchor_stats.name IS 'Its URL, without token and options.';
+COMMENT ON COLUMN pgaudit.anchor_stats.size IS 'Size of the largest checkpoint that it took; 0 before the first.';
+COMMENT ON COLUMN pgaudit.anchor_stats.anchored_at IS 'When it last took a checkpoint.';
+COMMENT ON COLUMN pgaudit.anchor_stats.lag_seconds IS
+    'Age of the oldest checkpoint that it does not cover, in seconds; 0 if it covers all.';
+COMMENT ON COLUMN pgaudit.anchor_stats.attempts IS 'Failed attempts since then.';
+COMMENT ON COLUMN pgaudit.anchor_stats.failed_at IS 'When it last failed; NULL after a success.';
+COMMENT ON COLUMN pgaudit.anchor_stats.error IS 'Why it last failed; NULL after a success. Without secrets.';
+COMMENT ON COLUMN pgaudit.anchor_stats.next_attempt_at IS 'When it may be tried next.';
+COMMENT ON TABLE pgaudit.target_period IS
+    'Days and years whose index of targets is sealed: which targets occur at which indexes, as a sorted Merkle tree.';
+COMMENT ON COLUMN pgaudit.target_period.period IS 'A day in UTC, such as 2026-11-26, or a year, such as 2026.';
+COMMENT ON COLUMN pgaudit.target_period.first_index IS 'Index of its first event.';
+COMMENT ON COLUMN pgaudit.target_period.end_index IS 'Index after its last event: the size of the checkpoint that closed it.';
+COMMENT ON COLUMN pgaudit.target_period.targets IS 'How many different targets its events have.';
+COMMENT ON COLUMN pgaudit.target_period.root IS 'Root of the tree over them.';
+COMMENT ON COLUMN pgaudit.target_period.event_id IS 'Id of the event audit.targets_sealed that puts the root into the log.';
+COMMENT ON COLUMN pgaudit.target_period.closed_at IS 'When it was closed, by the server''s clock.';
+
+COMMENT ON TABLE pgaudit.target_tile IS
+    'The leaves of the trees of target_period, 256 in a row. Those of days are removed when their year is sealed.';
+COMMENT ON COLUMN pgaudit.target_tile.period IS 'The day or year.';
+COMMENT ON COLUMN pgaudit.target_tile.first_key IS 'The first of the keys.';
+COMMENT ON COLUMN pgaudit.target_tile.number IS 'Number of the row in its period, from 0.';
+COMMENT ON COLUMN pgaudit.target_tile.keys IS 'SHA-256 of type, a byte 0, and id of each target, ascending.';
+COMMENT ON COLUMN pgaudit.target_tile.digests IS 'SHA-256 of the indexes of each target, each in 8 bytes, the highest first.';
+COMMENT ON COLUMN pgaudit.target_tile.root IS 'Root of the tree over these leaves.';
+COMMENT ON TABLE pgaudit.target_lock IS 'One row, locked by the process that closes periods of the index of targets.';
+COMMENT ON COLUMN pgaudit.target_lock.singleton IS 'Always true: the table has one row.';

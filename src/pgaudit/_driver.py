@@ -9,7 +9,6 @@ import json
 import sys
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from decimal import Decimal
 from typing import Any, Final, LiteralString, TypeVar
 
 import psycopg
@@ -19,13 +18,13 @@ from psycopg.types.datetime import TimestamptzLoader
 from psycopg.types.json import set_json_loads
 
 from pgaudit._db_errors import add_remedy
+from pgaudit._exact_json import parse_int
 from pgaudit.errors import UnknownConnection
 
 _Row = TypeVar("_Row")
 _AnyCursor = TypeVar("_AnyCursor", psycopg.Cursor[Any], psycopg.AsyncCursor[Any])
 
 STEPS: Final = 4  # SQLAlchemy: Session, Connection, the connection of its pool, the connection of psycopg
-LONGEST_INT: Final = 4_300  # digits: the most that Python parses by default
 READABLE: Final = (
     "pass a psycopg Connection or cursor, a SQLAlchemy Connection or Session, or Django's connection, all of them on "
     "psycopg 3, such as psycopg.connect(Settings().conninfo)"
@@ -38,6 +37,8 @@ AWAITABLE: Final = (
     "is not an AsyncConnection of psycopg: pass one; SQLAlchemy's AsyncConnection on psycopg has it as "
     "(await conn.get_raw_connection()).driver_connection"
 )
+
+DECODER: Final = json.JSONDecoder(parse_int=parse_int)  # json.loads would make one for each document
 
 
 def driver_of(conn: object) -> psycopg.Connection[Any]:
@@ -126,7 +127,9 @@ def fetch(
     """
     try:
         with psycopg.Cursor(driver, row_factory=rows) as cursor:
-            return plain(cursor).execute(query, parameters).fetchall()
+            return (
+                plain(cursor).execute(query, parameters, prepare=False).fetchall()
+            )  # a generic plan locks all partitions
     except psycopg.Error as error:
         add_remedy(error)
         raise
@@ -141,4 +144,4 @@ def plain(cursor: _AnyCursor) -> _AnyCursor:
 
 def loads(document: str | bytes) -> Any:
     """Parses JSON. Integers too long for Python, which an event inserted by hand may have, become Decimals."""
-    return json.loads(document, parse_int=lambda digits: int(digits) if len(digits) < LONGEST_INT else Decimal(digits))
+    return DECODER.decode(document if isinstance(document, str) else document.decode())

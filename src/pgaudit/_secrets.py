@@ -10,7 +10,8 @@ from pgaudit.embedded import PREFIX
 from pgaudit.errors import InvalidSettings
 
 TOKENS: Final = ("admin_token", "metrics_token")
-SECRET: Final = frozenset({"dsn", *TOKENS})  # no error shows their values
+HIDDEN: Final = (*TOKENS, "signing_key", "anchors")
+SECRET: Final = frozenset({"dsn", *HIDDEN})  # no error shows their values
 MASK: Final = "***"
 SECRET_OPTIONS: Final = ("password", "sslpassword", "oauth_client_secret")  # of libpq
 
@@ -36,8 +37,8 @@ def has_secrets(dsn: str) -> bool:
 
 
 def secrets_of(settings: Any) -> dict[str, str]:
-    """Returns the values of the fields that hold a secret: tokens that are set, and a DSN with a password."""
-    tokens = {field: token.get_secret_value() for field in TOKENS if (token := getattr(settings, field))}
+    """Returns the values of the fields that hold a secret: tokens and keys that are set, and a DSN with a password."""
+    tokens = {field: token.get_secret_value() for field in HIDDEN if (token := getattr(settings, field))}
     return {"dsn": settings.dsn} | tokens if has_secrets(settings.dsn) else tokens
 
 

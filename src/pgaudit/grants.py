@@ -6,29 +6,42 @@ from typing import Any, Final, LiteralString
 
 import psycopg
 from psycopg import sql
-from psycopg.errors import InsufficientPrivilege
-from psycopg.rows import tuple_row
 
 from pgaudit._schema import owner
 
-OWNER: Final = """
-    SELECT pg_get_userbyid(nspowner), pg_has_role(nspowner, 'USAGE')
-      FROM pg_catalog.pg_namespace WHERE nspname = 'pgaudit'
-"""
 USAGE: Final = "GRANT USAGE ON SCHEMA pgaudit TO {role}"
 
 # Adds events; cannot read, change or remove any.
 WRITER: Final[tuple[LiteralString, ...]] = (
     USAGE,
     "GRANT EXECUTE ON FUNCTION pgaudit.record, pgaudit.try_record, pgaudit.schema_state TO {role}",
+    "GRANT EXECUTE ON FUNCTION pgaudit.with_receipts TO {role}",
 )
 
 # Appends its events to the log in its own transaction; everyone else who appends waits for it.
 INLINE: Final[tuple[LiteralString, ...]] = (*WRITER, "GRANT EXECUTE ON FUNCTION pgaudit.record_inline TO {role}")
 
+# Extends the Merkle tree over the log, and signs it. It reads the hashes of the log, and no event.
+SEALER: Final[tuple[LiteralString, ...]] = (
+    USAGE,
+    """GRANT SELECT ON pgaudit.log_head, pgaudit.tile, pgaudit.checkpoint, pgaudit.verification,
+       pgaudit.failed_verifications, pgaudit.sealing_stats,
+       pgaudit.sealing_state, pgaudit.target_period, pgaudit.alembic_version TO {role}""",
+    """GRANT EXECUTE ON FUNCTION pgaudit.try_lock_sealing, pgaudit.lock_checkpoint, pgaudit.leaf_hashes,
+       pgaudit.add_tiles, pgaudit.add_checkpoint, pgaudit.recomputed_hashes, pgaudit.stored_hashes,
+       pgaudit.column_drift,
+       pgaudit.note_verification, pgaudit.note_sealing, pgaudit.claim_heartbeat, pgaudit.claim_verification,
+       pgaudit.claim_anchors, pgaudit.note_anchored, pgaudit.note_anchor_failure,
+       pgaudit.try_lock_target_periods, pgaudit.sealed_targets, pgaudit.sorted_targets, pgaudit.add_target_tiles,
+       pgaudit.add_target_period, pgaudit.prune_target_tiles, pgaudit.log_ends, pgaudit.log_partitions,
+       pgaudit.schema_state TO {role}""",
+    "GRANT SELECT ON pgaudit.anchor_stats, pgaudit.anchor_receipt TO {role}",
+)
+
 # Moves events from the queue to the log, through functions that do only that; looks at jobs and retries them.
 WORKER: Final[tuple[LiteralString, ...]] = (
     *WRITER,
+    *SEALER,
     """GRANT EXECUTE ON FUNCTION pgaudit.register_worker, pgaudit.unregister_worker, pgaudit.heartbeat,
        pgaudit.fetch_job, pgaudit.persist, pgaudit.record_failure, pgaudit.release_jobs, pgaudit.running_jobs,
        pgaudit.reclaim_stalled_jobs,
@@ -52,28 +65,37 @@ OPERATOR: Final[tuple[LiteralString, ...]] = (
     "GRANT SELECT ON pgaudit.audit_jobs, pgaudit.job_error, pgaudit.acknowledged_jobs TO {role}",
 )
 
-# Reads the log and the views, and how healthy it all is.
+# Reads the log, the queue with its errors, the views, and how healthy it all is; records that it has read; keeps
+# searches of its users.
 READER: Final[tuple[LiteralString, ...]] = (
     USAGE,
-    """GRANT SELECT ON pgaudit.audit_log, pgaudit.event_target, pgaudit.event_sighting, pgaudit.conflicting_events,
-       pgaudit.log_head, pgaudit.queue_stats, pgaudit.worker_stats, pgaudit.failed_jobs, pgaudit.stalled_jobs,
+    """GRANT SELECT ON pgaudit.audit_log, pgaudit.event_key, pgaudit.event_target, pgaudit.event_sighting,
+       pgaudit.conflicting_events,
+       pgaudit.log_head, pgaudit.tile, pgaudit.checkpoint, pgaudit.verification,
+       pgaudit.failed_verifications, pgaudit.sealing_stats,
+       pgaudit.sealing_state, pgaudit.target_period, pgaudit.target_tile,
+       pgaudit.queue_stats, pgaudit.worker_stats, pgaudit.failed_jobs, pgaudit.stalled_jobs,
        pgaudit.delayed_jobs, pgaudit.throughput, pgaudit.storage_stats, pgaudit.batch, pgaudit.log_lock_holder,
-       pgaudit.acknowledged_jobs, pgaudit.settings, pgaudit.alembic_version TO {role}""",
+       pgaudit.acknowledged_jobs, pgaudit.audit_jobs, pgaudit.job_error, pgaudit.saved_search, pgaudit.settings,
+       pgaudit.alembic_version TO {role}""",
+    "GRANT SELECT ON pgaudit.anchor, pgaudit.anchor_stats, pgaudit.anchor_receipt TO {role}",
     """GRANT EXECUTE ON FUNCTION pgaudit.stalled_workers_jobs, pgaudit.try_timestamptz, pgaudit.low_watermark,
        pgaudit.count_jobs, pgaudit.queue_state,
        pgaudit.lag_bucket_bounds, pgaudit.log_partitions, pgaudit.is_partition_ahead, pgaudit.index_ranges,
-       pgaudit.column_drift, pgaudit.leaf_hash,
-       pgaudit.schema_state TO {role}""",
+       pgaudit.column_drift, pgaudit.leaf_hash, pgaudit.leaf_hashes,
+       pgaudit.recomputed_hashes, pgaudit.stored_hashes, pgaudit.log_ends,
+       pgaudit.target_key, pgaudit.sealed_targets, pgaudit.sorted_targets, pgaudit.record_access, pgaudit.save_search,
+       pgaudit.delete_search, pgaudit.schema_state TO {role}""",
 )
 
-# Who may execute that function, or select from the log, is given the whole set again by every migration that changes
-# something.
+# Who may execute that function, or select from that view, is given the whole set again by every migration that changes
+# something. A reader is known by a view: who was granted the log alone may be meant to see only their tenant's events.
 SETS: Final[tuple[tuple[LiteralString, tuple[LiteralString, ...]], ...]] = (
     ("record", WRITER),
     ("record_inline", INLINE),
     ("persist", WORKER),
     ("acknowledge_job", OPERATOR),
-    ("audit_log", READER),
+    ("failed_jobs", READER),
 )
 RENEWAL: Final = """
 DO $renewal$
@@ -142,7 +164,4 @@ def renewed(statement: str) -> str:
 
 def refuse_others(conn: psycopg.Connection[Any]) -> None:
     """Raises InsufficientPrivilege when the connection's role is not the owner: Postgres merely warns, and goes on."""
-    with psycopg.Cursor(conn, row_factory=tuple_row) as cursor:
-        owner, may_grant = cursor.execute(OWNER).fetchone() or (None, True)
-    if not may_grant:
-        raise InsufficientPrivilege(f"only the owner of the schema pgaudit can grant: connect as {owner}")
+    owner.require(conn, "grant")

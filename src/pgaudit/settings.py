@@ -115,6 +115,12 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
         "`pgaudit.settings.max_event_bytes`, 49152.",
     )
 
+    wal_receipts: bool = Field(
+        default=False,
+        description="Write a receipt of each event into the WAL of the business transaction, 96 bytes and no row: "
+        "`pgaudit reconcile --wal` then proves that no committed event is missing.",
+    )
+
     batch_size: int = Field(1_000, ge=1, le=10_000, description="Most events appended in one transaction.")
     worker_concurrency: int = Field(
         2, ge=1, le=32, description="Batches that one worker works on at a time; only one of them is being appended."
@@ -151,6 +157,43 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
     drain_on_shutdown: bool = Field(default=False, description="Empty the queue before the worker exits.")
     shutdown_timeout: float = Field(30.0, gt=0, description="Seconds within which a worker shuts down, drain included.")
 
+    checkpoint_interval: float = Field(
+        10.0, gt=0, description="Seconds between two signed checkpoints, while events come."
+    )
+    heartbeat_events: float = Field(
+        3_600.0,
+        ge=0,
+        description="Seconds between two `audit.heartbeat` events, by which a sealed log without other events shows "
+        "that it lives; 0 for none. Only with a signing key.",
+    )
+    verify_interval: float = Field(
+        3_600.0,
+        ge=0,
+        description="Seconds between two verifications, by a worker with a signing key, of what was appended since; "
+        "0 for none.",
+    )
+    full_verify_interval: float = Field(
+        604_800.0,
+        ge=0,
+        description="Seconds after which such a verification begins again with the first event, and compares the log "
+        "with its anchors; 0 for never.",
+    )
+    signing_key: SecretStr | None = Field(
+        None,
+        description="File with the private key that signs checkpoints, or the key itself; `pgaudit keys new` makes "
+        "one. Only in the environment of the process that seals.",
+    )
+    signing_mark: Path | None = Field(
+        None,
+        description="File outside the database in which the signer notes what it has signed last. Default: beside the "
+        "file with the key.",
+    )
+    anchors: SecretStr | None = Field(
+        None,
+        description="Where signed checkpoints are sent, outside the database: URLs, separated by commas, such as "
+        "`file:/var/anchors`. The page on anchors has the kinds. Only in the environment of the process that seals.",
+    )
+
     health_max_lag: float = Field(
         60.0,
         gt=0,
@@ -165,12 +208,23 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
     )
     admin_token: SecretStr | None = Field(
         None,
-        description="Bearer token of the admin routes of `pgaudit.web`, at least 16 characters; without one they "
-        "answer 403.",
+        description="Token of the dashboard and the admin routes of `pgaudit.web`, at least 16 characters; without "
+        "one they answer 403, unless the application gives them another access.",
+    )
+    session_lifetime: int = Field(
+        28_800,
+        ge=60,
+        le=604_800,
+        description="Seconds after which a login to the dashboard with that token ends; at most a week.",
     )
     metrics_token: SecretStr | None = Field(
         None,
         description="Bearer token of `/metrics`, at least 16 characters; without one everybody may read the metrics.",
+    )
+    record_reads: bool = Field(
+        default=False,
+        description="Record an event `audit.viewed` when somebody looks at events through the dashboard or the API. "
+        "Exports are always recorded.",
     )
     health_port: int | None = Field(
         None,
@@ -257,6 +311,15 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
             raise ValueError(f"a token needs at least {MIN_TOKEN_LENGTH} characters; make one: openssl rand -hex 16")
         return token
 
+    @field_validator("anchors")
+    @classmethod
+    def _check_anchors(cls, anchors: SecretStr | None) -> SecretStr | None:
+        if anchors:
+            from pgaudit._anchor_urls import parse_anchors  # noqa: PLC0415 - only the process that seals needs it
+
+            parse_anchors(anchors.get_secret_value())
+        return anchors
+
     @model_validator(mode="after")
     def _check_spool_dir(self) -> Self:
         needed = self.on_failure == OnFailure.SPOOL
@@ -288,4 +351,4 @@ def sentence(problem: "ErrorDetails") -> str:
         return problem["msg"].removeprefix("Value error, ")
     field = str(problem["loc"][0])
     value = "" if field in SECRET else f"={problem['input']!r}"
-    return f"{variable_of(field)}{value}: {problem['msg']}"
+    return f"{variable_of(field)}{value}: {problem['msg'].removeprefix('Value error, ')}"

@@ -77,6 +77,14 @@ job_stalled: Final = WorkerSignal(
 )
 """The worker of a job has stalled: ``job_id``, ``worker_id``, ``stalls`` so far, ``failed`` if that ended the job."""
 
+sealing_refused: Final = WorkerSignal("sealing_refused", logging.ERROR, "the log is not sealed: %(reason)s")
+"""Nothing is signed from now on: ``reason``, a sentence, and ``kind``: ``rolled_back``, ``damaged`` or ``key``."""
+
+verification_failed: Final = WorkerSignal(
+    "verification_failed", logging.ERROR, "the log does not verify, so it is not signed: %(reason)s"
+)
+"""The log is not what was sealed: ``count`` of findings, ``finding``, the name of the first, ``reason``, a sentence."""
+
 worker_started: Final = WorkerSignal("worker_started", logging.INFO, "worker %(worker_id)d started")
 """A worker is registered, and takes jobs: ``worker_id``. Sent again when a pruned worker registers under a new id."""
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, LiteralString, TypeVar
+from typing import Any, Final, LiteralString, TypeVar
 
 from psycopg.rows import class_row
 
@@ -34,6 +34,16 @@ class WorkerStats:
     heartbeat_age_seconds: float
     alive: bool
     active_jobs: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerThroughput:
+    """What a worker has persisted lately."""
+
+    worker_id: int
+    events: int
+    batches: int
+    last_persisted_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +83,42 @@ class StorageStats:
     last_autovacuum: datetime | None
 
 
+@dataclass(frozen=True, slots=True)
+class SealingStats:
+    """How far the log is signed and verified, as the database says. ``found`` has the findings that stand."""
+
+    size: int
+    checkpoint_size: int | None
+    signed_at: datetime | None
+    unsigned_events: int
+    unsigned_seconds: float
+    refused: str | None
+    refused_since: datetime | None
+    verifying: bool
+    verified_end: int | None
+    verified_at: datetime | None
+    fully_verified_first: int | None
+    fully_verified_end: int | None
+    fully_verified_at: datetime | None
+    level: str | None
+    failed_at: datetime | None
+    findings: int | None
+    found: list[dict[str, Any]] | None
+
+
+@dataclass(frozen=True, slots=True)
+class AnchorStats:
+    """An anchor in use, and the age of the oldest checkpoint that it does not have."""
+
+    name: str
+    size: int
+    anchored_at: datetime | None
+    lag_seconds: float
+    attempts: int
+    failed_at: datetime | None
+    error: str | None
+
+
 QUEUE_STATS: Final = """
     SELECT queue_name, waiting, active, delayed, failed, completed, stalled, oldest_waiting_seconds
       FROM pgaudit.queue_stats
@@ -80,6 +126,13 @@ QUEUE_STATS: Final = """
 WORKER_STATS: Final = """
     SELECT worker_id, last_heartbeat, heartbeat_age_seconds, alive, active_jobs
       FROM pgaudit.worker_stats ORDER BY worker_id
+"""
+WORKER_THROUGHPUT: Final = """
+    SELECT worker_id, sum(count)::bigint AS events, sum(batches)::bigint AS batches,
+           max(persisted_at) AS last_persisted_at
+      FROM pgaudit.batch
+     WHERE persisted_at > clock_timestamp() - %s * interval '1 minute' AND worker_id IS NOT NULL
+     GROUP BY worker_id ORDER BY worker_id
 """
 FAILED_JOBS: Final = """
     SELECT job_id, queue_name, task_name, event_id, action, attempts, failed_at, error_class, error_message
@@ -94,6 +147,16 @@ STORAGE_STATS: Final = """
       FROM pgaudit.storage_stats ORDER BY total_bytes DESC
 """
 
+SEALING_STATS: Final = """
+    SELECT size, checkpoint_size, signed_at, unsigned_events, unsigned_seconds, refused, refused_since, verifying,
+           verified_end, verified_at, fully_verified_first, fully_verified_end, fully_verified_at, level, failed_at,
+           findings, found
+      FROM pgaudit.sealing_stats
+"""
+ANCHOR_STATS: Final = """
+    SELECT name, size, anchored_at, lag_seconds, attempts, failed_at, error FROM pgaudit.anchor_stats ORDER BY name
+"""
+
 
 def queue_stats(conn: object) -> list[QueueStats]:
     """Returns the queue in one row."""
@@ -103,6 +166,11 @@ def queue_stats(conn: object) -> list[QueueStats]:
 def worker_stats(conn: object) -> list[WorkerStats]:
     """Returns a row for each worker; it is alive while its heartbeat is younger than its own ``stalled_after``."""
     return _rows(conn, WorkerStats, WORKER_STATS)
+
+
+def worker_throughput(conn: object, minutes: int = 15) -> list[WorkerThroughput]:
+    """Returns a row for each worker that has persisted something in the last minutes."""
+    return _rows(conn, WorkerThroughput, WORKER_THROUGHPUT, minutes)
 
 
 def failed_jobs(conn: object, limit: int = 100) -> list[FailedJob]:
@@ -118,6 +186,16 @@ def throughput(conn: object, minutes: int = 60) -> list[Throughput]:
 def storage_stats(conn: object) -> list[StorageStats]:
     """Returns a row for each table and partition, the largest first."""
     return _rows(conn, StorageStats, STORAGE_STATS)
+
+
+def sealing_stats(conn: object) -> list[SealingStats]:
+    """Returns how far the log is signed and verified, in one row."""
+    return _rows(conn, SealingStats, SEALING_STATS)
+
+
+def anchor_stats(conn: object) -> list[AnchorStats]:
+    """Returns a row for each anchor in use."""
+    return _rows(conn, AnchorStats, ANCHOR_STATS)
 
 
 def _rows(conn: object, kind: type[_Row], query: LiteralString, *parameters: object) -> list[_Row]:

@@ -14,7 +14,7 @@ from tests.support.queries import Connection, value
 from tests.support.roles import temporary_roles
 
 ROLE = "d_loader"
-# Each table whose rows determine the contents of the log or its next index, with a column to update.
+# Each table whose rows determine the contents of the log or its next index, or its seals, with a column to update.
 TABLES = {
     "audit_log": "outcome",
     "audit_log_0": "outcome",
@@ -29,6 +29,14 @@ TABLES = {
     "settings": "partition_size",
     "job_error": "message",
     "procrastinate_workers": "last_heartbeat",
+    "tile": "root",
+    "checkpoint": "note",
+    "verification": "findings",
+    "sealing_state": "refused",
+    "anchor_receipt": "size",
+    "target_period": "root",
+    "target_tile": "root",
+    "target_lock": "singleton",
     "schema_code": "checksum",
     "alembic_version": "version_num",
 }

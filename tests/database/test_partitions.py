@@ -122,7 +122,7 @@ def test_a_new_partition_has_every_index_of_the_log(small: Connection) -> None:
     fill_and_commit(small, 600)
     query = "SELECT count(*) FROM pg_index WHERE indrelid = %s::regclass AND indisvalid"
     counts = [small.execute(query, [f"pgaudit.{name}"]).fetchone() for name in ("audit_log", "audit_log_512")]
-    assert counts == [(6,), (6,)]
+    assert counts == [(7,), (7,)]
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,15 @@ SWALLOW = """
     CREATE FUNCTION public.swallow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
     CREATE TRIGGER swallow BEFORE INSERT ON {} FOR EACH ROW EXECUTE FUNCTION public.swallow()
 """
+# With these, a function whose body is replaced looks as it did.
+SHADOW = """
+    CREATE SCHEMA shadow;
+    CREATE TABLE shadow.body AS SELECT prosrc FROM pg_proc WHERE oid = 'pgaudit.record'::regproc;
+    CREATE FUNCTION shadow.set_config(text, text, boolean) RETURNS text LANGUAGE sql AS 'SELECT $2';
+    CREATE FUNCTION shadow.md5(body text) RETURNS text LANGUAGE sql AS $$
+        SELECT pg_catalog.md5(CASE body WHEN 'BEGIN END' THEN (SELECT prosrc FROM shadow.body) ELSE body END)
+    $$
+"""
 PARTITION = (
     "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'pgaudit.audit_log'::regclass ORDER BY 1"
 )
@@ -183,6 +192,14 @@ def test_changes_of_a_single_partition_are_named(stranger: psycopg.Connection[An
     stranger.execute(attack.format(partition))
     (found,) = fingerprint.differences(stranger)
     assert found.startswith(sentence.format(partition))
+
+
+def test_functions_before_those_of_postgres_hide_nothing(conn: psycopg.Connection[Any]) -> None:
+    """The owner of the database can put a schema before ``pg_catalog`` in each session, with functions that lie."""
+    conn.execute(SHADOW)
+    conn.execute("SET search_path = shadow, pg_catalog")
+    conn.execute(ATTACKS[0][0])
+    assert fingerprint.differences(conn) == ATTACKS[0][1]
 
 
 def test_a_missing_partition_in_the_middle_is_named(conn: psycopg.Connection[Any]) -> None:

@@ -73,7 +73,7 @@ def test_roles_get_what_the_new_version_needs(
     with psycopg.connect(owner) as conn:
         grants.grant(conn, writer="t_app", worker="t_worker", reader="t_reader", inline="t_stranger")
     new = "GRANT EXECUTE ON FUNCTION pgaudit.of_the_next_version TO {role}"
-    holders = [(name, (*statements, new)) for name, statements in grants.SETS if name in {"persist", "audit_log"}]
+    holders = [(name, (*statements, new)) for name, statements in grants.SETS if name in {"persist", "failed_jobs"}]
     monkeypatch.setattr(grants, "SETS", holders)
     migrate.upgrade(owner, scripts=next_version)
     assert [role for _, role, _ in rights(owner, "of_the_next_version")] == ["t_reader", "t_worker"]

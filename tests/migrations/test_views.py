@@ -12,6 +12,10 @@ PROMISED = {
     "log_lock_holder": "pid prepared_transaction role application_name since",
     "throughput": "minute events batches avg_lag_seconds max_lag_seconds",
     "log_head": "size",
+    "anchor_stats": "name size anchored_at lag_seconds attempts failed_at error next_attempt_at",
+    "sealing_stats": "size checkpoint_size signed_at unsigned_events unsigned_seconds refused refused_since verifying "
+    "verified_end verified_at fully_verified_first fully_verified_end fully_verified_at level failed_at findings found",
+    "failed_verifications": "id first_index end_index findings found verified_at verified_by",
     "storage_stats": "table_name estimated_rows total_bytes dead_rows last_autovacuum",
 }
 COLUMNS = """

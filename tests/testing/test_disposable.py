@@ -24,7 +24,7 @@ from pgaudit.testing.server import Server
 
 Connection = psycopg.Connection[Any]
 EVENT = AuditEvent(action="claim.approved", targets=("claim:7", "policy:3"))
-KEPT = {"alembic_version", "log_lock", "queue_watermark", "schema_code", "settings"}
+KEPT = {"alembic_version", "log_lock", "queue_watermark", "schema_code", "sealing_state", "settings", "target_lock"}
 TABLES = "SELECT relname FROM pg_class WHERE relnamespace = 'pgaudit'::regnamespace AND relkind IN ('r', 'p')"
 TRIGGERS = """
     SELECT tgrelid::regclass::text, tgname, tgenabled FROM pg_trigger

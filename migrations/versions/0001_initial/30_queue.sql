@@ -43,6 +43,9 @@ ALTER TABLE pgaudit.audit_jobs
 CREATE INDEX audit_jobs_not_fresh_idx ON pgaudit.audit_jobs (status, scheduled_at)
     WHERE status <> 'todo' OR scheduled_at IS NOT NULL;
 
+-- Failed jobs are listed by id, page by page, and nothing is paid for it until a job fails.
+CREATE INDEX audit_jobs_failed_idx ON pgaudit.audit_jobs (id) WHERE status = 'failed';
+
 -- The queue is small and changes all the time: vacuum it after a number of rows, not after a share of the table.
 ALTER TABLE pgaudit.audit_jobs SET (
     autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000,

@@ -22,6 +22,8 @@ CREATE INDEX audit_log_target_idx ON pgaudit.audit_log (target_type, target_id, 
 CREATE INDEX audit_log_actor_idx ON pgaudit.audit_log (actor_type, actor_id, index);
 CREATE INDEX audit_log_action_idx ON pgaudit.audit_log (action, index);
 CREATE INDEX audit_log_tenant_idx ON pgaudit.audit_log (tenant, index) WHERE tenant IS NOT NULL;
+-- Failures and denials are few and looked for often.
+CREATE INDEX audit_log_outcome_idx ON pgaudit.audit_log (outcome, index) WHERE outcome <> 'success';
 
 -- Every event id that was ever appended. Its primary key makes sure that an event is stored once, even if the partition
 -- with the event was dropped.
@@ -45,7 +47,8 @@ CREATE TABLE pgaudit.event_sighting (
     index       bigint      NOT NULL,
     xid         xid8,
     recorded_by text        COLLATE "C",
-    recorded_at timestamptz NOT NULL
+    recorded_at timestamptz NOT NULL,
+    leaf_hash   bytea       NOT NULL
 );
 CREATE INDEX event_sighting_event_idx ON pgaudit.event_sighting (event_id);
 

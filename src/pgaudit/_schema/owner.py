@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import psycopg
+from psycopg.errors import InsufficientPrivilege
 from psycopg.rows import class_row, tuple_row
 
 # The catalog of roles is readable for everyone.
@@ -12,6 +13,10 @@ POWERS: Final = """
            CASE WHEN rolsuper THEN 'a superuser'
                 WHEN rolbypassrls THEN 'exempt from row security (BYPASSRLS)' END AS power
       FROM pg_catalog.pg_namespace JOIN pg_catalog.pg_roles r ON r.oid = nspowner WHERE nspname = 'pgaudit'
+"""
+OWNER: Final = """
+    SELECT pg_get_userbyid(nspowner), pg_has_role(nspowner, 'USAGE')
+      FROM pg_catalog.pg_namespace WHERE nspname = 'pgaudit'
 """
 IS_OWNER: Final = "SELECT pg_has_role(%s, nspowner, 'MEMBER') FROM pg_catalog.pg_namespace WHERE nspname = 'pgaudit'"
 
@@ -46,3 +51,14 @@ def includes(conn: psycopg.Connection[Any], role: str) -> bool:
     with psycopg.Cursor(conn, row_factory=tuple_row) as cursor:
         (member,) = cursor.execute(IS_OWNER, [role]).fetchone() or (False,)
     return bool(member)
+
+
+def require(conn: psycopg.Connection[Any], action: str) -> None:
+    """Raises InsufficientPrivilege, with the owner's name, when the connection's role is not the schema's owner.
+
+    :param action: what only the owner can do: "grant".
+    """
+    with psycopg.Cursor(conn, row_factory=tuple_row) as cursor:
+        role, is_owner = cursor.execute(OWNER).fetchone() or (None, True)
+    if not is_owner:
+        raise InsufficientPrivilege(f"only the owner of the schema pgaudit can {action}: connect as {role}")

@@ -24,7 +24,7 @@ ORIGIN: Final = """
 """
 
 
-def try_record(transaction: Transaction, document: str, *, inline: bool) -> Exception | None:
+def try_record(transaction: Transaction, document: str, *, inline: bool, receipts: bool) -> Exception | None:
     """Records a JSON array of events. Returns the failure, after which the transaction can still be committed.
 
     :raises InvalidEvent: the database refuses an event; the transaction can still be committed, too.
@@ -32,14 +32,16 @@ def try_record(transaction: Transaction, document: str, *, inline: bool) -> Exce
     """
     if not transaction.fetch_row(PERMITTED)[0]:
         return psycopg.errors.InsufficientPrivilege(NOT_PERMITTED)
-    return _failure(*transaction.try_record(document, inline=inline))
+    return _failure(*transaction.try_record(document, inline=inline, receipts=receipts))
 
 
-async def try_record_async(transaction: AsyncTransaction, document: str, *, inline: bool) -> Exception | None:
+async def try_record_async(
+    transaction: AsyncTransaction, document: str, *, inline: bool, receipts: bool
+) -> Exception | None:
     """``try_record`` for asynchronous connections."""
     if not (await transaction.fetch_row(PERMITTED))[0]:
         return psycopg.errors.InsufficientPrivilege(NOT_PERMITTED)
-    return _failure(*await transaction.try_record(document, inline=inline))
+    return _failure(*await transaction.try_record(document, inline=inline, receipts=receipts))
 
 
 def origin_of(transaction: Transaction) -> Origin:

@@ -73,8 +73,10 @@ class AuditLog:
             transaction = transaction_of(conn)
             for portion in portions:
                 if self.settings.on_failure == OnFailure.RAISE:
-                    transaction.record(portion.document, inline=self._inline)
-                elif failure := attempt.try_record(transaction, portion.document, inline=self._inline):
+                    transaction.record(portion.document, inline=self._inline, receipts=self.settings.wal_receipts)
+                elif failure := attempt.try_record(
+                    transaction, portion.document, inline=self._inline, receipts=self.settings.wal_receipts
+                ):
                     self._spool(portion.events, attempt.origin_of(transaction), failure)
 
     async def record_async(self, conn: object, *events: AuditEvent) -> None:
@@ -87,8 +89,10 @@ class AuditLog:
             transaction = await async_transaction_of(conn)
             for portion in portions:
                 if self.settings.on_failure == OnFailure.RAISE:
-                    await transaction.record(portion.document, inline=self._inline)
-                elif failure := await attempt.try_record_async(transaction, portion.document, inline=self._inline):
+                    await transaction.record(portion.document, inline=self._inline, receipts=self.settings.wal_receipts)
+                elif failure := await attempt.try_record_async(
+                    transaction, portion.document, inline=self._inline, receipts=self.settings.wal_receipts
+                ):
                     origin = await attempt.origin_of_async(transaction)
                     await asyncio.to_thread(self._spool, portion.events, origin, failure)
 
@@ -127,11 +131,13 @@ class AuditLog:
 
     def _record_apart(self, documents: Sequence[str]) -> None:
         """Records documents, which are JSON arrays of events, in one transaction of their own."""
-        autonomous.record(self._conninfo, documents, inline=self._inline)
+        autonomous.record(self._conninfo, documents, inline=self._inline, receipts=self.settings.wal_receipts)
 
     async def _record_apart_async(self, documents: Sequence[str]) -> None:
         """``_record_apart`` for asynchronous callers."""
-        await autonomous.record_async(self._conninfo, documents, inline=self._inline)
+        await autonomous.record_async(
+            self._conninfo, documents, inline=self._inline, receipts=self.settings.wal_receipts
+        )
 
     @property
     def _inline(self) -> bool:

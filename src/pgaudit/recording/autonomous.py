@@ -13,22 +13,22 @@ CONNECT_SECONDS: Final = 5
 LOG_TIMEOUT: Final = "SET LOCAL lock_timeout = '2s'"
 
 
-def record(conninfo: str, documents: Sequence[str], *, inline: bool) -> None:
+def record(conninfo: str, documents: Sequence[str], *, inline: bool, receipts: bool) -> None:
     """Opens a connection, records JSON arrays of events in one transaction, and commits."""
     with psycopg.connect(conninfo, **_limits(conninfo)) as conn:
-        if inline and _append(conn, documents):
+        if inline and _append(conn, documents, receipts=receipts):
             return
         for document in documents:
-            PsycopgTransaction(conn).record(document, inline=False)
+            PsycopgTransaction(conn).record(document, inline=False, receipts=receipts)
 
 
-async def record_async(conninfo: str, documents: Sequence[str], *, inline: bool) -> None:
+async def record_async(conninfo: str, documents: Sequence[str], *, inline: bool, receipts: bool) -> None:
     """``record`` without blocking the event loop."""
     async with await psycopg.AsyncConnection.connect(conninfo, **_limits(conninfo)) as conn:
-        if inline and await _append_async(conn, documents):
+        if inline and await _append_async(conn, documents, receipts=receipts):
             return
         for document in documents:
-            await AsyncPsycopgTransaction(conn).record(document, inline=False)
+            await AsyncPsycopgTransaction(conn).record(document, inline=False, receipts=receipts)
 
 
 def _limits(conninfo: str) -> dict[str, Any]:
@@ -36,25 +36,25 @@ def _limits(conninfo: str) -> dict[str, Any]:
     return {} if "connect_timeout" in conninfo_to_dict(conninfo) else {"connect_timeout": CONNECT_SECONDS}
 
 
-def _append(conn: psycopg.Connection[Any], documents: Sequence[str]) -> bool:
+def _append(conn: psycopg.Connection[Any], documents: Sequence[str], *, receipts: bool) -> bool:
     """Appends the events to the audit log. Returns False while another transaction holds it: they have to be queued."""
     conn.execute(LOG_TIMEOUT)
     try:
         with conn.transaction():
             for document in documents:
-                PsycopgTransaction(conn).record(document, inline=True)
+                PsycopgTransaction(conn).record(document, inline=True, receipts=receipts)
     except psycopg.errors.LockNotAvailable:
         return False
     return True
 
 
-async def _append_async(conn: psycopg.AsyncConnection[Any], documents: Sequence[str]) -> bool:
+async def _append_async(conn: psycopg.AsyncConnection[Any], documents: Sequence[str], *, receipts: bool) -> bool:
     """``_append`` for asynchronous connections."""
     await conn.execute(LOG_TIMEOUT)
     try:
         async with conn.transaction():
             for document in documents:
-                await AsyncPsycopgTransaction(conn).record(document, inline=True)
+                await AsyncPsycopgTransaction(conn).record(document, inline=True, receipts=receipts)
     except psycopg.errors.LockNotAvailable:
         return False
     return True

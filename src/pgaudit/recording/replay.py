@@ -2,8 +2,9 @@
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -62,7 +63,7 @@ class _Progress:
         self.reasons.append(f"line {number}: {reason}")
 
 
-def replay(conn: psycopg.Connection[Any], path: Path, mode: Mode = Mode.QUEUE) -> Replayed:
+def replay(conn: psycopg.Connection[Any], path: Path, mode: Mode = Mode.QUEUE, *, receipts: bool = False) -> Replayed:
     """Records the events of a spool file whose transactions were committed, and removes them from the file.
 
     An event whose transaction is still open stays for the next time. A line that is no event, or whose event the
@@ -71,6 +72,7 @@ def replay(conn: psycopg.Connection[Any], path: Path, mode: Mode = Mode.QUEUE) -
 
     :param conn: in autocommit, for what leaves the file has to be committed.
     :param mode: ``inline`` appends to the log at once, as ``record`` does; otherwise a worker has to.
+    :param receipts: whether a receipt of each event goes into the WAL
     :raises ValueError: the connection is not in autocommit.
     :raises FileNotFoundError: there is no such file.
     :raises SpoolRefused: the file is a symbolic link.
@@ -80,8 +82,9 @@ def replay(conn: psycopg.Connection[Any], path: Path, mode: Mode = Mode.QUEUE) -
     progress, first = _Progress(), 1
     with _spool_file.open_locked(path) as file:
         outcomes = _Outcomes(conn)
+        record = partial(PsycopgTransaction(conn).record, inline=mode == Mode.INLINE, receipts=receipts)
         while lines := list(islice(file, BATCH)):
-            _replay_lines(conn, list(enumerate(lines, first)), mode, outcomes, progress)
+            _replay_lines(conn, list(enumerate(lines, first)), record, outcomes, progress)
             first += len(lines)
         is_set_aside = path.suffix == spool.REFUSED
         if progress.refused and not is_set_aside:
@@ -95,7 +98,7 @@ def replay(conn: psycopg.Connection[Any], path: Path, mode: Mode = Mode.QUEUE) -
 def _replay_lines(
     conn: psycopg.Connection[Any],
     lines: list[tuple[int, bytes]],
-    mode: Mode,
+    record: Callable[[str], None],
     outcomes: "_Outcomes",
     progress: _Progress,
 ) -> None:
@@ -114,25 +117,27 @@ def _replay_lines(
             progress.rolled_back += 1
         else:
             progress.pending.append(text)
-    refused = _record(conn, committed, mode) if committed else []
+    refused = _record(conn, committed, record) if committed else []
     for line, error in refused:
         progress.refuse(line.number, line.text, refusal(error) or safe_summary(error))
     progress.recorded += len(committed) - len(refused)
 
 
-def _record(conn: psycopg.Connection[Any], lines: Sequence[_Line], mode: Mode) -> list[tuple[_Line, psycopg.Error]]:
+def _record(
+    conn: psycopg.Connection[Any], lines: Sequence[_Line], record: Callable[[str], None]
+) -> list[tuple[_Line, psycopg.Error]]:
     """Records the events. Returns those that the database refuses: it halves the lines until it has found them."""
     document = json.dumps([line.entry.event for line in lines])
     try:
         with conn.transaction():
-            PsycopgTransaction(conn).record(document, inline=mode == Mode.INLINE)
+            record(document)
     except psycopg.Error as error:
         if is_infrastructure(error):
             raise
         if len(lines) == 1:
             return [(lines[0], error)]
         half = len(lines) // 2
-        return _record(conn, lines[:half], mode) + _record(conn, lines[half:], mode)
+        return _record(conn, lines[:half], record) + _record(conn, lines[half:], record)
     return []
 
 
@@ -196,7 +201,7 @@ def replay_all(conninfo: str, settings: Settings) -> None:
     with psycopg.connect(conninfo, autocommit=True, prepare_threshold=None, connect_timeout=5) as conn:
         for path in files:
             try:
-                if replay(conn, path, settings.mode).pending == 0:
+                if replay(conn, path, settings.mode, receipts=settings.wal_receipts).pending == 0:
                     spool.remove_if_empty(path)
             except FileNotFoundError:
                 continue  # another worker of this machine has been faster

@@ -754,6 +754,9 @@ ALTER TABLE pgaudit.audit_jobs
 CREATE INDEX audit_jobs_not_fresh_idx ON pgaudit.audit_jobs (status, scheduled_at)
     WHERE status <> 'todo' OR scheduled_at IS NOT NULL;
 
+-- Failed jobs are listed by id, page by page, and nothing is paid for it until a job fails.
+CREATE INDEX audit_jobs_failed_idx ON pgaudit.audit_jobs (id) WHERE status = 'failed';
+
 -- The queue is small and changes all the time: vacuum it after a number of rows, not after a share of the table.
 ALTER TABLE pgaudit.audit_jobs SET (
     autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000,
@@ -832,6 +835,8 @@ CREATE INDEX audit_log_target_idx ON pgaudit.audit_log (target_type, target_id, 
 CREATE INDEX audit_log_actor_idx ON pgaudit.audit_log (actor_type, actor_id, index);
 CREATE INDEX audit_log_action_idx ON pgaudit.audit_log (action, index);
 CREATE INDEX audit_log_tenant_idx ON pgaudit.audit_log (tenant, index) WHERE tenant IS NOT NULL;
+-- Failures and denials are few and looked for often.
+CREATE INDEX audit_log_outcome_idx ON pgaudit.audit_log (outcome, index) WHERE outcome <> 'success';
 
 -- Every event id that was ever appended. Its primary key makes sure that an event is stored once, even if the partition
 -- with the event was dropped.
@@ -855,7 +860,8 @@ CREATE TABLE pgaudit.event_sighting (
     index       bigint      NOT NULL,
     xid         xid8,
     recorded_by text        COLLATE "C",
-    recorded_at timestamptz NOT NULL
+    recorded_at timestamptz NOT NULL,
+    leaf_hash   bytea       NOT NULL
 );
 CREATE INDEX event_sighting_event_idx ON pgaudit.event_sighting (event_id);
 
@@ -893,6 +899,116 @@ CREATE INDEX batch_late_idx ON pgaudit.batch (oldest_recorded) WHERE late;
 CREATE TABLE pgaudit.log_lock (singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton));
 INSERT INTO pgaudit.log_lock DEFAULT VALUES;
 
+-- Searches that users of the dashboard keep. They have no meaning for the log.
+
+CREATE TABLE pgaudit.saved_search (
+    owner      text        NOT NULL COLLATE "C" CHECK (length(owner) BETWEEN 1 AND 500),
+    name       text        NOT NULL COLLATE "C" CHECK (length(name) BETWEEN 1 AND 200),
+    query      text        NOT NULL COLLATE "C" CHECK (length(query) <= 10000),
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (owner, name)
+);
+
+-- The Merkle tree over the log, and what was signed of it.
+
+-- Complete tiles, 256 hashes each. Level 0 has the leaf hashes of the log by index, level 1 the roots of the tiles of
+-- level 0, and so on. EXTERNAL: hashes cannot be compressed.
+CREATE TABLE pgaudit.tile (
+    level  smallint NOT NULL CHECK (level BETWEEN 0 AND 7),
+    number bigint   NOT NULL CHECK (number >= 0),
+    hashes bytea    NOT NULL CHECK (octet_length(hashes) = 8192),
+    root   bytea    NOT NULL CHECK (octet_length(root) = 32),
+    PRIMARY KEY (level, number)
+);
+ALTER TABLE pgaudit.tile ALTER hashes SET STORAGE EXTERNAL;
+
+-- Signed notes, each of a larger tree than the one before.
+CREATE TABLE pgaudit.checkpoint (
+    size      bigint      PRIMARY KEY CHECK (size > 0),
+    note      text        NOT NULL CHECK (octet_length(note) <= 100000),
+    signed_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+-- Results of verifying the log: a range of indexes, and what was found. Only a clean result has a level.
+CREATE TABLE pgaudit.verification (
+    id          bigint      PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
+    first_index bigint      NOT NULL CHECK (first_index >= 0),
+    end_index   bigint      NOT NULL CHECK (end_index >= first_index),
+    whole       boolean     NOT NULL,  -- all that the log has: from its first partition to its end
+    level       text        CHECK (level IN ('nothing', 'hashed', 'sealed', 'signed', 'anchored', 'witnessed')),
+    findings    bigint      NOT NULL CHECK (findings >= 0),
+    found       jsonb       NOT NULL CHECK (jsonb_typeof(found) = 'array' AND octet_length(found::text) <= 100000
+                                            AND NOT found @? 'strict $[*] ? (@.type() <> "object")'),
+    verified_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    verified_by text        NOT NULL DEFAULT session_user,
+    CHECK ((findings = 0) = (level IS NOT NULL)),
+    CHECK ((findings = 0) = (found = '[]'))
+);
+CREATE INDEX verification_failed_idx ON pgaudit.verification (id) WHERE findings > 0;
+
+-- Why the log is not sealed at the moment, as the process that should seal it says.
+CREATE TABLE pgaudit.sealing_state (
+    singleton     boolean PRIMARY KEY DEFAULT true CHECK (singleton),
+    sealed_at     timestamptz,
+    refused       text CHECK (length(refused) <= 2000),
+    refused_since timestamptz,
+    heartbeat_at  timestamptz,
+    verifying_at  timestamptz
+);
+INSERT INTO pgaudit.sealing_state DEFAULT VALUES;
+
+-- Anchors: places outside the database that checkpoints are sent to.
+
+-- How far each anchor is, and when it is tried again. Its name is its URL without secrets.
+CREATE TABLE pgaudit.anchor (
+    name            text        PRIMARY KEY CHECK (char_length(name) BETWEEN 1 AND 2000),
+    size            bigint      NOT NULL DEFAULT 0 CHECK (size >= 0),
+    anchored_at     timestamptz,
+    attempts        integer     NOT NULL DEFAULT 0 CHECK (attempts >= 0),
+    failed_at       timestamptz,
+    error           text        CHECK (char_length(error) <= 1000),
+    next_attempt_at timestamptz NOT NULL DEFAULT '-infinity'
+);
+
+-- What an anchor answered, if that proves something by itself: time stamps, and signatures of witnesses. Receipts stay
+-- when an anchor is no longer in use.
+CREATE TABLE pgaudit.anchor_receipt (
+    name        text        NOT NULL,
+    size        bigint      NOT NULL CHECK (size > 0),
+    receipt     text        NOT NULL CHECK (octet_length(receipt) <= 100000),
+    received_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (name, size)
+);
+
+-- The index of targets: for each closed day and year, which targets occur at which indexes, as a sorted Merkle tree.
+
+-- One row for each closed period. Its root is also in an event, audit.targets_sealed, which has the id event_id.
+CREATE TABLE pgaudit.target_period (
+    period      text        PRIMARY KEY COLLATE "C" CHECK (period ~ '^[0-9]{4}(-[0-9]{2}-[0-9]{2})?$'),
+    first_index bigint      NOT NULL CHECK (first_index >= 0),
+    end_index   bigint      NOT NULL CHECK (end_index >= first_index),
+    targets     bigint      NOT NULL CHECK (targets >= 0),
+    root        bytea       NOT NULL CHECK (octet_length(root) = 32),
+    event_id    uuid        NOT NULL,
+    closed_at   timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+-- The leaves of these trees in ascending order of their keys, 256 in a row. EXTERNAL: hashes cannot be compressed.
+CREATE TABLE pgaudit.target_tile (
+    period    text    NOT NULL COLLATE "C",
+    first_key bytea   NOT NULL CHECK (octet_length(first_key) = 32),
+    number    integer NOT NULL CHECK (number >= 0),
+    keys      bytea   NOT NULL CHECK (octet_length(keys) % 32 = 0) CHECK (octet_length(keys) BETWEEN 32 AND 8192),
+    digests   bytea   NOT NULL CHECK (octet_length(digests) = octet_length(keys)),
+    root      bytea   NOT NULL CHECK (octet_length(root) = 32),
+    PRIMARY KEY (period, number)
+);
+CREATE UNIQUE INDEX target_tile_key_idx ON pgaudit.target_tile (period, first_key);
+ALTER TABLE pgaudit.target_tile ALTER keys SET STORAGE EXTERNAL, ALTER digests SET STORAGE EXTERNAL;
+
+CREATE TABLE pgaudit.target_lock (singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton));
+INSERT INTO pgaudit.target_lock DEFAULT VALUES;
+
 -- Guards. ENABLE ALWAYS, so that they also fire under session_replication_role = replica.
 
 -- The log: rows are only inserted, and only by append_rows().
@@ -910,8 +1026,9 @@ DO $$
 DECLARE
     name text;
 BEGIN
-    FOREACH name IN ARRAY '{event_key,event_target,event_sighting,event_conflict,acknowledged_jobs,
-                            batch,log_lock,queue_watermark}'::text[] LOOP
+    FOREACH name IN ARRAY '{event_key,event_target,event_sighting,event_conflict,acknowledged_jobs,batch,
+                            log_lock,queue_watermark,tile,checkpoint,verification,sealing_state,
+                            anchor_receipt,target_period,target_tile,target_lock}'::text[] LOOP
         EXECUTE format('CREATE TRIGGER reject_direct_write BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON pgaudit.%I
                         FOR EACH STATEMENT EXECUTE FUNCTION pgaudit.reject_direct_write()', name);
         EXECUTE format('ALTER TABLE pgaudit.%I ENABLE ALWAYS TRIGGER reject_direct_write', name);
@@ -923,7 +1040,7 @@ DO $$
 DECLARE
     name text;
 BEGIN
-    FOREACH name IN ARRAY '{settings,job_error,procrastinate_workers,schema_code}'::text[] LOOP
+    FOREACH name IN ARRAY '{settings,job_error,procrastinate_workers,saved_search,schema_code,anchor}'::text[] LOOP
         EXECUTE format('CREATE TRIGGER reject_foreign_write BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON pgaudit.%I
                         FOR EACH STATEMENT EXECUTE FUNCTION pgaudit.reject_foreign_write()', name);
         EXECUTE format('ALTER TABLE pgaudit.%I ENABLE ALWAYS TRIGGER reject_foreign_write', name);
@@ -1035,6 +1152,13 @@ LANGUAGE sql STABLE AS $$
            END
 $$;
 
+-- may_seal_targets(): returns whether the session's role seals the index of targets, as workers do.
+CREATE OR REPLACE FUNCTION pgaudit.may_seal_targets() RETURNS boolean
+LANGUAGE sql STABLE AS $$
+    SELECT pg_catalog.has_function_privilege(
+        session_user, 'pgaudit.add_target_period(text, bigint, bigint, bigint, bytea, uuid)', 'EXECUTE')
+$$;
+
 -- event_problem(event, content): returns why the event is invalid; NULL if it is valid.
 --   event    with the server's stamps
 --   content  event::text, computed once for size and hash
@@ -1068,6 +1192,8 @@ LANGUAGE sql STABLE AS $$
              AND (event @? '$.data.**."_sd"' OR event @? '$.data.**."..."'
                   OR event @? '$.changes.**."_sd"' OR event @? '$.changes.**."..."')
             THEN 'the keys "_sd" and "..." are reserved in data and changes'
+        WHEN event->>'action' = 'audit.targets_sealed' AND NOT pgaudit.may_seal_targets()
+            THEN 'the action audit.targets_sealed is reserved for workers'
     END
 $$;
 
@@ -1172,7 +1298,36 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     END FROM settings
 $$;
 
--- record(events): records a JSON array of audit events in the current transaction, one job each.
+-- with_receipts(events): returns the events, and lets record write receipts until the transaction ends. So
+-- `SELECT pgaudit.record(pgaudit.with_receipts($1))` is one statement, and the setting never outlives its transaction.
+CREATE OR REPLACE FUNCTION pgaudit.with_receipts(events jsonb) RETURNS jsonb
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    PERFORM set_config('audit.wal_receipts', 'on', true);
+    RETURN events;
+END $$;
+
+-- receipt_prefix(): returns the prefix of this database's receipts: the WAL has those of all databases of the server, and
+-- pg_waldump does not say which database a message is from.
+CREATE OR REPLACE FUNCTION pgaudit.receipt_prefix() RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    RETURN 'pgaudit:' || (SELECT oid FROM pg_database WHERE datname = current_database());
+END $$;
+
+-- hash_with_receipt(content, prefix): returns the leaf hash of an event's text, and writes it into the WAL as a
+-- transactional message: a receipt, which `pgaudit reconcile` later compares with log and queue. 96 bytes, and no row.
+CREATE OR REPLACE FUNCTION pgaudit.hash_with_receipt(content text, prefix text) RETURNS bytea
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    hash bytea := sha256(decode('00', 'hex') || convert_to(content, 'UTF8'));
+BEGIN
+    PERFORM pg_logical_emit_message(true, prefix, hash);
+    RETURN hash;
+END $$;
+
+-- record(events): records a JSON array of audit events in the current transaction, one job each. With the setting
+-- audit.wal_receipts = on, also writes a receipt of each.
 -- SECURITY DEFINER: a writer needs EXECUTE on this function, and no other right. The session's TimeZone and DateStyle
 -- have no effect: the stamps do not depend on them, and is_iso_time rejects a time that would.
 -- Raises, and records nothing:
@@ -1185,15 +1340,18 @@ DECLARE
     inserted integer;
     stamped  jsonb;
     content  text;
+    receipts text := CASE WHEN current_setting('audit.wal_receipts', true) = 'on' THEN receipt_prefix() END;
 BEGIN
     IF expected = 1 THEN  -- nearly always; a query over the array costs a tenth more
         stamped := with_server_stamps(events->0);  -- takes the xid before the job's id: advance_watermark relies on it
         content := check_event(stamped);
         INSERT INTO audit_jobs (event, leaf_hash, event_bytes)
-        VALUES (stamped, sha256(decode('00', 'hex') || convert_to(content, 'UTF8')), octet_length(content));
+        VALUES (stamped, CASE WHEN receipts IS NULL THEN sha256(decode('00', 'hex') || convert_to(content, 'UTF8'))
+                              ELSE hash_with_receipt(content, receipts) END, octet_length(content));
     ELSIF expected > 1 THEN
         INSERT INTO audit_jobs (event, leaf_hash, event_bytes)
-        SELECT given.stamped, sha256(decode('00', 'hex') || convert_to(given.content, 'UTF8')), octet_length(given.content)
+        SELECT given.stamped, CASE WHEN receipts IS NULL THEN sha256(decode('00', 'hex') || convert_to(given.content, 'UTF8'))
+                                   ELSE hash_with_receipt(given.content, receipts) END, octet_length(given.content)
           FROM (SELECT event AS stamped, check_event(event) AS content
                   FROM (SELECT with_server_stamps(event) AS event FROM jsonb_array_elements(events) event
                         OFFSET 0) each_once  -- OFFSET: stamped once, so that hash and event have the same time
@@ -1271,6 +1429,23 @@ BEGIN
     ELSE
         PERFORM pgaudit.record(events);
     END IF;
+END $$;
+
+-- Recording that somebody has read the log, by roles that may only read it.
+
+-- record_access(event): records an audit event about reading, in the current transaction, as record does: the same
+-- stamps, checks and hash. SECURITY DEFINER: a reader needs EXECUTE on this function, and has none on record.
+-- Raises, and records nothing:
+--   42501  the action is not one of reading
+--   PA001  the event is invalid; the message names the field
+CREATE OR REPLACE FUNCTION pgaudit.record_access(event jsonb) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    IF coalesce(event->>'action' NOT IN ('audit.export_started', 'audit.exported', 'audit.viewed'), true) THEN
+        RAISE EXCEPTION 'record_access records only audit.export_started, audit.exported and audit.viewed'
+            USING ERRCODE = 'insufficient_privilege', HINT = 'A writer records other actions with pgaudit.record.';
+    END IF;
+    PERFORM record(jsonb_build_array(event));
 END $$;
 
 -- Taking jobs from the queue. A waiting job is of one of three kinds, and there is one function for each:
@@ -1404,7 +1579,9 @@ CREATE OR REPLACE FUNCTION pgaudit.retry_failed(jobs bigint[]) RETURNS bigint[]
 LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
     WITH retried AS (
         UPDATE audit_jobs SET status = 'todo', attempts = 0, stalls = 0, scheduled_at = clock_timestamp(), worker_id = NULL
-         WHERE status = 'failed' AND (jobs IS NULL OR id = ANY (jobs)) RETURNING id)
+         WHERE status = 'failed'
+           AND id = ANY (coalesce(jobs, array(SELECT id FROM audit_jobs WHERE status = 'failed')))  -- by index
+        RETURNING id)
     SELECT coalesce(array_agg(id ORDER BY id), '{}') FROM retried
 $$;
 
@@ -1826,9 +2003,9 @@ DECLARE
     indexes bigint[] := logged_indexes(events_of(jobs));
     noted   integer;
 BEGIN
-    INSERT INTO event_sighting (event_id, index, xid, recorded_by, recorded_at)
+    INSERT INTO event_sighting (event_id, index, xid, recorded_by, recorded_at, leaf_hash)
     SELECT (event->>'id')::uuid, index, CASE WHEN event->>'xid' ~ '^[0-9]{1,19}$' THEN (event->>'xid')::xid8 END,
-           event->>'recorded_by', (event->>'recorded_at')::timestamptz
+           event->>'recorded_by', (event->>'recorded_at')::timestamptz, leaf_hash
       FROM jobs_in_order(jobs) JOIN unnest(indexes) WITH ORDINALITY AS found (index, n) USING (n)
      WHERE index IS NOT NULL ORDER BY n;
     GET DIAGNOSTICS noted = ROW_COUNT;
@@ -1976,6 +2153,320 @@ BEGIN
          WHERE traceparent ~ '^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-01$'
          LIMIT 128);
 END $$;
+
+-- Sealing: the tiles of the Merkle tree over the log, and signed checkpoints of it. Worker processes compute and sign;
+-- these functions store the results. Through them a worker reads hashes and ids of events, and no content.
+
+-- try_lock_sealing(): returns whether this transaction may seal; only one can at a time. (A row: any role could hold an
+-- advisory lock.)
+CREATE OR REPLACE FUNCTION pgaudit.try_lock_sealing() RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    PERFORM FROM sealing_state FOR UPDATE SKIP LOCKED;
+    RETURN FOUND;
+END $$;
+
+-- lock_checkpoint(size): returns the note of a checkpoint, which no other transaction changes until this one ends.
+CREATE OR REPLACE FUNCTION pgaudit.lock_checkpoint(size bigint) RETURNS text
+LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS
+$$ SELECT note FROM checkpoint c WHERE c.size = lock_checkpoint.size FOR UPDATE $$;
+
+-- leaf_hashes(first_index, end_index): returns the leaf hashes of [first_index, end_index), one after the other. If rows
+-- are missing, they are fewer.
+CREATE OR REPLACE FUNCTION pgaudit.leaf_hashes(first_index bigint, end_index bigint) RETURNS bytea
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp
+SET plan_cache_mode = force_custom_plan AS $$
+    SELECT coalesce(string_agg(leaf_hash, '' ORDER BY index), '') FROM audit_log
+     WHERE index >= first_index AND index < end_index
+$$;
+
+-- add_tiles(level, first_number, hashes, roots): appends complete tiles to a level, the first of them with that number.
+-- Raises 55000 unless the number is the next one of the level: another worker was faster.
+CREATE OR REPLACE FUNCTION pgaudit.add_tiles(level smallint, first_number bigint, hashes bytea[], roots bytea[]) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    next_number bigint := coalesce((SELECT max(t.number) + 1 FROM tile t WHERE t.level = add_tiles.level), 0);
+BEGIN
+    IF first_number <> next_number THEN
+        RAISE EXCEPTION 'the next tile of level % is %, not %', level, next_number, first_number
+            USING ERRCODE = 'object_not_in_prerequisite_state';
+    END IF;
+    INSERT INTO tile (level, number, hashes, root)
+    SELECT add_tiles.level, first_number + n - 1, given.hashes, given.root
+      FROM unnest(add_tiles.hashes, roots) WITH ORDINALITY AS given (hashes, root, n);
+END $$;
+
+-- add_checkpoint(size, note): stores a signed note. A note of that size is replaced only by one with the same text: with
+-- further signatures below it.
+-- Raises 55000 for another text, a tree that is larger than the log, or a new one that is smaller than the last.
+CREATE OR REPLACE FUNCTION pgaudit.add_checkpoint(size bigint, note text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    last bigint := (SELECT max(size) FROM checkpoint);
+    same text   := (SELECT c.note FROM checkpoint c WHERE c.size = add_checkpoint.size);
+BEGIN
+    IF add_checkpoint.size > (SELECT size FROM log_head) OR (same IS NULL AND add_checkpoint.size < last)
+       OR split_part(add_checkpoint.note, E'\n\n', 1) <> split_part(same, E'\n\n', 1)
+    THEN
+        RAISE EXCEPTION 'a checkpoint of % events does not follow one of %', add_checkpoint.size, last
+            USING ERRCODE = 'object_not_in_prerequisite_state';
+    END IF;
+    INSERT INTO checkpoint (size, note) VALUES (add_checkpoint.size, add_checkpoint.note)
+        ON CONFLICT (size) DO UPDATE SET note = excluded.note;
+END $$;
+
+-- event_bytes(event): returns the text of an event in UTF-8. As the output function makes it: a superuser can replace the
+-- cast to text by another one.
+CREATE OR REPLACE FUNCTION pgaudit.event_bytes(event jsonb) RETURNS bytea
+LANGUAGE sql STABLE AS
+$$ SELECT pg_catalog.convert_to(pg_catalog.textin(pg_catalog.jsonb_out(event)), 'UTF8') $$;
+
+-- recomputed_hashes(first_index, end_index, careful): returns a row for each tile of level 0 that has events in
+-- [first_index, end_index): how many they are, their leaf hashes, computed from the events, how many differ from the
+-- stored ones, and how many have a column that differs from the event.
+--   careful  whether an event may hold anything: without, a value that is no time raises; with it takes twice as long
+CREATE OR REPLACE FUNCTION pgaudit.recomputed_hashes(first_index bigint, end_index bigint, careful boolean DEFAULT false)
+RETURNS TABLE (number bigint, events bigint, hashes bytea, altered bigint, drifted bigint)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp
+SET plan_cache_mode = force_custom_plan SET jit = off AS $$
+BEGIN
+    RETURN QUERY
+    SELECT l.index / 256, count(*), string_agg(l.computed, '' ORDER BY l.index),
+           count(*) FILTER (WHERE l.leaf_hash <> l.computed), count(*) FILTER (WHERE l.drifted)
+      FROM (SELECT log.index, log.leaf_hash, sha256('\x00'::bytea || event_bytes(event)) AS computed,
+                   log.event_id::text IS DISTINCT FROM event->>'id'
+                   OR log.action IS DISTINCT FROM event->>'action'
+                   OR log.outcome IS DISTINCT FROM event->>'outcome'
+                   OR log.actor_type IS DISTINCT FROM event->'actor'->>'type'
+                   OR log.actor_id IS DISTINCT FROM event->'actor'->>'id'
+                   OR log.target_type IS DISTINCT FROM event->'targets'->0->>'type'
+                   OR log.target_id IS DISTINCT FROM event->'targets'->0->>'id'
+                   OR log.tenant IS DISTINCT FROM event->>'tenant'
+                   OR log.occurred_at IS DISTINCT FROM CASE WHEN careful THEN try_timestamptz(event->>'occurred_at')
+                                                            ELSE (event->>'occurred_at')::timestamptz END
+                   OR log.recorded_at IS DISTINCT FROM CASE WHEN careful THEN try_timestamptz(event->>'recorded_at')
+                                                            ELSE (event->>'recorded_at')::timestamptz END AS drifted
+              FROM audit_log log
+             WHERE log.index >= first_index AND log.index < end_index
+            OFFSET 0) l  -- each hash is computed once, and what is sorted has no events
+     GROUP BY 1 ORDER BY 1;
+END $$;
+
+-- note_verification(first_index, end_index, whole, level, findings, found): keeps the result of verifying
+-- [first_index, end_index).
+--   whole     whether that is all that the log has
+--   level     the level of assurance that was reached; NULL if there are findings
+--   findings  how many there were
+--   found     the first of them: an array of objects with name, message, index and event_id
+CREATE OR REPLACE FUNCTION pgaudit.note_verification(
+    first_index bigint, end_index bigint, whole boolean, level text, findings bigint, found jsonb)
+RETURNS void LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+    INSERT INTO verification (first_index, end_index, whole, level, findings, found)
+    VALUES (first_index, end_index, whole, level, findings, found)
+$$;
+
+-- stored_hashes(first_index, end_index): returns the leaf hash of each event in [first_index, end_index), as it is stored
+-- and as it is computed from the event, and the index under which the event's id was appended.
+CREATE OR REPLACE FUNCTION pgaudit.stored_hashes(first_index bigint, end_index bigint)
+RETURNS TABLE (index bigint, event_id uuid, stored bytea, computed bytea, appended_as bigint)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp
+SET plan_cache_mode = force_custom_plan AS $$
+    SELECT l.index, l.event_id, l.leaf_hash, pg_catalog.sha256('\x00'::bytea || event_bytes(l.event)), k.index
+      FROM audit_log l LEFT JOIN event_key k ON k.event_id = l.event_id
+     WHERE l.index >= first_index AND l.index < end_index ORDER BY l.index
+$$;
+
+-- note_sealing(refused): notes that the log was sealed just now, or why it was not.
+CREATE OR REPLACE FUNCTION pgaudit.note_sealing(refused text DEFAULT NULL) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+    UPDATE sealing_state s
+       SET sealed_at = CASE WHEN note_sealing.refused IS NULL THEN clock_timestamp() ELSE s.sealed_at END,
+           refused = left(note_sealing.refused, 2000),
+           refused_since = CASE WHEN note_sealing.refused IS NOT NULL THEN coalesce(s.refused_since, clock_timestamp()) END
+$$;
+
+-- claim_heartbeat(every): returns whether it is time to record another heartbeat event, and notes that it is recorded.
+CREATE OR REPLACE FUNCTION pgaudit.claim_heartbeat(every interval) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    UPDATE sealing_state SET heartbeat_at = clock_timestamp()
+     WHERE heartbeat_at IS NULL OR heartbeat_at < clock_timestamp() - every;
+    RETURN FOUND;
+END $$;
+
+-- claim_verification(every): returns whether it is time to verify again, and notes that the caller does. By time and not
+-- by a lock, which a pooler would keep. A long verification claims it again with 0, so that no other one begins.
+CREATE OR REPLACE FUNCTION pgaudit.claim_verification(every interval) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    UPDATE sealing_state SET verifying_at = clock_timestamp()
+     WHERE verifying_at IS NULL OR verifying_at < clock_timestamp() - every;
+    RETURN FOUND;
+END $$;
+
+-- log_ends(): returns where the log ends by its batches, by its rows, and by its complete tiles.
+CREATE OR REPLACE FUNCTION pgaudit.log_ends(OUT head bigint, OUT rows bigint, OUT tiled bigint)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+    SELECT (SELECT size FROM log_head), coalesce((SELECT max(index) + 1 FROM audit_log), 0),
+           coalesce((SELECT max(number) + 1 FROM tile WHERE level = 0), 0) * 256
+$$;
+
+-- Anchors: which of them is to get the newest checkpoint, and what came of it. Worker processes send.
+
+-- claim_anchors(names, at, lease): returns those of the anchors that the newest checkpoint is to be sent to at that
+-- time, with the size of the last checkpoint that each took. Until the lease ends, no other process gets them. Anchors
+-- that are not named are no longer in use: they are removed, and their receipts stay.
+CREATE OR REPLACE FUNCTION pgaudit.claim_anchors(names text[], at timestamptz, lease interval)
+RETURNS TABLE (name text, size bigint)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    DELETE FROM anchor a WHERE a.name <> ALL (names);
+    INSERT INTO anchor (name) SELECT unnest(names) ON CONFLICT DO NOTHING;
+    RETURN QUERY
+        UPDATE anchor a SET next_attempt_at = at + lease
+         WHERE a.name IN (SELECT due.name FROM anchor due
+                           WHERE due.next_attempt_at <= at AND due.size < (SELECT max(c.size) FROM checkpoint c)
+                             FOR UPDATE SKIP LOCKED)
+        RETURNING a.name, a.size;
+END $$;
+
+-- note_anchored(name, size, at, receipt): notes that an anchor has taken a checkpoint, and stores its receipt if there
+-- is one. The first receipt for a checkpoint is kept, because it proves the most.
+CREATE OR REPLACE FUNCTION pgaudit.note_anchored(name text, size bigint, at timestamptz, receipt text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    UPDATE anchor a
+       SET size = greatest(a.size, note_anchored.size), anchored_at = at, attempts = 0, failed_at = NULL, error = NULL,
+           next_attempt_at = '-infinity'
+     WHERE a.name = note_anchored.name;
+    INSERT INTO anchor_receipt (name, size, receipt)
+    SELECT note_anchored.name, note_anchored.size, note_anchored.receipt WHERE note_anchored.receipt IS NOT NULL
+        ON CONFLICT DO NOTHING;
+END $$;
+
+-- note_anchor_failure(name, at, error): notes that an anchor did not take a checkpoint. The next attempt follows after a
+-- second, then two, four and so on; after five minutes at most.
+CREATE OR REPLACE FUNCTION pgaudit.note_anchor_failure(name text, at timestamptz, error text) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+    UPDATE anchor a
+       SET attempts = least(a.attempts, 1000000) + 1, failed_at = at, error = left(note_anchor_failure.error, 1000),
+           next_attempt_at = at + least(interval '1 second' * 2 ^ least(a.attempts, 20), interval '5 minutes')
+     WHERE a.name = note_anchor_failure.name
+$$;
+
+-- Each anchor with its lag: the age of the oldest checkpoint that it does not cover.
+CREATE OR REPLACE VIEW pgaudit.anchor_stats AS
+    SELECT name, size, anchored_at,
+           coalesce((SELECT extract(epoch FROM clock_timestamp() - signed_at)::double precision
+                       FROM pgaudit.checkpoint c WHERE c.size > a.size ORDER BY c.size LIMIT 1), 0) AS lag_seconds,
+           attempts, failed_at, error, next_attempt_at
+      FROM pgaudit.anchor a;
+
+-- Completeness: the index of targets of each closed day and year. docs/concepts/completeness.md has the layout of bytes.
+
+-- try_lock_target_periods(): returns whether this transaction may close periods; only one can at a time.
+CREATE OR REPLACE FUNCTION pgaudit.try_lock_target_periods() RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    PERFORM FROM target_lock FOR UPDATE SKIP LOCKED;
+    RETURN FOUND;
+END $$;
+
+-- target_key(type, id): returns the key under which a target is sorted. Neither text can contain the byte 0.
+CREATE OR REPLACE FUNCTION pgaudit.target_key(type text, id text) RETURNS bytea
+LANGUAGE sql STABLE STRICT PARALLEL SAFE AS $$
+    SELECT pg_catalog.sha256(pg_catalog.convert_to(type, 'UTF8') || pg_catalog.decode('00', 'hex')
+                             || pg_catalog.convert_to(id, 'UTF8'))
+$$;
+
+-- sealed_targets(from_index): returns the events audit.targets_sealed from an index on, with what they say. An event with
+-- an actor was recorded by an application, which cannot record one without.
+CREATE OR REPLACE FUNCTION pgaudit.sealed_targets(from_index bigint) RETURNS TABLE (index bigint, data jsonb)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp
+SET plan_cache_mode = force_custom_plan AS $$
+    SELECT l.index, l.event->'data' FROM audit_log l
+     WHERE l.action = 'audit.targets_sealed' AND l.index >= from_index AND l.actor_id IS NULL ORDER BY l.index
+$$;
+
+-- sorted_targets(first_index, end_index): returns all targets of the events in [first_index, end_index), in ascending
+-- order of their keys, 256 in a row: their keys, and the hashes of their lists of indexes. Reads the events themselves,
+-- because only these are hashed into the log's tree: not the columns, and not event_target.
+-- Raises XX001 if events are missing.
+CREATE OR REPLACE FUNCTION pgaudit.sorted_targets(first_index bigint, end_index bigint)
+RETURNS TABLE (number integer, keys bytea, digests bytea)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp
+SET plan_cache_mode = force_custom_plan SET jit = off AS $$
+DECLARE
+    missing bigint := end_index - first_index - (SELECT count(*) FROM audit_log l
+                                                  WHERE l.index >= first_index AND l.index < end_index);
+BEGIN
+    IF missing <> 0 THEN
+        RAISE EXCEPTION '% of the events % to % are missing from the log', missing, first_index, end_index - 1
+            USING ERRCODE = 'data_corrupted', HINT = 'Run pgaudit verify.';
+    END IF;
+    RETURN QUERY
+    WITH occurrence AS (
+        SELECT DISTINCT target_key(target->>'type', target->>'id') AS key, l.index
+          FROM audit_log l,
+               jsonb_array_elements(CASE jsonb_typeof(l.event->'targets') WHEN 'array' THEN l.event->'targets' ELSE '[]' END) target
+         WHERE l.index >= first_index AND l.index < end_index
+    ), leaf AS (
+        SELECT o.key, pg_catalog.sha256(string_agg(int8send(o.index), '' ORDER BY o.index)) AS digest,
+               row_number() OVER (ORDER BY o.key) - 1 AS position
+          FROM occurrence o GROUP BY o.key
+    )
+    SELECT (position / 256)::integer, string_agg(key, '' ORDER BY position), string_agg(digest, '' ORDER BY position)
+      FROM leaf GROUP BY 1 ORDER BY 1;
+END $$;
+
+-- add_target_tiles(period, first_number, keys, digests, roots): stores leaves of a period that is not closed yet.
+-- Raises 55000 if it is.
+CREATE OR REPLACE FUNCTION pgaudit.add_target_tiles(
+    period text, first_number integer, keys bytea[], digests bytea[], roots bytea[]
+) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    IF EXISTS (SELECT FROM target_period p WHERE p.period = add_target_tiles.period) THEN
+        RAISE EXCEPTION 'the period % is closed', period USING ERRCODE = 'object_not_in_prerequisite_state';
+    END IF;
+    INSERT INTO target_tile (period, first_key, number, keys, digests, root)
+    SELECT add_target_tiles.period, substr(given.keys, 1, 32), first_number + n - 1, given.keys, given.digests, given.root
+      FROM unnest(add_target_tiles.keys, add_target_tiles.digests, roots) WITH ORDINALITY AS given (keys, digests, root, n);
+END $$;
+
+-- add_target_period(period, first_index, end_index, targets, root, event_id): closes a period.
+-- Raises 55000 unless a day begins where the day before it ended, in the log and in the calendar.
+CREATE OR REPLACE FUNCTION pgaudit.add_target_period(
+    period text, first_index bigint, end_index bigint, targets bigint, root bytea, event_id uuid
+) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    last target_period;
+BEGIN
+    SELECT * INTO last FROM target_period WHERE length(period) = 10 ORDER BY period DESC LIMIT 1;
+    IF length(add_target_period.period) = 10 AND last.period IS NOT NULL
+       AND (last.end_index, last.period::date + 1) <> (add_target_period.first_index, add_target_period.period::date)
+    THEN
+        RAISE EXCEPTION 'the day %, from event % on, does not follow %, which ended before event %',
+                        add_target_period.period, add_target_period.first_index, last.period, last.end_index
+            USING ERRCODE = 'object_not_in_prerequisite_state';
+    END IF;
+    INSERT INTO target_period (period, first_index, end_index, targets, root, event_id)
+    VALUES (add_target_period.period, add_target_period.first_index, add_target_period.end_index,
+            add_target_period.targets, add_target_period.root, add_target_period.event_id);
+END $$;
+
+-- prune_target_tiles(): removes the leaves of days whose year is closed, once the year's event is in a signed tree.
+CREATE OR REPLACE FUNCTION pgaudit.prune_target_tiles() RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+    DELETE FROM target_tile WHERE length(period) = 10 AND left(period, 4) IN (
+        SELECT p.period FROM target_period p JOIN event_key k ON k.event_id = p.event_id
+         WHERE length(p.period) = 4 AND k.index < (SELECT max(size) FROM checkpoint))
+$$;
 
 -- Failures: records failed attempts and schedules retries.
 
@@ -2400,6 +2891,33 @@ SET timezone = 'UTC' SET datestyle = 'ISO' AS $$
        AND given.value IS DISTINCT FROM given.expected
 $$;
 
+-- Saved searches. A reader calls these functions, because it can write to no table. The owner of a search is a user of
+-- the dashboard and not a database role: the application says who it is.
+
+-- save_search(owner, name, query): saves a search; replaces the owner's search of that name.
+-- Raises PA002 if a text is too long, or the owner has 200 other searches.
+CREATE OR REPLACE FUNCTION pgaudit.save_search(owner text, name text, query text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    IF (SELECT count(*) FROM saved_search s WHERE s.owner = save_search.owner AND s.name <> save_search.name) >= 200 THEN
+        RAISE EXCEPTION 'there are 200 saved searches already: delete one first' USING ERRCODE = 'PA002';
+    END IF;
+    INSERT INTO saved_search (owner, name, query) VALUES (save_search.owner, save_search.name, save_search.query)
+        ON CONFLICT (owner, name) DO UPDATE SET query = excluded.query, created_at = excluded.created_at;
+EXCEPTION WHEN check_violation OR not_null_violation THEN
+    RAISE EXCEPTION 'a saved search has an owner of 1 to 500, a name of 1 to 200 and a text of at most 10,000 characters'
+        USING ERRCODE = 'PA002';
+END $$;
+
+-- delete_search(owner, name): deletes the owner's search of that name. Returns whether there was one.
+CREATE OR REPLACE FUNCTION pgaudit.delete_search(owner text, name text) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    DELETE FROM saved_search s WHERE s.owner = delete_search.owner AND s.name = delete_search.name;
+    RETURN FOUND;
+END $$;
+
 -- Trigger functions that protect the log and the queue against mistakes, and against roles with rights on all tables.
 -- The owner can drop a trigger; then the schema's fingerprint differs.
 
@@ -2422,8 +2940,11 @@ DECLARE
 BEGIN
     GET DIAGNOSTICS stack = PG_CONTEXT;
     IF TG_OP <> 'TRUNCATE' AND current_user = (SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = TG_RELID)
-       AND stack LIKE ANY ('{%append_rows%,%note_sightings%,%prune_batches%,%advance_watermark%,%requeue_skipped_jobs%,
-                             %requeue_jobs_of_passed_transactions%,%acknowledge_job%,%reject_truncate_of_queue%}'::text[]) THEN
+       AND stack LIKE ANY ('{%append_rows%,%note_sightings%,%prune_batches%,%advance_watermark%,
+                             %requeue_skipped_jobs%,%requeue_jobs_of_passed_transactions%,%acknowledge_job%,
+                             %reject_truncate_of_queue%,%add_tiles%,%add_checkpoint%,%note_verification%,
+                             %note_sealing%,%claim_heartbeat%,%claim_verification%,%note_anchored%,%add_target_tiles%,%add_target_period%,
+                             %prune_target_tiles%}'::text[]) THEN
         RETURN NULL;
     END IF;
     RAISE EXCEPTION '% on %: only the functions of pgaudit can write to it', TG_OP, TG_TABLE_NAME
@@ -2616,6 +3137,50 @@ SELECT c.relname::text AS table_name,
  WHERE c.relnamespace = 'pgaudit'::regnamespace AND c.relkind = 'r'
  ORDER BY total_bytes DESC;
 
+-- A finding stands until a later verification of the same events finds nothing: one that began behind them says nothing
+-- about them. One of all that the log has settles those about partitions that were detached since.
+CREATE OR REPLACE VIEW pgaudit.failed_verifications AS
+SELECT id, first_index, end_index, findings, found, verified_at, verified_by
+  FROM pgaudit.verification failed
+ WHERE findings > 0
+   AND NOT EXISTS (SELECT FROM pgaudit.verification later
+                    WHERE later.id > failed.id AND later.findings = 0
+                      AND (later.whole OR later.first_index <= failed.first_index));
+
+CREATE OR REPLACE VIEW pgaudit.sealing_stats AS
+SELECT head.size,
+       newest.size AS checkpoint_size,
+       newest.signed_at,
+       greatest(head.size - coalesce(newest.size, 0), 0) AS unsigned_events,
+       -- Since the first batch behind the last checkpoint.
+       coalesce((SELECT extract(epoch FROM clock_timestamp() - persisted_at) FROM pgaudit.batch
+                  WHERE first_index + count > newest.size AND first_index >= newest.size - 100000
+                  ORDER BY first_index LIMIT 1), 0)::double precision AS unsigned_seconds,
+       state.refused,
+       state.refused_since,
+       -- A worker that verifies says so each minute.
+       coalesce(state.verifying_at > clock_timestamp() - interval '2 minutes'
+                AND state.verifying_at > ALL (SELECT verified_at FROM pgaudit.verification ORDER BY id DESC LIMIT 1),
+                false) AS verifying,
+       latest.end_index AS verified_end,
+       latest.verified_at,
+       whole.first_index AS fully_verified_first,
+       whole.end_index AS fully_verified_end,
+       whole.verified_at AS fully_verified_at,
+       whole.level,
+       failed.verified_at AS failed_at,
+       failed.findings,
+       failed.found
+  FROM pgaudit.log_head head
+ CROSS JOIN pgaudit.sealing_state state
+  LEFT JOIN LATERAL (SELECT size, signed_at FROM pgaudit.checkpoint ORDER BY size DESC LIMIT 1) newest ON true
+  LEFT JOIN LATERAL (SELECT end_index, verified_at FROM pgaudit.verification
+                      WHERE findings = 0 ORDER BY id DESC LIMIT 1) latest ON true
+  LEFT JOIN LATERAL (SELECT first_index, end_index, verified_at, level FROM pgaudit.verification v
+                      WHERE findings = 0 AND v.whole ORDER BY id DESC LIMIT 1) whole ON true
+  LEFT JOIN LATERAL (SELECT verified_at, findings, found FROM pgaudit.failed_verifications
+                      ORDER BY id DESC LIMIT 1) failed ON true;
+
 -- Creates the first partition and the one ahead of it: ensure_partitions() needs the view log_head.
 DO $$ BEGIN PERFORM pgaudit.ensure_partitions(); END $$;
 
@@ -2706,6 +3271,8 @@ COMMENT ON COLUMN pgaudit.event_sighting.recorded_by IS
     'Database role that recorded it again.';
 COMMENT ON COLUMN pgaudit.event_sighting.recorded_at IS
     'When it was recorded again, by the server''s clock.';
+COMMENT ON COLUMN pgaudit.event_sighting.leaf_hash IS
+    'Leaf hash of the event as it was recorded that time.';
 
 COMMENT ON TABLE pgaudit.event_conflict IS
     'Events that were recorded with an id that the log had already, and other content. Both events are in the log.';
@@ -2804,6 +3371,17 @@ COMMENT ON COLUMN pgaudit.acknowledged_jobs.acknowledged_by IS
     'Database role that acknowledged it.';
 COMMENT ON COLUMN pgaudit.acknowledged_jobs.acknowledged_at IS
     'When it was acknowledged, by the server''s clock.';
+
+COMMENT ON TABLE pgaudit.saved_search IS
+    'Searches that users of the dashboard keep. Written by save_search and delete_search.';
+COMMENT ON COLUMN pgaudit.saved_search.owner IS
+    'User whose search it is, as the application names them; no database role.';
+COMMENT ON COLUMN pgaudit.saved_search.name IS
+    'Name of the search, unique for each owner.';
+COMMENT ON COLUMN pgaudit.saved_search.query IS
+    'Text of the search.';
+COMMENT ON COLUMN pgaudit.saved_search.created_at IS
+    'When it was saved last, by the server''s clock.';
 
 COMMENT ON VIEW pgaudit.log_head IS
     'The end of the log.';
@@ -2949,8 +3527,16 @@ COMMENT ON COLUMN pgaudit.storage_stats.last_autovacuum IS
 
 COMMENT ON FUNCTION pgaudit.record(jsonb) IS
     'Records a JSON array of audit events in the current transaction. A worker appends them to the audit log after the commit.';
+COMMENT ON FUNCTION pgaudit.with_receipts(jsonb) IS
+    'Returns the events for record, which then also writes a receipt of each into the WAL (PGAUDIT_WAL_RECEIPTS).';
 COMMENT ON FUNCTION pgaudit.record_inline(jsonb) IS
     'Records a JSON array of audit events and appends them to the audit log in the current transaction. All other appends wait until it ends.';
+COMMENT ON FUNCTION pgaudit.record_access(jsonb) IS
+    'Records an audit event about reading the log (audit.export_started, audit.exported, audit.viewed) in the current transaction, as record does. For readers.';
+COMMENT ON FUNCTION pgaudit.save_search(text, text, text) IS
+    'Saves a search under owner and name; replaces the one of that name.';
+COMMENT ON FUNCTION pgaudit.delete_search(text, text) IS
+    'Deletes a saved search. Returns whether there was one.';
 COMMENT ON FUNCTION pgaudit.retry_failed(bigint[]) IS
     'Makes failed jobs due again, with all their attempts; NULL means all failed jobs. Returns the ids of those that had failed.';
 COMMENT ON FUNCTION pgaudit.acknowledge_job(bigint, text) IS
@@ -2973,6 +3559,116 @@ COMMENT ON FUNCTION pgaudit.column_drift(bigint, bigint) IS
     'Columns of the audit log that differ from their event, for a range of indexes [first, end); no row if all agree.';
 COMMENT ON FUNCTION pgaudit.leaf_hash(jsonb) IS
     'RFC 6962 leaf hash of an event: SHA-256 of the byte 0x00 followed by its text in UTF-8.';
+
+COMMENT ON TABLE pgaudit.tile IS
+    'The Merkle tree over the log, as complete tiles of 256 hashes (C2SP tlog-tiles). They are kept when events are purged.';
+COMMENT ON COLUMN pgaudit.tile.level IS 'Level of the tile: 0 has the leaf hashes, 1 the roots of the tiles of level 0, and so on.';
+COMMENT ON COLUMN pgaudit.tile.number IS 'Number of the tile in its level, from 0.';
+COMMENT ON COLUMN pgaudit.tile.hashes IS 'Its 256 hashes of 32 bytes, one after the other.';
+COMMENT ON COLUMN pgaudit.tile.root IS 'Root of the tree over these hashes: one hash of the level above.';
+COMMENT ON TABLE pgaudit.checkpoint IS
+    'Signed statements of how many events the log had and of the root of their tree (C2SP tlog-checkpoint).';
+COMMENT ON COLUMN pgaudit.checkpoint.size IS 'How many events the log had.';
+COMMENT ON COLUMN pgaudit.checkpoint.note IS 'The signed note: name of the log, size, root, and signatures.';
+COMMENT ON COLUMN pgaudit.checkpoint.signed_at IS 'When it was stored, by the clock of the database. Not signed.';
+COMMENT ON TABLE pgaudit.verification IS 'Results of verifying the log against its tree and checkpoints.';
+COMMENT ON COLUMN pgaudit.verification.id IS 'Number of the verification.';
+COMMENT ON COLUMN pgaudit.verification.first_index IS 'First index that was verified.';
+COMMENT ON COLUMN pgaudit.verification.end_index IS 'The index after the last one that was verified.';
+COMMENT ON COLUMN pgaudit.verification.whole IS 'Whether that is all that the log has, or what was new.';
+COMMENT ON COLUMN pgaudit.verification.level IS
+    'The level of assurance that was reached: hashed, sealed, signed, anchored or witnessed; NULL if there are findings.';
+COMMENT ON COLUMN pgaudit.verification.findings IS 'How many findings there were. After any, no checkpoint is signed.';
+COMMENT ON COLUMN pgaudit.verification.found IS
+    'The first findings, 20 at most: name, message, and where they are known, index and event_id.';
+COMMENT ON COLUMN pgaudit.verification.verified_at IS 'When it was finished, by the clock of the database.';
+COMMENT ON COLUMN pgaudit.verification.verified_by IS 'Role that verified.';
+COMMENT ON TABLE pgaudit.sealing_state IS 'When the log was sealed last, and why it is not sealed at the moment.';
+COMMENT ON COLUMN pgaudit.sealing_state.singleton IS 'Always true: the table has one row.';
+COMMENT ON COLUMN pgaudit.sealing_state.sealed_at IS 'When a process last sealed all events that the log had.';
+COMMENT ON COLUMN pgaudit.sealing_state.refused IS 'Why the log is not signed; NULL if it is.';
+COMMENT ON COLUMN pgaudit.sealing_state.refused_since IS 'Since when it is not signed.';
+COMMENT ON COLUMN pgaudit.sealing_state.heartbeat_at IS 'When the last audit.heartbeat was recorded.';
+COMMENT ON COLUMN pgaudit.sealing_state.verifying_at IS 'When a worker last said that it verifies.';
+
+COMMENT ON TABLE pgaudit.anchor IS
+    'The anchors in use, places outside the database that checkpoints are sent to, and how far each of them is.';
+COMMENT ON COLUMN pgaudit.anchor.name IS 'Its URL, without token and options.';
+COMMENT ON COLUMN pgaudit.anchor.size IS 'Size of the largest checkpoint that it took; 0 before the first.';
+COMMENT ON COLUMN pgaudit.anchor.anchored_at IS 'When it last took a checkpoint.';
+COMMENT ON COLUMN pgaudit.anchor.attempts IS 'Failed attempts since then.';
+COMMENT ON COLUMN pgaudit.anchor.failed_at IS 'When it last failed; NULL after a success.';
+COMMENT ON COLUMN pgaudit.anchor.error IS 'Why it last failed; NULL after a success. Without secrets.';
+COMMENT ON COLUMN pgaudit.anchor.next_attempt_at IS 'When it may be tried next.';
+COMMENT ON TABLE pgaudit.anchor_receipt IS
+    'What anchors answered that proves something by itself: time stamps (RFC 3161) and signatures of witnesses.';
+COMMENT ON COLUMN pgaudit.anchor_receipt.name IS 'The anchor: its URL, without token and options.';
+COMMENT ON COLUMN pgaudit.anchor_receipt.size IS 'Size of the checkpoint.';
+COMMENT ON COLUMN pgaudit.anchor_receipt.receipt IS
+    'The answer: a time stamp in base64, or lines with signatures.';
+COMMENT ON COLUMN pgaudit.anchor_receipt.received_at IS 'When it was stored, by the clock of the database.';
+COMMENT ON VIEW pgaudit.failed_verifications IS
+    'Verifications with findings that stand: no later verification of the same events has found nothing.';
+COMMENT ON COLUMN pgaudit.failed_verifications.id IS 'Number of the verification.';
+COMMENT ON COLUMN pgaudit.failed_verifications.first_index IS 'First index that was verified.';
+COMMENT ON COLUMN pgaudit.failed_verifications.end_index IS 'The index after the last one that was verified.';
+COMMENT ON COLUMN pgaudit.failed_verifications.findings IS 'How many findings there were.';
+COMMENT ON COLUMN pgaudit.failed_verifications.found IS
+    'The first findings, 20 at most: name, message, and where they are known, index and event_id.';
+COMMENT ON COLUMN pgaudit.failed_verifications.verified_at IS 'When it was finished, by the clock of the database.';
+COMMENT ON COLUMN pgaudit.failed_verifications.verified_by IS 'Role that verified.';
+COMMENT ON VIEW pgaudit.sealing_stats IS
+    'How far the log is signed and verified: one row. What it says comes from the database itself; `pgaudit verify` with a public key trusts nothing in it.';
+COMMENT ON COLUMN pgaudit.sealing_stats.size IS 'Number of events in the log.';
+COMMENT ON COLUMN pgaudit.sealing_stats.checkpoint_size IS 'How many of them the newest checkpoint covers; NULL before the first.';
+COMMENT ON COLUMN pgaudit.sealing_stats.signed_at IS 'When the newest checkpoint was stored, by the clock of the database.';
+COMMENT ON COLUMN pgaudit.sealing_stats.unsigned_events IS 'How many events no checkpoint covers yet.';
+COMMENT ON COLUMN pgaudit.sealing_stats.unsigned_seconds IS 'How long the oldest of them has been in the log; 0 without checkpoints.';
+COMMENT ON COLUMN pgaudit.sealing_stats.refused IS 'Why the log is not signed; NULL if it is.';
+COMMENT ON COLUMN pgaudit.sealing_stats.refused_since IS 'Since when it is not signed.';
+COMMENT ON COLUMN pgaudit.sealing_stats.verifying IS 'Whether a worker is verifying the log now.';
+COMMENT ON COLUMN pgaudit.sealing_stats.verified_end IS 'The index after the last event that a worker has verified.';
+COMMENT ON COLUMN pgaudit.sealing_stats.verified_at IS 'When the last verification without findings was finished, whole or of what was new.';
+COMMENT ON COLUMN pgaudit.sealing_stats.fully_verified_first IS
+    'Where the last verification of the whole log began: 0, or the first index that the log still had.';
+COMMENT ON COLUMN pgaudit.sealing_stats.fully_verified_end IS 'The index after the last event of it.';
+COMMENT ON COLUMN pgaudit.sealing_stats.fully_verified_at IS 'When it was finished.';
+COMMENT ON COLUMN pgaudit.sealing_stats.level IS
+    'The level of assurance that it has reached: hashed, sealed, signed, anchored or witnessed.';
+COMMENT ON COLUMN pgaudit.sealing_stats.failed_at IS 'When a verification last had findings that stand; NULL if none stand.';
+COMMENT ON COLUMN pgaudit.sealing_stats.findings IS 'How many findings it had.';
+COMMENT ON COLUMN pgaudit.sealing_stats.found IS
+    'The first of them, 20 at most: name, message, and where they are known, index and event_id.';
+COMMENT ON VIEW pgaudit.anchor_stats IS 'Each anchor in use with its lag.';
+COMMENT ON COLUMN pgaudit.anchor_stats.name IS 'Its URL, without token and options.';
+COMMENT ON COLUMN pgaudit.anchor_stats.size IS 'Size of the largest checkpoint that it took; 0 before the first.';
+COMMENT ON COLUMN pgaudit.anchor_stats.anchored_at IS 'When it last took a checkpoint.';
+COMMENT ON COLUMN pgaudit.anchor_stats.lag_seconds IS
+    'Age of the oldest checkpoint that it does not cover, in seconds; 0 if it covers all.';
+COMMENT ON COLUMN pgaudit.anchor_stats.attempts IS 'Failed attempts since then.';
+COMMENT ON COLUMN pgaudit.anchor_stats.failed_at IS 'When it last failed; NULL after a success.';
+COMMENT ON COLUMN pgaudit.anchor_stats.error IS 'Why it last failed; NULL after a success. Without secrets.';
+COMMENT ON COLUMN pgaudit.anchor_stats.next_attempt_at IS 'When it may be tried next.';
+COMMENT ON TABLE pgaudit.target_period IS
+    'Days and years whose index of targets is sealed: which targets occur at which indexes, as a sorted Merkle tree.';
+COMMENT ON COLUMN pgaudit.target_period.period IS 'A day in UTC, such as 2026-11-26, or a year, such as 2026.';
+COMMENT ON COLUMN pgaudit.target_period.first_index IS 'Index of its first event.';
+COMMENT ON COLUMN pgaudit.target_period.end_index IS 'Index after its last event: the size of the checkpoint that closed it.';
+COMMENT ON COLUMN pgaudit.target_period.targets IS 'How many different targets its events have.';
+COMMENT ON COLUMN pgaudit.target_period.root IS 'Root of the tree over them.';
+COMMENT ON COLUMN pgaudit.target_period.event_id IS 'Id of the event audit.targets_sealed that puts the root into the log.';
+COMMENT ON COLUMN pgaudit.target_period.closed_at IS 'When it was closed, by the server''s clock.';
+
+COMMENT ON TABLE pgaudit.target_tile IS
+    'The leaves of the trees of target_period, 256 in a row. Those of days are removed when their year is sealed.';
+COMMENT ON COLUMN pgaudit.target_tile.period IS 'The day or year.';
+COMMENT ON COLUMN pgaudit.target_tile.first_key IS 'The first of the keys.';
+COMMENT ON COLUMN pgaudit.target_tile.number IS 'Number of the row in its period, from 0.';
+COMMENT ON COLUMN pgaudit.target_tile.keys IS 'SHA-256 of type, a byte 0, and id of each target, ascending.';
+COMMENT ON COLUMN pgaudit.target_tile.digests IS 'SHA-256 of the indexes of each target, each in 8 bytes, the highest first.';
+COMMENT ON COLUMN pgaudit.target_tile.root IS 'Root of the tree over these leaves.';
+COMMENT ON TABLE pgaudit.target_lock IS 'One row, locked by the process that closes periods of the index of targets.';
+COMMENT ON COLUMN pgaudit.target_lock.singleton IS 'Always true: the table has one row.';
 
 -- Revokes all rights on new objects, from PUBLIC and from the roles that ALTER DEFAULT PRIVILEGES names: only
 -- `pgaudit grant` gives rights. Objects that existed before this migration (schema.sql lists them) keep their grants.
@@ -2997,7 +3693,7 @@ END $$;
 
 
 DELETE FROM pgaudit.schema_code;
-INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('dc5c529bf6297852867e39a4a1f660d192cfe7b17e76a84f1bdedc59aeaf01ec', '0.1.0');
+INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('4073536c6f9fb2042b236844ebf437aa570f1aff47f7f209888227ead7bbcf7e', '0.1.0');
 
 
 DO $renewal$
@@ -3012,6 +3708,7 @@ BEGIN
                  WHERE name = 'record' AND grantee NOT IN (0, owner) AND privilege_type IN ('EXECUTE', 'SELECT') LOOP
         EXECUTE format($$GRANT USAGE ON SCHEMA pgaudit TO %1$s$$, role);
         EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.record, pgaudit.try_record, pgaudit.schema_state TO %1$s$$, role);
+        EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.with_receipts TO %1$s$$, role);
     END LOOP;
     FOR role IN SELECT DISTINCT grantee::regrole FROM (
                     SELECT proname, proacl, proowner FROM pg_proc WHERE pronamespace = 'pgaudit'::regnamespace
@@ -3021,6 +3718,7 @@ BEGIN
                  WHERE name = 'record_inline' AND grantee NOT IN (0, owner) AND privilege_type IN ('EXECUTE', 'SELECT') LOOP
         EXECUTE format($$GRANT USAGE ON SCHEMA pgaudit TO %1$s$$, role);
         EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.record, pgaudit.try_record, pgaudit.schema_state TO %1$s$$, role);
+        EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.with_receipts TO %1$s$$, role);
         EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.record_inline TO %1$s$$, role);
     END LOOP;
     FOR role IN SELECT DISTINCT grantee::regrole FROM (
@@ -3031,6 +3729,20 @@ BEGIN
                  WHERE name = 'persist' AND grantee NOT IN (0, owner) AND privilege_type IN ('EXECUTE', 'SELECT') LOOP
         EXECUTE format($$GRANT USAGE ON SCHEMA pgaudit TO %1$s$$, role);
         EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.record, pgaudit.try_record, pgaudit.schema_state TO %1$s$$, role);
+        EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.with_receipts TO %1$s$$, role);
+        EXECUTE format($$GRANT USAGE ON SCHEMA pgaudit TO %1$s$$, role);
+        EXECUTE format($$GRANT SELECT ON pgaudit.log_head, pgaudit.tile, pgaudit.checkpoint, pgaudit.verification,
+       pgaudit.failed_verifications, pgaudit.sealing_stats,
+       pgaudit.sealing_state, pgaudit.target_period, pgaudit.alembic_version TO %1$s$$, role);
+        EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.try_lock_sealing, pgaudit.lock_checkpoint, pgaudit.leaf_hashes,
+       pgaudit.add_tiles, pgaudit.add_checkpoint, pgaudit.recomputed_hashes, pgaudit.stored_hashes,
+       pgaudit.column_drift,
+       pgaudit.note_verification, pgaudit.note_sealing, pgaudit.claim_heartbeat, pgaudit.claim_verification,
+       pgaudit.claim_anchors, pgaudit.note_anchored, pgaudit.note_anchor_failure,
+       pgaudit.try_lock_target_periods, pgaudit.sealed_targets, pgaudit.sorted_targets, pgaudit.add_target_tiles,
+       pgaudit.add_target_period, pgaudit.prune_target_tiles, pgaudit.log_ends, pgaudit.log_partitions,
+       pgaudit.schema_state TO %1$s$$, role);
+        EXECUTE format($$GRANT SELECT ON pgaudit.anchor_stats, pgaudit.anchor_receipt TO %1$s$$, role);
         EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.register_worker, pgaudit.unregister_worker, pgaudit.heartbeat,
        pgaudit.fetch_job, pgaudit.persist, pgaudit.record_failure, pgaudit.release_jobs, pgaudit.running_jobs,
        pgaudit.reclaim_stalled_jobs,
@@ -3059,17 +3771,25 @@ BEGIN
                     UNION ALL
                     SELECT relname, relacl, relowner FROM pg_class WHERE relnamespace = 'pgaudit'::regnamespace
                 ) AS object (name, acl, owner), aclexplode(acl)
-                 WHERE name = 'audit_log' AND grantee NOT IN (0, owner) AND privilege_type IN ('EXECUTE', 'SELECT') LOOP
+                 WHERE name = 'failed_jobs' AND grantee NOT IN (0, owner) AND privilege_type IN ('EXECUTE', 'SELECT') LOOP
         EXECUTE format($$GRANT USAGE ON SCHEMA pgaudit TO %1$s$$, role);
-        EXECUTE format($$GRANT SELECT ON pgaudit.audit_log, pgaudit.event_target, pgaudit.event_sighting, pgaudit.conflicting_events,
-       pgaudit.log_head, pgaudit.queue_stats, pgaudit.worker_stats, pgaudit.failed_jobs, pgaudit.stalled_jobs,
+        EXECUTE format($$GRANT SELECT ON pgaudit.audit_log, pgaudit.event_key, pgaudit.event_target, pgaudit.event_sighting,
+       pgaudit.conflicting_events,
+       pgaudit.log_head, pgaudit.tile, pgaudit.checkpoint, pgaudit.verification,
+       pgaudit.failed_verifications, pgaudit.sealing_stats,
+       pgaudit.sealing_state, pgaudit.target_period, pgaudit.target_tile,
+       pgaudit.queue_stats, pgaudit.worker_stats, pgaudit.failed_jobs, pgaudit.stalled_jobs,
        pgaudit.delayed_jobs, pgaudit.throughput, pgaudit.storage_stats, pgaudit.batch, pgaudit.log_lock_holder,
-       pgaudit.acknowledged_jobs, pgaudit.settings, pgaudit.alembic_version TO %1$s$$, role);
+       pgaudit.acknowledged_jobs, pgaudit.audit_jobs, pgaudit.job_error, pgaudit.saved_search, pgaudit.settings,
+       pgaudit.alembic_version TO %1$s$$, role);
+        EXECUTE format($$GRANT SELECT ON pgaudit.anchor, pgaudit.anchor_stats, pgaudit.anchor_receipt TO %1$s$$, role);
         EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.stalled_workers_jobs, pgaudit.try_timestamptz, pgaudit.low_watermark,
        pgaudit.count_jobs, pgaudit.queue_state,
        pgaudit.lag_bucket_bounds, pgaudit.log_partitions, pgaudit.is_partition_ahead, pgaudit.index_ranges,
-       pgaudit.column_drift, pgaudit.leaf_hash,
-       pgaudit.schema_state TO %1$s$$, role);
+       pgaudit.column_drift, pgaudit.leaf_hash, pgaudit.leaf_hashes,
+       pgaudit.recomputed_hashes, pgaudit.stored_hashes, pgaudit.log_ends,
+       pgaudit.target_key, pgaudit.sealed_targets, pgaudit.sorted_targets, pgaudit.record_access, pgaudit.save_search,
+       pgaudit.delete_search, pgaudit.schema_state TO %1$s$$, role);
     END LOOP;
 END $renewal$;
 

@@ -7,11 +7,14 @@ from psycopg.rows import tuple_row
 
 from pgaudit._driver import plain
 
-# What names and definitions look like must not depend on the session. Rolled back with the transaction around it.
+# What names and definitions look like must not depend on the session, nor what the names in OBJECTS mean: the owner of
+# the database can put a schema before pg_catalog, for every session. Rolled back with the transaction around it.
 PLAIN: Final[LiteralString] = """
-    SELECT set_config('search_path', 'pg_catalog', true), set_config('quote_all_identifiers', 'off', true),
-           set_config('DateStyle', 'ISO, MDY', true), set_config('IntervalStyle', 'postgres', true),
-           set_config('TimeZone', 'UTC', true), set_config('jit', 'off', true)
+    SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true),
+           pg_catalog.set_config('quote_all_identifiers', 'off', true),
+           pg_catalog.set_config('DateStyle', 'ISO, MDY', true),
+           pg_catalog.set_config('IntervalStyle', 'postgres', true), pg_catalog.set_config('TimeZone', 'UTC', true),
+           pg_catalog.set_config('jit', 'off', true)
 """
 OBJECTS: Final[LiteralString] = """
 WITH our_schema AS (

@@ -9,9 +9,10 @@ from typing import Any, Final, LiteralString, NoReturn
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
-from pgaudit.recording.connections.transaction import not_in_transaction, refuse_asynchronous, refuse_unknown
+from pgaudit.recording.connections.transaction import not_in_transaction, refuse_asynchronous, refuse_unknown, statement
 
 # As text: the application may have set a codec of its own for jsonb.
+EVENTS: Final = "$1::text::jsonb"
 RECORD: Final = "SELECT pgaudit.record($1::text::jsonb)"
 RECORD_INLINE: Final = "SELECT pgaudit.record_inline($1::text::jsonb)"
 TRY_RECORD: Final = "SELECT * FROM pgaudit.try_record($1::text::jsonb, $2)"
@@ -23,11 +24,11 @@ class AsyncpgTransaction:
     def __init__(self, conn: asyncpg.Connection | PoolConnectionProxy) -> None:
         self._conn = conn
 
-    async def record(self, events: str, *, inline: bool) -> None:
-        await self._conn.execute(RECORD_INLINE if inline else RECORD, events)
+    async def record(self, events: str, *, inline: bool, receipts: bool) -> None:
+        await self._conn.execute(statement(RECORD_INLINE if inline else RECORD, EVENTS, receipts=receipts), events)
 
-    async def try_record(self, events: str, *, inline: bool) -> Sequence[Any]:
-        (row,) = await self._conn.fetch(TRY_RECORD, events, inline)
+    async def try_record(self, events: str, *, inline: bool, receipts: bool) -> Sequence[Any]:
+        (row,) = await self._conn.fetch(statement(TRY_RECORD, EVENTS, receipts=receipts), events, inline)
         return tuple(row)
 
     async def fetch_row(self, query: LiteralString) -> Sequence[Any]:

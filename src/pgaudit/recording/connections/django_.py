@@ -10,8 +10,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils.connection import ConnectionProxy
 
 from pgaudit.errors import NotInTransaction
-from pgaudit.recording.connections.transaction import not_in_transaction, refuse_synchronous, refuse_unknown
+from pgaudit.recording.connections.transaction import not_in_transaction, refuse_synchronous, refuse_unknown, statement
 
+EVENTS: Final = "%s::text::jsonb"
 RECORD: Final = "SELECT pgaudit.record(%s::text::jsonb)"
 RECORD_INLINE: Final = "SELECT pgaudit.record_inline(%s::text::jsonb)"
 TRY_RECORD: Final = "SELECT * FROM pgaudit.try_record(%s::text::jsonb, %s)"
@@ -28,12 +29,12 @@ class DjangoTransaction:
     def __init__(self, conn: BaseDatabaseWrapper) -> None:
         self._conn = conn
 
-    def record(self, events: str, *, inline: bool) -> None:
+    def record(self, events: str, *, inline: bool, receipts: bool) -> None:
         with self._conn.cursor() as cursor:
-            cursor.execute(RECORD_INLINE if inline else RECORD, [events])
+            cursor.execute(statement(RECORD_INLINE if inline else RECORD, EVENTS, receipts=receipts), [events])
 
-    def try_record(self, events: str, *, inline: bool) -> Sequence[Any]:
-        return self._fetch_row(TRY_RECORD, [events, inline])
+    def try_record(self, events: str, *, inline: bool, receipts: bool) -> Sequence[Any]:
+        return self._fetch_row(statement(TRY_RECORD, EVENTS, receipts=receipts), [events, inline])
 
     def fetch_row(self, query: LiteralString) -> Sequence[Any]:
         return self._fetch_row(query)

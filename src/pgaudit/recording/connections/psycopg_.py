@@ -15,8 +15,10 @@ from pgaudit.recording.connections.transaction import (
     refuse_asynchronous,
     refuse_synchronous,
     refuse_unknown,
+    statement,
 )
 
+EVENTS: Final = "%s"
 RECORD: Final = "SELECT pgaudit.record(%s)"
 RECORD_INLINE: Final = "SELECT pgaudit.record_inline(%s)"
 TRY_RECORD: Final = "SELECT * FROM pgaudit.try_record(%s, %s)"
@@ -28,12 +30,12 @@ class PsycopgTransaction:
     def __init__(self, conn: psycopg.Connection[Any]) -> None:
         self._conn = conn
 
-    def record(self, events: str, *, inline: bool) -> None:
+    def record(self, events: str, *, inline: bool, receipts: bool) -> None:
         with psycopg.Cursor(self._conn) as cursor:  # the connection's own may be a raw one
-            cursor.execute(RECORD_INLINE if inline else RECORD, [events])
+            cursor.execute(statement(RECORD_INLINE if inline else RECORD, EVENTS, receipts=receipts), [events])
 
-    def try_record(self, events: str, *, inline: bool) -> Sequence[Any]:
-        return self._fetch_row(TRY_RECORD, [events, inline])
+    def try_record(self, events: str, *, inline: bool, receipts: bool) -> Sequence[Any]:
+        return self._fetch_row(statement(TRY_RECORD, EVENTS, receipts=receipts), [events, inline])
 
     def fetch_row(self, query: LiteralString) -> Sequence[Any]:
         return self._fetch_row(query)
@@ -49,12 +51,12 @@ class AsyncPsycopgTransaction:
     def __init__(self, conn: psycopg.AsyncConnection[Any]) -> None:
         self._conn = conn
 
-    async def record(self, events: str, *, inline: bool) -> None:
+    async def record(self, events: str, *, inline: bool, receipts: bool) -> None:
         async with psycopg.AsyncCursor(self._conn) as cursor:
-            await cursor.execute(RECORD_INLINE if inline else RECORD, [events])
+            await cursor.execute(statement(RECORD_INLINE if inline else RECORD, EVENTS, receipts=receipts), [events])
 
-    async def try_record(self, events: str, *, inline: bool) -> Sequence[Any]:
-        return await self._fetch_row(TRY_RECORD, [events, inline])
+    async def try_record(self, events: str, *, inline: bool, receipts: bool) -> Sequence[Any]:
+        return await self._fetch_row(statement(TRY_RECORD, EVENTS, receipts=receipts), [events, inline])
 
     async def fetch_row(self, query: LiteralString) -> Sequence[Any]:
         return await self._fetch_row(query)

@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 import sys
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final, LiteralString
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, TextClause, text
 from sqlalchemy.orm import Session, scoped_session
 
 from pgaudit.recording.connections.transaction import (
@@ -16,6 +17,7 @@ from pgaudit.recording.connections.transaction import (
     refuse_asynchronous,
     refuse_synchronous,
     refuse_unknown,
+    statement,
 )
 
 if TYPE_CHECKING:
@@ -24,9 +26,10 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
 # As text: JSON means the same to every driver below.
-RECORD: Final = text("SELECT pgaudit.record(CAST(CAST(:events AS text) AS jsonb))")
-RECORD_INLINE: Final = text("SELECT pgaudit.record_inline(CAST(CAST(:events AS text) AS jsonb))")
-TRY_RECORD: Final = text("SELECT * FROM pgaudit.try_record(CAST(CAST(:events AS text) AS jsonb), :inline)")
+EVENTS: Final = "CAST(CAST(:events AS text) AS jsonb)"
+RECORD: Final = "SELECT pgaudit.record(CAST(CAST(:events AS text) AS jsonb))"
+RECORD_INLINE: Final = "SELECT pgaudit.record_inline(CAST(CAST(:events AS text) AS jsonb))"
+TRY_RECORD: Final = "SELECT * FROM pgaudit.try_record(CAST(CAST(:events AS text) AS jsonb), :inline)"
 
 
 class SqlalchemyTransaction:
@@ -35,11 +38,11 @@ class SqlalchemyTransaction:
     def __init__(self, conn: Connection) -> None:
         self._conn = conn
 
-    def record(self, events: str, *, inline: bool) -> None:
-        self._conn.execute(RECORD_INLINE if inline else RECORD, {"events": events})
+    def record(self, events: str, *, inline: bool, receipts: bool) -> None:
+        self._conn.execute(clause(RECORD_INLINE if inline else RECORD, receipts=receipts), {"events": events})
 
-    def try_record(self, events: str, *, inline: bool) -> Sequence[Any]:
-        return self._conn.execute(TRY_RECORD, {"events": events, "inline": inline}).one()
+    def try_record(self, events: str, *, inline: bool, receipts: bool) -> Sequence[Any]:
+        return self._conn.execute(clause(TRY_RECORD, receipts=receipts), {"events": events, "inline": inline}).one()
 
     def fetch_row(self, query: LiteralString) -> Sequence[Any]:
         return self._conn.exec_driver_sql(query).one()
@@ -51,14 +54,22 @@ class AsyncSqlalchemyTransaction:
     def __init__(self, conn: AsyncConnection) -> None:
         self._conn = conn
 
-    async def record(self, events: str, *, inline: bool) -> None:
-        await self._conn.execute(RECORD_INLINE if inline else RECORD, {"events": events})
+    async def record(self, events: str, *, inline: bool, receipts: bool) -> None:
+        await self._conn.execute(clause(RECORD_INLINE if inline else RECORD, receipts=receipts), {"events": events})
 
-    async def try_record(self, events: str, *, inline: bool) -> Sequence[Any]:
-        return (await self._conn.execute(TRY_RECORD, {"events": events, "inline": inline})).one()
+    async def try_record(self, events: str, *, inline: bool, receipts: bool) -> Sequence[Any]:
+        return (
+            await self._conn.execute(clause(TRY_RECORD, receipts=receipts), {"events": events, "inline": inline})
+        ).one()
 
     async def fetch_row(self, query: LiteralString) -> Sequence[Any]:
         return (await self._conn.exec_driver_sql(query)).one()
+
+
+@cache
+def clause(query: LiteralString, *, receipts: bool) -> TextClause:
+    """Returns the query as SQLAlchemy takes it, with receipts if they are wanted."""
+    return text(statement(query, EVENTS, receipts=receipts))
 
 
 def sync_transaction(conn: object) -> SqlalchemyTransaction:

@@ -14,11 +14,14 @@ ACCEPTED: Final = (
 class Transaction(Protocol):
     """The transaction of a synchronous connection. No statement of it goes through an ORM."""
 
-    def record(self, events: str, *, inline: bool) -> None:
-        """Records a JSON array of events: calls ``pgaudit.record``, or ``pgaudit.record_inline``."""
+    def record(self, events: str, *, inline: bool, receipts: bool) -> None:
+        """Records a JSON array of events: calls ``pgaudit.record``, or ``pgaudit.record_inline``.
+
+        :param receipts: whether the statement also writes a receipt of each event into the WAL
+        """
         ...
 
-    def try_record(self, events: str, *, inline: bool) -> Sequence[Any]:
+    def try_record(self, events: str, *, inline: bool, receipts: bool) -> Sequence[Any]:
         """Calls ``pgaudit.try_record``. Returns SQLSTATE and message of the failure, or two None."""
         ...
 
@@ -30,17 +33,22 @@ class Transaction(Protocol):
 class AsyncTransaction(Protocol):
     """The transaction of an asynchronous connection."""
 
-    async def record(self, events: str, *, inline: bool) -> None:
+    async def record(self, events: str, *, inline: bool, receipts: bool) -> None:
         """``Transaction.record``."""
         ...
 
-    async def try_record(self, events: str, *, inline: bool) -> Sequence[Any]:
+    async def try_record(self, events: str, *, inline: bool, receipts: bool) -> Sequence[Any]:
         """``Transaction.try_record``."""
         ...
 
     async def fetch_row(self, query: LiteralString) -> Sequence[Any]:
         """``Transaction.fetch_row``."""
         ...
+
+
+def statement(query: LiteralString, events: LiteralString, *, receipts: bool) -> LiteralString:
+    """Returns the query. With receipts, what stands for the events in it passes through ``pgaudit.with_receipts``."""
+    return query.replace(events, "pgaudit.with_receipts(" + events + ")", 1) if receipts else query
 
 
 def not_in_transaction(how: str) -> NotInTransaction:
