@@ -28,6 +28,7 @@ TABLES: Final[dict[str, Callable[[], str]]] = {
     "event": generated.event,
     "errors": generated.error_tree,
     "commands": generated.commands,
+    "fields": generated.query_fields,
     "relations": generated.relations,
     "functions": generated.functions,
     "signals": generated.worker_signals,

@@ -5,6 +5,7 @@ import importlib
 import inspect
 import re
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from itertools import pairwise
 from typing import Any, Final, get_type_hints
 
@@ -15,6 +16,7 @@ from typer.testing import CliRunner
 from docs.source import ROOT, said
 from pgaudit import Actor, AuditContext, AuditEvent, Change, Settings, Target, errors, signals
 from pgaudit.events.event import Part
+from pgaudit.trail.fields import FIELDS
 from pgaudit.web import create_app, metrics
 
 MIGRATIONS: Final = ROOT / "migrations"
@@ -50,7 +52,8 @@ def default(value: object) -> str:
 def error_tree() -> str:
     """The tree, and what each error says of itself."""
     tree = inspect.cleandoc((errors.__doc__ or "").partition("::")[2].partition("Errors of")[0])
-    rows = [(f"`{name}`", said(kind.__doc__)) for name, kind in vars(errors).items() if inspect.isclass(kind)]
+    kinds = {name: kind for name, kind in vars(errors).items() if inspect.isclass(kind)}
+    rows = [(f"`{name}`", said(kind.__doc__).partition("\n\n")[0]) for name, kind in kinds.items()]
     return f"```text\n{tree}\n```\n\n{table(('Error', 'Raised when'), *rows)}"
 
 
@@ -59,6 +62,11 @@ def commands() -> str:
     arguments = ["pgaudit.cli", "utils", "docs", "--name", "pgaudit"]
     result = CliRunner().invoke(typer, arguments, catch_exceptions=False, color=False)
     return result.output.partition("\n")[2]
+
+
+def query_fields() -> str:
+    """A row for each field of a query."""
+    return table(("Field", "Finds events by"), *((f"`{name}`", meaning) for name, meaning in FIELDS.items()))
 
 
 def event() -> str:
@@ -103,7 +111,8 @@ def names(module: str, *public: str) -> str:
 
 def described(name: str, value: Any) -> Iterator[tuple[str, str]]:
     """Yields the row of one name, then those of its methods."""
-    shown = f"{name}({parameters(value)})" if inspect.isroutine(value) else name
+    is_property = isinstance(value, cached_property)  # which isroutine() takes for a function
+    shown = name if is_property or not inspect.isroutine(value) else f"{name}({parameters(value)})"
     yield f"`{shown}`", said(value.__doc__).partition("\n\n")[0].replace("\n", " ")
     if not inspect.isclass(value):
         return

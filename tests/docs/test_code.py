@@ -16,7 +16,7 @@ from sqlalchemy import create_engine
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 
-from docs.code import asyncpg_, history, listener_, psycopg_, sqlalchemy_
+from docs.code import asyncpg_, history, listener_, psycopg_, sqlalchemy_, timeline_
 from pgaudit import AuditContext, AuditLog
 from pgaudit.signals import job_failed, job_stalled
 from pgaudit.testing import assert_recorded, run_worker_once
@@ -119,6 +119,19 @@ def test_a_receiver_of_signals(caplog: pytest.LogCaptureFixture) -> None:
             signal.disconnect(signals_.page)
     alerts = [record.getMessage() for record in caplog.records if record.name == "alerts"]
     assert [alert[:20] for alert in alerts] == ["job_failed: job 17 {", "job_stalled: job 18 "]
+
+
+def test_the_life_of_a_claim(claims: psycopg.Connection) -> None:
+    """Its events, its fields, and what they were before the change."""
+    timeline_.approve(claims, 7)
+    run_worker_once(claims)
+    (event, field) = timeline_.life(claims, 7)
+    assert event.endswith("claim.approved by user:42")
+    assert field == "status: approved, since claim.approved"
+    before = datetime(2026, 1, 1, tzinfo=UTC)
+    assert timeline_.status(claims, 7, before) == "open"
+    assert timeline_.status(claims, 8, before) == "unknown"
+    assert timeline_.changed_since(claims, 7, before) == ["status"]
 
 
 def test_an_old_log_is_brought_in_once(claims: psycopg.Connection) -> None:

@@ -16,7 +16,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 import pgaudit
-from pgaudit import AuditEvent, AuditLog, claims, signals
+from pgaudit import AuditEvent, AuditLog, claims, signals, trail
 from pgaudit.testing.database import AuditDatabase
 from pgaudit.web import create_app
 
@@ -36,7 +36,7 @@ def examples() -> Generator[doctest.DocTest]:
     """Returns each docstring of the package that has an example."""
     finder = doctest.DocTestFinder(exclude_empty=True)
     for path in sorted(ROOT.rglob("*.py")):
-        if ">>>" in path.read_text(encoding="utf-8"):
+        if path.parent.name != "django" and ">>>" in path.read_text(encoding="utf-8"):
             name = ".".join(["pgaudit", *path.relative_to(ROOT).with_suffix("").parts]).removesuffix(".__init__")
             yield from (test for test in finder.find(importlib.import_module(name), name) if test.examples)
 
@@ -57,6 +57,7 @@ def names(dsn: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Generato
             "audit": audit,
             "settings": audit.settings,
             "psycopg": psycopg,
+            "trail": trail,
             "app": print,
             "flask_app": SimpleNamespace(wsgi_app=print),
             "approve": lambda claim: audit.record(None, AuditEvent(action="claim.approved", target=f"claim:{claim}")),

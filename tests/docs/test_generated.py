@@ -10,10 +10,26 @@ import pytest
 import pgaudit
 from docs import generated, source
 from docs.generate import generate
-from pgaudit import AuditEvent, Settings, claims, health, jobs, listener, migrate, stats, testing, trail, worker
+from pgaudit import (
+    AuditEvent,
+    Settings,
+    access_log,
+    claims,
+    health,
+    indexes,
+    jobs,
+    listener,
+    migrate,
+    saved_searches,
+    stats,
+    testing,
+    trail,
+    worker,
+)
 from pgaudit.events.json_values import MAX_DEPTH, MAX_DIGITS
 from pgaudit.health import Status
 from pgaudit.recording import replay
+from pgaudit.trail import export
 from pgaudit.web import metrics, scrape
 
 ROOT = Path(__file__).parents[2]
@@ -93,7 +109,10 @@ def test_the_limits_of_an_event_are_told() -> None:
         assert limit in limits
 
 
-PUBLIC = [pgaudit, claims, health, jobs, listener, migrate, replay, stats, testing, trail, worker]
+PUBLIC = [
+    *(pgaudit, access_log, claims, health, indexes, jobs, listener, migrate, replay, saved_searches, stats),
+    *(testing, trail, export, worker),
+]
 
 
 @pytest.mark.parametrize("module", PUBLIC, ids=lambda module: module.__name__)

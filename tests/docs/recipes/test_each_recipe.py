@@ -8,7 +8,13 @@ import pytest
 from tests.docs.printed import RECIPES, ROOT, blocks
 
 PAGES = [path.relative_to(ROOT / "docs").as_posix() for path in sorted((ROOT / "docs/operate").glob("*.md"))]
-OTHERS = ["explanation/guarantees.md", "explanation/queue.md", "reference/views.md", "reference/python.md"]
+OTHERS = [
+    "concepts/guarantees.md",
+    "concepts/tree.md",
+    "concepts/queue.md",
+    "reference/views.md",
+    "reference/python.md",
+]
 CALL = re.compile(r'recipe\((?:"(?P<page>\S+?\.md)"|PAGE), "(?P<words>.+?)"\)')
 # systemd and Kubernetes: tests/docs/test_files.py compares these commands with the files that they name.
 COMPARED = {"operate/systemd.md": "systemctl daemon-reload", "operate/containers.md": "docker build"}

@@ -30,7 +30,7 @@ def test_the_log_is_read_in_sql(filled: Site) -> None:
 
 def test_leaf_hashes_are_checked(filled: Site) -> None:
     """No leaf of the log differs from the hash of its event."""
-    (query,) = statements(recipe("explanation/guarantees.md", "leaf_hash"))
+    (query,) = statements(recipe("concepts/guarantees.md", "leaf_hash"))
     with filled.connect("claims_dba") as reader:
         assert reader.execute(query.encode()).fetchone() == (0,)
 
@@ -48,7 +48,7 @@ def test_the_largest_event_may_be_larger(site: Site) -> None:
 
 def test_the_maintenance_runs_without_a_worker(site: Site) -> None:
     """The owner can call the three maintenance functions."""
-    (maintenance,) = statements(recipe("explanation/queue.md", "ensure_partitions"))
+    (maintenance,) = statements(recipe("concepts/queue.md", "ensure_partitions"))
     with site.connect("claims_audit") as owner:
         assert owner.execute(maintenance.encode()).fetchone() == (0, 0, 0)
 

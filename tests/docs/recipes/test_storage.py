@@ -14,7 +14,6 @@ from tests.docs.recipes.site import Site
 from tests.support.audit_log import make_small_partitions_and_commit
 from tests.support.events import event, events
 from tests.support.jobs import record_persist_and_commit
-from tests.support.partitions import PARTITIONS
 from tests.support.queries import Connection, value
 from tests.support.waiting import wait_until
 
@@ -92,17 +91,6 @@ def test_events_are_found_by_tenant_target_and_time(site: Site) -> None:
     assert [row[0] for row in by_tenant] == [0]
     assert [row[0] for row in by_target] == [0, 1]
     assert [row[0] for row in by_time] == [0, 1, 2, 3]
-
-
-def test_an_index_is_added_partition_by_partition(owner: Connection) -> None:
-    """The statements for one partition, and then for the others, make the index of the whole log valid."""
-    parent, *for_partition = statements(recipe(PAGE, "CREATE INDEX CONCURRENTLY"))
-    (is_valid,) = re.findall(r"`(SELECT indisvalid.+?)`", (ROOT / "docs" / PAGE).read_text(), re.DOTALL)
-    owner.execute(parent.encode())
-    for partition, _, _ in owner.execute(PARTITIONS).fetchall():
-        for statement in for_partition:
-            owner.execute(statement.replace("audit_log_0", partition.removeprefix("pgaudit.")).encode())
-    assert value(owner, is_valid) is True
 
 
 def test_a_full_partition_is_frozen(full: Connection) -> None:
