@@ -1,10 +1,11 @@
 # `make` lists the commands.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test newest check bench docs fingerprint release-schema clean
+.PHONY: help setup demo test screenshots newest check bench docs fingerprint release-schema clean
 
 PYTHON := $(shell command -v python3.11 || echo python3)
 # Missing programs that some tests need. Each name is both the marker of these tests and a Debian package.
-MISSING := $(strip $(shell PATH="$$PATH:/usr/sbin"; command -v pgbouncer >/dev/null || echo pgbouncer; \
+MISSING := $(strip $(shell PATH="$$PATH:/usr/sbin"; command -v chromium >/dev/null || echo chromium; \
+	command -v pgbouncer >/dev/null || echo pgbouncer; \
 	command -v systemd-analyze >/dev/null || echo systemd))
 READY := .venv/ready
 
@@ -27,6 +28,9 @@ test: $(READY) ## Runs the tests, on real servers that they start
 	$(if $(MISSING),@echo "Skips the tests marked $(MISSING). To run them: apt-get install $(MISSING)")
 	.venv/bin/pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder \
 		$(if $(MISSING),-m "not ($(shell echo $(MISSING) | sed 's/ / or /'))")
+
+screenshots: $(READY) ## Takes the pictures of the dashboard in docs/img; needs chromium
+	PGAUDIT_SCREENSHOTS=docs/img .venv/bin/pytest tests/browser/test_screenshots.py
 
 newest: $(READY) ## Runs the worker's tests with the newest Procrastinate, and never fails
 	rm -rf .newest

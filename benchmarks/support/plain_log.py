@@ -56,6 +56,7 @@ NEXT: Final = "SELECT setval('log_index', (SELECT coalesce(max(index) + 1, 0) FR
 UNGUARD: Final = """
     ALTER TABLE pgaudit.audit_log DISABLE TRIGGER USER;
     ALTER TABLE pgaudit.event_key DISABLE TRIGGER USER;
+    ALTER TABLE pgaudit.event_target DISABLE TRIGGER USER;
     ALTER TABLE pgaudit.batch DISABLE TRIGGER USER;
 """
 ADD_CLAIMS: Final = """
