@@ -7,6 +7,9 @@ PYTHON := $(shell command -v python3.11 || echo python3)
 MISSING := $(strip $(shell PATH="$$PATH:/usr/sbin"; command -v chromium >/dev/null || echo chromium; \
 	command -v pgbouncer >/dev/null || echo pgbouncer; \
 	command -v systemd-analyze >/dev/null || echo systemd))
+# The tests copy a database some thousand times: with 8 GB to spare, in memory, where they take a third of the time.
+ROOMY := $(shell awk '/^MemAvailable/ && $$2 > 8000000 {print "yes"}' /proc/meminfo 2>/dev/null)
+IN_MEMORY := $(if $(ROOMY),$(shell df -k /dev/shm 2>/dev/null | awk '$$4 > 4000000 && $$6 == "/dev/shm" {print $$6}'))
 READY := .venv/ready
 
 help: ## Lists the commands
@@ -26,7 +29,7 @@ demo: $(READY) ## Runs the demo: an application, two workers, one killed half wa
 
 test: $(READY) ## Runs the tests, on real servers that they start
 	$(if $(MISSING),@echo "Skips the tests marked $(MISSING). To run them: apt-get install $(MISSING)")
-	.venv/bin/pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder \
+	$(if $(TMPDIR),,$(if $(IN_MEMORY),TMPDIR=$(IN_MEMORY) )).venv/bin/pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder \
 		$(if $(MISSING),-m "not ($(shell echo $(MISSING) | sed 's/ / or /'))")
 
 screenshots: $(READY) ## Takes the pictures of the dashboard in docs/img; needs chromium

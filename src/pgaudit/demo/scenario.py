@@ -19,7 +19,7 @@ SENT: Final = """
        AND position(%s IN query) > 0 AND query LIKE '%%pgaudit.persist(%%'
 """
 SELECT_TOKEN: Final = "SELECT token::text FROM pgaudit.procrastinate_workers WHERE id = %s"  # noqa: S105 - a query
-LONGEST_HOLD: Final = 2.0
+LONGEST_HOLD: Final = 10.0
 LONGEST_DRAIN: Final = 60.0
 
 
@@ -77,7 +77,7 @@ class Plot:
         self._crew.start_worker()
 
     def _kill_in_a_batch(self, victim: Worker) -> int | None:
-        """Kills a worker while it runs a job. Returns the job; None when it has none within two seconds."""
+        """Kills a worker while it runs a job. Returns the job; None when it has none within ten seconds."""
         end = time.monotonic() + LONGEST_HOLD
         job = None
         with self._conn.transaction():
@@ -91,7 +91,7 @@ class Plot:
         return job
 
     def _wait_until_missed(self, victim: Worker) -> None:
-        """Waits until Postgres has given up the connections of the killed worker, for two seconds at most."""
+        """Waits until Postgres has given up the connections of the killed worker, for ten seconds at most."""
         end = time.monotonic() + LONGEST_HOLD
         token = self._conn.execute(SELECT_TOKEN, [victim.number]).fetchone()
         while self._conn.execute(SENT, token).fetchone() and time.monotonic() < end:
