@@ -103,6 +103,8 @@ LANGUAGE sql STABLE AS $$
              AND (event @? '$.data.**."_sd"' OR event @? '$.data.**."..."'
                   OR event @? '$.changes.**."_sd"' OR event @? '$.changes.**."..."')
             THEN 'the keys "_sd" and "..." are reserved in data and changes'
+        WHEN event->'context' ? 'source'
+            THEN 'context.source is reserved for captured events'
         WHEN event->>'action' = 'audit.targets_sealed' AND NOT pgaudit.may_seal_targets()
             THEN 'the action audit.targets_sealed is reserved for workers'
     END
@@ -126,7 +128,7 @@ LANGUAGE sql STABLE AS $$
                      && $.targets.size() == 1
                      && $.targets[0].type.type() == "string" && $.targets[0].type != ""
                      && $.targets[0].id.type() == "string" && $.targets[0].id != ""
-                     && !exists($ ? (@.tenant.type() != "string"))
+                     && !exists($ ? (exists(@.context.source))) && !exists($ ? (@.tenant.type() != "string"))
                      && !exists($.**{65})'
        AND length(concat(event->>'action', event->>'tenant')) <= 200
        AND pg_column_size(event->'actor') <= 120 AND pg_column_size(event->'targets') <= 120

@@ -80,6 +80,7 @@ END $$;
 -- audit.wal_receipts = on, also writes a receipt of each.
 -- SECURITY DEFINER: a writer needs EXECUTE on this function, and no other right. The session's TimeZone and DateStyle
 -- have no effect: the stamps do not depend on them, and is_iso_time rejects a time that would.
+-- The setting audit.first_job is a hint for check_guarded_changes: no job of this transaction has a lower id.
 -- Raises, and records nothing:
 --   22004, 22023  there are no events, or the argument is not an array
 --   PA001         an event is invalid; the message names the field
@@ -99,6 +100,9 @@ BEGIN
         VALUES (stamped, CASE WHEN receipts IS NULL THEN sha256(decode('00', 'hex') || convert_to(content, 'UTF8'))
                               ELSE hash_with_receipt(content, receipts) END, octet_length(content));
     ELSIF expected > 1 THEN
+        IF coalesce(current_setting('audit.first_job', true), '') = '' THEN
+            PERFORM set_config('audit.first_job', (SELECT last_value FROM procrastinate_jobs_id_seq)::text, true);
+        END IF;
         INSERT INTO audit_jobs (event, leaf_hash, event_bytes)
         SELECT given.stamped, CASE WHEN receipts IS NULL THEN sha256(decode('00', 'hex') || convert_to(given.content, 'UTF8'))
                                    ELSE hash_with_receipt(given.content, receipts) END, octet_length(given.content)
@@ -115,6 +119,9 @@ BEGIN
         RAISE EXCEPTION 'a trigger or rule on pgaudit.audit_jobs left % of % events out', expected - inserted, expected
             USING ERRCODE = 'triggered_data_change_violation',
                   HINT = 'Drop the trigger or rule: pgaudit health names those that are not pgaudit''s.';
+    END IF;
+    IF coalesce(current_setting('audit.first_job', true), '') = '' THEN
+        PERFORM set_config('audit.first_job', currval('procrastinate_jobs_id_seq')::text, true);
     END IF;
 END $$;
 
@@ -140,6 +147,9 @@ BEGIN
     jobs := own || array(SELECT id FROM unnest(take_fresh_jobs(low_watermark(), 100)) id WHERE id <> ALL (own));
     failures := tampered_jobs(jobs);
     PERFORM lock_log();
+    IF coalesce(current_setting('audit.first_index', true), '') = '' THEN
+        PERFORM set_config('audit.first_index', (SELECT size FROM log_head)::text, true);
+    END IF;
     failures := append(without_failed(jobs, failures), NULL) || failures;
     SELECT failure INTO mine FROM unnest(failures) failure WHERE (failure->>'job_id')::bigint = ANY (own) LIMIT 1;
     IF FOUND THEN

@@ -483,3 +483,133 @@ COMMENT ON COLUMN pgaudit.target_tile.digests IS 'SHA-256 of the indexes of each
 COMMENT ON COLUMN pgaudit.target_tile.root IS 'Root of the tree over these leaves.';
 COMMENT ON TABLE pgaudit.target_lock IS 'One row, locked by the process that closes periods of the index of targets.';
 COMMENT ON COLUMN pgaudit.target_lock.singleton IS 'Always true: the table has one row.';
+
+COMMENT ON TABLE pgaudit.captured_table IS
+    'Tables whose changes triggers record as events. Change it with pgaudit.add_capture.';
+COMMENT ON COLUMN pgaudit.captured_table.id IS
+    'Number in the name of the generated function: capture_1.';
+COMMENT ON COLUMN pgaudit.captured_table.relation IS
+    'The table.';
+COMMENT ON COLUMN pgaudit.captured_table.target_type IS
+    'Type of the target of its events, such as claim.';
+COMMENT ON COLUMN pgaudit.captured_table.key_columns IS
+    'Columns of the key, whose values are the id of the target.';
+COMMENT ON COLUMN pgaudit.captured_table.action IS
+    'What the actions of captured events begin with.';
+COMMENT ON COLUMN pgaudit.captured_table.columns IS
+    'Columns that are recorded; NULL for all.';
+COMMENT ON COLUMN pgaudit.captured_table.excluded IS
+    'Columns that are not recorded. A change of these alone is none.';
+COMMENT ON COLUMN pgaudit.captured_table.masked IS
+    'Columns whose changes are recorded without their values.';
+COMMENT ON COLUMN pgaudit.captured_table.condition IS
+    'An UPDATE counts only where this SQL holds.';
+COMMENT ON COLUMN pgaudit.captured_table.known_columns IS
+    'Numbers of all columns by name, as of the last generation of the functions.';
+COMMENT ON COLUMN pgaudit.captured_table.added_at IS
+    'When it was added, or changed last.';
+COMMENT ON COLUMN pgaudit.captured_table.added_by IS
+    'Role that did so.';
+COMMENT ON COLUMN pgaudit.captured_table.paused_at IS
+    'Since when it is paused; NULL if it is not.';
+COMMENT ON COLUMN pgaudit.captured_table.paused_by IS
+    'Role that has paused it.';
+
+COMMENT ON TABLE pgaudit.guarded_table IS
+    'Tables whose rows no transaction changes without an event for them. Change it with pgaudit.add_guard.';
+COMMENT ON COLUMN pgaudit.guarded_table.id IS
+    'Number in the name of the generated function: guard_1.';
+COMMENT ON COLUMN pgaudit.guarded_table.relation IS
+    'The table.';
+COMMENT ON COLUMN pgaudit.guarded_table.target_type IS
+    'Type of the target of its events, such as claim.';
+COMMENT ON COLUMN pgaudit.guarded_table.key_columns IS
+    'Columns of the key, whose values are the id of the target.';
+COMMENT ON COLUMN pgaudit.guarded_table.action IS
+    'What the actions of captured events begin with.';
+COMMENT ON COLUMN pgaudit.guarded_table.actions IS
+    'Pattern of the action for each operation, such as {"update": "claim.*"}; any action for one left out.';
+COMMENT ON COLUMN pgaudit.guarded_table.on_missing IS
+    'What happens without an event: abort, capture or warn.';
+COMMENT ON COLUMN pgaudit.guarded_table.with_changes IS
+    'Whether the event must have the changes, too.';
+COMMENT ON COLUMN pgaudit.guarded_table.columns IS
+    'Columns that are recorded; NULL for all.';
+COMMENT ON COLUMN pgaudit.guarded_table.excluded IS
+    'Columns that are not recorded. A change of these alone is none.';
+COMMENT ON COLUMN pgaudit.guarded_table.masked IS
+    'Columns whose changes are recorded without their values.';
+COMMENT ON COLUMN pgaudit.guarded_table.condition IS
+    'An UPDATE counts only where this SQL holds.';
+COMMENT ON COLUMN pgaudit.guarded_table.known_columns IS
+    'Numbers of all columns by name, as of the last generation of the functions.';
+COMMENT ON COLUMN pgaudit.guarded_table.added_at IS
+    'When it was added, or changed last.';
+COMMENT ON COLUMN pgaudit.guarded_table.added_by IS
+    'Role that did so.';
+COMMENT ON COLUMN pgaudit.guarded_table.paused_at IS
+    'Since when it is paused; NULL if it is not.';
+COMMENT ON COLUMN pgaudit.guarded_table.paused_by IS
+    'Role that has paused it.';
+
+COMMENT ON TABLE pgaudit.guarded_change IS
+    'What running transactions have changed in guarded tables, until they commit.';
+COMMENT ON COLUMN pgaudit.guarded_change.xid IS
+    'Transaction that has changed rows.';
+COMMENT ON COLUMN pgaudit.guarded_change.number IS
+    'Order of its statements.';
+COMMENT ON COLUMN pgaudit.guarded_change.guard IS
+    'Id in guarded_table.';
+COMMENT ON COLUMN pgaudit.guarded_change.operation IS
+    'insert, update or delete.';
+COMMENT ON COLUMN pgaudit.guarded_change.keys IS
+    'Keys of the changed rows.';
+COMMENT ON COLUMN pgaudit.guarded_change.new_keys IS
+    'Keys after the change: others where the key was changed.';
+COMMENT ON COLUMN pgaudit.guarded_change.events IS
+    'Captured events of the rows, if the guard needs them.';
+
+COMMENT ON TABLE pgaudit.unrecorded_change IS
+    'Changes of guarded tables without an event that a guard with on_missing = warn has let pass.';
+COMMENT ON COLUMN pgaudit.unrecorded_change.id IS
+    'Number of the finding.';
+COMMENT ON COLUMN pgaudit.unrecorded_change.relation IS
+    'The table.';
+COMMENT ON COLUMN pgaudit.unrecorded_change.operation IS
+    'insert, update, delete or truncate.';
+COMMENT ON COLUMN pgaudit.unrecorded_change.count IS
+    'Number of rows.';
+COMMENT ON COLUMN pgaudit.unrecorded_change.targets IS
+    'The first five targets.';
+COMMENT ON COLUMN pgaudit.unrecorded_change.xid IS
+    'Transaction that changed them.';
+COMMENT ON COLUMN pgaudit.unrecorded_change.recorded_by IS
+    'Role that logged in.';
+COMMENT ON COLUMN pgaudit.unrecorded_change.application_name IS
+    'Name of the session''s application.';
+COMMENT ON COLUMN pgaudit.unrecorded_change.found_at IS
+    'When it was found.';
+
+COMMENT ON FUNCTION pgaudit.add_capture(regclass, text, text[], text, text[], text[], text[], text) IS
+    'Captures a table: records an event for each inserted, updated and deleted row, whoever changes it.';
+
+COMMENT ON FUNCTION pgaudit.remove_capture(regclass) IS
+    'Ends the capture of a table.';
+
+COMMENT ON FUNCTION pgaudit.pause_capture(regclass, boolean) IS
+    'Interrupts the capture of a table, or resumes it.';
+
+COMMENT ON FUNCTION pgaudit.add_guard(regclass, text, text[], text, jsonb, boolean, text, text[], text[], text[], text) IS
+    'Guards a table: a transaction that changes a row must record an event for it.';
+
+COMMENT ON FUNCTION pgaudit.remove_guard(regclass) IS
+    'Ends the guard of a table.';
+
+COMMENT ON FUNCTION pgaudit.pause_guard(regclass, boolean) IS
+    'Interrupts the guard of a table, or resumes it.';
+
+COMMENT ON FUNCTION pgaudit.is_captured(oid) IS
+    'Whether inserted, updated and deleted rows of a table are captured.';
+
+COMMENT ON FUNCTION pgaudit.record_uncaptured(jsonb) IS
+    'Records the events of changes that no trigger captures.';

@@ -16,6 +16,7 @@ WRITER: Final[tuple[LiteralString, ...]] = (
     USAGE,
     "GRANT EXECUTE ON FUNCTION pgaudit.record, pgaudit.try_record, pgaudit.schema_state TO {role}",
     "GRANT EXECUTE ON FUNCTION pgaudit.with_receipts TO {role}",
+    "GRANT EXECUTE ON FUNCTION pgaudit.record_uncaptured, pgaudit.captured_operations, pgaudit.is_captured TO {role}",
 )
 
 # Appends its events to the log in its own transaction; everyone else who appends waits for it.
@@ -46,7 +47,7 @@ WORKER: Final[tuple[LiteralString, ...]] = (
        pgaudit.fetch_job, pgaudit.persist, pgaudit.record_failure, pgaudit.release_jobs, pgaudit.running_jobs,
        pgaudit.reclaim_stalled_jobs,
        pgaudit.ensure_partitions, pgaudit.requeue_skipped_jobs, pgaudit.prune_batches, pgaudit.prune_job_errors,
-       pgaudit.retry_failed TO {role}""",
+       pgaudit.prune_unrecorded_changes, pgaudit.retry_failed TO {role}""",
     "GRANT SELECT ON pgaudit.audit_jobs, pgaudit.job_error, pgaudit.acknowledged_jobs TO {role}",
     # What the health check and /metrics read: a worker serves its container's probe, and `pgaudit serve` retries jobs.
     """GRANT SELECT ON pgaudit.queue_stats, pgaudit.worker_stats, pgaudit.batch, pgaudit.conflicting_events,
@@ -79,6 +80,7 @@ READER: Final[tuple[LiteralString, ...]] = (
        pgaudit.acknowledged_jobs, pgaudit.audit_jobs, pgaudit.job_error, pgaudit.saved_search, pgaudit.settings,
        pgaudit.alembic_version TO {role}""",
     "GRANT SELECT ON pgaudit.anchor, pgaudit.anchor_stats, pgaudit.anchor_receipt TO {role}",
+    "GRANT SELECT ON pgaudit.captured_table, pgaudit.guarded_table, pgaudit.unrecorded_change TO {role}",
     """GRANT EXECUTE ON FUNCTION pgaudit.stalled_workers_jobs, pgaudit.try_timestamptz, pgaudit.low_watermark,
        pgaudit.count_jobs, pgaudit.queue_state,
        pgaudit.lag_bucket_bounds, pgaudit.log_partitions, pgaudit.is_partition_ahead, pgaudit.index_ranges,

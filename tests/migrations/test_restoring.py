@@ -23,7 +23,7 @@ FORMATS = {
 }
 WEAK = """
     SELECT count(*) FROM pg_trigger JOIN pg_class c ON c.oid = tgrelid
-     WHERE relnamespace = 'pgaudit'::regnamespace AND tgname ~ '^(append_only|reject_)' AND tgenabled <> 'A'
+     WHERE relnamespace = 'pgaudit'::regnamespace AND tgname ~ '^(append_only|reject_|check_)' AND tgenabled <> 'A'
 """
 
 

@@ -17,7 +17,8 @@ DECLARE
 BEGIN
     FOREACH name IN ARRAY '{event_key,event_target,event_sighting,event_conflict,acknowledged_jobs,batch,
                             log_lock,queue_watermark,tile,checkpoint,verification,sealing_state,
-                            anchor_receipt,target_period,target_tile,target_lock}'::text[] LOOP
+                            anchor_receipt,target_period,target_tile,target_lock,
+                            guarded_change,unrecorded_change}'::text[] LOOP
         EXECUTE format('CREATE TRIGGER reject_direct_write BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON pgaudit.%I
                         FOR EACH STATEMENT EXECUTE FUNCTION pgaudit.reject_direct_write()', name);
         EXECUTE format('ALTER TABLE pgaudit.%I ENABLE ALWAYS TRIGGER reject_direct_write', name);
@@ -29,7 +30,8 @@ DO $$
 DECLARE
     name text;
 BEGIN
-    FOREACH name IN ARRAY '{settings,job_error,procrastinate_workers,saved_search,schema_code,anchor}'::text[] LOOP
+    FOREACH name IN ARRAY '{settings,job_error,procrastinate_workers,saved_search,schema_code,anchor,captured_table,
+                            guarded_table}'::text[] LOOP
         EXECUTE format('CREATE TRIGGER reject_foreign_write BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON pgaudit.%I
                         FOR EACH STATEMENT EXECUTE FUNCTION pgaudit.reject_foreign_write()', name);
         EXECUTE format('ALTER TABLE pgaudit.%I ENABLE ALWAYS TRIGGER reject_foreign_write', name);

@@ -159,6 +159,14 @@ class AuditContext(Part, frozen=True):
     user_agent: Text | None = Field(default=None, description="The client's `User-Agent`.")
     correlation_id: Text | None = Field(default=None, description="What events of several requests have in common.")
     causation_id: Text | None = Field(default=None, description="The event or message that led to this one.")
+    source: Text | None = Field(
+        default=None,
+        description="Of a captured event: who has named the actor, `application` or `database`. Reserved: the server adds it.",
+    )
+    session_user: Text | None = Field(default=None, description="Of a captured event: the role that logged in.")
+    current_user: Text | None = Field(default=None, description="Of a captured event: the role that it was set to.")
+    client_address: Text | None = Field(default=None, description="Of a captured event: the address of the session.")
+    application_name: Text | None = Field(default=None, description="Of a captured event: the name of the session.")
 
 
 class EventValues(TypedDict, total=False):

@@ -22,7 +22,7 @@ BEGIN
         SELECT oid FROM pg_class
          WHERE relnamespace = 'pgaudit'::regnamespace AND relkind = 'r' AND relname NOT LIKE 'procrastinate\_%'
            AND relname NOT IN ('alembic_version', 'log_lock', 'queue_watermark', 'schema_code', 'sealing_state', 'settings',
-                               'target_lock') LOOP
+                               'target_lock', 'captured_table', 'guarded_table') LOOP
         EXECUTE format('SELECT EXISTS (SELECT FROM %s)', candidate) INTO has_rows;
         IF has_rows THEN  -- TRUNCATE takes 10 ms for each table, and most are empty
             filled := filled || candidate;

@@ -692,7 +692,7 @@ DECLARE
 BEGIN
     FOREACH name IN ARRAY '{reject_modification,reject_direct_write,reject_foreign_write,reject_unlogged_deletion,
                             reject_deletion_by_parent,reject_truncate_of_queue,reject_status_change,reject_event_update,
-                            reject_far_schedule,unlink_deleted_workers}'::text[] LOOP
+                            reject_far_schedule,unlink_deleted_workers,check_guarded_changes}'::text[] LOOP
         EXECUTE format('CREATE FUNCTION pgaudit.%I() RETURNS trigger LANGUAGE plpgsql AS %L', name,
                        'BEGIN RAISE EXCEPTION ''pgaudit is not completely installed: run pgaudit migrate''; END');
     END LOOP;
@@ -909,6 +909,83 @@ CREATE TABLE pgaudit.saved_search (
     PRIMARY KEY (owner, name)
 );
 
+-- Tables of the application whose changes are captured as events, or guarded: not changed without an event.
+
+-- Columns are named; known_columns has their numbers as of the last generation of the functions, so that a column that
+-- has been renamed since is found again.
+CREATE TABLE pgaudit.captured_table (
+    id            integer     PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
+    relation      regclass    NOT NULL UNIQUE,
+    target_type   text        NOT NULL,
+    key_columns   text[]      NOT NULL,
+    action        text        NOT NULL,
+    columns       text[],
+    excluded      text[]      NOT NULL DEFAULT '{}',
+    masked        text[]      NOT NULL DEFAULT '{}',
+    condition     text,
+    known_columns jsonb       NOT NULL DEFAULT '{}',
+    added_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    added_by      text        NOT NULL DEFAULT session_user,
+    paused_at     timestamptz,
+    paused_by     text
+);
+
+-- actions has a pattern for each operation: {"insert": "claim.*", "update": "claim.*", "delete": "claim.deleted"}.
+CREATE TABLE pgaudit.guarded_table (
+    id            integer     PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
+    relation      regclass    NOT NULL UNIQUE,
+    target_type   text        NOT NULL,
+    key_columns   text[]      NOT NULL,
+    action        text        NOT NULL,
+    actions       jsonb       NOT NULL,
+    on_missing    text        NOT NULL CHECK (on_missing IN ('abort', 'capture', 'warn')),
+    with_changes  boolean     NOT NULL DEFAULT false,
+    columns       text[],
+    excluded      text[]      NOT NULL DEFAULT '{}',
+    masked        text[]      NOT NULL DEFAULT '{}',
+    condition     text,
+    known_columns jsonb       NOT NULL DEFAULT '{}',
+    added_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    added_by      text        NOT NULL DEFAULT session_user,
+    paused_at     timestamptz,
+    paused_by     text
+);
+
+-- What a transaction has changed in guarded tables: written by its statements, checked and deleted when it commits. Rows
+-- outlive no transaction, so the table needs no WAL.
+CREATE UNLOGGED TABLE pgaudit.guarded_change (
+    xid       xid8    NOT NULL DEFAULT pg_current_xact_id(),
+    number    bigint  NOT NULL GENERATED ALWAYS AS IDENTITY,
+    guard     integer NOT NULL,
+    operation text    NOT NULL,
+    keys      text[]  NOT NULL,
+    new_keys  text[]  NOT NULL,
+    events    text[],
+    PRIMARY KEY (xid, number)
+);
+ALTER TABLE pgaudit.guarded_change SET (
+    autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_cost_delay = 0
+);
+
+-- Changes without an event that a guard with on_missing = warn has let pass.
+CREATE TABLE pgaudit.unrecorded_change (
+    id               bigint      PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
+    relation         regclass    NOT NULL,
+    operation        text        NOT NULL,
+    count            bigint      NOT NULL,
+    targets          text[]      NOT NULL,
+    xid              xid8        NOT NULL,
+    recorded_by      text        NOT NULL,
+    application_name text        NOT NULL,
+    found_at         timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+-- A transaction that changed guarded rows is checked when it commits.
+CREATE CONSTRAINT TRIGGER check_guarded_changes AFTER INSERT ON pgaudit.guarded_change DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW EXECUTE FUNCTION pgaudit.check_guarded_changes();
+ALTER TABLE pgaudit.guarded_change ENABLE ALWAYS TRIGGER check_guarded_changes;
+
+CREATE INDEX unrecorded_change_found_at_idx ON pgaudit.unrecorded_change (found_at);
+
 -- The Merkle tree over the log, and what was signed of it.
 
 -- Complete tiles, 256 hashes each. Level 0 has the leaf hashes of the log by index, level 1 the roots of the tiles of
@@ -1028,7 +1105,8 @@ DECLARE
 BEGIN
     FOREACH name IN ARRAY '{event_key,event_target,event_sighting,event_conflict,acknowledged_jobs,batch,
                             log_lock,queue_watermark,tile,checkpoint,verification,sealing_state,
-                            anchor_receipt,target_period,target_tile,target_lock}'::text[] LOOP
+                            anchor_receipt,target_period,target_tile,target_lock,
+                            guarded_change,unrecorded_change}'::text[] LOOP
         EXECUTE format('CREATE TRIGGER reject_direct_write BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON pgaudit.%I
                         FOR EACH STATEMENT EXECUTE FUNCTION pgaudit.reject_direct_write()', name);
         EXECUTE format('ALTER TABLE pgaudit.%I ENABLE ALWAYS TRIGGER reject_direct_write', name);
@@ -1040,7 +1118,8 @@ DO $$
 DECLARE
     name text;
 BEGIN
-    FOREACH name IN ARRAY '{settings,job_error,procrastinate_workers,saved_search,schema_code,anchor}'::text[] LOOP
+    FOREACH name IN ARRAY '{settings,job_error,procrastinate_workers,saved_search,schema_code,anchor,captured_table,
+                            guarded_table}'::text[] LOOP
         EXECUTE format('CREATE TRIGGER reject_foreign_write BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON pgaudit.%I
                         FOR EACH STATEMENT EXECUTE FUNCTION pgaudit.reject_foreign_write()', name);
         EXECUTE format('ALTER TABLE pgaudit.%I ENABLE ALWAYS TRIGGER reject_foreign_write', name);
@@ -1192,6 +1271,8 @@ LANGUAGE sql STABLE AS $$
              AND (event @? '$.data.**."_sd"' OR event @? '$.data.**."..."'
                   OR event @? '$.changes.**."_sd"' OR event @? '$.changes.**."..."')
             THEN 'the keys "_sd" and "..." are reserved in data and changes'
+        WHEN event->'context' ? 'source'
+            THEN 'context.source is reserved for captured events'
         WHEN event->>'action' = 'audit.targets_sealed' AND NOT pgaudit.may_seal_targets()
             THEN 'the action audit.targets_sealed is reserved for workers'
     END
@@ -1215,7 +1296,7 @@ LANGUAGE sql STABLE AS $$
                      && $.targets.size() == 1
                      && $.targets[0].type.type() == "string" && $.targets[0].type != ""
                      && $.targets[0].id.type() == "string" && $.targets[0].id != ""
-                     && !exists($ ? (@.tenant.type() != "string"))
+                     && !exists($ ? (exists(@.context.source))) && !exists($ ? (@.tenant.type() != "string"))
                      && !exists($.**{65})'
        AND length(concat(event->>'action', event->>'tenant')) <= 200
        AND pg_column_size(event->'actor') <= 120 AND pg_column_size(event->'targets') <= 120
@@ -1330,6 +1411,7 @@ END $$;
 -- audit.wal_receipts = on, also writes a receipt of each.
 -- SECURITY DEFINER: a writer needs EXECUTE on this function, and no other right. The session's TimeZone and DateStyle
 -- have no effect: the stamps do not depend on them, and is_iso_time rejects a time that would.
+-- The setting audit.first_job is a hint for check_guarded_changes: no job of this transaction has a lower id.
 -- Raises, and records nothing:
 --   22004, 22023  there are no events, or the argument is not an array
 --   PA001         an event is invalid; the message names the field
@@ -1349,6 +1431,9 @@ BEGIN
         VALUES (stamped, CASE WHEN receipts IS NULL THEN sha256(decode('00', 'hex') || convert_to(content, 'UTF8'))
                               ELSE hash_with_receipt(content, receipts) END, octet_length(content));
     ELSIF expected > 1 THEN
+        IF coalesce(current_setting('audit.first_job', true), '') = '' THEN
+            PERFORM set_config('audit.first_job', (SELECT last_value FROM procrastinate_jobs_id_seq)::text, true);
+        END IF;
         INSERT INTO audit_jobs (event, leaf_hash, event_bytes)
         SELECT given.stamped, CASE WHEN receipts IS NULL THEN sha256(decode('00', 'hex') || convert_to(given.content, 'UTF8'))
                                    ELSE hash_with_receipt(given.content, receipts) END, octet_length(given.content)
@@ -1365,6 +1450,9 @@ BEGIN
         RAISE EXCEPTION 'a trigger or rule on pgaudit.audit_jobs left % of % events out', expected - inserted, expected
             USING ERRCODE = 'triggered_data_change_violation',
                   HINT = 'Drop the trigger or rule: pgaudit health names those that are not pgaudit''s.';
+    END IF;
+    IF coalesce(current_setting('audit.first_job', true), '') = '' THEN
+        PERFORM set_config('audit.first_job', currval('procrastinate_jobs_id_seq')::text, true);
     END IF;
 END $$;
 
@@ -1390,6 +1478,9 @@ BEGIN
     jobs := own || array(SELECT id FROM unnest(take_fresh_jobs(low_watermark(), 100)) id WHERE id <> ALL (own));
     failures := tampered_jobs(jobs);
     PERFORM lock_log();
+    IF coalesce(current_setting('audit.first_index', true), '') = '' THEN
+        PERFORM set_config('audit.first_index', (SELECT size FROM log_head)::text, true);
+    END IF;
     failures := append(without_failed(jobs, failures), NULL) || failures;
     SELECT failure INTO mine FROM unnest(failures) failure WHERE (failure->>'job_id')::bigint = ANY (own) LIMIT 1;
     IF FOUND THEN
@@ -2668,6 +2759,980 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
      WHERE j.status = 'doing' AND (w.id IS NULL OR w.last_heartbeat < clock_timestamp() - w.stalled_after)
 $$;
 
+-- Values of the application's tables as JSON. The functions of 74_capture.sql are generated from these expressions.
+
+-- try_jsonb(value): returns the value, or NULL where jsonb cannot hold it, such as "\u0000" in a column of type json.
+CREATE OR REPLACE FUNCTION pgaudit.try_jsonb(value text) RETURNS jsonb
+LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    RETURN value::jsonb;
+EXCEPTION WHEN data_exception OR program_limit_exceeded OR statement_too_complex THEN
+    RETURN NULL;
+END $$;
+
+-- capturable(value): returns a value that consists of others (JSON, arrays, composites, ranges) as an event can hold it:
+-- its text as a string if it is nested too deep, has a reserved key or a number of more than 4,000 digits.
+CREATE OR REPLACE FUNCTION pgaudit.capturable(value text) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    parsed jsonb := try_jsonb(value);
+BEGIN
+    IF parsed IS NULL OR parsed @? '$.**{55}' OR parsed @? '$.**."_sd"' OR parsed @? '$.**."..."'
+       OR has_long_number(parsed) THEN
+        RETURN to_json(value);
+    END IF;
+    RETURN value;
+END $$;
+
+-- omitted_value(value): returns what stands for a value that is too large for an event: its size and hash.
+CREATE OR REPLACE FUNCTION pgaudit.omitted_value(value text) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT jsonb_build_object('omitted', true, 'bytes', octet_length(value),
+                              'sha256', encode(sha256(convert_to(value, 'UTF8')), 'hex'))
+$$;
+
+-- fitting_event(content): returns the event. While it is larger than max_event_bytes, its largest value is omitted.
+CREATE OR REPLACE FUNCTION pgaudit.fitting_event(content text) RETURNS jsonb
+LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    event   jsonb := content::jsonb;
+    allowed integer := (SELECT max_event_bytes FROM settings);
+    path    text[];
+    value   jsonb;
+BEGIN
+    WHILE octet_length(event::text) > allowed LOOP
+        SELECT ARRAY['changes', (position - 1)::text, side], change->side INTO path, value
+          FROM jsonb_array_elements(event->'changes') WITH ORDINALITY AS given (change, position),
+               unnest('{before,after}'::text[]) side
+         WHERE change ? side ORDER BY octet_length(change->>side) DESC NULLS LAST LIMIT 1;
+        EXIT WHEN octet_length(event #>> path) < 200;  -- a table of a thousand columns: record reports what is wrong
+        event := jsonb_set(event, path, omitted_value(event #>> path));
+    END LOOP;
+    RETURN event;
+END $$;
+
+-- fitting_key(value): returns the id of a target: of 1 to 500 characters. A longer one ends with its hash.
+CREATE OR REPLACE FUNCTION pgaudit.fitting_key(value text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT CASE WHEN value IS NULL THEN 'NULL' WHEN value = '' THEN '""' WHEN length(value) <= 500 THEN value
+                ELSE left(value, 400) || '…' || encode(sha256(convert_to(value, 'UTF8')), 'hex') END
+$$;
+
+-- key_part(value): returns one of the values of a composite key; they are joined with commas.
+CREATE OR REPLACE FUNCTION pgaudit.key_part(value text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS
+$$ SELECT coalesce(replace(replace(value, '!', '!!'), ',', '!,'), 'NULL') $$;
+
+-- base_type(type): returns the type below a domain; another one as it is.
+CREATE OR REPLACE FUNCTION pgaudit.base_type(type oid) RETURNS oid
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    WITH RECURSIVE base (oid, below) AS (
+        SELECT t.oid, typbasetype FROM pg_type t WHERE t.oid = type
+        UNION ALL SELECT t.oid, t.typbasetype FROM base JOIN pg_type t ON t.oid = below)
+    SELECT oid FROM base WHERE below = 0
+$$;
+
+-- json_expression(type, value): returns the SQL expression of a column's value as JSON text. value is the expression of
+-- the column, such as n.amount. The functions in which it stands fix the settings that the text of a value depends on.
+CREATE OR REPLACE FUNCTION pgaudit.json_expression(type oid, value text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT CASE WHEN typlen = -1 THEN format('CASE WHEN pg_catalog.pg_column_size(%s) > 100000 '
+                                             'THEN pgaudit.omitted_value(%1$s::text)::text ELSE %s END', value, short)
+                ELSE short END
+      FROM (SELECT typlen, format(CASE
+                WHEN oid IN ('bool'::regtype, 'int2'::regtype, 'int4'::regtype, 'int8'::regtype) THEN '%1$s::text'
+                WHEN oid = 'numeric'::regtype
+                    THEN 'CASE WHEN pg_catalog.abs(%1$s) < ''1e1000'' AND pg_catalog.scale(%1$s) < 1000 THEN %1$s::text '
+                         'ELSE pg_catalog.to_json(%1$s::text)::text END'
+                WHEN oid IN ('bytea'::regtype, 'xml'::regtype) THEN 'pg_catalog.to_json(%1$s::text)::text'
+                WHEN oid = 'json'::regtype THEN 'pgaudit.capturable(%1$s::text)'
+                WHEN oid <> 'uuid'::regtype AND typcategory IN ('A', 'C', 'U', 'R')
+                    THEN 'pgaudit.capturable(pg_catalog.to_json(%1$s)::text)'
+                ELSE 'pg_catalog.to_json(%1$s)::text' END, value) AS short
+              FROM pg_type t WHERE t.oid = base_type(type)) expression
+$$;
+
+-- changed_expression(type, collation, before, after): returns the SQL condition under which a column was changed. Where
+-- "=" takes different values for equal, as it does 1.0 and 1.00, or does not exist, the bytes are compared.
+CREATE OR REPLACE FUNCTION pgaudit.changed_expression(type oid, "collation" oid, before text, after text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT format(CASE
+        WHEN base_type(type) = ANY ('{bool,int2,int4,int8,oid,uuid,date,time,timestamp,timestamptz,bytea}'::regtype[]::oid[])
+          OR base_type(type) = ANY ('{text,varchar}'::regtype[]::oid[])
+             AND (SELECT collisdeterministic FROM pg_collation WHERE oid = "collation")
+            THEN '%s IS DISTINCT FROM %s'
+        ELSE 'pg_catalog.record_image_ne(ROW(%s), ROW(%s))' END, before, after)
+$$;
+
+-- Capture: triggers on the application's tables that record an event for each changed row, whoever changed it.
+-- Their functions are generated for each table, because comparing two rows of unknown columns takes three times as long.
+
+-- shape_of(relation): returns the columns of a table with their types, in one text: what a generated function is for.
+CREATE OR REPLACE FUNCTION pgaudit.shape_of(relation oid) RETURNS text
+LANGUAGE sql STABLE AS $$
+    SELECT pg_catalog.string_agg(attname || ' ' || atttypid, ',' ORDER BY attname) FROM pg_catalog.pg_attribute
+     WHERE attrelid = relation AND attnum > 0 AND NOT attisdropped
+$$;
+
+-- numbered_columns(relation): returns the numbers of a table's columns by their names.
+CREATE OR REPLACE FUNCTION pgaudit.numbered_columns(relation oid) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT jsonb_object_agg(attname, attnum) FROM pg_attribute WHERE attrelid = relation AND attnum > 0 AND NOT attisdropped
+$$;
+
+-- current_names(names, known, relation): returns the present names of columns, without those that were dropped.
+--   known  the numbers of all columns at the time when they had these names
+-- A restore numbers columns anew, and then all known names still exist. A column whose name no longer exists has been
+-- renamed, if there is one of its number that has a new name.
+CREATE OR REPLACE FUNCTION pgaudit.current_names(names text[], known jsonb, relation oid) RETURNS text[]
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT CASE WHEN names IS NOT NULL THEN array(
+        SELECT present_name FROM unnest(names) WITH ORDINALITY AS given (name, n), numbered_columns(relation) present,
+               LATERAL (SELECT CASE WHEN present ? name THEN name
+                                    ELSE (SELECT key FROM jsonb_each(present) WHERE value = known->name AND NOT known ? key)
+                               END AS present_name) found
+         WHERE present_name IS NOT NULL ORDER BY n) END
+$$;
+
+-- columns_to_capture(relation, columns, excluded): returns the columns whose values go into events: those that were
+-- chosen, else all. Not those that are computed when they are read, which triggers do not see.
+CREATE OR REPLACE FUNCTION pgaudit.columns_to_capture(relation oid, columns text[], excluded text[])
+RETURNS TABLE (name text, type oid, "collation" oid)
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT attname, atttypid, attcollation FROM pg_attribute
+     WHERE attrelid = relation AND attnum > 0 AND NOT attisdropped AND attgenerated <> 'v'
+       AND (columns IS NULL OR attname = ANY (columns)) AND attname <> ALL (excluded)
+     ORDER BY attnum
+$$;
+
+-- key_expression(relation, key, row): returns the SQL expression of a row's key: the id of the target.
+CREATE OR REPLACE FUNCTION pgaudit.key_expression(relation oid, key text[], "row" text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT CASE WHEN cardinality(key) > 1
+                THEN 'pgaudit.fitting_key(' || string_agg(format('pgaudit.key_part(%s.%I::text)', "row", name),
+                                                          $s$ || ',' || $s$ ORDER BY n) || ')'
+                WHEN bool_and(atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'uuid'::regtype) AND attnotnull)
+                THEN min(format('%s.%I::text', "row", name))
+                ELSE min(format('pgaudit.fitting_key(%s.%I::text)', "row", name)) END
+      FROM unnest(key) WITH ORDINALITY AS part (name, n)
+      JOIN pg_attribute ON attrelid = relation AND attname = name AND NOT attisdropped
+$$;
+
+-- change_expression(column, operation, masked): returns the SQL expression of a column's change, in JSON after a comma;
+-- it is NULL where there is none. A masked value is not shown, but that it was changed is.
+CREATE OR REPLACE FUNCTION pgaudit.change_expression(name text, type oid, "collation" oid, operation text, masked boolean)
+RETURNS text LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT CASE operation
+        WHEN 'UPDATE' THEN format($s$CASE WHEN %s THEN %L || coalesce(%s, 'null') || ',"after":' || coalesce(%s, 'null') || '}' END$s$,
+            changed_expression(type, "collation", o, n), format(',{"path":%s,"before":', to_json(name)),
+            CASE WHEN masked THEN hidden ELSE json_expression(type, o) END,
+            CASE WHEN masked THEN hidden ELSE json_expression(type, n) END)
+        WHEN 'INSERT' THEN format($s$CASE WHEN %s IS DISTINCT FROM NULL THEN %L || %s || '}' END$s$,
+            n, format(',{"path":%s,"after":', to_json(name)), CASE WHEN masked THEN hidden ELSE json_expression(type, n) END)
+        WHEN 'DELETE' THEN format($s$CASE WHEN %s IS DISTINCT FROM NULL THEN %L || %s || '}' END$s$,
+            o, format(',{"path":%s,"before":', to_json(name)), CASE WHEN masked THEN hidden ELSE json_expression(type, o) END)
+        END
+      FROM (SELECT format('old.%I', name) AS o, format('new.%I', name) AS n, $s$'"***"'$s$ AS hidden) row
+$$;
+
+-- changes_expression(…): returns the SQL expression of the changes of a row, in JSON with a comma before each. A function
+-- call takes at most 100 arguments.
+CREATE OR REPLACE FUNCTION pgaudit.changes_expression(relation oid, columns text[], excluded text[], masked text[],
+                                                      operation text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT coalesce(string_agg(portion, ' || '), $s$''$s$)
+      FROM (SELECT format('pg_catalog.concat(%s)', string_agg(change_expression(
+                       name, type, "collation", operation, name = ANY (masked)), E',\n               ' ORDER BY n)) AS portion
+              FROM columns_to_capture(relation, columns, excluded) WITH ORDINALITY AS c (name, type, "collation", n)
+             GROUP BY n / 100) portions
+$$;
+
+-- rows_of(operation, level, old_row, new_row): returns the SQL of the changed rows: old before, new after. The two transition
+-- tables of an UPDATE have its rows in the same order.
+CREATE OR REPLACE FUNCTION pgaudit.rows_of(operation text, level text, old_row text, new_row text) RETURNS text
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE level || ' ' || operation
+        WHEN 'statement INSERT' THEN 'new_rows new'
+        WHEN 'statement DELETE' THEN 'old_rows old'
+        WHEN 'statement UPDATE' THEN '(SELECT pg_catalog.row_number() OVER () AS "pgaudit row", * FROM old_rows) old '
+                                     'JOIN (SELECT pg_catalog.row_number() OVER () AS "pgaudit row", * FROM new_rows) new USING ("pgaudit row")'
+        WHEN 'row INSERT' THEN format('(SELECT %s.*) new', new_row)
+        WHEN 'row DELETE' THEN format('(SELECT %s.*) old', old_row)
+        WHEN 'row UPDATE' THEN format('(SELECT %s.*) old, (SELECT %s.*) new', old_row, new_row) END
+$$;
+
+-- change_query(capture, relation, operation, level, names): returns the query of the changed rows of a table: key, new_key
+-- where that is another, and content, the text of the event.
+--   relation  the table, or its partition or child
+--   level     statement or row: what the trigger fires for
+--   names     what the query calls the values that do not depend on the row, and OLD and NEW: the variables of a
+--             generated function, or parameters
+CREATE OR REPLACE FUNCTION pgaudit.change_query(capture pgaudit.captured_table, relation oid, operation text, level text,
+                                                names text[] DEFAULT '{captured.head,captured.receipts,OLD,NEW}')
+RETURNS text LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    target text := format('{"type":%s,"id":', to_json(capture.target_type));
+BEGIN
+    RETURN format($query$SELECT c.key, c.new_key, %1$s || pg_catalog.substr(pg_catalog.gen_random_uuid()::text, 16)
+           || %2$L || pg_catalog.to_json(c.key)::text || CASE WHEN c.key = c.new_key THEN '}' ELSE %3$L || pg_catalog.to_json(c.new_key)::text || ',"role":"new"}' END
+           || '],"changes":[' || pg_catalog.substr(c.changes, 2) || ']}' AS content
+      FROM (SELECT %4$s AS key, %5$s AS new_key,
+               %6$s AS changes
+              FROM %7$s
+             WHERE %8$s
+            OFFSET 0) c
+     WHERE %9$s
+    OFFSET 0$query$,
+        names[1], '","targets":[' || target, '},' || target,
+        key_expression(relation, capture.key_columns, CASE operation WHEN 'INSERT' THEN 'new' ELSE 'old' END),
+        key_expression(relation, capture.key_columns, CASE operation WHEN 'DELETE' THEN 'old' ELSE 'new' END),
+        changes_expression(relation, capture.columns, capture.excluded, capture.masked, operation),
+        rows_of(operation, level, names[3], names[4]),
+        coalesce('(' || CASE WHEN operation = 'UPDATE' THEN capture.condition END || ')', 'true'),
+        CASE operation WHEN 'UPDATE' THEN $s$c.changes <> ''$s$ ELSE 'true' END);
+END $$;
+
+-- capture_query(…): returns the statement that records an event for each changed row; takes what change_query takes.
+CREATE OR REPLACE FUNCTION pgaudit.capture_query(capture pgaudit.captured_table, relation oid, operation text, level text,
+                                                 names text[] DEFAULT '{captured.head,captured.receipts,OLD,NEW}')
+RETURNS text LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT format($query$INSERT INTO pgaudit.audit_jobs (event, leaf_hash, event_bytes)
+    SELECT e.event, CASE WHEN %2$s IS NULL THEN pg_catalog.sha256(pg_catalog.decode('00', 'hex') || pg_catalog.convert_to(e.content, 'UTF8'))
+                         ELSE pgaudit.hash_with_receipt(e.content, %2$s) END, pg_catalog.octet_length(e.content)
+      FROM (SELECT f.event, f.event::text AS content
+              FROM (SELECT CASE WHEN pg_catalog.octet_length(t.content) > 8000 THEN pgaudit.fitting_event(t.content) ELSE t.content::jsonb END AS event
+                      FROM (%1$s) t
+                    OFFSET 0) f
+            OFFSET 0) e$query$, change_query(capture, relation, operation, level, names), names[2])
+$$;
+
+-- Capture at run time, and adding it to tables and removing it.
+
+-- context_of_application(): returns what the application has said about who it acts for, with the fields that an event
+-- can have; NULL if it has said nothing, or what cannot be understood.
+CREATE OR REPLACE FUNCTION pgaudit.context_of_application() RETURNS jsonb
+LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    given text  := current_setting('audit.context', true);
+    said  jsonb := CASE WHEN given <> '' AND octet_length(given) <= 8000 THEN try_jsonb(given) END;
+    actor jsonb := said->'actor';
+BEGIN
+    IF jsonb_typeof(said) IS DISTINCT FROM 'object' THEN
+        RETURN NULL;
+    END IF;
+    RETURN jsonb_strip_nulls(jsonb_build_object(
+        'actor', CASE WHEN is_reference(actor) THEN jsonb_build_object('type', actor->>'type', 'id', actor->>'id',
+                      'name', actor->>'name', 'on_behalf_of', actor->>'on_behalf_of') END,
+        'tenant', left(said->>'tenant', 500),
+        'context', (SELECT jsonb_object_agg(key, value) FROM jsonb_each_text(
+                        CASE WHEN jsonb_typeof(said->'context') = 'object' THEN said->'context' ELSE '{}' END)
+                     WHERE key = ANY ('{request_id,trace_id,span_id,session_id,ip,user_agent,correlation_id,causation_id}'))));
+END $$;
+
+-- captured_head(action): returns the beginning of a captured event: all that does not depend on the row, and the first 15
+-- characters of its id, a UUIDv7: the time and the version. substr(gen_random_uuid()::text, 16) is the rest of one.
+--   context.source  application, if it has said who it acts for; database, if only the role is known
+--   context         session_user, current_user, client_address and application_name, as the server knows them
+CREATE OR REPLACE FUNCTION pgaudit.captured_head(action text) RETURNS text
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    clock  timestamptz := clock_timestamp();
+    millis text  := lpad(to_hex((extract(epoch FROM clock) * 1000)::bigint), 12, '0');
+    moment text  := to_char(clock AT TIME ZONE interval '0', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"');
+    said   jsonb := context_of_application();
+    head   jsonb := jsonb_build_object(
+        'action', action, 'outcome', 'success', 'schema_version', 1, 'occurred_at', moment, 'recorded_at', moment,
+        'recorded_by', session_user, 'xid', pg_current_xact_id()::text,
+        'actor', coalesce(said->'actor', jsonb_build_object('type', 'db_user', 'id', session_user)),
+        'context', coalesce(said->'context', '{}') || jsonb_strip_nulls(jsonb_build_object(
+            'source', CASE WHEN said ? 'actor' THEN 'application' ELSE 'database' END, 'session_user', session_user,
+            'current_user', coalesce(nullif(current_setting('role'), 'none'), session_user),
+            'client_address', host(inet_client_addr()), 'application_name', nullif(current_setting('application_name'), ''))));
+BEGIN
+    IF said ? 'tenant' THEN
+        head := head || jsonb_build_object('tenant', said->'tenant');
+    END IF;
+    RETURN left(head::text, -1) || ',"id":"' || left(millis, 8) || '-' || right(millis, 4) || '-7';
+END $$;
+
+-- is_replicated(): returns whether the change comes from a publisher, where it was captured. session_replication_role
+-- alone does not say so: a role that may set it would evade every capture.
+CREATE OR REPLACE FUNCTION pgaudit.is_replicated() RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    RETURN current_setting('session_replication_role') = 'replica'
+       AND EXISTS (SELECT FROM pg_stat_subscription WHERE pid = pg_backend_pid());
+END $$;
+
+-- record_about_table(action, relation, data): records an event about a table as a whole.
+CREATE OR REPLACE FUNCTION pgaudit.record_about_table(action text, relation regclass, data jsonb DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    event   jsonb := (captured_head(action) || substr(gen_random_uuid()::text, 16) || '"}')::jsonb || jsonb_build_object(
+        'targets', jsonb_build_array(jsonb_build_object('type', 'table', 'id', table_name(relation))))
+        || CASE WHEN data IS NULL THEN '{}' ELSE jsonb_build_object('data', data) END;
+    content text := event::text;
+    receipts text := CASE WHEN current_setting('audit.wal_receipts', true) = 'on' THEN receipt_prefix() END;
+BEGIN
+    INSERT INTO audit_jobs (event, leaf_hash, event_bytes)
+    VALUES (event, CASE WHEN receipts IS NULL THEN sha256(decode('00', 'hex') || convert_to(content, 'UTF8'))
+                        ELSE hash_with_receipt(content, receipts) END, octet_length(content));
+END $$;
+
+-- table_name(relation): returns its name with its schema.
+CREATE OR REPLACE FUNCTION pgaudit.table_name(relation oid) RETURNS text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT nspname || '.' || relname FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE c.oid = relation
+$$;
+
+-- Adding capture to tables of the application, and removing it: triggers, and their generated functions.
+
+-- level_of_capture(relation): returns what its triggers fire for. Transition tables make one statement of a bulk change,
+-- but a statement fires only the triggers of the table that it names, after all row triggers: where rows may come through
+-- other tables, or row triggers may change them again, each row is captured by itself, before other triggers see it.
+CREATE OR REPLACE FUNCTION pgaudit.level_of_capture(relation oid) RETURNS text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT CASE WHEN EXISTS (SELECT FROM pg_class WHERE oid = relation AND relkind = 'p')
+                  OR EXISTS (SELECT FROM pg_inherits WHERE relation IN (inhrelid, inhparent))
+                  OR EXISTS (SELECT FROM pg_trigger WHERE tgrelid = relation AND NOT tgisinternal AND tgtype & 1 = 1
+                                AND tgtype & 2 = 0 AND NOT starts_with(tgname, '0_pgaudit')) THEN 'row' ELSE 'statement' END
+$$;
+
+-- triggers_of(relation, purpose): returns the names of its triggers for the purpose: capture or guard.
+CREATE OR REPLACE FUNCTION pgaudit.triggers_of(relation oid, purpose text) RETURNS SETOF name
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT tgname FROM pg_trigger WHERE tgrelid = relation AND NOT tgisinternal
+       AND tgname = ANY (array(SELECT format('0_pgaudit_%s_%s', purpose, operation)
+                                 FROM unnest('{insert,update,delete,truncate}'::text[]) operation)::name[])
+$$;
+
+-- create_triggers(relation, purpose, function, level): creates the triggers of a table. Their names come first, because
+-- triggers fire in the order of their names.
+CREATE OR REPLACE FUNCTION pgaudit.create_triggers(relation regclass, purpose text, function text, level text) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    operation text;
+BEGIN
+    PERFORM drop_triggers(relation, purpose);
+    FOREACH operation IN ARRAY '{insert,update,delete}'::text[] LOOP
+        EXECUTE format('CREATE TRIGGER %I AFTER %s ON %s %s FOR EACH %s EXECUTE FUNCTION pgaudit.%I()',
+                       format('0_pgaudit_%s_%s', purpose, operation), operation, relation,
+                       CASE WHEN level = 'statement' THEN 'REFERENCING' || CASE WHEN operation <> 'insert' THEN ' OLD TABLE AS old_rows' ELSE '' END
+                            || CASE WHEN operation <> 'delete' THEN ' NEW TABLE AS new_rows' ELSE '' END END, level, function);
+    END LOOP;
+    EXECUTE format('CREATE TRIGGER %I BEFORE TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION pgaudit.%I()',
+                   format('0_pgaudit_%s_truncate', purpose), relation, function);
+    PERFORM enable_triggers(relation, purpose, true);
+END $$;
+
+-- enable_triggers(relation, purpose, enabled): ENABLE ALWAYS, so that session_replication_role does not switch them off.
+CREATE OR REPLACE FUNCTION pgaudit.enable_triggers(relation regclass, purpose text, enabled boolean) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    trigger name;
+BEGIN
+    FOR trigger IN SELECT triggers_of(relation, purpose) LOOP
+        EXECUTE format('ALTER TABLE %s %s TRIGGER %I', relation, CASE WHEN enabled THEN 'ENABLE ALWAYS' ELSE 'DISABLE' END, trigger);
+    END LOOP;
+END $$;
+
+-- drop_triggers(relation, purpose)
+CREATE OR REPLACE FUNCTION pgaudit.drop_triggers(relation regclass, purpose text) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    trigger name;
+BEGIN
+    FOR trigger IN SELECT triggers_of(relation, purpose) LOOP
+        EXECUTE format('DROP TRIGGER %I ON %s', trigger, relation);
+    END LOOP;
+END $$;
+
+-- create_trigger_function(name, body): creates a generated function, or replaces it. What the text of a value depends on is fixed. Rows of transition tables
+-- are joined by their numbers: a plan made for one row must not be a nested loop over a million.
+CREATE OR REPLACE FUNCTION pgaudit.create_trigger_function(name text, body text) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    EXECUTE format($function$CREATE OR REPLACE FUNCTION pgaudit.%I() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
+        SET search_path = pgaudit, pg_temp SET timezone = 'UTC' SET datestyle = 'ISO' SET intervalstyle = 'postgres'
+        SET bytea_output = 'hex' SET extra_float_digits = 1 SET lc_monetary = 'C' SET enable_nestloop = off SET plan_cache_mode = force_generic_plan SET jit = off AS %L$function$,
+        name, body);
+    EXECUTE format('REVOKE ALL ON FUNCTION pgaudit.%I() FROM PUBLIC', name);
+END $$;
+
+-- capture_body(capture, relation): returns the body of the trigger function of a table.
+CREATE OR REPLACE FUNCTION pgaudit.capture_body(capture pgaudit.captured_table) RETURNS text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT format($body$
+-- Generated by pgaudit for %2$s. Replaced when its columns change.
+#variable_conflict use_column
+<<captured>>
+DECLARE
+    head     text;
+    receipts text := CASE WHEN pg_catalog.current_setting('audit.wal_receipts', true) = 'on' THEN pgaudit.receipt_prefix() END;
+BEGIN
+    IF pg_catalog.current_setting('session_replication_role') = 'replica' AND pgaudit.is_replicated() THEN
+        RETURN NULL;
+    END IF;
+    captured.head := pgaudit.captured_head(CASE TG_OP WHEN 'INSERT' THEN %3$L WHEN 'UPDATE' THEN %4$L WHEN 'DELETE' THEN %5$L ELSE %6$L END);
+    IF TG_OP = 'TRUNCATE' THEN
+        PERFORM pgaudit.record_about_table(%6$L, TG_RELID);
+    ELSIF pgaudit.shape_of(TG_RELID) <> %7$L THEN
+        PERFORM pgaudit.regenerate_capture(%1$s);
+        EXECUTE pgaudit.capture_query(pgaudit.current_capture(%1$s), TG_RELID, TG_OP, %8$L, '{$1,$2,$3,$4}')
+          USING captured.head, captured.receipts%9$s;
+    ELSIF TG_OP = 'INSERT' THEN
+    %10$s;
+    ELSIF TG_OP = 'UPDATE' THEN
+    %11$s;
+    ELSE
+    %12$s;
+    END IF;
+    RETURN NULL;
+END $body$,
+        capture.id, capture.relation, capture.action || '.created', capture.action || '.updated', capture.action || '.deleted',
+        capture.action || '.truncated', shape_of(capture.relation), level, CASE level WHEN 'row' THEN ', OLD, NEW' ELSE '' END,
+        capture_query(capture, capture.relation, 'INSERT', level), capture_query(capture, capture.relation, 'UPDATE', level),
+        capture_query(capture, capture.relation, 'DELETE', level))
+      FROM level_of_capture(capture.relation) level
+$$;
+
+-- current_key(names, known, relation): returns the present names of the columns of a key.
+CREATE OR REPLACE FUNCTION pgaudit.current_key(names text[], known jsonb, relation regclass) RETURNS text[]
+LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    present text[] := current_names(names, known, relation);
+BEGIN
+    IF cardinality(present) < cardinality(names) THEN
+        RAISE EXCEPTION 'a key column of the table % no longer exists', relation
+            USING ERRCODE = 'undefined_column', HINT = 'Name the new key: pgaudit capture add, or pgaudit guard add.';
+    END IF;
+    RETURN present;
+END $$;
+
+-- current_capture(id): returns how a table is captured, with the present names of its columns.
+CREATE OR REPLACE FUNCTION pgaudit.current_capture(id integer) RETURNS pgaudit.captured_table
+LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    capture captured_table := (SELECT c FROM captured_table c WHERE c.id = current_capture.id);
+BEGIN
+    capture.key_columns := current_key(capture.key_columns, capture.known_columns, capture.relation);
+    capture.columns := current_names(capture.columns, capture.known_columns, capture.relation);
+    capture.excluded := current_names(capture.excluded, capture.known_columns, capture.relation);
+    capture.masked := current_names(capture.masked, capture.known_columns, capture.relation);
+    RETURN capture;
+END $$;
+
+-- may_regenerate(purpose, id): returns whether this transaction may replace a generated function: no other one does so right
+-- now, and it sees what others have committed. Until somebody does, changes are captured by a statement made for the moment.
+CREATE OR REPLACE FUNCTION pgaudit.may_regenerate(purpose text, id integer) RETURNS boolean
+LANGUAGE sql SET search_path = pgaudit, pg_temp AS $$
+    SELECT current_setting('transaction_isolation') = 'read committed'
+       AND pg_try_advisory_xact_lock(hashtextextended('pgaudit.' || purpose, id))
+$$;
+
+-- regenerate_capture(id): adapts a captured table's function to its columns.
+CREATE OR REPLACE FUNCTION pgaudit.regenerate_capture(id integer) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    capture captured_table;
+BEGIN
+    IF may_regenerate('capture', id) THEN
+        capture := current_capture(id);
+        UPDATE captured_table c SET key_columns = capture.key_columns, columns = capture.columns, excluded = capture.excluded,
+               masked = capture.masked, known_columns = numbered_columns(capture.relation) WHERE c.id = regenerate_capture.id;
+        PERFORM create_trigger_function('capture_' || id, capture_body(capture));
+        PERFORM record_about_table('audit.columns_changed', capture.relation, jsonb_build_object(
+            'columns', (SELECT jsonb_agg(name ORDER BY name) FROM jsonb_object_keys(numbered_columns(capture.relation)) name)));
+    END IF;
+END $$;
+
+-- children_of(relation): returns the tables that inherit from a table, without its partitions.
+CREATE OR REPLACE FUNCTION pgaudit.children_of(relation regclass) RETURNS SETOF regclass
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT inhrelid::regclass FROM pg_inherits JOIN pg_class c ON c.oid = inhrelid WHERE inhparent = relation AND NOT relispartition
+$$;
+
+-- add_capture(relation, target, key, …): records an event for each change of a table from now on; replaces what was added
+-- before. Its children are captured, too. For the role that owns schema and table.
+--   target     type of the target, such as claim; its id is the row's key
+--   key        columns of the key
+--   action     what the actions begin with: claim.created, claim.updated …; the target's type when left out
+--   columns    columns to record; all when left out
+--   excluded   columns that are not recorded, such as a search vector; a change of these alone is no event
+--   masked     columns whose changes are recorded without their values
+--   condition  an UPDATE is recorded only where this SQL holds: new.status IS DISTINCT FROM old.status
+-- Raises:
+--   22023  what is asked for cannot be captured; the message says why
+CREATE OR REPLACE FUNCTION pgaudit.add_capture(relation regclass, target text, key text[], action text DEFAULT NULL,
+    columns text[] DEFAULT NULL, excluded text[] DEFAULT '{}', masked text[] DEFAULT '{}', condition text DEFAULT NULL)
+RETURNS void LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    capture captured_table;
+    child   regclass;
+BEGIN
+    PERFORM check_captured(add_capture.relation, add_capture.target, add_capture.key, coalesce(add_capture.action, add_capture.target),
+                           add_capture.key || add_capture.columns || add_capture.excluded || add_capture.masked);
+    INSERT INTO captured_table AS c (relation, target_type, key_columns, action, columns, excluded, masked, condition, known_columns)
+    VALUES (add_capture.relation, target, key, coalesce(add_capture.action, target), add_capture.columns, add_capture.excluded,
+            add_capture.masked, add_capture.condition, numbered_columns(add_capture.relation))
+    ON CONFLICT (relation) DO UPDATE SET
+        target_type = excluded.target_type, key_columns = excluded.key_columns, action = excluded.action, columns = excluded.columns,
+        excluded = excluded.excluded, masked = excluded.masked, condition = excluded.condition, known_columns = excluded.known_columns,
+        added_at = clock_timestamp(), added_by = session_user, paused_at = NULL, paused_by = NULL
+    RETURNING c.* INTO capture;
+    PERFORM create_trigger_function('capture_' || capture.id, capture_body(capture));
+    PERFORM create_triggers(capture.relation, 'capture', 'capture_' || capture.id, level_of_capture(capture.relation));
+    PERFORM record_about_table('audit.capture_added', capture.relation,
+        jsonb_strip_nulls(to_jsonb(capture) - '{id,relation,known_columns,added_at,added_by}'::text[]));
+    FOR child IN SELECT children_of(capture.relation) LOOP
+        PERFORM add_capture(child, target, key, add_capture.action, add_capture.columns, add_capture.excluded, add_capture.masked,
+                            add_capture.condition);
+    END LOOP;
+END $$;
+
+-- check_captured(relation, target, key, action, columns): raises if a table cannot be captured or guarded in this way.
+CREATE OR REPLACE FUNCTION pgaudit.check_captured(relation regclass, target text, key text[], action text, columns text[])
+RETURNS void LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    found   pg_class := (SELECT c FROM pg_class c WHERE oid = relation);
+    problem text := CASE
+        WHEN found.relkind NOT IN ('r', 'p') THEN 'it is not a table'
+        WHEN found.relnamespace IN ('pgaudit'::regnamespace, 'pg_catalog'::regnamespace) THEN 'it is not a table of the application'
+        WHEN found.relpersistence = 't' THEN 'it is temporary'
+        WHEN NOT pg_has_role(found.relowner, 'USAGE')
+            THEN format('it belongs to %s: only a role that owns both schema and table can: GRANT %1$I TO %I',
+                        pg_get_userbyid(found.relowner), current_user)
+        WHEN coalesce(cardinality(key), 0) = 0 THEN 'the key has no column'
+        WHEN coalesce(length(target) NOT BETWEEN 1 AND 100, true) THEN 'the target type must have 1 to 100 characters'
+        WHEN coalesce(action !~ '^[a-z][a-z0-9_]*([.][a-z][a-z0-9_]*)*$' OR length(action) > 180, true)
+            THEN format('%L cannot begin an action: choose lower-case letters, digits and _, such as claim', action)
+        ELSE (SELECT format('it has no column %s; its columns are %s', name, (SELECT string_agg(known, ', ') FROM jsonb_object_keys(present) known))
+                FROM unnest(columns) name, numbered_columns(relation) present WHERE NOT present ? name LIMIT 1) END;
+BEGIN
+    IF problem IS NOT NULL THEN
+        RAISE EXCEPTION '% cannot be captured: %', relation, problem USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+END $$;
+
+-- remove_capture(relation): ends the capture of a table and its children. Returns whether there was one.
+CREATE OR REPLACE FUNCTION pgaudit.remove_capture(relation regclass) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    capture captured_table;
+BEGIN
+    PERFORM remove_capture(child) FROM children_of(relation) child;
+    DELETE FROM captured_table c WHERE c.relation = remove_capture.relation RETURNING c.* INTO capture;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    PERFORM record_about_table('audit.capture_removed', relation);
+    PERFORM drop_triggers(relation, 'capture');
+    EXECUTE format('DROP FUNCTION IF EXISTS pgaudit.%I()', 'capture_' || capture.id);
+    RETURN true;
+END $$;
+
+-- pause_capture(relation, paused): interrupts the capture of a table, or resumes it. Returns whether there is one.
+CREATE OR REPLACE FUNCTION pgaudit.pause_capture(relation regclass, paused boolean) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    UPDATE captured_table c SET paused_at = CASE WHEN paused THEN clock_timestamp() END, paused_by = CASE WHEN paused THEN session_user END
+     WHERE c.relation = pause_capture.relation;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    PERFORM record_about_table(CASE WHEN paused THEN 'audit.capture_paused' ELSE 'audit.capture_resumed' END, relation);
+    PERFORM enable_triggers(relation, 'capture', NOT paused);
+    RETURN true;
+END $$;
+
+-- captured_operations(relation): returns the operations whose capture is enabled, such as {insert,update,delete}. Any role
+-- may ask: the catalog is readable for everyone.
+CREATE OR REPLACE FUNCTION pgaudit.captured_operations(relation oid) RETURNS text[]
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT coalesce(array_agg(substr(tgname, 19) ORDER BY tgname), '{}') FROM pg_trigger
+     WHERE tgrelid = relation AND NOT tgisinternal AND starts_with(tgname, '0_pgaudit_capture_') AND tgenabled = 'A'
+$$;
+
+-- is_captured(relation): returns whether inserted, updated and deleted rows of a table are captured.
+CREATE OR REPLACE FUNCTION pgaudit.is_captured(relation oid) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS
+$$ SELECT captured_operations(relation) @> '{insert,update,delete}' $$;
+
+-- record_uncaptured(changes): records the events of changes that no trigger captures, so that a change that an ORM and a
+-- trigger see is recorded once. For a JSON array of {"table": "public.claims", "operation": "update", "event": {…}}.
+-- Returns how many it has recorded; raises as record does.
+CREATE OR REPLACE FUNCTION pgaudit.record_uncaptured(changes jsonb) RETURNS integer
+LANGUAGE plpgsql AS $$
+DECLARE
+    events jsonb := (
+        SELECT coalesce(jsonb_agg(change->'event' ORDER BY n), '[]')
+          FROM jsonb_array_elements(changes) WITH ORDINALITY AS given (change, n)
+         WHERE change->>'operation' <> ALL (pgaudit.captured_operations((change->>'table')::regclass)));
+BEGIN
+    IF events <> '[]' THEN
+        PERFORM pgaudit.record(events);
+    END IF;
+    RETURN jsonb_array_length(events);
+END $$;
+
+-- Guards: a transaction that changes a row of a guarded table must record an event for that very target. Statements note
+-- what they have changed, and a deferred trigger compares that with the recorded events when the transaction commits.
+
+-- as_capture(guard): returns how the changes of a guarded table would be captured.
+CREATE OR REPLACE FUNCTION pgaudit.as_capture(guard pgaudit.guarded_table) RETURNS pgaudit.captured_table
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT ROW(guard.id, guard.relation, guard.target_type, guard.key_columns, guard.action, guard.columns, guard.excluded,
+               guard.masked, guard.condition, guard.known_columns, guard.added_at, guard.added_by, NULL, NULL)::captured_table
+$$;
+
+-- guard_query(guard, relation, operation, level, names): returns the statement that notes the changed rows of a table;
+-- their events, too, if they are recorded or compared at commit.
+CREATE OR REPLACE FUNCTION pgaudit.guard_query(guard pgaudit.guarded_table, relation oid, operation text, level text,
+                                               names text[] DEFAULT '{captured.head,captured.receipts,OLD,NEW}')
+RETURNS text LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT format($query$INSERT INTO pgaudit.guarded_change (guard, operation, keys, new_keys, events)
+    SELECT %s, %L, pg_catalog.array_agg(t.key), pg_catalog.array_agg(t.new_key), %s
+      FROM (%s) t
+    HAVING pg_catalog.count(*) > 0$query$,
+        guard.id, lower(operation),
+        CASE WHEN guard.on_missing = 'capture' OR guard.with_changes THEN 'pg_catalog.array_agg(t.content)' ELSE 'NULL' END,
+        change_query(as_capture(guard), relation, operation, level, names))
+$$;
+
+-- guard_body(guard): returns the body of the trigger function of a guarded table.
+CREATE OR REPLACE FUNCTION pgaudit.guard_body(guard pgaudit.guarded_table) RETURNS text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT format($body$
+-- Generated by pgaudit for %2$s. Replaced when its columns change.
+#variable_conflict use_column
+<<captured>>
+DECLARE
+    head     text := '';
+    receipts text;
+BEGIN
+    IF pg_catalog.current_setting('session_replication_role') = 'replica' AND pgaudit.is_replicated() THEN
+        RETURN NULL;
+    END IF;
+    IF TG_OP = 'TRUNCATE' THEN
+        PERFORM pgaudit.check_guarded_truncate(%1$s, TG_RELID);
+        RETURN NULL;
+    END IF;
+    %3$s
+    IF pgaudit.shape_of(TG_RELID) <> %4$L THEN
+        PERFORM pgaudit.regenerate_guard(%1$s);
+        EXECUTE pgaudit.guard_query(pgaudit.current_guard(%1$s), TG_RELID, TG_OP, %5$L, '{$1,$2,$3,$4}')
+          USING captured.head, captured.receipts%6$s;
+    ELSIF TG_OP = 'INSERT' THEN
+    %7$s;
+    ELSIF TG_OP = 'UPDATE' THEN
+    %8$s;
+    ELSE
+    %9$s;
+    END IF;
+    RETURN NULL;
+END $body$,
+        guard.id, guard.relation,
+        CASE WHEN guard.on_missing = 'capture' OR guard.with_changes THEN format(
+            'captured.head := pgaudit.captured_head(CASE TG_OP WHEN ''INSERT'' THEN %L WHEN ''UPDATE'' THEN %L ELSE %L END);',
+            guard.action || '.created', guard.action || '.updated', guard.action || '.deleted') ELSE '' END,
+        shape_of(guard.relation), level, CASE level WHEN 'row' THEN ', OLD, NEW' ELSE '' END,
+        guard_query(guard, guard.relation, 'INSERT', level), guard_query(guard, guard.relation, 'UPDATE', level),
+        guard_query(guard, guard.relation, 'DELETE', level))
+      FROM level_of_capture(guard.relation) level
+$$;
+
+-- current_guard(id): returns how a table is guarded, with the present names of its columns.
+CREATE OR REPLACE FUNCTION pgaudit.current_guard(id integer) RETURNS pgaudit.guarded_table
+LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    guard guarded_table := (SELECT g FROM guarded_table g WHERE g.id = current_guard.id);
+BEGIN
+    guard.key_columns := current_key(guard.key_columns, guard.known_columns, guard.relation);
+    guard.columns := current_names(guard.columns, guard.known_columns, guard.relation);
+    guard.excluded := current_names(guard.excluded, guard.known_columns, guard.relation);
+    guard.masked := current_names(guard.masked, guard.known_columns, guard.relation);
+    RETURN guard;
+END $$;
+
+-- regenerate_guard(id): adapts a guarded table's function to its columns; see regenerate_capture.
+CREATE OR REPLACE FUNCTION pgaudit.regenerate_guard(id integer) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    guard guarded_table;
+BEGIN
+    IF may_regenerate('guard', id) THEN
+        guard := current_guard(id);
+        UPDATE guarded_table g SET key_columns = guard.key_columns, columns = guard.columns, excluded = guard.excluded,
+               masked = guard.masked, known_columns = numbered_columns(guard.relation) WHERE g.id = regenerate_guard.id;
+        PERFORM create_trigger_function('guard_' || id, guard_body(guard));
+    END IF;
+END $$;
+
+-- add_guard(relation, target, key, …): from now on a transaction that changes a row of the table must record an event for
+-- it. Replaces what was added before. Children are guarded, too. For the role that owns schema and table.
+--   target, key, action, columns, excluded, masked, condition  as for add_capture
+--   on_missing    abort: the transaction fails; capture: its change is captured; warn: it is noted, and a warning
+--   actions       the action of the event for each operation, such as {"insert": "claim.*", "delete": "claim.deleted"};
+--                 any action for those left out
+--   with_changes  the event must have the changes, too
+CREATE OR REPLACE FUNCTION pgaudit.add_guard(relation regclass, target text, key text[], on_missing text DEFAULT 'abort',
+    actions jsonb DEFAULT '{}', with_changes boolean DEFAULT false, action text DEFAULT NULL, columns text[] DEFAULT NULL,
+    excluded text[] DEFAULT '{}', masked text[] DEFAULT '{}', condition text DEFAULT NULL)
+RETURNS void LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    guard guarded_table;
+    child regclass;
+BEGIN
+    PERFORM check_captured(add_guard.relation, add_guard.target, add_guard.key, coalesce(add_guard.action, add_guard.target),
+                           add_guard.key || add_guard.columns || add_guard.excluded || add_guard.masked);
+    PERFORM check_guarded(add_guard.on_missing, add_guard.actions);
+    IF to_regclass('pgaudit.audit_jobs_event_id_idx') IS NULL THEN  -- by which an event is found that is queued already
+        CREATE INDEX audit_jobs_event_id_idx ON audit_jobs ((event->>'id'));
+    END IF;
+    INSERT INTO guarded_table AS g (relation, target_type, key_columns, action, actions, on_missing, with_changes, columns, excluded,
+                                    masked, condition, known_columns)
+    VALUES (add_guard.relation, target, key, coalesce(add_guard.action, target), add_guard.actions, add_guard.on_missing,
+            add_guard.with_changes, add_guard.columns, add_guard.excluded, add_guard.masked, add_guard.condition,
+            numbered_columns(add_guard.relation))
+    ON CONFLICT (relation) DO UPDATE SET
+        target_type = excluded.target_type, key_columns = excluded.key_columns, action = excluded.action, actions = excluded.actions,
+        on_missing = excluded.on_missing, with_changes = excluded.with_changes, columns = excluded.columns,
+        excluded = excluded.excluded, masked = excluded.masked, condition = excluded.condition, known_columns = excluded.known_columns,
+        added_at = clock_timestamp(), added_by = session_user, paused_at = NULL, paused_by = NULL
+    RETURNING g.* INTO guard;
+    PERFORM create_trigger_function('guard_' || guard.id, guard_body(guard));
+    PERFORM create_triggers(guard.relation, 'guard', 'guard_' || guard.id, level_of_capture(guard.relation));
+    PERFORM record_about_table('audit.guard_added', guard.relation,
+        jsonb_strip_nulls(to_jsonb(guard) - '{id,relation,known_columns,added_at,added_by}'::text[]));
+    FOR child IN SELECT children_of(guard.relation) LOOP
+        PERFORM add_guard(child, target, key, add_guard.on_missing, add_guard.actions, add_guard.with_changes, add_guard.action,
+                          add_guard.columns, add_guard.excluded, add_guard.masked, add_guard.condition);
+    END LOOP;
+END $$;
+
+-- check_guarded(on_missing, actions): raises if a guard cannot be like this.
+CREATE OR REPLACE FUNCTION pgaudit.check_guarded(on_missing text, actions jsonb) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    problem text := CASE
+        WHEN coalesce(on_missing NOT IN ('abort', 'capture', 'warn'), true) THEN 'on_missing must be abort, capture or warn'
+        WHEN jsonb_typeof(actions) IS DISTINCT FROM 'object' THEN 'actions must be an object, such as {"delete": "claim.deleted"}'
+        ELSE (SELECT format('%s: %s is no pattern of an action: use lower-case letters, digits, _, dots and *, such as claim.*',
+                            operation, pattern)
+                FROM jsonb_each_text(actions) AS given (operation, pattern)
+               WHERE operation NOT IN ('insert', 'update', 'delete', 'truncate') OR coalesce(pattern !~ '^[a-z0-9_.*]+$', true) LIMIT 1) END;
+BEGIN
+    IF problem IS NOT NULL THEN
+        RAISE EXCEPTION '%', problem USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+END $$;
+
+-- remove_guard(relation): ends the guard of a table and its children. Returns whether there was one.
+CREATE OR REPLACE FUNCTION pgaudit.remove_guard(relation regclass) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    guard guarded_table;
+BEGIN
+    PERFORM remove_guard(child) FROM children_of(relation) child;
+    DELETE FROM guarded_table g WHERE g.relation = remove_guard.relation RETURNING g.* INTO guard;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    PERFORM record_about_table('audit.guard_removed', relation);
+    PERFORM drop_triggers(relation, 'guard');
+    EXECUTE format('DROP FUNCTION IF EXISTS pgaudit.%I()', 'guard_' || guard.id);
+    IF NOT EXISTS (SELECT FROM guarded_table) THEN
+        DROP INDEX IF EXISTS audit_jobs_event_id_idx;
+    END IF;
+    RETURN true;
+END $$;
+
+-- pause_guard(relation, paused): interrupts the guard of a table, or resumes it. Returns whether there is one.
+CREATE OR REPLACE FUNCTION pgaudit.pause_guard(relation regclass, paused boolean) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    UPDATE guarded_table g SET paused_at = CASE WHEN paused THEN clock_timestamp() END, paused_by = CASE WHEN paused THEN session_user END
+     WHERE g.relation = pause_guard.relation;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    PERFORM record_about_table(CASE WHEN paused THEN 'audit.guard_paused' ELSE 'audit.guard_resumed' END, relation);
+    PERFORM enable_triggers(relation, 'guard', NOT paused);
+    RETURN true;
+END $$;
+
+-- Guards at run time: what a transaction has changed is compared with what it has recorded.
+
+-- recorded_events(): returns the events that this transaction has recorded, and that will be in the log: not captured
+-- ones, not those whose id the log or the queue has already, nor the second of one id.
+CREATE OR REPLACE FUNCTION pgaudit.recorded_events() RETURNS SETOF jsonb
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    first_job   text := coalesce(current_setting('audit.first_job', true), '');
+    first_index text := coalesce(current_setting('audit.first_index', true), '');
+    mine        text := pg_current_xact_id()::text;
+BEGIN
+    IF first_job ~ '^[0-9]{1,18}$' THEN
+        RETURN QUERY
+            SELECT DISTINCT ON (j.event->>'id') j.event FROM audit_jobs j
+             WHERE j.id >= first_job::bigint AND j.event->>'xid' = mine AND NOT coalesce(j.event->'context' ? 'source', false)
+               AND NOT EXISTS (SELECT FROM event_key k WHERE k.event_id = (j.event->>'id')::uuid)
+               AND NOT EXISTS (SELECT FROM audit_jobs other WHERE other.event->>'id' = j.event->>'id' AND other.event->>'xid' <> mine)
+             ORDER BY j.event->>'id', j.id;
+    END IF;
+    IF first_index ~ '^[0-9]{1,18}$' THEN  -- in mode inline, its events are in the log already
+        RETURN QUERY
+            SELECT l.event FROM audit_log l
+             WHERE l.index >= first_index::bigint AND l.event->>'xid' = mine AND l.conflicts_with IS NULL
+               AND NOT coalesce(l.event->'context' ? 'source', false);
+    END IF;
+END $$;
+
+-- fits_pattern(action, pattern): returns whether an action fits, such as claim.paid fits claim.*; NULL is any.
+CREATE OR REPLACE FUNCTION pgaudit.fits_pattern(action text, pattern text) RETURNS boolean
+LANGUAGE sql IMMUTABLE AS
+$$ SELECT pattern IS NULL OR action LIKE replace(replace(pattern, '_', '!_'), '*', '%') ESCAPE '!' $$;
+
+-- says_same(given, actual): returns whether two values are the same, as an application and as Postgres write them: 1 and
+-- "1.00", or a time in two zones.
+CREATE OR REPLACE FUNCTION pgaudit.says_same(given jsonb, actual jsonb) RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    ours  text := coalesce(given, 'null') #>> '{}';
+    truth text := coalesce(actual, 'null') #>> '{}';
+BEGIN
+    IF ours IS NOT DISTINCT FROM truth THEN
+        RETURN true;
+    ELSIF jsonb_typeof(actual) = 'number' AND ours ~ '^[-+]?[0-9]+([.][0-9]+)?$' AND length(ours) < 1000 THEN
+        RETURN ours::numeric = truth::numeric;
+    END IF;
+    RETURN coalesce(try_timestamptz(ours) = try_timestamptz(truth), false);
+END $$;
+
+-- has_changes(given, actual): returns whether the changes of an event have each change of a row, with what it is now.
+CREATE OR REPLACE FUNCTION pgaudit.has_changes(given jsonb, actual jsonb) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT NOT EXISTS (
+        SELECT FROM jsonb_array_elements(coalesce(actual, '[]')) a
+         WHERE coalesce(a->>'after', a->>'before') IS DISTINCT FROM '***'
+           AND NOT EXISTS (SELECT FROM jsonb_array_elements(CASE WHEN jsonb_typeof(given) = 'array' THEN given ELSE '[]' END) g
+                            WHERE g->>'path' = a->>'path' AND says_same(g->'after', a->'after')))
+$$;
+
+-- check_guarded_changes(): compares what the transaction has changed in guarded tables with what it has recorded. All of it
+-- is compared when the first of its deferred calls comes; the others find nothing left.
+CREATE OR REPLACE FUNCTION pgaudit.check_guarded_changes() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp
+SET timezone = 'UTC' SET datestyle = 'ISO' SET enable_nestloop = off SET plan_cache_mode = force_generic_plan SET jit = off AS $$
+DECLARE
+    missing record;
+BEGIN
+    IF NOT EXISTS (SELECT FROM guarded_change WHERE xid = NEW.xid AND number = NEW.number) THEN
+        RETURN NULL;
+    END IF;
+    FOR missing IN
+        WITH noted AS (
+            DELETE FROM guarded_change WHERE xid = NEW.xid RETURNING guard, operation, keys, new_keys, events
+        ), changed AS (
+            SELECT g.id AS guard, g.target_type, n.operation, g.actions->>n.operation AS pattern, g.with_changes, c.key, c.new_key, c.event
+              FROM noted n JOIN guarded_table g ON g.id = n.guard, LATERAL unnest(n.keys, n.new_keys, n.events) AS c (key, new_key, event)
+        ), recorded AS MATERIALIZED (
+            SELECT t.target->>'type' AS target_type, t.target->>'id' AS key, r.event->>'action' AS action, r.event->'changes' AS changes
+              FROM recorded_events() AS r (event), LATERAL jsonb_array_elements(r.event->'targets') AS t (target)
+        )
+        SELECT c.guard, c.operation, array_agg(c.key) AS keys, array_agg(c.event) FILTER (WHERE c.event IS NOT NULL) AS events
+          FROM changed c
+         WHERE NOT EXISTS (SELECT FROM recorded r WHERE r.target_type = c.target_type AND r.key = c.key
+                              AND fits_pattern(r.action, c.pattern)
+                              AND (NOT c.with_changes OR has_changes(r.changes, c.event::jsonb->'changes')))
+           AND NOT EXISTS (SELECT FROM recorded r WHERE c.new_key <> c.key AND r.target_type = c.target_type AND r.key = c.new_key
+                              AND fits_pattern(r.action, c.pattern)
+                              AND (NOT c.with_changes OR has_changes(r.changes, c.event::jsonb->'changes')))
+         GROUP BY c.guard, c.operation LOOP
+        PERFORM note_unrecorded(missing.guard, missing.operation, missing.keys, missing.events);
+    END LOOP;
+    RETURN NULL;
+END $$;
+
+-- note_unrecorded(guard, operation, keys, events): does with changes without an event what the guard says: aborts,
+-- captures them, or warns.
+CREATE OR REPLACE FUNCTION pgaudit.note_unrecorded(guard integer, operation text, keys text[], events text[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    guarded guarded_table := (SELECT g FROM guarded_table g WHERE g.id = guard);
+    targets text[] := array(SELECT guarded.target_type || ':' || key FROM unnest(keys[:5]) key);
+    pattern text := coalesce(guarded.actions->>operation, guarded.action || '.*');
+    problem text := format('%s: %s%s %s without an audit event', table_name(guarded.relation), array_to_string(targets[:3], ', '),
+        CASE WHEN cardinality(keys) > 3 THEN format(' and %s more', cardinality(keys) - 3) ELSE '' END,
+        CASE operation WHEN 'insert' THEN 'inserted' WHEN 'update' THEN 'updated' ELSE 'deleted' END);
+BEGIN
+    CASE guarded.on_missing
+        WHEN 'abort' THEN
+            RAISE EXCEPTION '%', problem USING ERRCODE = 'PA002', SCHEMA = split_part(table_name(guarded.relation), '.', 1),
+                TABLE = split_part(table_name(guarded.relation), '.', 2), HINT = remedy_for(guarded, targets[1], pattern);
+        WHEN 'capture' THEN
+            PERFORM record_contents(events);
+        ELSE
+            INSERT INTO unrecorded_change (relation, operation, count, targets, xid, recorded_by, application_name)
+            VALUES (guarded.relation, operation, cardinality(keys), targets, pg_current_xact_id(), session_user,
+                    current_setting('application_name'));
+            RAISE WARNING '%', problem USING ERRCODE = '01PA2', HINT = remedy_for(guarded, targets[1], pattern);
+    END CASE;
+END $$;
+
+-- remedy_for(guard, target, pattern): returns what a developer has to do about a change without its event.
+CREATE OR REPLACE FUNCTION pgaudit.remedy_for(guard pgaudit.guarded_table, target text, pattern text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT format('Record a new event in the same transaction: audit.record(conn, AuditEvent(action="%s", target="%s"%s)).',
+                  replace(pattern, '*', '…'), target, CASE WHEN guard.with_changes THEN ', changes=[…]' ELSE '' END)
+$$;
+
+-- record_contents(contents): records captured events, each given as its text.
+CREATE OR REPLACE FUNCTION pgaudit.record_contents(contents text[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    receipts text := CASE WHEN current_setting('audit.wal_receipts', true) = 'on' THEN receipt_prefix() END;
+BEGIN
+    INSERT INTO audit_jobs (event, leaf_hash, event_bytes)
+    SELECT event, CASE WHEN receipts IS NULL THEN sha256(decode('00', 'hex') || convert_to(event::text, 'UTF8'))
+                       ELSE hash_with_receipt(event::text, receipts) END, octet_length(event::text)
+      FROM (SELECT CASE WHEN octet_length(content) > 8000 THEN fitting_event(content) ELSE content::jsonb END AS event
+              FROM unnest(contents) content OFFSET 0) given;
+END $$;
+
+-- check_guarded_truncate(guard, relation): decides about a TRUNCATE at once, because nothing can defer it.
+CREATE OR REPLACE FUNCTION pgaudit.check_guarded_truncate(guard integer, relation oid) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    guarded guarded_table := (SELECT g FROM guarded_table g WHERE g.id = guard);
+    target  text := 'table:' || table_name(relation);
+BEGIN
+    IF EXISTS (SELECT FROM recorded_events() AS r (event), LATERAL jsonb_array_elements(r.event->'targets') t
+                WHERE t->>'type' = 'table' AND t->>'id' = table_name(relation)
+                  AND fits_pattern(r.event->>'action', guarded.actions->>'truncate')) THEN
+        RETURN;
+    END IF;
+    CASE guarded.on_missing
+        WHEN 'abort' THEN
+            RAISE EXCEPTION 'TRUNCATE of % without an audit event', table_name(relation) USING ERRCODE = 'PA002',
+                HINT = format('Record an event before it, in the same transaction: audit.record(conn, AuditEvent('
+                              'action="%s.truncated", target="%s")).', guarded.action, target);
+        WHEN 'capture' THEN
+            PERFORM record_about_table(guarded.action || '.truncated', relation);
+        ELSE
+            INSERT INTO unrecorded_change (relation, operation, count, targets, xid, recorded_by, application_name)
+            VALUES (relation, 'truncate', 1, ARRAY[target], pg_current_xact_id(), session_user, current_setting('application_name'));
+            RAISE WARNING 'TRUNCATE of % without an audit event', table_name(relation) USING ERRCODE = '01PA2';
+    END CASE;
+END $$;
+
+-- prune_unrecorded_changes(age): deletes older ones.
+CREATE OR REPLACE FUNCTION pgaudit.prune_unrecorded_changes(age interval) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS
+$$ DELETE FROM unrecorded_change WHERE found_at < clock_timestamp() - age $$;
+
 -- Partitions of the audit log, by ranges of its index. The oldest can be detached; one is always created ahead.
 
 -- log_partitions(): returns the partitions with their ranges: [first_index, end_index). For one that was created by
@@ -2944,7 +4009,8 @@ BEGIN
                              %requeue_skipped_jobs%,%requeue_jobs_of_passed_transactions%,%acknowledge_job%,
                              %reject_truncate_of_queue%,%add_tiles%,%add_checkpoint%,%note_verification%,
                              %note_sealing%,%claim_heartbeat%,%claim_verification%,%note_anchored%,%add_target_tiles%,%add_target_period%,
-                             %prune_target_tiles%}'::text[]) THEN
+                             %prune_target_tiles%,
+                             %guard_%,%check_guarded_changes%,%note_unrecorded%,%prune_unrecorded_changes%}'::text[]) THEN
         RETURN NULL;
     END IF;
     RAISE EXCEPTION '% on %: only the functions of pgaudit can write to it', TG_OP, TG_TABLE_NAME
@@ -3670,6 +4736,143 @@ COMMENT ON COLUMN pgaudit.target_tile.root IS 'Root of the tree over these leave
 COMMENT ON TABLE pgaudit.target_lock IS 'One row, locked by the process that closes periods of the index of targets.';
 COMMENT ON COLUMN pgaudit.target_lock.singleton IS 'Always true: the table has one row.';
 
+COMMENT ON TABLE pgaudit.captured_table IS
+    'Tables whose changes triggers record as events. Change it with pgaudit.add_capture.';
+COMMENT ON COLUMN pgaudit.captured_table.id IS
+    'Number in the name of the generated function: capture_1.';
+COMMENT ON COLUMN pgaudit.captured_table.relation IS
+    'The table.';
+COMMENT ON COLUMN pgaudit.captured_table.target_type IS
+    'Type of the target of its events, such as claim.';
+COMMENT ON COLUMN pgaudit.captured_table.key_columns IS
+    'Columns of the key, whose values are the id of the target.';
+COMMENT ON COLUMN pgaudit.captured_table.action IS
+    'What the actions of captured events begin with.';
+COMMENT ON COLUMN pgaudit.captured_table.columns IS
+    'Columns that are recorded; NULL for all.';
+COMMENT ON COLUMN pgaudit.captured_table.excluded IS
+    'Columns that are not recorded. A change of these alone is none.';
+COMMENT ON COLUMN pgaudit.captured_table.masked IS
+    'Columns whose changes are recorded without their values.';
+COMMENT ON COLUMN pgaudit.captured_table.condition IS
+    'An UPDATE counts only where this SQL holds.';
+COMMENT ON COLUMN pgaudit.captured_table.known_columns IS
+    'Numbers of all columns by name, as of the last generation of the functions.';
+COMMENT ON COLUMN pgaudit.captured_table.added_at IS
+    'When it was added, or changed last.';
+COMMENT ON COLUMN pgaudit.captured_table.added_by IS
+    'Role that did so.';
+COMMENT ON COLUMN pgaudit.captured_table.paused_at IS
+    'Since when it is paused; NULL if it is not.';
+COMMENT ON COLUMN pgaudit.captured_table.paused_by IS
+    'Role that has paused it.';
+
+COMMENT ON TABLE pgaudit.guarded_table IS
+    'Tables whose rows no transaction changes without an event for them. Change it with pgaudit.add_guard.';
+COMMENT ON COLUMN pgaudit.guarded_table.id IS
+    'Number in the name of the generated function: guard_1.';
+COMMENT ON COLUMN pgaudit.guarded_table.relation IS
+    'The table.';
+COMMENT ON COLUMN pgaudit.guarded_table.target_type IS
+    'Type of the target of its events, such as claim.';
+COMMENT ON COLUMN pgaudit.guarded_table.key_columns IS
+    'Columns of the key, whose values are the id of the target.';
+COMMENT ON COLUMN pgaudit.guarded_table.action IS
+    'What the actions of captured events begin with.';
+COMMENT ON COLUMN pgaudit.guarded_table.actions IS
+    'Pattern of the action for each operation, such as {"update": "claim.*"}; any action for one left out.';
+COMMENT ON COLUMN pgaudit.guarded_table.on_missing IS
+    'What happens without an event: abort, capture or warn.';
+COMMENT ON COLUMN pgaudit.guarded_table.with_changes IS
+    'Whether the event must have the changes, too.';
+COMMENT ON COLUMN pgaudit.guarded_table.columns IS
+    'Columns that are recorded; NULL for all.';
+COMMENT ON COLUMN pgaudit.guarded_table.excluded IS
+    'Columns that are not recorded. A change of these alone is none.';
+COMMENT ON COLUMN pgaudit.guarded_table.masked IS
+    'Columns whose changes are recorded without their values.';
+COMMENT ON COLUMN pgaudit.guarded_table.condition IS
+    'An UPDATE counts only where this SQL holds.';
+COMMENT ON COLUMN pgaudit.guarded_table.known_columns IS
+    'Numbers of all columns by name, as of the last generation of the functions.';
+COMMENT ON COLUMN pgaudit.guarded_table.added_at IS
+    'When it was added, or changed last.';
+COMMENT ON COLUMN pgaudit.guarded_table.added_by IS
+    'Role that did so.';
+COMMENT ON COLUMN pgaudit.guarded_table.paused_at IS
+    'Since when it is paused; NULL if it is not.';
+COMMENT ON COLUMN pgaudit.guarded_table.paused_by IS
+    'Role that has paused it.';
+
+COMMENT ON TABLE pgaudit.guarded_change IS
+    'What running transactions have changed in guarded tables, until they commit.';
+COMMENT ON COLUMN pgaudit.guarded_change.xid IS
+    'Transaction that has changed rows.';
+COMMENT ON COLUMN pgaudit.guarded_change.number IS
+    'Order of its statements.';
+COMMENT ON COLUMN pgaudit.guarded_change.guard IS
+    'Id in guarded_table.';
+COMMENT ON COLUMN pgaudit.guarded_change.operation IS
+    'insert, update or delete.';
+COMMENT ON COLUMN pgaudit.guarded_change.keys IS
+    'Keys of the changed rows.';
+COMMENT ON COLUMN pgaudit.guarded_change.new_keys IS
+    'Keys after the change: others where the key was changed.';
+COMMENT ON COLUMN pgaudit.guarded_change.events IS
+    'Captured events of the rows, if the guard needs them.';
+
+COMMENT ON TABLE pgaudit.unrecorded_change IS
+    'Changes of guarded tables without an event that a guard with on_missing = warn has let pass.';
+COMMENT ON COLUMN pgaudit.unrecorded_change.id IS
+    'Number of the finding.';
+COMMENT ON COLUMN pgaudit.unrecorded_change.relation IS
+    'The table.';
+COMMENT ON COLUMN pgaudit.unrecorded_change.operation IS
+    'insert, update, delete or truncate.';
+COMMENT ON COLUMN pgaudit.unrecorded_change.count IS
+    'Number of rows.';
+COMMENT ON COLUMN pgaudit.unrecorded_change.targets IS
+    'The first five targets.';
+COMMENT ON COLUMN pgaudit.unrecorded_change.xid IS
+    'Transaction that changed them.';
+COMMENT ON COLUMN pgaudit.unrecorded_change.recorded_by IS
+    'Role that logged in.';
+COMMENT ON COLUMN pgaudit.unrecorded_change.application_name IS
+    'Name of the session''s application.';
+COMMENT ON COLUMN pgaudit.unrecorded_change.found_at IS
+    'When it was found.';
+
+COMMENT ON FUNCTION pgaudit.add_capture(regclass, text, text[], text, text[], text[], text[], text) IS
+    'Captures a table: records an event for each inserted, updated and deleted row, whoever changes it.';
+
+COMMENT ON FUNCTION pgaudit.remove_capture(regclass) IS
+    'Ends the capture of a table.';
+
+COMMENT ON FUNCTION pgaudit.pause_capture(regclass, boolean) IS
+    'Interrupts the capture of a table, or resumes it.';
+
+COMMENT ON FUNCTION pgaudit.add_guard(regclass, text, text[], text, jsonb, boolean, text, text[], text[], text[], text) IS
+    'Guards a table: a transaction that changes a row must record an event for it.';
+
+COMMENT ON FUNCTION pgaudit.remove_guard(regclass) IS
+    'Ends the guard of a table.';
+
+COMMENT ON FUNCTION pgaudit.pause_guard(regclass, boolean) IS
+    'Interrupts the guard of a table, or resumes it.';
+
+COMMENT ON FUNCTION pgaudit.is_captured(oid) IS
+    'Whether inserted, updated and deleted rows of a table are captured.';
+
+COMMENT ON FUNCTION pgaudit.record_uncaptured(jsonb) IS
+    'Records the events of changes that no trigger captures.';
+
+-- The functions of captured and guarded tables are generated anew, because the code that generates them may have changed.
+
+DO $$ BEGIN PERFORM pgaudit.create_trigger_function('capture_' || id, pgaudit.capture_body(pgaudit.current_capture(id)))
+  FROM pgaudit.captured_table JOIN pg_class c ON c.oid = relation; END $$;
+DO $$ BEGIN PERFORM pgaudit.create_trigger_function('guard_' || id, pgaudit.guard_body(pgaudit.current_guard(id)))
+  FROM pgaudit.guarded_table JOIN pg_class c ON c.oid = relation; END $$;
+
 -- Revokes all rights on new objects, from PUBLIC and from the roles that ALTER DEFAULT PRIVILEGES names: only
 -- `pgaudit grant` gives rights. Objects that existed before this migration (schema.sql lists them) keep their grants.
 
@@ -3693,7 +4896,7 @@ END $$;
 
 
 DELETE FROM pgaudit.schema_code;
-INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('4073536c6f9fb2042b236844ebf437aa570f1aff47f7f209888227ead7bbcf7e', '0.1.0');
+INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('087764af3d5575086f1449890202c59d2e15fc88428f68b80a149982c5707d74', '0.1.0');
 
 
 DO $renewal$
@@ -3709,6 +4912,7 @@ BEGIN
         EXECUTE format($$GRANT USAGE ON SCHEMA pgaudit TO %1$s$$, role);
         EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.record, pgaudit.try_record, pgaudit.schema_state TO %1$s$$, role);
         EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.with_receipts TO %1$s$$, role);
+        EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.record_uncaptured, pgaudit.captured_operations, pgaudit.is_captured TO %1$s$$, role);
     END LOOP;
     FOR role IN SELECT DISTINCT grantee::regrole FROM (
                     SELECT proname, proacl, proowner FROM pg_proc WHERE pronamespace = 'pgaudit'::regnamespace
@@ -3719,6 +4923,7 @@ BEGIN
         EXECUTE format($$GRANT USAGE ON SCHEMA pgaudit TO %1$s$$, role);
         EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.record, pgaudit.try_record, pgaudit.schema_state TO %1$s$$, role);
         EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.with_receipts TO %1$s$$, role);
+        EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.record_uncaptured, pgaudit.captured_operations, pgaudit.is_captured TO %1$s$$, role);
         EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.record_inline TO %1$s$$, role);
     END LOOP;
     FOR role IN SELECT DISTINCT grantee::regrole FROM (
@@ -3730,6 +4935,7 @@ BEGIN
         EXECUTE format($$GRANT USAGE ON SCHEMA pgaudit TO %1$s$$, role);
         EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.record, pgaudit.try_record, pgaudit.schema_state TO %1$s$$, role);
         EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.with_receipts TO %1$s$$, role);
+        EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.record_uncaptured, pgaudit.captured_operations, pgaudit.is_captured TO %1$s$$, role);
         EXECUTE format($$GRANT USAGE ON SCHEMA pgaudit TO %1$s$$, role);
         EXECUTE format($$GRANT SELECT ON pgaudit.log_head, pgaudit.tile, pgaudit.checkpoint, pgaudit.verification,
        pgaudit.failed_verifications, pgaudit.sealing_stats,
@@ -3747,7 +4953,7 @@ BEGIN
        pgaudit.fetch_job, pgaudit.persist, pgaudit.record_failure, pgaudit.release_jobs, pgaudit.running_jobs,
        pgaudit.reclaim_stalled_jobs,
        pgaudit.ensure_partitions, pgaudit.requeue_skipped_jobs, pgaudit.prune_batches, pgaudit.prune_job_errors,
-       pgaudit.retry_failed TO %1$s$$, role);
+       pgaudit.prune_unrecorded_changes, pgaudit.retry_failed TO %1$s$$, role);
         EXECUTE format($$GRANT SELECT ON pgaudit.audit_jobs, pgaudit.job_error, pgaudit.acknowledged_jobs TO %1$s$$, role);
         EXECUTE format($$GRANT SELECT ON pgaudit.queue_stats, pgaudit.worker_stats, pgaudit.batch, pgaudit.conflicting_events,
        pgaudit.log_lock_holder, pgaudit.alembic_version TO %1$s$$, role);
@@ -3783,6 +4989,7 @@ BEGIN
        pgaudit.acknowledged_jobs, pgaudit.audit_jobs, pgaudit.job_error, pgaudit.saved_search, pgaudit.settings,
        pgaudit.alembic_version TO %1$s$$, role);
         EXECUTE format($$GRANT SELECT ON pgaudit.anchor, pgaudit.anchor_stats, pgaudit.anchor_receipt TO %1$s$$, role);
+        EXECUTE format($$GRANT SELECT ON pgaudit.captured_table, pgaudit.guarded_table, pgaudit.unrecorded_change TO %1$s$$, role);
         EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.stalled_workers_jobs, pgaudit.try_timestamptz, pgaudit.low_watermark,
        pgaudit.count_jobs, pgaudit.queue_state,
        pgaudit.lag_bucket_bounds, pgaudit.log_partitions, pgaudit.is_partition_ahead, pgaudit.index_ranges,

@@ -1,0 +1,141 @@
+-- Capture: triggers on the application's tables that record an event for each changed row, whoever changed it.
+-- Their functions are generated for each table, because comparing two rows of unknown columns takes three times as long.
+
+-- shape_of(relation): returns the columns of a table with their types, in one text: what a generated function is for.
+CREATE OR REPLACE FUNCTION pgaudit.shape_of(relation oid) RETURNS text
+LANGUAGE sql STABLE AS $$
+    SELECT pg_catalog.string_agg(attname || ' ' || atttypid, ',' ORDER BY attname) FROM pg_catalog.pg_attribute
+     WHERE attrelid = relation AND attnum > 0 AND NOT attisdropped
+$$;
+
+-- numbered_columns(relation): returns the numbers of a table's columns by their names.
+CREATE OR REPLACE FUNCTION pgaudit.numbered_columns(relation oid) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT jsonb_object_agg(attname, attnum) FROM pg_attribute WHERE attrelid = relation AND attnum > 0 AND NOT attisdropped
+$$;
+
+-- current_names(names, known, relation): returns the present names of columns, without those that were dropped.
+--   known  the numbers of all columns at the time when they had these names
+-- A restore numbers columns anew, and then all known names still exist. A column whose name no longer exists has been
+-- renamed, if there is one of its number that has a new name.
+CREATE OR REPLACE FUNCTION pgaudit.current_names(names text[], known jsonb, relation oid) RETURNS text[]
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT CASE WHEN names IS NOT NULL THEN array(
+        SELECT present_name FROM unnest(names) WITH ORDINALITY AS given (name, n), numbered_columns(relation) present,
+               LATERAL (SELECT CASE WHEN present ? name THEN name
+                                    ELSE (SELECT key FROM jsonb_each(present) WHERE value = known->name AND NOT known ? key)
+                               END AS present_name) found
+         WHERE present_name IS NOT NULL ORDER BY n) END
+$$;
+
+-- columns_to_capture(relation, columns, excluded): returns the columns whose values go into events: those that were
+-- chosen, else all. Not those that are computed when they are read, which triggers do not see.
+CREATE OR REPLACE FUNCTION pgaudit.columns_to_capture(relation oid, columns text[], excluded text[])
+RETURNS TABLE (name text, type oid, "collation" oid)
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT attname, atttypid, attcollation FROM pg_attribute
+     WHERE attrelid = relation AND attnum > 0 AND NOT attisdropped AND attgenerated <> 'v'
+       AND (columns IS NULL OR attname = ANY (columns)) AND attname <> ALL (excluded)
+     ORDER BY attnum
+$$;
+
+-- key_expression(relation, key, row): returns the SQL expression of a row's key: the id of the target.
+CREATE OR REPLACE FUNCTION pgaudit.key_expression(relation oid, key text[], "row" text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT CASE WHEN cardinality(key) > 1
+                THEN 'pgaudit.fitting_key(' || string_agg(format('pgaudit.key_part(%s.%I::text)', "row", name),
+                                                          $s$ || ',' || $s$ ORDER BY n) || ')'
+                WHEN bool_and(atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'uuid'::regtype) AND attnotnull)
+                THEN min(format('%s.%I::text', "row", name))
+                ELSE min(format('pgaudit.fitting_key(%s.%I::text)', "row", name)) END
+      FROM unnest(key) WITH ORDINALITY AS part (name, n)
+      JOIN pg_attribute ON attrelid = relation AND attname = name AND NOT attisdropped
+$$;
+
+-- change_expression(column, operation, masked): returns the SQL expression of a column's change, in JSON after a comma;
+-- it is NULL where there is none. A masked value is not shown, but that it was changed is.
+CREATE OR REPLACE FUNCTION pgaudit.change_expression(name text, type oid, "collation" oid, operation text, masked boolean)
+RETURNS text LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT CASE operation
+        WHEN 'UPDATE' THEN format($s$CASE WHEN %s THEN %L || coalesce(%s, 'null') || ',"after":' || coalesce(%s, 'null') || '}' END$s$,
+            changed_expression(type, "collation", o, n), format(',{"path":%s,"before":', to_json(name)),
+            CASE WHEN masked THEN hidden ELSE json_expression(type, o) END,
+            CASE WHEN masked THEN hidden ELSE json_expression(type, n) END)
+        WHEN 'INSERT' THEN format($s$CASE WHEN %s IS DISTINCT FROM NULL THEN %L || %s || '}' END$s$,
+            n, format(',{"path":%s,"after":', to_json(name)), CASE WHEN masked THEN hidden ELSE json_expression(type, n) END)
+        WHEN 'DELETE' THEN format($s$CASE WHEN %s IS DISTINCT FROM NULL THEN %L || %s || '}' END$s$,
+            o, format(',{"path":%s,"before":', to_json(name)), CASE WHEN masked THEN hidden ELSE json_expression(type, o) END)
+        END
+      FROM (SELECT format('old.%I', name) AS o, format('new.%I', name) AS n, $s$'"***"'$s$ AS hidden) row
+$$;
+
+-- changes_expression(…): returns the SQL expression of the changes of a row, in JSON with a comma before each. A function
+-- call takes at most 100 arguments.
+CREATE OR REPLACE FUNCTION pgaudit.changes_expression(relation oid, columns text[], excluded text[], masked text[],
+                                                      operation text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT coalesce(string_agg(portion, ' || '), $s$''$s$)
+      FROM (SELECT format('pg_catalog.concat(%s)', string_agg(change_expression(
+                       name, type, "collation", operation, name = ANY (masked)), E',\n               ' ORDER BY n)) AS portion
+              FROM columns_to_capture(relation, columns, excluded) WITH ORDINALITY AS c (name, type, "collation", n)
+             GROUP BY n / 100) portions
+$$;
+
+-- rows_of(operation, level, old_row, new_row): returns the SQL of the changed rows: old before, new after. The two transition
+-- tables of an UPDATE have its rows in the same order.
+CREATE OR REPLACE FUNCTION pgaudit.rows_of(operation text, level text, old_row text, new_row text) RETURNS text
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE level || ' ' || operation
+        WHEN 'statement INSERT' THEN 'new_rows new'
+        WHEN 'statement DELETE' THEN 'old_rows old'
+        WHEN 'statement UPDATE' THEN '(SELECT pg_catalog.row_number() OVER () AS "pgaudit row", * FROM old_rows) old '
+                                     'JOIN (SELECT pg_catalog.row_number() OVER () AS "pgaudit row", * FROM new_rows) new USING ("pgaudit row")'
+        WHEN 'row INSERT' THEN format('(SELECT %s.*) new', new_row)
+        WHEN 'row DELETE' THEN format('(SELECT %s.*) old', old_row)
+        WHEN 'row UPDATE' THEN format('(SELECT %s.*) old, (SELECT %s.*) new', old_row, new_row) END
+$$;
+
+-- change_query(capture, relation, operation, level, names): returns the query of the changed rows of a table: key, new_key
+-- where that is another, and content, the text of the event.
+--   relation  the table, or its partition or child
+--   level     statement or row: what the trigger fires for
+--   names     what the query calls the values that do not depend on the row, and OLD and NEW: the variables of a
+--             generated function, or parameters
+CREATE OR REPLACE FUNCTION pgaudit.change_query(capture pgaudit.captured_table, relation oid, operation text, level text,
+                                                names text[] DEFAULT '{captured.head,captured.receipts,OLD,NEW}')
+RETURNS text LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    target text := format('{"type":%s,"id":', to_json(capture.target_type));
+BEGIN
+    RETURN format($query$SELECT c.key, c.new_key, %1$s || pg_catalog.substr(pg_catalog.gen_random_uuid()::text, 16)
+           || %2$L || pg_catalog.to_json(c.key)::text || CASE WHEN c.key = c.new_key THEN '}' ELSE %3$L || pg_catalog.to_json(c.new_key)::text || ',"role":"new"}' END
+           || '],"changes":[' || pg_catalog.substr(c.changes, 2) || ']}' AS content
+      FROM (SELECT %4$s AS key, %5$s AS new_key,
+               %6$s AS changes
+              FROM %7$s
+             WHERE %8$s
+            OFFSET 0) c
+     WHERE %9$s
+    OFFSET 0$query$,
+        names[1], '","targets":[' || target, '},' || target,
+        key_expression(relation, capture.key_columns, CASE operation WHEN 'INSERT' THEN 'new' ELSE 'old' END),
+        key_expression(relation, capture.key_columns, CASE operation WHEN 'DELETE' THEN 'old' ELSE 'new' END),
+        changes_expression(relation, capture.columns, capture.excluded, capture.masked, operation),
+        rows_of(operation, level, names[3], names[4]),
+        coalesce('(' || CASE WHEN operation = 'UPDATE' THEN capture.condition END || ')', 'true'),
+        CASE operation WHEN 'UPDATE' THEN $s$c.changes <> ''$s$ ELSE 'true' END);
+END $$;
+
+-- capture_query(…): returns the statement that records an event for each changed row; takes what change_query takes.
+CREATE OR REPLACE FUNCTION pgaudit.capture_query(capture pgaudit.captured_table, relation oid, operation text, level text,
+                                                 names text[] DEFAULT '{captured.head,captured.receipts,OLD,NEW}')
+RETURNS text LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT format($query$INSERT INTO pgaudit.audit_jobs (event, leaf_hash, event_bytes)
+    SELECT e.event, CASE WHEN %2$s IS NULL THEN pg_catalog.sha256(pg_catalog.decode('00', 'hex') || pg_catalog.convert_to(e.content, 'UTF8'))
+                         ELSE pgaudit.hash_with_receipt(e.content, %2$s) END, pg_catalog.octet_length(e.content)
+      FROM (SELECT f.event, f.event::text AS content
+              FROM (SELECT CASE WHEN pg_catalog.octet_length(t.content) > 8000 THEN pgaudit.fitting_event(t.content) ELSE t.content::jsonb END AS event
+                      FROM (%1$s) t
+                    OFFSET 0) f
+            OFFSET 0) e$query$, change_query(capture, relation, operation, level, names), names[2])
+$$;

@@ -1,0 +1,78 @@
+-- Capture at run time, and adding it to tables and removing it.
+
+-- context_of_application(): returns what the application has said about who it acts for, with the fields that an event
+-- can have; NULL if it has said nothing, or what cannot be understood.
+CREATE OR REPLACE FUNCTION pgaudit.context_of_application() RETURNS jsonb
+LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    given text  := current_setting('audit.context', true);
+    said  jsonb := CASE WHEN given <> '' AND octet_length(given) <= 8000 THEN try_jsonb(given) END;
+    actor jsonb := said->'actor';
+BEGIN
+    IF jsonb_typeof(said) IS DISTINCT FROM 'object' THEN
+        RETURN NULL;
+    END IF;
+    RETURN jsonb_strip_nulls(jsonb_build_object(
+        'actor', CASE WHEN is_reference(actor) THEN jsonb_build_object('type', actor->>'type', 'id', actor->>'id',
+                      'name', actor->>'name', 'on_behalf_of', actor->>'on_behalf_of') END,
+        'tenant', left(said->>'tenant', 500),
+        'context', (SELECT jsonb_object_agg(key, value) FROM jsonb_each_text(
+                        CASE WHEN jsonb_typeof(said->'context') = 'object' THEN said->'context' ELSE '{}' END)
+                     WHERE key = ANY ('{request_id,trace_id,span_id,session_id,ip,user_agent,correlation_id,causation_id}'))));
+END $$;
+
+-- captured_head(action): returns the beginning of a captured event: all that does not depend on the row, and the first 15
+-- characters of its id, a UUIDv7: the time and the version. substr(gen_random_uuid()::text, 16) is the rest of one.
+--   context.source  application, if it has said who it acts for; database, if only the role is known
+--   context         session_user, current_user, client_address and application_name, as the server knows them
+CREATE OR REPLACE FUNCTION pgaudit.captured_head(action text) RETURNS text
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    clock  timestamptz := clock_timestamp();
+    millis text  := lpad(to_hex((extract(epoch FROM clock) * 1000)::bigint), 12, '0');
+    moment text  := to_char(clock AT TIME ZONE interval '0', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"');
+    said   jsonb := context_of_application();
+    head   jsonb := jsonb_build_object(
+        'action', action, 'outcome', 'success', 'schema_version', 1, 'occurred_at', moment, 'recorded_at', moment,
+        'recorded_by', session_user, 'xid', pg_current_xact_id()::text,
+        'actor', coalesce(said->'actor', jsonb_build_object('type', 'db_user', 'id', session_user)),
+        'context', coalesce(said->'context', '{}') || jsonb_strip_nulls(jsonb_build_object(
+            'source', CASE WHEN said ? 'actor' THEN 'application' ELSE 'database' END, 'session_user', session_user,
+            'current_user', coalesce(nullif(current_setting('role'), 'none'), session_user),
+            'client_address', host(inet_client_addr()), 'application_name', nullif(current_setting('application_name'), ''))));
+BEGIN
+    IF said ? 'tenant' THEN
+        head := head || jsonb_build_object('tenant', said->'tenant');
+    END IF;
+    RETURN left(head::text, -1) || ',"id":"' || left(millis, 8) || '-' || right(millis, 4) || '-7';
+END $$;
+
+-- is_replicated(): returns whether the change comes from a publisher, where it was captured. session_replication_role
+-- alone does not say so: a role that may set it would evade every capture.
+CREATE OR REPLACE FUNCTION pgaudit.is_replicated() RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    RETURN current_setting('session_replication_role') = 'replica'
+       AND EXISTS (SELECT FROM pg_stat_subscription WHERE pid = pg_backend_pid());
+END $$;
+
+-- record_about_table(action, relation, data): records an event about a table as a whole.
+CREATE OR REPLACE FUNCTION pgaudit.record_about_table(action text, relation regclass, data jsonb DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    event   jsonb := (captured_head(action) || substr(gen_random_uuid()::text, 16) || '"}')::jsonb || jsonb_build_object(
+        'targets', jsonb_build_array(jsonb_build_object('type', 'table', 'id', table_name(relation))))
+        || CASE WHEN data IS NULL THEN '{}' ELSE jsonb_build_object('data', data) END;
+    content text := event::text;
+    receipts text := CASE WHEN current_setting('audit.wal_receipts', true) = 'on' THEN receipt_prefix() END;
+BEGIN
+    INSERT INTO audit_jobs (event, leaf_hash, event_bytes)
+    VALUES (event, CASE WHEN receipts IS NULL THEN sha256(decode('00', 'hex') || convert_to(content, 'UTF8'))
+                        ELSE hash_with_receipt(content, receipts) END, octet_length(content));
+END $$;
+
+-- table_name(relation): returns its name with its schema.
+CREATE OR REPLACE FUNCTION pgaudit.table_name(relation oid) RETURNS text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT nspname || '.' || relname FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE c.oid = relation
+$$;

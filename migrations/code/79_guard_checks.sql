@@ -1,0 +1,169 @@
+-- Guards at run time: what a transaction has changed is compared with what it has recorded.
+
+-- recorded_events(): returns the events that this transaction has recorded, and that will be in the log: not captured
+-- ones, not those whose id the log or the queue has already, nor the second of one id.
+CREATE OR REPLACE FUNCTION pgaudit.recorded_events() RETURNS SETOF jsonb
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    first_job   text := coalesce(current_setting('audit.first_job', true), '');
+    first_index text := coalesce(current_setting('audit.first_index', true), '');
+    mine        text := pg_current_xact_id()::text;
+BEGIN
+    IF first_job ~ '^[0-9]{1,18}$' THEN
+        RETURN QUERY
+            SELECT DISTINCT ON (j.event->>'id') j.event FROM audit_jobs j
+             WHERE j.id >= first_job::bigint AND j.event->>'xid' = mine AND NOT coalesce(j.event->'context' ? 'source', false)
+               AND NOT EXISTS (SELECT FROM event_key k WHERE k.event_id = (j.event->>'id')::uuid)
+               AND NOT EXISTS (SELECT FROM audit_jobs other WHERE other.event->>'id' = j.event->>'id' AND other.event->>'xid' <> mine)
+             ORDER BY j.event->>'id', j.id;
+    END IF;
+    IF first_index ~ '^[0-9]{1,18}$' THEN  -- in mode inline, its events are in the log already
+        RETURN QUERY
+            SELECT l.event FROM audit_log l
+             WHERE l.index >= first_index::bigint AND l.event->>'xid' = mine AND l.conflicts_with IS NULL
+               AND NOT coalesce(l.event->'context' ? 'source', false);
+    END IF;
+END $$;
+
+-- fits_pattern(action, pattern): returns whether an action fits, such as claim.paid fits claim.*; NULL is any.
+CREATE OR REPLACE FUNCTION pgaudit.fits_pattern(action text, pattern text) RETURNS boolean
+LANGUAGE sql IMMUTABLE AS
+$$ SELECT pattern IS NULL OR action LIKE replace(replace(pattern, '_', '!_'), '*', '%') ESCAPE '!' $$;
+
+-- says_same(given, actual): returns whether two values are the same, as an application and as Postgres write them: 1 and
+-- "1.00", or a time in two zones.
+CREATE OR REPLACE FUNCTION pgaudit.says_same(given jsonb, actual jsonb) RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    ours  text := coalesce(given, 'null') #>> '{}';
+    truth text := coalesce(actual, 'null') #>> '{}';
+BEGIN
+    IF ours IS NOT DISTINCT FROM truth THEN
+        RETURN true;
+    ELSIF jsonb_typeof(actual) = 'number' AND ours ~ '^[-+]?[0-9]+([.][0-9]+)?$' AND length(ours) < 1000 THEN
+        RETURN ours::numeric = truth::numeric;
+    END IF;
+    RETURN coalesce(try_timestamptz(ours) = try_timestamptz(truth), false);
+END $$;
+
+-- has_changes(given, actual): returns whether the changes of an event have each change of a row, with what it is now.
+CREATE OR REPLACE FUNCTION pgaudit.has_changes(given jsonb, actual jsonb) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT NOT EXISTS (
+        SELECT FROM jsonb_array_elements(coalesce(actual, '[]')) a
+         WHERE coalesce(a->>'after', a->>'before') IS DISTINCT FROM '***'
+           AND NOT EXISTS (SELECT FROM jsonb_array_elements(CASE WHEN jsonb_typeof(given) = 'array' THEN given ELSE '[]' END) g
+                            WHERE g->>'path' = a->>'path' AND says_same(g->'after', a->'after')))
+$$;
+
+-- check_guarded_changes(): compares what the transaction has changed in guarded tables with what it has recorded. All of it
+-- is compared when the first of its deferred calls comes; the others find nothing left.
+CREATE OR REPLACE FUNCTION pgaudit.check_guarded_changes() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp
+SET timezone = 'UTC' SET datestyle = 'ISO' SET enable_nestloop = off SET plan_cache_mode = force_generic_plan SET jit = off AS $$
+DECLARE
+    missing record;
+BEGIN
+    IF NOT EXISTS (SELECT FROM guarded_change WHERE xid = NEW.xid AND number = NEW.number) THEN
+        RETURN NULL;
+    END IF;
+    FOR missing IN
+        WITH noted AS (
+            DELETE FROM guarded_change WHERE xid = NEW.xid RETURNING guard, operation, keys, new_keys, events
+        ), changed AS (
+            SELECT g.id AS guard, g.target_type, n.operation, g.actions->>n.operation AS pattern, g.with_changes, c.key, c.new_key, c.event
+              FROM noted n JOIN guarded_table g ON g.id = n.guard, LATERAL unnest(n.keys, n.new_keys, n.events) AS c (key, new_key, event)
+        ), recorded AS MATERIALIZED (
+            SELECT t.target->>'type' AS target_type, t.target->>'id' AS key, r.event->>'action' AS action, r.event->'changes' AS changes
+              FROM recorded_events() AS r (event), LATERAL jsonb_array_elements(r.event->'targets') AS t (target)
+        )
+        SELECT c.guard, c.operation, array_agg(c.key) AS keys, array_agg(c.event) FILTER (WHERE c.event IS NOT NULL) AS events
+          FROM changed c
+         WHERE NOT EXISTS (SELECT FROM recorded r WHERE r.target_type = c.target_type AND r.key = c.key
+                              AND fits_pattern(r.action, c.pattern)
+                              AND (NOT c.with_changes OR has_changes(r.changes, c.event::jsonb->'changes')))
+           AND NOT EXISTS (SELECT FROM recorded r WHERE c.new_key <> c.key AND r.target_type = c.target_type AND r.key = c.new_key
+                              AND fits_pattern(r.action, c.pattern)
+                              AND (NOT c.with_changes OR has_changes(r.changes, c.event::jsonb->'changes')))
+         GROUP BY c.guard, c.operation LOOP
+        PERFORM note_unrecorded(missing.guard, missing.operation, missing.keys, missing.events);
+    END LOOP;
+    RETURN NULL;
+END $$;
+
+-- note_unrecorded(guard, operation, keys, events): does with changes without an event what the guard says: aborts,
+-- captures them, or warns.
+CREATE OR REPLACE FUNCTION pgaudit.note_unrecorded(guard integer, operation text, keys text[], events text[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    guarded guarded_table := (SELECT g FROM guarded_table g WHERE g.id = guard);
+    targets text[] := array(SELECT guarded.target_type || ':' || key FROM unnest(keys[:5]) key);
+    pattern text := coalesce(guarded.actions->>operation, guarded.action || '.*');
+    problem text := format('%s: %s%s %s without an audit event', table_name(guarded.relation), array_to_string(targets[:3], ', '),
+        CASE WHEN cardinality(keys) > 3 THEN format(' and %s more', cardinality(keys) - 3) ELSE '' END,
+        CASE operation WHEN 'insert' THEN 'inserted' WHEN 'update' THEN 'updated' ELSE 'deleted' END);
+BEGIN
+    CASE guarded.on_missing
+        WHEN 'abort' THEN
+            RAISE EXCEPTION '%', problem USING ERRCODE = 'PA002', SCHEMA = split_part(table_name(guarded.relation), '.', 1),
+                TABLE = split_part(table_name(guarded.relation), '.', 2), HINT = remedy_for(guarded, targets[1], pattern);
+        WHEN 'capture' THEN
+            PERFORM record_contents(events);
+        ELSE
+            INSERT INTO unrecorded_change (relation, operation, count, targets, xid, recorded_by, application_name)
+            VALUES (guarded.relation, operation, cardinality(keys), targets, pg_current_xact_id(), session_user,
+                    current_setting('application_name'));
+            RAISE WARNING '%', problem USING ERRCODE = '01PA2', HINT = remedy_for(guarded, targets[1], pattern);
+    END CASE;
+END $$;
+
+-- remedy_for(guard, target, pattern): returns what a developer has to do about a change without its event.
+CREATE OR REPLACE FUNCTION pgaudit.remedy_for(guard pgaudit.guarded_table, target text, pattern text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT format('Record a new event in the same transaction: audit.record(conn, AuditEvent(action="%s", target="%s"%s)).',
+                  replace(pattern, '*', '…'), target, CASE WHEN guard.with_changes THEN ', changes=[…]' ELSE '' END)
+$$;
+
+-- record_contents(contents): records captured events, each given as its text.
+CREATE OR REPLACE FUNCTION pgaudit.record_contents(contents text[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    receipts text := CASE WHEN current_setting('audit.wal_receipts', true) = 'on' THEN receipt_prefix() END;
+BEGIN
+    INSERT INTO audit_jobs (event, leaf_hash, event_bytes)
+    SELECT event, CASE WHEN receipts IS NULL THEN sha256(decode('00', 'hex') || convert_to(event::text, 'UTF8'))
+                       ELSE hash_with_receipt(event::text, receipts) END, octet_length(event::text)
+      FROM (SELECT CASE WHEN octet_length(content) > 8000 THEN fitting_event(content) ELSE content::jsonb END AS event
+              FROM unnest(contents) content OFFSET 0) given;
+END $$;
+
+-- check_guarded_truncate(guard, relation): decides about a TRUNCATE at once, because nothing can defer it.
+CREATE OR REPLACE FUNCTION pgaudit.check_guarded_truncate(guard integer, relation oid) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    guarded guarded_table := (SELECT g FROM guarded_table g WHERE g.id = guard);
+    target  text := 'table:' || table_name(relation);
+BEGIN
+    IF EXISTS (SELECT FROM recorded_events() AS r (event), LATERAL jsonb_array_elements(r.event->'targets') t
+                WHERE t->>'type' = 'table' AND t->>'id' = table_name(relation)
+                  AND fits_pattern(r.event->>'action', guarded.actions->>'truncate')) THEN
+        RETURN;
+    END IF;
+    CASE guarded.on_missing
+        WHEN 'abort' THEN
+            RAISE EXCEPTION 'TRUNCATE of % without an audit event', table_name(relation) USING ERRCODE = 'PA002',
+                HINT = format('Record an event before it, in the same transaction: audit.record(conn, AuditEvent('
+                              'action="%s.truncated", target="%s")).', guarded.action, target);
+        WHEN 'capture' THEN
+            PERFORM record_about_table(guarded.action || '.truncated', relation);
+        ELSE
+            INSERT INTO unrecorded_change (relation, operation, count, targets, xid, recorded_by, application_name)
+            VALUES (relation, 'truncate', 1, ARRAY[target], pg_current_xact_id(), session_user, current_setting('application_name'));
+            RAISE WARNING 'TRUNCATE of % without an audit event', table_name(relation) USING ERRCODE = '01PA2';
+    END CASE;
+END $$;
+
+-- prune_unrecorded_changes(age): deletes older ones.
+CREATE OR REPLACE FUNCTION pgaudit.prune_unrecorded_changes(age interval) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS
+$$ DELETE FROM unrecorded_change WHERE found_at < clock_timestamp() - age $$;
