@@ -72,7 +72,26 @@ BEGIN
     EXECUTE format('REVOKE ALL ON FUNCTION pgaudit.%I() FROM PUBLIC', name);
 END $$;
 
--- capture_body(capture, relation): returns the body of the trigger function of a table.
+-- snapshot_check(level): returns the commands that compare the columns in the transaction's snapshot with those of a row.
+-- In READ COMMITTED each command has a snapshot of its own.
+CREATE OR REPLACE FUNCTION pgaudit.snapshot_check(level text) RETURNS text
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT format($body$IF pg_catalog.current_setting('transaction_isolation') <> 'read committed' THEN
+        IF TG_OP = 'DELETE' THEN
+            captured.sample := %s;
+        ELSE
+            captured.sample := %s;
+        END IF;
+        IF captured.sample IS NULL THEN
+            RETURN NULL;
+        END IF;
+        PERFORM pgaudit.check_columns(TG_RELID, captured.sample);
+    END IF;$body$,
+        CASE level WHEN 'row' THEN 'pg_catalog.row_to_json(OLD)' ELSE '(SELECT pg_catalog.row_to_json(r) FROM old_rows r LIMIT 1)' END,
+        CASE level WHEN 'row' THEN 'pg_catalog.row_to_json(NEW)' ELSE '(SELECT pg_catalog.row_to_json(r) FROM new_rows r LIMIT 1)' END)
+$$;
+
+-- capture_body(capture): returns the body of the trigger function of a table.
 CREATE OR REPLACE FUNCTION pgaudit.capture_body(capture pgaudit.captured_table) RETURNS text
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT format($body$
@@ -82,6 +101,7 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
 DECLARE
     head     text;
     receipts text := CASE WHEN pg_catalog.current_setting('audit.wal_receipts', true) = 'on' THEN pgaudit.receipt_prefix() END;
+    sample   json;
 BEGIN
     IF pg_catalog.current_setting('session_replication_role') = 'replica' AND pgaudit.is_replicated() THEN
         RETURN NULL;
@@ -89,7 +109,10 @@ BEGIN
     captured.head := pgaudit.captured_head(CASE TG_OP WHEN 'INSERT' THEN %3$L WHEN 'UPDATE' THEN %4$L WHEN 'DELETE' THEN %5$L ELSE %6$L END);
     IF TG_OP = 'TRUNCATE' THEN
         PERFORM pgaudit.record_about_table(%6$L, TG_RELID);
-    ELSIF pgaudit.shape_of(TG_RELID) <> %7$L THEN
+        RETURN NULL;
+    END IF;
+    %13$s
+    IF pgaudit.shape_of(TG_RELID) <> %7$L THEN
         PERFORM pgaudit.regenerate_capture(%1$s);
         EXECUTE pgaudit.capture_query(pgaudit.current_capture(%1$s), TG_RELID, TG_OP, %8$L, '{$1,$2,$3,$4}')
           USING captured.head, captured.receipts%9$s;
@@ -105,7 +128,7 @@ END $body$,
         capture.id, capture.relation, capture.action || '.created', capture.action || '.updated', capture.action || '.deleted',
         capture.action || '.truncated', shape_of(capture.relation), level, CASE level WHEN 'row' THEN ', OLD, NEW' ELSE '' END,
         capture_query(capture, capture.relation, 'INSERT', level), capture_query(capture, capture.relation, 'UPDATE', level),
-        capture_query(capture, capture.relation, 'DELETE', level))
+        capture_query(capture, capture.relation, 'DELETE', level), snapshot_check(level))
       FROM level_of_capture(capture.relation) level
 $$;
 
@@ -220,7 +243,7 @@ DECLARE
         WHEN coalesce(length(target) NOT BETWEEN 1 AND 100, true) THEN 'the target type must have 1 to 100 characters'
         WHEN coalesce(action !~ '^[a-z][a-z0-9_]*([.][a-z][a-z0-9_]*)*$' OR length(action) > 180, true)
             THEN format('%L cannot begin an action: choose lower-case letters, digits and _, such as claim', action)
-        ELSE (SELECT format('it has no column %s; its columns are %s', name, (SELECT string_agg(known, ', ') FROM jsonb_object_keys(present) known))
+        ELSE (SELECT format('it has no column %s; its columns are %s', name, (SELECT string_agg(known, ', ' ORDER BY known) FROM jsonb_object_keys(present) known))
                 FROM unnest(columns) name, numbered_columns(relation) present WHERE NOT present ? name LIMIT 1) END;
 BEGIN
     IF problem IS NOT NULL THEN

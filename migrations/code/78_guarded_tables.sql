@@ -32,6 +32,7 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
 DECLARE
     head     text := '';
     receipts text;
+    sample   json;
 BEGIN
     IF pg_catalog.current_setting('session_replication_role') = 'replica' AND pgaudit.is_replicated() THEN
         RETURN NULL;
@@ -41,6 +42,7 @@ BEGIN
         RETURN NULL;
     END IF;
     %3$s
+    %10$s
     IF pgaudit.shape_of(TG_RELID) <> %4$L THEN
         PERFORM pgaudit.regenerate_guard(%1$s);
         EXECUTE pgaudit.guard_query(pgaudit.current_guard(%1$s), TG_RELID, TG_OP, %5$L, '{$1,$2,$3,$4}')
@@ -60,7 +62,7 @@ END $body$,
             guard.action || '.created', guard.action || '.updated', guard.action || '.deleted') ELSE '' END,
         shape_of(guard.relation), level, CASE level WHEN 'row' THEN ', OLD, NEW' ELSE '' END,
         guard_query(guard, guard.relation, 'INSERT', level), guard_query(guard, guard.relation, 'UPDATE', level),
-        guard_query(guard, guard.relation, 'DELETE', level))
+        guard_query(guard, guard.relation, 'DELETE', level), snapshot_check(level))
       FROM level_of_capture(guard.relation) level
 $$;
 

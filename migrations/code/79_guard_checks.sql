@@ -77,7 +77,8 @@ BEGIN
             SELECT t.target->>'type' AS target_type, t.target->>'id' AS key, r.event->>'action' AS action, r.event->'changes' AS changes
               FROM recorded_events() AS r (event), LATERAL jsonb_array_elements(r.event->'targets') AS t (target)
         )
-        SELECT c.guard, c.operation, array_agg(c.key) AS keys, array_agg(c.event) FILTER (WHERE c.event IS NOT NULL) AS events
+        SELECT c.guard, c.operation, array_agg(c.key ORDER BY length(c.key), c.key) AS keys,
+               array_agg(c.event) FILTER (WHERE c.event IS NOT NULL) AS events
           FROM changed c
          WHERE NOT EXISTS (SELECT FROM recorded r WHERE r.target_type = c.target_type AND r.key = c.key
                               AND fits_pattern(r.action, c.pattern)

@@ -3085,6 +3085,19 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT nspname || '.' || relname FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE c.oid = relation
 $$;
 
+-- check_columns(relation, sample): raises if a transaction's snapshot is older than the columns of a table that it changes:
+-- it cannot see which columns they were, so it has to be repeated.
+--   sample  one of the changed rows: JSON names its columns as they are now
+CREATE OR REPLACE FUNCTION pgaudit.check_columns(relation regclass, sample json) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    IF (SELECT jsonb_object_agg(name, 0) FROM json_object_keys(sample) name)
+       <> (SELECT jsonb_object_agg(name, 0) FROM jsonb_object_keys(numbered_columns(relation)) name) THEN
+        RAISE EXCEPTION 'could not serialize access: the columns of % have changed since the transaction began', relation
+            USING ERRCODE = 'serialization_failure', HINT = 'Repeat the transaction.';
+    END IF;
+END $$;
+
 -- Adding capture to tables of the application, and removing it: triggers, and their generated functions.
 
 -- level_of_capture(relation): returns what its triggers fire for. Transition tables make one statement of a bulk change,
@@ -3159,7 +3172,26 @@ BEGIN
     EXECUTE format('REVOKE ALL ON FUNCTION pgaudit.%I() FROM PUBLIC', name);
 END $$;
 
--- capture_body(capture, relation): returns the body of the trigger function of a table.
+-- snapshot_check(level): returns the commands that compare the columns in the transaction's snapshot with those of a row.
+-- In READ COMMITTED each command has a snapshot of its own.
+CREATE OR REPLACE FUNCTION pgaudit.snapshot_check(level text) RETURNS text
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT format($body$IF pg_catalog.current_setting('transaction_isolation') <> 'read committed' THEN
+        IF TG_OP = 'DELETE' THEN
+            captured.sample := %s;
+        ELSE
+            captured.sample := %s;
+        END IF;
+        IF captured.sample IS NULL THEN
+            RETURN NULL;
+        END IF;
+        PERFORM pgaudit.check_columns(TG_RELID, captured.sample);
+    END IF;$body$,
+        CASE level WHEN 'row' THEN 'pg_catalog.row_to_json(OLD)' ELSE '(SELECT pg_catalog.row_to_json(r) FROM old_rows r LIMIT 1)' END,
+        CASE level WHEN 'row' THEN 'pg_catalog.row_to_json(NEW)' ELSE '(SELECT pg_catalog.row_to_json(r) FROM new_rows r LIMIT 1)' END)
+$$;
+
+-- capture_body(capture): returns the body of the trigger function of a table.
 CREATE OR REPLACE FUNCTION pgaudit.capture_body(capture pgaudit.captured_table) RETURNS text
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT format($body$
@@ -3169,6 +3201,7 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
 DECLARE
     head     text;
     receipts text := CASE WHEN pg_catalog.current_setting('audit.wal_receipts', true) = 'on' THEN pgaudit.receipt_prefix() END;
+    sample   json;
 BEGIN
     IF pg_catalog.current_setting('session_replication_role') = 'replica' AND pgaudit.is_replicated() THEN
         RETURN NULL;
@@ -3176,7 +3209,10 @@ BEGIN
     captured.head := pgaudit.captured_head(CASE TG_OP WHEN 'INSERT' THEN %3$L WHEN 'UPDATE' THEN %4$L WHEN 'DELETE' THEN %5$L ELSE %6$L END);
     IF TG_OP = 'TRUNCATE' THEN
         PERFORM pgaudit.record_about_table(%6$L, TG_RELID);
-    ELSIF pgaudit.shape_of(TG_RELID) <> %7$L THEN
+        RETURN NULL;
+    END IF;
+    %13$s
+    IF pgaudit.shape_of(TG_RELID) <> %7$L THEN
         PERFORM pgaudit.regenerate_capture(%1$s);
         EXECUTE pgaudit.capture_query(pgaudit.current_capture(%1$s), TG_RELID, TG_OP, %8$L, '{$1,$2,$3,$4}')
           USING captured.head, captured.receipts%9$s;
@@ -3192,7 +3228,7 @@ END $body$,
         capture.id, capture.relation, capture.action || '.created', capture.action || '.updated', capture.action || '.deleted',
         capture.action || '.truncated', shape_of(capture.relation), level, CASE level WHEN 'row' THEN ', OLD, NEW' ELSE '' END,
         capture_query(capture, capture.relation, 'INSERT', level), capture_query(capture, capture.relation, 'UPDATE', level),
-        capture_query(capture, capture.relation, 'DELETE', level))
+        capture_query(capture, capture.relation, 'DELETE', level), snapshot_check(level))
       FROM level_of_capture(capture.relation) level
 $$;
 
@@ -3307,7 +3343,7 @@ DECLARE
         WHEN coalesce(length(target) NOT BETWEEN 1 AND 100, true) THEN 'the target type must have 1 to 100 characters'
         WHEN coalesce(action !~ '^[a-z][a-z0-9_]*([.][a-z][a-z0-9_]*)*$' OR length(action) > 180, true)
             THEN format('%L cannot begin an action: choose lower-case letters, digits and _, such as claim', action)
-        ELSE (SELECT format('it has no column %s; its columns are %s', name, (SELECT string_agg(known, ', ') FROM jsonb_object_keys(present) known))
+        ELSE (SELECT format('it has no column %s; its columns are %s', name, (SELECT string_agg(known, ', ' ORDER BY known) FROM jsonb_object_keys(present) known))
                 FROM unnest(columns) name, numbered_columns(relation) present WHERE NOT present ? name LIMIT 1) END;
 BEGIN
     IF problem IS NOT NULL THEN
@@ -3410,6 +3446,7 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
 DECLARE
     head     text := '';
     receipts text;
+    sample   json;
 BEGIN
     IF pg_catalog.current_setting('session_replication_role') = 'replica' AND pgaudit.is_replicated() THEN
         RETURN NULL;
@@ -3419,6 +3456,7 @@ BEGIN
         RETURN NULL;
     END IF;
     %3$s
+    %10$s
     IF pgaudit.shape_of(TG_RELID) <> %4$L THEN
         PERFORM pgaudit.regenerate_guard(%1$s);
         EXECUTE pgaudit.guard_query(pgaudit.current_guard(%1$s), TG_RELID, TG_OP, %5$L, '{$1,$2,$3,$4}')
@@ -3438,7 +3476,7 @@ END $body$,
             guard.action || '.created', guard.action || '.updated', guard.action || '.deleted') ELSE '' END,
         shape_of(guard.relation), level, CASE level WHEN 'row' THEN ', OLD, NEW' ELSE '' END,
         guard_query(guard, guard.relation, 'INSERT', level), guard_query(guard, guard.relation, 'UPDATE', level),
-        guard_query(guard, guard.relation, 'DELETE', level))
+        guard_query(guard, guard.relation, 'DELETE', level), snapshot_check(level))
       FROM level_of_capture(guard.relation) level
 $$;
 
@@ -3642,7 +3680,8 @@ BEGIN
             SELECT t.target->>'type' AS target_type, t.target->>'id' AS key, r.event->>'action' AS action, r.event->'changes' AS changes
               FROM recorded_events() AS r (event), LATERAL jsonb_array_elements(r.event->'targets') AS t (target)
         )
-        SELECT c.guard, c.operation, array_agg(c.key) AS keys, array_agg(c.event) FILTER (WHERE c.event IS NOT NULL) AS events
+        SELECT c.guard, c.operation, array_agg(c.key ORDER BY length(c.key), c.key) AS keys,
+               array_agg(c.event) FILTER (WHERE c.event IS NOT NULL) AS events
           FROM changed c
          WHERE NOT EXISTS (SELECT FROM recorded r WHERE r.target_type = c.target_type AND r.key = c.key
                               AND fits_pattern(r.action, c.pattern)
@@ -4896,7 +4935,7 @@ END $$;
 
 
 DELETE FROM pgaudit.schema_code;
-INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('087764af3d5575086f1449890202c59d2e15fc88428f68b80a149982c5707d74', '0.1.0');
+INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('0506524eb6aa3a428bc245de9bf721cd92e5584bffb28e46fdaa2c9496fc6322', '0.1.0');
 
 
 DO $renewal$
