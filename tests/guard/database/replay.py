@@ -13,7 +13,8 @@ SETTINGS: Final[LiteralString] = """
     SET extra_float_digits = 1; SET lc_monetary = 'C'
 """
 RESET: Final[LiteralString] = """
-    RESET timezone; RESET datestyle; RESET intervalstyle; RESET bytea_output; RESET extra_float_digits; RESET lc_monetary
+    RESET timezone; RESET datestyle; RESET intervalstyle; RESET bytea_output;
+    RESET extra_float_digits; RESET lc_monetary
 """
 EVENTS: Final[LiteralString] = """
     SELECT event::text FROM pgaudit.audit_jobs WHERE event->>'action' LIKE %s ORDER BY id

@@ -124,7 +124,7 @@ def test_no_event_of_an_application_looks_like_a_captured_one(owner: Connection,
     event = json.loads(AuditEvent(action="claim.updated", target="claim:7", actor="user:1").to_json())
     for context in ({"source": "database"}, {"source": None}):
         for extra in ({}, {"tenant": 7}, {"data": {"text": "x" * 5_000}}):
-            with pytest.raises(psycopg.Error, match="reserved|tenant") as refused:
+            with pytest.raises(psycopg.Error, match=r"reserved|tenant") as refused:
                 app.execute("SELECT pgaudit.record(%s)", [json.dumps([event | {"context": context} | extra])])
             assert refused.value.sqlstate == "PA001"
     assert captured(owner) == []
@@ -254,9 +254,10 @@ def test_statements_of_every_kind(owner: Connection, app: Connection) -> None:
         MERGE INTO claims c USING (VALUES (4), (5)) v (id) ON c.id = v.id
         WHEN MATCHED THEN UPDATE SET note = 'merged' WHEN NOT MATCHED THEN INSERT (id, note) VALUES (v.id, 'new')
     """)
-    app.execute(
-        "WITH gone AS (DELETE FROM items WHERE id = 3 RETURNING claim) UPDATE claims SET note = 'x' FROM gone WHERE id = claim"
-    )
+    app.execute("""
+        WITH gone AS (DELETE FROM items WHERE id = 3 RETURNING claim)
+        UPDATE claims SET note = 'x' FROM gone WHERE id = claim
+    """)
     app.execute("INSERT INTO claims (id) VALUES (5), (6) ON CONFLICT (id) DO UPDATE SET note = 'upserted'")
     app.execute("UPDATE claims SET id = 10 WHERE id = 1")
     app.execute("DELETE FROM claims WHERE id = 10")

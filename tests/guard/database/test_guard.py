@@ -58,8 +58,8 @@ def test_the_error_names_table_key_and_remedy(guarded: Connection, owner: Connec
     error = refused(guarded)
     assert str(error).splitlines()[0] == "public.claims: claim:7, claim:8 updated without an audit event"
     assert (error.diag.schema_name, error.diag.table_name) == ("public", "claims")
-    hint = 'Record a new event in the same transaction: audit.record(conn, AuditEvent(action="claim.…", target="claim:7")).'
-    assert error.diag.message_hint == hint
+    assert str(error.diag.message_hint).startswith("Record a new event in the same transaction: audit.record(")
+    assert 'AuditEvent(action="claim.…", target="claim:7")' in str(error.diag.message_hint)
     assert statuses(owner) == ["open", "open"]
 
 
@@ -186,7 +186,8 @@ def disable(conn: Connection) -> None:
 def other_schema(conn: Connection) -> None:
     """Puts tables and functions with the same names on its search_path."""
     conn.execute("""
-        CREATE TEMP TABLE guarded_change (xid xid8, number bigint, guard int, operation text, keys text[], new_keys text[], events text[]);
+        CREATE TEMP TABLE guarded_change (
+            xid xid8, number bigint, guard int, operation text, keys text[], new_keys text[], events text[]);
         CREATE TEMP TABLE audit_jobs (id bigint, event jsonb); SET LOCAL search_path = pg_temp, public
     """)
     conn.execute("INSERT INTO audit_jobs VALUES (1, %s)", [f"[{paid().to_json()}]"])
@@ -309,7 +310,7 @@ def test_a_missing_event_is_noted(guarded: Connection, owner: Connection) -> Non
     guarded.execute("UPDATE claims SET status = 'paid'")
     guarded.execute("INSERT INTO claims (id) VALUES (9)")
     guarded.commit()
-    noted = "SELECT relation::text, operation, count, targets, recorded_by FROM pgaudit.unrecorded_change ORDER BY operation"
+    noted = "SELECT relation::text, operation, count, targets, recorded_by FROM pgaudit.unrecorded_change ORDER BY 2"
     assert owner.execute(noted).fetchall() == [
         ("claims", "insert", 1, ["claim:9"], "claims_app"),
         ("claims", "update", 2, ["claim:7", "claim:8"], "claims_app"),
@@ -322,7 +323,7 @@ def test_a_missing_event_is_noted(guarded: Connection, owner: Connection) -> Non
 
 def test_a_truncate_is_decided_at_once(guarded: Connection) -> None:
     """It needs an event for the table, before it."""
-    with pytest.raises(psycopg.Error, match="TRUNCATE of public.claims without an audit event") as error:
+    with pytest.raises(psycopg.Error, match=r"TRUNCATE of public\.claims without an audit event") as error:
         guarded.execute("TRUNCATE claims")
     assert error.value.sqlstate == "PA002"
     guarded.rollback()

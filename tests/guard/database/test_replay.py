@@ -7,6 +7,7 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from psycopg.errors import CardinalityViolation, InvalidSavepointSpecification, UniqueViolation
 
 from pgaudit.testing.copies import fresh_database
 from pgaudit.testing.server import Server
@@ -25,7 +26,8 @@ SHAPES = {
     "triggered": (
         f"CREATE TABLE claims ({TABLE}, PRIMARY KEY (id))",
         """CREATE FUNCTION follow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-               UPDATE claims SET "odd "" näme" = 'followed' WHERE id = NEW.id AND "odd "" näme" IS NULL; RETURN NULL; END $$""",
+               UPDATE claims SET "odd "" näme" = 'followed' WHERE id = NEW.id AND "odd "" näme" IS NULL;
+               RETURN NULL; END $$""",
         "CREATE TRIGGER a_follow AFTER INSERT ON claims FOR EACH ROW EXECUTE FUNCTION follow()",
     ),
 }
@@ -90,8 +92,7 @@ def run(conn: Connection, statement: str) -> None:
     conn.execute("SAVEPOINT before_statement" if conn.info.transaction_status else "SELECT")
     try:
         conn.execute(statement.encode())
-    except psycopg.Error as error:
-        assert error.sqlstate in {"23505", "3B001", "21000", "22P02"}, f"{statement}: {error}"
+    except (UniqueViolation, InvalidSavepointSpecification, CardinalityViolation):
         if conn.info.transaction_status:
             conn.execute("ROLLBACK TO before_statement")
 
