@@ -6,6 +6,7 @@ context      ``bind`` and ``identify``: what the events of one request have in c
 actor        the actor that an application's own function finds
 connections  the caller's transaction, in whichever library it was opened
 document     the events as JSON documents, checked for size
+row_changes  rows that an ORM has changed, as events
 attempt      recording that returns its failure, so that the events can be spooled
 autonomous   recording in a transaction of its own
 spool        events in a file, while the database refuses them

@@ -18,6 +18,7 @@ from pgaudit.recording._spool_file import require_locks
 from pgaudit.recording.connections import async_transaction_of, refuse_outside_transaction, transaction_of
 from pgaudit.recording.context import with_awaited_actor, with_bound_context
 from pgaudit.recording.document import Portion, to_portions
+from pgaudit.recording.row_changes import RowChange, document_of, uncaptured
 from pgaudit.recording.spool import Origin
 from pgaudit.settings import Mode, OnFailure, Settings
 
@@ -78,6 +79,26 @@ class AuditLog:
                     transaction, portion.document, inline=self._inline, receipts=self.settings.wal_receipts
                 ):
                     self._spool(portion.events, attempt.origin_of(transaction), failure)
+
+    def record_uncaptured(self, conn: object, *changes: RowChange) -> None:
+        """Records the events of rows that an ORM has changed, unless a trigger captures them; otherwise as ``record``.
+
+        One statement for each 32 MB, which also looks for the triggers.
+        """
+        if self.settings.mode == Mode.QUEUE and self.settings.on_failure == OnFailure.RAISE:
+            self._record_uncaptured(conn, changes)
+        elif self.settings.mode == Mode.OFF or capture.is_open():
+            self.record(conn, *(change.event for change in changes))
+        else:
+            self.record(conn, *uncaptured(transaction_of(conn), changes))
+
+    def _record_uncaptured(self, conn: object, changes: Sequence[RowChange]) -> None:
+        events, remaining = [change.event for change in changes], iter(changes)
+        refuse_outside_transaction(conn)
+        with self._span(events), refusals():
+            for portion in self._prepare(events):
+                document = document_of([next(remaining) for _ in portion.texts], portion.texts)
+                transaction_of(conn).record_uncaptured(document, receipts=self.settings.wal_receipts)
 
     async def record_async(self, conn: object, *events: AuditEvent) -> None:
         """``record`` for asynchronous connections."""

@@ -11,6 +11,7 @@ from psycopg.pq import PipelineStatus, TransactionStatus
 from psycopg.rows import tuple_row
 
 from pgaudit.recording.connections.transaction import (
+    CAPTURED_OPERATIONS,
     not_in_transaction,
     refuse_asynchronous,
     refuse_synchronous,
@@ -22,6 +23,8 @@ EVENTS: Final = "%s"
 RECORD: Final = "SELECT pgaudit.record(%s)"
 RECORD_INLINE: Final = "SELECT pgaudit.record_inline(%s)"
 TRY_RECORD: Final = "SELECT * FROM pgaudit.try_record(%s, %s)"
+RECORD_UNCAPTURED: Final = "SELECT pgaudit.record_uncaptured(%s)"
+CAPTURED: Final = CAPTURED_OPERATIONS + "to_regclass(%s)"
 
 
 class PsycopgTransaction:
@@ -36,6 +39,12 @@ class PsycopgTransaction:
 
     def try_record(self, events: str, *, inline: bool, receipts: bool) -> Sequence[Any]:
         return self._fetch_row(statement(TRY_RECORD, EVENTS, receipts=receipts), [events, inline])
+
+    def record_uncaptured(self, changes: str, *, receipts: bool) -> None:
+        self._fetch_row(statement(RECORD_UNCAPTURED, EVENTS, receipts=receipts), [changes])
+
+    def captured_operations(self, table: str) -> str:
+        return str(self._fetch_row(CAPTURED, [table])[0])
 
     def fetch_row(self, query: LiteralString) -> Sequence[Any]:
         return self._fetch_row(query)

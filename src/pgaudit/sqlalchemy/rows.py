@@ -1,0 +1,90 @@
+"""The events of the objects that a flush has written."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Column, Connection
+from sqlalchemy.orm import InstanceState, Mapper
+
+from pgaudit.recording.connections import transaction_of
+from pgaudit.recording.row_changes import Operation, RowChange, changes_between
+from pgaudit.sqlalchemy.attributes import chosen_by_database, stored_values
+from pgaudit.sqlalchemy.classes import Tracked, name_of
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """An object that a flush has inserted, updated or deleted; ``before`` has its values until then."""
+
+    state: InstanceState[Any]
+    operation: Operation
+    tracked: Tracked
+    columns: Mapping[str, Column[Any]]
+    before: Mapping[str, Any]
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """The primary key after the flush."""
+        return tuple(self.state.mapper.primary_key_from_instance(self.state.obj()))
+
+    @property
+    def expired(self) -> set[str]:
+        """The names of values that the database has chosen, and that are not loaded."""
+        if self.operation == "delete":
+            return set()
+        names = chosen_by_database(self.columns) if self.operation == "insert" else self.before
+        return {name for name in names if name not in self.state.dict}
+
+
+Stored = Mapping[InstanceState[Any], Mapping[str, Any]]
+
+
+def row_changes(conn: Connection, objects: Sequence[Written]) -> Iterator[RowChange]:
+    """Yields a change for each object whose row has changed."""
+    stored = read_again(conn, objects)
+    for written in objects:
+        if change := row_change(conn, written, stored.get(written.state, {})):
+            yield change
+
+
+def read_again(conn: Connection, objects: Sequence[Written]) -> Stored:
+    """Reads what the database has chosen, such as a column with ``onupdate=func.now()``: one query for each class."""
+    by_class: dict[Mapper[Any], list[Written]] = defaultdict(list)
+    for written in objects:
+        if written.expired:
+            by_class[written.state.mapper].append(written)
+    found: dict[InstanceState[Any], Mapping[str, Any]] = {}
+    for mapper, some in by_class.items():
+        names = set[str]().union(*(written.expired for written in some))
+        rows = stored_values(conn, mapper, [written.key for written in some], names)
+        found |= {written.state: rows.get(written.key, {}) for written in some}
+    return found
+
+
+def row_change(conn: Connection, written: Written, stored: Mapping[str, Any]) -> RowChange | None:
+    """Returns the change of an object's row; None if an UPDATE has changed nothing, or triggers capture all of it."""
+    state, operation = written.state, written.operation
+    names = captured_by_none(conn, written)
+    loaded = state.dict | {name: stored[name] for name in written.expired & stored.keys()}
+    after = {name: loaded[name] for name in names if name in loaded} if operation != "delete" else {}
+    before = {name: value for name, value in written.before.items() if name in names}
+    changes = changes_between(operation, before, after, written.tracked.mask)
+    if not names or (operation == "update" and not changes):
+        return None
+    paths = {change.path for change in changes}
+    table = next((names[name].table for name in names if name in paths), next(iter(names.values())).table)
+    key = written.key if state.key is None or operation == "insert" else state.key[1]
+    event = written.tracked.described.event(operation, key, key if operation == "delete" else written.key, changes)
+    return RowChange(name_of(conn, table), operation, event)
+
+
+def captured_by_none(conn: Connection, written: Written) -> Mapping[str, Column[Any]]:
+    """Returns the columns to record; of an object in several tables, without those of tables that are captured."""
+    tables = {column.table for column in written.columns.values()}
+    if len(tables) < 2:
+        return written.columns
+    ask = transaction_of(conn).captured_operations
+    captured = {table for table in tables if written.operation in ask(name_of(conn, table)).split(",")}
+    return {name: column for name, column in written.columns.items() if column.table not in captured}

@@ -1,0 +1,158 @@
+"""``track``: each flush records what it does to the objects of a class, in its transaction."""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+from weakref import WeakKeyDictionary
+
+from sqlalchemy import Connection, event, inspect
+from sqlalchemy.orm import InstanceState, Mapper, Session, UOWTransaction
+from sqlalchemy.util import await_only
+from sqlalchemy.util.concurrency import in_greenlet
+
+from pgaudit.errors import InvalidEvent
+from pgaudit.recording.audit_log import AuditLog
+from pgaudit.recording.context import with_awaited_actor
+from pgaudit.recording.row_changes import Operation, RowChange, describe_class
+from pgaudit.sqlalchemy import classes
+from pgaudit.sqlalchemy.attributes import UNKNOWN, chosen_columns, columns_of, refuse_unknown, stored_before, stored_values, unknown_of
+from pgaudit.sqlalchemy.classes import Tracked, relations_of, tracked_as
+from pgaudit.sqlalchemy.memory import flushed_states
+from pgaudit.sqlalchemy.relations import rows_of_relations
+from pgaudit.sqlalchemy.rows import Written, row_changes
+from pgaudit.sqlalchemy.statements import flushing, watch
+
+
+@dataclass(slots=True)
+class _Flush:
+    """What a flush that is running writes through, and values that it had to read before it replaces them."""
+
+    connections: set[Connection] = field(default_factory=set)
+    read: dict[InstanceState[Any], dict[str, Any]] = field(default_factory=dict)
+
+
+_flushes: Final[WeakKeyDictionary[Session, _Flush]] = WeakKeyDictionary()
+
+
+def track(
+    audit: AuditLog,
+    mapped: type,
+    *,
+    target: str,
+    action: str | None = None,
+    fields: Collection[str] | None = None,
+    mask: Collection[str] = (),
+) -> None:
+    """Records an event for each object of a class that any session inserts, updates or deletes, in its transaction.
+
+    >>> track(audit, Claim, target="claim", mask=["iban"])
+    >>> session.add(Claim(id=7, status="open"))
+    >>> session.commit()  # has recorded claim.created of claim:7
+
+    Each flush sends one statement with all its events, called ``claim.created``, ``claim.updated`` and
+    ``claim.deleted``. What a trigger captures is left to it. Objects of subclasses count, unless they are tracked
+    themselves. Statements that change rows without a flush raise :class:`~pgaudit.UntrackedChange`, unless the table is
+    captured; SQL as text is not seen. A further call replaces what was said about the class before.
+
+    :param target: the type of the target; its id is the object's primary key.
+    :param action: what the actions begin with; ``target`` when left out.
+    :param fields: the attributes and many-to-many relations to record; all when left out.
+    :param mask: attributes whose values are recorded as ``"***"``.
+    :raises InvalidEvent: the class is not mapped, or has no such attribute, or no action can be called that.
+    """
+    mapper = inspect(mapped, raiseerr=False)
+    if not isinstance(mapper, Mapper):
+        raise InvalidEvent(f"{mapped!r} is not a mapped class")
+    known = {*columns_of(mapper), *(relation.key for relation in relations_of(mapper))}
+    refuse_unknown(mapper.class_.__name__, [*(fields or ()), *mask], known)
+    described = describe_class(target, action or target, audit.settings.max_event_bytes)
+    classes.add(mapper, Tracked(audit, described, fields, mask))
+    for name, listener in (("before_insert", _begin), ("before_update", _update), ("before_delete", _delete)):
+        if not event.contains(mapped, name, listener):
+            event.listen(mapped, name, listener, propagate=True)
+    watch()
+
+
+def _begin(_mapper: Mapper[Any], conn: Connection, obj: object) -> None:
+    """Notes that a flush writes tracked objects through this connection."""
+    flushing.add(conn)
+    _flush_of(obj).connections.add(conn)
+
+
+def _update(mapper: Mapper[Any], conn: Connection, obj: object) -> None:
+    """Reads the values that will be replaced, where they were never loaded."""
+    _begin(mapper, conn, obj)
+    state = inspect(obj)
+    if state.session.is_modified(obj, include_collections=False):
+        columns = columns_of(state.mapper)
+        _read(conn, state, unknown_of(state, stored_before(state, columns), columns))
+
+
+def _delete(mapper: Mapper[Any], conn: Connection, obj: object) -> None:
+    """Reads the values of an object that is deleted, where they are not loaded."""
+    _begin(mapper, conn, obj)
+    state = inspect(obj)
+    names = columns_of(state.mapper).keys()
+    known = stored_before(state, names)
+    _read(conn, state, {name for name in names if known.get(name, UNKNOWN) is UNKNOWN})
+
+
+def _read(conn: Connection, state: InstanceState[Any], names: Collection[str]) -> None:
+    tracked = tracked_as(state.mapper)
+    wanted = {name for name in names if tracked and (tracked.fields is None or name in tracked.fields)}
+    if wanted and state.key:
+        found = stored_values(conn, state.mapper, [state.key[1]], wanted)
+        _flush_of(state.obj()).read[state] = found.get(tuple(state.key[1]), {})
+
+
+def _flush_of(obj: Any) -> _Flush:
+    return _flushes.setdefault(inspect(obj).session, _Flush())
+
+
+@event.listens_for(Session, "after_flush")
+def _record(session: Session, flush: UOWTransaction) -> None:
+    written: dict[tuple[AuditLog, Connection], list[Written]] = defaultdict(list)
+    read = _flushes[session].read if session in _flushes else {}
+    for state, operation in flushed_states(flush):
+        if tracked := tracked_as(state.mapper):
+            conn = session.connection(bind_arguments={"mapper": state.mapper})
+            columns = chosen_columns(state.mapper, _fields(tracked, state.mapper), ())
+            before = _before(state, operation, columns) | read.get(state, {})
+            written[tracked.audit, conn].append(Written(state, operation, tracked, columns, before))
+    for (audit, conn), objects in written.items():
+        if changes := [*row_changes(conn, objects), *_relations(conn, objects)]:
+            audit.record_uncaptured(conn, *_with_actor(changes))
+    _end(session)
+
+
+def _fields(tracked: Tracked, mapper: Mapper[Any]) -> Collection[str] | None:
+    return None if tracked.fields is None else [name for name in tracked.fields if name in columns_of(mapper)]
+
+
+def _before(state: InstanceState[Any], operation: Operation, columns: Collection[str]) -> dict[str, Any]:
+    """Returns the known values before the flush; none of a new object."""
+    before = {} if operation == "insert" else stored_before(state, columns)
+    return {name: value for name, value in before.items() if value is not UNKNOWN}
+
+
+def _relations(conn: Connection, objects: Sequence[Written]) -> Iterator[RowChange]:
+    for written in objects:
+        if written.operation != "delete":
+            yield from rows_of_relations(conn, written.tracked, written.state)
+
+
+def _with_actor(changes: Sequence[RowChange]) -> Sequence[RowChange]:
+    """Returns the changes with the actor of an asynchronous request, which may have to be awaited."""
+    if not in_greenlet():
+        return changes
+    events = await_only(with_awaited_actor([change.event for change in changes]))
+    return [replace(change, event=event) for change, event in zip(changes, events, strict=True)]
+
+
+@event.listens_for(Session, "after_soft_rollback")
+def _end(session: Session, _transaction: object = None) -> None:
+    """Ends a flush, whether it has failed or not."""
+    if flush := _flushes.pop(session, None):
+        for conn in flush.connections:
+            flushing.discard(conn)
