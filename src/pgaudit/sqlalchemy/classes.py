@@ -22,26 +22,21 @@ class Tracked:
     mask: Collection[str]
 
 
-_classes: Final[WeakKeyDictionary[Mapper[Any], Tracked]] = WeakKeyDictionary()
-
-
-def add(mapper: Mapper[Any], tracked: Tracked) -> None:
-    """Tracks a class and its subclasses; replaces what was said about it before."""
-    _classes[mapper] = tracked
+tracked: Final[WeakKeyDictionary[Mapper[Any], Tracked]] = WeakKeyDictionary()
 
 
 def tracked_as(mapper: Mapper[Any]) -> Tracked | None:
     """Returns how a class is tracked: as the nearest of its bases, itself included; None if none is."""
-    return next((_classes[base] for base in mapper.iterate_to_root() if base in _classes), None)
+    return next((tracked[base] for base in mapper.iterate_to_root() if base in tracked), None)
 
 
 def tracked_table(table: FromClause) -> tuple[str, Tracked] | None:
     """Returns the class whose rows, or whose many-to-many relations, a table has; None if it is not tracked."""
-    for root in list(_classes):
+    for root in list(tracked):
         for mapper in root.self_and_descendants:
             tables = {mapper.local_table, *(relation.secondary for relation in relations_of(mapper))}
-            if table in tables and (tracked := tracked_as(mapper)):
-                return mapper.class_.__name__, tracked
+            if table in tables and (found := tracked_as(mapper)):
+                return mapper.class_.__name__, found
     return None
 
 

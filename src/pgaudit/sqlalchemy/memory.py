@@ -1,11 +1,11 @@
 """What each transaction has flushed: SQLAlchemy forgets the values before a flush at its end."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import event
+from sqlalchemy import Connection, event
 from sqlalchemy.orm import InstanceState, Session, SessionTransaction, UOWTransaction
 
 from pgaudit.recording.row_changes import Operation
@@ -25,8 +25,17 @@ class Flushed:
         return Flushed(operation, later.before | self.before)
 
 
+@dataclass(slots=True)
+class Flush:
+    """What a flush that is running writes tracked objects through, and the values that had to be read for it."""
+
+    connections: set[Connection] = field(default_factory=set)
+    read: dict[InstanceState[Any], dict[str, Any]] = field(default_factory=dict)
+
+
 Memory = dict[InstanceState[Any], Flushed]
 
+flushes: Final[WeakKeyDictionary[Session, Flush]] = WeakKeyDictionary()
 _memories: Final[WeakKeyDictionary[Session, Memory]] = WeakKeyDictionary()
 _at_savepoint: Final[WeakKeyDictionary[SessionTransaction, Memory]] = WeakKeyDictionary()
 
@@ -55,8 +64,9 @@ def before_flush_of(state: InstanceState[Any], operation: Operation) -> dict[str
 @event.listens_for(Session, "after_flush")
 def _remember(session: Session, flush: UOWTransaction) -> None:
     memory = _memories.setdefault(session, {})
+    read = flushes[session].read if session in flushes else {}
     for state, operation in flushed_states(flush):
-        flushed = Flushed(operation, before_flush_of(state, operation))
+        flushed = Flushed(operation, before_flush_of(state, operation) | read.get(state, {}))
         memory[state] = memory[state].then(flushed) if state in memory else flushed
 
 

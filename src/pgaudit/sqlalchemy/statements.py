@@ -9,6 +9,7 @@ from typing import Any, Final
 from weakref import WeakSet
 
 from sqlalchemy import Connection, Delete, Engine, Insert, Table, Update, event
+from sqlalchemy.sql.compiler import SQLCompiler
 
 from pgaudit.errors import UntrackedChange
 from pgaudit.recording.connections import transaction_of
@@ -33,7 +34,7 @@ def watch() -> None:
 
 def _refuse(conn: Connection, _cursor: Any, _statement: str, _parameters: Any, context: Any, _many: bool) -> None:  # noqa: FBT001 - SQLAlchemy's signature
     compiled = getattr(context, "compiled", None)
-    if compiled is None or conn in flushing:
+    if not isinstance(compiled, SQLCompiler) or conn in flushing:
         return
     for operation, table in changed_tables(compiled):
         found = tracked_table(table)
@@ -43,14 +44,14 @@ def _refuse(conn: Connection, _cursor: Any, _statement: str, _parameters: Any, c
                 raise UntrackedChange(REFUSED.format(operation=operation, table=name, name=found[0]))
 
 
-def changed_tables(compiled: Any) -> Iterator[tuple[Operation, Table]]:
+def changed_tables(compiled: SQLCompiler) -> Iterator[tuple[Operation, Table]]:
     """Yields the tables that a compiled statement changes, and how."""
     if compiled.isinsert or compiled.isupdate or compiled.isdelete:
         operation: Operation = "insert" if compiled.isinsert else "update" if compiled.isupdate else "delete"
         yield operation, compiled.compile_state.dml_table
         if getattr(compiled.statement, "_post_values_clause", None) is not None:  # ON CONFLICT DO UPDATE
             yield "update", compiled.compile_state.dml_table
-    for cte in getattr(compiled, "ctes", None) or ():
+    for cte in compiled.ctes or ():
         for kind, operation in OPERATIONS.items():
             if isinstance(cte.element, kind):
                 yield operation, cte.element.table

@@ -2,9 +2,8 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Final
-from weakref import WeakKeyDictionary
+from dataclasses import replace
+from typing import Any
 
 from sqlalchemy import Connection, event, inspect
 from sqlalchemy.orm import InstanceState, Mapper, Session, UOWTransaction
@@ -18,21 +17,10 @@ from pgaudit.recording.row_changes import Operation, RowChange, describe_class
 from pgaudit.sqlalchemy import classes
 from pgaudit.sqlalchemy.attributes import UNKNOWN, chosen_columns, columns_of, refuse_unknown, stored_before, stored_values, unknown_of
 from pgaudit.sqlalchemy.classes import Tracked, relations_of, tracked_as
-from pgaudit.sqlalchemy.memory import flushed_states
+from pgaudit.sqlalchemy.memory import Flush, flushed_states, flushes
 from pgaudit.sqlalchemy.relations import rows_of_relations
 from pgaudit.sqlalchemy.rows import Written, row_changes
 from pgaudit.sqlalchemy.statements import flushing, watch
-
-
-@dataclass(slots=True)
-class _Flush:
-    """What a flush that is running writes through, and values that it had to read before it replaces them."""
-
-    connections: set[Connection] = field(default_factory=set)
-    read: dict[InstanceState[Any], dict[str, Any]] = field(default_factory=dict)
-
-
-_flushes: Final[WeakKeyDictionary[Session, _Flush]] = WeakKeyDictionary()
 
 
 def track(
@@ -67,7 +55,7 @@ def track(
     known = {*columns_of(mapper), *(relation.key for relation in relations_of(mapper))}
     refuse_unknown(mapper.class_.__name__, [*(fields or ()), *mask], known)
     described = describe_class(target, action or target, audit.settings.max_event_bytes)
-    classes.add(mapper, Tracked(audit, described, fields, mask))
+    classes.tracked[mapper] = Tracked(audit, described, fields, mask)
     for name, listener in (("before_insert", _begin), ("before_update", _update), ("before_delete", _delete)):
         if not event.contains(mapped, name, listener):
             event.listen(mapped, name, listener, propagate=True)
@@ -106,14 +94,14 @@ def _read(conn: Connection, state: InstanceState[Any], names: Collection[str]) -
         _flush_of(state.obj()).read[state] = found.get(tuple(state.key[1]), {})
 
 
-def _flush_of(obj: Any) -> _Flush:
-    return _flushes.setdefault(inspect(obj).session, _Flush())
+def _flush_of(obj: Any) -> Flush:
+    return flushes.setdefault(inspect(obj).session, Flush())
 
 
 @event.listens_for(Session, "after_flush")
 def _record(session: Session, flush: UOWTransaction) -> None:
     written: dict[tuple[AuditLog, Connection], list[Written]] = defaultdict(list)
-    read = _flushes[session].read if session in _flushes else {}
+    read = flushes[session].read if session in flushes else {}
     for state, operation in flushed_states(flush):
         if tracked := tracked_as(state.mapper):
             conn = session.connection(bind_arguments={"mapper": state.mapper})
@@ -153,6 +141,6 @@ def _with_actor(changes: Sequence[RowChange]) -> Sequence[RowChange]:
 @event.listens_for(Session, "after_soft_rollback")
 def _end(session: Session, _transaction: object = None) -> None:
     """Ends a flush, whether it has failed or not."""
-    if flush := _flushes.pop(session, None):
+    if flush := flushes.pop(session, None):
         for conn in flush.connections:
             flushing.discard(conn)
