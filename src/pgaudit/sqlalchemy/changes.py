@@ -11,7 +11,7 @@ from pgaudit.errors import InvalidEvent, UntrackedChange
 from pgaudit.events import Change
 from pgaudit.recording.row_changes import Operation, changes_between
 from pgaudit.sqlalchemy.attributes import UNKNOWN, chosen_by_database, chosen_columns, stored_values
-from pgaudit.sqlalchemy.memory import Flushed, before_flush_of, flushed_in
+from pgaudit.sqlalchemy.memory import Flushed, replaced_by_flush, flushed_in
 
 FORGOTTEN: Final = (
     "the value of {} before the change is not known: {} was not loaded when it was replaced. Load it first, such as with "
@@ -56,7 +56,7 @@ def so_far(state: InstanceState[Any], done: Flushed | None) -> Flushed:
     session = state.session
     deleted = state.deleted or (session is not None and state.obj() in session.deleted)
     operation: Operation = "delete" if deleted else "update" if state.key else "insert"
-    coming = Flushed(operation, before_flush_of(state, operation))
+    coming = Flushed(operation, replaced_by_flush(state, operation))
     return done.then(coming) if done else coming
 
 

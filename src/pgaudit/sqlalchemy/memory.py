@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, cast
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, event
-from sqlalchemy.orm import InstanceState, Session, SessionTransaction, UOWTransaction
+from sqlalchemy.orm import InstanceState, Mapper, Session, SessionTransaction, UOWTransaction, object_session
+from sqlalchemy.orm.attributes import instance_state
 
 from pgaudit.recording.row_changes import Operation
 from pgaudit.sqlalchemy.attributes import columns_of, stored_before
@@ -27,10 +28,14 @@ class Flushed:
 
 @dataclass(slots=True)
 class Flush:
-    """What a flush that is running writes tracked objects through, and the values that had to be read for it."""
+    """A flush that is running: what it writes tracked objects through, and the values that it replaces.
+
+    Some of them SQLAlchemy forgets during the flush: those that an SQL expression replaces.
+    """
 
     connections: set[Connection] = field(default_factory=set)
-    read: dict[InstanceState[Any], dict[str, Any]] = field(default_factory=dict)
+    replaced: dict[InstanceState[Any], dict[str, Any]] = field(default_factory=dict)
+    before: dict[InstanceState[Any], dict[str, Any]] = field(default_factory=dict)  # of tracked objects: all values
 
 
 Memory = dict[InstanceState[Any], Flushed]
@@ -45,14 +50,19 @@ def flushed_in(session: Session | None, state: InstanceState[Any]) -> Flushed | 
     return _memories.get(session, {}).get(state) if session else None
 
 
-def flushed_states(flush: UOWTransaction) -> Iterator[tuple[InstanceState[Any], Operation]]:
+def flushed_states(context: UOWTransaction) -> Iterator[tuple[InstanceState[Any], Operation]]:
     """Yields the objects that a flush has written, and how, until it has ended."""
-    for state, (is_deleted, is_only_listed) in flush.states.items():
-        if not is_only_listed or any(state in states for states, _ in flush.post_update_states.values()):
+    for state, (is_deleted, is_only_listed) in context.states.items():
+        if not is_only_listed or any(state in states for states, _ in context.post_update_states.values()):
             yield state, "delete" if is_deleted else "update" if state.key else "insert"
 
 
-def before_flush_of(state: InstanceState[Any], operation: Operation) -> dict[str, Any]:
+def flush_of(obj: object) -> Flush:
+    """Returns the flush that is running in an object's session."""
+    return flushes.setdefault(cast("Session", object_session(obj)), Flush())
+
+
+def replaced_by_flush(state: InstanceState[Any], operation: Operation) -> dict[str, Any]:
     """Returns the values that a flush replaces; of a deleted object all of them, as far as they are loaded."""
     if operation == "insert":
         return {}
@@ -61,12 +71,19 @@ def before_flush_of(state: InstanceState[Any], operation: Operation) -> dict[str
     return before if operation == "delete" else {name: before[name] for name in before if name in state.committed_state}
 
 
+@event.listens_for(Mapper, "before_update")
+def _note(_mapper: Mapper[Any], _conn: Connection, obj: object) -> None:
+    state = instance_state(obj)
+    flush_of(obj).replaced[state] = replaced_by_flush(state, "update")
+
+
 @event.listens_for(Session, "after_flush")
-def _remember(session: Session, flush: UOWTransaction) -> None:
-    memory = _memories.setdefault(session, {})
-    read = flushes[session].read if session in flushes else {}
-    for state, operation in flushed_states(flush):
-        flushed = Flushed(operation, before_flush_of(state, operation) | read.get(state, {}))
+def _remember(session: Session, context: UOWTransaction) -> None:
+    memory, flush = _memories.setdefault(session, {}), flushes.get(session, Flush())
+    for state, operation in flushed_states(context):
+        replaced = replaced_by_flush(state, operation) | flush.replaced.get(state, {})
+        known = {name: value for name, value in flush.before.get(state, {}).items() if name in replaced or operation == "delete"}
+        flushed = Flushed(operation, replaced | known)
         memory[state] = memory[state].then(flushed) if state in memory else flushed
 
 

@@ -34,7 +34,7 @@ class Written:
         """The names of values that the database has chosen, and that are not loaded."""
         if self.operation == "delete":
             return set()
-        names = chosen_by_database(self.columns) if self.operation == "insert" else self.before
+        names = chosen_by_database(self.columns) if self.operation == "insert" else self.columns.keys() & self.before.keys()
         return {name for name in names if name not in self.state.dict}
 
 
@@ -69,7 +69,7 @@ def row_change(conn: Connection, written: Written, stored: Mapping[str, Any]) ->
     names = captured_by_none(conn, written)
     loaded = state.dict | {name: stored[name] for name in written.expired & stored.keys()}
     after = {name: loaded[name] for name in names if name in loaded} if operation != "delete" else {}
-    before = {name: value for name, value in written.before.items() if name in names}
+    before = {name: written.before[name] for name in names if name in written.before}
     changes = changes_between(operation, before, after, written.tracked.mask)
     if not names or (operation == "update" and not changes):
         return None

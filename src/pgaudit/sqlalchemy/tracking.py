@@ -6,18 +6,20 @@ from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, event, inspect
-from sqlalchemy.orm import InstanceState, Mapper, Session, UOWTransaction
+from sqlalchemy.orm import InstanceState, Mapper, Session, UOWTransaction, object_session
+from sqlalchemy.orm.attributes import instance_state
 from sqlalchemy.util import await_only
 from sqlalchemy.util.concurrency import in_greenlet
 
 from pgaudit.errors import InvalidEvent
 from pgaudit.recording.audit_log import AuditLog
 from pgaudit.recording.context import with_awaited_actor
-from pgaudit.recording.row_changes import Operation, RowChange, describe_class
+from pgaudit.recording.row_changes import Operation, RowChange, describe_class, id_of
 from pgaudit.sqlalchemy import classes
 from pgaudit.sqlalchemy.attributes import UNKNOWN, chosen_columns, columns_of, refuse_unknown, stored_before, stored_values, unknown_of
 from pgaudit.sqlalchemy.classes import Tracked, relations_of, tracked_as
-from pgaudit.sqlalchemy.memory import Flush, flushed_states, flushes
+from pgaudit.sqlalchemy.changes import connection_of
+from pgaudit.sqlalchemy.memory import flush_of, flushed_states, flushes
 from pgaudit.sqlalchemy.relations import rows_of_relations
 from pgaudit.sqlalchemy.rows import Written, row_changes
 from pgaudit.sqlalchemy.statements import flushing, watch
@@ -65,50 +67,48 @@ def track(
 def _begin(_mapper: Mapper[Any], conn: Connection, obj: object) -> None:
     """Notes that a flush writes tracked objects through this connection."""
     flushing.add(conn)
-    _flush_of(obj).connections.add(conn)
+    flush_of(obj).connections.add(conn)
 
 
 def _update(mapper: Mapper[Any], conn: Connection, obj: object) -> None:
-    """Reads the values that will be replaced, where they were never loaded."""
+    """Keeps the values that may be replaced, and reads those that were never loaded."""
     _begin(mapper, conn, obj)
-    state = inspect(obj)
-    if state.session.is_modified(obj, include_collections=False):
-        columns = columns_of(state.mapper)
-        _read(conn, state, unknown_of(state, stored_before(state, columns), columns))
+    state = instance_state(obj)
+    columns = columns_of(state.mapper)
+    before = stored_before(state, columns)
+    changes = object_session(obj).is_modified(obj, include_collections=False)  # type: ignore[union-attr]
+    _keep(conn, state, before, unknown_of(state, before, columns) if changes else ())
 
 
 def _delete(mapper: Mapper[Any], conn: Connection, obj: object) -> None:
-    """Reads the values of an object that is deleted, where they are not loaded."""
+    """Keeps the values of an object that is deleted, and reads those that are not loaded."""
     _begin(mapper, conn, obj)
-    state = inspect(obj)
+    state = instance_state(obj)
     names = columns_of(state.mapper).keys()
-    known = stored_before(state, names)
-    _read(conn, state, {name for name in names if known.get(name, UNKNOWN) is UNKNOWN})
+    before = stored_before(state, names)
+    _keep(conn, state, before, [name for name in names if before.get(name, UNKNOWN) is UNKNOWN])
 
 
-def _read(conn: Connection, state: InstanceState[Any], names: Collection[str]) -> None:
+def _keep(conn: Connection, state: InstanceState[Any], before: dict[str, Any], unknown: Collection[str]) -> None:
     tracked = tracked_as(state.mapper)
-    wanted = {name for name in names if tracked and (tracked.fields is None or name in tracked.fields)}
+    wanted = {name for name in unknown if tracked and (tracked.fields is None or name in tracked.fields)}
     if wanted and state.key:
-        found = stored_values(conn, state.mapper, [state.key[1]], wanted)
-        _flush_of(state.obj()).read[state] = found.get(tuple(state.key[1]), {})
-
-
-def _flush_of(obj: Any) -> Flush:
-    return flushes.setdefault(inspect(obj).session, Flush())
+        before |= stored_values(conn, state.mapper, [state.key[1]], wanted).get(tuple(state.key[1]), {})
+    flush_of(state.obj()).before[state] = {name: value for name, value in before.items() if value is not UNKNOWN}
 
 
 @event.listens_for(Session, "after_flush")
-def _record(session: Session, flush: UOWTransaction) -> None:
+def _record(session: Session, context: UOWTransaction) -> None:
     written: dict[tuple[AuditLog, Connection], list[Written]] = defaultdict(list)
-    read = flushes[session].read if session in flushes else {}
-    for state, operation in flushed_states(flush):
+    kept = flushes[session].before if session in flushes else {}
+    for state, operation in flushed_states(context):
         if tracked := tracked_as(state.mapper):
-            conn = session.connection(bind_arguments={"mapper": state.mapper})
+            conn = connection_of(session, state)
             columns = chosen_columns(state.mapper, _fields(tracked, state.mapper), ())
-            before = _before(state, operation, columns) | read.get(state, {})
+            before = _before(state, operation, columns) | kept.get(state, {})
             written[tracked.audit, conn].append(Written(state, operation, tracked, columns, before))
     for (audit, conn), objects in written.items():
+        objects.sort(key=lambda each: (each.state.insert_order or 0, id_of(each.key)))
         if changes := [*row_changes(conn, objects), *_relations(conn, objects)]:
             audit.record_uncaptured(conn, *_with_actor(changes))
     _end(session)
