@@ -14,16 +14,27 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT jsonb_object_agg(attname, attnum) FROM pg_attribute WHERE attrelid = relation AND attnum > 0 AND NOT attisdropped
 $$;
 
+-- restored_numbers(known, present): returns the numbers that known columns have now by their names at that time. A restore
+-- closes the gaps that dropped columns have left: then each column has another number, in the same order.
+CREATE OR REPLACE FUNCTION pgaudit.restored_numbers(known jsonb, present jsonb) RETURNS jsonb
+LANGUAGE sql IMMUTABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT CASE WHEN EXISTS (SELECT FROM jsonb_each(known) k JOIN jsonb_each(present) p USING (key) WHERE k.value <> p.value)
+                THEN (SELECT jsonb_object_agg(key, n) FROM (
+                        SELECT key, row_number() OVER (ORDER BY value::integer) AS n FROM jsonb_each(known)) ranked)
+                ELSE known END
+$$;
+
 -- current_names(names, known, relation): returns the present names of columns, without those that were dropped.
 --   known  the numbers of all columns at the time when they had these names
--- A restore numbers columns anew, and then all known names still exist. A column whose name no longer exists has been
--- renamed, if there is one of its number that has a new name.
+-- A column whose name no longer exists has been renamed, if there is one of its number that has a new name.
 CREATE OR REPLACE FUNCTION pgaudit.current_names(names text[], known jsonb, relation oid) RETURNS text[]
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT CASE WHEN names IS NOT NULL THEN array(
-        SELECT present_name FROM unnest(names) WITH ORDINALITY AS given (name, n), numbered_columns(relation) present,
+        SELECT present_name
+          FROM numbered_columns(relation) present, restored_numbers(known, present) number,
+               unnest(names) WITH ORDINALITY AS given (name, n),
                LATERAL (SELECT CASE WHEN present ? name THEN name
-                                    ELSE (SELECT key FROM jsonb_each(present) WHERE value = known->name AND NOT known ? key)
+                                    ELSE (SELECT key FROM jsonb_each(present) WHERE value = number->name AND NOT known ? key)
                                END AS present_name) found
          WHERE present_name IS NOT NULL ORDER BY n) END
 $$;

@@ -242,8 +242,10 @@ def statement_at_random(random: Random) -> str:
     return random.choice(
         [
             f"INSERT INTO claims (id, note) VALUES ({claim}, 'n{claim}')",
-            f"INSERT INTO claims (id) SELECT generate_series({claim}, {claim + 5}) "
-            f"ON CONFLICT (id) DO UPDATE SET status = 'up{claim}'",
+            (
+                f"INSERT INTO claims (id) SELECT generate_series({claim}, {claim + 5}) "
+                f"ON CONFLICT (id) DO UPDATE SET status = 'up{claim}'"
+            ),
             f"UPDATE claims SET amount = {random.randint(1, 99)} WHERE id BETWEEN {claim} AND {claim + 3}",
             f"UPDATE claims SET id = {claim + 100} WHERE id = {claim}",
             f"DELETE FROM claims WHERE id = {claim}",
