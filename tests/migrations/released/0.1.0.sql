@@ -2832,24 +2832,51 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT oid FROM base WHERE below = 0
 $$;
 
+-- parts_of(type): returns the types that a value consists of: itself, or the base type of a domain, elements and attributes.
+CREATE OR REPLACE FUNCTION pgaudit.parts_of(type oid) RETURNS TABLE (part oid, kind text)
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    WITH RECURSIVE parts (oid) AS (
+        SELECT base_type(type)
+        UNION SELECT base_type(inner_type) FROM parts JOIN pg_type t ON t.oid = parts.oid, LATERAL (
+            SELECT typelem AS inner_type WHERE typcategory = 'A'
+            UNION ALL SELECT atttypid FROM pg_attribute WHERE attrelid = typrelid AND typtype = 'c' AND attnum > 0 AND NOT attisdropped
+        ) inside)
+    SELECT oid, CASE WHEN typtype = 'c' THEN 'composite' WHEN typcategory = 'A' THEN 'array' ELSE 'scalar' END
+      FROM parts JOIN pg_type t USING (oid)
+$$;
+
+-- has_foreign_parts(type): returns whether a value has parts of types that are not PostgreSQL's. to_json and ::text would
+-- call a cast that the owner of such a type has made, with the rights of the schema's owner; their text is safe.
+CREATE OR REPLACE FUNCTION pgaudit.has_foreign_parts(type oid) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS
+$$ SELECT EXISTS (SELECT FROM parts_of(type) WHERE kind = 'scalar' AND part >= 16384) $$;
+
+-- text_expression(type, value): returns the SQL expression of a value's text, without calling a cast that a user has made.
+CREATE OR REPLACE FUNCTION pgaudit.text_expression(type oid, value text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT format(CASE WHEN kind = 'scalar' AND part < 16384 THEN '%1$s::text'
+                       ELSE 'CASE WHEN %1$s IS DISTINCT FROM NULL THEN pg_catalog.format(''%%s'', %1$s) END' END, value)
+      FROM parts_of(type) LIMIT 1
+$$;
+
 -- json_expression(type, value): returns the SQL expression of a column's value as JSON text. value is the expression of
--- the column, such as n.amount. The functions in which it stands fix the settings that the text of a value depends on.
+-- the column, such as new.amount. The functions in which it stands fix the settings that the text of a value depends on.
 CREATE OR REPLACE FUNCTION pgaudit.json_expression(type oid, value text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT CASE WHEN typlen = -1 THEN format('CASE WHEN pg_catalog.pg_column_size(%s) > 100000 '
-                                             'THEN pgaudit.omitted_value(%1$s::text)::text ELSE %s END', value, short)
+                                             'THEN pgaudit.omitted_value(%s)::text ELSE %s END', value, as_text, short)
                 ELSE short END
-      FROM (SELECT typlen, format(CASE
+      FROM (SELECT typlen, as_text, format(CASE
                 WHEN oid IN ('bool'::regtype, 'int2'::regtype, 'int4'::regtype, 'int8'::regtype) THEN '%1$s::text'
                 WHEN oid = 'numeric'::regtype
                     THEN 'CASE WHEN pg_catalog.abs(%1$s) < ''1e1000'' AND pg_catalog.scale(%1$s) < 1000 THEN %1$s::text '
                          'ELSE pg_catalog.to_json(%1$s::text)::text END'
-                WHEN oid IN ('bytea'::regtype, 'xml'::regtype) THEN 'pg_catalog.to_json(%1$s::text)::text'
+                WHEN oid IN ('bytea'::regtype, 'xml'::regtype) OR has_foreign_parts(oid) THEN 'pg_catalog.to_json(%2$s)::text'
                 WHEN oid = 'json'::regtype THEN 'pgaudit.capturable(%1$s::text)'
                 WHEN oid <> 'uuid'::regtype AND typcategory IN ('A', 'C', 'U', 'R')
                     THEN 'pgaudit.capturable(pg_catalog.to_json(%1$s)::text)'
-                ELSE 'pg_catalog.to_json(%1$s)::text' END, value) AS short
-              FROM pg_type t WHERE t.oid = base_type(type)) expression
+                ELSE 'pg_catalog.to_json(%1$s)::text' END, value, as_text) AS short
+              FROM pg_type t, text_expression(t.oid, value) as_text WHERE t.oid = base_type(type)) expression
 $$;
 
 -- changed_expression(type, collation, before, after): returns the SQL condition under which a column was changed. Where
@@ -2872,6 +2899,21 @@ CREATE OR REPLACE FUNCTION pgaudit.shape_of(relation oid) RETURNS text
 LANGUAGE sql STABLE AS $$
     SELECT pg_catalog.string_agg(attname || ' ' || atttypid, ',' ORDER BY attname) FROM pg_catalog.pg_attribute
      WHERE attrelid = relation AND attnum > 0 AND NOT attisdropped
+$$;
+
+-- deep_shape_of(relation): returns shape_of, and the attributes of the composite types among its columns.
+CREATE OR REPLACE FUNCTION pgaudit.deep_shape_of(relation oid) RETURNS text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT concat_ws(';', shape_of(relation), (
+        SELECT string_agg(DISTINCT part || ' ' || shape_of(typrelid), ';')
+          FROM pg_attribute, LATERAL parts_of(atttypid), pg_type t
+         WHERE attrelid = relation AND attnum > 0 AND NOT attisdropped AND t.oid = part AND kind = 'composite'))
+$$;
+
+-- shape_function(relation): returns the function that gives the shape of a table: the cheaper one where it is enough.
+CREATE OR REPLACE FUNCTION pgaudit.shape_function(relation oid) RETURNS text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT CASE WHEN deep_shape_of(relation) = shape_of(relation) THEN 'shape_of' ELSE 'deep_shape_of' END
 $$;
 
 -- numbered_columns(relation): returns the numbers of a table's columns by their names.
@@ -2920,13 +2962,13 @@ $$;
 CREATE OR REPLACE FUNCTION pgaudit.key_expression(relation oid, key text[], "row" text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT CASE WHEN cardinality(key) > 1
-                THEN 'pgaudit.fitting_key(' || string_agg(format('pgaudit.key_part(%s.%I::text)', "row", name),
-                                                          $s$ || ',' || $s$ ORDER BY n) || ')'
+                THEN 'pgaudit.fitting_key(' || string_agg(format('pgaudit.key_part(%s)', value), $s$ || ',' || $s$ ORDER BY n) || ')'
                 WHEN bool_and(atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'uuid'::regtype) AND attnotnull)
-                THEN min(format('%s.%I::text', "row", name))
-                ELSE min(format('pgaudit.fitting_key(%s.%I::text)', "row", name)) END
+                THEN min(value)
+                ELSE min(format('pgaudit.fitting_key(%s)', value)) END
       FROM unnest(key) WITH ORDINALITY AS part (name, n)
-      JOIN pg_attribute ON attrelid = relation AND attname = name AND NOT attisdropped
+      JOIN pg_attribute ON attrelid = relation AND attname = name AND NOT attisdropped,
+           LATERAL text_expression(atttypid, format('%s.%I', "row", name)) value
 $$;
 
 -- change_expression(column, operation, masked): returns the SQL expression of a column's change, in JSON after a comma;
@@ -3206,7 +3248,7 @@ $$;
 CREATE OR REPLACE FUNCTION pgaudit.capture_body(capture pgaudit.captured_table) RETURNS text
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT format($body$
--- Generated by pgaudit for %2$s. Replaced when its columns change.
+-- Generated by pgaudit for the table of %2$s. Replaced when its columns change.
 #variable_conflict use_column
 <<captured>>
 DECLARE
@@ -3223,7 +3265,7 @@ BEGIN
         RETURN NULL;
     END IF;
     %13$s
-    IF pgaudit.shape_of(TG_RELID) <> %7$L THEN
+    IF pgaudit.%14$s(TG_RELID) <> %7$L THEN
         PERFORM pgaudit.regenerate_capture(%1$s);
         EXECUTE pgaudit.capture_query(pgaudit.current_capture(%1$s), TG_RELID, TG_OP, %8$L, '{$1,$2,$3,$4}')
           USING captured.head, captured.receipts%9$s;
@@ -3236,11 +3278,12 @@ BEGIN
     END IF;
     RETURN NULL;
 END $body$,
-        capture.id, capture.relation, capture.action || '.created', capture.action || '.updated', capture.action || '.deleted',
-        capture.action || '.truncated', shape_of(capture.relation), level, CASE level WHEN 'row' THEN ', OLD, NEW' ELSE '' END,
+        capture.id, 'captured_table ' || capture.id, capture.action || '.created', capture.action || '.updated', capture.action || '.deleted',
+        capture.action || '.truncated',
+        deep_shape_of(capture.relation), level, CASE level WHEN 'row' THEN ', OLD, NEW' ELSE '' END,
         capture_query(capture, capture.relation, 'INSERT', level), capture_query(capture, capture.relation, 'UPDATE', level),
-        capture_query(capture, capture.relation, 'DELETE', level), snapshot_check(level))
-      FROM level_of_capture(capture.relation) level
+        capture_query(capture, capture.relation, 'DELETE', level), snapshot_check(level), shape)
+      FROM level_of_capture(capture.relation) level, shape_function(capture.relation) shape
 $$;
 
 -- current_key(names, known, relation): returns the present names of the columns of a key.
@@ -3451,7 +3494,7 @@ $$;
 CREATE OR REPLACE FUNCTION pgaudit.guard_body(guard pgaudit.guarded_table) RETURNS text
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT format($body$
--- Generated by pgaudit for %2$s. Replaced when its columns change.
+-- Generated by pgaudit for the table of %2$s. Replaced when its columns change.
 #variable_conflict use_column
 <<captured>>
 DECLARE
@@ -3468,7 +3511,7 @@ BEGIN
     END IF;
     %3$s
     %10$s
-    IF pgaudit.shape_of(TG_RELID) <> %4$L THEN
+    IF pgaudit.%11$s(TG_RELID) <> %4$L THEN
         PERFORM pgaudit.regenerate_guard(%1$s);
         EXECUTE pgaudit.guard_query(pgaudit.current_guard(%1$s), TG_RELID, TG_OP, %5$L, '{$1,$2,$3,$4}')
           USING captured.head, captured.receipts%6$s;
@@ -3481,14 +3524,14 @@ BEGIN
     END IF;
     RETURN NULL;
 END $body$,
-        guard.id, guard.relation,
+        guard.id, 'guarded_table ' || guard.id,
         CASE WHEN guard.on_missing = 'capture' OR guard.with_changes THEN format(
             'captured.head := pgaudit.captured_head(CASE TG_OP WHEN ''INSERT'' THEN %L WHEN ''UPDATE'' THEN %L ELSE %L END);',
             guard.action || '.created', guard.action || '.updated', guard.action || '.deleted') ELSE '' END,
-        shape_of(guard.relation), level, CASE level WHEN 'row' THEN ', OLD, NEW' ELSE '' END,
+        deep_shape_of(guard.relation), level, CASE level WHEN 'row' THEN ', OLD, NEW' ELSE '' END,
         guard_query(guard, guard.relation, 'INSERT', level), guard_query(guard, guard.relation, 'UPDATE', level),
-        guard_query(guard, guard.relation, 'DELETE', level), snapshot_check(level))
-      FROM level_of_capture(guard.relation) level
+        guard_query(guard, guard.relation, 'DELETE', level), snapshot_check(level), shape)
+      FROM level_of_capture(guard.relation) level, shape_function(guard.relation) shape
 $$;
 
 -- current_guard(id): returns how a table is guarded, with the present names of its columns.
@@ -4946,7 +4989,7 @@ END $$;
 
 
 DELETE FROM pgaudit.schema_code;
-INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('633e5d1c3d40b7484ebdbba9619f18997c3c84ee0b46201df070abf5f593f5ef', '0.1.0');
+INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('90c289220e6e5a5c657e79d7546f807f65068bac3b69e3f186e45c4dc7d9db85', '0.1.0');
 
 
 DO $renewal$
