@@ -19,12 +19,19 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
                                  FROM unnest('{insert,update,delete,truncate}'::text[]) operation)::name[])
 $$;
 
+-- tables_of(relation): returns a table and its partitions.
+CREATE OR REPLACE FUNCTION pgaudit.tables_of(relation regclass) RETURNS SETOF regclass
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT relation UNION SELECT relid FROM pg_partition_tree(relation)
+$$;
+
 -- create_triggers(relation, purpose, function, level): creates the triggers of a table. Their names come first, because
--- triggers fire in the order of their names.
+-- triggers fire in the order of their names. PostgreSQL copies row triggers to each partition, but not that of TRUNCATE.
 CREATE OR REPLACE FUNCTION pgaudit.create_triggers(relation regclass, purpose text, function text, level text) RETURNS void
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
     operation text;
+    member    regclass;
 BEGIN
     PERFORM drop_triggers(relation, purpose);
     FOREACH operation IN ARRAY '{insert,update,delete}'::text[] LOOP
@@ -33,8 +40,10 @@ BEGIN
                        CASE WHEN level = 'statement' THEN 'REFERENCING' || CASE WHEN operation <> 'insert' THEN ' OLD TABLE AS old_rows' ELSE '' END
                             || CASE WHEN operation <> 'delete' THEN ' NEW TABLE AS new_rows' ELSE '' END END, level, function);
     END LOOP;
-    EXECUTE format('CREATE TRIGGER %I BEFORE TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION pgaudit.%I()',
-                   format('0_pgaudit_%s_truncate', purpose), relation, function);
+    FOR member IN SELECT tables_of(relation) LOOP
+        EXECUTE format('CREATE TRIGGER %I BEFORE TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION pgaudit.%I()',
+                       format('0_pgaudit_%s_truncate', purpose), member, function);
+    END LOOP;
     PERFORM enable_triggers(relation, purpose, true);
 END $$;
 
@@ -42,21 +51,24 @@ END $$;
 CREATE OR REPLACE FUNCTION pgaudit.enable_triggers(relation regclass, purpose text, enabled boolean) RETURNS void
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
+    member  regclass;
     trigger name;
 BEGIN
-    FOR trigger IN SELECT triggers_of(relation, purpose) LOOP
-        EXECUTE format('ALTER TABLE %s %s TRIGGER %I', relation, CASE WHEN enabled THEN 'ENABLE ALWAYS' ELSE 'DISABLE' END, trigger);
+    FOR member, trigger IN SELECT m, t FROM tables_of(relation) m, triggers_of(m, purpose) t LOOP
+        EXECUTE format('ALTER TABLE %s %s TRIGGER %I', member, CASE WHEN enabled THEN 'ENABLE ALWAYS' ELSE 'DISABLE' END, trigger);
     END LOOP;
 END $$;
 
--- drop_triggers(relation, purpose)
+-- drop_triggers(relation, purpose): drops those of the partitions with them, of which PostgreSQL drops only its copies.
 CREATE OR REPLACE FUNCTION pgaudit.drop_triggers(relation regclass, purpose text) RETURNS void
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
+    member  regclass;
     trigger name;
 BEGIN
-    FOR trigger IN SELECT triggers_of(relation, purpose) LOOP
-        EXECUTE format('DROP TRIGGER %I ON %s', trigger, relation);
+    FOR member, trigger IN SELECT m, t FROM tables_of(relation) m, triggers_of(m, purpose) t
+                            WHERE m = relation OR t = format('0_pgaudit_%s_truncate', purpose) LOOP
+        EXECUTE format('DROP TRIGGER %I ON %s', trigger, member);
     END LOOP;
 END $$;
 

@@ -9,14 +9,14 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
 $$;
 
 -- guard_query(guard, relation, operation, level, names): returns the statement that notes the changed rows of a table;
--- their events, too, if they are recorded or compared at commit.
+-- their events, too, if they are recorded or compared at commit. 10,000 rows at a time: an array has a gigabyte at most.
 CREATE OR REPLACE FUNCTION pgaudit.guard_query(guard pgaudit.guarded_table, relation oid, operation text, level text,
                                                names text[] DEFAULT '{captured.head,captured.receipts,OLD,NEW}')
 RETURNS text LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT format($query$INSERT INTO pgaudit.guarded_change (guard, operation, keys, new_keys, events)
     SELECT %s, %L, pg_catalog.array_agg(t.key), pg_catalog.array_agg(t.new_key), %s
-      FROM (%s) t
-    HAVING pg_catalog.count(*) > 0$query$,
+      FROM (SELECT pg_catalog.row_number() OVER () AS n, q.* FROM (%s) q) t
+     GROUP BY t.n / 10000$query$,
         guard.id, lower(operation),
         CASE WHEN guard.on_missing = 'capture' OR guard.with_changes THEN 'pg_catalog.array_agg(t.content)' ELSE 'NULL' END,
         change_query(as_capture(guard), relation, operation, level, names))

@@ -3,7 +3,9 @@
 -- recorded_events(): returns the events that this transaction has recorded, and that will be in the log: not captured
 -- ones, not those whose id the log or the queue has already, nor the second of one id.
 CREATE OR REPLACE FUNCTION pgaudit.recorded_events() RETURNS SETOF jsonb
-LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp SET plan_cache_mode = force_custom_plan
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_nestloop = on  -- by the indexes, however large queue and log are
+SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$
 DECLARE
     first_job   text := coalesce(current_setting('audit.first_job', true), '');
     first_index text := coalesce(current_setting('audit.first_index', true), '');
@@ -60,7 +62,8 @@ $$;
 -- is compared when the first of its deferred calls comes; the others find nothing left.
 CREATE OR REPLACE FUNCTION pgaudit.check_guarded_changes() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp
-SET timezone = 'UTC' SET datestyle = 'ISO' SET enable_nestloop = off SET plan_cache_mode = force_generic_plan SET jit = off AS $$
+SET timezone = 'UTC' SET datestyle = 'ISO' SET enable_nestloop = off SET enable_seqscan = off
+SET plan_cache_mode = force_generic_plan SET jit = off AS $$
 DECLARE
     missing record;
 BEGIN

@@ -27,8 +27,10 @@ STATEMENTS: Final = (
     "UPDATE claims SET amount = amount + 1 WHERE id BETWEEN {n} * 10 AND {n} * 10 + 20",
     "DELETE FROM claims WHERE status = 'reviewed' AND id % 5 = {n} % 5",
     "INSERT INTO claims (holder, amount, status) SELECT 'script', i, 'imported' FROM generate_series(1, {n}) i",
-    "INSERT INTO claims (id, holder, amount, status) OVERRIDING SYSTEM VALUE VALUES ({n}, 'upsert', 1, 'x') "
-    "ON CONFLICT (id) DO UPDATE SET holder = 'upserted'",
+    (
+        "INSERT INTO claims (id, holder, amount, status) OVERRIDING SYSTEM VALUE VALUES ({n}, 'upsert', 1, 'x') "
+        "ON CONFLICT (id) DO UPDATE SET holder = 'upserted'"
+    ),
 )
 
 

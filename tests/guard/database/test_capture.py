@@ -341,7 +341,8 @@ def test_a_cast_that_a_user_has_made_is_not_called(owner: Connection, app: Conne
     app.execute("""
         CREATE TYPE mood AS ENUM ('sad', 'ok'); CREATE TYPE place AS (street text);
         CREATE FUNCTION spy(mood) RETURNS json LANGUAGE plpgsql AS $$ BEGIN RAISE 'called by %', current_user; END $$;
-        CREATE FUNCTION spy_text(mood) RETURNS text LANGUAGE plpgsql AS $$ BEGIN RAISE 'called by %', current_user; END $$;
+        CREATE FUNCTION spy_text(mood) RETURNS text LANGUAGE plpgsql AS
+            $$ BEGIN RAISE 'called by %', current_user; END $$;
         CREATE CAST (mood AS json) WITH FUNCTION spy(mood); CREATE CAST (mood AS text) WITH FUNCTION spy_text(mood)
     """)
     owner.execute("""

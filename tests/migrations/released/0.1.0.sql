@@ -3172,12 +3172,19 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
                                  FROM unnest('{insert,update,delete,truncate}'::text[]) operation)::name[])
 $$;
 
+-- tables_of(relation): returns a table and its partitions.
+CREATE OR REPLACE FUNCTION pgaudit.tables_of(relation regclass) RETURNS SETOF regclass
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT relation UNION SELECT relid FROM pg_partition_tree(relation)
+$$;
+
 -- create_triggers(relation, purpose, function, level): creates the triggers of a table. Their names come first, because
--- triggers fire in the order of their names.
+-- triggers fire in the order of their names. PostgreSQL copies row triggers to each partition, but not that of TRUNCATE.
 CREATE OR REPLACE FUNCTION pgaudit.create_triggers(relation regclass, purpose text, function text, level text) RETURNS void
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
     operation text;
+    member    regclass;
 BEGIN
     PERFORM drop_triggers(relation, purpose);
     FOREACH operation IN ARRAY '{insert,update,delete}'::text[] LOOP
@@ -3186,8 +3193,10 @@ BEGIN
                        CASE WHEN level = 'statement' THEN 'REFERENCING' || CASE WHEN operation <> 'insert' THEN ' OLD TABLE AS old_rows' ELSE '' END
                             || CASE WHEN operation <> 'delete' THEN ' NEW TABLE AS new_rows' ELSE '' END END, level, function);
     END LOOP;
-    EXECUTE format('CREATE TRIGGER %I BEFORE TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION pgaudit.%I()',
-                   format('0_pgaudit_%s_truncate', purpose), relation, function);
+    FOR member IN SELECT tables_of(relation) LOOP
+        EXECUTE format('CREATE TRIGGER %I BEFORE TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION pgaudit.%I()',
+                       format('0_pgaudit_%s_truncate', purpose), member, function);
+    END LOOP;
     PERFORM enable_triggers(relation, purpose, true);
 END $$;
 
@@ -3195,21 +3204,24 @@ END $$;
 CREATE OR REPLACE FUNCTION pgaudit.enable_triggers(relation regclass, purpose text, enabled boolean) RETURNS void
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
+    member  regclass;
     trigger name;
 BEGIN
-    FOR trigger IN SELECT triggers_of(relation, purpose) LOOP
-        EXECUTE format('ALTER TABLE %s %s TRIGGER %I', relation, CASE WHEN enabled THEN 'ENABLE ALWAYS' ELSE 'DISABLE' END, trigger);
+    FOR member, trigger IN SELECT m, t FROM tables_of(relation) m, triggers_of(m, purpose) t LOOP
+        EXECUTE format('ALTER TABLE %s %s TRIGGER %I', member, CASE WHEN enabled THEN 'ENABLE ALWAYS' ELSE 'DISABLE' END, trigger);
     END LOOP;
 END $$;
 
--- drop_triggers(relation, purpose)
+-- drop_triggers(relation, purpose): drops those of the partitions with them, of which PostgreSQL drops only its copies.
 CREATE OR REPLACE FUNCTION pgaudit.drop_triggers(relation regclass, purpose text) RETURNS void
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
+    member  regclass;
     trigger name;
 BEGIN
-    FOR trigger IN SELECT triggers_of(relation, purpose) LOOP
-        EXECUTE format('DROP TRIGGER %I ON %s', trigger, relation);
+    FOR member, trigger IN SELECT m, t FROM tables_of(relation) m, triggers_of(m, purpose) t
+                            WHERE m = relation OR t = format('0_pgaudit_%s_truncate', purpose) LOOP
+        EXECUTE format('DROP TRIGGER %I ON %s', trigger, member);
     END LOOP;
 END $$;
 
@@ -3477,14 +3489,14 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
 $$;
 
 -- guard_query(guard, relation, operation, level, names): returns the statement that notes the changed rows of a table;
--- their events, too, if they are recorded or compared at commit.
+-- their events, too, if they are recorded or compared at commit. 10,000 rows at a time: an array has a gigabyte at most.
 CREATE OR REPLACE FUNCTION pgaudit.guard_query(guard pgaudit.guarded_table, relation oid, operation text, level text,
                                                names text[] DEFAULT '{captured.head,captured.receipts,OLD,NEW}')
 RETURNS text LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT format($query$INSERT INTO pgaudit.guarded_change (guard, operation, keys, new_keys, events)
     SELECT %s, %L, pg_catalog.array_agg(t.key), pg_catalog.array_agg(t.new_key), %s
-      FROM (%s) t
-    HAVING pg_catalog.count(*) > 0$query$,
+      FROM (SELECT pg_catalog.row_number() OVER () AS n, q.* FROM (%s) q) t
+     GROUP BY t.n / 10000$query$,
         guard.id, lower(operation),
         CASE WHEN guard.on_missing = 'capture' OR guard.with_changes THEN 'pg_catalog.array_agg(t.content)' ELSE 'NULL' END,
         change_query(as_capture(guard), relation, operation, level, names))
@@ -3660,7 +3672,9 @@ END $$;
 -- recorded_events(): returns the events that this transaction has recorded, and that will be in the log: not captured
 -- ones, not those whose id the log or the queue has already, nor the second of one id.
 CREATE OR REPLACE FUNCTION pgaudit.recorded_events() RETURNS SETOF jsonb
-LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp SET plan_cache_mode = force_custom_plan
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_nestloop = on  -- by the indexes, however large queue and log are
+SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$
 DECLARE
     first_job   text := coalesce(current_setting('audit.first_job', true), '');
     first_index text := coalesce(current_setting('audit.first_index', true), '');
@@ -3717,7 +3731,8 @@ $$;
 -- is compared when the first of its deferred calls comes; the others find nothing left.
 CREATE OR REPLACE FUNCTION pgaudit.check_guarded_changes() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp
-SET timezone = 'UTC' SET datestyle = 'ISO' SET enable_nestloop = off SET plan_cache_mode = force_generic_plan SET jit = off AS $$
+SET timezone = 'UTC' SET datestyle = 'ISO' SET enable_nestloop = off SET enable_seqscan = off
+SET plan_cache_mode = force_generic_plan SET jit = off AS $$
 DECLARE
     missing record;
 BEGIN
@@ -4989,7 +5004,7 @@ END $$;
 
 
 DELETE FROM pgaudit.schema_code;
-INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('90c289220e6e5a5c657e79d7546f807f65068bac3b69e3f186e45c4dc7d9db85', '0.1.0');
+INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('e2af89b4491553abd360c8195bff985ffbe8f63de1c5243029632b4531327a53', '0.1.0');
 
 
 DO $renewal$
