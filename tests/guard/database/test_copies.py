@@ -102,3 +102,23 @@ def test_a_restored_dump_captures_and_guards(dsn: str, empty_dsn: str, tmp_path:
         assert changes == {"note": "y", "hidden": "***"}
         with pytest.raises(psycopg.Error, match="item:1 inserted without an audit event"):
             restored.execute("INSERT INTO items VALUES (1)")
+
+
+def test_a_prepared_transaction_is_checked_when_it_is_prepared() -> None:
+    """It holds what it has captured and recorded until it is committed, across a crash of the server."""
+    with migrated_server(max_prepared_transactions=2) as server:
+        with opened(server) as conn:
+            conn.execute("BEGIN; INSERT INTO items VALUES (1)")
+            with pytest.raises(psycopg.Error, match="item:1 inserted without an audit event"):
+                conn.execute("PREPARE TRANSACTION 'forgotten'")
+            conn.execute("BEGIN; INSERT INTO items VALUES (1); INSERT INTO claims (id) VALUES (1)")
+            AuditLog(Settings()).record(conn, EVENT)
+            conn.execute("PREPARE TRANSACTION 'recorded'")
+            assert captured(conn) == []
+        server.halt("immediate")
+        server.start()
+        with psycopg.connect(server.conninfo, autocommit=True) as conn:
+            conn.execute("COMMIT PREPARED 'recorded'")
+            assert [event["action"] for event in captured(conn)] == ["claim.created"]
+            assert [event["action"] for event in captured(conn, "item.%")] == ["item.added"]
+            assert (count(conn, "items"), count(conn, "pgaudit.guarded_change")) == (1, 0)
