@@ -3669,8 +3669,8 @@ END $$;
 
 -- Guards at run time: what a transaction has changed is compared with what it has recorded.
 
--- recorded_events(): returns the events that this transaction has recorded, and that will be in the log: not captured
--- ones, not those whose id the log or the queue has already, nor the second of one id.
+-- recorded_events(): returns the events of success that this transaction has recorded, and that will be in the log: not
+-- captured ones, not those whose id the log or the queue has already, nor the second of one id.
 CREATE OR REPLACE FUNCTION pgaudit.recorded_events() RETURNS SETOF jsonb
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp SET plan_cache_mode = force_custom_plan
 SET enable_seqscan = off SET enable_bitmapscan = off SET enable_nestloop = on  -- by the indexes, however large queue and log are
@@ -3683,7 +3683,8 @@ BEGIN
     IF first_job ~ '^[0-9]{1,18}$' THEN
         RETURN QUERY
             SELECT DISTINCT ON (j.event->>'id') j.event FROM audit_jobs j
-             WHERE j.id >= first_job::bigint AND j.event->>'xid' = mine AND NOT coalesce(j.event->'context' ? 'source', false)
+             WHERE j.id >= first_job::bigint AND j.event->>'xid' = mine AND j.event->>'outcome' = 'success'
+               AND NOT coalesce(j.event->'context' ? 'source', false)
                AND NOT EXISTS (SELECT FROM event_key k WHERE k.event_id = (j.event->>'id')::uuid)
                AND NOT EXISTS (SELECT FROM audit_jobs other WHERE other.event->>'id' = j.event->>'id' AND other.event->>'xid' <> mine)
              ORDER BY j.event->>'id', j.id;
@@ -3691,7 +3692,7 @@ BEGIN
     IF first_index ~ '^[0-9]{1,18}$' THEN  -- in mode inline, its events are in the log already
         RETURN QUERY
             SELECT l.event FROM audit_log l
-             WHERE l.index >= first_index::bigint AND l.event->>'xid' = mine AND l.conflicts_with IS NULL
+             WHERE l.index >= first_index::bigint AND l.event->>'xid' = mine AND l.outcome = 'success' AND l.conflicts_with IS NULL
                AND NOT coalesce(l.event->'context' ? 'source', false);
     END IF;
 END $$;
@@ -5004,7 +5005,7 @@ END $$;
 
 
 DELETE FROM pgaudit.schema_code;
-INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('e2af89b4491553abd360c8195bff985ffbe8f63de1c5243029632b4531327a53', '0.1.0');
+INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('ed7e7ed8b52c8247073077452b92c98c992397be1a7a9fd8a36288a0eb259d31', '0.1.0');
 
 
 DO $renewal$
