@@ -63,7 +63,6 @@ VALUES: Final[dict[LiteralString, tuple[LiteralString, ...]]] = {
     "timestamptz[]": ("'{2026-01-01 00:00+02}'",),
     "bytea[]": ("'{\"\\\\x00\"}'",),
     "jsonb[]": ("ARRAY['{\"a\": 1}']::jsonb[]",),
-    "mood[]": ("'{sad,happy}'",),
     "address": ("ROW('a', 1, '2026-01-01 00:00+02')", "ROW(NULL, NULL, NULL)", "ROW('', NULL, NULL)"),
     "address[]": ("ARRAY[ROW('a', 1, NULL)]::address[]",),
     "home": ("ROW('b', 2, NULL)::address",),

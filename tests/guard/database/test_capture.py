@@ -334,3 +334,24 @@ def test_nobody_but_the_owner_adds_and_removes(owner: Connection, app: Connectio
     ):
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             app.execute(statement.encode())
+
+
+def test_a_cast_that_a_user_has_made_is_not_called(owner: Connection, app: Connection) -> None:
+    """Triggers run with the rights of the schema's owner: a type's owner could have code run with them."""
+    app.execute("""
+        CREATE TYPE mood AS ENUM ('sad', 'ok'); CREATE TYPE place AS (street text);
+        CREATE FUNCTION spy(mood) RETURNS json LANGUAGE plpgsql AS $$ BEGIN RAISE 'called by %', current_user; END $$;
+        CREATE FUNCTION spy_text(mood) RETURNS text LANGUAGE plpgsql AS
+            $$ BEGIN RAISE 'called by %', current_user; END $$;
+        CREATE CAST (mood AS json) WITH FUNCTION spy(mood); CREATE CAST (mood AS text) WITH FUNCTION spy_text(mood)
+    """)
+    owner.execute("""
+        CREATE TABLE days (day mood PRIMARY KEY, moods mood[], at place); GRANT ALL ON days TO claims_app;
+        SELECT pgaudit.add_capture('days', 'day', '{day}'); SELECT pgaudit.add_guard('days', 'day', '{day}', 'capture')
+    """)
+    app.execute("INSERT INTO days VALUES ('sad', '{ok,sad}', ROW('a'))")
+    app.execute("ALTER TYPE place ADD ATTRIBUTE mood mood")
+    app.execute("UPDATE days SET moods = NULL, at = ROW('b', 'ok')")
+    created, _, updated, _ = captured(owner, "day.%")
+    assert changes(created) == {"day": ("sad",), "moods": ("{ok,sad}",), "at": ({"street": "a"},)}
+    assert changes(updated) == {"moods": ("{ok,sad}", None), "at": ("(a,)", "(b,ok)")}

@@ -107,6 +107,11 @@ def other_target(conn: Connection) -> None:
     record(conn, paid("claim:8"), paid("policy:7"), paid("claim:70"))
 
 
+def other_outcome(conn: Connection) -> None:
+    """Records that the change has failed, or was denied."""
+    record(conn, paid(outcome="failure"), paid(outcome="denied"))
+
+
 def rolled_back_event(conn: Connection) -> None:
     """Rolls the event back, and keeps the change."""
     with conn.transaction(force_rollback=True):
@@ -198,6 +203,7 @@ def other_schema(conn: Connection) -> None:
     [
         nothing,
         other_target,
+        other_outcome,
         rolled_back_event,
         forged_settings,
         unusable_hints,

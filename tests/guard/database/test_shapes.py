@@ -108,14 +108,19 @@ def test_partitions_are_captured_whichever_table_is_named(owner: Connection) -> 
     """)
     query = "SELECT id::text, to_jsonb(p)::text FROM parts p"
     events = captured(owner, "part.%")
-    assert replayed(events) == actual(owner, query)
+    assert replayed(events[:-1]) == actual(owner, query)
     assert [event["action"].rpartition(".")[2] for event in events] == [
         *["created"] * 5,
         *["updated"] * 2,
         "deleted",
         "created",
         "deleted",
+        "truncated",
     ]
+    assert events[-1]["targets"] == [{"type": "table", "id": "public.part_1"}]
+    owner.execute("SELECT pgaudit.pause_capture('parts', true); TRUNCATE part_1; INSERT INTO part_3 VALUES ('z', 3, 9)")
+    owner.execute("SELECT pgaudit.remove_capture('parts'); TRUNCATE part_1; INSERT INTO part_3 VALUES ('z', 3, 10)")
+    assert captured(owner, "part.%") == events
 
 
 def test_children_are_captured_with_their_own_columns(owner: Connection) -> None:
@@ -242,8 +247,10 @@ def statement_at_random(random: Random) -> str:
     return random.choice(
         [
             f"INSERT INTO claims (id, note) VALUES ({claim}, 'n{claim}')",
-            f"INSERT INTO claims (id) SELECT generate_series({claim}, {claim + 5}) "
-            f"ON CONFLICT (id) DO UPDATE SET status = 'up{claim}'",
+            (
+                f"INSERT INTO claims (id) SELECT generate_series({claim}, {claim + 5}) "
+                f"ON CONFLICT (id) DO UPDATE SET status = 'up{claim}'"
+            ),
             f"UPDATE claims SET amount = {random.randint(1, 99)} WHERE id BETWEEN {claim} AND {claim + 3}",
             f"UPDATE claims SET id = {claim + 100} WHERE id = {claim}",
             f"DELETE FROM claims WHERE id = {claim}",
