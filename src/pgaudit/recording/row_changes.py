@@ -171,6 +171,14 @@ def uncaptured(transaction: Transaction, changes: Sequence[RowChange]) -> list[A
     return [change.event for change in changes if change.operation not in captured[change.table].split(",")]
 
 
+def columns_to_record(transaction: Transaction, operation: Operation, tables: Mapping[str, str]) -> Mapping[str, str]:
+    """Returns the columns of an object, and the table of each; of several tables, without those that are captured."""
+    if len(names := set(tables.values())) == 1:
+        return tables  # record_uncaptured looks itself
+    captured = {name for name in names if operation in transaction.captured_operations(name).split(",")}
+    return {column: table for column, table in tables.items() if table not in captured}
+
+
 def document_of(changes: Sequence[RowChange], texts: Sequence[str]) -> str:
     """Returns the JSON array that ``pgaudit.record_uncaptured`` takes.
 

@@ -8,8 +8,8 @@ from typing import Any
 from sqlalchemy import Column, Connection
 from sqlalchemy.orm import InstanceState, Mapper
 
-from pgaudit.recording.connections import transaction_of
-from pgaudit.recording.row_changes import Operation, RowChange, changes_between
+from pgaudit.recording.connections.sqlalchemy_ import SqlalchemyTransaction
+from pgaudit.recording.row_changes import Operation, RowChange, changes_between, columns_to_record
 from pgaudit.sqlalchemy.attributes import chosen_by_database, stored_values
 from pgaudit.sqlalchemy.classes import Tracked, name_of
 
@@ -66,7 +66,8 @@ def read_again(conn: Connection, objects: Sequence[Written]) -> Stored:
 def row_change(conn: Connection, written: Written, stored: Mapping[str, Any]) -> RowChange | None:
     """Returns the change of an object's row; None if an UPDATE has changed nothing, or triggers capture all of it."""
     state, operation = written.state, written.operation
-    names = captured_by_none(conn, written)
+    tables = {name: name_of(conn, column.table) for name, column in written.columns.items()}
+    names = columns_to_record(SqlalchemyTransaction(conn), operation, tables)
     loaded = state.dict | {name: stored[name] for name in written.expired & stored.keys()}
     after = {name: loaded[name] for name in names if name in loaded} if operation != "delete" else {}
     before = {name: written.before[name] for name in names if name in written.before}
@@ -74,17 +75,7 @@ def row_change(conn: Connection, written: Written, stored: Mapping[str, Any]) ->
     if not names or (operation == "update" and not changes):
         return None
     paths = {change.path for change in changes}
-    table = next((names[name].table for name in names if name in paths), next(iter(names.values())).table)
+    table = next((names[name] for name in names if name in paths), next(iter(names.values())))
     key = written.key if state.key is None or operation == "insert" else state.key[1]
     event = written.tracked.described.event(operation, key, key if operation == "delete" else written.key, changes)
-    return RowChange(name_of(conn, table), operation, event)
-
-
-def captured_by_none(conn: Connection, written: Written) -> Mapping[str, Column[Any]]:
-    """Returns the columns to record; of an object in several tables, without those of tables that are captured."""
-    tables = {column.table for column in written.columns.values()}
-    if len(tables) < 2:
-        return written.columns
-    ask = transaction_of(conn).captured_operations
-    captured = {table for table in tables if written.operation in ask(name_of(conn, table)).split(",")}
-    return {name: column for name, column in written.columns.items() if column.table not in captured}
+    return RowChange(table, operation, event)

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Delete, Engine, Insert, Table, Update, event
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from pgaudit.errors import UntrackedChange
-from pgaudit.recording.connections import transaction_of
+from pgaudit.recording.connections.sqlalchemy_ import SqlalchemyTransaction
 from pgaudit.recording.row_changes import Operation
 from pgaudit.settings import Mode
 from pgaudit.sqlalchemy.classes import name_of, tracked_table
@@ -40,7 +40,7 @@ def _refuse(conn: Connection, _cursor: Any, _statement: str, _parameters: Any, c
         found = tracked_table(table)
         if found and found[1].audit.settings.mode != Mode.OFF:
             name = name_of(conn, table)
-            if operation not in transaction_of(conn).captured_operations(name).split(","):
+            if operation not in SqlalchemyTransaction(conn).captured_operations(name).split(","):
                 raise UntrackedChange(REFUSED.format(operation=operation, table=name, name=found[0]))
 
 

@@ -1,0 +1,137 @@
+"""Statements that change rows of a tracked model without its signals: refused, unless a trigger captures the table.
+
+Django's own ones are seen: ``bulk_create``, ``bulk_update``, ``QuerySet.update``, ``_raw_delete``, what ``on_delete`` does
+to other models, and the table of a many-to-many relation. SQL as text is not seen.
+"""
+
+# pyright: basic, reportMissingTypeStubs=false
+# Django ships no types.
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import wraps
+from typing import Any, Final
+from weakref import WeakKeyDictionary
+
+from django.db import models
+from django.db.models.constants import OnConflict
+from django.db.models.deletion import Collector
+from django.db.models.sql import DeleteQuery
+from django.db.models.sql.compiler import SQLDeleteCompiler, SQLInsertCompiler, SQLUpdateCompiler
+
+from pgaudit.django.classes import TrackedTable, tables, tracked_as
+from pgaudit.errors import UntrackedChange
+from pgaudit.recording.connections.django_ import DjangoTransaction
+from pgaudit.settings import Mode
+
+REFUSED: Final = (
+    "this statement would {operation} rows of {table} without an event for each instance: {model} is tracked by Django's "
+    "signals, which it does not send. Capture the table (pgaudit capture add {table} …), or save and delete the instances "
+    "one by one"
+)
+COMPILERS: Final = {"insert": SQLInsertCompiler, "update": SQLUpdateCompiler, "delete": SQLDeleteCompiler}
+
+# What signals tell of right now: (operation, table). "collect" stands for relations of instances that are deleted.
+_announced: Final[ContextVar[tuple[tuple[str, str], ...]]] = ContextVar("pgaudit.announced", default=())
+# Tables of relations, by the transaction.atomic() of Django's that changes them and sends m2m_changed.
+_relations: Final[WeakKeyDictionary[Any, set[str]]] = WeakKeyDictionary()
+
+
+def install() -> None:
+    """Looks at each statement from now on. A second call does nothing."""
+    if hasattr(SQLInsertCompiler.execute_sql, "__wrapped__"):
+        return
+    for operation, compiler in COMPILERS.items():
+        compiler.execute_sql = _checking(compiler.execute_sql, operation)
+    models.Model._do_insert = _announcing(models.Model._do_insert, "insert")  # noqa: SLF001 - the signals stand around them
+    models.Model._do_update = _announcing(models.Model._do_update, "update")  # noqa: SLF001
+    DeleteQuery.delete_batch = _announcing_deletes(DeleteQuery.delete_batch)
+    Collector.delete = _collecting(Collector.delete)
+
+
+def announce_relation(conn: Any, table: str, *, enclosing: int) -> None:
+    """Lets the statements of a relation through until Django's own transaction around its signals ends.
+
+    :param enclosing: which of the open blocks it is, from the end.
+    """
+    blocks = conn.atomic_blocks
+    _relations.setdefault(blocks[-min(enclosing, len(blocks))], set()).add(table)
+
+
+@contextmanager
+def _announce(operation: str, table: str) -> Generator[None]:
+    token = _announced.set((*_announced.get(), (operation, table)))
+    try:
+        yield
+    finally:
+        _announced.reset(token)
+
+
+def _announcing(original: Any, operation: str) -> Any:
+    """Wraps the methods with which a model writes its row."""
+
+    @wraps(original)
+    def write(self: Any, rows: Any, *arguments: Any, **given: Any) -> Any:
+        if tracked_as(type(self)) is None:
+            return original(self, rows, *arguments, **given)
+        with _announce(operation, rows.model._meta.db_table):  # noqa: SLF001 - documented by Django
+            return original(self, rows, *arguments, **given)
+
+    return write
+
+
+def _announcing_deletes(original: Any) -> Any:
+    """Wraps the method that deletes instances whose signals are sent, unless nobody listens to them."""
+
+    @wraps(original)
+    def delete_batch(self: DeleteQuery, *arguments: Any, **given: Any) -> Any:
+        if self.model.__module__ == "__fake__":
+            return original(self, *arguments, **given)
+        with _announce("delete", self.get_meta().db_table):
+            return original(self, *arguments, **given)
+
+    return delete_batch
+
+
+def _collecting(original: Any) -> Any:
+    """Wraps the method that deletes instances, and before them their rows in the tables of relations."""
+
+    @wraps(original)
+    def delete(self: Collector, *arguments: Any, **given: Any) -> Any:
+        with _announce("collect", ""):
+            return original(self, *arguments, **given)
+
+    return delete
+
+
+def _checking(original: Any, operation: str) -> Any:
+    @wraps(original)
+    def execute_sql(self: Any, *arguments: Any, **given: Any) -> Any:
+        table = self.query.get_meta().db_table
+        if found := tables.get(table):
+            updates = getattr(self.query, "on_conflict", None) == OnConflict.UPDATE
+            _refuse_unseen(self.connection, found, table, {operation, "update"} if updates else {operation})
+        return original(self, *arguments, **given)
+
+    return execute_sql
+
+
+def _refuse_unseen(conn: Any, found: TrackedTable, table: str, operations: set[str]) -> None:
+    """Raises UntrackedChange unless signals tell of the statement, or a trigger captures what it does."""
+    if found.tracked.audit.settings.mode == Mode.OFF or _is_announced(conn, found, table, operations):
+        return
+    name = conn.ops.quote_name(table)
+    captured = DjangoTransaction(conn).captured_operations(name).split(",") if conn.vendor == "postgresql" else []
+    if not operations <= set(captured):
+        model = found.tracked.model.__name__
+        raise UntrackedChange(REFUSED.format(operation=sorted(operations)[0], table=table, model=model))
+
+
+def _is_announced(conn: Any, found: TrackedTable, table: str, operations: set[str]) -> bool:
+    announced = _announced.get()
+    if operations <= {operation for operation, of in announced if of == table}:
+        return True
+    if not found.is_relation:
+        return False
+    return ("collect", "") in announced or any(table in _relations.get(block, ()) for block in conn.atomic_blocks)
