@@ -7,7 +7,6 @@ from collections.abc import Collection, Mapping
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
-from django.core.files import File
 from django.db import models, router
 
 NO_ROW: Mapping[str, Any] = {}
@@ -57,8 +56,8 @@ def value_of(field: Any, value: Any) -> Any:
     """Returns a value as the database will return it: ``amount = "5"`` is a number there."""
     if hasattr(value, "resolve_expression"):
         return value
-    if isinstance(value, File):
-        return str(value)
+    if isinstance(field, models.FileField):
+        return str(value or "")
     value = field.to_python(value)
     if isinstance(field, models.DecimalField) and isinstance(value, Decimal) and value.is_finite():
         return value.quantize(Decimal(1).scaleb(-field.decimal_places), rounding=ROUND_HALF_UP)

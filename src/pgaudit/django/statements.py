@@ -20,7 +20,7 @@ from django.db.models.deletion import Collector
 from django.db.models.sql import DeleteQuery
 from django.db.models.sql.compiler import SQLDeleteCompiler, SQLInsertCompiler, SQLUpdateCompiler
 
-from pgaudit.django.classes import TrackedTable, tables, tracked_as
+from pgaudit.django.classes import OF_MIGRATIONS, TrackedTable, tables, tracked_as
 from pgaudit.errors import UntrackedChange
 from pgaudit.recording.connections.django_ import DjangoTransaction
 from pgaudit.settings import Mode
@@ -82,11 +82,11 @@ def _announcing(original: Any, operation: str) -> Any:
 
 
 def _announcing_deletes(original: Any) -> Any:
-    """Wraps the method that deletes instances whose signals are sent, unless nobody listens to them."""
+    """Wraps the method that deletes instances whose signals were sent; nobody has listened to those of a migration."""
 
     @wraps(original)
     def delete_batch(self: DeleteQuery, *arguments: Any, **given: Any) -> Any:
-        if self.model.__module__ == "__fake__":
+        if self.model.__module__ == OF_MIGRATIONS or tracked_as(self.model) is None:
             return original(self, *arguments, **given)
         with _announce("delete", self.get_meta().db_table):
             return original(self, *arguments, **given)
@@ -99,10 +99,18 @@ def _collecting(original: Any) -> Any:
 
     @wraps(original)
     def delete(self: Collector, *arguments: Any, **given: Any) -> Any:
+        if all(_has_relations(model) for model in self.data):
+            return original(self, *arguments, **given)
         with _announce("collect", ""):
             return original(self, *arguments, **given)
 
     return delete
+
+
+def _has_relations(model: Any) -> bool:
+    """Returns whether a model is that of a tracked relation, whose rows are not deleted for something else then."""
+    found = tables.get(model._meta.db_table)  # noqa: SLF001
+    return found is not None and found.is_relation
 
 
 def _checking(original: Any, operation: str) -> Any:

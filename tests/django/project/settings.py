@@ -26,6 +26,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "pgaudit.django",
     "tests.django.project.accounts",
+    "tests.django.project.claims",
     "tests.django.project.monitors",
 ]
 MIDDLEWARE = [
