@@ -38,6 +38,7 @@ def audit(settings: Settings) -> Iterator[AuditLog]:
 @pytest.fixture
 def session(engine: Engine, audit: AuditLog) -> Iterator[Session]:
     """A session in which claims are tracked."""
+    assert audit
     with Session(engine) as session:
         yield session
 

@@ -76,7 +76,7 @@ class Person(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     kind: Mapped[str]
     name: Mapped[str]
-    __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "person"}
+    __mapper_args__: dict[str, Any] = {"polymorphic_on": "kind", "polymorphic_identity": "person"}  # noqa: RUF012 - as SQLAlchemy has it
 
 
 class Clerk(Person):
@@ -85,7 +85,7 @@ class Clerk(Person):
     __tablename__ = "clerks"
     id: Mapped[int] = mapped_column(ForeignKey("people.id"), primary_key=True)
     desk: Mapped[str]
-    __mapper_args__ = {"polymorphic_identity": "clerk"}
+    __mapper_args__: dict[str, Any] = {"polymorphic_identity": "clerk"}  # noqa: RUF012 - likewise
 
 
 class Price(Base):

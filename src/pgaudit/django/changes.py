@@ -25,9 +25,10 @@ def changes_of(
     >>> claim.save()
     >>> audit.record(connection, AuditEvent(action="claim.approved", target=f"claim:{claim.pk}", changes=changes))
 
-    Reads the row, so that the values before are those that the database has, whatever the instance was loaded with. In a
-    transaction, ``select_for_update`` before keeps others from changing it meanwhile. Of a new instance each value that is
-    not null is told. A foreign key is told as its column's attribute, such as ``holder_id``.
+    Reads the row, so that the values before are those that the database has, whatever the instance was loaded with. An
+    instance that ``select_for_update`` has fetched in the transaction cannot be changed by others meanwhile. Of a new
+    instance each value that is not null is told. A foreign key is told as its column's attribute, such as
+    ``holder_id``.
 
     :param fields: the fields to include; all with a column when left out.
     :param mask: fields whose values are recorded as ``"***"``.
@@ -38,7 +39,7 @@ def changes_of(
     if not isinstance(instance, models.Model):
         raise InvalidEvent(f"{type(instance).__name__} is not an instance of a model")
     chosen = chosen_fields(type(instance), fields, mask)
-    hidden = masked_names(chosen, mask)
+    hidden = masked_names(type(instance), mask)
     row = stored_row(instance, chosen)
     if deleted:
         return changes_between("delete", row, {}, hidden)

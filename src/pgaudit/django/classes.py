@@ -22,7 +22,6 @@ class Tracked:
     audit: AuditLog
     described: Described
     fields: Collection[str] | None
-    mask: Collection[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +39,16 @@ tables: Final[dict[str, TrackedTable]] = {}
 def add(tracked: Tracked) -> None:
     """Tracks a model; replaces what was said about it before."""
     models[tracked.model] = tracked
-    for field in relations_of(tracked.model, tracked.fields):
-        tables.setdefault(field.remote_field.through._meta.db_table, TrackedTable(tracked, is_relation=True))  # noqa: SLF001 - documented by Django
-    tables[tracked.model._meta.db_table] = TrackedTable(tracked, is_relation=False)  # noqa: SLF001
+    tables.clear()
+    for known in models.values():
+        for field in relations_of(known.model, known.fields):
+            tables[table_of(field.remote_field.through)] = TrackedTable(known, is_relation=True)
+    tables.update({table_of(model): TrackedTable(known, is_relation=False) for model, known in models.items()})
+
+
+def table_of(model: Any) -> str:
+    """Returns the name of a model's table."""
+    return str(model._meta.db_table)  # noqa: SLF001 - documented by Django
 
 
 def tracked_as(model: Any) -> Tracked | None:
@@ -72,6 +78,6 @@ def chosen_fields(model: Any, fields: Collection[str] | None, mask: Collection[s
     return {name: field for name, field in found.items() if fields is None or name in fields or field.name in fields}
 
 
-def masked_names(fields: dict[str, Any], mask: Collection[str]) -> set[str]:
-    """Returns the attributes of the fields that ``mask`` names."""
-    return {name for name, field in fields.items() if name in mask or field.name in mask}
+def masked_names(model: Any, mask: Collection[str]) -> set[str]:
+    """Returns the names of what ``mask`` names: its own, and the attributes of foreign keys."""
+    return {*mask, *(field.attname for field in model._meta.concrete_fields if field.name in mask)}  # noqa: SLF001

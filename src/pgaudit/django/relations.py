@@ -11,10 +11,10 @@ from django.apps import apps
 from django.db import connections
 from django.db.models.signals import m2m_changed, pre_delete
 
-from pgaudit.django.classes import Tracked, relations_of, tracked_as
+from pgaudit.django.classes import Tracked, relations_of, table_of, tracked_as
 from pgaudit.django.statements import announce_relation
-from pgaudit.events import Change
-from pgaudit.recording.row_changes import MASKED, Operation, RowChange, row_value
+from pgaudit.events import AuditEvent, Change
+from pgaudit.recording.row_changes import MASKED, Described, Operation, RowChange, row_value
 
 ENDS: dict[str, Operation] = {"post_add": "insert", "pre_remove": "delete", "pre_clear": "delete"}
 Owners = Iterable[tuple[Any, list[Any]]]
@@ -24,9 +24,7 @@ def connect(tracked: Tracked) -> None:
     """Connects receivers for each relation of the model, and for the deletion of what it leads to."""
     for field in relations_of(tracked.model, tracked.fields):
         through = field.remote_field.through
-        m2m_changed.connect(
-            partial(_changed, field), sender=through, weak=False, dispatch_uid=f"pgaudit.track.{field}"
-        )
+        m2m_changed.connect(partial(_changed, field), sender=through, weak=False, dispatch_uid=f"pgaudit.track.{field}")
         for other in apps.get_models():
             if issubclass(other, field.related_model):
                 receiver = partial(_other_deleted, field)
@@ -37,9 +35,11 @@ def _changed(field: Any, action: str, instance: Any, using: str, **signal: Any) 
     """Records a change through the manager of either end."""
     through = field.remote_field.through
     if action.startswith("pre_"):  # the transaction of add() is around that of the signals
-        announce_relation(connections[using], through._meta.db_table, enclosing=2 if action == "pre_add" else 1)  # noqa: SLF001 - documented by Django
+        announce_relation(connections[using], table_of(through), enclosing=2 if action == "pre_add" else 1)
     if operation := ENDS.get(action):
-        owners = _owners(field, using, instance, signal["pk_set"], reverse=signal["reverse"], stored=operation == "delete")
+        owners = _owners(
+            field, using, instance, signal["pk_set"], reverse=signal["reverse"], stored=operation == "delete"
+        )
         _record(field, using, operation, owners)
 
 
@@ -54,7 +54,9 @@ def _is_own(field: Any) -> bool:
     return field.related_model is field.model
 
 
-def _owners(field: Any, using: str, instance: Any, keys: set[Any] | None, *, reverse: bool, stored: bool) -> Owners:
+def _owners(  # noqa: PLR0913 - what the signal says
+    field: Any, using: str, instance: Any, keys: set[Any] | None, *, reverse: bool, stored: bool
+) -> Owners:
     """Returns the keys of the tracked instances, and of those that each of them gains or loses.
 
     :param keys: at the other end from the instance; None for all.
@@ -75,13 +77,17 @@ def _owners(field: Any, using: str, instance: Any, keys: set[Any] | None, *, rev
 
 def _record(field: Any, using: str, operation: Operation, owners: Owners) -> None:
     tracked = tracked_as(field.model)
+    if tracked is None or field.name not in {known.name for known in relations_of(tracked.model, tracked.fields)}:
+        return
     conn = connections[using]
-    table = conn.ops.quote_name(field.remote_field.through._meta.db_table)  # noqa: SLF001
-    if tracked and (changes := [_row_change(tracked, field, table, operation, *owner) for owner in owners]):
-        tracked.audit.record_uncaptured(conn, *changes)
+    table = conn.ops.quote_name(table_of(field.remote_field.through))
+    events = [_event(tracked.described, field, operation, key, keys) for key, keys in owners]
+    if events:
+        tracked.audit.record_uncaptured(conn, *(RowChange(table, operation, event) for event in events))
 
 
-def _row_change(tracked: Tracked, field: Any, table: str, operation: Operation, key: Any, keys: list[Any]) -> RowChange:
-    told = MASKED if field.name in tracked.mask else [row_value(key) for key in keys]
+def _event(described: Described, field: Any, operation: Operation, key: Any, keys: list[Any]) -> AuditEvent:
+    """Returns the event of an instance that gains or loses others."""
     path, side = (f"{field.name}.added", "after") if operation == "insert" else (f"{field.name}.removed", "before")
-    return RowChange(table, operation, tracked.described.event("update", [key], [key], [Change(path=path, **{side: told})]))
+    told = MASKED if field.name in described.mask else [row_value(other) for other in keys]
+    return described.event("update", ([key], [key]), [Change(path=path, **{side: told})])

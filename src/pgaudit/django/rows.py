@@ -18,7 +18,9 @@ def key_of(instance: Any) -> list[Any]:
     return list(pk) if isinstance(pk, tuple) else [pk]
 
 
-def stored_row(instance: Any, names: Collection[str], using: str | None = None, *, lock: bool = False) -> Mapping[str, Any]:
+def stored_row(
+    instance: Any, names: Collection[str], using: str | None = None, *, lock: bool = False
+) -> Mapping[str, Any]:
     """Reads columns of an instance's row; empty if there is none.
 
     :param lock: until the transaction ends, as an UPDATE would.
@@ -37,7 +39,9 @@ def is_new(instance: Any) -> bool:
     fields = getattr(instance._meta, "pk_fields", [pk])  # noqa: SLF001
     if any(value is None for value in key_of(instance)):
         return True
-    with_default = all(field.has_default() or (hasattr(field, "has_db_default") and field.has_db_default()) for field in fields)
+    with_default = all(
+        field.has_default() or (hasattr(field, "has_db_default") and field.has_db_default()) for field in fields
+    )
     return instance._state.adding and with_default  # noqa: SLF001
 
 
@@ -60,5 +64,5 @@ def value_of(field: Any, value: Any) -> Any:
         return str(value or "")
     value = field.to_python(value)
     if isinstance(field, models.DecimalField) and isinstance(value, Decimal) and value.is_finite():
-        return value.quantize(Decimal(1).scaleb(-field.decimal_places), rounding=ROUND_HALF_UP)
+        return value.quantize(Decimal(1).scaleb(-(field.decimal_places or 0)), rounding=ROUND_HALF_UP)
     return value

@@ -1,7 +1,7 @@
 """Statements that change rows of a tracked model without its signals: refused, unless a trigger captures the table.
 
-Django's own ones are seen: ``bulk_create``, ``bulk_update``, ``QuerySet.update``, ``_raw_delete``, what ``on_delete`` does
-to other models, and the table of a many-to-many relation. SQL as text is not seen.
+Django's own ones are seen: ``bulk_create``, ``bulk_update``, ``QuerySet.update``, ``_raw_delete``, what ``on_delete``
+does to other models, and the table of a many-to-many relation. SQL as text is not seen.
 """
 
 # pyright: basic, reportMissingTypeStubs=false
@@ -20,15 +20,15 @@ from django.db.models.deletion import Collector
 from django.db.models.sql import DeleteQuery
 from django.db.models.sql.compiler import SQLDeleteCompiler, SQLInsertCompiler, SQLUpdateCompiler
 
-from pgaudit.django.classes import OF_MIGRATIONS, TrackedTable, tables, tracked_as
+from pgaudit.django.classes import OF_MIGRATIONS, TrackedTable, table_of, tables, tracked_as
 from pgaudit.errors import UntrackedChange
 from pgaudit.recording.connections.django_ import DjangoTransaction
 from pgaudit.settings import Mode
 
 REFUSED: Final = (
-    "this statement would {operation} rows of {table} without an event for each instance: {model} is tracked by Django's "
-    "signals, which it does not send. Capture the table (pgaudit capture add {table} …), or save and delete the instances "
-    "one by one"
+    "this statement would {operation} rows of {table} without an event for each instance: {model} is tracked by "
+    "Django's signals, which it does not send. Capture the table (pgaudit capture add {table} …), or save and delete "
+    "the instances one by one"
 )
 COMPILERS: Final = {"insert": SQLInsertCompiler, "update": SQLUpdateCompiler, "delete": SQLDeleteCompiler}
 
@@ -75,7 +75,7 @@ def _announcing(original: Any, operation: str) -> Any:
     def write(self: Any, rows: Any, *arguments: Any, **given: Any) -> Any:
         if tracked_as(type(self)) is None:
             return original(self, rows, *arguments, **given)
-        with _announce(operation, rows.model._meta.db_table):  # noqa: SLF001 - documented by Django
+        with _announce(operation, table_of(rows.model)):
             return original(self, rows, *arguments, **given)
 
     return write
@@ -88,7 +88,7 @@ def _announcing_deletes(original: Any) -> Any:
     def delete_batch(self: DeleteQuery, *arguments: Any, **given: Any) -> Any:
         if self.model.__module__ == OF_MIGRATIONS or tracked_as(self.model) is None:
             return original(self, *arguments, **given)
-        with _announce("delete", self.get_meta().db_table):
+        with _announce("delete", table_of(self.model)):
             return original(self, *arguments, **given)
 
     return delete_batch
@@ -109,14 +109,14 @@ def _collecting(original: Any) -> Any:
 
 def _has_relations(model: Any) -> bool:
     """Returns whether a model is that of a tracked relation, whose rows are not deleted for something else then."""
-    found = tables.get(model._meta.db_table)  # noqa: SLF001
+    found = tables.get(table_of(model))
     return found is not None and found.is_relation
 
 
 def _checking(original: Any, operation: str) -> Any:
     @wraps(original)
     def execute_sql(self: Any, *arguments: Any, **given: Any) -> Any:
-        table = self.query.get_meta().db_table
+        table = table_of(self.query.model)
         if found := tables.get(table):
             updates = getattr(self.query, "on_conflict", None) == OnConflict.UPDATE
             _refuse_unseen(self.connection, found, table, {operation, "update"} if updates else {operation})
@@ -133,7 +133,7 @@ def _refuse_unseen(conn: Any, found: TrackedTable, table: str, operations: set[s
     captured = DjangoTransaction(conn).captured_operations(name).split(",") if conn.vendor == "postgresql" else []
     if not operations <= set(captured):
         model = found.tracked.model.__name__
-        raise UntrackedChange(REFUSED.format(operation=sorted(operations)[0], table=table, model=model))
+        raise UntrackedChange(REFUSED.format(operation=min(operations), table=table, model=model))
 
 
 def _is_announced(conn: Any, found: TrackedTable, table: str, operations: set[str]) -> bool:

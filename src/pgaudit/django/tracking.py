@@ -4,25 +4,27 @@
 # Django ships no types.
 
 from collections.abc import Collection, Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from django.apps import apps
 from django.db import connections, models
 from django.db.models.signals import post_save, pre_delete, pre_save
 
 from pgaudit.django import classes, relations, statements
-from pgaudit.django.classes import Tracked, chosen_fields, masked_names, tracked_as
+from pgaudit.django.classes import Tracked, chosen_fields, masked_names, table_of, tracked_as
 from pgaudit.django.rows import NO_ROW, expressions_in, key_of, present_values, stored_row
 from pgaudit.errors import InvalidEvent
 from pgaudit.recording.audit_log import AuditLog
 from pgaudit.recording.connections import refuse_outside_transaction
 from pgaudit.recording.connections.django_ import DjangoTransaction
-from pgaudit.recording.row_changes import Operation, RowChange, changes_between, columns_to_record, describe_class
+from pgaudit.recording.row_changes import Operation, Row, columns_to_record, describe_class
 
 BEFORE: Final = "pgaudit_before"  # an attribute of an instance's _state, while it is saved
 
+Sides = tuple[Mapping[str, Any], Mapping[str, Any]]  # the values before and after
 
-def track(
+
+def track(  # noqa: PLR0913 - by name
     audit: AuditLog,
     model: Any,
     *,
@@ -38,10 +40,10 @@ def track(
     >>> track(audit, Claim, target="claim", mask=["iban"])
 
     The events are called ``claim.created``, ``claim.updated`` and ``claim.deleted``. ``save`` reads and locks the row
-    first: the event has what the database had, whatever the instance was loaded with. What a trigger captures is left to
-    it. Proxies and child models count, the latter with the fields of this model, unless they are tracked themselves;
+    first: the event has what the database had, whatever the instance was loaded with. What a trigger captures is left
+    to it. Proxies and child models count, the latter with the fields of this model, unless they are tracked themselves;
     ``QuerySet.delete`` fetches the instances. Statements that send no signals raise :class:`~pgaudit.UntrackedChange`,
-    unless the table is captured; SQL as text is not seen. A further call replaces what was said about the model before.
+    unless the table is captured; SQL as text is not seen. A further call replaces what was said of the model before.
 
     A save outside of a transaction raises ``NotInTransaction``, before anything is written: see ``ATOMIC_SAVES``.
 
@@ -53,10 +55,10 @@ def track(
     """
     if not (isinstance(model, type) and issubclass(model, models.Model)):
         raise InvalidEvent(f"{model!r} is not a model")
-    concrete: Any = model._meta.concrete_model  # noqa: SLF001 - documented by Django
+    concrete = cast("Any", model)._meta.concrete_model  # noqa: SLF001 - documented by Django
     chosen_fields(concrete, fields, mask)
-    described = describe_class(target, action or target, audit.settings.max_event_bytes)
-    tracked = Tracked(concrete, audit, described, fields, mask)
+    described = describe_class(target, action, audit.settings.max_event_bytes, masked_names(concrete, mask))
+    tracked = Tracked(concrete, audit, described, fields)
     classes.add(tracked)
     pre_save.connect(_before_save, dispatch_uid="pgaudit.track")
     post_save.connect(_after_save, dispatch_uid="pgaudit.track")
@@ -84,7 +86,7 @@ def _after_save(sender: Any, instance: Any, using: str, *, created: bool, raw: b
     after = present_values(instance, fields)
     if computed := expressions_in(after):
         after |= stored_row(instance, computed, using)
-    _record(tracked, instance, using, "insert" if created else "update", before, after)
+    _record(tracked, instance, using, "insert" if created else "update", (before, after))
 
 
 def _before_delete(sender: Any, instance: Any, using: str, origin: Any = None, **_signal: Any) -> None:
@@ -95,7 +97,7 @@ def _before_delete(sender: Any, instance: Any, using: str, origin: Any = None, *
         if origin is instance or row.keys() != fields.keys() or expressions_in(row):
             row = stored_row(instance, fields, using, lock=True)
         if row:
-            _record(tracked, instance, using, "delete", row, {})
+            _record(tracked, instance, using, "delete", (row, NO_ROW))
 
 
 def _fields(tracked: Tracked, sender: Any) -> dict[str, Any]:
@@ -115,19 +117,15 @@ def _saved(fields: dict[str, Any], sender: Any, names: Collection[str] | None, *
     return {name: field for name, field in fields.items() if name in names or field.name in names}
 
 
-def _record(
-    tracked: Tracked, instance: Any, using: str, operation: Operation, before: Mapping[str, Any], after: Mapping[str, Any]
-) -> None:
-    """Records the change of a row; nothing if there is none, or triggers capture all of it."""
-    conn = connections[using]
-    fields = {name: field for name, field in _fields(tracked, type(instance)).items() if name in before or name in after}
-    tables = {name: conn.ops.quote_name(field.model._meta.db_table) for name, field in fields.items()}  # noqa: SLF001
+def _record(tracked: Tracked, instance: Any, using: str, operation: Operation, sides: Sides) -> None:
+    """Records the change of a row, if there is one that no trigger captures."""
+    conn, key = connections[using], key_of(instance)
+    fields = _fields(tracked, type(instance))
+    tables = {
+        name: conn.ops.quote_name(table_of(field.model))
+        for name, field in fields.items()
+        if any(name in side for side in sides)
+    }
     names = columns_to_record(DjangoTransaction(conn), operation, tables)
-    before, after = ({name: values[name] for name in names if name in values} for values in (before, after))
-    changes = changes_between(operation, before, after, masked_names(fields, tracked.mask))
-    if not names or (operation == "update" and not changes):
-        return
-    paths = {change.path for change in changes}
-    table = next((names[name] for name in names if name in paths), next(iter(names.values())))
-    key = key_of(instance)
-    tracked.audit.record_uncaptured(conn, RowChange(table, operation, tracked.described.event(operation, key, key, changes)))
+    if change := tracked.described.change(operation, Row(key, key, *sides), names):
+        tracked.audit.record_uncaptured(conn, change)

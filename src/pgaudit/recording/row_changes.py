@@ -36,26 +36,55 @@ class RowChange:
 
 
 @dataclass(frozen=True, slots=True)
+class Row:
+    """An object's key and values, before and after its row has changed."""
+
+    key: Sequence[object]
+    new_key: Sequence[object]
+    before: Mapping[str, object]
+    after: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
 class Described:
-    """What the events of a tracked class have in common."""
+    """What the events of a tracked class have in common.
+
+    :param mask: names of values that are recorded as ``"***"``.
+    """
 
     target: str
     action: str
     max_bytes: int
+    mask: Collection[str]
 
-    def event(self, operation: Operation, key: Sequence[object], new_key: Sequence[object], changes: Sequence[Change]) -> AuditEvent:
-        """Returns the event of a row. Of one whose key was changed, the new one is a second target."""
-        targets = [Target(type=self.target, id=id_of(key))]
-        if id_of(new_key) != id_of(key):
-            targets.append(Target(type=self.target, id=id_of(new_key), role="new"))
+    def change(self, operation: Operation, row: Row, tables: Mapping[str, str]) -> RowChange | None:
+        """Returns the change of an object; None if an UPDATE has changed nothing, or triggers capture all of it.
+
+        :param tables: the columns to record, and the table of each.
+        """
+        before, after = ({name: side[name] for name in tables if name in side} for side in (row.before, row.after))
+        changes = changes_between(operation, before, after, self.mask)
+        if not tables or (operation == "update" and not changes):
+            return None
+        changed = [tables[change.path] for change in changes] or list(tables.values())
+        return RowChange(changed[0], operation, self.event(operation, (row.key, row.new_key), changes))
+
+    def event(
+        self, operation: Operation, keys: tuple[Sequence[object], Sequence[object]], changes: Sequence[Change]
+    ) -> AuditEvent:
+        """Returns the event of a row, by its key before and after. A new key is a second target."""
+        first, second = map(id_of, keys)
+        targets = [Target(type=self.target, id=first)]
+        if second != first:
+            targets.append(Target(type=self.target, id=second, role="new"))
         event = AuditEvent(action=f"{self.action}.{VERBS[operation]}", targets=targets, changes=changes)
         return fitting(event, self.max_bytes - min(ROOM, self.max_bytes // 4))
 
 
-def describe_class(target: str, action: str, max_bytes: int) -> Described:
-    """Returns what the events of a class have in common. Raises InvalidEvent if they could not be recorded like that."""
-    AuditEvent(action=f"{action}.{VERBS['insert']}", target=Target(type=target, id="1"))
-    return Described(target, action, max_bytes)
+def describe_class(target: str, action: str | None, max_bytes: int, mask: Collection[str]) -> Described:
+    """Returns what the events of a class have in common. Raises InvalidEvent if no event could have that."""
+    AuditEvent(action=f"{action or target}.{VERBS['insert']}", target=Target(type=target, id="1"))
+    return Described(target, action or target, max_bytes, mask)
 
 
 def changes_between(
@@ -95,13 +124,13 @@ def change_of(path: str, sides: Mapping[str, object], *, masked: bool) -> Change
         return Change(path=path, **texts)
 
 
-def row_value(value: object) -> object:  # noqa: PLR0911 - a case for each type
-    """Returns a column's value as capture records it, where events have no form for it: times without zone, bytes, NaN."""
+def row_value(value: object) -> object:
+    """Returns a value as capture records it, where events have no form for it: times without zone, bytes, NaN."""
     match value:
         case datetime() if value.tzinfo is None:
             return value.isoformat()
         case bytes() | bytearray() | memoryview():
-            return "\\x" + bytes(value).hex()
+            return "\\x" + bytes(cast("bytes", value)).hex()
         case float() | Decimal() if not math.isfinite(value):
             return "NaN" if math.isnan(value) else f"{'-' * (value < 0)}Infinity"
         case set() | frozenset():
@@ -129,14 +158,21 @@ def id_of(key: Sequence[object]) -> str:
 def fitting(event: AuditEvent, limit: int) -> AuditEvent:
     """Returns the event. While it is larger than the limit in bytes, its largest value is left out, as capture does."""
     while not fits(event, limit):
-        sides = [(size_of(value), n, side) for n, change in enumerate(event.changes) for side, value in given(change)]
-        size, n, side = max(sides, default=(0, 0, ""))
+        sizes = [(size_of(value), n, side) for n, change in enumerate(event.changes) for side, value in given(change)]
+        size, n, side = max(sizes, default=(0, 0, ""))
         if size < SMALL:
             break
         changes = list(event.changes)
-        changes[n] = Change(**{"path": changes[n].path, **dict(given(changes[n])), side: omitted(dict(given(changes[n]))[side])})
+        changes[n] = without(changes[n], side)
         event = event.model_copy(update={"changes": tuple(changes)})
     return event
+
+
+def without(change: Change, side: str) -> Change:
+    """Returns a change with the size and hash of a side in its place."""
+    sides: dict[str, Any] = dict(given(change))
+    sides[side] = omitted(sides[side])
+    return Change(path=change.path, **sides)
 
 
 def fits(event: AuditEvent, limit: int) -> bool:

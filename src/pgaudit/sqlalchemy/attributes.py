@@ -18,7 +18,9 @@ def columns_of(mapper: Mapper[Any]) -> dict[str, Column[Any]]:
     return {name: column for name, column in first.items() if isinstance(column, Column) and column.computed is None}
 
 
-def chosen_columns(mapper: Mapper[Any], fields: Collection[str] | None, mask: Collection[str]) -> dict[str, Column[Any]]:
+def chosen_columns(
+    mapper: Mapper[Any], fields: Collection[str] | None, mask: Collection[str]
+) -> dict[str, Column[Any]]:
     """Returns the columns that ``fields`` names; all of them for None.
 
     :raises InvalidEvent: ``fields`` or ``mask`` names no mapped column.
@@ -44,7 +46,7 @@ def stored_before(state: InstanceState[Any], names: Collection[str]) -> dict[str
     return known | {name: value for name, value in state.committed_state.items() if name in names}
 
 
-def unknown_of(state: InstanceState[Any], before: Mapping[str, Any], columns: Mapping[str, Column[Any]]) -> set[str]:
+def unknown_of(before: Mapping[str, Any], columns: Mapping[str, Column[Any]]) -> set[str]:
     """Returns the names of columns that an UPDATE changes, and whose values before it have to be read."""
     set_by_statement = {name for name, column in columns.items() if column.onupdate or column.server_onupdate}
     return {name for name, value in before.items() if value is UNKNOWN} | (set_by_statement - before.keys())

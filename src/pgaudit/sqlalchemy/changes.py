@@ -11,11 +11,11 @@ from pgaudit.errors import InvalidEvent, UntrackedChange
 from pgaudit.events import Change
 from pgaudit.recording.row_changes import Operation, changes_between
 from pgaudit.sqlalchemy.attributes import UNKNOWN, chosen_by_database, chosen_columns, stored_values
-from pgaudit.sqlalchemy.memory import Flushed, replaced_by_flush, flushed_in
+from pgaudit.sqlalchemy.memory import Flushed, flushed_in, replaced_by_flush
 
 FORGOTTEN: Final = (
-    "the value of {} before the change is not known: {} was not loaded when it was replaced. Load it first, such as with "
-    "session.refresh({}), or call changes_of before the flush"
+    "the value of {} before the change is not known: it was not loaded when it was replaced. Load the {} first, such "
+    "as with session.refresh(obj), or call changes_of before the flush"
 )
 ASYNCHRONOUS: Final = (
     "{} has to be read from the database: await session.run_sync(lambda _: changes_of(obj)), or load it before"
@@ -46,7 +46,9 @@ def changes_of(obj: object, *, fields: Collection[str] | None = None, mask: Coll
     net = so_far(state, done)
     before = {name: value for name, value in net.before.items() if name in columns}
     flushed = done.before.keys() if done else set[str]()
-    before |= _read(state, {name for name, value in before.items() if value is UNKNOWN} | _missing(net, columns), flushed)
+    before |= _read(
+        state, {name for name, value in before.items() if value is UNKNOWN} | _missing(net, columns), flushed
+    )
     after = _after(state, net.operation, columns, before)
     return changes_between(net.operation, before, after, mask)
 
@@ -74,12 +76,14 @@ def _after(
     after = {name: state.dict[name] for name in columns if name in state.dict}
     for name, value in after.items():
         if isinstance(value, ClauseElement) or hasattr(value, "__clause_element__"):
-            raise UntrackedChange(f"the database computes {name} of {_name(state)}: call session.flush() before changes_of")
+            raise UntrackedChange(
+                f"the database computes {name} of {_name(state)}: call session.flush() before changes_of"
+            )
     wanted = chosen_by_database(columns) if operation == "insert" else before
     return after | _read(state, {name for name in wanted if state.key and name not in state.dict}, ())
 
 
-def _read(state: InstanceState[Any], names: Collection[str], flushed: Collection[str]) -> Mapping[str, Any]:
+def _read(state: InstanceState[Any], names: Collection[str], flushed: Collection[str]) -> dict[str, Any]:
     """Reads values of the object's row.
 
     :param flushed: names of values that the database has no more.
@@ -88,7 +92,7 @@ def _read(state: InstanceState[Any], names: Collection[str], flushed: Collection
         return {}
     texts = ", ".join(sorted(names))
     if state.session is None or state.deleted or not state.key or set(names) & set(flushed):
-        raise UntrackedChange(FORGOTTEN.format(texts, _name(state), "obj"))
+        raise UntrackedChange(FORGOTTEN.format(texts, _name(state)))
     try:
         conn = connection_of(state.session, state)
         found = stored_values(conn, state.mapper, [state.key[1]], names)

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, FromClause, Table
@@ -19,7 +19,6 @@ class Tracked:
     audit: AuditLog
     described: Described
     fields: Collection[str] | None
-    mask: Collection[str]
 
 
 tracked: Final[WeakKeyDictionary[Mapper[Any], Tracked]] = WeakKeyDictionary()
@@ -43,7 +42,11 @@ def tracked_table(table: FromClause) -> tuple[str, Tracked] | None:
 def relations_of(mapper: Mapper[Any], fields: Collection[str] | None = None) -> Iterator[RelationshipProperty[Any]]:
     """Yields the many-to-many relations of a class that it writes."""
     for relation in mapper.relationships:
-        if isinstance(relation.secondary, Table) and not relation.viewonly and (fields is None or relation.key in fields):
+        if (
+            isinstance(relation.secondary, Table)
+            and not relation.viewonly
+            and (fields is None or relation.key in fields)
+        ):
             yield relation
 
 
@@ -51,5 +54,5 @@ def name_of(conn: Connection, table: FromClause) -> str:
     """Returns the name of a table as ``regclass`` reads it, in the schema that the connection's options choose."""
     quote = conn.dialect.identifier_preparer.quote
     schema = conn.schema_for_object(table) if isinstance(table, Table) else None
-    name = quote(table.name) if isinstance(table, Table) else str(table)
+    name = quote(cast("Any", table).name)
     return f"{quote(schema)}.{name}" if schema else name

@@ -52,8 +52,10 @@ def flushed_in(session: Session | None, state: InstanceState[Any]) -> Flushed | 
 
 def flushed_states(context: UOWTransaction) -> Iterator[tuple[InstanceState[Any], Operation]]:
     """Yields the objects that a flush has written, and how, until it has ended."""
-    for state, (is_deleted, is_only_listed) in context.states.items():
-        if not is_only_listed or any(state in states for states, _ in context.post_update_states.values()):
+    states = cast("dict[InstanceState[Any], tuple[bool, bool]]", context.states)
+    updated_later = cast("dict[Any, tuple[set[InstanceState[Any]], Any]]", context.post_update_states)
+    for state, (is_deleted, is_only_listed) in states.items():
+        if not is_only_listed or any(state in some for some, _ in updated_later.values()):
             yield state, "delete" if is_deleted else "update" if state.key else "insert"
 
 
@@ -82,7 +84,11 @@ def _remember(session: Session, context: UOWTransaction) -> None:
     memory, flush = _memories.setdefault(session, {}), flushes.get(session, Flush())
     for state, operation in flushed_states(context):
         replaced = replaced_by_flush(state, operation) | flush.replaced.get(state, {})
-        known = {name: value for name, value in flush.before.get(state, {}).items() if name in replaced or operation == "delete"}
+        known = {
+            name: value
+            for name, value in flush.before.get(state, {}).items()
+            if name in replaced or operation == "delete"
+        }
         flushed = Flushed(operation, replaced | known)
         memory[state] = memory[state].then(flushed) if state in memory else flushed
 

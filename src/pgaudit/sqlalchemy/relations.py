@@ -1,9 +1,9 @@
 """Many-to-many relations of a tracked object: which other objects a flush adds to them and removes."""
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, cast
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Table
 from sqlalchemy.orm import InstanceState, PassiveFlag
 
 from pgaudit.events import Change
@@ -18,14 +18,14 @@ def rows_of_relations(conn: Connection, tracked: Tracked, state: InstanceState[A
     key = state.mapper.primary_key_from_instance(state.obj())
     for relation in relations_of(state.mapper, tracked.fields):
         history = state.get_history(relation.key, WITHOUT_LOADING)
-        table = name_of(conn, relation.secondary)  # type: ignore[arg-type]
-        masked = relation.key in tracked.mask
+        table = name_of(conn, cast("Table", relation.secondary))
+        masked = relation.key in tracked.described.mask
         if added := keys_of(relation.mapper, history.added):
             change = Change(path=f"{relation.key}.added", after=MASKED if masked else added)
-            yield RowChange(table, "insert", tracked.described.event("update", key, key, [change]))
+            yield RowChange(table, "insert", tracked.described.event("update", (key, key), [change]))
         if removed := keys_of(relation.mapper, history.deleted):
             change = Change(path=f"{relation.key}.removed", before=MASKED if masked else removed)
-            yield RowChange(table, "delete", tracked.described.event("update", key, key, [change]))
+            yield RowChange(table, "delete", tracked.described.event("update", (key, key), [change]))
 
 
 def keys_of(mapper: Any, objects: Any) -> list[object]:

@@ -9,7 +9,7 @@ from sqlalchemy import Column, Connection
 from sqlalchemy.orm import InstanceState, Mapper
 
 from pgaudit.recording.connections.sqlalchemy_ import SqlalchemyTransaction
-from pgaudit.recording.row_changes import Operation, RowChange, changes_between, columns_to_record
+from pgaudit.recording.row_changes import Operation, Row, RowChange, columns_to_record
 from pgaudit.sqlalchemy.attributes import chosen_by_database, stored_values
 from pgaudit.sqlalchemy.classes import Tracked, name_of
 
@@ -34,7 +34,9 @@ class Written:
         """The names of values that the database has chosen, and that are not loaded."""
         if self.operation == "delete":
             return set()
-        names = chosen_by_database(self.columns) if self.operation == "insert" else self.columns.keys() & self.before.keys()
+        names = (
+            chosen_by_database(self.columns) if self.operation == "insert" else self.columns.keys() & self.before.keys()
+        )
         return {name for name in names if name not in self.state.dict}
 
 
@@ -64,18 +66,16 @@ def read_again(conn: Connection, objects: Sequence[Written]) -> Stored:
 
 
 def row_change(conn: Connection, written: Written, stored: Mapping[str, Any]) -> RowChange | None:
-    """Returns the change of an object's row; None if an UPDATE has changed nothing, or triggers capture all of it."""
-    state, operation = written.state, written.operation
+    """Returns the change of an object; None if there is none to record."""
+    state, operation, key = written.state, written.operation, written.key
     tables = {name: name_of(conn, column.table) for name, column in written.columns.items()}
-    names = columns_to_record(SqlalchemyTransaction(conn), operation, tables)
     loaded = state.dict | {name: stored[name] for name in written.expired & stored.keys()}
-    after = {name: loaded[name] for name in names if name in loaded} if operation != "delete" else {}
-    before = {name: written.before[name] for name in names if name in written.before}
-    changes = changes_between(operation, before, after, written.tracked.mask)
-    if not names or (operation == "update" and not changes):
-        return None
-    paths = {change.path for change in changes}
-    table = next((names[name] for name in names if name in paths), next(iter(names.values())))
-    key = written.key if state.key is None or operation == "insert" else state.key[1]
-    event = written.tracked.described.event(operation, key, key if operation == "delete" else written.key, changes)
-    return RowChange(table, operation, event)
+    old_key = key if state.key is None or operation == "insert" else state.key[1]
+    row = Row(
+        key=old_key,
+        new_key=old_key if operation == "delete" else key,
+        before=written.before,
+        after={} if operation == "delete" else loaded,
+    )
+    names = columns_to_record(SqlalchemyTransaction(conn), operation, tables)
+    return written.tracked.described.change(operation, row, names)

@@ -1,7 +1,7 @@
 """Statements that change rows of a tracked class without a flush: refused, unless a trigger captures the table.
 
-SQLAlchemy's own ones are seen, whether a session or a connection executes them: ``insert``, ``update`` and ``delete`` of
-a class or table, also as a CTE, and the methods ``bulk_…`` of a session. SQL as text is not seen.
+SQLAlchemy's own ones are seen, whether a session or a connection executes them: ``insert``, ``update`` and ``delete``
+of a class or table, also as a CTE, and the methods ``bulk_…`` of a session. SQL as text is not seen.
 """
 
 from collections.abc import Iterator
@@ -18,8 +18,9 @@ from pgaudit.settings import Mode
 from pgaudit.sqlalchemy.classes import name_of, tracked_table
 
 REFUSED: Final = (
-    "this statement would {operation} rows of {table} without an event for each object: {name} is tracked in the session's "
-    "flush, which does not see it. Capture the table (pgaudit capture add {table} …), or change the objects one by one"
+    "this statement would {operation} rows of {table} without an event for each object: {name} is tracked in the "
+    "session's flush, which does not see it. Capture the table (pgaudit capture add {table} …), or change the objects "
+    "one by one"
 )
 OPERATIONS: Final[dict[type, Operation]] = {Insert: "insert", Update: "update", Delete: "delete"}
 
@@ -46,12 +47,10 @@ def _refuse(conn: Connection, _cursor: Any, _statement: str, _parameters: Any, c
 
 def changed_tables(compiled: SQLCompiler) -> Iterator[tuple[Operation, Table]]:
     """Yields the tables that a compiled statement changes, and how."""
-    if compiled.isinsert or compiled.isupdate or compiled.isdelete:
-        operation: Operation = "insert" if compiled.isinsert else "update" if compiled.isupdate else "delete"
-        yield operation, compiled.compile_state.dml_table
-        if getattr(compiled.statement, "_post_values_clause", None) is not None:  # ON CONFLICT DO UPDATE
-            yield "update", compiled.compile_state.dml_table
-    for cte in compiled.ctes or ():
-        for kind, operation in OPERATIONS.items():
-            if isinstance(cte.element, kind):
-                yield operation, cte.element.table
+    statements: list[Any] = [compiled.statement, *(cte.element for cte in compiled.ctes or ())]
+    for statement in statements:
+        operation = next((OPERATIONS[kind] for kind in OPERATIONS if isinstance(statement, kind)), None)
+        if operation:
+            yield operation, statement.table
+        if getattr(statement, "_post_values_clause", None) is not None:  # ON CONFLICT DO UPDATE
+            yield "update", statement.table

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import Connection, event, inspect
 from sqlalchemy.orm import InstanceState, Mapper, Session, UOWTransaction, object_session
@@ -16,16 +16,24 @@ from pgaudit.recording.audit_log import AuditLog
 from pgaudit.recording.context import with_awaited_actor
 from pgaudit.recording.row_changes import Operation, RowChange, describe_class, id_of
 from pgaudit.sqlalchemy import classes
-from pgaudit.sqlalchemy.attributes import UNKNOWN, chosen_columns, columns_of, refuse_unknown, stored_before, stored_values, unknown_of
-from pgaudit.sqlalchemy.classes import Tracked, relations_of, tracked_as
+from pgaudit.sqlalchemy.attributes import (
+    UNKNOWN,
+    chosen_columns,
+    columns_of,
+    refuse_unknown,
+    stored_before,
+    stored_values,
+    unknown_of,
+)
 from pgaudit.sqlalchemy.changes import connection_of
+from pgaudit.sqlalchemy.classes import Tracked, relations_of, tracked_as
 from pgaudit.sqlalchemy.memory import flush_of, flushed_states, flushes
 from pgaudit.sqlalchemy.relations import rows_of_relations
 from pgaudit.sqlalchemy.rows import Written, row_changes
 from pgaudit.sqlalchemy.statements import flushing, watch
 
 
-def track(
+def track(  # noqa: PLR0913 - by name
     audit: AuditLog,
     mapped: type,
     *,
@@ -51,13 +59,14 @@ def track(
     :param mask: attributes whose values are recorded as ``"***"``.
     :raises InvalidEvent: the class is not mapped, or has no such attribute, or no action can be called that.
     """
-    mapper = inspect(mapped, raiseerr=False)
-    if not isinstance(mapper, Mapper):
+    found = inspect(mapped, raiseerr=False)
+    if not isinstance(found, Mapper):
         raise InvalidEvent(f"{mapped!r} is not a mapped class")
+    mapper = cast("Mapper[Any]", found)
     known = {*columns_of(mapper), *(relation.key for relation in relations_of(mapper))}
     refuse_unknown(mapper.class_.__name__, [*(fields or ()), *mask], known)
-    described = describe_class(target, action or target, audit.settings.max_event_bytes)
-    classes.tracked[mapper] = Tracked(audit, described, fields, mask)
+    described = describe_class(target, action, audit.settings.max_event_bytes, mask)
+    classes.tracked[mapper] = Tracked(audit, described, fields)
     for name, listener in (("before_insert", _begin), ("before_update", _update), ("before_delete", _delete)):
         if not event.contains(mapped, name, listener):
             event.listen(mapped, name, listener, propagate=True)
@@ -77,7 +86,7 @@ def _update(mapper: Mapper[Any], conn: Connection, obj: object) -> None:
     columns = columns_of(state.mapper)
     before = stored_before(state, columns)
     changes = object_session(obj).is_modified(obj, include_collections=False)  # type: ignore[union-attr]
-    _keep(conn, state, before, unknown_of(state, before, columns) if changes else ())
+    _keep(conn, state, before, unknown_of(before, columns) if changes else ())
 
 
 def _delete(mapper: Mapper[Any], conn: Connection, obj: object) -> None:

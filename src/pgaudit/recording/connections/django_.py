@@ -10,7 +10,13 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils.connection import ConnectionProxy
 
 from pgaudit.errors import NotInTransaction
-from pgaudit.recording.connections.transaction import CAPTURED_OPERATIONS, not_in_transaction, refuse_synchronous, refuse_unknown, statement
+from pgaudit.recording.connections.transaction import (
+    CAPTURED_OPERATIONS,
+    not_in_transaction,
+    refuse_synchronous,
+    refuse_unknown,
+    statement,
+)
 
 EVENTS: Final = "%s::text::jsonb"
 RECORD: Final = "SELECT pgaudit.record(%s::text::jsonb)"

@@ -36,7 +36,7 @@ class Claim(models.Model):  # type: ignore[misc]
     reference = models.UUIDField(null=True)
     doc = models.JSONField(null=True)
     labels = ArrayField(models.TextField(), null=True)
-    scan = models.FileField(null=True)  # noqa: DJ001
+    scan = models.FileField(null=True)
     raw = models.BinaryField(null=True)
     changed = models.IntegerField(default=0)
     holder = models.ForeignKey(Holder, models.SET_NULL, null=True)
