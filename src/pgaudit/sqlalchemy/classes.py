@@ -1,5 +1,8 @@
 """The classes that are tracked, and the tables that their objects are in."""
 
+# isinstance() leaves open which columns a table has.
+# pyright: reportUnknownArgumentType=false
+
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, cast
@@ -33,8 +36,11 @@ def tracked_table(table: FromClause) -> tuple[str, Tracked] | None:
     """Returns the class whose rows, or whose many-to-many relations, a table has; None if it is not tracked."""
     for root in list(tracked):
         for mapper in root.self_and_descendants:
-            tables = {mapper.local_table, *(relation.secondary for relation in relations_of(mapper))}
-            if table in tables and (found := tracked_as(mapper)):
+            found = tracked_as(mapper)
+            if found and table in {
+                mapper.local_table,
+                *(each.secondary for each in relations_of(mapper, found.fields)),
+            }:
                 return mapper.class_.__name__, found
     return None
 

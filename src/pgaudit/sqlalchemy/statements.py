@@ -49,8 +49,8 @@ def changed_tables(compiled: SQLCompiler) -> Iterator[tuple[Operation, Table]]:
     """Yields the tables that a compiled statement changes, and how."""
     statements: list[Any] = [compiled.statement, *(cte.element for cte in compiled.ctes or ())]
     for statement in statements:
-        operation = next((OPERATIONS[kind] for kind in OPERATIONS if isinstance(statement, kind)), None)
-        if operation:
-            yield operation, statement.table
+        for kind, operation in OPERATIONS.items():
+            if isinstance(statement, kind):
+                yield operation, statement.table  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
         if getattr(statement, "_post_values_clause", None) is not None:  # ON CONFLICT DO UPDATE
             yield "update", statement.table

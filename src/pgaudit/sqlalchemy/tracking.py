@@ -1,9 +1,12 @@
 """``track``: each flush records what it does to the objects of a class, in its transaction."""
 
+# isinstance() leaves open which class a mapper is of.
+# pyright: reportUnknownArgumentType=false, reportUnknownMemberType=false
+
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 from sqlalchemy import Connection, event, inspect
 from sqlalchemy.orm import InstanceState, Mapper, Session, UOWTransaction, object_session
@@ -59,10 +62,9 @@ def track(  # noqa: PLR0913 - by name
     :param mask: attributes whose values are recorded as ``"***"``.
     :raises InvalidEvent: the class is not mapped, or has no such attribute, or no action can be called that.
     """
-    found = inspect(mapped, raiseerr=False)
-    if not isinstance(found, Mapper):
+    mapper: object = inspect(mapped, raiseerr=False)
+    if not isinstance(mapper, Mapper):
         raise InvalidEvent(f"{mapped!r} is not a mapped class")
-    mapper = cast("Mapper[Any]", found)
     known = {*columns_of(mapper), *(relation.key for relation in relations_of(mapper))}
     refuse_unknown(mapper.class_.__name__, [*(fields or ()), *mask], known)
     described = describe_class(target, action, audit.settings.max_event_bytes, mask)

@@ -305,8 +305,8 @@ class Tracked(TestCase):  # type: ignore[misc]  # Django ships no types
 
     def test_models_of_migrations_are_tracked(self) -> None:
         """What a migration saves is recorded, its other statements are refused."""
-        states: Any = MigrationLoader(connection)
-        old = states.project_state().apps.get_model("claims", "Claim")
+        loader: Any = MigrationLoader
+        old = loader(connection).project_state().apps.get_model("claims", "Claim")
         with recording() as events:
             claim = old.objects.create()
             claim.status = "paid"
