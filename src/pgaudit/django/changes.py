@@ -12,7 +12,7 @@ from pgaudit.django.classes import chosen_fields, masked_names
 from pgaudit.django.rows import expressions_in, present_values, stored_row
 from pgaudit.errors import InvalidEvent, UntrackedChange
 from pgaudit.events import Change
-from pgaudit.recording.row_changes import changes_between
+from pgaudit.recording.row_values import changes_between
 
 
 def changes_of(

@@ -14,7 +14,8 @@ from django.db.models.signals import m2m_changed, pre_delete
 from pgaudit.django.classes import Tracked, relations_of, table_of, tracked_as
 from pgaudit.django.statements import announce_relation
 from pgaudit.events import AuditEvent, Change
-from pgaudit.recording.row_changes import MASKED, Described, Operation, RowChange, row_value
+from pgaudit.recording.row_changes import Described, RowChange
+from pgaudit.recording.row_values import MASKED, Operation, row_value
 
 ENDS: dict[str, Operation] = {"post_add": "insert", "pre_remove": "delete", "pre_clear": "delete"}
 Owners = Iterable[tuple[Any, list[Any]]]

@@ -17,7 +17,8 @@ from pgaudit.errors import InvalidEvent
 from pgaudit.recording.audit_log import AuditLog
 from pgaudit.recording.connections import refuse_outside_transaction
 from pgaudit.recording.connections.django_ import DjangoTransaction
-from pgaudit.recording.row_changes import Operation, Row, columns_to_record, describe_class
+from pgaudit.recording.row_changes import Row, columns_to_record, describe_class
+from pgaudit.recording.row_values import Operation
 
 BEFORE: Final = "pgaudit_before"  # an attribute of an instance's _state, while it is saved
 

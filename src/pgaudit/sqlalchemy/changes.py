@@ -9,7 +9,7 @@ from sqlalchemy.orm import InstanceState, Session
 
 from pgaudit.errors import InvalidEvent, UntrackedChange
 from pgaudit.events import Change
-from pgaudit.recording.row_changes import Operation, changes_between
+from pgaudit.recording.row_values import Operation, changes_between
 from pgaudit.sqlalchemy.attributes import UNKNOWN, chosen_by_database, chosen_columns, stored_values
 from pgaudit.sqlalchemy.memory import Flushed, flushed_in, replaced_by_flush
 

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, event
 from sqlalchemy.orm import InstanceState, Mapper, Session, SessionTransaction, UOWTransaction, object_session
 from sqlalchemy.orm.attributes import instance_state
 
-from pgaudit.recording.row_changes import Operation
+from pgaudit.recording.row_values import Operation
 from pgaudit.sqlalchemy.attributes import columns_of, stored_before
 
 

@@ -7,7 +7,8 @@ from sqlalchemy import Connection, Table
 from sqlalchemy.orm import InstanceState, PassiveFlag
 
 from pgaudit.events import Change
-from pgaudit.recording.row_changes import MASKED, RowChange, row_value
+from pgaudit.recording.row_changes import RowChange
+from pgaudit.recording.row_values import MASKED, row_value
 from pgaudit.sqlalchemy.classes import Tracked, name_of, relations_of
 
 WITHOUT_LOADING: Final = PassiveFlag.PASSIVE_NO_INITIALIZE | PassiveFlag.INCLUDE_PENDING_MUTATIONS

@@ -9,7 +9,8 @@ from sqlalchemy import Column, Connection
 from sqlalchemy.orm import InstanceState, Mapper
 
 from pgaudit.recording.connections.sqlalchemy_ import SqlalchemyTransaction
-from pgaudit.recording.row_changes import Operation, Row, RowChange, columns_to_record
+from pgaudit.recording.row_changes import Row, RowChange, columns_to_record
+from pgaudit.recording.row_values import Operation
 from pgaudit.sqlalchemy.attributes import chosen_by_database, stored_values
 from pgaudit.sqlalchemy.classes import Tracked, name_of
 

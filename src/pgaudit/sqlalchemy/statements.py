@@ -13,7 +13,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 
 from pgaudit.errors import UntrackedChange
 from pgaudit.recording.connections.sqlalchemy_ import SqlalchemyTransaction
-from pgaudit.recording.row_changes import Operation
+from pgaudit.recording.row_values import Operation
 from pgaudit.settings import Mode
 from pgaudit.sqlalchemy.classes import name_of, tracked_table
 
@@ -51,6 +51,7 @@ def changed_tables(compiled: SQLCompiler) -> Iterator[tuple[Operation, Table]]:
     for statement in statements:
         for kind, operation in OPERATIONS.items():
             if isinstance(statement, kind):
-                yield operation, statement.table  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+                table: Any = getattr(statement, "table")  # noqa: B009 - a type checker takes it for any object
+                yield operation, table
         if getattr(statement, "_post_values_clause", None) is not None:  # ON CONFLICT DO UPDATE
             yield "update", statement.table

@@ -17,7 +17,8 @@ from sqlalchemy.util.concurrency import in_greenlet
 from pgaudit.errors import InvalidEvent
 from pgaudit.recording.audit_log import AuditLog
 from pgaudit.recording.context import with_awaited_actor
-from pgaudit.recording.row_changes import Operation, RowChange, describe_class, id_of
+from pgaudit.recording.row_changes import RowChange, describe_class
+from pgaudit.recording.row_values import Operation, id_of
 from pgaudit.sqlalchemy import classes
 from pgaudit.sqlalchemy.attributes import (
     UNKNOWN,

@@ -6,6 +6,7 @@ import pickle
 from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,7 +15,6 @@ from uuid import UUID
 import pytest
 from django.core.management import call_command
 from django.db import IntegrityError, connection, transaction
-from django.db.migrations.loader import MigrationLoader
 from django.db.models import F
 from django.test import TestCase, TransactionTestCase, override_settings
 
@@ -305,8 +305,8 @@ class Tracked(TestCase):  # type: ignore[misc]  # Django ships no types
 
     def test_models_of_migrations_are_tracked(self) -> None:
         """What a migration saves is recorded, its other statements are refused."""
-        loader: Any = MigrationLoader
-        old = loader(connection).project_state().apps.get_model("claims", "Claim")
+        loader: Any = import_module("django.db.migrations.loader")
+        old = loader.MigrationLoader(connection).project_state().apps.get_model("claims", "Claim")
         with recording() as events:
             claim = old.objects.create()
             claim.status = "paid"
