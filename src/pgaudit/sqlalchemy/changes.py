@@ -27,7 +27,7 @@ def changes_of(obj: object, *, fields: Collection[str] | None = None, mask: Coll
 
     >>> claim.status = "approved"
     >>> session.flush()
-    >>> changes = changes_of(claim, mask=["email"])
+    >>> changes = changes_of(claim, fields=["status"])
     >>> audit.record(session, AuditEvent(action="claim.approved", target=f"claim:{claim.id}", changes=changes))
 
     Of a new object each value that is not null, of a deleted one what it had. Reads a value that was replaced without

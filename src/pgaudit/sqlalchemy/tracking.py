@@ -48,9 +48,9 @@ def track(  # noqa: PLR0913 - by name
 ) -> None:
     """Records an event for each object of a class that any session inserts, updates or deletes, in its transaction.
 
-    >>> track(audit, Claim, target="claim", mask=["iban"])
-    >>> session.add(Claim(id=7, status="open"))
-    >>> session.commit()  # has recorded claim.created of claim:7
+    >>> track(audit, Claim, target="claim", mask=["status"])
+    >>> session.add(Claim(id=8, status="open"))
+    >>> session.commit()  # has recorded claim.created of claim:8
 
     Each flush sends one statement with all its events, called ``claim.created``, ``claim.updated`` and
     ``claim.deleted``. What a trigger captures is left to it. Objects of subclasses count, unless they are tracked

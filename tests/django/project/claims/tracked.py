@@ -22,6 +22,7 @@ from pgaudit import AuditEvent, InvalidEvent, NotInTransaction, UntrackedChange,
 from pgaudit.django import audit, changes_of, track
 from pgaudit.testing import recording
 from pgaudit.testing.trail import events_of
+from tests.django.project.claims.approving import rename
 from tests.django.project.claims.models import Claim, Holder, OldClaim, Payment, Tag, UrgentClaim
 
 CREATED: dict[str, tuple[object, ...]] = {"status": ("open",), "changed": (0,), "scan": ("",)}
@@ -364,6 +365,13 @@ class Told(TestCase):  # type: ignore[misc]
         stale.holder = Holder.objects.create(name="a")
         assert sides(changes_of(stale, fields=["holder"])) == {"holder_id": (None, stale.holder_id)}
         assert sides(changes_of(stale, deleted=True))["amount"] == ("2.00",)
+
+    def test_an_event_of_the_projects_own_has_them(self) -> None:
+        """As the documentation shows it."""
+        holder = Holder.objects.create(name="a")
+        with recording() as events:
+            rename(holder.pk, "b")
+        assert told(events) == [(f"holder.renamed holder:{holder.pk}", {"name": ("a", "b")})]
 
     def test_what_cannot_be_told_is_refused(self) -> None:
         """An expression, a wrong name, and what is no instance."""
