@@ -59,6 +59,7 @@ def names(dsn: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Generato
         session.commit()
         yield {
             "session": session,
+            "AuditEvent": AuditEvent,
             "Claim": Claim,
             "claim": claim,
             "dsn": dsn,

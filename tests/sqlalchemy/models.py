@@ -95,3 +95,21 @@ class Price(Base):
     product: Mapped[str] = mapped_column(primary_key=True)
     day: Mapped[date] = mapped_column(primary_key=True)
     price: Mapped[Decimal]
+
+
+class Team(Base):
+    """Has members, one of whom leads it."""
+
+    __tablename__ = "teams"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    lead_id: Mapped[int | None] = mapped_column(ForeignKey("members.id", use_alter=True))
+    members: Mapped[list["Member"]] = relationship(foreign_keys="Member.team_id", cascade="all, delete-orphan")
+    lead: Mapped["Member | None"] = relationship(foreign_keys=lead_id, post_update=True)
+
+
+class Member(Base):
+    """Belongs to a team."""
+
+    __tablename__ = "members"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    team_id: Mapped[int | None] = mapped_column(ForeignKey("teams.id"))

@@ -1,5 +1,6 @@
 """track: events of the objects that a flush writes."""
 
+import asyncio
 import hashlib
 from datetime import date
 from decimal import Decimal
@@ -14,11 +15,12 @@ from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 
 from pgaudit import AuditLog, InvalidEvent, Mode, NotInTransaction, OnFailure, Settings, UntrackedChange, bind
+from pgaudit.recording.context import Request
 from pgaudit.sqlalchemy import track
 from pgaudit.testing import recording
 from pgaudit.testing.database import url_of
 from tests.sqlalchemy.conftest import Recorded, sides
-from tests.sqlalchemy.models import Base, Claim, Clerk, Holder, Person, Price, Tag, claim_tags
+from tests.sqlalchemy.models import Base, Claim, Clerk, Holder, Member, Person, Price, Tag, Team, claim_tags
 
 
 def capture(dsn: str, table: str) -> None:
@@ -370,6 +372,52 @@ async def test_asynchronous_sessions_are_tracked(recorded: Recorded, dsn: str, d
             await asynchronous.execute(delete(Claim))
     await engine.dispose()
     assert sides(recorded()[2]) == {"note": {"before": None, "after": "y"}, "updates": {"before": 0, "after": 1}}
+
+
+async def test_an_actor_that_has_to_be_awaited_is_found(recorded: Recorded, audit: AuditLog, dsn: str) -> None:
+    """That of an asynchronous request, which a flush finds as record_async does."""
+
+    async def find() -> str:
+        await asyncio.sleep(0)
+        return "user:42"
+
+    engine = create_async_engine(url_of(dsn, "postgresql+asyncpg"))
+    async with AsyncSession(engine) as session:
+        with Request({"request_id": "r-1"}, lookup_async=find).serving():
+            session.add(Claim(id=7))
+            await session.commit()
+    await engine.dispose()
+    assert audit
+    (entry,) = recorded()
+    assert str(entry.actor) == "user:42"
+
+
+def test_an_update_that_follows_is_recorded(engine: Engine, audit: AuditLog, recorded: Recorded) -> None:
+    """With post_update, which writes a foreign key by a statement of its own."""
+    track(audit, Team, target="team")
+    with Session(engine) as session:
+        team = Team(id=1, members=[Member(id=1), Member(id=2)])
+        team.lead = team.members[0]
+        session.add(team)
+        session.commit()
+        team.lead = team.members[1]
+        session.commit()
+    told = [sides(entry) for entry in recorded()]
+    assert told == [{"id": {"after": 1}, "lead_id": {"after": 1}}, {"lead_id": {"before": 1, "after": 2}}]
+
+
+def test_objects_that_a_relation_leaves_behind_are_recorded(
+    engine: Engine, audit: AuditLog, recorded: Recorded
+) -> None:
+    """With delete-orphan, as deleted."""
+    track(audit, Member, target="member")
+    with Session(engine) as session:
+        team = Team(id=1, members=[Member(id=1), Member(id=2)])
+        session.add(team)
+        session.commit()
+        del team.members[0]
+        session.commit()
+    assert actions(recorded)[2:] == ["member.deleted member:1"]
 
 
 def test_sql_as_text_is_not_seen(session: Session, recorded: Recorded) -> None:

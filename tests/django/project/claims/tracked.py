@@ -3,10 +3,12 @@
 import copy
 import json
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -391,6 +393,7 @@ class Committed(TransactionTestCase):  # type: ignore[misc]
 
     def setUp(self) -> None:
         self.earlier = len(stored())
+        self.everything = len(events_of(connection))
 
     def stored(self) -> list[str]:
         """Returns action and target of the events that the test has recorded."""
@@ -409,6 +412,30 @@ class Committed(TransactionTestCase):  # type: ignore[misc]
         assert Claim.objects.count() == 1
         claim.delete()
         assert self.stored() == ["claim.created claim:7", "claim.deleted claim:7"]
+
+    def test_the_value_before_is_that_of_the_transaction_before(self) -> None:
+        """Two that save at the same time wait for one another: the changes are a chain without a gap."""
+        Claim.objects.create(pk=7)
+
+        def count_up() -> None:
+            try:
+                for _ in range(20):
+                    with transaction.atomic():
+                        claim = Claim.objects.get(pk=7)
+                        claim.changed = claim.changed * 2 + 1 if claim.changed < 1000 else 0
+                        claim.save()
+            finally:
+                connection.close()
+
+        with ThreadPoolExecutor(4) as threads:
+            for future in [threads.submit(count_up) for _ in range(4)]:
+                future.result()
+        chain = [change for event in events_of(connection)[self.everything :] for change in event.changes][1:]
+        values = [
+            (change.before, change.after) for change in chain if change.path == "changed" and change.before is not None
+        ]
+        assert len(values) > 20
+        assert all(earlier[1] == later[0] for earlier, later in pairwise(values))
 
     def test_with_capture_a_change_is_recorded_once(self) -> None:
         """By the trigger; relations, too."""
