@@ -1,7 +1,6 @@
 """Rows that an ORM has changed, as events: their values, keys and size; and recording them through each library."""
 
 import hashlib
-from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -98,9 +97,8 @@ def test_each_library_records_what_is_not_captured(dsn: str, conn: psycopg.Conne
     conn.commit()
     events = [AuditEvent(action="claim.created", target="claim:7"), AuditEvent(action="note.created", target="note:7")]
     changes = [RowChange(table, "insert", event) for table, event in zip(("claims", "notes"), events, strict=True)]
-    opened: Callable[[str], Any] = transactions.SYNC[kind]
     for settings in (Settings(dsn=dsn), Settings(dsn=dsn, wal_receipts=True), Settings(dsn=dsn, mode="inline")):
-        with opened(dsn) as transaction:
+        with transactions.SYNC[kind](dsn) as transaction:
             AuditLog(settings).record_uncaptured(transaction, *changes)
     assert_recorded(conn, action="claim.created")
     assert_recorded(conn, times=0, action="note.created")

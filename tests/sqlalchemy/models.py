@@ -113,3 +113,12 @@ class Member(Base):
     __tablename__ = "members"
     id: Mapped[int] = mapped_column(primary_key=True)
     team_id: Mapped[int | None] = mapped_column(ForeignKey("teams.id"))
+    club_id: Mapped[int | None] = mapped_column(ForeignKey("clubs.id"))
+
+
+class Club(Base):
+    """Has members, whose rows it changes by statements of their own."""
+
+    __tablename__ = "clubs"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    members: Mapped[list[Member]] = relationship(post_update=True)

@@ -130,6 +130,13 @@ def test_a_savepoint_that_is_rolled_back_is_forgotten(session: Session, claim: C
     assert told(claim) == {"status": ("open", "paid"), "amount": ("10.00", "12")}
     session.rollback()
     assert told(claim) == {}
+    with session.begin_nested() as savepoint:
+        claim.amount = Claim.amount + 1  # a value that was never loaded
+        session.flush()
+        session.delete(claim)
+        session.flush()
+        savepoint.rollback()
+    assert told(claim) == {}
 
 
 def test_fields_and_mask_limit_what_is_told(claim: Claim) -> None:

@@ -20,7 +20,7 @@ from pgaudit.sqlalchemy import track
 from pgaudit.testing import recording
 from pgaudit.testing.database import url_of
 from tests.sqlalchemy.conftest import Recorded, sides
-from tests.sqlalchemy.models import Base, Claim, Clerk, Holder, Member, Person, Price, Tag, Team, claim_tags
+from tests.sqlalchemy.models import Base, Claim, Clerk, Club, Holder, Member, Person, Price, Tag, Team, claim_tags
 
 
 def capture(dsn: str, table: str) -> None:
@@ -404,6 +404,16 @@ def test_an_update_that_follows_is_recorded(engine: Engine, audit: AuditLog, rec
         session.commit()
     told = [sides(entry) for entry in recorded()]
     assert told == [{"id": {"after": 1}, "lead_id": {"after": 1}}, {"lead_id": {"before": 1, "after": 2}}]
+    track(audit, Member, target="member")
+    with Session(engine) as session:
+        session.add(Club(id=1, members=[Member(id=3)]))
+        session.commit()
+        session.delete(session.get_one(Club, 1))
+        session.commit()
+    assert [sides(entry) for entry in recorded()][2:] == [
+        {"id": {"after": 3}, "club_id": {"after": 1}},
+        {"club_id": {"before": 1, "after": None}},
+    ]
 
 
 def test_objects_that_a_relation_leaves_behind_are_recorded(

@@ -15,7 +15,6 @@ from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from django.db import models
-from django.db.models.constants import OnConflict
 from django.db.models.deletion import Collector
 from django.db.models.sql import DeleteQuery
 from django.db.models.sql.compiler import SQLDeleteCompiler, SQLInsertCompiler, SQLUpdateCompiler
@@ -118,27 +117,26 @@ def _checking(original: Any, operation: str) -> Any:
     def execute_sql(self: Any, *arguments: Any, **given: Any) -> Any:
         table = table_of(self.query.model)
         if found := tables.get(table):
-            updates = getattr(self.query, "on_conflict", None) == OnConflict.UPDATE
-            _refuse_unseen(self.connection, found, table, {operation, "update"} if updates else {operation})
+            _refuse_unseen(self.connection, found, table, operation)
         return original(self, *arguments, **given)
 
     return execute_sql
 
 
-def _refuse_unseen(conn: Any, found: TrackedTable, table: str, operations: set[str]) -> None:
+def _refuse_unseen(conn: Any, found: TrackedTable, table: str, operation: str) -> None:
     """Raises UntrackedChange unless signals tell of the statement, or a trigger captures what it does."""
-    if found.tracked.audit.settings.mode == Mode.OFF or _is_announced(conn, found, table, operations):
+    if found.tracked.audit.settings.mode == Mode.OFF or _is_announced(conn, found, table, operation):
         return
     name = conn.ops.quote_name(table)
     captured = DjangoTransaction(conn).captured_operations(name).split(",") if conn.vendor == "postgresql" else []
-    if not operations <= set(captured):
+    if operation not in captured:
         model = found.tracked.model.__name__
-        raise UntrackedChange(REFUSED.format(operation=min(operations), table=table, model=model))
+        raise UntrackedChange(REFUSED.format(operation=operation, table=table, model=model))
 
 
-def _is_announced(conn: Any, found: TrackedTable, table: str, operations: set[str]) -> bool:
+def _is_announced(conn: Any, found: TrackedTable, table: str, operation: str) -> bool:
     announced = _announced.get()
-    if operations <= {operation for operation, of in announced if of == table}:
+    if (operation, table) in announced:
         return True
     if not found.is_relation:
         return False

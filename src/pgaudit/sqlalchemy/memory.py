@@ -53,9 +53,8 @@ def flushed_in(session: Session | None, state: InstanceState[Any]) -> Flushed | 
 def flushed_states(context: UOWTransaction) -> Iterator[tuple[InstanceState[Any], Operation]]:
     """Yields the objects that a flush has written, and how, until it has ended."""
     states = cast("dict[InstanceState[Any], tuple[bool, bool]]", context.states)
-    updated_later = cast("dict[Any, tuple[set[InstanceState[Any]], Any]]", context.post_update_states)
     for state, (is_deleted, is_only_listed) in states.items():
-        if not is_only_listed or any(state in some for some, _ in updated_later.values()):
+        if not is_only_listed:
             yield state, "delete" if is_deleted else "update" if state.key else "insert"
 
 

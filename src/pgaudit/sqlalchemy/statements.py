@@ -53,5 +53,3 @@ def changed_tables(compiled: SQLCompiler) -> Iterator[tuple[Operation, Table]]:
             if isinstance(statement, kind):
                 table: Any = getattr(statement, "table")  # noqa: B009 - a type checker takes it for any object
                 yield operation, table
-        if getattr(statement, "_post_values_clause", None) is not None:  # ON CONFLICT DO UPDATE
-            yield "update", statement.table
