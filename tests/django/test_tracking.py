@@ -18,4 +18,4 @@ def test_each_mode_leaves_captured_rows_out(run: Run) -> None:
 
 def test_a_model_is_tracked_as_its_migration_says(run: Run) -> None:
     """The migrations of the project are complete."""
-    run("django", "makemigrations", "claims", "--check", "--dry-run")
+    run("django", "makemigrations", "cases", "--check", "--dry-run")

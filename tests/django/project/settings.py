@@ -26,7 +26,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "pgaudit.django",
     "tests.django.project.accounts",
-    "tests.django.project.claims",
+    "tests.django.project.cases",
     "tests.django.project.monitors",
 ]
 MIDDLEWARE = [

@@ -24,8 +24,8 @@ from pgaudit import AuditEvent, InvalidEvent, NotInTransaction, UntrackedChange,
 from pgaudit.django import audit, changes_of, track
 from pgaudit.testing import recording
 from pgaudit.testing.trail import events_of
-from tests.django.project.claims.approving import rename
-from tests.django.project.claims.models import Claim, Holder, OldClaim, Payment, Tag, UrgentClaim
+from tests.django.project.cases.approving import rename
+from tests.django.project.cases.models import Claim, Holder, OldClaim, Payment, Tag, UrgentClaim
 
 CREATED: dict[str, tuple[object, ...]] = {"status": ("open",), "changed": (0,), "scan": ("",)}
 
@@ -257,7 +257,7 @@ class Tracked(TestCase):  # type: ignore[misc]  # Django ships no types
         claim, tag = Claim.objects.create(holder=Holder.objects.create(name="a")), Tag.objects.create(name="t")
         through = Claim.tags.through
         refused: dict[str, tuple[Any, ...]] = {
-            "claims_claim": (
+            "cases_claim": (
                 lambda: Claim.objects.update(status="x"),
                 lambda: Claim.objects.filter(tags=tag).update(status="x"),
                 lambda: UrgentClaim.objects.update(status="x"),
@@ -269,7 +269,7 @@ class Tracked(TestCase):  # type: ignore[misc]  # Django ships no types
                 lambda: Claim.objects.all()._raw_delete("default"),  # noqa: SLF001 - what applications call
                 lambda: Holder.objects.all().delete(),
             ),
-            "claims_claim_tags": (
+            "cases_claim_tags": (
                 lambda: through.objects.bulk_create([through(claim=claim, tag=tag)]),
                 lambda: through.objects.all().delete(),
                 lambda: through(claim=claim, tag=tag).save(),
@@ -283,8 +283,8 @@ class Tracked(TestCase):  # type: ignore[misc]  # Django ships no types
         assert list(Claim.objects.values_list("status", "holder__name", "tags")) == [("open", "a", None)]
         UrgentClaim.objects.create(hours=1)
         UrgentClaim.objects.update(hours=2)
-        capture("claims_claim", "claim")
-        capture("claims_claim_tags", "claim_tag")
+        capture("cases_claim", "claim")
+        capture("cases_claim_tags", "claim_tag")
         for attempts in refused.values():
             for attempt in attempts:
                 with suppress(IntegrityError), transaction.atomic():
@@ -309,7 +309,7 @@ class Tracked(TestCase):  # type: ignore[misc]  # Django ships no types
     def test_models_of_migrations_are_tracked(self) -> None:
         """What a migration saves is recorded, its other statements are refused."""
         loader: Any = import_module("django.db.migrations.loader")
-        old = loader.MigrationLoader(connection).project_state().apps.get_model("claims", "Claim")
+        old = loader.MigrationLoader(connection).project_state().apps.get_model("cases", "Claim")
         with recording() as events:
             claim = old.objects.create()
             claim.status = "paid"
@@ -322,8 +322,8 @@ class Tracked(TestCase):  # type: ignore[misc]  # Django ships no types
     def test_fixtures_are_recorded(self) -> None:
         """``loaddata`` sends signals, for each table of a child model apart."""
         rows = [
-            {"model": "claims.claim", "pk": 7, "fields": {"status": "open"}},
-            {"model": "claims.urgentclaim", "pk": 7, "fields": {"hours": 3}},
+            {"model": "cases.claim", "pk": 7, "fields": {"status": "open"}},
+            {"model": "cases.urgentclaim", "pk": 7, "fields": {"hours": 3}},
         ]
         with TemporaryDirectory() as directory, recording() as events:
             path = Path(directory, "claims.json")
@@ -439,8 +439,8 @@ class Committed(TransactionTestCase):  # type: ignore[misc]
 
     def test_with_capture_a_change_is_recorded_once(self) -> None:
         """By the trigger; relations, too."""
-        capture("claims_claim", "claim")
-        capture("claims_claim_tags", "claim_tag", "{claim_id,tag_id}")
+        capture("cases_claim", "claim")
+        capture("cases_claim_tags", "claim_tag", "{claim_id,tag_id}")
         try:
             claim, tag = Claim.objects.create(pk=7), Tag.objects.create(pk=1)
             claim.tags.add(tag)
@@ -455,7 +455,7 @@ class Committed(TransactionTestCase):  # type: ignore[misc]
                 "claim.created claim:8",
             ]
         finally:
-            for table in ("claims_claim", "claims_claim_tags"):
+            for table in ("cases_claim", "cases_claim_tags"):
                 with connection.cursor() as cursor:
                     cursor.execute("SELECT pgaudit.remove_capture(%s::text::regclass)", [table])
 

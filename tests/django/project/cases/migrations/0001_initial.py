@@ -32,7 +32,7 @@ class Migration(migrations.Migration):  # type: ignore[misc]  # Django ships no 
                 ("scan", models.FileField(null=True, upload_to="")),
                 ("raw", models.BinaryField(null=True)),
                 ("changed", models.IntegerField(default=0)),
-                ("related", models.ManyToManyField(to="claims.claim")),
+                ("related", models.ManyToManyField(to="cases.claim")),
             ],
         ),
         migrations.CreateModel(
@@ -60,12 +60,12 @@ class Migration(migrations.Migration):  # type: ignore[misc]  # Django ships no 
                         parent_link=True,
                         primary_key=True,
                         serialize=False,
-                        to="claims.claim",
+                        to="cases.claim",
                     ),
                 ),
                 ("hours", models.IntegerField()),
             ],
-            bases=("claims.claim",),
+            bases=("cases.claim",),
         ),
         migrations.CreateModel(
             name="OldClaim",
@@ -75,7 +75,7 @@ class Migration(migrations.Migration):  # type: ignore[misc]  # Django ships no 
                 "indexes": [],
                 "constraints": [],
             },
-            bases=("claims.claim",),
+            bases=("cases.claim",),
         ),
         migrations.AddField(
             model_name="claim",
@@ -88,7 +88,7 @@ class Migration(migrations.Migration):  # type: ignore[misc]  # Django ships no 
                 ("id", models.UUIDField(default=uuid.uuid4, primary_key=True, serialize=False)),
                 ("amount", models.IntegerField()),
                 ("note", models.TextField(default="")),
-                ("claim", models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, to="claims.claim")),
+                ("claim", models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, to="cases.claim")),
             ],
         ),
         migrations.AddField(

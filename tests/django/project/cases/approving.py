@@ -4,7 +4,7 @@ from django.db import connection, transaction
 
 from pgaudit import AuditEvent
 from pgaudit.django import audit, changes_of
-from tests.django.project.claims.models import Holder
+from tests.django.project.cases.models import Holder
 
 
 def rename(holder_id: int, name: str) -> None:
