@@ -613,3 +613,92 @@ COMMENT ON FUNCTION pgaudit.is_captured(oid) IS
 
 COMMENT ON FUNCTION pgaudit.record_uncaptured(jsonb) IS
     'Records the events of changes that no trigger captures.';
+
+COMMENT ON FUNCTION pgaudit.renew_capture(regclass) IS
+    'Adds the capture of a table anew as it was, for what the table is now.';
+
+COMMENT ON FUNCTION pgaudit.renew_guard(regclass) IS
+    'Adds the guard of a table anew as it was, for what the table is now.';
+
+COMMENT ON FUNCTION pgaudit.capture_problems() IS
+    'Captured and guarded tables whose changes may pass: purpose, table and what is wrong.';
+
+COMMENT ON VIEW pgaudit.capture_state IS
+    'Captured tables as they are now.';
+COMMENT ON COLUMN pgaudit.capture_state.schema_name IS
+    'Schema of the table.';
+COMMENT ON COLUMN pgaudit.capture_state.table_name IS
+    'Name of the table.';
+COMMENT ON COLUMN pgaudit.capture_state.target_type IS
+    'Type of the target of its events, such as claim.';
+COMMENT ON COLUMN pgaudit.capture_state.key_columns IS
+    'Columns of the key, by their present names.';
+COMMENT ON COLUMN pgaudit.capture_state.action IS
+    'What the actions of captured events begin with.';
+COMMENT ON COLUMN pgaudit.capture_state.columns IS
+    'Columns that are recorded, by their present names; NULL for all.';
+COMMENT ON COLUMN pgaudit.capture_state.excluded IS
+    'Columns that are not recorded.';
+COMMENT ON COLUMN pgaudit.capture_state.masked IS
+    'Columns whose changes are recorded without their values.';
+COMMENT ON COLUMN pgaudit.capture_state.condition IS
+    'An UPDATE is recorded only where this SQL holds.';
+COMMENT ON COLUMN pgaudit.capture_state.level IS
+    'What its triggers fire for, statement or row; NULL if they are missing.';
+COMMENT ON COLUMN pgaudit.capture_state.level_reason IS
+    'Why each row is captured by itself; NULL if a statement is.';
+COMMENT ON COLUMN pgaudit.capture_state.children IS
+    'Tables that inherit from it, without its partitions.';
+COMMENT ON COLUMN pgaudit.capture_state.problem IS
+    'Why changes may pass without an event; NULL if none does, or it is paused.';
+COMMENT ON COLUMN pgaudit.capture_state.added_at IS
+    'When it was added, or changed last.';
+COMMENT ON COLUMN pgaudit.capture_state.added_by IS
+    'Role that did so.';
+COMMENT ON COLUMN pgaudit.capture_state.paused_at IS
+    'Since when it is paused; NULL if it is not.';
+COMMENT ON COLUMN pgaudit.capture_state.paused_by IS
+    'Role that has paused it.';
+
+COMMENT ON VIEW pgaudit.guard_state IS
+    'Guarded tables as they are now.';
+COMMENT ON COLUMN pgaudit.guard_state.schema_name IS
+    'Schema of the table.';
+COMMENT ON COLUMN pgaudit.guard_state.table_name IS
+    'Name of the table.';
+COMMENT ON COLUMN pgaudit.guard_state.target_type IS
+    'Type of the target of its events, such as claim.';
+COMMENT ON COLUMN pgaudit.guard_state.key_columns IS
+    'Columns of the key, by their present names.';
+COMMENT ON COLUMN pgaudit.guard_state.action IS
+    'What the actions of captured events begin with.';
+COMMENT ON COLUMN pgaudit.guard_state.on_missing IS
+    'What happens without an event: abort, capture or warn.';
+COMMENT ON COLUMN pgaudit.guard_state.actions IS
+    'Pattern of the action for each operation; any action for one left out.';
+COMMENT ON COLUMN pgaudit.guard_state.with_changes IS
+    'Whether the event must have the changes, too.';
+COMMENT ON COLUMN pgaudit.guard_state.columns IS
+    'Columns that are guarded, by their present names; NULL for all.';
+COMMENT ON COLUMN pgaudit.guard_state.excluded IS
+    'Columns that may change without an event.';
+COMMENT ON COLUMN pgaudit.guard_state.masked IS
+    'Columns whose changes are captured without their values.';
+COMMENT ON COLUMN pgaudit.guard_state.condition IS
+    'An UPDATE counts only where this SQL holds.';
+COMMENT ON COLUMN pgaudit.guard_state.level IS
+    'What its triggers fire for, statement or row; NULL if they are missing.';
+COMMENT ON COLUMN pgaudit.guard_state.level_reason IS
+    'Why each row is noted by itself; NULL if a statement is.';
+COMMENT ON COLUMN pgaudit.guard_state.children IS
+    'Tables that inherit from it, without its partitions.';
+COMMENT ON COLUMN pgaudit.guard_state.problem IS
+    'Why changes may pass unnoticed; NULL if none does, or it is paused.';
+COMMENT ON COLUMN pgaudit.guard_state.added_at IS
+    'When it was added, or changed last.';
+COMMENT ON COLUMN pgaudit.guard_state.added_by IS
+    'Role that did so.';
+COMMENT ON COLUMN pgaudit.guard_state.paused_at IS
+    'Since when it is paused; NULL if it is not.';
+COMMENT ON COLUMN pgaudit.guard_state.paused_by IS
+    'Role that has paused it.';

@@ -55,6 +55,7 @@ WORKER: Final[tuple[LiteralString, ...]] = (
     """GRANT EXECUTE ON FUNCTION pgaudit.stalled_workers_jobs, pgaudit.try_timestamptz, pgaudit.low_watermark,
        pgaudit.count_jobs, pgaudit.queue_state,
        pgaudit.lag_bucket_bounds, pgaudit.log_partitions, pgaudit.is_partition_ahead TO {role}""",
+    "GRANT EXECUTE ON FUNCTION pgaudit.capture_problems TO {role}",
 )
 
 # Looks at failed jobs, retries them, and gives up those that can never succeed. Not a worker's right: a worker can let
@@ -81,6 +82,8 @@ READER: Final[tuple[LiteralString, ...]] = (
        pgaudit.alembic_version TO {role}""",
     "GRANT SELECT ON pgaudit.anchor, pgaudit.anchor_stats, pgaudit.anchor_receipt TO {role}",
     "GRANT SELECT ON pgaudit.captured_table, pgaudit.guarded_table, pgaudit.unrecorded_change TO {role}",
+    "GRANT SELECT ON pgaudit.capture_state, pgaudit.guard_state TO {role}",
+    "GRANT EXECUTE ON FUNCTION pgaudit.watched_tables, pgaudit.capture_problems TO {role}",
     """GRANT EXECUTE ON FUNCTION pgaudit.stalled_workers_jobs, pgaudit.try_timestamptz, pgaudit.low_watermark,
        pgaudit.count_jobs, pgaudit.queue_state,
        pgaudit.lag_bucket_bounds, pgaudit.log_partitions, pgaudit.is_partition_ahead, pgaudit.index_ranges,

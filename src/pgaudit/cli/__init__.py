@@ -9,8 +9,10 @@ import psycopg
 import typer
 
 from pgaudit.cli import (
+    capture,
     doctor,
     export,
+    guard,
     health,
     index,
     jobs,
@@ -92,6 +94,8 @@ for commands in (
     commands.register(app)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(index.app, name="index")
+app.add_typer(capture.app, name="capture")
+app.add_typer(guard.app, name="guard")
 app.add_typer(keys.app, name="keys")
 
 

@@ -1,0 +1,17 @@
+"""Tables of the application whose changes are captured as events, or guarded: not changed without an event.
+
+==============  ==========================================================================
+``captures``    adds, pauses and removes capture: triggers that record an event for each row
+``guards``      the same for guards, which refuse a change without its event
+``statements``  the same as SQL, for the migrations of the application
+``alembic``     operations for Alembic: ``import pgaudit.guard.alembic``
+``changing``    how triggers are changed without keeping writers waiting
+``tables``      what captured and guarded tables have in common
+==============  ==========================================================================
+"""
+
+from pgaudit.guard import captures, guards
+from pgaudit.guard.captures import Capture
+from pgaudit.guard.guards import Guard, is_unrecorded
+
+__all__ = ["Capture", "Guard", "captures", "guards", "is_unrecorded"]
