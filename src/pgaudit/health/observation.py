@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from pgaudit.health.anchor_checks import AnchorLag
+from pgaudit.health.capture_checks import CaptureProblem
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +35,17 @@ class Observation:
     fully_verified_seconds: float | None
     level: str | None
     anchors: list[dict[str, Any]]
+    captures: list[dict[str, Any]]
 
     @property
     def anchor_lags(self) -> list[AnchorLag]:
         """How far each anchor is behind."""
         return [AnchorLag(**anchor) for anchor in self.anchors]
+
+    @property
+    def capture_problems(self) -> list[CaptureProblem]:
+        """What is wrong with captured and guarded tables."""
+        return [CaptureProblem(**problem) for problem in self.captures]
 
 
 OBSERVE: Final = """
@@ -95,6 +102,9 @@ OBSERVE: Final = """
            level,
            (SELECT coalesce(json_agg(json_build_object('name', name, 'lag', lag_seconds, 'error', error) ORDER BY name),
                             '[]')
-              FROM pgaudit.anchor_stats) AS anchors
+              FROM pgaudit.anchor_stats) AS anchors,
+           (SELECT coalesce(json_agg(json_build_object('purpose', purpose, 'table', table_name, 'problem', problem)),
+                            '[]')
+              FROM pgaudit.capture_problems()) AS captures
       FROM pgaudit.queue_stats, pgaudit.sealing_stats
 """

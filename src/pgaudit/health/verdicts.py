@@ -7,6 +7,7 @@ from typing import Final
 from pgaudit.errors import SpoolRefused
 from pgaudit.health import schema_checks
 from pgaudit.health.anchor_checks import anchored
+from pgaudit.health.capture_checks import captured
 from pgaudit.health.observation import Observation
 from pgaudit.health.schema_checks import SchemaObservation
 from pgaudit.health.seal_checks import sealed, verified
@@ -61,6 +62,7 @@ def verdicts(seen: Observation, schema: SchemaObservation, settings: Settings) -
     )
     yield sealed(seen, settings)
     yield verified(seen, settings)
+    yield captured(seen.capture_problems)
 
 
 def workers(alive: int, mode: Mode) -> Check:
