@@ -22,8 +22,8 @@ PAUSE: Final = 0.5  # seconds
 PATIENCE: Final = "500ms"
 LIMIT: Final = "SELECT current_setting('lock_timeout')"
 SET_LIMIT: Final = "SELECT set_config('lock_timeout', %s, true)"
-# invalid parameter, no such table, not its owner, no such column, invalid name, no such schema
-REFUSED: Final = frozenset({"22023", "42P01", "42501", "42703", "42602", "3F000"})
+# invalid parameter, no such table, not its owner, no such column, no name of a table (two), no such schema
+REFUSED: Final = frozenset({"22023", "42P01", "42501", "42703", "42601", "42602", "3F000"})
 
 
 def change(conn: object, action: str, call: LiteralString, parameters: Mapping[str, object]) -> Any:
