@@ -98,9 +98,21 @@ def test_the_list_says_what_is_broken_and_renew_mends_it(run: Run, dsn: str) -> 
     ("arguments", "code", "sentence"),
     [
         (["capture", "add", "nowhere", "--target", "x", "--key", "id"], 1, 'relation "nowhere" does not exist'),
-        (["capture", "add", "claims", "--target", "x", "--key", "no"], 1, "has no column no; its columns are email, iban"),
-        (["capture", "add", "claims", "--target", "x", "--key", "id", "--when", "new.x"], 1, "column new.x does not exist"),
-        (["capture", "add", "claims", "--target", "x", "--key", "id", "--columns", "a", "--exclude", "b"], 2, "exclude each"),
+        (
+            ["capture", "add", "claims", "--target", "x", "--key", "no"],
+            1,
+            "has no column no; its columns are email, iban",
+        ),
+        (
+            ["capture", "add", "claims", "--target", "x", "--key", "id", "--when", "new.x"],
+            1,
+            "column new.x does not exist",
+        ),
+        (
+            ["capture", "add", "claims", "--target", "x", "--key", "id", "--columns", "a", "--exclude", "b"],
+            2,
+            "exclude each",
+        ),
         (["capture", "add", "claims", "--target", "x"], 2, "Missing option '--key'"),
         (["guard", "add", "claims", "--target", "x", "--key", "id"], 2, "Missing option '--on-missing'"),
         (["guard", "add", "claims", "--target", "x", "--key", "id", "--on-missing", "no"], 2, "'no' is not one of"),
@@ -127,6 +139,4 @@ def test_a_reader_looks_and_only_the_owner_changes(run: Run, dsn: str) -> None:
         assert run("guard", "list", dsn=as_reader).returncode == 0
         refused = run("capture", "pause", "claims", dsn=as_reader)
         assert refused.returncode == 3
-        assert refused.stderr.endswith(
-            "only the owner of the schema pgaudit can capture tables: connect as postgres\n"
-        )
+        assert refused.stderr.endswith("only the owner of the schema pgaudit can capture tables: connect as postgres\n")

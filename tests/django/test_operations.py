@@ -96,7 +96,8 @@ from django.db.migrations.state import ProjectState
 from django.apps import apps
 from pgaudit.django.operations import AddCapture
 with connection.schema_editor() as editor:
-    AddCapture("Claim", "claim", exclude="holdr").database_forwards("claims", editor, None, ProjectState.from_apps(apps))
+    state = ProjectState.from_apps(apps)
+    AddCapture("Claim", "claim", exclude="holdr").database_forwards("claims", editor, None, state)
 """
     refused = run("django", "shell", "-c", program, code=1, **APPS)
     assert "FieldDoesNotExist: Claim has no field named 'holdr'" in refused.stderr

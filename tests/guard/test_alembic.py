@@ -33,7 +33,7 @@ else:
         with context.begin_transaction():
             context.run_migrations()
 """
-REVISION = '''
+REVISION = """
 from alembic import op
 import sqlalchemy as sa
 
@@ -49,7 +49,7 @@ def downgrade():
     op.remove_guard("claims")
     op.remove_capture("claims")
     op.drop_table("claims")
-'''
+"""
 WHEN = "new.note LIKE 'a:b%' OR new.note::text IS DISTINCT FROM old.note"
 
 
@@ -64,13 +64,14 @@ def project(dsn: str, tmp_path: Path) -> Config:
 
 
 def config(dsn: str, directory: Path) -> Config:
-    """Returns the configuration of Alembic."""
+    """Returns the configuration of Alembic; its output is in attributes["output"]."""
     given = psycopg.conninfo.conninfo_to_dict(dsn)
     url = URL.create(
         "postgresql+psycopg", username=str(given["user"]), database=str(given["dbname"]),
         query={"host": str(given["host"]), "port": str(given["port"])},
     )  # fmt: skip
-    made = Config(output_buffer=StringIO())
+    output = StringIO()
+    made = Config(output_buffer=output, attributes={"output": output})
     made.set_main_option("script_location", str(directory))
     made.set_main_option("sqlalchemy.url", url.render_as_string(hide_password=False).replace("%", "%%"))
     return made
@@ -102,7 +103,7 @@ def test_a_migration_adds_and_removes_them(project: Config, conn: psycopg.Connec
 def test_the_script_of_the_offline_mode_does_the_same(project: Config, dsn: str, conn: psycopg.Connection) -> None:
     """What ``alembic upgrade --sql`` prints is run by psql: colons and percent signs stay as they are."""
     command.upgrade(project, "head", sql=True)
-    script = project.output_buffer.getvalue()
+    script = project.attributes["output"].getvalue()
     assert "SELECT pgaudit.add_capture('claims', target => 'claim', key => '{id}'" in script
     subprocess.run([PROGRAM, dsn, "-v", "ON_ERROR_STOP=1", "-qX"], input=script, text=True, check=True, timeout=60)
     assert_added(conn)

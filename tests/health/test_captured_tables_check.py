@@ -1,5 +1,7 @@
 """The health check of captured and guarded tables: each way in which changes could pass is named."""
 
+from collections.abc import Iterator
+
 import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
@@ -18,9 +20,19 @@ TABLES = """
     CREATE FUNCTION harmless() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'
 """
 
+ALTERED_TRIGGER = """
+    DROP TRIGGER "0_pgaudit_capture_delete" ON claims;
+    CREATE TRIGGER "0_pgaudit_capture_delete" AFTER DELETE ON claims EXECUTE FUNCTION harmless();
+    ALTER TABLE claims ENABLE ALWAYS TRIGGER "0_pgaudit_capture_delete"
+"""
+ALTERED_FUNCTION = """
+    CREATE OR REPLACE FUNCTION pgaudit.capture_1() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
+    AS 'BEGIN RETURN NULL; END'
+"""
+
 
 @pytest.fixture
-def owner(dsn: str) -> Connection:
+def owner(dsn: str) -> Iterator[Connection]:
     """A session in autocommit; both tables are captured, and one is guarded."""
     with psycopg.connect(dsn, autocommit=True) as conn:
         conn.execute(TABLES)
@@ -54,16 +66,16 @@ def test_intact_triggers_are_healthy(owner: Connection) -> None:
     [
         ('ALTER TABLE claims DISABLE TRIGGER "0_pgaudit_capture_update"', "has a trigger that does not always fire"),
         ('ALTER TABLE claims ENABLE TRIGGER "0_pgaudit_capture_update"', "has a trigger that does not always fire"),
-        ('DROP TRIGGER "0_pgaudit_capture_delete" ON claims', "has no trigger: 0_pgaudit_capture_delete on public.claims"),
         (
-            'DROP TRIGGER "0_pgaudit_capture_delete" ON claims; CREATE TRIGGER "0_pgaudit_capture_delete" AFTER DELETE '
-            "ON claims EXECUTE FUNCTION harmless(); ALTER TABLE claims ENABLE ALWAYS TRIGGER "
-            '"0_pgaudit_capture_delete"',
+            'DROP TRIGGER "0_pgaudit_capture_delete" ON claims',
+            "has no trigger: 0_pgaudit_capture_delete on public.claims",
+        ),
+        (
+            ALTERED_TRIGGER,
             "has an altered trigger",
         ),
         (
-            "CREATE OR REPLACE FUNCTION pgaudit.capture_1() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER "
-            "AS 'BEGIN RETURN NULL; END'",
+            ALTERED_FUNCTION,
             "has a function that was altered by hand",
         ),
         ("ALTER FUNCTION pgaudit.capture_1() SECURITY INVOKER", "has a function that was altered by hand"),

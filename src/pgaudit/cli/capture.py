@@ -46,7 +46,9 @@ def add(  # noqa: PLR0913 - each is an option
     *,
     target: Target,
     key: Key,
-    action: Annotated[str | None, typer.Option(help="What actions begin with; the target's type when left out.")] = None,
+    action: Annotated[
+        str | None, typer.Option(help="What actions begin with; the target's type when left out.")
+    ] = None,
     columns: Columns = None,
     exclude: Exclude = None,
     mask: Mask = None,

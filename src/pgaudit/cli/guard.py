@@ -66,7 +66,9 @@ def add(  # noqa: PLR0913 - each is an option
     on_update: Pattern = None,
     on_delete: Pattern = None,
     on_truncate: Pattern = None,
-    changes: Annotated[bool, typer.Option("--changes", help="The event must have the changes of the row, too.")] = False,
+    changes: Annotated[
+        bool, typer.Option("--changes", help="The event must have the changes of the row, too.")
+    ] = False,
     captured_as: Annotated[
         str | None, typer.Option(help="What captured actions begin with; the target's type when left out.")
     ] = None,

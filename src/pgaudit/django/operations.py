@@ -43,13 +43,13 @@ class TableOperation(Operation):  # type: ignore[misc]  # Django ships no types
     def state_forwards(self, app_label: str, state: Any) -> None:
         """Changes no model."""
 
-    def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
+    def database_forwards(self, app_label: str, schema_editor: Any, _from_state: Any, to_state: Any) -> None:
         self._change(app_label, schema_editor, to_state, adds=self.adds)
 
-    def database_backwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
+    def database_backwards(self, app_label: str, schema_editor: Any, from_state: Any, _to_state: Any) -> None:
         self._change(app_label, schema_editor, from_state, adds=not self.adds)
 
-    def references_model(self, name: str, app_label: str) -> bool:
+    def references_model(self, name: str, _app_label: str) -> bool:
         return name.lower() == self.model_name_lower
 
     def _change(self, app_label: str, schema_editor: Any, state: Any, *, adds: bool) -> None:
@@ -59,7 +59,7 @@ class TableOperation(Operation):  # type: ignore[misc]  # Django ships no types
         if schema_editor.connection.vendor != "postgresql" or alias != options().alias:
             return
         if self.allow_migrate_model(alias, model):
-            table = schema_editor.quote_name(model._meta.db_table)
+            table = schema_editor.quote_name(model._meta.db_table)  # noqa: SLF001 - Django's public way
             schema_editor.execute(self.add(table, model) if adds else self.end(table), params=None)
 
     def add(self, table: str, model: Any) -> str:
@@ -73,11 +73,11 @@ class TableOperation(Operation):  # type: ignore[misc]  # Django ships no types
     def columns_of(self, model: Any) -> dict[str, Any]:
         """Returns the options with the names of columns in place of fields."""
         columns = {
-            name: [model._meta.get_field(field).column for field in several(self.options[name])]
+            name: [model._meta.get_field(field).column for field in several(self.options[name])]  # noqa: SLF001
             for name in OF_FIELDS
             if self.options.get(name) is not None
         }
-        return self.options | {"key": [model._meta.pk.column]} | columns
+        return self.options | {"key": [model._meta.pk.column]} | columns  # noqa: SLF001
 
 
 def several(fields: Fields) -> Sequence[str]:

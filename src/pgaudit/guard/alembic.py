@@ -12,7 +12,6 @@
 They run in the migration's transaction, as a role that owns schema and table; ``alembic upgrade --sql`` prints them.
 """
 
-from collections.abc import Mapping
 from typing import Any, Final
 
 from alembic.autogenerate.api import AutogenContext
@@ -39,7 +38,7 @@ class TableOperation(MigrateOperation):
         if self.adds:
             ADD[self.purpose](table, **options)  # raises TypeError for an option that does not exist
         self.table = table
-        self.options: Mapping[str, Any] = options
+        self.options = options
 
     @classmethod
     def run(cls, operations: Operations, table: str, **options: Any) -> None:

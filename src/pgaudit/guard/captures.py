@@ -23,7 +23,7 @@ RENEW: Final = """
     SELECT pgaudit.table_name(relation) FROM CAST(%(table)s::text AS regclass) AS relation
      WHERE pgaudit.renew_capture(relation)
 """
-CAPTURES: Final = f"SELECT {FIELDS} FROM pgaudit.capture_state"
+CAPTURES: Final = f"SELECT {FIELDS} FROM pgaudit.capture_state"  # noqa: S608 - of literals
 LISTED: Final = f"{CAPTURES} ORDER BY schema_name, table_name"
 SHOWN: Final = f"{CAPTURES} WHERE {NAMED}"
 
@@ -50,7 +50,7 @@ def add(  # noqa: PLR0913 - each an option of the capture, all but the table by 
     mask: Names = (),
     when: str | None = None,
 ) -> Capture:
-    """Captures a table from now on, in the caller's transaction: an event for each change of a row. Replaces an earlier one.
+    """Captures a table from now on, in the caller's transaction. Replaces an earlier capture.
 
     >>> capture = captures.add(conn, "claims", target="claim", key="id", mask=("email", "iban"))
 

@@ -19,8 +19,9 @@ UNRECORDED: Final = "PA002"
 ADD: Final = """
     SELECT pgaudit.table_name(relation)
       FROM CAST(%(table)s::text AS regclass) AS relation,
-           pgaudit.add_guard(relation, %(target)s, %(key)s::text[], %(on_missing)s, %(actions)s, %(changes)s, %(action)s,
-                             %(columns)s::text[], %(exclude)s::text[], %(mask)s::text[], %(when)s)
+           pgaudit.add_guard(relation, %(target)s, %(key)s::text[], %(on_missing)s, %(actions)s,
+                             %(changes)s, %(action)s, %(columns)s::text[], %(exclude)s::text[], %(mask)s::text[],
+                             %(when)s)
 """
 REMOVE: Final = "SELECT pgaudit.remove_guard(%(table)s::text::regclass)"
 PAUSE: Final = "SELECT pgaudit.pause_guard(%(table)s::text::regclass, %(paused)s)"
@@ -28,7 +29,7 @@ RENEW: Final = """
     SELECT pgaudit.table_name(relation) FROM CAST(%(table)s::text AS regclass) AS relation
      WHERE pgaudit.renew_guard(relation)
 """
-GUARDS: Final = f"SELECT {FIELDS}, on_missing, actions, with_changes AS changes FROM pgaudit.guard_state"
+GUARDS: Final = f"SELECT {FIELDS}, on_missing, actions, with_changes AS changes FROM pgaudit.guard_state"  # noqa: S608
 LISTED: Final = f"{GUARDS} ORDER BY schema_name, table_name"
 SHOWN: Final = f"{GUARDS} WHERE {NAMED}"
 

@@ -26,7 +26,9 @@ def add_capture(  # noqa: PLR0913 - as captures.add
     "SELECT pgaudit.add_capture('claims', target => 'claim', key => '{id}')"
     """
     given = {"target": target, "key": several(key), "action": action, "columns": columns and several(columns)}
-    return call("add_capture", table, given | {"excluded": several(exclude), "masked": several(mask), "condition": when})
+    return call(
+        "add_capture", table, given | {"excluded": several(exclude), "masked": several(mask), "condition": when}
+    )
 
 
 def add_guard(  # noqa: PLR0913 - as guards.add
@@ -73,14 +75,14 @@ def call(function: str, table: str, options: Mapping[str, object]) -> str:
     """Returns a call of a function of the schema. Options that are empty are left out."""
     arguments = [literal(table)]
     arguments += [f"{name} => {literal(value)}" for name, value in options.items() if value]
-    return f"SELECT pgaudit.{function}({', '.join(arguments)})"  # noqa: S608 - literals
+    return f"SELECT pgaudit.{function}({', '.join(arguments)})"
 
 
 def literal(value: object) -> str:
     """Returns a value as SQL has it; a mapping as JSON.
 
-    >>> literal("Ada's"), literal(["id"]), literal({"delete": "claim.deleted"})
-    ("'Ada''s'", "'{id}'", '\\'{"delete": "claim.deleted"}\\'')
+    >>> literal("Ada's"), literal(["id"])
+    ("'Ada''s'", "'{id}'")
     """
     if isinstance(value, Mapping):
         value = json.dumps(value)
