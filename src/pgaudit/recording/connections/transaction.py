@@ -25,6 +25,10 @@ class Transaction(Protocol):
         """Calls ``pgaudit.try_record``. Returns SQLSTATE and message of the failure, or two None."""
         ...
 
+    def identify(self, setting: str) -> None:
+        """Sets ``audit.context`` until the transaction ends."""
+        ...
+
     def fetch_row(self, query: LiteralString) -> Sequence[Any]:
         """Returns the one row of a query without parameters."""
         ...
@@ -39,6 +43,10 @@ class AsyncTransaction(Protocol):
 
     async def try_record(self, events: str, *, inline: bool, receipts: bool) -> Sequence[Any]:
         """``Transaction.try_record``."""
+        ...
+
+    async def identify(self, setting: str) -> None:
+        """``Transaction.identify``."""
         ...
 
     async def fetch_row(self, query: LiteralString) -> Sequence[Any]:
