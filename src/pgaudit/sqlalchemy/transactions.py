@@ -71,18 +71,19 @@ def reverted(conn: Connection, *_details: object) -> None:
 def execute(cursor: Any, statement: str, parameters: Any, context: ExecutionContext) -> bool:
     """Executes a statement and what it has to tell, in one message if the driver can. Returns whether it did."""
     conn = context.root_connection
-    if (setting := setting_for(statement, conn)) is None:
+    if (found := to_tell(conn, statement)) is None:
         return False
     together = in_one_message(cursor, statement, conn)
     if together is None:
-        tell(conn, setting)
+        tell(conn, found)
         return False
     with together as pipeline:
         if pipeline:
-            psycopg.Cursor(cursor.connection).execute(IDENTIFY_PSYCOPG + UNLESS_EXPLICIT, [setting])
+            psycopg.Cursor(cursor.connection).execute(IDENTIFY_PSYCOPG + UNLESS_EXPLICIT, [setting_of(found)])
         else:
-            statement = in_front_of(statement, setting)
+            statement = in_front_of(statement, setting_of(found))
         conn.dialect.do_execute(cursor, statement, parameters, context)
+    conn.info[KEY] = what_matters(found)
     return True
 
 
@@ -94,32 +95,28 @@ def execute_without_parameters(cursor: Any, statement: str, context: ExecutionCo
 def before_many(_cursor: Any, statement: str, _parameters: Any, context: ExecutionContext) -> None:
     """Tells what a statement that is executed several times has to tell."""
     conn = context.root_connection
-    if (setting := setting_for(statement, conn)) is not None:
-        tell(conn, setting)
+    if (found := to_tell(conn, statement)) is not None:
+        tell(conn, found)
 
 
-def tell(conn: Connection, setting: str) -> None:
+def tell(conn: Connection, found: AuditEvent) -> None:
     """Tells the transaction, if there is one: for a statement in AUTOCOMMIT it would be over at once."""
     if not is_autocommit(conn):
-        conn.execute(IDENTIFY, {"setting": setting}, execution_options={"stream_results": False})
+        conn.execute(IDENTIFY, {"setting": setting_of(found)}, execution_options={"stream_results": False})
+        conn.info[KEY] = what_matters(found)
 
 
-def setting_for(statement: str, conn: Connection) -> str | None:
-    """Returns what the transaction has to be told before a statement; None for nothing."""
+def to_tell(conn: Connection, statement: str) -> AuditEvent | None:
+    """Returns an event with what the transaction has to be told before a statement; None for nothing."""
     if ends_transaction(statement) or "audit.context" in statement:
         reverted(conn)
     if not writes(statement):
         return None
     found = await_only(bound_async()) if conn.dialect.is_async else bound()
-    if found is None:
+    if found is None or (is_autocommit(conn) and may_commit(statement)):
         return None
-    if is_autocommit(conn):
-        return None if may_commit(statement) else setting_of(found) or None
-    told = what_matters(found)
-    if conn.info.get(KEY, what_matters(NOTHING)) == told:
-        return None
-    conn.info[KEY] = told
-    return setting_of(found)
+    told = what_matters(NOTHING) if is_autocommit(conn) else conn.info.get(KEY, what_matters(NOTHING))
+    return None if what_matters(found) == told else found
 
 
 def what_matters(event: AuditEvent) -> tuple[object, ...]:
@@ -133,7 +130,7 @@ def in_one_message(cursor: Any, statement: str, conn: Connection) -> AbstractCon
     """Returns what sends two statements of this driver together, and that is None where they become one text."""
     if conn.dialect.driver == "psycopg2" and cursor.name is None:
         return nullcontext()
-    if conn.dialect.driver != "psycopg" or isinstance(cursor, psycopg.ServerCursor) or ";" in statement:
+    if not isinstance(cursor, psycopg.Cursor) or isinstance(cursor, psycopg.ServerCursor) or ";" in statement:
         return None  # a pipeline takes no text of several statements
     return cursor.connection.pipeline() if psycopg.Pipeline.is_supported() else None
 

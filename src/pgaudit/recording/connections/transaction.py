@@ -70,7 +70,7 @@ def not_in_transaction(how: str) -> NotInTransaction:
 def refuse_synchronous(conn: object) -> NoReturn:
     """Raises UnknownConnection: an asynchronous connection was expected."""
     raise UnknownConnection(
-        f"{type(conn).__name__} is synchronous: audit.record(conn, ...), "
+        f"{type(conn).__name__} is synchronous: audit.record(conn, ...), identify(conn), "
         "or signal.send(conn=conn, ...) to an AuditListener"
     )
 
@@ -78,7 +78,7 @@ def refuse_synchronous(conn: object) -> NoReturn:
 def refuse_asynchronous(conn: object) -> NoReturn:
     """Raises UnknownConnection: a synchronous connection was expected."""
     raise UnknownConnection(
-        f"{type(conn).__name__} is asynchronous: await audit.record_async(conn, ...), "
+        f"{type(conn).__name__} is asynchronous: await audit.record_async(conn, ...), await identify_async(conn), "
         "or await signal.send_async(conn=conn, ...) to an AsyncAuditListener"
     )
 
