@@ -166,7 +166,10 @@ def test_parameters_that_are_sent_apart_take_a_statement_of_its_own(dsn: str, co
         else:
             with transaction.atomic():
                 visit(conn, "a")
-    assert told.visits(dsn) == [("a", "user:1")]
+        with transaction.atomic():
+            identify(conn, actor="user:2")
+            visit(conn, "b")
+    assert told.visits(dsn) == [("a", "user:1"), ("b", "user:2")]
     assert query(conn, "SELECT coalesce(current_setting('audit.context', true), '')") == [("",)]
 
 

@@ -1,5 +1,6 @@
 """pgaudit.sqlalchemy.identify_transactions(): transactions that write are told who makes the change."""
 
+import json
 from collections.abc import Generator
 from typing import Any
 
@@ -14,7 +15,7 @@ from pgaudit import UnknownConnection, bind, identify, identify_async
 from pgaudit.recording.context import Request
 from pgaudit.sqlalchemy import identify_transactions
 from pgaudit.testing.database import url_of
-from tests.support import told
+from tests.support import told, traces
 from tests.support.drivers import RollBack
 
 INSERT = text("INSERT INTO visits (visitor) VALUES (:visitor)")
@@ -235,6 +236,22 @@ def test_a_lookup_that_fails_or_writes_itself_breaks_nothing(dsn: str, engine: E
 
 
 @pytest.mark.anyio
+async def test_a_trace_is_told_once_and_another_one_again(dsn: str) -> None:
+    """Not each of its spans: instrumentation makes one for each statement."""
+    told.create_table(dsn)
+    engine = asynchronous(dsn, "psycopg")
+    seen = statements_of(engine.sync_engine)
+    async with engine.begin() as conn:
+        for trace, span in (("a", "1"), ("a", "2"), ("b", "3")):
+            with traces.remote_parent(trace * 32, span * 16):
+                await conn.execute(INSERT, {"visitor": trace})
+        said = json.loads((await conn.execute(READ)).scalar_one())
+    await engine.dispose()
+    assert said == {"context": {"trace_id": "b" * 32, "span_id": "3" * 16}}
+    assert sum("set_config" in statement for statement in seen) == 2
+
+
+@pytest.mark.anyio
 @pytest.mark.parametrize("driver", ["psycopg", "asyncpg"])
 async def test_asynchronous_engines_are_told_with_one_statement(dsn: str, driver: str) -> None:
     """One for each transaction that writes, whose actor may be awaited; and again behind a savepoint."""
@@ -271,11 +288,13 @@ async def test_an_asynchronous_engine_in_autocommit_is_left_alone(dsn: str) -> N
     """There is no transaction that could be told."""
     told.create_table(dsn)
     engine = asynchronous(dsn, "asyncpg", isolation_level="AUTOCOMMIT")
+    seen = statements_of(engine.sync_engine)
     with bind(actor="user:1"):
         async with engine.connect() as conn:
             await conn.execute(INSERT, {"visitor": "a"})
     await engine.dispose()
     assert told.visits(dsn) == [("a", None)]
+    assert not any("set_config" in statement for statement in seen)
 
 
 def test_what_is_not_an_engine_of_postgres_is_refused(engine: Engine) -> None:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import asyncpg
 import psycopg
 import pytest
 from django.db import connections as django_connections
@@ -98,6 +99,17 @@ def test_the_next_transaction_of_a_connection_knows_nothing(dsn: str) -> None:
             end()
             assert known(conn) == ""
             end()
+
+
+@pytest.mark.anyio
+async def test_the_next_transaction_of_an_asyncpg_connection_knows_nothing(dsn: str) -> None:
+    """Without the reset of its pool."""
+    conn = await asyncpg.connect(url_of(dsn))
+    async with conn.transaction():
+        await identify_async(conn, actor="user:1")
+        assert told.actor_of(await known_async(conn)) == "user:1"
+    assert await conn.fetchval(READ) == ""
+    await conn.close()
 
 
 def test_the_actor_of_a_request_is_looked_up(conn: psycopg.Connection) -> None:

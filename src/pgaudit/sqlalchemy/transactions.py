@@ -52,7 +52,6 @@ def identify_transactions(engine: Engine | AsyncEngine) -> None:
     _tracing.is_installed()  # imports OpenTelemetry now, not in a statement
     event.listen(engine, "begin", begun)
     event.listen(engine, "begin_twophase", begun)
-    event.listen(engine, "rollback_savepoint", reverted)
     event.listen(engine, "do_execute", execute)
     event.listen(engine, "do_execute_no_params", execute_without_parameters)
     event.listen(engine, "do_executemany", before_many)
@@ -61,11 +60,6 @@ def identify_transactions(engine: Engine | AsyncEngine) -> None:
 def begun(conn: Connection, *_details: object) -> None:
     """Forgets what the transaction before was told of."""
     conn.info.pop(KEY, None)
-
-
-def reverted(conn: Connection, *_details: object) -> None:
-    """Notes that the setting is what it was at a savepoint."""
-    conn.info[KEY] = UNKNOWN
 
 
 def execute(cursor: Any, statement: str, parameters: Any, context: ExecutionContext) -> bool:
@@ -109,7 +103,7 @@ def tell(conn: Connection, found: AuditEvent) -> None:
 def to_tell(conn: Connection, statement: str) -> AuditEvent | None:
     """Returns an event with what the transaction has to be told before a statement; None for nothing."""
     if ends_transaction(statement) or "audit.context" in statement:
-        reverted(conn)
+        conn.info[KEY] = UNKNOWN  # such as what it was at a savepoint
     if not writes(statement):
         return None
     found = await_only(bound_async()) if conn.dialect.is_async else bound()
