@@ -64,7 +64,7 @@ def query(conn: Any, statement: Any, parameters: Any = None) -> list[Any]:
         return list(cursor.fetchall()) if cursor.description else []
 
 
-def sent(conn: Any, seen: list[str]) -> tuple[int, int]:
+def sent(seen: list[str]) -> tuple[int, int]:
     """Returns how often the connection waited for the server, and how often it told who acts."""
     return told.round_trips(seen), sum("set_config" in line and "\tF\t" in line for line in seen)
 
@@ -78,7 +78,7 @@ def test_it_takes_no_message_of_its_own(dsn: str, conn: Any) -> None:
                 assert visit(conn, "a") == 1
                 visit(conn, "b")
             visit(conn, "c")
-        counts.append(sent(conn, seen))
+        counts.append(sent(seen))
     assert counts == [(5, 3), (5, 0)]  # BEGIN, a, b, COMMIT, c
     assert told.visits(dsn) == [
         ("a", "user:1"), ("b", "user:1"), ("c", "user:1"), ("a", None), ("b", None), ("c", None)
@@ -93,7 +93,7 @@ def test_reading_tells_nothing(conn: Any) -> None:
             cursor.execute("SELECT 1")
             assert isinstance(cursor.cursor, ServerCursor)
             assert cursor.fetchall() == [(1,)]
-    assert sent(conn, seen)[1] == 0
+    assert sent(seen)[1] == 0
 
 
 def test_results_are_those_of_the_statement(conn: Any) -> None:
@@ -183,7 +183,10 @@ def test_no_kind_of_statement_breaks(dsn: str, conn: Any) -> None:
             cursor.executemany(INSERT, [["c"]])
             with cursor.copy("COPY visits (visitor) FROM STDIN") as copy:
                 copy.write_row(["copied"])
-        query(conn, "CREATE PROCEDURE p() LANGUAGE plpgsql AS $$BEGIN INSERT INTO visits (visitor) VALUES ('p'); COMMIT; END$$")
+        query(
+            conn,
+            "CREATE PROCEDURE p() LANGUAGE plpgsql AS $$BEGIN INSERT INTO visits (visitor) VALUES ('p'); COMMIT; END$$",
+        )
         query(conn, "CALL p()")
         query(conn, "VACUUM visits")
         query(conn, "CREATE INDEX CONCURRENTLY ON visits (visitor)")

@@ -16,7 +16,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 import pgaudit
-from pgaudit import AuditEvent, AuditLog, claims, signals, trail
+from pgaudit import AuditEvent, AuditLog, claims, bind, signals, trail
 from pgaudit.testing.database import AuditDatabase
 from pgaudit.web import create_app
 
@@ -57,6 +57,7 @@ def names(dsn: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Generato
             "audit": audit,
             "settings": audit.settings,
             "psycopg": psycopg,
+            "bind": bind,
             "trail": trail,
             "app": print,
             "flask_app": SimpleNamespace(wsgi_app=print),

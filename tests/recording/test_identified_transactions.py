@@ -67,7 +67,13 @@ def test_each_transaction_is_told_what_is_bound_then(dsn: str, engine: Engine) -
             with bind(actor=actor):
                 conn.execute(INSERT, {"visitor": str(actor)})
             conn.commit()
-    assert told.visits(dsn) == [("user:1", "user:1"), ("user:2", "user:2"), ("None", None)]
+        with bind(actor="user:3"), conn.begin():
+            conn.execute(INSERT, {"visitor": "user:3"})
+        with bind(actor="user:3"), conn.begin_twophase():
+            conn.execute(INSERT, {"visitor": "user:3"})
+            assert conn.execute(text("SELECT told FROM visits ORDER BY id DESC LIMIT 1")).scalar()
+            conn.get_transaction().rollback()  # type: ignore[union-attr]
+    assert told.visits(dsn) == [("user:1", "user:1"), ("user:2", "user:2"), ("None", None), ("user:3", "user:3")]
 
 
 def test_the_orm_is_told_too(dsn: str, engine: Engine) -> None:
@@ -204,7 +210,9 @@ def test_no_kind_of_statement_breaks(dsn: str, engine: Engine) -> None:
 
 def test_autocommit_is_told_in_one_message(dsn: str, engine: Engine) -> None:
     """Each statement is a transaction; what must be sent on its own is."""
-    commits = "CREATE PROCEDURE visit() LANGUAGE plpgsql AS $$BEGIN INSERT INTO visits (visitor) VALUES ('p'); COMMIT; END$$"
+    commits = (
+        "CREATE PROCEDURE visit() LANGUAGE plpgsql AS $$BEGIN INSERT INTO visits (visitor) VALUES ('p'); COMMIT; END$$"
+    )
     with bind(actor="user:1"), engine.connect() as conn:
         conn.execution_options(isolation_level="AUTOCOMMIT")
         conn.execute(INSERT, {"visitor": "a"})

@@ -128,9 +128,9 @@ def test_the_actor_of_a_request_is_looked_up(conn: psycopg.Connection) -> None:
 def test_a_connection_outside_a_transaction_is_refused(dsn: str) -> None:
     """What it would say there would be forgotten at once."""
     engine = create_engine(url_of(dsn, "postgresql+psycopg"), isolation_level="AUTOCOMMIT")
-    with psycopg.connect(dsn, autocommit=True) as conn, pytest.raises(NotInTransaction, match="conn.transaction"):
+    with psycopg.connect(dsn, autocommit=True) as conn, pytest.raises(NotInTransaction, match=r"conn\.transaction"):
         identify(conn)
-    with engine.connect() as other, pytest.raises(NotInTransaction, match="engine.begin"):
+    with engine.connect() as other, pytest.raises(NotInTransaction, match=r"engine\.begin"):
         identify(other)
     engine.dispose()
     drivers.django_connection(dsn)

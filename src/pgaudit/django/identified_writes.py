@@ -8,7 +8,7 @@ nothing is bound, stay as they are.
 # Django ships no types.
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from typing import Any, Final
 
 import psycopg
@@ -92,8 +92,8 @@ def takes_two_statements(cursor: psycopg.Cursor[Any]) -> bool:
     return isinstance(cursor, psycopg.ClientCursor) and cursor.connection.info.pipeline_status == PipelineStatus.OFF
 
 
-def in_transaction(conn: Any) -> AbstractContextManager[Any]:
-    """Opens a transaction, if the next statement would be one of its own."""
+def in_transaction(conn: Any) -> Any:
+    """Returns the context of a transaction, opened if the next statement would be one of its own."""
     if conn.get_autocommit() and conn.connection.info.transaction_status == TransactionStatus.IDLE:
         return transaction.atomic(using=conn.alias)
     return nullcontext()

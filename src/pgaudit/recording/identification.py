@@ -1,4 +1,4 @@
-"""Who acts in a transaction, for the events that triggers capture in it: the transaction-local setting ``audit.context``.
+"""Who acts in a transaction, for the events that triggers capture in it: what its setting ``audit.context`` says.
 
 The server takes actor, tenant and context from it, and notes that the application has named them.
 """
@@ -28,16 +28,17 @@ def identify(
     tenant: str | None = None,
     **context: str | None,
 ) -> None:
-    """Names the actor, tenant or context of the current request, for all events that it records from now on.
+    """Names the actor, tenant or context of the current request, or, with a connection, of its transaction.
 
-    Call it where the application learns who is asking: a token, an API key, a dependency, the login itself. It works in
-    every thread and task of a request that one of the middlewares serves. A ``bind`` inside of the request wins.
+    All events that the request records from now on have them. Call it where the application learns who is asking: a
+    token, an API key, a dependency, the login itself. It works in every thread and task of a request that one of the
+    middlewares serves. A ``bind`` inside of the request wins.
 
     >>> def authenticate(key):
     ...     identify(actor=f"key:{key}")
 
-    With a connection, it names them for the rest of its transaction, to the triggers that capture changes there: what
-    is bound, and what is given, which wins and which nothing changes automatically until the transaction ends.
+    With a connection, it names what is bound to the triggers that capture changes in the rest of its transaction, and
+    what is given, which wins, and stays also where transactions are identified automatically.
 
     >>> with psycopg.connect(dsn) as conn, bind(actor="user:42"):
     ...     identify(conn)

@@ -8,7 +8,9 @@ WRITES: Final = re.compile(rf"{BLANK}(?:insert|update|delete|merge|truncate|copy
 MAY_COMMIT: Final = re.compile(rf"{BLANK}(?:call|do)\b", re.IGNORECASE)
 MAY_CONTAIN_WRITES: Final = re.compile(rf"{BLANK}(?:with|explain)\b", re.IGNORECASE)
 # Not that of SELECT … FOR UPDATE, FOR NO KEY UPDATE.
-WITHIN: Final = re.compile(r"\b(?:insert\s+into|delete\s+from|merge\s+into|(?<!for\s)(?<!key\s)update\s)", re.IGNORECASE)
+WITHIN: Final = re.compile(
+    r"\b(?:insert\s+into|delete\s+from|merge\s+into|(?<!for\s)(?<!key\s)update\s)", re.IGNORECASE
+)
 ENDS: Final = re.compile(rf"{BLANK}(?:rollback|abort|commit|end|prepare\s+transaction)\b", re.IGNORECASE)
 
 
