@@ -16,7 +16,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 import pgaudit
-from pgaudit import AuditEvent, AuditLog, claims, bind, signals, trail
+from pgaudit import AuditEvent, AuditLog, bind, claims, signals, trail
 from pgaudit.testing.database import AuditDatabase
 from pgaudit.web import create_app
 

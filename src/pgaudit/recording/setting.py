@@ -26,9 +26,11 @@ def setting_of(event: AuditEvent, *, explicit: bool = False) -> str:
         "context": fields_of(event.context),
     }
     said = {name: part for name, part in parts.items() if part}
+    if not said:
+        return ""
     while len(text := _json({"explicit": True} | said if explicit else said)) > MAX_BYTES:
         _leave_out_longest(said)
-    return text if said else ""
+    return text
 
 
 def in_front_of(statement: str, setting: str) -> str:
