@@ -40,12 +40,14 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT DISTINCT action FROM step WHERE action IS NOT NULL
 $$;
 
--- last_recorded_at(actions): returns when the newest event in the log with one of these actions was recorded.
+-- last_recorded_at(actions): returns when the newest event in the log with one of these actions was recorded. Only the
+-- index of actions has the order that is asked for: "action = x ORDER BY index" would read a log without x as a whole.
 CREATE OR REPLACE FUNCTION pgaudit.last_recorded_at(actions text[]) RETURNS timestamptz
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT max(newest.recorded_at)
       FROM unnest(actions) wanted (action),
-           LATERAL (SELECT l.recorded_at FROM audit_log l WHERE l.action = wanted.action ORDER BY l.index DESC LIMIT 1) newest
+           LATERAL (SELECT l.recorded_at FROM audit_log l WHERE l.action >= wanted.action AND l.action <= wanted.action
+                     ORDER BY l.action DESC, l.index DESC LIMIT 1) newest
 $$;
 
 -- expected_actions(action, actions): returns what the actions of events for a guarded table begin with.

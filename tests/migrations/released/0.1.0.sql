@@ -4012,7 +4012,8 @@ BEGIN
                              %reject_truncate_of_queue%,%add_tiles%,%add_checkpoint%,%note_verification%,
                              %note_sealing%,%claim_heartbeat%,%claim_verification%,%note_anchored%,%add_target_tiles%,%add_target_period%,
                              %prune_target_tiles%,
-                             %guard_%,%check_guarded_changes%,%note_unrecorded%,%prune_unrecorded_changes%}'::text[]) THEN
+                             %guard_%,%check_guarded_changes%,%note_unrecorded%,%prune_unrecorded_changes%,
+                             %claim_unrecorded_changes%}'::text[]) THEN
         RETURN NULL;
     END IF;
     RAISE EXCEPTION '% on %: only the functions of pgaudit can write to it', TG_OP, TG_TABLE_NAME
@@ -4167,12 +4168,14 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT DISTINCT action FROM step WHERE action IS NOT NULL
 $$;
 
--- last_recorded_at(actions): returns when the newest event in the log with one of these actions was recorded.
+-- last_recorded_at(actions): returns when the newest event in the log with one of these actions was recorded. Only the
+-- index of actions has the order that is asked for: "action = x ORDER BY index" would read a log without x as a whole.
 CREATE OR REPLACE FUNCTION pgaudit.last_recorded_at(actions text[]) RETURNS timestamptz
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT max(newest.recorded_at)
       FROM unnest(actions) wanted (action),
-           LATERAL (SELECT l.recorded_at FROM audit_log l WHERE l.action = wanted.action ORDER BY l.index DESC LIMIT 1) newest
+           LATERAL (SELECT l.recorded_at FROM audit_log l WHERE l.action >= wanted.action AND l.action <= wanted.action
+                     ORDER BY l.action DESC, l.index DESC LIMIT 1) newest
 $$;
 
 -- expected_actions(action, actions): returns what the actions of events for a guarded table begin with.
@@ -5024,7 +5027,7 @@ END $$;
 
 
 DELETE FROM pgaudit.schema_code;
-INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('d004cc2e088e2f78a99d2520f64b3e18820f9ec5b9491c09a16f4f9b3901dc88', '0.1.0');
+INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('874ef23971c5a2cce60479dc566f35ac4a1c674e88a1bb1957fd8f519c79b68d', '0.1.0');
 
 
 DO $renewal$
