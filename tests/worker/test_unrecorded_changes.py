@@ -42,7 +42,7 @@ async def test_each_finding_is_told_once_by_one_of_the_workers(
     conn.execute("SET application_name = 'nightly'")
     conn.commit()
     for count in (1, 2, 3):
-        conn.execute("INSERT INTO payments SELECT n FROM generate_series(%s, %s) n", [count * 10, count * 10 + count - 1])
+        conn.execute("INSERT INTO payments SELECT n FROM generate_series(%s::int, %s::int) n", [count * 10, count * 10 + count - 1])
         conn.commit()
     with temporary_roles(conn.info.dsn, "t_teller"):
         grant(conn, worker="t_teller")

@@ -5,6 +5,7 @@
 ============  ====================================================================
 """
 
+from pgaudit.guard import coverage
 from pgaudit.guard.coverage import Coverage, TableCoverage, UnrecordedChange
 
-__all__ = ["Coverage", "TableCoverage", "UnrecordedChange"]
+__all__ = ["Coverage", "TableCoverage", "UnrecordedChange", "coverage"]
