@@ -63,6 +63,7 @@ class AuditGuard:
         self._watched: WeakKeyDictionary[psycopg.Connection[Any], Watched] = WeakKeyDictionary()
         self._latest: psycopg.Connection[Any] | None = None
         self._warnings: list[str] = []
+        self._told: set[str] = set()
         self._added: list[tuple[psycopg.Connection[Any], str, str]] = []
 
     def __call__(
@@ -145,11 +146,13 @@ class AuditGuard:
             self.findings += self.examine(conn)
 
     def verdict(self) -> str | None:
-        """Returns what was changed without an event, in sentences; None if nothing was."""
+        """Returns what was changed without an event, in sentences; None if nothing was, or if it was told before."""
         self.examine_all()
         blind = {conn.info.user for conn, watched in self._watched.items() if watched.is_readable is False}
         found = [*dict.fromkeys(map(str, self.findings)), *(NO_RIGHT.format(role=role) for role in sorted(blind))]
-        return "\n".join(found) or None
+        new = [sentence for sentence in found if sentence not in self._told]
+        self._told.update(new)
+        return "\n".join(new) or None
 
     def remove_added(self) -> None:
         """Removes the guards of this test that were committed; the others go with their transaction."""
