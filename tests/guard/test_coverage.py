@@ -24,7 +24,10 @@ def tables(conn: Connection) -> dict[str, TableCoverage]:
 
 def test_each_table_is_captured_guarded_or_neither(shop: Connection) -> None:
     """With what its guard does, and the type of its targets."""
-    found = {table.table_name: (table.capture, table.guard, table.on_missing, table.target_type) for table in tables(shop).values()}
+    found = {
+        table.table_name: (table.capture, table.guard, table.on_missing, table.target_type)
+        for table in tables(shop).values()
+    }
     assert found == {
         "claims": ("captured", None, None, "claim"),
         "payments": (None, "guarded", "warn", "payment"),

@@ -369,10 +369,14 @@ def test_a_role_that_cannot_read_the_guards_is_told_what_to_grant(
         service.makepyfile(test_claims=PSYCOPG)
         result = run(service, "-k", "forgotten")
         result.assert_outcomes(failed=1)
-        service.makepyfile(test_claims="def test_one(conn, audit_guard):\n    conn.execute('UPDATE claims SET id = id')")
+        service.makepyfile(
+            test_claims="def test_one(conn, audit_guard):\n    conn.execute('UPDATE claims SET id = id')"
+        )
         result = run(service)
         result.assert_outcomes(failed=1)
-        result.stdout.fnmatch_lines(["audit_guard cannot see what is guarded: GRANT USAGE ON SCHEMA pgaudit TO t_guarded*"])
+        result.stdout.fnmatch_lines(
+            ["audit_guard cannot see what is guarded: GRANT USAGE ON SCHEMA pgaudit TO t_guarded*"]
+        )
     finally:
         with psycopg.connect(dsn, autocommit=True) as conn:
             conn.execute("DROP OWNED BY t_guarded; DROP ROLE t_guarded")

@@ -42,7 +42,10 @@ async def test_each_finding_is_told_once_by_one_of_the_workers(
     conn.execute("SET application_name = 'nightly'")
     conn.commit()
     for count in (1, 2, 3):
-        conn.execute("INSERT INTO payments SELECT n FROM generate_series(%s::int, %s::int) n", [count * 10, count * 10 + count - 1])
+        conn.execute(
+            "INSERT INTO payments SELECT n FROM generate_series(%s::int, %s::int) n",
+            [count * 10, count * 10 + count - 1],
+        )
         conn.commit()
     with temporary_roles(conn.info.dsn, "t_teller"):
         grant(conn, worker="t_teller")
@@ -70,7 +73,9 @@ async def test_findings_older_than_90_days_are_deleted(conn: Connection, setting
     conn.execute("UPDATE payments SET id = 3 WHERE id = 2")
     conn.commit()
     assert value_and_commit(conn, COUNT) == 2
-    tamper(conn, "UPDATE pgaudit.unrecorded_change SET found_at = found_at - interval '91 d' WHERE operation = 'insert'")
+    tamper(
+        conn, "UPDATE pgaudit.unrecorded_change SET found_at = found_at - interval '91 d' WHERE operation = 'insert'"
+    )
     async with working(settings):
         await wait_until_async("one is left", lambda: value_and_commit(conn, COUNT) == 1)
     assert value_and_commit(conn, "SELECT operation FROM pgaudit.unrecorded_change") == "update"

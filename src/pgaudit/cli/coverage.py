@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Annotated
 
 import typer
-from rich.console import Group
+from rich.console import Group, RenderableType
 from rich.text import Text
 
 from pgaudit.cli.database import connect
@@ -55,12 +55,33 @@ class Line:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """A change without an event, as people read it."""
+
+    found_at: datetime
+    table: str
+    operation: str
+    rows: int
+    targets: str
+    transaction: str
+    role: str
+    application: str
+
+    @classmethod
+    def of(cls, change: UnrecordedChange) -> "Passed":
+        """Returns the line of a change."""
+        targets = ", ".join(change.targets) + (" …" if change.count > len(change.targets) else "")
+        whence = change.transaction, change.role, change.application or "-"
+        return cls(change.found_at, change.table, change.operation, change.count, targets, *whence)
+
+
 def register(app: typer.Typer) -> None:
     """Adds the command."""
     app.command()(coverage)
 
 
-def coverage(
+def coverage(  # noqa: PLR0913 - the options of a command
     *,
     tables: Annotated[
         Patterns | None,
@@ -132,15 +153,15 @@ def picture(report: Coverage, chosen: list[TableCoverage], silent_after: timedel
     uncovered = [table.name for table in chosen if not table.is_covered]
     silent = [table.name for table in report.silent(silent_after) if table in chosen]
     days = silent_after / timedelta(days=1)
-    parts = [
+    parts: list[RenderableType] = [
         table(Line, [Line.of(one) for one in chosen]),
         sentence("neither captured nor guarded", uncovered),
         sentence(f"no event for {days:g} days", silent),
     ]
     if not report.latest:
         return Group(*parts, Text("No change of the last day passed a guard without an event."))
-    title = f"\n{report.unrecorded_changes:,} rows were changed without an event in the last day; the latest"
-    return Group(*parts, table(UnrecordedChange, report.latest, title))
+    title = f"\nrows changed without an event in the last day: {report.unrecorded_changes:,}; the latest"
+    return Group(*parts, table(Passed, [Passed.of(change) for change in report.latest], title))
 
 
 def sentence(what: str, names: list[str]) -> Text:

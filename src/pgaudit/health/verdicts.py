@@ -110,8 +110,8 @@ def unrecorded(seen: Observation) -> Check:
     message = "No guard has let a change pass without an event in the last day."
     if count:
         message = (
-            f"{count:,} row(s) of {seen.unrecorded_tables} changed without an event in the last day: `pgaudit coverage` "
-            "names them; record an event in the same transaction, or capture the table."
+            f"{count:,} row(s) of {seen.unrecorded_tables} changed without an event in the last day: "
+            "`pgaudit coverage` names them; record an event in the same transaction, or capture the table."
         )
     return Check("unrecorded_changes", Status.DEGRADED if count else Status.HEALTHY, count, 0, message)
 

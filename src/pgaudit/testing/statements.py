@@ -84,7 +84,7 @@ def is_in_transaction(conn: psycopg.Connection[Any]) -> bool:
 
 def place_of(test: Path) -> str:
     """Returns where a statement is run: the line of the application, and that of the test which has led to it."""
-    frames = list(callers(sys._getframe()))  # noqa: SLF001 - inspect would read the source of each
+    frames = list(callers(sys._getframe()))  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - inspect reads sources
     application = [one for one in frames if is_of_application(one.f_code.co_filename)]
     in_test = [one for one in frames if one.f_code.co_filename == str(test)]
     places = [line_of(found[0]) for found in (application, in_test) if found]

@@ -1,6 +1,7 @@
 """The coverage as a viewer may see it: targets, roles and transactions are masked as those of events are."""
 
 from dataclasses import replace
+from typing import Any, cast
 
 from starlette.concurrency import run_in_threadpool
 
@@ -26,10 +27,10 @@ def masked_change(viewer: Viewer, change: UnrecordedChange) -> UnrecordedChange:
     """Returns a change as a viewer may see it."""
     targets = [dict(zip(("type", "id"), target.split(":", 1), strict=True)) for target in change.targets]
     event = masked_event(viewer, {"targets": targets, "recorded_by": change.role, "xid": change.transaction})
-    seen = event["targets"]
+    seen = cast("list[Any]", event["targets"] if isinstance(event["targets"], list) else [event["targets"]])
     return replace(
         change,
-        targets=[str(reference(target)) for target in seen] if isinstance(seen, list) else [],
+        targets=[str(reference(target)) for target in seen],
         role=str(event["recorded_by"]),
         transaction=str(event["xid"]),
     )

@@ -20,7 +20,10 @@ def test_tables_and_unrecorded_changes_are_told(api: httpx.Client, conn: psycopg
     conn.execute(TABLES)
     conn.commit()
     told = api.get(COVERAGE).json()
-    assert [(table["table_name"], table["guard"]) for table in told["tables"]] == [("claims", None), ("payments", "guarded")]
+    assert [(table["table_name"], table["guard"]) for table in told["tables"]] == [
+        ("claims", None),
+        ("payments", "guarded"),
+    ]
     assert (told["unrecorded_changes"], told["latest"][0]["targets"]) == (1, ["payment:7"])
 
 

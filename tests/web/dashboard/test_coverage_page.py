@@ -53,7 +53,7 @@ def test_each_table_has_its_marks(browser: Browser, shop: psycopg.Connection) ->
     for path in ("/coverage", "/coverage/live"):
         page = browser.get(path).text
         assert "1 of 4 tables are captured or guarded." in page
-        for mark in ("bad\">broken", "ok\">guarded, warn", "warn\">paused, abort", "quiet\">neither"):
+        for mark in ('bad">broken', 'ok">guarded, warn', 'warn">paused, abort', 'quiet">neither'):
             assert f'<span class="badge badge-{mark}</span>' in page, mark
         assert "<img src=x" not in page
 

@@ -5,7 +5,19 @@ from typing import Final
 
 from starlette.routing import Route
 
-from pgaudit.web.dashboard import coverage, event, events, exports, integrity, jobs, login, overview, searches, timeline, workers
+from pgaudit.web.dashboard import (
+    coverage,
+    event,
+    events,
+    exports,
+    integrity,
+    jobs,
+    login,
+    overview,
+    searches,
+    timeline,
+    workers,
+)
 from pgaudit.web.dashboard.assets import ASSETS
 from pgaudit.web.dashboard.frame import Dashboard
 
