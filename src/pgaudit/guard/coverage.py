@@ -1,8 +1,7 @@
 """Which tables of the application are captured or guarded, which are neither, and what passed without an event.
 
 >>> from pgaudit.guard import coverage
->>> with psycopg.connect(Settings().conninfo) as conn:
-...     uncovered = [table.name for table in coverage.report(conn).tables if not table.is_covered]
+>>> uncovered = [table.name for table in coverage.report(conn).uncovered]
 """
 
 from collections.abc import Sequence

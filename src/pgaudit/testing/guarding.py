@@ -75,9 +75,9 @@ class AuditGuard:
         actions: Mapping[str, str] | None = None,
         conn: object = None,
     ) -> None:
-        """Guards a table for this test, in the transaction of the connection.
+        """Guards a table for this test: ``audit_guard("claims", target="claim", key="id")``.
 
-        >>> audit_guard("claims", target="claim", key="id")
+        It does so in the transaction of the connection.
 
         :param table: its name, as the connection finds it.
         :param target: type of the targets of its events.

@@ -1,13 +1,13 @@
 """The coverage as a viewer may see it: targets, roles and transactions are masked as those of events are."""
 
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 
 from pgaudit.guard import Coverage, UnrecordedChange
 from pgaudit.web.guard import Viewer
-from pgaudit.web.masking import masked_event, reference
+from pgaudit.web.masking import masked_value, reference
 
 
 async def shown(viewer: Viewer, report: Coverage) -> Coverage:
@@ -25,12 +25,16 @@ def masked_changes(viewer: Viewer, changes: list[UnrecordedChange]) -> list[Unre
 
 def masked_change(viewer: Viewer, change: UnrecordedChange) -> UnrecordedChange:
     """Returns a change as a viewer may see it."""
-    targets = [dict(zip(("type", "id"), target.split(":", 1), strict=True)) for target in change.targets]
-    event = masked_event(viewer, {"targets": targets, "recorded_by": change.role, "xid": change.transaction})
-    seen = cast("list[Any]", event["targets"] if isinstance(event["targets"], list) else [event["targets"]])
     return replace(
         change,
-        targets=[str(reference(target)) for target in seen],
-        role=str(event["recorded_by"]),
-        transaction=str(event["xid"]),
+        targets=[masked_target(viewer, target) for target in change.targets],
+        role=str(masked_value(viewer, "recorded_by", change.role)),
+        transaction=str(masked_value(viewer, "xid", change.transaction)),
     )
+
+
+def masked_target(viewer: Viewer, target: str) -> str:
+    """Returns a target as a viewer may see it."""
+    kind, _, identity = target.partition(":")
+    shown: Any = masked_value(viewer, "targets", {"type": kind, "id": identity})
+    return str(reference(shown))
