@@ -2,7 +2,7 @@
 
 import pytest
 
-from pgaudit.testing.guarding import AuditGuard
+from pgaudit.testing import AuditGuard
 
 
 @pytest.fixture(autouse=True)
