@@ -71,24 +71,51 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT oid FROM base WHERE below = 0
 $$;
 
+-- parts_of(type): returns the types that a value consists of: itself, or the base type of a domain, elements and attributes.
+CREATE OR REPLACE FUNCTION pgaudit.parts_of(type oid) RETURNS TABLE (part oid, kind text)
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    WITH RECURSIVE parts (oid) AS (
+        SELECT base_type(type)
+        UNION SELECT base_type(inner_type) FROM parts JOIN pg_type t ON t.oid = parts.oid, LATERAL (
+            SELECT typelem AS inner_type WHERE typcategory = 'A'
+            UNION ALL SELECT atttypid FROM pg_attribute WHERE attrelid = typrelid AND typtype = 'c' AND attnum > 0 AND NOT attisdropped
+        ) inside)
+    SELECT oid, CASE WHEN typtype = 'c' THEN 'composite' WHEN typcategory = 'A' THEN 'array' ELSE 'scalar' END
+      FROM parts JOIN pg_type t USING (oid)
+$$;
+
+-- has_foreign_parts(type): returns whether a value has parts of types that are not PostgreSQL's. to_json and ::text would
+-- call a cast that the owner of such a type has made, with the rights of the schema's owner; their text is safe.
+CREATE OR REPLACE FUNCTION pgaudit.has_foreign_parts(type oid) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS
+$$ SELECT EXISTS (SELECT FROM parts_of(type) WHERE kind = 'scalar' AND part >= 16384) $$;
+
+-- text_expression(type, value): returns the SQL expression of a value's text, without calling a cast that a user has made.
+CREATE OR REPLACE FUNCTION pgaudit.text_expression(type oid, value text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT format(CASE WHEN kind = 'scalar' AND part < 16384 THEN '%1$s::text'
+                       ELSE 'CASE WHEN %1$s IS DISTINCT FROM NULL THEN pg_catalog.format(''%%s'', %1$s) END' END, value)
+      FROM parts_of(type) LIMIT 1
+$$;
+
 -- json_expression(type, value): returns the SQL expression of a column's value as JSON text. value is the expression of
--- the column, such as n.amount. The functions in which it stands fix the settings that the text of a value depends on.
+-- the column, such as new.amount. The functions in which it stands fix the settings that the text of a value depends on.
 CREATE OR REPLACE FUNCTION pgaudit.json_expression(type oid, value text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT CASE WHEN typlen = -1 THEN format('CASE WHEN pg_catalog.pg_column_size(%s) > 100000 '
-                                             'THEN pgaudit.omitted_value(%1$s::text)::text ELSE %s END', value, short)
+                                             'THEN pgaudit.omitted_value(%s)::text ELSE %s END', value, as_text, short)
                 ELSE short END
-      FROM (SELECT typlen, format(CASE
+      FROM (SELECT typlen, as_text, format(CASE
                 WHEN oid IN ('bool'::regtype, 'int2'::regtype, 'int4'::regtype, 'int8'::regtype) THEN '%1$s::text'
                 WHEN oid = 'numeric'::regtype
                     THEN 'CASE WHEN pg_catalog.abs(%1$s) < ''1e1000'' AND pg_catalog.scale(%1$s) < 1000 THEN %1$s::text '
                          'ELSE pg_catalog.to_json(%1$s::text)::text END'
-                WHEN oid IN ('bytea'::regtype, 'xml'::regtype) THEN 'pg_catalog.to_json(%1$s::text)::text'
+                WHEN oid IN ('bytea'::regtype, 'xml'::regtype) OR has_foreign_parts(oid) THEN 'pg_catalog.to_json(%2$s)::text'
                 WHEN oid = 'json'::regtype THEN 'pgaudit.capturable(%1$s::text)'
                 WHEN oid <> 'uuid'::regtype AND typcategory IN ('A', 'C', 'U', 'R')
                     THEN 'pgaudit.capturable(pg_catalog.to_json(%1$s)::text)'
-                ELSE 'pg_catalog.to_json(%1$s)::text' END, value) AS short
-              FROM pg_type t WHERE t.oid = base_type(type)) expression
+                ELSE 'pg_catalog.to_json(%1$s)::text' END, value, as_text) AS short
+              FROM pg_type t, text_expression(t.oid, value) as_text WHERE t.oid = base_type(type)) expression
 $$;
 
 -- changed_expression(type, collation, before, after): returns the SQL condition under which a column was changed. Where

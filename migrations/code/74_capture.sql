@@ -8,22 +8,48 @@ LANGUAGE sql STABLE AS $$
      WHERE attrelid = relation AND attnum > 0 AND NOT attisdropped
 $$;
 
+-- deep_shape_of(relation): returns shape_of, and the attributes of the composite types among its columns.
+CREATE OR REPLACE FUNCTION pgaudit.deep_shape_of(relation oid) RETURNS text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT concat_ws(';', shape_of(relation), (
+        SELECT string_agg(DISTINCT part || ' ' || shape_of(typrelid), ';')
+          FROM pg_attribute, LATERAL parts_of(atttypid), pg_type t
+         WHERE attrelid = relation AND attnum > 0 AND NOT attisdropped AND t.oid = part AND kind = 'composite'))
+$$;
+
+-- shape_function(relation): returns the function that gives the shape of a table: the cheaper one where it is enough.
+CREATE OR REPLACE FUNCTION pgaudit.shape_function(relation oid) RETURNS text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT CASE WHEN deep_shape_of(relation) = shape_of(relation) THEN 'shape_of' ELSE 'deep_shape_of' END
+$$;
+
 -- numbered_columns(relation): returns the numbers of a table's columns by their names.
 CREATE OR REPLACE FUNCTION pgaudit.numbered_columns(relation oid) RETURNS jsonb
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT jsonb_object_agg(attname, attnum) FROM pg_attribute WHERE attrelid = relation AND attnum > 0 AND NOT attisdropped
 $$;
 
+-- restored_numbers(known, present): returns the numbers that known columns have now by their names at that time. A restore
+-- closes the gaps that dropped columns have left: then each column has another number, in the same order.
+CREATE OR REPLACE FUNCTION pgaudit.restored_numbers(known jsonb, present jsonb) RETURNS jsonb
+LANGUAGE sql IMMUTABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT CASE WHEN EXISTS (SELECT FROM jsonb_each(known) k JOIN jsonb_each(present) p USING (key) WHERE k.value <> p.value)
+                THEN (SELECT jsonb_object_agg(key, n) FROM (
+                        SELECT key, row_number() OVER (ORDER BY value::integer) AS n FROM jsonb_each(known)) ranked)
+                ELSE known END
+$$;
+
 -- current_names(names, known, relation): returns the present names of columns, without those that were dropped.
 --   known  the numbers of all columns at the time when they had these names
--- A restore numbers columns anew, and then all known names still exist. A column whose name no longer exists has been
--- renamed, if there is one of its number that has a new name.
+-- A column whose name no longer exists has been renamed, if there is one of its number that has a new name.
 CREATE OR REPLACE FUNCTION pgaudit.current_names(names text[], known jsonb, relation oid) RETURNS text[]
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT CASE WHEN names IS NOT NULL THEN array(
-        SELECT present_name FROM unnest(names) WITH ORDINALITY AS given (name, n), numbered_columns(relation) present,
+        SELECT present_name
+          FROM numbered_columns(relation) present, restored_numbers(known, present) number,
+               unnest(names) WITH ORDINALITY AS given (name, n),
                LATERAL (SELECT CASE WHEN present ? name THEN name
-                                    ELSE (SELECT key FROM jsonb_each(present) WHERE value = known->name AND NOT known ? key)
+                                    ELSE (SELECT key FROM jsonb_each(present) WHERE value = number->name AND NOT known ? key)
                                END AS present_name) found
          WHERE present_name IS NOT NULL ORDER BY n) END
 $$;
@@ -43,13 +69,13 @@ $$;
 CREATE OR REPLACE FUNCTION pgaudit.key_expression(relation oid, key text[], "row" text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT CASE WHEN cardinality(key) > 1
-                THEN 'pgaudit.fitting_key(' || string_agg(format('pgaudit.key_part(%s.%I::text)', "row", name),
-                                                          $s$ || ',' || $s$ ORDER BY n) || ')'
+                THEN 'pgaudit.fitting_key(' || string_agg(format('pgaudit.key_part(%s)', value), $s$ || ',' || $s$ ORDER BY n) || ')'
                 WHEN bool_and(atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'uuid'::regtype) AND attnotnull)
-                THEN min(format('%s.%I::text', "row", name))
-                ELSE min(format('pgaudit.fitting_key(%s.%I::text)', "row", name)) END
+                THEN min(value)
+                ELSE min(format('pgaudit.fitting_key(%s)', value)) END
       FROM unnest(key) WITH ORDINALITY AS part (name, n)
-      JOIN pg_attribute ON attrelid = relation AND attname = name AND NOT attisdropped
+      JOIN pg_attribute ON attrelid = relation AND attname = name AND NOT attisdropped,
+           LATERAL text_expression(atttypid, format('%s.%I', "row", name)) value
 $$;
 
 -- change_expression(column, operation, masked): returns the SQL expression of a column's change, in JSON after a comma;

@@ -76,3 +76,16 @@ CREATE OR REPLACE FUNCTION pgaudit.table_name(relation oid) RETURNS text
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT nspname || '.' || relname FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE c.oid = relation
 $$;
+
+-- check_columns(relation, sample): raises if a transaction's snapshot is older than the columns of a table that it changes:
+-- it cannot see which columns they were, so it has to be repeated.
+--   sample  one of the changed rows: JSON names its columns as they are now
+CREATE OR REPLACE FUNCTION pgaudit.check_columns(relation regclass, sample json) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    IF (SELECT jsonb_object_agg(name, 0) FROM json_object_keys(sample) name)
+       <> (SELECT jsonb_object_agg(name, 0) FROM jsonb_object_keys(numbered_columns(relation)) name) THEN
+        RAISE EXCEPTION 'could not serialize access: the columns of % have changed since the transaction began', relation
+            USING ERRCODE = 'serialization_failure', HINT = 'Repeat the transaction.';
+    END IF;
+END $$;

@@ -1,9 +1,11 @@
 -- Guards at run time: what a transaction has changed is compared with what it has recorded.
 
--- recorded_events(): returns the events that this transaction has recorded, and that will be in the log: not captured
--- ones, not those whose id the log or the queue has already, nor the second of one id.
+-- recorded_events(): returns the events of success that this transaction has recorded, and that will be in the log: not
+-- captured ones, not those whose id the log or the queue has already, nor the second of one id.
 CREATE OR REPLACE FUNCTION pgaudit.recorded_events() RETURNS SETOF jsonb
-LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp SET plan_cache_mode = force_custom_plan
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_nestloop = on  -- by the indexes, however large queue and log are
+SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$
 DECLARE
     first_job   text := coalesce(current_setting('audit.first_job', true), '');
     first_index text := coalesce(current_setting('audit.first_index', true), '');
@@ -12,7 +14,8 @@ BEGIN
     IF first_job ~ '^[0-9]{1,18}$' THEN
         RETURN QUERY
             SELECT DISTINCT ON (j.event->>'id') j.event FROM audit_jobs j
-             WHERE j.id >= first_job::bigint AND j.event->>'xid' = mine AND NOT coalesce(j.event->'context' ? 'source', false)
+             WHERE j.id >= first_job::bigint AND j.event->>'xid' = mine AND j.event->>'outcome' = 'success'
+               AND NOT coalesce(j.event->'context' ? 'source', false)
                AND NOT EXISTS (SELECT FROM event_key k WHERE k.event_id = (j.event->>'id')::uuid)
                AND NOT EXISTS (SELECT FROM audit_jobs other WHERE other.event->>'id' = j.event->>'id' AND other.event->>'xid' <> mine)
              ORDER BY j.event->>'id', j.id;
@@ -20,7 +23,7 @@ BEGIN
     IF first_index ~ '^[0-9]{1,18}$' THEN  -- in mode inline, its events are in the log already
         RETURN QUERY
             SELECT l.event FROM audit_log l
-             WHERE l.index >= first_index::bigint AND l.event->>'xid' = mine AND l.conflicts_with IS NULL
+             WHERE l.index >= first_index::bigint AND l.event->>'xid' = mine AND l.outcome = 'success' AND l.conflicts_with IS NULL
                AND NOT coalesce(l.event->'context' ? 'source', false);
     END IF;
 END $$;
@@ -60,7 +63,8 @@ $$;
 -- is compared when the first of its deferred calls comes; the others find nothing left.
 CREATE OR REPLACE FUNCTION pgaudit.check_guarded_changes() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp
-SET timezone = 'UTC' SET datestyle = 'ISO' SET enable_nestloop = off SET plan_cache_mode = force_generic_plan SET jit = off AS $$
+SET timezone = 'UTC' SET datestyle = 'ISO' SET enable_nestloop = off SET enable_seqscan = off
+SET plan_cache_mode = force_generic_plan SET jit = off AS $$
 DECLARE
     missing record;
 BEGIN
@@ -77,7 +81,8 @@ BEGIN
             SELECT t.target->>'type' AS target_type, t.target->>'id' AS key, r.event->>'action' AS action, r.event->'changes' AS changes
               FROM recorded_events() AS r (event), LATERAL jsonb_array_elements(r.event->'targets') AS t (target)
         )
-        SELECT c.guard, c.operation, array_agg(c.key) AS keys, array_agg(c.event) FILTER (WHERE c.event IS NOT NULL) AS events
+        SELECT c.guard, c.operation, array_agg(c.key ORDER BY length(c.key), c.key) AS keys,
+               array_agg(c.event) FILTER (WHERE c.event IS NOT NULL) AS events
           FROM changed c
          WHERE NOT EXISTS (SELECT FROM recorded r WHERE r.target_type = c.target_type AND r.key = c.key
                               AND fits_pattern(r.action, c.pattern)

@@ -2834,24 +2834,51 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT oid FROM base WHERE below = 0
 $$;
 
+-- parts_of(type): returns the types that a value consists of: itself, or the base type of a domain, elements and attributes.
+CREATE OR REPLACE FUNCTION pgaudit.parts_of(type oid) RETURNS TABLE (part oid, kind text)
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    WITH RECURSIVE parts (oid) AS (
+        SELECT base_type(type)
+        UNION SELECT base_type(inner_type) FROM parts JOIN pg_type t ON t.oid = parts.oid, LATERAL (
+            SELECT typelem AS inner_type WHERE typcategory = 'A'
+            UNION ALL SELECT atttypid FROM pg_attribute WHERE attrelid = typrelid AND typtype = 'c' AND attnum > 0 AND NOT attisdropped
+        ) inside)
+    SELECT oid, CASE WHEN typtype = 'c' THEN 'composite' WHEN typcategory = 'A' THEN 'array' ELSE 'scalar' END
+      FROM parts JOIN pg_type t USING (oid)
+$$;
+
+-- has_foreign_parts(type): returns whether a value has parts of types that are not PostgreSQL's. to_json and ::text would
+-- call a cast that the owner of such a type has made, with the rights of the schema's owner; their text is safe.
+CREATE OR REPLACE FUNCTION pgaudit.has_foreign_parts(type oid) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS
+$$ SELECT EXISTS (SELECT FROM parts_of(type) WHERE kind = 'scalar' AND part >= 16384) $$;
+
+-- text_expression(type, value): returns the SQL expression of a value's text, without calling a cast that a user has made.
+CREATE OR REPLACE FUNCTION pgaudit.text_expression(type oid, value text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT format(CASE WHEN kind = 'scalar' AND part < 16384 THEN '%1$s::text'
+                       ELSE 'CASE WHEN %1$s IS DISTINCT FROM NULL THEN pg_catalog.format(''%%s'', %1$s) END' END, value)
+      FROM parts_of(type) LIMIT 1
+$$;
+
 -- json_expression(type, value): returns the SQL expression of a column's value as JSON text. value is the expression of
--- the column, such as n.amount. The functions in which it stands fix the settings that the text of a value depends on.
+-- the column, such as new.amount. The functions in which it stands fix the settings that the text of a value depends on.
 CREATE OR REPLACE FUNCTION pgaudit.json_expression(type oid, value text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT CASE WHEN typlen = -1 THEN format('CASE WHEN pg_catalog.pg_column_size(%s) > 100000 '
-                                             'THEN pgaudit.omitted_value(%1$s::text)::text ELSE %s END', value, short)
+                                             'THEN pgaudit.omitted_value(%s)::text ELSE %s END', value, as_text, short)
                 ELSE short END
-      FROM (SELECT typlen, format(CASE
+      FROM (SELECT typlen, as_text, format(CASE
                 WHEN oid IN ('bool'::regtype, 'int2'::regtype, 'int4'::regtype, 'int8'::regtype) THEN '%1$s::text'
                 WHEN oid = 'numeric'::regtype
                     THEN 'CASE WHEN pg_catalog.abs(%1$s) < ''1e1000'' AND pg_catalog.scale(%1$s) < 1000 THEN %1$s::text '
                          'ELSE pg_catalog.to_json(%1$s::text)::text END'
-                WHEN oid IN ('bytea'::regtype, 'xml'::regtype) THEN 'pg_catalog.to_json(%1$s::text)::text'
+                WHEN oid IN ('bytea'::regtype, 'xml'::regtype) OR has_foreign_parts(oid) THEN 'pg_catalog.to_json(%2$s)::text'
                 WHEN oid = 'json'::regtype THEN 'pgaudit.capturable(%1$s::text)'
                 WHEN oid <> 'uuid'::regtype AND typcategory IN ('A', 'C', 'U', 'R')
                     THEN 'pgaudit.capturable(pg_catalog.to_json(%1$s)::text)'
-                ELSE 'pg_catalog.to_json(%1$s)::text' END, value) AS short
-              FROM pg_type t WHERE t.oid = base_type(type)) expression
+                ELSE 'pg_catalog.to_json(%1$s)::text' END, value, as_text) AS short
+              FROM pg_type t, text_expression(t.oid, value) as_text WHERE t.oid = base_type(type)) expression
 $$;
 
 -- changed_expression(type, collation, before, after): returns the SQL condition under which a column was changed. Where
@@ -2876,22 +2903,48 @@ LANGUAGE sql STABLE AS $$
      WHERE attrelid = relation AND attnum > 0 AND NOT attisdropped
 $$;
 
+-- deep_shape_of(relation): returns shape_of, and the attributes of the composite types among its columns.
+CREATE OR REPLACE FUNCTION pgaudit.deep_shape_of(relation oid) RETURNS text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT concat_ws(';', shape_of(relation), (
+        SELECT string_agg(DISTINCT part || ' ' || shape_of(typrelid), ';')
+          FROM pg_attribute, LATERAL parts_of(atttypid), pg_type t
+         WHERE attrelid = relation AND attnum > 0 AND NOT attisdropped AND t.oid = part AND kind = 'composite'))
+$$;
+
+-- shape_function(relation): returns the function that gives the shape of a table: the cheaper one where it is enough.
+CREATE OR REPLACE FUNCTION pgaudit.shape_function(relation oid) RETURNS text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT CASE WHEN deep_shape_of(relation) = shape_of(relation) THEN 'shape_of' ELSE 'deep_shape_of' END
+$$;
+
 -- numbered_columns(relation): returns the numbers of a table's columns by their names.
 CREATE OR REPLACE FUNCTION pgaudit.numbered_columns(relation oid) RETURNS jsonb
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT jsonb_object_agg(attname, attnum) FROM pg_attribute WHERE attrelid = relation AND attnum > 0 AND NOT attisdropped
 $$;
 
+-- restored_numbers(known, present): returns the numbers that known columns have now by their names at that time. A restore
+-- closes the gaps that dropped columns have left: then each column has another number, in the same order.
+CREATE OR REPLACE FUNCTION pgaudit.restored_numbers(known jsonb, present jsonb) RETURNS jsonb
+LANGUAGE sql IMMUTABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT CASE WHEN EXISTS (SELECT FROM jsonb_each(known) k JOIN jsonb_each(present) p USING (key) WHERE k.value <> p.value)
+                THEN (SELECT jsonb_object_agg(key, n) FROM (
+                        SELECT key, row_number() OVER (ORDER BY value::integer) AS n FROM jsonb_each(known)) ranked)
+                ELSE known END
+$$;
+
 -- current_names(names, known, relation): returns the present names of columns, without those that were dropped.
 --   known  the numbers of all columns at the time when they had these names
--- A restore numbers columns anew, and then all known names still exist. A column whose name no longer exists has been
--- renamed, if there is one of its number that has a new name.
+-- A column whose name no longer exists has been renamed, if there is one of its number that has a new name.
 CREATE OR REPLACE FUNCTION pgaudit.current_names(names text[], known jsonb, relation oid) RETURNS text[]
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT CASE WHEN names IS NOT NULL THEN array(
-        SELECT present_name FROM unnest(names) WITH ORDINALITY AS given (name, n), numbered_columns(relation) present,
+        SELECT present_name
+          FROM numbered_columns(relation) present, restored_numbers(known, present) number,
+               unnest(names) WITH ORDINALITY AS given (name, n),
                LATERAL (SELECT CASE WHEN present ? name THEN name
-                                    ELSE (SELECT key FROM jsonb_each(present) WHERE value = known->name AND NOT known ? key)
+                                    ELSE (SELECT key FROM jsonb_each(present) WHERE value = number->name AND NOT known ? key)
                                END AS present_name) found
          WHERE present_name IS NOT NULL ORDER BY n) END
 $$;
@@ -2911,13 +2964,13 @@ $$;
 CREATE OR REPLACE FUNCTION pgaudit.key_expression(relation oid, key text[], "row" text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT CASE WHEN cardinality(key) > 1
-                THEN 'pgaudit.fitting_key(' || string_agg(format('pgaudit.key_part(%s.%I::text)', "row", name),
-                                                          $s$ || ',' || $s$ ORDER BY n) || ')'
+                THEN 'pgaudit.fitting_key(' || string_agg(format('pgaudit.key_part(%s)', value), $s$ || ',' || $s$ ORDER BY n) || ')'
                 WHEN bool_and(atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'uuid'::regtype) AND attnotnull)
-                THEN min(format('%s.%I::text', "row", name))
-                ELSE min(format('pgaudit.fitting_key(%s.%I::text)', "row", name)) END
+                THEN min(value)
+                ELSE min(format('pgaudit.fitting_key(%s)', value)) END
       FROM unnest(key) WITH ORDINALITY AS part (name, n)
-      JOIN pg_attribute ON attrelid = relation AND attname = name AND NOT attisdropped
+      JOIN pg_attribute ON attrelid = relation AND attname = name AND NOT attisdropped,
+           LATERAL text_expression(atttypid, format('%s.%I', "row", name)) value
 $$;
 
 -- change_expression(column, operation, masked): returns the SQL expression of a column's change, in JSON after a comma;
@@ -3087,6 +3140,19 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT nspname || '.' || relname FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE c.oid = relation
 $$;
 
+-- check_columns(relation, sample): raises if a transaction's snapshot is older than the columns of a table that it changes:
+-- it cannot see which columns they were, so it has to be repeated.
+--   sample  one of the changed rows: JSON names its columns as they are now
+CREATE OR REPLACE FUNCTION pgaudit.check_columns(relation regclass, sample json) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    IF (SELECT jsonb_object_agg(name, 0) FROM json_object_keys(sample) name)
+       <> (SELECT jsonb_object_agg(name, 0) FROM jsonb_object_keys(numbered_columns(relation)) name) THEN
+        RAISE EXCEPTION 'could not serialize access: the columns of % have changed since the transaction began', relation
+            USING ERRCODE = 'serialization_failure', HINT = 'Repeat the transaction.';
+    END IF;
+END $$;
+
 -- Adding capture to tables of the application, and removing it: triggers, and their generated functions.
 
 -- level_of_capture(relation): returns what its triggers fire for. Transition tables make one statement of a bulk change,
@@ -3108,12 +3174,19 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
                                  FROM unnest('{insert,update,delete,truncate}'::text[]) operation)::name[])
 $$;
 
+-- tables_of(relation): returns a table and its partitions.
+CREATE OR REPLACE FUNCTION pgaudit.tables_of(relation regclass) RETURNS SETOF regclass
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT relation UNION SELECT relid FROM pg_partition_tree(relation)
+$$;
+
 -- create_triggers(relation, purpose, function, level): creates the triggers of a table. Their names come first, because
--- triggers fire in the order of their names.
+-- triggers fire in the order of their names. PostgreSQL copies row triggers to each partition, but not that of TRUNCATE.
 CREATE OR REPLACE FUNCTION pgaudit.create_triggers(relation regclass, purpose text, function text, level text) RETURNS void
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
     operation text;
+    member    regclass;
 BEGIN
     PERFORM drop_triggers(relation, purpose);
     FOREACH operation IN ARRAY '{insert,update,delete}'::text[] LOOP
@@ -3122,8 +3195,10 @@ BEGIN
                        CASE WHEN level = 'statement' THEN 'REFERENCING' || CASE WHEN operation <> 'insert' THEN ' OLD TABLE AS old_rows' ELSE '' END
                             || CASE WHEN operation <> 'delete' THEN ' NEW TABLE AS new_rows' ELSE '' END END, level, function);
     END LOOP;
-    EXECUTE format('CREATE TRIGGER %I BEFORE TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION pgaudit.%I()',
-                   format('0_pgaudit_%s_truncate', purpose), relation, function);
+    FOR member IN SELECT tables_of(relation) LOOP
+        EXECUTE format('CREATE TRIGGER %I BEFORE TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION pgaudit.%I()',
+                       format('0_pgaudit_%s_truncate', purpose), member, function);
+    END LOOP;
     PERFORM enable_triggers(relation, purpose, true);
 END $$;
 
@@ -3131,21 +3206,24 @@ END $$;
 CREATE OR REPLACE FUNCTION pgaudit.enable_triggers(relation regclass, purpose text, enabled boolean) RETURNS void
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
+    member  regclass;
     trigger name;
 BEGIN
-    FOR trigger IN SELECT triggers_of(relation, purpose) LOOP
-        EXECUTE format('ALTER TABLE %s %s TRIGGER %I', relation, CASE WHEN enabled THEN 'ENABLE ALWAYS' ELSE 'DISABLE' END, trigger);
+    FOR member, trigger IN SELECT m, t FROM tables_of(relation) m, triggers_of(m, purpose) t LOOP
+        EXECUTE format('ALTER TABLE %s %s TRIGGER %I', member, CASE WHEN enabled THEN 'ENABLE ALWAYS' ELSE 'DISABLE' END, trigger);
     END LOOP;
 END $$;
 
--- drop_triggers(relation, purpose)
+-- drop_triggers(relation, purpose): drops those of the partitions with them, of which PostgreSQL drops only its copies.
 CREATE OR REPLACE FUNCTION pgaudit.drop_triggers(relation regclass, purpose text) RETURNS void
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
+    member  regclass;
     trigger name;
 BEGIN
-    FOR trigger IN SELECT triggers_of(relation, purpose) LOOP
-        EXECUTE format('DROP TRIGGER %I ON %s', trigger, relation);
+    FOR member, trigger IN SELECT m, t FROM tables_of(relation) m, triggers_of(m, purpose) t
+                            WHERE m = relation OR t = format('0_pgaudit_%s_truncate', purpose) LOOP
+        EXECUTE format('DROP TRIGGER %I ON %s', trigger, member);
     END LOOP;
 END $$;
 
@@ -3161,16 +3239,36 @@ BEGIN
     EXECUTE format('REVOKE ALL ON FUNCTION pgaudit.%I() FROM PUBLIC', name);
 END $$;
 
--- capture_body(capture, relation): returns the body of the trigger function of a table.
+-- snapshot_check(level): returns the commands that compare the columns in the transaction's snapshot with those of a row.
+-- In READ COMMITTED each command has a snapshot of its own.
+CREATE OR REPLACE FUNCTION pgaudit.snapshot_check(level text) RETURNS text
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT format($body$IF pg_catalog.current_setting('transaction_isolation') <> 'read committed' THEN
+        IF TG_OP = 'DELETE' THEN
+            captured.sample := %s;
+        ELSE
+            captured.sample := %s;
+        END IF;
+        IF captured.sample IS NULL THEN
+            RETURN NULL;
+        END IF;
+        PERFORM pgaudit.check_columns(TG_RELID, captured.sample);
+    END IF;$body$,
+        CASE level WHEN 'row' THEN 'pg_catalog.row_to_json(OLD)' ELSE '(SELECT pg_catalog.row_to_json(r) FROM old_rows r LIMIT 1)' END,
+        CASE level WHEN 'row' THEN 'pg_catalog.row_to_json(NEW)' ELSE '(SELECT pg_catalog.row_to_json(r) FROM new_rows r LIMIT 1)' END)
+$$;
+
+-- capture_body(capture): returns the body of the trigger function of a table.
 CREATE OR REPLACE FUNCTION pgaudit.capture_body(capture pgaudit.captured_table) RETURNS text
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT format($body$
--- Generated by pgaudit for %2$s. Replaced when its columns change.
+-- Generated by pgaudit for the table of %2$s. Replaced when its columns change.
 #variable_conflict use_column
 <<captured>>
 DECLARE
     head     text;
     receipts text := CASE WHEN pg_catalog.current_setting('audit.wal_receipts', true) = 'on' THEN pgaudit.receipt_prefix() END;
+    sample   json;
 BEGIN
     IF pg_catalog.current_setting('session_replication_role') = 'replica' AND pgaudit.is_replicated() THEN
         RETURN NULL;
@@ -3178,7 +3276,10 @@ BEGIN
     captured.head := pgaudit.captured_head(CASE TG_OP WHEN 'INSERT' THEN %3$L WHEN 'UPDATE' THEN %4$L WHEN 'DELETE' THEN %5$L ELSE %6$L END);
     IF TG_OP = 'TRUNCATE' THEN
         PERFORM pgaudit.record_about_table(%6$L, TG_RELID);
-    ELSIF pgaudit.shape_of(TG_RELID) <> %7$L THEN
+        RETURN NULL;
+    END IF;
+    %13$s
+    IF pgaudit.%14$s(TG_RELID) <> %7$L THEN
         PERFORM pgaudit.regenerate_capture(%1$s);
         EXECUTE pgaudit.capture_query(pgaudit.current_capture(%1$s), TG_RELID, TG_OP, %8$L, '{$1,$2,$3,$4}')
           USING captured.head, captured.receipts%9$s;
@@ -3191,11 +3292,12 @@ BEGIN
     END IF;
     RETURN NULL;
 END $body$,
-        capture.id, capture.relation, capture.action || '.created', capture.action || '.updated', capture.action || '.deleted',
-        capture.action || '.truncated', shape_of(capture.relation), level, CASE level WHEN 'row' THEN ', OLD, NEW' ELSE '' END,
+        capture.id, 'captured_table ' || capture.id, capture.action || '.created', capture.action || '.updated', capture.action || '.deleted',
+        capture.action || '.truncated',
+        deep_shape_of(capture.relation), level, CASE level WHEN 'row' THEN ', OLD, NEW' ELSE '' END,
         capture_query(capture, capture.relation, 'INSERT', level), capture_query(capture, capture.relation, 'UPDATE', level),
-        capture_query(capture, capture.relation, 'DELETE', level))
-      FROM level_of_capture(capture.relation) level
+        capture_query(capture, capture.relation, 'DELETE', level), snapshot_check(level), shape)
+      FROM level_of_capture(capture.relation) level, shape_function(capture.relation) shape
 $$;
 
 -- current_key(names, known, relation): returns the present names of the columns of a key.
@@ -3309,7 +3411,7 @@ DECLARE
         WHEN coalesce(length(target) NOT BETWEEN 1 AND 100, true) THEN 'the target type must have 1 to 100 characters'
         WHEN coalesce(action !~ '^[a-z][a-z0-9_]*([.][a-z][a-z0-9_]*)*$' OR length(action) > 180, true)
             THEN format('%L cannot begin an action: choose lower-case letters, digits and _, such as claim', action)
-        ELSE (SELECT format('it has no column %s; its columns are %s', name, (SELECT string_agg(known, ', ') FROM jsonb_object_keys(present) known))
+        ELSE (SELECT format('it has no column %s; its columns are %s', name, (SELECT string_agg(known, ', ' ORDER BY known) FROM jsonb_object_keys(present) known))
                 FROM unnest(columns) name, numbered_columns(relation) present WHERE NOT present ? name LIMIT 1) END;
 BEGIN
     IF problem IS NOT NULL THEN
@@ -3389,14 +3491,14 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
 $$;
 
 -- guard_query(guard, relation, operation, level, names): returns the statement that notes the changed rows of a table;
--- their events, too, if they are recorded or compared at commit.
+-- their events, too, if they are recorded or compared at commit. 10,000 rows at a time: an array has a gigabyte at most.
 CREATE OR REPLACE FUNCTION pgaudit.guard_query(guard pgaudit.guarded_table, relation oid, operation text, level text,
                                                names text[] DEFAULT '{captured.head,captured.receipts,OLD,NEW}')
 RETURNS text LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT format($query$INSERT INTO pgaudit.guarded_change (guard, operation, keys, new_keys, events)
     SELECT %s, %L, pg_catalog.array_agg(t.key), pg_catalog.array_agg(t.new_key), %s
-      FROM (%s) t
-    HAVING pg_catalog.count(*) > 0$query$,
+      FROM (SELECT pg_catalog.row_number() OVER () AS n, q.* FROM (%s) q) t
+     GROUP BY t.n / 10000$query$,
         guard.id, lower(operation),
         CASE WHEN guard.on_missing = 'capture' OR guard.with_changes THEN 'pg_catalog.array_agg(t.content)' ELSE 'NULL' END,
         change_query(as_capture(guard), relation, operation, level, names))
@@ -3406,12 +3508,13 @@ $$;
 CREATE OR REPLACE FUNCTION pgaudit.guard_body(guard pgaudit.guarded_table) RETURNS text
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT format($body$
--- Generated by pgaudit for %2$s. Replaced when its columns change.
+-- Generated by pgaudit for the table of %2$s. Replaced when its columns change.
 #variable_conflict use_column
 <<captured>>
 DECLARE
     head     text := '';
     receipts text;
+    sample   json;
 BEGIN
     IF pg_catalog.current_setting('session_replication_role') = 'replica' AND pgaudit.is_replicated() THEN
         RETURN NULL;
@@ -3421,7 +3524,8 @@ BEGIN
         RETURN NULL;
     END IF;
     %3$s
-    IF pgaudit.shape_of(TG_RELID) <> %4$L THEN
+    %10$s
+    IF pgaudit.%11$s(TG_RELID) <> %4$L THEN
         PERFORM pgaudit.regenerate_guard(%1$s);
         EXECUTE pgaudit.guard_query(pgaudit.current_guard(%1$s), TG_RELID, TG_OP, %5$L, '{$1,$2,$3,$4}')
           USING captured.head, captured.receipts%6$s;
@@ -3434,14 +3538,14 @@ BEGIN
     END IF;
     RETURN NULL;
 END $body$,
-        guard.id, guard.relation,
+        guard.id, 'guarded_table ' || guard.id,
         CASE WHEN guard.on_missing = 'capture' OR guard.with_changes THEN format(
             'captured.head := pgaudit.captured_head(CASE TG_OP WHEN ''INSERT'' THEN %L WHEN ''UPDATE'' THEN %L ELSE %L END);',
             guard.action || '.created', guard.action || '.updated', guard.action || '.deleted') ELSE '' END,
-        shape_of(guard.relation), level, CASE level WHEN 'row' THEN ', OLD, NEW' ELSE '' END,
+        deep_shape_of(guard.relation), level, CASE level WHEN 'row' THEN ', OLD, NEW' ELSE '' END,
         guard_query(guard, guard.relation, 'INSERT', level), guard_query(guard, guard.relation, 'UPDATE', level),
-        guard_query(guard, guard.relation, 'DELETE', level))
-      FROM level_of_capture(guard.relation) level
+        guard_query(guard, guard.relation, 'DELETE', level), snapshot_check(level), shape)
+      FROM level_of_capture(guard.relation) level, shape_function(guard.relation) shape
 $$;
 
 -- current_guard(id): returns how a table is guarded, with the present names of its columns.
@@ -3567,10 +3671,12 @@ END $$;
 
 -- Guards at run time: what a transaction has changed is compared with what it has recorded.
 
--- recorded_events(): returns the events that this transaction has recorded, and that will be in the log: not captured
--- ones, not those whose id the log or the queue has already, nor the second of one id.
+-- recorded_events(): returns the events of success that this transaction has recorded, and that will be in the log: not
+-- captured ones, not those whose id the log or the queue has already, nor the second of one id.
 CREATE OR REPLACE FUNCTION pgaudit.recorded_events() RETURNS SETOF jsonb
-LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp SET plan_cache_mode = force_custom_plan
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_nestloop = on  -- by the indexes, however large queue and log are
+SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$
 DECLARE
     first_job   text := coalesce(current_setting('audit.first_job', true), '');
     first_index text := coalesce(current_setting('audit.first_index', true), '');
@@ -3579,7 +3685,8 @@ BEGIN
     IF first_job ~ '^[0-9]{1,18}$' THEN
         RETURN QUERY
             SELECT DISTINCT ON (j.event->>'id') j.event FROM audit_jobs j
-             WHERE j.id >= first_job::bigint AND j.event->>'xid' = mine AND NOT coalesce(j.event->'context' ? 'source', false)
+             WHERE j.id >= first_job::bigint AND j.event->>'xid' = mine AND j.event->>'outcome' = 'success'
+               AND NOT coalesce(j.event->'context' ? 'source', false)
                AND NOT EXISTS (SELECT FROM event_key k WHERE k.event_id = (j.event->>'id')::uuid)
                AND NOT EXISTS (SELECT FROM audit_jobs other WHERE other.event->>'id' = j.event->>'id' AND other.event->>'xid' <> mine)
              ORDER BY j.event->>'id', j.id;
@@ -3587,7 +3694,7 @@ BEGIN
     IF first_index ~ '^[0-9]{1,18}$' THEN  -- in mode inline, its events are in the log already
         RETURN QUERY
             SELECT l.event FROM audit_log l
-             WHERE l.index >= first_index::bigint AND l.event->>'xid' = mine AND l.conflicts_with IS NULL
+             WHERE l.index >= first_index::bigint AND l.event->>'xid' = mine AND l.outcome = 'success' AND l.conflicts_with IS NULL
                AND NOT coalesce(l.event->'context' ? 'source', false);
     END IF;
 END $$;
@@ -3627,7 +3734,8 @@ $$;
 -- is compared when the first of its deferred calls comes; the others find nothing left.
 CREATE OR REPLACE FUNCTION pgaudit.check_guarded_changes() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp
-SET timezone = 'UTC' SET datestyle = 'ISO' SET enable_nestloop = off SET plan_cache_mode = force_generic_plan SET jit = off AS $$
+SET timezone = 'UTC' SET datestyle = 'ISO' SET enable_nestloop = off SET enable_seqscan = off
+SET plan_cache_mode = force_generic_plan SET jit = off AS $$
 DECLARE
     missing record;
 BEGIN
@@ -3644,7 +3752,8 @@ BEGIN
             SELECT t.target->>'type' AS target_type, t.target->>'id' AS key, r.event->>'action' AS action, r.event->'changes' AS changes
               FROM recorded_events() AS r (event), LATERAL jsonb_array_elements(r.event->'targets') AS t (target)
         )
-        SELECT c.guard, c.operation, array_agg(c.key) AS keys, array_agg(c.event) FILTER (WHERE c.event IS NOT NULL) AS events
+        SELECT c.guard, c.operation, array_agg(c.key ORDER BY length(c.key), c.key) AS keys,
+               array_agg(c.event) FILTER (WHERE c.event IS NOT NULL) AS events
           FROM changed c
          WHERE NOT EXISTS (SELECT FROM recorded r WHERE r.target_type = c.target_type AND r.key = c.key
                               AND fits_pattern(r.action, c.pattern)
@@ -5027,7 +5136,7 @@ END $$;
 
 
 DELETE FROM pgaudit.schema_code;
-INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('874ef23971c5a2cce60479dc566f35ac4a1c674e88a1bb1957fd8f519c79b68d', '0.1.0');
+INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('b7a2cb16969a5d78dbe1c9a442ec97c6769cfd0ccf6a75e7966776ae3c9bdafa', '0.1.0');
 
 
 DO $renewal$

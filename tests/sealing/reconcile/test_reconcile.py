@@ -40,6 +40,19 @@ def hashes(conn: Connection, table: str) -> list[str]:
     return [found.hex() for (found,) in conn.execute(f"SELECT leaf_hash FROM pgaudit.{table}")]
 
 
+def test_captured_changes_have_receipts_in_a_transaction_that_writes_them(audited: Audited, conn: Connection) -> None:
+    """As recorded events have: of rows, of a TRUNCATE, and of what a guard has captured at commit."""
+    conn.execute("CREATE TABLE claims (id int PRIMARY KEY); CREATE TABLE items (id int PRIMARY KEY)")
+    conn.execute("SELECT pgaudit.add_capture('claims', 'claim', '{id}')")
+    conn.execute("SELECT pgaudit.add_guard('items', 'item', '{id}', 'capture')")
+    with conn.transaction():
+        audited.record(conn, event(1))
+        conn.execute("INSERT INTO claims VALUES (1), (2); TRUNCATE claims; INSERT INTO items VALUES (1)")
+    report = audited.reconcile()
+    assert (report.receipts, report.in_queue) == (5, 5)
+    assert report.is_reconciled
+
+
 def test_only_what_was_committed_counts(audited: Audited, conn: Connection) -> None:
     """Rolled-back transactions and savepoints, nested ones too, are told from those that were committed."""
     with psycopg.connect(audited.dsn) as other:
