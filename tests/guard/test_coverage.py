@@ -106,6 +106,11 @@ def test_the_newest_captured_event_is_told(shop: Connection) -> None:
     last = tables(shop)["public.claims"].last_event_at
     assert last is not None
     assert before <= last <= datetime.now(UTC)
+    shop.execute("INSERT INTO claims VALUES (2, 'open')")
+    persist_and_commit(shop)
+    newest = tables(shop)["public.claims"].last_event_at
+    assert newest is not None
+    assert newest > last
 
 
 def test_the_newest_event_of_a_guarded_table_is_told(shop: Connection) -> None:
