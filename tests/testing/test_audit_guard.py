@@ -91,6 +91,7 @@ WARNED = """
     def test_committed(conn, audit_guard):
         conn.execute("INSERT INTO payments VALUES (1)")
         conn.commit()
+        conn.execute("SELECT 'innocent'")
 
     def test_block(conn, audit_guard):
         with conn.transaction():
@@ -291,11 +292,12 @@ def test_a_guard_that_warns_fails_the_test(service: pytest.Pytester) -> None:
     }
     for line, statement, message in (
         (2, "INSERT INTO payments VALUES (1)", "public.payments: payment:1 inserted without an audit event"),
-        (7, "INSERT INTO payments VALUES (2)", "public.payments: payment:2 inserted without an audit event"),
-        (11, "INSERT INTO payments VALUES (3)", "public.payments: payment:3 inserted without an audit event"),
-        (14, "TRUNCATE payments", "TRUNCATE of public.payments without an audit event"),
+        (8, "INSERT INTO payments VALUES (2)", "public.payments: payment:2 inserted without an audit event"),
+        (12, "INSERT INTO payments VALUES (3)", "public.payments: payment:3 inserted without an audit event"),
+        (15, "TRUNCATE payments", "TRUNCATE of public.payments without an audit event"),
     ):
         assert f"{message}\n  {statement}\n    at test_payments.py:{line}\n" in result.stdout.str()
+    assert "innocent" not in result.stdout.str()
 
 
 def test_a_session_of_sqlalchemy_that_is_rolled_back_is_examined(service: pytest.Pytester) -> None:
