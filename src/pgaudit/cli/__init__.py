@@ -9,6 +9,7 @@ import psycopg
 import typer
 
 from pgaudit.cli import (
+    coverage,
     doctor,
     export,
     health,
@@ -78,6 +79,7 @@ for commands in (
     operate,
     stats,
     health,
+    coverage,
     search,
     show,
     timeline,

@@ -34,6 +34,8 @@ class Observation:
     fully_verified_seconds: float | None
     level: str | None
     anchors: list[dict[str, Any]]
+    unrecorded_changes: int
+    unrecorded_tables: str | None
 
     @property
     def anchor_lags(self) -> list[AnchorLag]:
@@ -95,6 +97,13 @@ OBSERVE: Final = """
            level,
            (SELECT coalesce(json_agg(json_build_object('name', name, 'lag', lag_seconds, 'error', error) ORDER BY name),
                             '[]')
-              FROM pgaudit.anchor_stats) AS anchors
-      FROM pgaudit.queue_stats, pgaudit.sealing_stats
+              FROM pgaudit.anchor_stats) AS anchors,
+           unrecorded_changes,
+           unrecorded_tables
+      FROM pgaudit.queue_stats, pgaudit.sealing_stats,
+           (SELECT coalesce(sum(count), 0)::bigint AS unrecorded_changes,
+                   string_agg(DISTINCT relation::text, ', ') AS unrecorded_tables
+              FROM (SELECT relation, count FROM pgaudit.unrecorded_change  -- a guard may let thousands pass each second
+                     WHERE found_at > clock_timestamp() - interval '1 day' ORDER BY found_at DESC LIMIT 10000) latest
+           ) unrecorded
 """
