@@ -1,6 +1,17 @@
 -- What capture and guard of a table are like now, and what is wrong with them. No table is locked: a migration of the
 -- application that holds one does not stop the health check.
 
+-- partition_tree(relation): returns a table and its partitions, of all levels. pg_partition_tree would lock them all.
+CREATE OR REPLACE FUNCTION pgaudit.partition_tree(relation oid) RETURNS SETOF oid
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    WITH RECURSIVE tree (relation) AS (
+        SELECT partition_tree.relation
+        UNION ALL
+        SELECT inhrelid FROM tree JOIN pg_inherits ON inhparent = tree.relation JOIN pg_class c ON c.oid = inhrelid
+         WHERE relispartition)
+    SELECT relation FROM tree
+$$;
+
 -- row_level_reason(relation): returns why each of its rows is captured by itself; NULL where a statement is: see
 -- level_of_capture.
 CREATE OR REPLACE FUNCTION pgaudit.row_level_reason(relation oid) RETURNS text
@@ -27,16 +38,12 @@ $$;
 -- NULL if nothing is.
 CREATE OR REPLACE FUNCTION pgaudit.problem_of_triggers(relation oid, purpose text, function oid) RETURNS text
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
-    WITH RECURSIVE tree (member) AS (
-        SELECT relation
-        UNION ALL
-        SELECT inhrelid FROM tree JOIN pg_inherits ON inhparent = member JOIN pg_class c ON c.oid = inhrelid AND relispartition
-    ), found AS (
+    WITH found AS (
         SELECT format('%s on %s', name, table_name(member)) AS name,
                CASE WHEN t.oid IS NULL THEN 'has no trigger'
                     WHEN tgenabled <> 'A' THEN 'has a trigger that does not always fire'
                     WHEN tgfoid <> function OR tgqual IS NOT NULL OR tgattr <> '' THEN 'has an altered trigger' END AS problem
-          FROM tree CROSS JOIN unnest('{insert,update,delete,truncate}'::text[]) operation
+          FROM partition_tree(relation) member CROSS JOIN unnest('{insert,update,delete,truncate}'::text[]) operation
          CROSS JOIN LATERAL format('0_pgaudit_%s_%s', purpose, operation) name
           LEFT JOIN pg_trigger t ON tgrelid = member AND tgname = name AND NOT tgisinternal)
     SELECT min(problem) || ': ' || min(name) || CASE WHEN count(*) > 1 THEN format(' and %s more', count(*) - 1) ELSE '' END
@@ -48,14 +55,30 @@ $$;
 CREATE OR REPLACE FUNCTION pgaudit.problem_of_function(relation oid, function oid) RETURNS text
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT CASE WHEN NOT prosecdef OR obj_description(oid, 'pg_proc') IS DISTINCT FROM generated_comment(prosrc)
-                THEN 'has a function that was altered by hand'
-                WHEN strpos(prosrc, shape || '''') = 0 AND strpos(prosrc, shape || ';') = 0
-                THEN 'has other columns than its function, which the next change of a row adapts' END
-      FROM pg_proc, left(quote_literal(shape_of(relation)), -1) shape WHERE oid = function
+                THEN 'has a function that was altered by hand' END
+      FROM pg_proc WHERE oid = function
 $$;
 
--- problem_of(purpose, id, relation): returns why changes of a captured or guarded table may pass, as the rest of a sentence
--- about it; NULL if they do not.
+-- problem_of_columns(relation, key, known, condition): returns why no row can be changed any more, because columns were
+-- dropped or renamed; NULL if none is missing. Other columns are no problem: the next change of a row adapts the function.
+CREATE OR REPLACE FUNCTION pgaudit.problem_of_columns(relation oid, key text[], known jsonb, condition text) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp SET lock_timeout = '100ms' AS $$
+BEGIN
+    IF cardinality(current_names(key, known, relation)) < cardinality(key) THEN
+        RETURN 'cannot be changed, because a column of the key no longer exists';
+    ELSIF known <> numbered_columns(relation) THEN
+        PERFORM check_condition(relation, condition);
+    END IF;
+    RETURN NULL;
+EXCEPTION
+    WHEN invalid_parameter_value THEN
+        RETURN 'cannot be updated, because ' || substring(SQLERRM FROM 'the condition is not valid.*');
+    WHEN lock_not_available THEN
+        RETURN NULL;
+END $$;
+
+-- problem_of(purpose, id, relation): returns why changes of a captured or guarded table may pass, or fail, as the rest of a
+-- sentence about it; NULL if they do not.
 CREATE OR REPLACE FUNCTION pgaudit.problem_of(purpose text, id integer, relation oid) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp AS $$
 DECLARE
@@ -70,6 +93,13 @@ BEGIN
           FROM children_of(relation) child
          WHERE NOT EXISTS (SELECT FROM captured_table c WHERE purpose = 'capture' AND c.relation = child
                            UNION ALL SELECT FROM guarded_table g WHERE purpose = 'guard' AND g.relation = child);
+    END IF;
+    IF problem IS NULL THEN
+        SELECT problem_of_columns(relation, key_columns, known_columns, condition) INTO problem
+          FROM (SELECT c.id, key_columns, known_columns, condition FROM captured_table c WHERE purpose = 'capture'
+                UNION ALL
+                SELECT g.id, key_columns, known_columns, condition FROM guarded_table g WHERE purpose = 'guard') w
+         WHERE w.id = problem_of.id;
     END IF;
     RETURN problem;
 END $$;
@@ -105,14 +135,14 @@ SELECT w.schema_name, w.table_name, g.target_type, w.key_columns, g.action, g.on
   FROM pgaudit.guarded_table g JOIN pgaudit.watched_tables('guard') w USING (id);
 
 -- capture_problems(): returns what is wrong with captured and guarded tables that are not paused. For readers and workers.
-CREATE OR REPLACE FUNCTION pgaudit.capture_problems() RETURNS TABLE (purpose text, table_name text, problem text)
+CREATE OR REPLACE FUNCTION pgaudit.capture_problems() RETURNS TABLE (purpose text, relation oid, table_name text, problem text)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
-    SELECT w.purpose, table_name(w.relation), w.problem
+    SELECT w.purpose, w.relation, table_name(w.relation), w.problem
       FROM (SELECT 'capture' AS purpose, relation, problem_of('capture', id, relation) AS problem FROM captured_table
              WHERE paused_at IS NULL AND relation IN (SELECT oid FROM pg_class)
             UNION ALL
             SELECT 'guard', relation, problem_of('guard', id, relation) FROM guarded_table
              WHERE paused_at IS NULL AND relation IN (SELECT oid FROM pg_class)) w
-     WHERE w.problem IS NOT NULL ORDER BY 1, 2
+     WHERE w.problem IS NOT NULL ORDER BY 1, 3
 $$;
 

@@ -589,6 +589,33 @@ COMMENT ON COLUMN pgaudit.unrecorded_change.application_name IS
     'Name of the session''s application.';
 COMMENT ON COLUMN pgaudit.unrecorded_change.found_at IS
     'When it was found.';
+COMMENT ON COLUMN pgaudit.unrecorded_change.told_at IS
+    'When a worker sent the signal unrecorded_change for it.';
+
+COMMENT ON VIEW pgaudit.table_coverage IS
+    'The tables of the application, partitions counted with their parent: which are captured or guarded, and which are neither.';
+COMMENT ON COLUMN pgaudit.table_coverage.schema_name IS
+    'Schema of the table.';
+COMMENT ON COLUMN pgaudit.table_coverage.table_name IS
+    'Name of the table.';
+COMMENT ON COLUMN pgaudit.table_coverage.capture IS
+    'captured, paused, or broken: a trigger is missing or disabled without a pause. NULL without capture.';
+COMMENT ON COLUMN pgaudit.table_coverage.guard IS
+    'guarded, paused or broken, likewise. NULL without a guard.';
+COMMENT ON COLUMN pgaudit.table_coverage.on_missing IS
+    'What its guard does about a change without an event: abort, capture or warn.';
+COMMENT ON COLUMN pgaudit.table_coverage.target_type IS
+    'Type of the targets of its events.';
+COMMENT ON COLUMN pgaudit.table_coverage.estimated_rows IS
+    'Number of rows at the last vacuum or analyze; before the first, as counted by the statistics.';
+COMMENT ON COLUMN pgaudit.table_coverage.changed_rows IS
+    'Number of rows inserted, updated and deleted since the statistics were reset.';
+COMMENT ON COLUMN pgaudit.table_coverage.last_event_at IS
+    'When the newest event in the log was recorded that has an action of its capture, such as claim.updated. With a guard alone: whose action begins as the guard expects, such as claim. NULL if there is none.';
+COMMENT ON COLUMN pgaudit.table_coverage.unrecorded_changes IS
+    'Number of rows changed without an event in the last day, as a guard with on_missing = warn has counted.';
+COMMENT ON FUNCTION pgaudit.claim_unrecorded_changes() IS
+    'Returns changes without an event that no worker was told of yet, and marks them as told.';
 
 COMMENT ON FUNCTION pgaudit.add_capture(regclass, text, text[], text, text[], text[], text[], text) IS
     'Captures a table: records an event for each inserted, updated and deleted row, whoever changes it.';

@@ -10,6 +10,7 @@ import typer
 
 from pgaudit.cli import (
     capture,
+    coverage,
     doctor,
     export,
     guard,
@@ -80,6 +81,7 @@ for commands in (
     operate,
     stats,
     health,
+    coverage,
     search,
     show,
     timeline,

@@ -52,7 +52,7 @@ def add(  # noqa: PLR0913 - each an option of the capture, all but the table by 
 ) -> Capture:
     """Captures a table from now on, in the caller's transaction. Replaces an earlier capture.
 
-    >>> capture = captures.add(conn, "claims", target="claim", key="id", mask=("email", "iban"))
+    >>> capture = captures.add(conn, "claims", target="claim", key="id", mask="status")
 
     It locks the table against writes until the transaction ends. When the table stays locked, it tries again for half a
     minute, and lets writers through meanwhile.

@@ -36,6 +36,8 @@ class Observation:
     level: str | None
     anchors: list[dict[str, Any]]
     captures: list[dict[str, Any]]
+    unrecorded_changes: int
+    unrecorded_tables: str | None
 
     @property
     def anchor_lags(self) -> list[AnchorLag]:
@@ -105,6 +107,13 @@ OBSERVE: Final = """
               FROM pgaudit.anchor_stats) AS anchors,
            (SELECT coalesce(json_agg(json_build_object('purpose', purpose, 'table', table_name, 'problem', problem)),
                             '[]')
-              FROM pgaudit.capture_problems()) AS captures
-      FROM pgaudit.queue_stats, pgaudit.sealing_stats
+              FROM pgaudit.capture_problems()) AS captures,
+           unrecorded_changes,
+           unrecorded_tables
+      FROM pgaudit.queue_stats, pgaudit.sealing_stats,
+           (SELECT coalesce(sum(count), 0)::bigint AS unrecorded_changes,
+                   string_agg(DISTINCT relation::text, ', ') AS unrecorded_tables
+              FROM (SELECT relation, count FROM pgaudit.unrecorded_change  -- a guard may let thousands pass each second
+                     WHERE found_at > clock_timestamp() - interval '1 day' ORDER BY found_at DESC LIMIT 10000) latest
+           ) unrecorded
 """

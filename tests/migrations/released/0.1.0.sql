@@ -977,7 +977,8 @@ CREATE TABLE pgaudit.unrecorded_change (
     xid              xid8        NOT NULL,
     recorded_by      text        NOT NULL,
     application_name text        NOT NULL,
-    found_at         timestamptz NOT NULL DEFAULT clock_timestamp()
+    found_at         timestamptz NOT NULL DEFAULT clock_timestamp(),
+    told_at          timestamptz
 );
 -- A transaction that changed guarded rows is checked when it commits.
 CREATE CONSTRAINT TRIGGER check_guarded_changes AFTER INSERT ON pgaudit.guarded_change DEFERRABLE INITIALLY DEFERRED
@@ -985,6 +986,7 @@ CREATE CONSTRAINT TRIGGER check_guarded_changes AFTER INSERT ON pgaudit.guarded_
 ALTER TABLE pgaudit.guarded_change ENABLE ALWAYS TRIGGER check_guarded_changes;
 
 CREATE INDEX unrecorded_change_found_at_idx ON pgaudit.unrecorded_change (found_at);
+CREATE INDEX unrecorded_change_untold_idx ON pgaudit.unrecorded_change (id) WHERE told_at IS NULL;
 
 -- The Merkle tree over the log, and what was signed of it.
 
@@ -4181,7 +4183,8 @@ BEGIN
                              %reject_truncate_of_queue%,%add_tiles%,%add_checkpoint%,%note_verification%,
                              %note_sealing%,%claim_heartbeat%,%claim_verification%,%note_anchored%,%add_target_tiles%,%add_target_period%,
                              %prune_target_tiles%,
-                             %guard_%,%check_guarded_changes%,%note_unrecorded%,%prune_unrecorded_changes%}'::text[]) THEN
+                             %guard_%,%check_guarded_changes%,%note_unrecorded%,%prune_unrecorded_changes%,
+                             %claim_unrecorded_changes%}'::text[]) THEN
         RETURN NULL;
     END IF;
     RAISE EXCEPTION '% on %: only the functions of pgaudit can write to it', TG_OP, TG_TABLE_NAME
@@ -4297,6 +4300,17 @@ END $$;
 -- What capture and guard of a table are like now, and what is wrong with them. No table is locked: a migration of the
 -- application that holds one does not stop the health check.
 
+-- partition_tree(relation): returns a table and its partitions, of all levels. pg_partition_tree would lock them all.
+CREATE OR REPLACE FUNCTION pgaudit.partition_tree(relation oid) RETURNS SETOF oid
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    WITH RECURSIVE tree (relation) AS (
+        SELECT partition_tree.relation
+        UNION ALL
+        SELECT inhrelid FROM tree JOIN pg_inherits ON inhparent = tree.relation JOIN pg_class c ON c.oid = inhrelid
+         WHERE relispartition)
+    SELECT relation FROM tree
+$$;
+
 -- row_level_reason(relation): returns why each of its rows is captured by itself; NULL where a statement is: see
 -- level_of_capture.
 CREATE OR REPLACE FUNCTION pgaudit.row_level_reason(relation oid) RETURNS text
@@ -4323,16 +4337,12 @@ $$;
 -- NULL if nothing is.
 CREATE OR REPLACE FUNCTION pgaudit.problem_of_triggers(relation oid, purpose text, function oid) RETURNS text
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
-    WITH RECURSIVE tree (member) AS (
-        SELECT relation
-        UNION ALL
-        SELECT inhrelid FROM tree JOIN pg_inherits ON inhparent = member JOIN pg_class c ON c.oid = inhrelid AND relispartition
-    ), found AS (
+    WITH found AS (
         SELECT format('%s on %s', name, table_name(member)) AS name,
                CASE WHEN t.oid IS NULL THEN 'has no trigger'
                     WHEN tgenabled <> 'A' THEN 'has a trigger that does not always fire'
                     WHEN tgfoid <> function OR tgqual IS NOT NULL OR tgattr <> '' THEN 'has an altered trigger' END AS problem
-          FROM tree CROSS JOIN unnest('{insert,update,delete,truncate}'::text[]) operation
+          FROM partition_tree(relation) member CROSS JOIN unnest('{insert,update,delete,truncate}'::text[]) operation
          CROSS JOIN LATERAL format('0_pgaudit_%s_%s', purpose, operation) name
           LEFT JOIN pg_trigger t ON tgrelid = member AND tgname = name AND NOT tgisinternal)
     SELECT min(problem) || ': ' || min(name) || CASE WHEN count(*) > 1 THEN format(' and %s more', count(*) - 1) ELSE '' END
@@ -4344,14 +4354,30 @@ $$;
 CREATE OR REPLACE FUNCTION pgaudit.problem_of_function(relation oid, function oid) RETURNS text
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT CASE WHEN NOT prosecdef OR obj_description(oid, 'pg_proc') IS DISTINCT FROM generated_comment(prosrc)
-                THEN 'has a function that was altered by hand'
-                WHEN strpos(prosrc, shape || '''') = 0 AND strpos(prosrc, shape || ';') = 0
-                THEN 'has other columns than its function, which the next change of a row adapts' END
-      FROM pg_proc, left(quote_literal(shape_of(relation)), -1) shape WHERE oid = function
+                THEN 'has a function that was altered by hand' END
+      FROM pg_proc WHERE oid = function
 $$;
 
--- problem_of(purpose, id, relation): returns why changes of a captured or guarded table may pass, as the rest of a sentence
--- about it; NULL if they do not.
+-- problem_of_columns(relation, key, known, condition): returns why no row can be changed any more, because columns were
+-- dropped or renamed; NULL if none is missing. Other columns are no problem: the next change of a row adapts the function.
+CREATE OR REPLACE FUNCTION pgaudit.problem_of_columns(relation oid, key text[], known jsonb, condition text) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp SET lock_timeout = '100ms' AS $$
+BEGIN
+    IF cardinality(current_names(key, known, relation)) < cardinality(key) THEN
+        RETURN 'cannot be changed, because a column of the key no longer exists';
+    ELSIF known <> numbered_columns(relation) THEN
+        PERFORM check_condition(relation, condition);
+    END IF;
+    RETURN NULL;
+EXCEPTION
+    WHEN invalid_parameter_value THEN
+        RETURN 'cannot be updated, because ' || substring(SQLERRM FROM 'the condition is not valid.*');
+    WHEN lock_not_available THEN
+        RETURN NULL;
+END $$;
+
+-- problem_of(purpose, id, relation): returns why changes of a captured or guarded table may pass, or fail, as the rest of a
+-- sentence about it; NULL if they do not.
 CREATE OR REPLACE FUNCTION pgaudit.problem_of(purpose text, id integer, relation oid) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp AS $$
 DECLARE
@@ -4366,6 +4392,13 @@ BEGIN
           FROM children_of(relation) child
          WHERE NOT EXISTS (SELECT FROM captured_table c WHERE purpose = 'capture' AND c.relation = child
                            UNION ALL SELECT FROM guarded_table g WHERE purpose = 'guard' AND g.relation = child);
+    END IF;
+    IF problem IS NULL THEN
+        SELECT problem_of_columns(relation, key_columns, known_columns, condition) INTO problem
+          FROM (SELECT c.id, key_columns, known_columns, condition FROM captured_table c WHERE purpose = 'capture'
+                UNION ALL
+                SELECT g.id, key_columns, known_columns, condition FROM guarded_table g WHERE purpose = 'guard') w
+         WHERE w.id = problem_of.id;
     END IF;
     RETURN problem;
 END $$;
@@ -4401,15 +4434,93 @@ SELECT w.schema_name, w.table_name, g.target_type, w.key_columns, g.action, g.on
   FROM pgaudit.guarded_table g JOIN pgaudit.watched_tables('guard') w USING (id);
 
 -- capture_problems(): returns what is wrong with captured and guarded tables that are not paused. For readers and workers.
-CREATE OR REPLACE FUNCTION pgaudit.capture_problems() RETURNS TABLE (purpose text, table_name text, problem text)
+CREATE OR REPLACE FUNCTION pgaudit.capture_problems() RETURNS TABLE (purpose text, relation oid, table_name text, problem text)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
-    SELECT w.purpose, table_name(w.relation), w.problem
+    SELECT w.purpose, w.relation, table_name(w.relation), w.problem
       FROM (SELECT 'capture' AS purpose, relation, problem_of('capture', id, relation) AS problem FROM captured_table
              WHERE paused_at IS NULL AND relation IN (SELECT oid FROM pg_class)
             UNION ALL
             SELECT 'guard', relation, problem_of('guard', id, relation) FROM guarded_table
              WHERE paused_at IS NULL AND relation IN (SELECT oid FROM pg_class)) w
-     WHERE w.problem IS NOT NULL ORDER BY 1, 2
+     WHERE w.problem IS NOT NULL ORDER BY 1, 3
+$$;
+
+-- Coverage: which tables of the application are captured or guarded, and which are neither.
+
+-- logged_actions(prefixes): returns the actions in the log that begin so. Each is found by one step in each index, however
+-- many events have it.
+CREATE OR REPLACE FUNCTION pgaudit.logged_actions(prefixes text[]) RETURNS SETOF text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    WITH RECURSIVE wanted AS (
+        SELECT prefix COLLATE "C" AS first, (left(prefix, -1) || chr(ascii(right(prefix, 1)) + 1)) COLLATE "C" AS behind
+          FROM unnest(prefixes) prefix WHERE prefix <> ''
+    ), step (action, behind) AS (
+        SELECT (SELECT l.action FROM audit_log l WHERE l.action >= first AND l.action < behind ORDER BY l.action LIMIT 1), behind
+          FROM wanted
+        UNION ALL
+        SELECT (SELECT l.action FROM audit_log l WHERE l.action > step.action AND l.action < step.behind ORDER BY l.action LIMIT 1),
+               behind
+          FROM step WHERE action IS NOT NULL)
+    SELECT DISTINCT action FROM step WHERE action IS NOT NULL
+$$;
+
+-- last_recorded_at(actions): returns when the newest event in the log with one of these actions was recorded. Only the
+-- index of actions has the order that is asked for: "action = x ORDER BY index" would read a log without x as a whole.
+CREATE OR REPLACE FUNCTION pgaudit.last_recorded_at(actions text[]) RETURNS timestamptz
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT max(newest.recorded_at)
+      FROM unnest(actions) wanted (action),
+           LATERAL (SELECT l.recorded_at FROM audit_log l WHERE l.action >= wanted.action AND l.action <= wanted.action
+                     ORDER BY l.action DESC, l.index DESC LIMIT 1) newest
+$$;
+
+-- expected_actions(action, actions): returns what the actions of events for a guarded table begin with.
+CREATE OR REPLACE FUNCTION pgaudit.expected_actions(action text, actions jsonb) RETURNS text[]
+LANGUAGE sql IMMUTABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT action || '.' || array(SELECT split_part(pattern, '*', 1) FROM jsonb_each_text(actions) AS given (operation, pattern))
+$$;
+
+-- A table belongs to the application unless it is pgaudit's, the server's, an extension's or a tool's for migrations.
+CREATE OR REPLACE VIEW pgaudit.table_coverage AS
+SELECT n.nspname::text AS schema_name, c.relname::text AS table_name,
+       CASE WHEN k.paused_at IS NOT NULL THEN 'paused' WHEN of_capture.problem IS NOT NULL THEN 'broken' WHEN k.id IS NOT NULL THEN 'captured' END AS capture,
+       CASE WHEN g.paused_at IS NOT NULL THEN 'paused' WHEN of_guard.problem IS NOT NULL THEN 'broken' WHEN g.id IS NOT NULL THEN 'guarded' END AS guard,
+       g.on_missing,
+       coalesce(k.target_type, g.target_type) AS target_type,
+       contents.estimated_rows, contents.changed_rows,
+       CASE WHEN k.id IS NOT NULL
+            THEN pgaudit.last_recorded_at(array(SELECT k.action || suffix FROM unnest('{.created,.updated,.deleted,.truncated}'::text[]) suffix))
+            WHEN g.id IS NOT NULL
+            THEN pgaudit.last_recorded_at(array(SELECT pgaudit.logged_actions(pgaudit.expected_actions(g.action, g.actions))))
+       END AS last_event_at,
+       coalesce(passed.unrecorded_changes, 0) AS unrecorded_changes
+  FROM pg_class c
+  JOIN pg_namespace n ON n.oid = c.relnamespace
+  LEFT JOIN pgaudit.captured_table k ON k.relation = c.oid
+  LEFT JOIN pgaudit.guarded_table g ON g.relation = c.oid
+  LEFT JOIN pgaudit.capture_problems() of_capture ON of_capture.purpose = 'capture' AND of_capture.relation = c.oid
+  LEFT JOIN pgaudit.capture_problems() of_guard ON of_guard.purpose = 'guard' AND of_guard.relation = c.oid
+  LEFT JOIN (SELECT relation, sum(count)::bigint AS unrecorded_changes FROM pgaudit.unrecorded_change
+              WHERE found_at > clock_timestamp() - interval '1 day' GROUP BY relation) passed ON passed.relation = c.oid,
+       LATERAL (SELECT coalesce(sum(coalesce(nullif(part.reltuples, -1)::bigint, pg_stat_get_live_tuples(part.oid))), 0)::bigint AS estimated_rows,
+                       coalesce(sum(pg_stat_get_tuples_inserted(part.oid) + pg_stat_get_tuples_updated(part.oid)
+                                    + pg_stat_get_tuples_deleted(part.oid)), 0)::bigint AS changed_rows
+                  FROM pgaudit.partition_tree(c.oid) member JOIN pg_class part ON part.oid = member AND part.relkind = 'r') contents
+ WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't'
+   AND n.nspname NOT IN ('pgaudit', 'information_schema') AND n.nspname !~ '^pg_'
+   AND c.relname NOT IN ('alembic_version', 'django_migrations')
+   AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = c.oid AND deptype = 'e');
+
+-- claim_unrecorded_changes(): returns what guards have let pass and no worker was told of yet, the oldest first: each is
+-- told once, whichever worker asks. NULL for a table that no longer exists.
+CREATE OR REPLACE FUNCTION pgaudit.claim_unrecorded_changes()
+RETURNS TABLE (table_name text, operation text, count bigint, targets text[], xid text, recorded_by text, application_name text)
+LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+    WITH told AS (
+        UPDATE unrecorded_change u SET told_at = clock_timestamp()
+         WHERE id = ANY (array(SELECT id FROM unrecorded_change WHERE told_at IS NULL ORDER BY id LIMIT 1000 FOR UPDATE SKIP LOCKED))
+        RETURNING u.*)
+    SELECT table_name(relation), operation, count, targets, xid::text, recorded_by, application_name FROM told ORDER BY id
 $$;
 
 -- Views for DBAs; their comments are in 97_comments.sql. They run with their owner's rights: a reader needs none on the
@@ -5130,6 +5241,33 @@ COMMENT ON COLUMN pgaudit.unrecorded_change.application_name IS
     'Name of the session''s application.';
 COMMENT ON COLUMN pgaudit.unrecorded_change.found_at IS
     'When it was found.';
+COMMENT ON COLUMN pgaudit.unrecorded_change.told_at IS
+    'When a worker sent the signal unrecorded_change for it.';
+
+COMMENT ON VIEW pgaudit.table_coverage IS
+    'The tables of the application, partitions counted with their parent: which are captured or guarded, and which are neither.';
+COMMENT ON COLUMN pgaudit.table_coverage.schema_name IS
+    'Schema of the table.';
+COMMENT ON COLUMN pgaudit.table_coverage.table_name IS
+    'Name of the table.';
+COMMENT ON COLUMN pgaudit.table_coverage.capture IS
+    'captured, paused, or broken: a trigger is missing or disabled without a pause. NULL without capture.';
+COMMENT ON COLUMN pgaudit.table_coverage.guard IS
+    'guarded, paused or broken, likewise. NULL without a guard.';
+COMMENT ON COLUMN pgaudit.table_coverage.on_missing IS
+    'What its guard does about a change without an event: abort, capture or warn.';
+COMMENT ON COLUMN pgaudit.table_coverage.target_type IS
+    'Type of the targets of its events.';
+COMMENT ON COLUMN pgaudit.table_coverage.estimated_rows IS
+    'Number of rows at the last vacuum or analyze; before the first, as counted by the statistics.';
+COMMENT ON COLUMN pgaudit.table_coverage.changed_rows IS
+    'Number of rows inserted, updated and deleted since the statistics were reset.';
+COMMENT ON COLUMN pgaudit.table_coverage.last_event_at IS
+    'When the newest event in the log was recorded that has an action of its capture, such as claim.updated. With a guard alone: whose action begins as the guard expects, such as claim. NULL if there is none.';
+COMMENT ON COLUMN pgaudit.table_coverage.unrecorded_changes IS
+    'Number of rows changed without an event in the last day, as a guard with on_missing = warn has counted.';
+COMMENT ON FUNCTION pgaudit.claim_unrecorded_changes() IS
+    'Returns changes without an event that no worker was told of yet, and marks them as told.';
 
 COMMENT ON FUNCTION pgaudit.add_capture(regclass, text, text[], text, text[], text[], text[], text) IS
     'Captures a table: records an event for each inserted, updated and deleted row, whoever changes it.';
@@ -5274,7 +5412,7 @@ END $$;
 
 
 DELETE FROM pgaudit.schema_code;
-INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('554cd6891f21be8472cf07de993877478a3cfabda90d4ac2b827d16ac7aca1ea', '0.1.0');
+INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('f48dc5f04495f3483cdb2ed84f5dc182a407475c1fa2c8ad5760e6e8c77cce37', '0.1.0');
 
 
 DO $renewal$
@@ -5331,10 +5469,10 @@ BEGIN
        pgaudit.fetch_job, pgaudit.persist, pgaudit.record_failure, pgaudit.release_jobs, pgaudit.running_jobs,
        pgaudit.reclaim_stalled_jobs,
        pgaudit.ensure_partitions, pgaudit.requeue_skipped_jobs, pgaudit.prune_batches, pgaudit.prune_job_errors,
-       pgaudit.prune_unrecorded_changes, pgaudit.retry_failed TO %1$s$$, role);
+       pgaudit.prune_unrecorded_changes, pgaudit.claim_unrecorded_changes, pgaudit.retry_failed TO %1$s$$, role);
         EXECUTE format($$GRANT SELECT ON pgaudit.audit_jobs, pgaudit.job_error, pgaudit.acknowledged_jobs TO %1$s$$, role);
         EXECUTE format($$GRANT SELECT ON pgaudit.queue_stats, pgaudit.worker_stats, pgaudit.batch, pgaudit.conflicting_events,
-       pgaudit.log_lock_holder, pgaudit.alembic_version TO %1$s$$, role);
+       pgaudit.log_lock_holder, pgaudit.unrecorded_change, pgaudit.alembic_version TO %1$s$$, role);
         EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.stalled_workers_jobs, pgaudit.try_timestamptz, pgaudit.low_watermark,
        pgaudit.count_jobs, pgaudit.queue_state,
        pgaudit.lag_bucket_bounds, pgaudit.log_partitions, pgaudit.is_partition_ahead TO %1$s$$, role);
@@ -5368,7 +5506,10 @@ BEGIN
        pgaudit.acknowledged_jobs, pgaudit.audit_jobs, pgaudit.job_error, pgaudit.saved_search, pgaudit.settings,
        pgaudit.alembic_version TO %1$s$$, role);
         EXECUTE format($$GRANT SELECT ON pgaudit.anchor, pgaudit.anchor_stats, pgaudit.anchor_receipt TO %1$s$$, role);
-        EXECUTE format($$GRANT SELECT ON pgaudit.captured_table, pgaudit.guarded_table, pgaudit.unrecorded_change TO %1$s$$, role);
+        EXECUTE format($$GRANT SELECT ON pgaudit.captured_table, pgaudit.guarded_table, pgaudit.unrecorded_change,
+       pgaudit.table_coverage TO %1$s$$, role);
+        EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.partition_tree, pgaudit.logged_actions,
+       pgaudit.last_recorded_at, pgaudit.expected_actions TO %1$s$$, role);
         EXECUTE format($$GRANT SELECT ON pgaudit.capture_state, pgaudit.guard_state TO %1$s$$, role);
         EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.watched_tables, pgaudit.capture_problems TO %1$s$$, role);
         EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.stalled_workers_jobs, pgaudit.try_timestamptz, pgaudit.low_watermark,
