@@ -1,5 +1,6 @@
 """Capture and guard in the migrations of an application with Alembic."""
 
+import shutil
 import subprocess
 from io import StringIO
 from pathlib import Path
@@ -16,6 +17,7 @@ from pgaudit.guard import Capture, Guard, captures, guards
 from pgaudit.guard.alembic import AddCapture, AddGuard, RemoveCapture, RemoveGuard
 from tests.support.psql import PROGRAM
 
+ROOT = Path(__file__).parents[2]
 ENVIRONMENT = """
 from alembic import context
 from sqlalchemy import NullPool, create_engine
@@ -137,3 +139,13 @@ def test_an_unknown_option_is_refused_at_once() -> None:
     """Before anything reaches the database."""
     with pytest.raises(TypeError, match="colums"):
         AddCapture("claims", target="claim", key="id", colums=("id",))
+
+
+def test_the_migration_of_the_documentation_runs(project: Config, conn: psycopg.Connection, tmp_path: Path) -> None:
+    """Forwards and backwards."""
+    shutil.copy(ROOT / "docs" / "code" / "alembic_capture.py", tmp_path / "versions" / "1.py")
+    command.upgrade(project, "head")
+    assert [[each.table for each in kind] for kind in added(conn)] == [["public.claims"], ["public.claims"]]
+    conn.rollback()
+    command.downgrade(project, "base")
+    assert added(conn) == ([], [])
