@@ -1,7 +1,7 @@
 """What does a trigger that captures changes, or a guard that demands an event, cost the business transaction?
 
-Parts: ``single`` updates one row in a transaction, on 16 connections of pgbench, beside small logs and beside logs of
-``--rows`` rows; ``bulk`` updates 100,000 rows in one statement, on one connection.
+Parts: ``bulk`` updates 100,000 rows in one statement, on one connection; ``small`` updates one row in a transaction, on
+16 connections of pgbench, beside small logs; ``large`` does so beside logs of ``--rows`` rows.
 Variants: no trigger, a row trigger like django-pghistory's, a generic trigger like supa_audit's, ``pgaudit capture``;
 ``pgaudit.record`` in the transaction, and the same on a guarded table.
 Measured: transactions a second, the µs that each adds to a transaction or a row, bytes of WAL a row, commits included.
@@ -25,7 +25,7 @@ from benchmarks.support.options import names
 from benchmarks.support.report import Measurement, Report, ratio
 from benchmarks.support.server import Bench
 
-PARTS: Final = frozenset({"single", "bulk"})
+PARTS: Final = frozenset({"bulk", "small", "large"})
 CONNECTIONS: Final = 16
 NAMES: Final = {
     BARE: "no trigger",
@@ -47,7 +47,7 @@ RECORD_ALL: Final = """
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of this benchmark."""
-    parser.add_argument("--rows", type=int, default=1_000_000, help="rows in each large log (1,000,000); 0: none")
+    parser.add_argument("--rows", type=int, default=1_000_000, help="rows in each large log (1,000,000)")
     parser.add_argument("--parts", type=names, default=PARTS, help=f"some of {','.join(sorted(PARTS))} (all)")
 
 
@@ -61,11 +61,11 @@ def run(bench: Bench, report: Report, options: argparse.Namespace) -> None:
     captured.create(bench)
     if "bulk" in options.parts:
         bulk(bench, report, options)
-    if "single" in options.parts:
+    if "small" in options.parts:
         single(bench, report, options, 0)
-        if options.rows:
-            captured.fill(bench, options.rows, report.progress)
-            single(bench, report, options, options.rows)
+    if "large" in options.parts:
+        captured.fill(bench, options.rows, report.progress)
+        single(bench, report, options, options.rows)
     bench.drop(DATABASE)
 
 
