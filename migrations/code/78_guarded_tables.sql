@@ -13,13 +13,24 @@ $$;
 CREATE OR REPLACE FUNCTION pgaudit.guard_query(guard pgaudit.guarded_table, relation oid, operation text, level text,
                                                names text[] DEFAULT '{captured.head,captured.receipts,OLD,NEW}')
 RETURNS text LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
-    SELECT format($query$INSERT INTO pgaudit.guarded_change (guard, operation, keys, new_keys, events)
+    SELECT format(CASE level WHEN 'statement' THEN $many$INSERT INTO pgaudit.guarded_change (guard, operation, keys, new_keys, events)
     SELECT %s, %L, pg_catalog.array_agg(t.key), pg_catalog.array_agg(t.new_key), %s
       FROM (SELECT pg_catalog.row_number() OVER () AS n, q.* FROM (%s) q) t
-     GROUP BY t.n / 10000$query$,
+     GROUP BY t.n / 10000$many$ ELSE $one$INSERT INTO pgaudit.guarded_change (guard, operation, keys, new_keys, events)
+    SELECT %s, %L, ARRAY[t.key], ARRAY[t.new_key], %s FROM (%s) t$one$ END,
         guard.id, lower(operation),
-        CASE WHEN guard.on_missing = 'capture' OR guard.with_changes THEN 'pg_catalog.array_agg(t.content)' ELSE 'NULL' END,
-        change_query(as_capture(guard), relation, operation, level, names))
+        CASE WHEN NOT with_events THEN 'NULL' WHEN level = 'statement' THEN 'pg_catalog.array_agg(t.content)' ELSE 'ARRAY[t.content]' END,
+        CASE WHEN with_events THEN change_query(as_capture(guard), relation, operation, level, names)
+             ELSE key_query(as_capture(guard), relation, operation, level, names) END)
+      FROM (SELECT guard.on_missing = 'capture' OR guard.with_changes AS with_events) needed
+$$;
+
+-- guard_command(guard, operation, level): returns the command that notes the changed rows in the generated function.
+CREATE OR REPLACE FUNCTION pgaudit.guard_command(guard pgaudit.guarded_table, operation text, level text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT CASE level WHEN 'row' THEN guard_query(guard, guard.relation, operation, level)
+                      ELSE one_or_many(operation, guard_query(guard, guard.relation, operation, 'single'),
+                                       guard_query(guard, guard.relation, operation, level)) END
 $$;
 
 -- guard_body(guard): returns the body of the trigger function of a guarded table.
@@ -61,8 +72,8 @@ END $body$,
             'captured.head := pgaudit.captured_head(CASE TG_OP WHEN ''INSERT'' THEN %L WHEN ''UPDATE'' THEN %L ELSE %L END);',
             guard.action || '.created', guard.action || '.updated', guard.action || '.deleted') ELSE '' END,
         deep_shape_of(guard.relation), level, CASE level WHEN 'row' THEN ', OLD, NEW' ELSE '' END,
-        guard_query(guard, guard.relation, 'INSERT', level), guard_query(guard, guard.relation, 'UPDATE', level),
-        guard_query(guard, guard.relation, 'DELETE', level), snapshot_check(level), shape)
+        guard_command(guard, 'INSERT', level), guard_command(guard, 'UPDATE', level),
+        guard_command(guard, 'DELETE', level), snapshot_check(level), shape)
       FROM level_of_capture(guard.relation) level, shape_function(guard.relation) shape
 $$;
 
@@ -111,6 +122,7 @@ DECLARE
 BEGIN
     PERFORM check_captured(add_guard.relation, add_guard.target, add_guard.key, coalesce(add_guard.action, add_guard.target),
                            add_guard.key || add_guard.columns || add_guard.excluded || add_guard.masked);
+    PERFORM check_condition(add_guard.relation, add_guard.condition);
     PERFORM check_guarded(add_guard.on_missing, add_guard.actions);
     IF to_regclass('pgaudit.audit_jobs_event_id_idx') IS NULL THEN  -- by which an event is found that is queued already
         CREATE INDEX audit_jobs_event_id_idx ON audit_jobs ((event->>'id'));
@@ -184,5 +196,23 @@ BEGIN
     END IF;
     PERFORM record_about_table(CASE WHEN paused THEN 'audit.guard_paused' ELSE 'audit.guard_resumed' END, relation);
     PERFORM enable_triggers(relation, 'guard', NOT paused);
+    RETURN true;
+END $$;
+
+-- renew_guard(relation): adds the guard of a table anew as it was, as renew_capture does.
+CREATE OR REPLACE FUNCTION pgaudit.renew_guard(relation regclass) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    guard guarded_table;
+BEGIN
+    SELECT current.* INTO guard FROM guarded_table g, current_guard(g.id) current WHERE g.relation = renew_guard.relation;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    PERFORM add_guard(relation, guard.target_type, guard.key_columns, guard.on_missing, guard.actions, guard.with_changes,
+                      guard.action, guard.columns, guard.excluded, guard.masked, guard.condition);
+    IF guard.paused_at IS NOT NULL THEN
+        PERFORM pause_guard(relation, true);
+    END IF;
     RETURN true;
 END $$;

@@ -28,6 +28,7 @@ INSTALLED_APPS = [
     "tests.django.project.accounts",
     "tests.django.project.cases",
     "tests.django.project.monitors",
+    *os.environ.get("PROJECT_APPS", "").split(),
 ]
 MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",

@@ -977,7 +977,8 @@ CREATE TABLE pgaudit.unrecorded_change (
     xid              xid8        NOT NULL,
     recorded_by      text        NOT NULL,
     application_name text        NOT NULL,
-    found_at         timestamptz NOT NULL DEFAULT clock_timestamp()
+    found_at         timestamptz NOT NULL DEFAULT clock_timestamp(),
+    told_at          timestamptz
 );
 -- A transaction that changed guarded rows is checked when it commits.
 CREATE CONSTRAINT TRIGGER check_guarded_changes AFTER INSERT ON pgaudit.guarded_change DEFERRABLE INITIALLY DEFERRED
@@ -985,6 +986,7 @@ CREATE CONSTRAINT TRIGGER check_guarded_changes AFTER INSERT ON pgaudit.guarded_
 ALTER TABLE pgaudit.guarded_change ENABLE ALWAYS TRIGGER check_guarded_changes;
 
 CREATE INDEX unrecorded_change_found_at_idx ON pgaudit.unrecorded_change (found_at);
+CREATE INDEX unrecorded_change_untold_idx ON pgaudit.unrecorded_change (id) WHERE told_at IS NULL;
 
 -- The Merkle tree over the log, and what was signed of it.
 
@@ -3000,11 +3002,22 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
              GROUP BY n / 100) portions
 $$;
 
+-- changed_condition(…): returns the SQL condition under which an UPDATE has changed any recorded column.
+CREATE OR REPLACE FUNCTION pgaudit.changed_condition(relation oid, columns text[], excluded text[]) RETURNS text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT coalesce(string_agg(changed_expression(type, "collation", format('old.%I', name), format('new.%I', name)), ' OR '), 'false')
+      FROM columns_to_capture(relation, columns, excluded)
+$$;
+
 -- rows_of(operation, level, old_row, new_row): returns the SQL of the changed rows: old before, new after. The two transition
 -- tables of an UPDATE have its rows in the same order.
+--   level  statement or row: what the trigger fires for; single: a statement that has changed one row, or none
 CREATE OR REPLACE FUNCTION pgaudit.rows_of(operation text, level text, old_row text, new_row text) RETURNS text
 LANGUAGE sql IMMUTABLE AS $$
     SELECT CASE level || ' ' || operation
+        WHEN 'single INSERT' THEN 'new_rows new'
+        WHEN 'single DELETE' THEN 'old_rows old'
+        WHEN 'single UPDATE' THEN 'old_rows old, new_rows new'
         WHEN 'statement INSERT' THEN 'new_rows new'
         WHEN 'statement DELETE' THEN 'old_rows old'
         WHEN 'statement UPDATE' THEN '(SELECT pg_catalog.row_number() OVER () AS "pgaudit row", * FROM old_rows) old '
@@ -3017,7 +3030,7 @@ $$;
 -- change_query(capture, relation, operation, level, names): returns the query of the changed rows of a table: key, new_key
 -- where that is another, and content, the text of the event.
 --   relation  the table, or its partition or child
---   level     statement or row: what the trigger fires for
+--   level     what rows_of takes
 --   names     what the query calls the values that do not depend on the row, and OLD and NEW: the variables of a
 --             generated function, or parameters
 CREATE OR REPLACE FUNCTION pgaudit.change_query(capture pgaudit.captured_table, relation oid, operation text, level text,
@@ -3044,6 +3057,17 @@ BEGIN
         coalesce('(' || CASE WHEN operation = 'UPDATE' THEN capture.condition END || ')', 'true'),
         CASE operation WHEN 'UPDATE' THEN $s$c.changes <> ''$s$ ELSE 'true' END);
 END $$;
+
+-- key_query(…): returns the query of the keys of the changed rows alone: key and new_key; takes what change_query takes.
+CREATE OR REPLACE FUNCTION pgaudit.key_query(capture pgaudit.captured_table, relation oid, operation text, level text, names text[])
+RETURNS text LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT format('SELECT %s AS key, %s AS new_key FROM %s WHERE %s',
+        key_expression(relation, capture.key_columns, CASE operation WHEN 'INSERT' THEN 'new' ELSE 'old' END),
+        key_expression(relation, capture.key_columns, CASE operation WHEN 'DELETE' THEN 'old' ELSE 'new' END),
+        rows_of(operation, level, names[3], names[4]),
+        CASE operation WHEN 'UPDATE' THEN format('(%s) AND (%s)', coalesce(capture.condition, 'true'),
+                                                 changed_condition(relation, capture.columns, capture.excluded)) ELSE 'true' END)
+$$;
 
 -- capture_query(…): returns the statement that records an event for each changed row; takes what change_query takes.
 CREATE OR REPLACE FUNCTION pgaudit.capture_query(capture pgaudit.captured_table, relation oid, operation text, level text,
@@ -3086,26 +3110,32 @@ END $$;
 -- characters of its id, a UUIDv7: the time and the version. substr(gen_random_uuid()::text, 16) is the rest of one.
 --   context.source  application, if it has said who it acts for; database, if only the role is known
 --   context         session_user, current_user, client_address and application_name, as the server knows them
+-- Text is joined here, and context_of_application called only if there is one: each change of a row pays for it. Without SET,
+-- which takes as long as a fifth of the rest; so all names have their schema.
 CREATE OR REPLACE FUNCTION pgaudit.captured_head(action text) RETURNS text
-LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+LANGUAGE plpgsql AS $$
 DECLARE
-    clock  timestamptz := clock_timestamp();
-    millis text  := lpad(to_hex((extract(epoch FROM clock) * 1000)::bigint), 12, '0');
-    moment text  := to_char(clock AT TIME ZONE interval '0', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"');
-    said   jsonb := context_of_application();
-    head   jsonb := jsonb_build_object(
-        'action', action, 'outcome', 'success', 'schema_version', 1, 'occurred_at', moment, 'recorded_at', moment,
-        'recorded_by', session_user, 'xid', pg_current_xact_id()::text,
-        'actor', coalesce(said->'actor', jsonb_build_object('type', 'db_user', 'id', session_user)),
-        'context', coalesce(said->'context', '{}') || jsonb_strip_nulls(jsonb_build_object(
-            'source', CASE WHEN said ? 'actor' THEN 'application' ELSE 'database' END, 'session_user', session_user,
-            'current_user', coalesce(nullif(current_setting('role'), 'none'), session_user),
-            'client_address', host(inet_client_addr()), 'application_name', nullif(current_setting('application_name'), ''))));
+    clock   timestamptz := pg_catalog.clock_timestamp();
+    millis  text  := pg_catalog.lpad(pg_catalog.to_hex((extract(epoch FROM clock) * 1000)::bigint), 12, '0');
+    moment  text  := pg_catalog.to_char(clock AT TIME ZONE interval '0', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"');
+    login   text  := pg_catalog.to_json(session_user)::text;
+    actor   text  := '{"type":"db_user","id":' || login || '}';
+    context text  := pg_catalog.concat('{"source":"database","session_user":', login,
+        ',"current_user":' || coalesce(pg_catalog.to_json(nullif(pg_catalog.current_setting('role'), 'none'))::text, login),
+        ',"client_address":"' || pg_catalog.host(pg_catalog.inet_client_addr()) || '"',
+        ',"application_name":' || pg_catalog.to_json(nullif(pg_catalog.current_setting('application_name'), ''))::text, '}');
+    said    jsonb;
 BEGIN
-    IF said ? 'tenant' THEN
-        head := head || jsonb_build_object('tenant', said->'tenant');
+    IF pg_catalog.current_setting('audit.context', true) <> '' THEN
+        said := pgaudit.context_of_application();
+        actor := coalesce(said->>'actor', actor);
+        context := coalesce(said->'context', '{}') || context::jsonb
+                || CASE WHEN said ? 'actor' THEN '{"source": "application"}' ELSE '{}' END::jsonb;
     END IF;
-    RETURN left(head::text, -1) || ',"id":"' || left(millis, 8) || '-' || right(millis, 4) || '-7';
+    RETURN pg_catalog.concat('{"action":', pg_catalog.to_json(action), ',"outcome":"success","schema_version":1,"occurred_at":"', moment,
+        '","recorded_at":"', moment, '","recorded_by":', login, ',"xid":"', pg_catalog.pg_current_xact_id(), '","actor":', actor,
+        ',"context":', context, ',"tenant":' || (said->'tenant')::text, ',"id":"', pg_catalog.left(millis, 8), '-',
+        pg_catalog.right(millis, 4), '-7');
 END $$;
 
 -- is_replicated(): returns whether the change comes from a publisher, where it was captured. session_replication_role
@@ -3235,7 +3265,13 @@ BEGIN
         SET bytea_output = 'hex' SET extra_float_digits = 1 SET lc_monetary = 'C' SET enable_nestloop = off SET plan_cache_mode = force_generic_plan SET jit = off AS %L$function$,
         name, body);
     EXECUTE format('REVOKE ALL ON FUNCTION pgaudit.%I() FROM PUBLIC', name);
+    EXECUTE format('COMMENT ON FUNCTION pgaudit.%I() IS %L', name, generated_comment(body));
 END $$;
+
+-- generated_comment(body): returns the comment of a generated function, by which one is known that was altered since.
+CREATE OR REPLACE FUNCTION pgaudit.generated_comment(body text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS
+$$ SELECT 'Generated by pgaudit: ' || encode(sha256(convert_to(body, 'UTF8')), 'hex') $$;
 
 -- snapshot_check(level): returns the commands that compare the columns in the transaction's snapshot with those of a row.
 -- In READ COMMITTED each command has a snapshot of its own.
@@ -3254,6 +3290,14 @@ LANGUAGE sql IMMUTABLE AS $$
     END IF;$body$,
         CASE level WHEN 'row' THEN 'pg_catalog.row_to_json(OLD)' ELSE '(SELECT pg_catalog.row_to_json(r) FROM old_rows r LIMIT 1)' END,
         CASE level WHEN 'row' THEN 'pg_catalog.row_to_json(NEW)' ELSE '(SELECT pg_catalog.row_to_json(r) FROM new_rows r LIMIT 1)' END)
+$$;
+
+-- one_or_many(operation, one, many): returns the command of a statement's trigger: one for a single row, or none; many for any
+-- number. Most statements change one row, for which windows and joins take longer than all else.
+CREATE OR REPLACE FUNCTION pgaudit.one_or_many(operation text, one text, many text) RETURNS text
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT format(E'IF NOT EXISTS (SELECT FROM %s OFFSET 1) THEN\n    %s;\n    ELSE\n    %s;\n    END IF',
+                  CASE operation WHEN 'INSERT' THEN 'new_rows' ELSE 'old_rows' END, one, many)
 $$;
 
 -- capture_body(capture): returns the body of the trigger function of a table.
@@ -3293,7 +3337,10 @@ END $body$,
         capture.id, 'captured_table ' || capture.id, capture.action || '.created', capture.action || '.updated', capture.action || '.deleted',
         capture.action || '.truncated',
         deep_shape_of(capture.relation), level, CASE level WHEN 'row' THEN ', OLD, NEW' ELSE '' END,
-        capture_query(capture, capture.relation, 'INSERT', level), capture_query(capture, capture.relation, 'UPDATE', level),
+        capture_query(capture, capture.relation, 'INSERT', level),
+        CASE level WHEN 'row' THEN capture_query(capture, capture.relation, 'UPDATE', level)
+                   ELSE one_or_many('UPDATE', capture_query(capture, capture.relation, 'UPDATE', 'single'),
+                                    capture_query(capture, capture.relation, 'UPDATE', level)) END,
         capture_query(capture, capture.relation, 'DELETE', level), snapshot_check(level), shape)
       FROM level_of_capture(capture.relation) level, shape_function(capture.relation) shape
 $$;
@@ -3375,6 +3422,7 @@ DECLARE
 BEGIN
     PERFORM check_captured(add_capture.relation, add_capture.target, add_capture.key, coalesce(add_capture.action, add_capture.target),
                            add_capture.key || add_capture.columns || add_capture.excluded || add_capture.masked);
+    PERFORM check_condition(add_capture.relation, add_capture.condition);
     INSERT INTO captured_table AS c (relation, target_type, key_columns, action, columns, excluded, masked, condition, known_columns)
     VALUES (add_capture.relation, target, key, coalesce(add_capture.action, target), add_capture.columns, add_capture.excluded,
             add_capture.masked, add_capture.condition, numbered_columns(add_capture.relation))
@@ -3417,6 +3465,23 @@ BEGIN
     END IF;
 END $$;
 
+-- check_condition(relation, condition): raises if the condition cannot be evaluated for rows of the table: otherwise an
+-- UPDATE would be the first to know. Nothing is evaluated.
+CREATE OR REPLACE FUNCTION pgaudit.check_condition(relation regclass, condition text) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    unused record;
+BEGIN
+    IF condition IS NOT NULL THEN
+        FOR unused IN EXECUTE format('SELECT FROM ONLY %s old, ONLY %1$s new WHERE false AND (%s)', relation, condition) LOOP
+        END LOOP;  -- not EXECUTE alone, which takes several statements
+    END IF;
+EXCEPTION WHEN syntax_error_or_access_rule_violation THEN
+    RAISE EXCEPTION '% cannot be captured: the condition is not valid: %', relation, SQLERRM USING ERRCODE = 'invalid_parameter_value',
+        HINT = 'Name columns as new.status and old.status, and functions, types and operators that are not of PostgreSQL '
+               'with their schema, such as public.is_large(new.amount).';
+END $$;
+
 -- remove_capture(relation): ends the capture of a table and its children. Returns whether there was one.
 CREATE OR REPLACE FUNCTION pgaudit.remove_capture(relation regclass) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
@@ -3445,6 +3510,25 @@ BEGIN
     END IF;
     PERFORM record_about_table(CASE WHEN paused THEN 'audit.capture_paused' ELSE 'audit.capture_resumed' END, relation);
     PERFORM enable_triggers(relation, 'capture', NOT paused);
+    RETURN true;
+END $$;
+
+-- renew_capture(relation): adds the capture of a table anew as it was, with triggers and function for what the table is
+-- now. Returns whether there is one.
+CREATE OR REPLACE FUNCTION pgaudit.renew_capture(relation regclass) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    capture captured_table;
+BEGIN
+    SELECT current.* INTO capture FROM captured_table c, current_capture(c.id) current WHERE c.relation = renew_capture.relation;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    PERFORM add_capture(relation, capture.target_type, capture.key_columns, capture.action, capture.columns, capture.excluded,
+                        capture.masked, capture.condition);
+    IF capture.paused_at IS NOT NULL THEN
+        PERFORM pause_capture(relation, true);
+    END IF;
     RETURN true;
 END $$;
 
@@ -3493,13 +3577,24 @@ $$;
 CREATE OR REPLACE FUNCTION pgaudit.guard_query(guard pgaudit.guarded_table, relation oid, operation text, level text,
                                                names text[] DEFAULT '{captured.head,captured.receipts,OLD,NEW}')
 RETURNS text LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
-    SELECT format($query$INSERT INTO pgaudit.guarded_change (guard, operation, keys, new_keys, events)
+    SELECT format(CASE level WHEN 'statement' THEN $many$INSERT INTO pgaudit.guarded_change (guard, operation, keys, new_keys, events)
     SELECT %s, %L, pg_catalog.array_agg(t.key), pg_catalog.array_agg(t.new_key), %s
       FROM (SELECT pg_catalog.row_number() OVER () AS n, q.* FROM (%s) q) t
-     GROUP BY t.n / 10000$query$,
+     GROUP BY t.n / 10000$many$ ELSE $one$INSERT INTO pgaudit.guarded_change (guard, operation, keys, new_keys, events)
+    SELECT %s, %L, ARRAY[t.key], ARRAY[t.new_key], %s FROM (%s) t$one$ END,
         guard.id, lower(operation),
-        CASE WHEN guard.on_missing = 'capture' OR guard.with_changes THEN 'pg_catalog.array_agg(t.content)' ELSE 'NULL' END,
-        change_query(as_capture(guard), relation, operation, level, names))
+        CASE WHEN NOT with_events THEN 'NULL' WHEN level = 'statement' THEN 'pg_catalog.array_agg(t.content)' ELSE 'ARRAY[t.content]' END,
+        CASE WHEN with_events THEN change_query(as_capture(guard), relation, operation, level, names)
+             ELSE key_query(as_capture(guard), relation, operation, level, names) END)
+      FROM (SELECT guard.on_missing = 'capture' OR guard.with_changes AS with_events) needed
+$$;
+
+-- guard_command(guard, operation, level): returns the command that notes the changed rows in the generated function.
+CREATE OR REPLACE FUNCTION pgaudit.guard_command(guard pgaudit.guarded_table, operation text, level text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT CASE level WHEN 'row' THEN guard_query(guard, guard.relation, operation, level)
+                      ELSE one_or_many(operation, guard_query(guard, guard.relation, operation, 'single'),
+                                       guard_query(guard, guard.relation, operation, level)) END
 $$;
 
 -- guard_body(guard): returns the body of the trigger function of a guarded table.
@@ -3541,8 +3636,8 @@ END $body$,
             'captured.head := pgaudit.captured_head(CASE TG_OP WHEN ''INSERT'' THEN %L WHEN ''UPDATE'' THEN %L ELSE %L END);',
             guard.action || '.created', guard.action || '.updated', guard.action || '.deleted') ELSE '' END,
         deep_shape_of(guard.relation), level, CASE level WHEN 'row' THEN ', OLD, NEW' ELSE '' END,
-        guard_query(guard, guard.relation, 'INSERT', level), guard_query(guard, guard.relation, 'UPDATE', level),
-        guard_query(guard, guard.relation, 'DELETE', level), snapshot_check(level), shape)
+        guard_command(guard, 'INSERT', level), guard_command(guard, 'UPDATE', level),
+        guard_command(guard, 'DELETE', level), snapshot_check(level), shape)
       FROM level_of_capture(guard.relation) level, shape_function(guard.relation) shape
 $$;
 
@@ -3591,6 +3686,7 @@ DECLARE
 BEGIN
     PERFORM check_captured(add_guard.relation, add_guard.target, add_guard.key, coalesce(add_guard.action, add_guard.target),
                            add_guard.key || add_guard.columns || add_guard.excluded || add_guard.masked);
+    PERFORM check_condition(add_guard.relation, add_guard.condition);
     PERFORM check_guarded(add_guard.on_missing, add_guard.actions);
     IF to_regclass('pgaudit.audit_jobs_event_id_idx') IS NULL THEN  -- by which an event is found that is queued already
         CREATE INDEX audit_jobs_event_id_idx ON audit_jobs ((event->>'id'));
@@ -3667,18 +3763,35 @@ BEGIN
     RETURN true;
 END $$;
 
+-- renew_guard(relation): adds the guard of a table anew as it was, as renew_capture does.
+CREATE OR REPLACE FUNCTION pgaudit.renew_guard(relation regclass) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    guard guarded_table;
+BEGIN
+    SELECT current.* INTO guard FROM guarded_table g, current_guard(g.id) current WHERE g.relation = renew_guard.relation;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    PERFORM add_guard(relation, guard.target_type, guard.key_columns, guard.on_missing, guard.actions, guard.with_changes,
+                      guard.action, guard.columns, guard.excluded, guard.masked, guard.condition);
+    IF guard.paused_at IS NOT NULL THEN
+        PERFORM pause_guard(relation, true);
+    END IF;
+    RETURN true;
+END $$;
+
 -- Guards at run time: what a transaction has changed is compared with what it has recorded.
 
 -- recorded_events(): returns the events of success that this transaction has recorded, and that will be in the log: not
 -- captured ones, not those whose id the log or the queue has already, nor the second of one id.
 CREATE OR REPLACE FUNCTION pgaudit.recorded_events() RETURNS SETOF jsonb
-LANGUAGE plpgsql SET search_path = pgaudit, pg_temp SET plan_cache_mode = force_custom_plan
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off SET enable_bitmapscan = off SET enable_nestloop = on  -- by the indexes, however large queue and log are
 SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$
 DECLARE
-    first_job   text := coalesce(current_setting('audit.first_job', true), '');
-    first_index text := coalesce(current_setting('audit.first_index', true), '');
-    mine        text := pg_current_xact_id()::text;
+    first_job text := coalesce(current_setting('audit.first_job', true), '');
+    mine      text := pg_current_xact_id()::text;
 BEGIN
     IF first_job ~ '^[0-9]{1,18}$' THEN
         RETURN QUERY
@@ -3689,12 +3802,20 @@ BEGIN
                AND NOT EXISTS (SELECT FROM audit_jobs other WHERE other.event->>'id' = j.event->>'id' AND other.event->>'xid' <> mine)
              ORDER BY j.event->>'id', j.id;
     END IF;
-    IF first_index ~ '^[0-9]{1,18}$' THEN  -- in mode inline, its events are in the log already
-        RETURN QUERY
-            SELECT l.event FROM audit_log l
-             WHERE l.index >= first_index::bigint AND l.event->>'xid' = mine AND l.outcome = 'success' AND l.conflicts_with IS NULL
-               AND NOT coalesce(l.event->'context' ? 'source', false);
+    IF current_setting('audit.first_index', true) ~ '^[0-9]{1,18}$' THEN
+        RETURN QUERY SELECT * FROM recorded_inline_events(current_setting('audit.first_index')::bigint);
     END IF;
+END $$;
+
+-- recorded_inline_events(first_index): returns those that are in the log already, because it has recorded them in mode inline.
+--   first_index  no event of this transaction has a lower index
+CREATE OR REPLACE FUNCTION pgaudit.recorded_inline_events(first_index bigint) RETURNS SETOF jsonb
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp SET plan_cache_mode = force_custom_plan AS $$  -- locks only the last partitions
+BEGIN
+    RETURN QUERY
+        SELECT l.event FROM audit_log l
+         WHERE l.index >= first_index AND l.event->>'xid' = pg_current_xact_id()::text AND l.outcome = 'success'
+           AND l.conflicts_with IS NULL AND NOT coalesce(l.event->'context' ? 'source', false);
 END $$;
 
 -- fits_pattern(action, pattern): returns whether an action fits, such as claim.paid fits claim.*; NULL is any.
@@ -4106,7 +4227,8 @@ END $$;
 
 -- reject_direct_write(): rejects a write that does not come from pgaudit's functions, which run as the owner. If none
 -- of them is on the call stack of this trigger, the statement was written by hand. Matches only names, because the
--- words around them are in the server's language. LIKE, because a regular expression takes longer than an insert.
+-- words around them are in the server's language. LIKE, because a regular expression takes longer than an insert;
+-- the names of guards first, because their stack has a long statement.
 CREATE OR REPLACE FUNCTION pgaudit.reject_direct_write() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
@@ -4114,12 +4236,12 @@ DECLARE
 BEGIN
     GET DIAGNOSTICS stack = PG_CONTEXT;
     IF TG_OP <> 'TRUNCATE' AND current_user = (SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = TG_RELID)
-       AND stack LIKE ANY ('{%append_rows%,%note_sightings%,%prune_batches%,%advance_watermark%,
+       AND stack LIKE ANY ('{%guard\\_%,%check_guarded_changes%,%append_rows%,%note_sightings%,%prune_batches%,%advance_watermark%,
                              %requeue_skipped_jobs%,%requeue_jobs_of_passed_transactions%,%acknowledge_job%,
                              %reject_truncate_of_queue%,%add_tiles%,%add_checkpoint%,%note_verification%,
                              %note_sealing%,%claim_heartbeat%,%claim_verification%,%note_anchored%,%add_target_tiles%,%add_target_period%,
                              %prune_target_tiles%,
-                             %guard_%,%check_guarded_changes%,%note_unrecorded%,%prune_unrecorded_changes%}'::text[]) THEN
+                             %note_unrecorded%,%prune_unrecorded_changes%,%claim_unrecorded_changes%}'::text[]) THEN
         RETURN NULL;
     END IF;
     RAISE EXCEPTION '% on %: only the functions of pgaudit can write to it', TG_OP, TG_TABLE_NAME
@@ -4231,6 +4353,232 @@ BEGIN
     RAISE EXCEPTION 'job % holds an audit event, which must not wait until %', OLD.id, NEW.scheduled_at
         USING ERRCODE = 'insufficient_privilege', HINT = 'Schedule it within the next 24 hours.';
 END $$;
+
+-- What capture and guard of a table are like now, and what is wrong with them. No table is locked: a migration of the
+-- application that holds one does not stop the health check.
+
+-- partition_tree(relation): returns a table and its partitions, of all levels. pg_partition_tree would lock them all.
+CREATE OR REPLACE FUNCTION pgaudit.partition_tree(relation oid) RETURNS SETOF oid
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    WITH RECURSIVE tree (relation) AS (
+        SELECT partition_tree.relation
+        UNION ALL
+        SELECT inhrelid FROM tree JOIN pg_inherits ON inhparent = tree.relation JOIN pg_class c ON c.oid = inhrelid
+         WHERE relispartition)
+    SELECT relation FROM tree
+$$;
+
+-- row_level_reason(relation): returns why each of its rows is captured by itself; NULL where a statement is: see
+-- level_of_capture.
+CREATE OR REPLACE FUNCTION pgaudit.row_level_reason(relation oid) RETURNS text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT CASE WHEN EXISTS (SELECT FROM pg_class WHERE oid = relation AND relkind = 'p') THEN 'it is partitioned'
+                WHEN EXISTS (SELECT FROM pg_inherits WHERE inhparent = relation) THEN 'tables inherit from it'
+                WHEN EXISTS (SELECT FROM pg_inherits WHERE inhrelid = relation) THEN 'it is a part of another table'
+                ELSE (SELECT 'it has AFTER ROW triggers: ' || string_agg(tgname, ', ' ORDER BY tgname) FROM pg_trigger
+                       WHERE tgrelid = relation AND NOT tgisinternal AND tgtype & 1 = 1 AND tgtype & 2 = 0
+                         AND NOT starts_with(tgname, '0_pgaudit')) END
+     WHERE level_of_capture(relation) = 'row'
+$$;
+
+-- level_of_triggers(relation, purpose): returns what its triggers fire for, statement or row; NULL if it has none.
+CREATE OR REPLACE FUNCTION pgaudit.level_of_triggers(relation oid, purpose text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT min(CASE tgtype & 1 WHEN 1 THEN 'row' ELSE 'statement' END) FROM pg_trigger
+     WHERE tgrelid = relation AND NOT tgisinternal
+       AND tgname = ANY (array(SELECT format('0_pgaudit_%s_%s', purpose, operation)
+                                 FROM unnest('{insert,update,delete}'::text[]) operation)::name[])
+$$;
+
+-- problem_of_triggers(relation, purpose, function): returns what is wrong with the triggers of a table and its partitions;
+-- NULL if nothing is.
+CREATE OR REPLACE FUNCTION pgaudit.problem_of_triggers(relation oid, purpose text, function oid) RETURNS text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    WITH found AS (
+        SELECT format('%s on %s', name, table_name(member)) AS name,
+               CASE WHEN t.oid IS NULL THEN 'has no trigger'
+                    WHEN tgenabled <> 'A' THEN 'has a trigger that does not always fire'
+                    WHEN tgfoid <> function OR tgqual IS NOT NULL OR tgattr <> '' THEN 'has an altered trigger' END AS problem
+          FROM partition_tree(relation) member CROSS JOIN unnest('{insert,update,delete,truncate}'::text[]) operation
+         CROSS JOIN LATERAL format('0_pgaudit_%s_%s', purpose, operation) name
+          LEFT JOIN pg_trigger t ON tgrelid = member AND tgname = name AND NOT tgisinternal)
+    SELECT min(problem) || ': ' || min(name) || CASE WHEN count(*) > 1 THEN format(' and %s more', count(*) - 1) ELSE '' END
+      FROM found WHERE problem IS NOT NULL GROUP BY problem ORDER BY problem LIMIT 1
+$$;
+
+-- problem_of_function(relation, function): returns what is wrong with the generated function of a table; NULL if nothing is.
+-- Generating it anew, to compare, would take 20 ms.
+CREATE OR REPLACE FUNCTION pgaudit.problem_of_function(relation oid, function oid) RETURNS text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT CASE WHEN NOT prosecdef OR obj_description(oid, 'pg_proc') IS DISTINCT FROM generated_comment(prosrc)
+                THEN 'has a function that was altered by hand' END
+      FROM pg_proc WHERE oid = function
+$$;
+
+-- problem_of_columns(relation, key, known, condition): returns why no row can be changed any more, because columns were
+-- dropped or renamed; NULL if none is missing. Other columns are no problem: the next change of a row adapts the function.
+CREATE OR REPLACE FUNCTION pgaudit.problem_of_columns(relation oid, key text[], known jsonb, condition text) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp SET lock_timeout = '100ms' AS $$
+BEGIN
+    IF cardinality(current_names(key, known, relation)) < cardinality(key) THEN
+        RETURN 'cannot be changed, because a column of the key no longer exists';
+    ELSIF known <> numbered_columns(relation) THEN
+        PERFORM check_condition(relation, condition);
+    END IF;
+    RETURN NULL;
+EXCEPTION
+    WHEN invalid_parameter_value THEN
+        RETURN 'cannot be updated, because ' || substring(SQLERRM FROM 'the condition is not valid.*');
+    WHEN lock_not_available THEN
+        RETURN NULL;
+END $$;
+
+-- problem_of(purpose, id, relation): returns why changes of a captured or guarded table may pass, or fail, as the rest of a
+-- sentence about it; NULL if they do not.
+CREATE OR REPLACE FUNCTION pgaudit.problem_of(purpose text, id integer, relation oid) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    made    oid  := (SELECT oid FROM pg_proc WHERE pronamespace = 'pgaudit'::regnamespace AND proname = purpose || '_' || id);
+    problem text := coalesce(problem_of_triggers(relation, purpose, made), problem_of_function(relation, made));
+BEGIN
+    IF problem IS NULL AND level_of_triggers(relation, purpose) = 'statement' AND level_of_capture(relation) = 'row' THEN
+        problem := format('needs triggers for each row, because %s', row_level_reason(relation));
+    END IF;
+    IF problem IS NULL THEN
+        SELECT 'has a child of which no change is seen: ' || string_agg(table_name(child), ', ') INTO problem
+          FROM children_of(relation) child
+         WHERE NOT EXISTS (SELECT FROM captured_table c WHERE purpose = 'capture' AND c.relation = child
+                           UNION ALL SELECT FROM guarded_table g WHERE purpose = 'guard' AND g.relation = child);
+    END IF;
+    IF problem IS NULL THEN
+        SELECT problem_of_columns(relation, key_columns, known_columns, condition) INTO problem
+          FROM (SELECT c.id, key_columns, known_columns, condition FROM captured_table c WHERE purpose = 'capture'
+                UNION ALL
+                SELECT g.id, key_columns, known_columns, condition FROM guarded_table g WHERE purpose = 'guard') w
+         WHERE w.id = problem_of.id;
+    END IF;
+    RETURN problem;
+END $$;
+
+-- watched_tables(purpose): returns the captured or guarded tables as they are now, with the present names of their columns.
+CREATE OR REPLACE FUNCTION pgaudit.watched_tables(purpose text)
+RETURNS TABLE (id integer, schema_name text, table_name text, key_columns text[], columns text[], excluded text[],
+               masked text[], level text, level_reason text, children text[], problem text)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+    SELECT w.id, n.nspname, c.relname, current_names(w.key_columns, known_columns, w.relation),
+           current_names(w.columns, known_columns, w.relation), current_names(w.excluded, known_columns, w.relation),
+           current_names(w.masked, known_columns, w.relation), level_of_triggers(w.relation, purpose),
+           row_level_reason(w.relation), array(SELECT table_name(child) FROM children_of(w.relation) child ORDER BY 1),
+           CASE WHEN paused_at IS NULL THEN problem_of(purpose, w.id, w.relation) END
+      FROM (SELECT id, relation, key_columns, columns, excluded, masked, known_columns, paused_at FROM captured_table
+             WHERE purpose = 'capture'
+            UNION ALL
+            SELECT id, relation, key_columns, columns, excluded, masked, known_columns, paused_at FROM guarded_table
+             WHERE purpose = 'guard') w
+      JOIN pg_class c ON c.oid = w.relation
+      JOIN pg_namespace n ON n.oid = c.relnamespace
+$$;
+
+CREATE OR REPLACE VIEW pgaudit.capture_state AS
+SELECT w.schema_name, w.table_name, c.target_type, w.key_columns, c.action, w.columns, w.excluded, w.masked, c.condition,
+       w.level, w.level_reason, w.children, w.problem, c.added_at, c.added_by, c.paused_at, c.paused_by
+  FROM pgaudit.captured_table c JOIN pgaudit.watched_tables('capture') w USING (id);
+
+CREATE OR REPLACE VIEW pgaudit.guard_state AS
+SELECT w.schema_name, w.table_name, g.target_type, w.key_columns, g.action, g.on_missing, g.actions, g.with_changes,
+       w.columns, w.excluded, w.masked, g.condition, w.level, w.level_reason, w.children, w.problem,
+       g.added_at, g.added_by, g.paused_at, g.paused_by
+  FROM pgaudit.guarded_table g JOIN pgaudit.watched_tables('guard') w USING (id);
+
+-- capture_problems(): returns what is wrong with captured and guarded tables that are not paused. For readers and workers.
+CREATE OR REPLACE FUNCTION pgaudit.capture_problems() RETURNS TABLE (purpose text, relation oid, table_name text, problem text)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+    SELECT w.purpose, w.relation, table_name(w.relation), w.problem
+      FROM (SELECT 'capture' AS purpose, relation, problem_of('capture', id, relation) AS problem FROM captured_table
+             WHERE paused_at IS NULL AND relation IN (SELECT oid FROM pg_class)
+            UNION ALL
+            SELECT 'guard', relation, problem_of('guard', id, relation) FROM guarded_table
+             WHERE paused_at IS NULL AND relation IN (SELECT oid FROM pg_class)) w
+     WHERE w.problem IS NOT NULL ORDER BY 1, 3
+$$;
+
+-- Coverage: which tables of the application are captured or guarded, and which are neither.
+
+-- logged_actions(prefixes): returns the actions in the log that begin so. Each is found by one step in each index, however
+-- many events have it.
+CREATE OR REPLACE FUNCTION pgaudit.logged_actions(prefixes text[]) RETURNS SETOF text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    WITH RECURSIVE wanted AS (
+        SELECT prefix COLLATE "C" AS first, (left(prefix, -1) || chr(ascii(right(prefix, 1)) + 1)) COLLATE "C" AS behind
+          FROM unnest(prefixes) prefix WHERE prefix <> ''
+    ), step (action, behind) AS (
+        SELECT (SELECT l.action FROM audit_log l WHERE l.action >= first AND l.action < behind ORDER BY l.action LIMIT 1), behind
+          FROM wanted
+        UNION ALL
+        SELECT (SELECT l.action FROM audit_log l WHERE l.action > step.action AND l.action < step.behind ORDER BY l.action LIMIT 1),
+               behind
+          FROM step WHERE action IS NOT NULL)
+    SELECT DISTINCT action FROM step WHERE action IS NOT NULL
+$$;
+
+-- last_recorded_at(actions): returns when the newest event in the log with one of these actions was recorded. Only the
+-- index of actions has the order that is asked for: "action = x ORDER BY index" would read a log without x as a whole.
+CREATE OR REPLACE FUNCTION pgaudit.last_recorded_at(actions text[]) RETURNS timestamptz
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT max(newest.recorded_at)
+      FROM unnest(actions) wanted (action),
+           LATERAL (SELECT l.recorded_at FROM audit_log l WHERE l.action >= wanted.action AND l.action <= wanted.action
+                     ORDER BY l.action DESC, l.index DESC LIMIT 1) newest
+$$;
+
+-- expected_actions(action, actions): returns what the actions of events for a guarded table begin with.
+CREATE OR REPLACE FUNCTION pgaudit.expected_actions(action text, actions jsonb) RETURNS text[]
+LANGUAGE sql IMMUTABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT action || '.' || array(SELECT split_part(pattern, '*', 1) FROM jsonb_each_text(actions) AS given (operation, pattern))
+$$;
+
+-- A table belongs to the application unless it is pgaudit's, the server's, an extension's or a tool's for migrations.
+CREATE OR REPLACE VIEW pgaudit.table_coverage AS
+SELECT n.nspname::text AS schema_name, c.relname::text AS table_name,
+       CASE WHEN k.paused_at IS NOT NULL THEN 'paused' WHEN of_capture.problem IS NOT NULL THEN 'broken' WHEN k.id IS NOT NULL THEN 'captured' END AS capture,
+       CASE WHEN g.paused_at IS NOT NULL THEN 'paused' WHEN of_guard.problem IS NOT NULL THEN 'broken' WHEN g.id IS NOT NULL THEN 'guarded' END AS guard,
+       g.on_missing,
+       coalesce(k.target_type, g.target_type) AS target_type,
+       contents.estimated_rows, contents.changed_rows,
+       CASE WHEN k.id IS NOT NULL
+            THEN pgaudit.last_recorded_at(array(SELECT k.action || suffix FROM unnest('{.created,.updated,.deleted,.truncated}'::text[]) suffix))
+            WHEN g.id IS NOT NULL
+            THEN pgaudit.last_recorded_at(array(SELECT pgaudit.logged_actions(pgaudit.expected_actions(g.action, g.actions))))
+       END AS last_event_at,
+       coalesce(passed.unrecorded_changes, 0) AS unrecorded_changes
+  FROM pg_class c
+  JOIN pg_namespace n ON n.oid = c.relnamespace
+  LEFT JOIN pgaudit.captured_table k ON k.relation = c.oid
+  LEFT JOIN pgaudit.guarded_table g ON g.relation = c.oid
+  LEFT JOIN pgaudit.capture_problems() of_capture ON of_capture.purpose = 'capture' AND of_capture.relation = c.oid
+  LEFT JOIN pgaudit.capture_problems() of_guard ON of_guard.purpose = 'guard' AND of_guard.relation = c.oid
+  LEFT JOIN (SELECT relation, sum(count)::bigint AS unrecorded_changes FROM pgaudit.unrecorded_change
+              WHERE found_at > clock_timestamp() - interval '1 day' GROUP BY relation) passed ON passed.relation = c.oid,
+       LATERAL (SELECT coalesce(sum(coalesce(nullif(part.reltuples, -1)::bigint, pg_stat_get_live_tuples(part.oid))), 0)::bigint AS estimated_rows,
+                       coalesce(sum(pg_stat_get_tuples_inserted(part.oid) + pg_stat_get_tuples_updated(part.oid)
+                                    + pg_stat_get_tuples_deleted(part.oid)), 0)::bigint AS changed_rows
+                  FROM pgaudit.partition_tree(c.oid) member JOIN pg_class part ON part.oid = member AND part.relkind = 'r') contents
+ WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't'
+   AND n.nspname NOT IN ('pgaudit', 'information_schema') AND n.nspname !~ '^pg_'
+   AND c.relname NOT IN ('alembic_version', 'django_migrations')
+   AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = c.oid AND deptype = 'e');
+
+-- claim_unrecorded_changes(): returns what guards have let pass and no worker was told of yet, the oldest first: each is
+-- told once, whichever worker asks. NULL for a table that no longer exists.
+CREATE OR REPLACE FUNCTION pgaudit.claim_unrecorded_changes()
+RETURNS TABLE (table_name text, operation text, count bigint, targets text[], xid text, recorded_by text, application_name text)
+LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+    WITH told AS (
+        UPDATE unrecorded_change u SET told_at = clock_timestamp()
+         WHERE id = ANY (array(SELECT id FROM unrecorded_change WHERE told_at IS NULL ORDER BY id LIMIT 1000 FOR UPDATE SKIP LOCKED))
+        RETURNING u.*)
+    SELECT table_name(relation), operation, count, targets, xid::text, recorded_by, application_name FROM told ORDER BY id
+$$;
 
 -- Views for DBAs; their comments are in 97_comments.sql. They run with their owner's rights: a reader needs none on the
 -- tables behind them.
@@ -4950,6 +5298,33 @@ COMMENT ON COLUMN pgaudit.unrecorded_change.application_name IS
     'Name of the session''s application.';
 COMMENT ON COLUMN pgaudit.unrecorded_change.found_at IS
     'When it was found.';
+COMMENT ON COLUMN pgaudit.unrecorded_change.told_at IS
+    'When a worker sent the signal unrecorded_change for it.';
+
+COMMENT ON VIEW pgaudit.table_coverage IS
+    'The tables of the application, partitions counted with their parent: which are captured or guarded, and which are neither.';
+COMMENT ON COLUMN pgaudit.table_coverage.schema_name IS
+    'Schema of the table.';
+COMMENT ON COLUMN pgaudit.table_coverage.table_name IS
+    'Name of the table.';
+COMMENT ON COLUMN pgaudit.table_coverage.capture IS
+    'captured, paused, or broken: a trigger is missing or disabled without a pause. NULL without capture.';
+COMMENT ON COLUMN pgaudit.table_coverage.guard IS
+    'guarded, paused or broken, likewise. NULL without a guard.';
+COMMENT ON COLUMN pgaudit.table_coverage.on_missing IS
+    'What its guard does about a change without an event: abort, capture or warn.';
+COMMENT ON COLUMN pgaudit.table_coverage.target_type IS
+    'Type of the targets of its events.';
+COMMENT ON COLUMN pgaudit.table_coverage.estimated_rows IS
+    'Number of rows at the last vacuum or analyze; before the first, as counted by the statistics.';
+COMMENT ON COLUMN pgaudit.table_coverage.changed_rows IS
+    'Number of rows inserted, updated and deleted since the statistics were reset.';
+COMMENT ON COLUMN pgaudit.table_coverage.last_event_at IS
+    'When the newest event in the log was recorded that has an action of its capture, such as claim.updated. With a guard alone: whose action begins as the guard expects, such as claim. NULL if there is none.';
+COMMENT ON COLUMN pgaudit.table_coverage.unrecorded_changes IS
+    'Number of rows changed without an event in the last day, as a guard with on_missing = warn has counted.';
+COMMENT ON FUNCTION pgaudit.claim_unrecorded_changes() IS
+    'Returns changes without an event that no worker was told of yet, and marks them as told.';
 
 COMMENT ON FUNCTION pgaudit.add_capture(regclass, text, text[], text, text[], text[], text[], text) IS
     'Captures a table: records an event for each inserted, updated and deleted row, whoever changes it.';
@@ -4974,6 +5349,95 @@ COMMENT ON FUNCTION pgaudit.is_captured(oid) IS
 
 COMMENT ON FUNCTION pgaudit.record_uncaptured(jsonb) IS
     'Records the events of changes that no trigger captures.';
+
+COMMENT ON FUNCTION pgaudit.renew_capture(regclass) IS
+    'Adds the capture of a table anew as it was, for what the table is now.';
+
+COMMENT ON FUNCTION pgaudit.renew_guard(regclass) IS
+    'Adds the guard of a table anew as it was, for what the table is now.';
+
+COMMENT ON FUNCTION pgaudit.capture_problems() IS
+    'Captured and guarded tables whose changes may pass: purpose, table and what is wrong.';
+
+COMMENT ON VIEW pgaudit.capture_state IS
+    'Captured tables as they are now.';
+COMMENT ON COLUMN pgaudit.capture_state.schema_name IS
+    'Schema of the table.';
+COMMENT ON COLUMN pgaudit.capture_state.table_name IS
+    'Name of the table.';
+COMMENT ON COLUMN pgaudit.capture_state.target_type IS
+    'Type of the target of its events, such as claim.';
+COMMENT ON COLUMN pgaudit.capture_state.key_columns IS
+    'Columns of the key, by their present names.';
+COMMENT ON COLUMN pgaudit.capture_state.action IS
+    'What the actions of captured events begin with.';
+COMMENT ON COLUMN pgaudit.capture_state.columns IS
+    'Columns that are recorded, by their present names; NULL for all.';
+COMMENT ON COLUMN pgaudit.capture_state.excluded IS
+    'Columns that are not recorded.';
+COMMENT ON COLUMN pgaudit.capture_state.masked IS
+    'Columns whose changes are recorded without their values.';
+COMMENT ON COLUMN pgaudit.capture_state.condition IS
+    'An UPDATE is recorded only where this SQL holds.';
+COMMENT ON COLUMN pgaudit.capture_state.level IS
+    'What its triggers fire for, statement or row; NULL if they are missing.';
+COMMENT ON COLUMN pgaudit.capture_state.level_reason IS
+    'Why each row is captured by itself; NULL if a statement is.';
+COMMENT ON COLUMN pgaudit.capture_state.children IS
+    'Tables that inherit from it, without its partitions.';
+COMMENT ON COLUMN pgaudit.capture_state.problem IS
+    'Why changes may pass without an event; NULL if none does, or it is paused.';
+COMMENT ON COLUMN pgaudit.capture_state.added_at IS
+    'When it was added, or changed last.';
+COMMENT ON COLUMN pgaudit.capture_state.added_by IS
+    'Role that did so.';
+COMMENT ON COLUMN pgaudit.capture_state.paused_at IS
+    'Since when it is paused; NULL if it is not.';
+COMMENT ON COLUMN pgaudit.capture_state.paused_by IS
+    'Role that has paused it.';
+
+COMMENT ON VIEW pgaudit.guard_state IS
+    'Guarded tables as they are now.';
+COMMENT ON COLUMN pgaudit.guard_state.schema_name IS
+    'Schema of the table.';
+COMMENT ON COLUMN pgaudit.guard_state.table_name IS
+    'Name of the table.';
+COMMENT ON COLUMN pgaudit.guard_state.target_type IS
+    'Type of the target of its events, such as claim.';
+COMMENT ON COLUMN pgaudit.guard_state.key_columns IS
+    'Columns of the key, by their present names.';
+COMMENT ON COLUMN pgaudit.guard_state.action IS
+    'What the actions of captured events begin with.';
+COMMENT ON COLUMN pgaudit.guard_state.on_missing IS
+    'What happens without an event: abort, capture or warn.';
+COMMENT ON COLUMN pgaudit.guard_state.actions IS
+    'Pattern of the action for each operation; any action for one left out.';
+COMMENT ON COLUMN pgaudit.guard_state.with_changes IS
+    'Whether the event must have the changes, too.';
+COMMENT ON COLUMN pgaudit.guard_state.columns IS
+    'Columns that are guarded, by their present names; NULL for all.';
+COMMENT ON COLUMN pgaudit.guard_state.excluded IS
+    'Columns that may change without an event.';
+COMMENT ON COLUMN pgaudit.guard_state.masked IS
+    'Columns whose changes are captured without their values.';
+COMMENT ON COLUMN pgaudit.guard_state.condition IS
+    'An UPDATE counts only where this SQL holds.';
+COMMENT ON COLUMN pgaudit.guard_state.level IS
+    'What its triggers fire for, statement or row; NULL if they are missing.';
+COMMENT ON COLUMN pgaudit.guard_state.level_reason IS
+    'Why each row is noted by itself; NULL if a statement is.';
+COMMENT ON COLUMN pgaudit.guard_state.children IS
+    'Tables that inherit from it, without its partitions.';
+COMMENT ON COLUMN pgaudit.guard_state.problem IS
+    'Why changes may pass unnoticed; NULL if none does, or it is paused.';
+COMMENT ON COLUMN pgaudit.guard_state.added_at IS
+    'When it was added, or changed last.';
+COMMENT ON COLUMN pgaudit.guard_state.added_by IS
+    'Role that did so.';
+COMMENT ON COLUMN pgaudit.guard_state.paused_at IS
+    'Since when it is paused; NULL if it is not.';
+COMMENT ON COLUMN pgaudit.guard_state.paused_by IS
+    'Role that has paused it.';
 
 -- The functions of captured and guarded tables are generated anew, because the code that generates them may have changed.
 
@@ -5005,7 +5469,7 @@ END $$;
 
 
 DELETE FROM pgaudit.schema_code;
-INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('ed7e7ed8b52c8247073077452b92c98c992397be1a7a9fd8a36288a0eb259d31', '0.1.0');
+INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('0698aff40d6a8a0f9212687a9f7ab740d0f36f2c5d5d5add745b184ee631cfae', '0.1.0');
 
 
 DO $renewal$
@@ -5062,13 +5526,14 @@ BEGIN
        pgaudit.fetch_job, pgaudit.persist, pgaudit.record_failure, pgaudit.release_jobs, pgaudit.running_jobs,
        pgaudit.reclaim_stalled_jobs,
        pgaudit.ensure_partitions, pgaudit.requeue_skipped_jobs, pgaudit.prune_batches, pgaudit.prune_job_errors,
-       pgaudit.prune_unrecorded_changes, pgaudit.retry_failed TO %1$s$$, role);
+       pgaudit.prune_unrecorded_changes, pgaudit.claim_unrecorded_changes, pgaudit.retry_failed TO %1$s$$, role);
         EXECUTE format($$GRANT SELECT ON pgaudit.audit_jobs, pgaudit.job_error, pgaudit.acknowledged_jobs TO %1$s$$, role);
         EXECUTE format($$GRANT SELECT ON pgaudit.queue_stats, pgaudit.worker_stats, pgaudit.batch, pgaudit.conflicting_events,
-       pgaudit.log_lock_holder, pgaudit.alembic_version TO %1$s$$, role);
+       pgaudit.log_lock_holder, pgaudit.unrecorded_change, pgaudit.alembic_version TO %1$s$$, role);
         EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.stalled_workers_jobs, pgaudit.try_timestamptz, pgaudit.low_watermark,
        pgaudit.count_jobs, pgaudit.queue_state,
        pgaudit.lag_bucket_bounds, pgaudit.log_partitions, pgaudit.is_partition_ahead TO %1$s$$, role);
+        EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.capture_problems TO %1$s$$, role);
     END LOOP;
     FOR role IN SELECT DISTINCT grantee::regrole FROM (
                     SELECT proname, proacl, proowner FROM pg_proc WHERE pronamespace = 'pgaudit'::regnamespace
@@ -5098,7 +5563,12 @@ BEGIN
        pgaudit.acknowledged_jobs, pgaudit.audit_jobs, pgaudit.job_error, pgaudit.saved_search, pgaudit.settings,
        pgaudit.alembic_version TO %1$s$$, role);
         EXECUTE format($$GRANT SELECT ON pgaudit.anchor, pgaudit.anchor_stats, pgaudit.anchor_receipt TO %1$s$$, role);
-        EXECUTE format($$GRANT SELECT ON pgaudit.captured_table, pgaudit.guarded_table, pgaudit.unrecorded_change TO %1$s$$, role);
+        EXECUTE format($$GRANT SELECT ON pgaudit.captured_table, pgaudit.guarded_table, pgaudit.unrecorded_change,
+       pgaudit.table_coverage TO %1$s$$, role);
+        EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.partition_tree, pgaudit.logged_actions,
+       pgaudit.last_recorded_at, pgaudit.expected_actions TO %1$s$$, role);
+        EXECUTE format($$GRANT SELECT ON pgaudit.capture_state, pgaudit.guard_state TO %1$s$$, role);
+        EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.watched_tables, pgaudit.capture_problems TO %1$s$$, role);
         EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.stalled_workers_jobs, pgaudit.try_timestamptz, pgaudit.low_watermark,
        pgaudit.count_jobs, pgaudit.queue_state,
        pgaudit.lag_bucket_bounds, pgaudit.log_partitions, pgaudit.is_partition_ahead, pgaudit.index_ranges,

@@ -22,6 +22,7 @@ EVENTS: Final = "%s::text::jsonb"
 RECORD: Final = "SELECT pgaudit.record(%s::text::jsonb)"
 RECORD_INLINE: Final = "SELECT pgaudit.record_inline(%s::text::jsonb)"
 TRY_RECORD: Final = "SELECT * FROM pgaudit.try_record(%s::text::jsonb, %s)"
+IDENTIFY: Final = "SELECT set_config('audit.context', %s, true)"
 RECORD_UNCAPTURED: Final = "SELECT pgaudit.record_uncaptured(%s::text::jsonb)"
 CAPTURED: Final = CAPTURED_OPERATIONS + "to_regclass(%s)"
 TESTCASE_ONLY: Final = (
@@ -43,6 +44,9 @@ class DjangoTransaction:
 
     def try_record(self, events: str, *, inline: bool, receipts: bool) -> Sequence[Any]:
         return self._fetch_row(statement(TRY_RECORD, EVENTS, receipts=receipts), [events, inline])
+
+    def identify(self, setting: str) -> None:
+        self._fetch_row(IDENTIFY, [setting])
 
     def record_uncaptured(self, changes: str, *, receipts: bool) -> None:
         self._fetch_row(statement(RECORD_UNCAPTURED, EVENTS, receipts=receipts), [changes])

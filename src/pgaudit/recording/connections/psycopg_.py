@@ -23,6 +23,7 @@ EVENTS: Final = "%s"
 RECORD: Final = "SELECT pgaudit.record(%s)"
 RECORD_INLINE: Final = "SELECT pgaudit.record_inline(%s)"
 TRY_RECORD: Final = "SELECT * FROM pgaudit.try_record(%s, %s)"
+IDENTIFY: Final = "SELECT set_config('audit.context', %s, true)"
 RECORD_UNCAPTURED: Final = "SELECT pgaudit.record_uncaptured(%s)"
 CAPTURED: Final = CAPTURED_OPERATIONS + "to_regclass(%s)"
 
@@ -39,6 +40,9 @@ class PsycopgTransaction:
 
     def try_record(self, events: str, *, inline: bool, receipts: bool) -> Sequence[Any]:
         return self._fetch_row(statement(TRY_RECORD, EVENTS, receipts=receipts), [events, inline])
+
+    def identify(self, setting: str) -> None:
+        self._fetch_row(IDENTIFY, [setting])
 
     def record_uncaptured(self, changes: str, *, receipts: bool) -> None:
         self._fetch_row(statement(RECORD_UNCAPTURED, EVENTS, receipts=receipts), [changes])
@@ -66,6 +70,9 @@ class AsyncPsycopgTransaction:
 
     async def try_record(self, events: str, *, inline: bool, receipts: bool) -> Sequence[Any]:
         return await self._fetch_row(statement(TRY_RECORD, EVENTS, receipts=receipts), [events, inline])
+
+    async def identify(self, setting: str) -> None:
+        await self._fetch_row(IDENTIFY, [setting])
 
     async def fetch_row(self, query: LiteralString) -> Sequence[Any]:
         return await self._fetch_row(query)

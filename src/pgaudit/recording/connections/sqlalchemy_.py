@@ -31,7 +31,7 @@ EVENTS: Final = "CAST(CAST(:events AS text) AS jsonb)"
 RECORD: Final = "SELECT pgaudit.record(CAST(CAST(:events AS text) AS jsonb))"
 RECORD_INLINE: Final = "SELECT pgaudit.record_inline(CAST(CAST(:events AS text) AS jsonb))"
 TRY_RECORD: Final = "SELECT * FROM pgaudit.try_record(CAST(CAST(:events AS text) AS jsonb), :inline)"
-
+IDENTIFY: Final = text("SELECT set_config('audit.context', :setting, true)")
 RECORD_UNCAPTURED: Final = "SELECT pgaudit.record_uncaptured(CAST(CAST(:events AS text) AS jsonb))"
 CAPTURED: Final = CAPTURED_OPERATIONS + "to_regclass(CAST(:table AS text))"
 
@@ -47,6 +47,9 @@ class SqlalchemyTransaction:
 
     def try_record(self, events: str, *, inline: bool, receipts: bool) -> Sequence[Any]:
         return self._conn.execute(clause(TRY_RECORD, receipts=receipts), {"events": events, "inline": inline}).one()
+
+    def identify(self, setting: str) -> None:
+        self._conn.execute(IDENTIFY, {"setting": setting})
 
     def record_uncaptured(self, changes: str, *, receipts: bool) -> None:
         self._conn.execute(clause(RECORD_UNCAPTURED, receipts=receipts), {"events": changes})
@@ -71,6 +74,9 @@ class AsyncSqlalchemyTransaction:
         return (
             await self._conn.execute(clause(TRY_RECORD, receipts=receipts), {"events": events, "inline": inline})
         ).one()
+
+    async def identify(self, setting: str) -> None:
+        await self._conn.execute(IDENTIFY, {"setting": setting})
 
     async def fetch_row(self, query: LiteralString) -> Sequence[Any]:
         return (await self._conn.exec_driver_sql(query)).one()

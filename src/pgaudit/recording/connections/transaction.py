@@ -31,6 +31,10 @@ class Transaction(Protocol):
         """Calls ``pgaudit.try_record``. Returns SQLSTATE and message of the failure, or two None."""
         ...
 
+    def identify(self, setting: str) -> None:
+        """Sets ``audit.context`` until the transaction ends."""
+        ...
+
     def record_uncaptured(self, changes: str, *, receipts: bool) -> None:
         """Calls ``pgaudit.record_uncaptured``."""
         ...
@@ -55,6 +59,10 @@ class AsyncTransaction(Protocol):
         """``Transaction.try_record``."""
         ...
 
+    async def identify(self, setting: str) -> None:
+        """``Transaction.identify``."""
+        ...
+
     async def fetch_row(self, query: LiteralString) -> Sequence[Any]:
         """``Transaction.fetch_row``."""
         ...
@@ -76,7 +84,7 @@ def not_in_transaction(how: str) -> NotInTransaction:
 def refuse_synchronous(conn: object) -> NoReturn:
     """Raises UnknownConnection: an asynchronous connection was expected."""
     raise UnknownConnection(
-        f"{type(conn).__name__} is synchronous: audit.record(conn, ...), "
+        f"{type(conn).__name__} is synchronous: audit.record(conn, ...), identify(conn), "
         "or signal.send(conn=conn, ...) to an AuditListener"
     )
 
@@ -84,7 +92,7 @@ def refuse_synchronous(conn: object) -> NoReturn:
 def refuse_asynchronous(conn: object) -> NoReturn:
     """Raises UnknownConnection: a synchronous connection was expected."""
     raise UnknownConnection(
-        f"{type(conn).__name__} is asynchronous: await audit.record_async(conn, ...), "
+        f"{type(conn).__name__} is asynchronous: await audit.record_async(conn, ...), await identify_async(conn), "
         "or await signal.send_async(conn=conn, ...) to an AsyncAuditListener"
     )
 
