@@ -299,10 +299,11 @@ class Tracked(TestCase):  # type: ignore[misc]  # Django ships no types
         with pytest.raises(ZeroDivisionError), transaction.atomic():
             claim.tags.add(tag)
             raise ZeroDivisionError
-        for attempt in (
+        attempts: tuple[Any, ...] = (
             lambda: Claim.objects.update(status="x"),
             lambda: Claim.tags.through.objects.bulk_create([Claim.tags.through(claim=claim, tag=tag)]),
-        ):
+        )
+        for attempt in attempts:
             with pytest.raises(UntrackedChange), transaction.atomic():
                 attempt()
 
