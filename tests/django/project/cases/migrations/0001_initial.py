@@ -80,7 +80,7 @@ class Migration(migrations.Migration):  # type: ignore[misc]  # Django ships no 
         migrations.AddField(
             model_name="claim",
             name="holder",
-            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, to="claims.holder"),
+            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, to="cases.holder"),
         ),
         migrations.CreateModel(
             name="Payment",
@@ -94,6 +94,6 @@ class Migration(migrations.Migration):  # type: ignore[misc]  # Django ships no 
         migrations.AddField(
             model_name="claim",
             name="tags",
-            field=models.ManyToManyField(related_name="claims", to="claims.tag"),
+            field=models.ManyToManyField(related_name="claims", to="cases.tag"),
         ),
     )
