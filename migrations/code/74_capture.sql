@@ -107,11 +107,22 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
              GROUP BY n / 100) portions
 $$;
 
+-- changed_condition(…): returns the SQL condition under which an UPDATE has changed any recorded column.
+CREATE OR REPLACE FUNCTION pgaudit.changed_condition(relation oid, columns text[], excluded text[]) RETURNS text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT coalesce(string_agg(changed_expression(type, "collation", format('old.%I', name), format('new.%I', name)), ' OR '), 'false')
+      FROM columns_to_capture(relation, columns, excluded)
+$$;
+
 -- rows_of(operation, level, old_row, new_row): returns the SQL of the changed rows: old before, new after. The two transition
 -- tables of an UPDATE have its rows in the same order.
+--   level  statement or row: what the trigger fires for; single: a statement that has changed one row, or none
 CREATE OR REPLACE FUNCTION pgaudit.rows_of(operation text, level text, old_row text, new_row text) RETURNS text
 LANGUAGE sql IMMUTABLE AS $$
     SELECT CASE level || ' ' || operation
+        WHEN 'single INSERT' THEN 'new_rows new'
+        WHEN 'single DELETE' THEN 'old_rows old'
+        WHEN 'single UPDATE' THEN 'old_rows old, new_rows new'
         WHEN 'statement INSERT' THEN 'new_rows new'
         WHEN 'statement DELETE' THEN 'old_rows old'
         WHEN 'statement UPDATE' THEN '(SELECT pg_catalog.row_number() OVER () AS "pgaudit row", * FROM old_rows) old '
@@ -124,7 +135,7 @@ $$;
 -- change_query(capture, relation, operation, level, names): returns the query of the changed rows of a table: key, new_key
 -- where that is another, and content, the text of the event.
 --   relation  the table, or its partition or child
---   level     statement or row: what the trigger fires for
+--   level     what rows_of takes
 --   names     what the query calls the values that do not depend on the row, and OLD and NEW: the variables of a
 --             generated function, or parameters
 CREATE OR REPLACE FUNCTION pgaudit.change_query(capture pgaudit.captured_table, relation oid, operation text, level text,
@@ -151,6 +162,17 @@ BEGIN
         coalesce('(' || CASE WHEN operation = 'UPDATE' THEN capture.condition END || ')', 'true'),
         CASE operation WHEN 'UPDATE' THEN $s$c.changes <> ''$s$ ELSE 'true' END);
 END $$;
+
+-- key_query(…): returns the query of the keys of the changed rows alone: key and new_key; takes what change_query takes.
+CREATE OR REPLACE FUNCTION pgaudit.key_query(capture pgaudit.captured_table, relation oid, operation text, level text, names text[])
+RETURNS text LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT format('SELECT %s AS key, %s AS new_key FROM %s WHERE %s',
+        key_expression(relation, capture.key_columns, CASE operation WHEN 'INSERT' THEN 'new' ELSE 'old' END),
+        key_expression(relation, capture.key_columns, CASE operation WHEN 'DELETE' THEN 'old' ELSE 'new' END),
+        rows_of(operation, level, names[3], names[4]),
+        CASE operation WHEN 'UPDATE' THEN format('(%s) AND (%s)', coalesce(capture.condition, 'true'),
+                                                 changed_condition(relation, capture.columns, capture.excluded)) ELSE 'true' END)
+$$;
 
 -- capture_query(…): returns the statement that records an event for each changed row; takes what change_query takes.
 CREATE OR REPLACE FUNCTION pgaudit.capture_query(capture pgaudit.captured_table, relation oid, operation text, level text,

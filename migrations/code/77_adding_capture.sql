@@ -109,6 +109,14 @@ LANGUAGE sql IMMUTABLE AS $$
         CASE level WHEN 'row' THEN 'pg_catalog.row_to_json(NEW)' ELSE '(SELECT pg_catalog.row_to_json(r) FROM new_rows r LIMIT 1)' END)
 $$;
 
+-- one_or_many(operation, one, many): returns the command of a statement's trigger: one for a single row, or none; many for any
+-- number. Most statements change one row, for which windows and joins take longer than all else.
+CREATE OR REPLACE FUNCTION pgaudit.one_or_many(operation text, one text, many text) RETURNS text
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT format(E'IF NOT EXISTS (SELECT FROM %s OFFSET 1) THEN\n    %s;\n    ELSE\n    %s;\n    END IF',
+                  CASE operation WHEN 'INSERT' THEN 'new_rows' ELSE 'old_rows' END, one, many)
+$$;
+
 -- capture_body(capture): returns the body of the trigger function of a table.
 CREATE OR REPLACE FUNCTION pgaudit.capture_body(capture pgaudit.captured_table) RETURNS text
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
@@ -146,7 +154,10 @@ END $body$,
         capture.id, 'captured_table ' || capture.id, capture.action || '.created', capture.action || '.updated', capture.action || '.deleted',
         capture.action || '.truncated',
         deep_shape_of(capture.relation), level, CASE level WHEN 'row' THEN ', OLD, NEW' ELSE '' END,
-        capture_query(capture, capture.relation, 'INSERT', level), capture_query(capture, capture.relation, 'UPDATE', level),
+        capture_query(capture, capture.relation, 'INSERT', level),
+        CASE level WHEN 'row' THEN capture_query(capture, capture.relation, 'UPDATE', level)
+                   ELSE one_or_many('UPDATE', capture_query(capture, capture.relation, 'UPDATE', 'single'),
+                                    capture_query(capture, capture.relation, 'UPDATE', level)) END,
         capture_query(capture, capture.relation, 'DELETE', level), snapshot_check(level), shape)
       FROM level_of_capture(capture.relation) level, shape_function(capture.relation) shape
 $$;

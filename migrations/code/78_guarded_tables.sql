@@ -13,13 +13,24 @@ $$;
 CREATE OR REPLACE FUNCTION pgaudit.guard_query(guard pgaudit.guarded_table, relation oid, operation text, level text,
                                                names text[] DEFAULT '{captured.head,captured.receipts,OLD,NEW}')
 RETURNS text LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
-    SELECT format($query$INSERT INTO pgaudit.guarded_change (guard, operation, keys, new_keys, events)
+    SELECT format(CASE level WHEN 'statement' THEN $many$INSERT INTO pgaudit.guarded_change (guard, operation, keys, new_keys, events)
     SELECT %s, %L, pg_catalog.array_agg(t.key), pg_catalog.array_agg(t.new_key), %s
       FROM (SELECT pg_catalog.row_number() OVER () AS n, q.* FROM (%s) q) t
-     GROUP BY t.n / 10000$query$,
+     GROUP BY t.n / 10000$many$ ELSE $one$INSERT INTO pgaudit.guarded_change (guard, operation, keys, new_keys, events)
+    SELECT %s, %L, ARRAY[t.key], ARRAY[t.new_key], %s FROM (%s) t$one$ END,
         guard.id, lower(operation),
-        CASE WHEN guard.on_missing = 'capture' OR guard.with_changes THEN 'pg_catalog.array_agg(t.content)' ELSE 'NULL' END,
-        change_query(as_capture(guard), relation, operation, level, names))
+        CASE WHEN NOT with_events THEN 'NULL' WHEN level = 'statement' THEN 'pg_catalog.array_agg(t.content)' ELSE 'ARRAY[t.content]' END,
+        CASE WHEN with_events THEN change_query(as_capture(guard), relation, operation, level, names)
+             ELSE key_query(as_capture(guard), relation, operation, level, names) END)
+      FROM (SELECT guard.on_missing = 'capture' OR guard.with_changes AS with_events) needed
+$$;
+
+-- guard_command(guard, operation, level): returns the command that notes the changed rows in the generated function.
+CREATE OR REPLACE FUNCTION pgaudit.guard_command(guard pgaudit.guarded_table, operation text, level text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT CASE level WHEN 'row' THEN guard_query(guard, guard.relation, operation, level)
+                      ELSE one_or_many(operation, guard_query(guard, guard.relation, operation, 'single'),
+                                       guard_query(guard, guard.relation, operation, level)) END
 $$;
 
 -- guard_body(guard): returns the body of the trigger function of a guarded table.
@@ -61,8 +72,8 @@ END $body$,
             'captured.head := pgaudit.captured_head(CASE TG_OP WHEN ''INSERT'' THEN %L WHEN ''UPDATE'' THEN %L ELSE %L END);',
             guard.action || '.created', guard.action || '.updated', guard.action || '.deleted') ELSE '' END,
         deep_shape_of(guard.relation), level, CASE level WHEN 'row' THEN ', OLD, NEW' ELSE '' END,
-        guard_query(guard, guard.relation, 'INSERT', level), guard_query(guard, guard.relation, 'UPDATE', level),
-        guard_query(guard, guard.relation, 'DELETE', level), snapshot_check(level), shape)
+        guard_command(guard, 'INSERT', level), guard_command(guard, 'UPDATE', level),
+        guard_command(guard, 'DELETE', level), snapshot_check(level), shape)
       FROM level_of_capture(guard.relation) level, shape_function(guard.relation) shape
 $$;
 

@@ -3,13 +3,12 @@
 -- recorded_events(): returns the events of success that this transaction has recorded, and that will be in the log: not
 -- captured ones, not those whose id the log or the queue has already, nor the second of one id.
 CREATE OR REPLACE FUNCTION pgaudit.recorded_events() RETURNS SETOF jsonb
-LANGUAGE plpgsql SET search_path = pgaudit, pg_temp SET plan_cache_mode = force_custom_plan
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off SET enable_bitmapscan = off SET enable_nestloop = on  -- by the indexes, however large queue and log are
 SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$
 DECLARE
-    first_job   text := coalesce(current_setting('audit.first_job', true), '');
-    first_index text := coalesce(current_setting('audit.first_index', true), '');
-    mine        text := pg_current_xact_id()::text;
+    first_job text := coalesce(current_setting('audit.first_job', true), '');
+    mine      text := pg_current_xact_id()::text;
 BEGIN
     IF first_job ~ '^[0-9]{1,18}$' THEN
         RETURN QUERY
@@ -20,12 +19,20 @@ BEGIN
                AND NOT EXISTS (SELECT FROM audit_jobs other WHERE other.event->>'id' = j.event->>'id' AND other.event->>'xid' <> mine)
              ORDER BY j.event->>'id', j.id;
     END IF;
-    IF first_index ~ '^[0-9]{1,18}$' THEN  -- in mode inline, its events are in the log already
-        RETURN QUERY
-            SELECT l.event FROM audit_log l
-             WHERE l.index >= first_index::bigint AND l.event->>'xid' = mine AND l.outcome = 'success' AND l.conflicts_with IS NULL
-               AND NOT coalesce(l.event->'context' ? 'source', false);
+    IF current_setting('audit.first_index', true) ~ '^[0-9]{1,18}$' THEN
+        RETURN QUERY SELECT * FROM recorded_inline_events(current_setting('audit.first_index')::bigint);
     END IF;
+END $$;
+
+-- recorded_inline_events(first_index): returns those that are in the log already, because it has recorded them in mode inline.
+--   first_index  no event of this transaction has a lower index
+CREATE OR REPLACE FUNCTION pgaudit.recorded_inline_events(first_index bigint) RETURNS SETOF jsonb
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp SET plan_cache_mode = force_custom_plan AS $$  -- locks only the last partitions
+BEGIN
+    RETURN QUERY
+        SELECT l.event FROM audit_log l
+         WHERE l.index >= first_index AND l.event->>'xid' = pg_current_xact_id()::text AND l.outcome = 'success'
+           AND l.conflicts_with IS NULL AND NOT coalesce(l.event->'context' ? 'source', false);
 END $$;
 
 -- fits_pattern(action, pattern): returns whether an action fits, such as claim.paid fits claim.*; NULL is any.

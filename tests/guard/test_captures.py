@@ -75,7 +75,8 @@ def test_a_guard_is_as_it_was_asked_for(owner: Connection) -> None:
     assert (added.target, added.action, added.on_missing, added.changes) == ("Claim", "claim", "capture", True)
     assert added.actions == dict.fromkeys(("insert", "update", "delete", "truncate"), "claim.*")
     assert (added.exclude, added.mask, added.when, added.state) == (["at"], ["iban"], "new.amount > 5", "guarded")
-    assert guards.add(owner, "claims", target="claim", key="id", actions={"delete": "x.y"}).actions == {"delete": "x.y"}
+    other = guards.add(owner, "claims", target="claim", key="id", actions={"delete": "x.y"})
+    assert other.actions == {"delete": "x.y"}
     assert guards.listed(owner)[0].on_missing == "abort"
 
 

@@ -393,3 +393,59 @@ def test_a_guard_is_paused_resumed_and_removed(guarded: Connection, owner: Conne
     guarded.commit()
     actions = [event["action"] for event in captured(owner, "audit.%")]
     assert actions == [f"audit.guard_{verb}" for verb in ("added", "paused", "resumed", "removed")]
+
+
+@pytest.mark.parametrize("on_missing", ["abort", "capture"])
+def test_only_recorded_columns_need_an_event(guarded: Connection, owner: Connection, on_missing: str) -> None:
+    """Nor does an update outside the condition, whether the guard needs only keys or whole events."""
+    owner.execute(f"""
+        SELECT pgaudit.add_guard('claims', 'claim', '{{id}}', '{on_missing}', excluded => '{{note}}',
+                                 condition => 'new.amount > 10')""")
+    guarded.execute("UPDATE claims SET amount = 20 WHERE id = 8")
+    record(guarded, paid("claim:8"))
+    guarded.commit()
+    guarded.execute("UPDATE claims SET note = 'y' WHERE id = 8")
+    guarded.execute("UPDATE claims SET status = 'paid' WHERE id = 7")
+    guarded.commit()
+    assert captured(owner, "claim.updated") == []
+    guarded.execute("UPDATE claims SET status = 'x'")
+    if on_missing == "abort":
+        refused(guarded, "claim:8 updated")
+    else:
+        guarded.commit()
+        assert [event["targets"][0]["id"] for event in captured(owner, "claim.updated")] == ["8"]
+
+
+@pytest.mark.parametrize("claims", [1, 2, 10_001])
+def test_each_row_of_a_statement_needs_an_event(guarded: Connection, owner: Connection, claims: int) -> None:
+    """One row, several, and more than one note holds; inserted, updated and deleted."""
+    with owner.transaction():
+        owner.execute("SELECT pgaudit.pause_guard('claims', true)")
+        owner.execute("DELETE FROM claims")
+        owner.execute("SELECT pgaudit.pause_guard('claims', false)")
+    numbers = f"generate_series(1, {claims}) n"
+    changes = (f"INSERT INTO claims (id) SELECT n FROM {numbers}", "UPDATE claims SET note = 'x'", "DELETE FROM claims")
+    for change in changes:
+        guarded.execute(change)
+        guarded.execute(
+            f"""
+            SELECT pgaudit.record(jsonb_agg(jsonb_build_object(
+                'id', gen_random_uuid(), 'action', 'claim.x', 'outcome', 'success', 'schema_version', 1,
+                'occurred_at', '2026-01-31T12:00:00Z', 'actor', '{{"type": "user", "id": "42"}}'::jsonb,
+                'targets', jsonb_build_array(jsonb_build_object('type', 'claim', 'id', n::text))))) FROM {numbers}
+             WHERE n < {claims}"""
+            if claims > 1
+            else "SELECT 1"
+        )
+        error = refused(guarded, f"public.claims: claim:{claims} (inserted|updated|deleted) without an audit event")
+        assert error.diag.table_name == "claims"
+        owner.execute("SELECT pgaudit.pause_guard('claims', true)")
+        owner.execute(change)
+        owner.execute("SELECT pgaudit.pause_guard('claims', false)")
+
+
+def test_notes_are_not_written_by_hand(owner: Connection) -> None:
+    """Not even by the owner, from a function: the names of functions are looked for, not those of tables."""
+    for change in ("DELETE FROM pgaudit.guarded_change", "INSERT INTO pgaudit.guarded_change VALUES (DEFAULT)"):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="only the functions of pgaudit"):
+            owner.execute(f"DO $$ BEGIN {change}; END $$")

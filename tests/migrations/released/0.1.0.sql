@@ -3002,11 +3002,22 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
              GROUP BY n / 100) portions
 $$;
 
+-- changed_condition(…): returns the SQL condition under which an UPDATE has changed any recorded column.
+CREATE OR REPLACE FUNCTION pgaudit.changed_condition(relation oid, columns text[], excluded text[]) RETURNS text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT coalesce(string_agg(changed_expression(type, "collation", format('old.%I', name), format('new.%I', name)), ' OR '), 'false')
+      FROM columns_to_capture(relation, columns, excluded)
+$$;
+
 -- rows_of(operation, level, old_row, new_row): returns the SQL of the changed rows: old before, new after. The two transition
 -- tables of an UPDATE have its rows in the same order.
+--   level  statement or row: what the trigger fires for; single: a statement that has changed one row, or none
 CREATE OR REPLACE FUNCTION pgaudit.rows_of(operation text, level text, old_row text, new_row text) RETURNS text
 LANGUAGE sql IMMUTABLE AS $$
     SELECT CASE level || ' ' || operation
+        WHEN 'single INSERT' THEN 'new_rows new'
+        WHEN 'single DELETE' THEN 'old_rows old'
+        WHEN 'single UPDATE' THEN 'old_rows old, new_rows new'
         WHEN 'statement INSERT' THEN 'new_rows new'
         WHEN 'statement DELETE' THEN 'old_rows old'
         WHEN 'statement UPDATE' THEN '(SELECT pg_catalog.row_number() OVER () AS "pgaudit row", * FROM old_rows) old '
@@ -3019,7 +3030,7 @@ $$;
 -- change_query(capture, relation, operation, level, names): returns the query of the changed rows of a table: key, new_key
 -- where that is another, and content, the text of the event.
 --   relation  the table, or its partition or child
---   level     statement or row: what the trigger fires for
+--   level     what rows_of takes
 --   names     what the query calls the values that do not depend on the row, and OLD and NEW: the variables of a
 --             generated function, or parameters
 CREATE OR REPLACE FUNCTION pgaudit.change_query(capture pgaudit.captured_table, relation oid, operation text, level text,
@@ -3046,6 +3057,17 @@ BEGIN
         coalesce('(' || CASE WHEN operation = 'UPDATE' THEN capture.condition END || ')', 'true'),
         CASE operation WHEN 'UPDATE' THEN $s$c.changes <> ''$s$ ELSE 'true' END);
 END $$;
+
+-- key_query(…): returns the query of the keys of the changed rows alone: key and new_key; takes what change_query takes.
+CREATE OR REPLACE FUNCTION pgaudit.key_query(capture pgaudit.captured_table, relation oid, operation text, level text, names text[])
+RETURNS text LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT format('SELECT %s AS key, %s AS new_key FROM %s WHERE %s',
+        key_expression(relation, capture.key_columns, CASE operation WHEN 'INSERT' THEN 'new' ELSE 'old' END),
+        key_expression(relation, capture.key_columns, CASE operation WHEN 'DELETE' THEN 'old' ELSE 'new' END),
+        rows_of(operation, level, names[3], names[4]),
+        CASE operation WHEN 'UPDATE' THEN format('(%s) AND (%s)', coalesce(capture.condition, 'true'),
+                                                 changed_condition(relation, capture.columns, capture.excluded)) ELSE 'true' END)
+$$;
 
 -- capture_query(…): returns the statement that records an event for each changed row; takes what change_query takes.
 CREATE OR REPLACE FUNCTION pgaudit.capture_query(capture pgaudit.captured_table, relation oid, operation text, level text,
@@ -3088,26 +3110,32 @@ END $$;
 -- characters of its id, a UUIDv7: the time and the version. substr(gen_random_uuid()::text, 16) is the rest of one.
 --   context.source  application, if it has said who it acts for; database, if only the role is known
 --   context         session_user, current_user, client_address and application_name, as the server knows them
+-- Text is joined here, and context_of_application called only if there is one: each change of a row pays for it. Without SET,
+-- which takes as long as a fifth of the rest; so all names have their schema.
 CREATE OR REPLACE FUNCTION pgaudit.captured_head(action text) RETURNS text
-LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+LANGUAGE plpgsql AS $$
 DECLARE
-    clock  timestamptz := clock_timestamp();
-    millis text  := lpad(to_hex((extract(epoch FROM clock) * 1000)::bigint), 12, '0');
-    moment text  := to_char(clock AT TIME ZONE interval '0', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"');
-    said   jsonb := context_of_application();
-    head   jsonb := jsonb_build_object(
-        'action', action, 'outcome', 'success', 'schema_version', 1, 'occurred_at', moment, 'recorded_at', moment,
-        'recorded_by', session_user, 'xid', pg_current_xact_id()::text,
-        'actor', coalesce(said->'actor', jsonb_build_object('type', 'db_user', 'id', session_user)),
-        'context', coalesce(said->'context', '{}') || jsonb_strip_nulls(jsonb_build_object(
-            'source', CASE WHEN said ? 'actor' THEN 'application' ELSE 'database' END, 'session_user', session_user,
-            'current_user', coalesce(nullif(current_setting('role'), 'none'), session_user),
-            'client_address', host(inet_client_addr()), 'application_name', nullif(current_setting('application_name'), ''))));
+    clock   timestamptz := pg_catalog.clock_timestamp();
+    millis  text  := pg_catalog.lpad(pg_catalog.to_hex((extract(epoch FROM clock) * 1000)::bigint), 12, '0');
+    moment  text  := pg_catalog.to_char(clock AT TIME ZONE interval '0', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"');
+    login   text  := pg_catalog.to_json(session_user)::text;
+    actor   text  := '{"type":"db_user","id":' || login || '}';
+    context text  := pg_catalog.concat('{"source":"database","session_user":', login,
+        ',"current_user":' || coalesce(pg_catalog.to_json(nullif(pg_catalog.current_setting('role'), 'none'))::text, login),
+        ',"client_address":"' || pg_catalog.host(pg_catalog.inet_client_addr()) || '"',
+        ',"application_name":' || pg_catalog.to_json(nullif(pg_catalog.current_setting('application_name'), ''))::text, '}');
+    said    jsonb;
 BEGIN
-    IF said ? 'tenant' THEN
-        head := head || jsonb_build_object('tenant', said->'tenant');
+    IF pg_catalog.current_setting('audit.context', true) <> '' THEN
+        said := pgaudit.context_of_application();
+        actor := coalesce(said->>'actor', actor);
+        context := coalesce(said->'context', '{}') || context::jsonb
+                || CASE WHEN said ? 'actor' THEN '{"source": "application"}' ELSE '{}' END::jsonb;
     END IF;
-    RETURN left(head::text, -1) || ',"id":"' || left(millis, 8) || '-' || right(millis, 4) || '-7';
+    RETURN pg_catalog.concat('{"action":', pg_catalog.to_json(action), ',"outcome":"success","schema_version":1,"occurred_at":"', moment,
+        '","recorded_at":"', moment, '","recorded_by":', login, ',"xid":"', pg_catalog.pg_current_xact_id(), '","actor":', actor,
+        ',"context":', context, ',"tenant":' || (said->'tenant')::text, ',"id":"', pg_catalog.left(millis, 8), '-',
+        pg_catalog.right(millis, 4), '-7');
 END $$;
 
 -- is_replicated(): returns whether the change comes from a publisher, where it was captured. session_replication_role
@@ -3264,6 +3292,14 @@ LANGUAGE sql IMMUTABLE AS $$
         CASE level WHEN 'row' THEN 'pg_catalog.row_to_json(NEW)' ELSE '(SELECT pg_catalog.row_to_json(r) FROM new_rows r LIMIT 1)' END)
 $$;
 
+-- one_or_many(operation, one, many): returns the command of a statement's trigger: one for a single row, or none; many for any
+-- number. Most statements change one row, for which windows and joins take longer than all else.
+CREATE OR REPLACE FUNCTION pgaudit.one_or_many(operation text, one text, many text) RETURNS text
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT format(E'IF NOT EXISTS (SELECT FROM %s OFFSET 1) THEN\n    %s;\n    ELSE\n    %s;\n    END IF',
+                  CASE operation WHEN 'INSERT' THEN 'new_rows' ELSE 'old_rows' END, one, many)
+$$;
+
 -- capture_body(capture): returns the body of the trigger function of a table.
 CREATE OR REPLACE FUNCTION pgaudit.capture_body(capture pgaudit.captured_table) RETURNS text
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
@@ -3301,7 +3337,10 @@ END $body$,
         capture.id, 'captured_table ' || capture.id, capture.action || '.created', capture.action || '.updated', capture.action || '.deleted',
         capture.action || '.truncated',
         deep_shape_of(capture.relation), level, CASE level WHEN 'row' THEN ', OLD, NEW' ELSE '' END,
-        capture_query(capture, capture.relation, 'INSERT', level), capture_query(capture, capture.relation, 'UPDATE', level),
+        capture_query(capture, capture.relation, 'INSERT', level),
+        CASE level WHEN 'row' THEN capture_query(capture, capture.relation, 'UPDATE', level)
+                   ELSE one_or_many('UPDATE', capture_query(capture, capture.relation, 'UPDATE', 'single'),
+                                    capture_query(capture, capture.relation, 'UPDATE', level)) END,
         capture_query(capture, capture.relation, 'DELETE', level), snapshot_check(level), shape)
       FROM level_of_capture(capture.relation) level, shape_function(capture.relation) shape
 $$;
@@ -3538,13 +3577,24 @@ $$;
 CREATE OR REPLACE FUNCTION pgaudit.guard_query(guard pgaudit.guarded_table, relation oid, operation text, level text,
                                                names text[] DEFAULT '{captured.head,captured.receipts,OLD,NEW}')
 RETURNS text LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
-    SELECT format($query$INSERT INTO pgaudit.guarded_change (guard, operation, keys, new_keys, events)
+    SELECT format(CASE level WHEN 'statement' THEN $many$INSERT INTO pgaudit.guarded_change (guard, operation, keys, new_keys, events)
     SELECT %s, %L, pg_catalog.array_agg(t.key), pg_catalog.array_agg(t.new_key), %s
       FROM (SELECT pg_catalog.row_number() OVER () AS n, q.* FROM (%s) q) t
-     GROUP BY t.n / 10000$query$,
+     GROUP BY t.n / 10000$many$ ELSE $one$INSERT INTO pgaudit.guarded_change (guard, operation, keys, new_keys, events)
+    SELECT %s, %L, ARRAY[t.key], ARRAY[t.new_key], %s FROM (%s) t$one$ END,
         guard.id, lower(operation),
-        CASE WHEN guard.on_missing = 'capture' OR guard.with_changes THEN 'pg_catalog.array_agg(t.content)' ELSE 'NULL' END,
-        change_query(as_capture(guard), relation, operation, level, names))
+        CASE WHEN NOT with_events THEN 'NULL' WHEN level = 'statement' THEN 'pg_catalog.array_agg(t.content)' ELSE 'ARRAY[t.content]' END,
+        CASE WHEN with_events THEN change_query(as_capture(guard), relation, operation, level, names)
+             ELSE key_query(as_capture(guard), relation, operation, level, names) END)
+      FROM (SELECT guard.on_missing = 'capture' OR guard.with_changes AS with_events) needed
+$$;
+
+-- guard_command(guard, operation, level): returns the command that notes the changed rows in the generated function.
+CREATE OR REPLACE FUNCTION pgaudit.guard_command(guard pgaudit.guarded_table, operation text, level text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT CASE level WHEN 'row' THEN guard_query(guard, guard.relation, operation, level)
+                      ELSE one_or_many(operation, guard_query(guard, guard.relation, operation, 'single'),
+                                       guard_query(guard, guard.relation, operation, level)) END
 $$;
 
 -- guard_body(guard): returns the body of the trigger function of a guarded table.
@@ -3586,8 +3636,8 @@ END $body$,
             'captured.head := pgaudit.captured_head(CASE TG_OP WHEN ''INSERT'' THEN %L WHEN ''UPDATE'' THEN %L ELSE %L END);',
             guard.action || '.created', guard.action || '.updated', guard.action || '.deleted') ELSE '' END,
         deep_shape_of(guard.relation), level, CASE level WHEN 'row' THEN ', OLD, NEW' ELSE '' END,
-        guard_query(guard, guard.relation, 'INSERT', level), guard_query(guard, guard.relation, 'UPDATE', level),
-        guard_query(guard, guard.relation, 'DELETE', level), snapshot_check(level), shape)
+        guard_command(guard, 'INSERT', level), guard_command(guard, 'UPDATE', level),
+        guard_command(guard, 'DELETE', level), snapshot_check(level), shape)
       FROM level_of_capture(guard.relation) level, shape_function(guard.relation) shape
 $$;
 
@@ -3736,13 +3786,12 @@ END $$;
 -- recorded_events(): returns the events of success that this transaction has recorded, and that will be in the log: not
 -- captured ones, not those whose id the log or the queue has already, nor the second of one id.
 CREATE OR REPLACE FUNCTION pgaudit.recorded_events() RETURNS SETOF jsonb
-LANGUAGE plpgsql SET search_path = pgaudit, pg_temp SET plan_cache_mode = force_custom_plan
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off SET enable_bitmapscan = off SET enable_nestloop = on  -- by the indexes, however large queue and log are
 SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$
 DECLARE
-    first_job   text := coalesce(current_setting('audit.first_job', true), '');
-    first_index text := coalesce(current_setting('audit.first_index', true), '');
-    mine        text := pg_current_xact_id()::text;
+    first_job text := coalesce(current_setting('audit.first_job', true), '');
+    mine      text := pg_current_xact_id()::text;
 BEGIN
     IF first_job ~ '^[0-9]{1,18}$' THEN
         RETURN QUERY
@@ -3753,12 +3802,20 @@ BEGIN
                AND NOT EXISTS (SELECT FROM audit_jobs other WHERE other.event->>'id' = j.event->>'id' AND other.event->>'xid' <> mine)
              ORDER BY j.event->>'id', j.id;
     END IF;
-    IF first_index ~ '^[0-9]{1,18}$' THEN  -- in mode inline, its events are in the log already
-        RETURN QUERY
-            SELECT l.event FROM audit_log l
-             WHERE l.index >= first_index::bigint AND l.event->>'xid' = mine AND l.outcome = 'success' AND l.conflicts_with IS NULL
-               AND NOT coalesce(l.event->'context' ? 'source', false);
+    IF current_setting('audit.first_index', true) ~ '^[0-9]{1,18}$' THEN
+        RETURN QUERY SELECT * FROM recorded_inline_events(current_setting('audit.first_index')::bigint);
     END IF;
+END $$;
+
+-- recorded_inline_events(first_index): returns those that are in the log already, because it has recorded them in mode inline.
+--   first_index  no event of this transaction has a lower index
+CREATE OR REPLACE FUNCTION pgaudit.recorded_inline_events(first_index bigint) RETURNS SETOF jsonb
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp SET plan_cache_mode = force_custom_plan AS $$  -- locks only the last partitions
+BEGIN
+    RETURN QUERY
+        SELECT l.event FROM audit_log l
+         WHERE l.index >= first_index AND l.event->>'xid' = pg_current_xact_id()::text AND l.outcome = 'success'
+           AND l.conflicts_with IS NULL AND NOT coalesce(l.event->'context' ? 'source', false);
 END $$;
 
 -- fits_pattern(action, pattern): returns whether an action fits, such as claim.paid fits claim.*; NULL is any.
@@ -4170,7 +4227,8 @@ END $$;
 
 -- reject_direct_write(): rejects a write that does not come from pgaudit's functions, which run as the owner. If none
 -- of them is on the call stack of this trigger, the statement was written by hand. Matches only names, because the
--- words around them are in the server's language. LIKE, because a regular expression takes longer than an insert.
+-- words around them are in the server's language. LIKE, because a regular expression takes longer than an insert;
+-- the names of guards first, because their stack has a long statement.
 CREATE OR REPLACE FUNCTION pgaudit.reject_direct_write() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
@@ -4178,13 +4236,12 @@ DECLARE
 BEGIN
     GET DIAGNOSTICS stack = PG_CONTEXT;
     IF TG_OP <> 'TRUNCATE' AND current_user = (SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = TG_RELID)
-       AND stack LIKE ANY ('{%append_rows%,%note_sightings%,%prune_batches%,%advance_watermark%,
+       AND stack LIKE ANY ('{%guard\\_%,%check_guarded_changes%,%append_rows%,%note_sightings%,%prune_batches%,%advance_watermark%,
                              %requeue_skipped_jobs%,%requeue_jobs_of_passed_transactions%,%acknowledge_job%,
                              %reject_truncate_of_queue%,%add_tiles%,%add_checkpoint%,%note_verification%,
                              %note_sealing%,%claim_heartbeat%,%claim_verification%,%note_anchored%,%add_target_tiles%,%add_target_period%,
                              %prune_target_tiles%,
-                             %guard_%,%check_guarded_changes%,%note_unrecorded%,%prune_unrecorded_changes%,
-                             %claim_unrecorded_changes%}'::text[]) THEN
+                             %note_unrecorded%,%prune_unrecorded_changes%,%claim_unrecorded_changes%}'::text[]) THEN
         RETURN NULL;
     END IF;
     RAISE EXCEPTION '% on %: only the functions of pgaudit can write to it', TG_OP, TG_TABLE_NAME
@@ -5412,7 +5469,7 @@ END $$;
 
 
 DELETE FROM pgaudit.schema_code;
-INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('f48dc5f04495f3483cdb2ed84f5dc182a407475c1fa2c8ad5760e6e8c77cce37', '0.1.0');
+INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('0698aff40d6a8a0f9212687a9f7ab740d0f36f2c5d5d5add745b184ee631cfae', '0.1.0');
 
 
 DO $renewal$
