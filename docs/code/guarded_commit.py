@@ -16,7 +16,7 @@ def save(dsn: str, statement: str) -> bool:
     except psycopg.Error as error:
         if not is_unrecorded(error):
             raise
-        logging.getLogger("claims").exception("A bug: %s", error.diag.message_hint)
+        logging.getLogger("claims").warning("A bug: %s. %s", error.diag.message_primary, error.diag.message_hint)
         return False
     finally:
         conn.close()

@@ -45,7 +45,7 @@ def test_the_program_tells_of_it(guarded: Site, caplog: pytest.LogCaptureFixture
     """The error of COMMIT is caught, and no other."""
     dsn = guarded.dsn("claims_app")
     assert not guarded_commit.save(dsn, change())
-    assert "A bug: Record a new event in the same transaction" in caplog.text
+    assert "A bug: public.claims: claim:7 updated without an audit event. Record a new event" in caplog.text
     assert guarded_commit.save(dsn, "SELECT 1")
     with pytest.raises(psycopg.errors.SyntaxError):
         guarded_commit.save(dsn, "nonsense")
