@@ -11,7 +11,10 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
     from pgaudit.testing import AuditDatabase, RecordedEvents
+    from pgaudit.testing.guarding import AuditGuard
     from pgaudit.testing.server import Server
+
+GUARD: pytest.StashKey[AuditGuard] = pytest.StashKey()
 
 
 @pytest.fixture
@@ -33,6 +36,30 @@ def audit_database(_pgaudit_server: Server) -> Iterator[AuditDatabase]:
 
     with fresh_database(_pgaudit_server) as database:
         yield database
+
+
+@pytest.fixture
+def audit_guard(request: pytest.FixtureRequest) -> Iterator[AuditGuard]:
+    """Fails the test if it changes rows of a guarded table without an event, and names the statement.
+
+    It looks at open transactions when the test ends, before fixtures roll them back. ``audit_guard("claims",
+    target="claim", key="id")`` guards a table for this test alone.
+    """
+    with ExitStack() as stack:
+        with _failing_with_a_sentence():
+            from pgaudit.testing.watching import watching
+        guard = request.node.stash[GUARD] = stack.enter_context(watching(request.path))
+        yield guard
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Fails a test with ``audit_guard`` that has changed rows without an event, while its transactions are open."""
+    result = yield
+    guard = item.stash.get(GUARD, None)
+    if guard and (verdict := guard.verdict()):
+        pytest.fail(verdict, pytrace=False)
+    return result
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ from typing import Any
 
 import psycopg
 
-from pgaudit import AuditEvent, AuditLog, bind
+from pgaudit import AuditEvent, AuditLog, bind, identify
 
 audit = AuditLog()
 
@@ -27,6 +27,13 @@ async def approve(conn: psycopg.AsyncConnection[Any], claim: int) -> None:
     async with conn.transaction():
         await conn.execute("UPDATE claims SET status = 'approved' WHERE id = %s", [claim])
         await audit.record_async(conn, AuditEvent(action="claim.approved", target=f"claim:{claim}"))
+
+
+def approve_captured(conn: psycopg.Connection[Any], claim: int) -> None:
+    """What a trigger captures after identify() has the actor that is bound."""
+    with bind(actor="user:42"), conn.transaction():
+        identify(conn)
+        conn.execute("UPDATE claims SET status = 'approved' WHERE id = %s", [claim])
 
 
 def refuse(user: str, claim: int) -> None:

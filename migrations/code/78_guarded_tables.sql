@@ -122,6 +122,7 @@ DECLARE
 BEGIN
     PERFORM check_captured(add_guard.relation, add_guard.target, add_guard.key, coalesce(add_guard.action, add_guard.target),
                            add_guard.key || add_guard.columns || add_guard.excluded || add_guard.masked);
+    PERFORM check_condition(add_guard.relation, add_guard.condition);
     PERFORM check_guarded(add_guard.on_missing, add_guard.actions);
     IF to_regclass('pgaudit.audit_jobs_event_id_idx') IS NULL THEN  -- by which an event is found that is queued already
         CREATE INDEX audit_jobs_event_id_idx ON audit_jobs ((event->>'id'));
@@ -195,5 +196,23 @@ BEGIN
     END IF;
     PERFORM record_about_table(CASE WHEN paused THEN 'audit.guard_paused' ELSE 'audit.guard_resumed' END, relation);
     PERFORM enable_triggers(relation, 'guard', NOT paused);
+    RETURN true;
+END $$;
+
+-- renew_guard(relation): adds the guard of a table anew as it was, as renew_capture does.
+CREATE OR REPLACE FUNCTION pgaudit.renew_guard(relation regclass) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    guard guarded_table;
+BEGIN
+    SELECT current.* INTO guard FROM guarded_table g, current_guard(g.id) current WHERE g.relation = renew_guard.relation;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    PERFORM add_guard(relation, guard.target_type, guard.key_columns, guard.on_missing, guard.actions, guard.with_changes,
+                      guard.action, guard.columns, guard.excluded, guard.masked, guard.condition);
+    IF guard.paused_at IS NOT NULL THEN
+        PERFORM pause_guard(relation, true);
+    END IF;
     RETURN true;
 END $$;

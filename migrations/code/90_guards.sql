@@ -26,7 +26,7 @@ BEGIN
                              %reject_truncate_of_queue%,%add_tiles%,%add_checkpoint%,%note_verification%,
                              %note_sealing%,%claim_heartbeat%,%claim_verification%,%note_anchored%,%add_target_tiles%,%add_target_period%,
                              %prune_target_tiles%,
-                             %note_unrecorded%,%prune_unrecorded_changes%}'::text[]) THEN
+                             %note_unrecorded%,%prune_unrecorded_changes%,%claim_unrecorded_changes%}'::text[]) THEN
         RETURN NULL;
     END IF;
     RAISE EXCEPTION '% on %: only the functions of pgaudit can write to it', TG_OP, TG_TABLE_NAME

@@ -589,6 +589,33 @@ COMMENT ON COLUMN pgaudit.unrecorded_change.application_name IS
     'Name of the session''s application.';
 COMMENT ON COLUMN pgaudit.unrecorded_change.found_at IS
     'When it was found.';
+COMMENT ON COLUMN pgaudit.unrecorded_change.told_at IS
+    'When a worker sent the signal unrecorded_change for it.';
+
+COMMENT ON VIEW pgaudit.table_coverage IS
+    'The tables of the application, partitions counted with their parent: which are captured or guarded, and which are neither.';
+COMMENT ON COLUMN pgaudit.table_coverage.schema_name IS
+    'Schema of the table.';
+COMMENT ON COLUMN pgaudit.table_coverage.table_name IS
+    'Name of the table.';
+COMMENT ON COLUMN pgaudit.table_coverage.capture IS
+    'captured, paused, or broken: a trigger is missing or disabled without a pause. NULL without capture.';
+COMMENT ON COLUMN pgaudit.table_coverage.guard IS
+    'guarded, paused or broken, likewise. NULL without a guard.';
+COMMENT ON COLUMN pgaudit.table_coverage.on_missing IS
+    'What its guard does about a change without an event: abort, capture or warn.';
+COMMENT ON COLUMN pgaudit.table_coverage.target_type IS
+    'Type of the targets of its events.';
+COMMENT ON COLUMN pgaudit.table_coverage.estimated_rows IS
+    'Number of rows at the last vacuum or analyze; before the first, as counted by the statistics.';
+COMMENT ON COLUMN pgaudit.table_coverage.changed_rows IS
+    'Number of rows inserted, updated and deleted since the statistics were reset.';
+COMMENT ON COLUMN pgaudit.table_coverage.last_event_at IS
+    'When the newest event in the log was recorded that has an action of its capture, such as claim.updated. With a guard alone: whose action begins as the guard expects, such as claim. NULL if there is none.';
+COMMENT ON COLUMN pgaudit.table_coverage.unrecorded_changes IS
+    'Number of rows changed without an event in the last day, as a guard with on_missing = warn has counted.';
+COMMENT ON FUNCTION pgaudit.claim_unrecorded_changes() IS
+    'Returns changes without an event that no worker was told of yet, and marks them as told.';
 
 COMMENT ON FUNCTION pgaudit.add_capture(regclass, text, text[], text, text[], text[], text[], text) IS
     'Captures a table: records an event for each inserted, updated and deleted row, whoever changes it.';
@@ -613,3 +640,92 @@ COMMENT ON FUNCTION pgaudit.is_captured(oid) IS
 
 COMMENT ON FUNCTION pgaudit.record_uncaptured(jsonb) IS
     'Records the events of changes that no trigger captures.';
+
+COMMENT ON FUNCTION pgaudit.renew_capture(regclass) IS
+    'Adds the capture of a table anew as it was, for what the table is now.';
+
+COMMENT ON FUNCTION pgaudit.renew_guard(regclass) IS
+    'Adds the guard of a table anew as it was, for what the table is now.';
+
+COMMENT ON FUNCTION pgaudit.capture_problems() IS
+    'Captured and guarded tables whose changes may pass: purpose, table and what is wrong.';
+
+COMMENT ON VIEW pgaudit.capture_state IS
+    'Captured tables as they are now.';
+COMMENT ON COLUMN pgaudit.capture_state.schema_name IS
+    'Schema of the table.';
+COMMENT ON COLUMN pgaudit.capture_state.table_name IS
+    'Name of the table.';
+COMMENT ON COLUMN pgaudit.capture_state.target_type IS
+    'Type of the target of its events, such as claim.';
+COMMENT ON COLUMN pgaudit.capture_state.key_columns IS
+    'Columns of the key, by their present names.';
+COMMENT ON COLUMN pgaudit.capture_state.action IS
+    'What the actions of captured events begin with.';
+COMMENT ON COLUMN pgaudit.capture_state.columns IS
+    'Columns that are recorded, by their present names; NULL for all.';
+COMMENT ON COLUMN pgaudit.capture_state.excluded IS
+    'Columns that are not recorded.';
+COMMENT ON COLUMN pgaudit.capture_state.masked IS
+    'Columns whose changes are recorded without their values.';
+COMMENT ON COLUMN pgaudit.capture_state.condition IS
+    'An UPDATE is recorded only where this SQL holds.';
+COMMENT ON COLUMN pgaudit.capture_state.level IS
+    'What its triggers fire for, statement or row; NULL if they are missing.';
+COMMENT ON COLUMN pgaudit.capture_state.level_reason IS
+    'Why each row is captured by itself; NULL if a statement is.';
+COMMENT ON COLUMN pgaudit.capture_state.children IS
+    'Tables that inherit from it, without its partitions.';
+COMMENT ON COLUMN pgaudit.capture_state.problem IS
+    'Why changes may pass without an event; NULL if none does, or it is paused.';
+COMMENT ON COLUMN pgaudit.capture_state.added_at IS
+    'When it was added, or changed last.';
+COMMENT ON COLUMN pgaudit.capture_state.added_by IS
+    'Role that did so.';
+COMMENT ON COLUMN pgaudit.capture_state.paused_at IS
+    'Since when it is paused; NULL if it is not.';
+COMMENT ON COLUMN pgaudit.capture_state.paused_by IS
+    'Role that has paused it.';
+
+COMMENT ON VIEW pgaudit.guard_state IS
+    'Guarded tables as they are now.';
+COMMENT ON COLUMN pgaudit.guard_state.schema_name IS
+    'Schema of the table.';
+COMMENT ON COLUMN pgaudit.guard_state.table_name IS
+    'Name of the table.';
+COMMENT ON COLUMN pgaudit.guard_state.target_type IS
+    'Type of the target of its events, such as claim.';
+COMMENT ON COLUMN pgaudit.guard_state.key_columns IS
+    'Columns of the key, by their present names.';
+COMMENT ON COLUMN pgaudit.guard_state.action IS
+    'What the actions of captured events begin with.';
+COMMENT ON COLUMN pgaudit.guard_state.on_missing IS
+    'What happens without an event: abort, capture or warn.';
+COMMENT ON COLUMN pgaudit.guard_state.actions IS
+    'Pattern of the action for each operation; any action for one left out.';
+COMMENT ON COLUMN pgaudit.guard_state.with_changes IS
+    'Whether the event must have the changes, too.';
+COMMENT ON COLUMN pgaudit.guard_state.columns IS
+    'Columns that are guarded, by their present names; NULL for all.';
+COMMENT ON COLUMN pgaudit.guard_state.excluded IS
+    'Columns that may change without an event.';
+COMMENT ON COLUMN pgaudit.guard_state.masked IS
+    'Columns whose changes are captured without their values.';
+COMMENT ON COLUMN pgaudit.guard_state.condition IS
+    'An UPDATE counts only where this SQL holds.';
+COMMENT ON COLUMN pgaudit.guard_state.level IS
+    'What its triggers fire for, statement or row; NULL if they are missing.';
+COMMENT ON COLUMN pgaudit.guard_state.level_reason IS
+    'Why each row is noted by itself; NULL if a statement is.';
+COMMENT ON COLUMN pgaudit.guard_state.children IS
+    'Tables that inherit from it, without its partitions.';
+COMMENT ON COLUMN pgaudit.guard_state.problem IS
+    'Why changes may pass unnoticed; NULL if none does, or it is paused.';
+COMMENT ON COLUMN pgaudit.guard_state.added_at IS
+    'When it was added, or changed last.';
+COMMENT ON COLUMN pgaudit.guard_state.added_by IS
+    'Role that did so.';
+COMMENT ON COLUMN pgaudit.guard_state.paused_at IS
+    'Since when it is paused; NULL if it is not.';
+COMMENT ON COLUMN pgaudit.guard_state.paused_by IS
+    'Role that has paused it.';

@@ -18,7 +18,8 @@ from pgaudit.events import Actor, AuditContext, AuditEvent, Change, Target
 from pgaudit.recording import replay as replay
 from pgaudit.recording import spool as spool
 from pgaudit.recording.audit_log import AuditLog
-from pgaudit.recording.context import bind, identify
+from pgaudit.recording.context import bind
+from pgaudit.recording.identification import identify, identify_async
 from pgaudit.settings import Mode, OnFailure, Settings
 
 __all__ = [
@@ -39,5 +40,6 @@ __all__ = [
     "UnknownConnection",
     "bind",
     "identify",
+    "identify_async",
 ]
 __version__ = "0.1.0"

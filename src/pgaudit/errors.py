@@ -16,6 +16,7 @@
     ├── InvalidQuery       the text of a search cannot be understood
     ├── ExportRefused      the export cannot be made, continued or recorded as asked
     ├── IndexRefused       an index of the log cannot be added or removed
+    ├── CaptureRefused     a table cannot be captured or guarded as asked
     ├── InvalidNote        a checkpoint, signature or public key cannot be understood or verified
     ├── InvalidKey         there is no usable private key to sign checkpoints with
     ├── LogDamaged         rows or tiles of the log are missing
@@ -99,6 +100,10 @@ class ExportRefused(PgauditError):
 
 class IndexRefused(PgauditError):
     """An index cannot be added or removed: there is none of that name, or a transaction is in the way."""
+
+
+class CaptureRefused(PgauditError):
+    """A table cannot be captured or guarded as asked, or a transaction keeps it locked. Nothing was changed."""
 
 
 class InvalidNote(PgauditError, ValueError):

@@ -47,14 +47,15 @@ WORKER: Final[tuple[LiteralString, ...]] = (
        pgaudit.fetch_job, pgaudit.persist, pgaudit.record_failure, pgaudit.release_jobs, pgaudit.running_jobs,
        pgaudit.reclaim_stalled_jobs,
        pgaudit.ensure_partitions, pgaudit.requeue_skipped_jobs, pgaudit.prune_batches, pgaudit.prune_job_errors,
-       pgaudit.prune_unrecorded_changes, pgaudit.retry_failed TO {role}""",
+       pgaudit.prune_unrecorded_changes, pgaudit.claim_unrecorded_changes, pgaudit.retry_failed TO {role}""",
     "GRANT SELECT ON pgaudit.audit_jobs, pgaudit.job_error, pgaudit.acknowledged_jobs TO {role}",
     # What the health check and /metrics read: a worker serves its container's probe, and `pgaudit serve` retries jobs.
     """GRANT SELECT ON pgaudit.queue_stats, pgaudit.worker_stats, pgaudit.batch, pgaudit.conflicting_events,
-       pgaudit.log_lock_holder, pgaudit.alembic_version TO {role}""",
+       pgaudit.log_lock_holder, pgaudit.unrecorded_change, pgaudit.alembic_version TO {role}""",
     """GRANT EXECUTE ON FUNCTION pgaudit.stalled_workers_jobs, pgaudit.try_timestamptz, pgaudit.low_watermark,
        pgaudit.count_jobs, pgaudit.queue_state,
        pgaudit.lag_bucket_bounds, pgaudit.log_partitions, pgaudit.is_partition_ahead TO {role}""",
+    "GRANT EXECUTE ON FUNCTION pgaudit.capture_problems TO {role}",
 )
 
 # Looks at failed jobs, retries them, and gives up those that can never succeed. Not a worker's right: a worker can let
@@ -80,7 +81,12 @@ READER: Final[tuple[LiteralString, ...]] = (
        pgaudit.acknowledged_jobs, pgaudit.audit_jobs, pgaudit.job_error, pgaudit.saved_search, pgaudit.settings,
        pgaudit.alembic_version TO {role}""",
     "GRANT SELECT ON pgaudit.anchor, pgaudit.anchor_stats, pgaudit.anchor_receipt TO {role}",
-    "GRANT SELECT ON pgaudit.captured_table, pgaudit.guarded_table, pgaudit.unrecorded_change TO {role}",
+    """GRANT SELECT ON pgaudit.captured_table, pgaudit.guarded_table, pgaudit.unrecorded_change,
+       pgaudit.table_coverage TO {role}""",
+    """GRANT EXECUTE ON FUNCTION pgaudit.partition_tree, pgaudit.logged_actions,
+       pgaudit.last_recorded_at, pgaudit.expected_actions TO {role}""",
+    "GRANT SELECT ON pgaudit.capture_state, pgaudit.guard_state TO {role}",
+    "GRANT EXECUTE ON FUNCTION pgaudit.watched_tables, pgaudit.capture_problems TO {role}",
     """GRANT EXECUTE ON FUNCTION pgaudit.stalled_workers_jobs, pgaudit.try_timestamptz, pgaudit.low_watermark,
        pgaudit.count_jobs, pgaudit.queue_state,
        pgaudit.lag_bucket_bounds, pgaudit.log_partitions, pgaudit.is_partition_ahead, pgaudit.index_ranges,

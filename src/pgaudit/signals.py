@@ -85,6 +85,14 @@ verification_failed: Final = WorkerSignal(
 )
 """The log is not what was sealed: ``count`` of findings, ``finding``, the name of the first, ``reason``, a sentence."""
 
+unrecorded_change: Final = WorkerSignal(
+    "unrecorded_change",
+    logging.WARNING,
+    "%(count)d row(s) of %(table)s changed without an event: %(operation)s by %(role)s, transaction %(transaction)s",
+)
+"""A guard has let a change pass: ``table``, ``operation``, ``count``, ``targets``, the first five, ``transaction``,
+``role``, ``application``. Each is sent once, by one of the workers, within a minute."""
+
 worker_started: Final = WorkerSignal("worker_started", logging.INFO, "worker %(worker_id)d started")
 """A worker is registered, and takes jobs: ``worker_id``. Sent again when a pruned worker registers under a new id."""
 

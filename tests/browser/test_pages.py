@@ -29,6 +29,7 @@ PAGES: Final = {
     "retry": "/jobs/retry?all=on",
     "workers": "/workers",
     "integrity": "/integrity",
+    "coverage": "/coverage",
     "exports": "/exports?q=target:claim:7",
     "missing": "/nothing",
 }

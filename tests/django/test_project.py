@@ -11,7 +11,8 @@ from tests.django.conftest import PROJECT, Run
 @pytest.mark.parametrize("mode", ["queue", "off", "inline"])
 def test_the_suite_of_a_project_is_green_in_every_mode(run: Run, mode: str) -> None:
     """The tests of a project pass in each mode, without PGAUDIT_DSN and without a change for pgaudit."""
-    assert "Ran 12 tests" in run("django", "test", PROJECT, PGAUDIT_MODE=mode).stderr
+    identified = '{"IDENTIFY": true}'
+    assert "Ran 12 tests" in run("django", "test", PROJECT, PGAUDIT_MODE=mode, PROJECT_PGAUDIT=identified).stderr
 
 
 def test_the_copies_of_parallel_tests_have_the_schema(run: Run) -> None:

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 
 from docs.code import asyncpg_, history, listener_, psycopg_, sqlalchemy_, timeline_
-from pgaudit import AuditContext, AuditLog
+from pgaudit import AuditContext, AuditLog, bind
 from pgaudit.signals import job_failed, job_stalled
 from pgaudit.testing import assert_recorded, run_worker_once
 from pgaudit.testing.database import url_of
@@ -79,6 +79,22 @@ async def test_sqlalchemy_async(claims: psycopg.Connection, dsn: str, driver: st
         await sqlalchemy_.approve_async(session, 7)
     await engine.dispose()
     assert approved(claims)
+
+
+async def test_who_made_a_captured_change(claims: psycopg.Connection, dsn: str) -> None:
+    """Each way to tell it names the actor that is bound."""
+    claims.execute("ALTER TABLE claims ADD PRIMARY KEY (id)")
+    claims.execute("SELECT pgaudit.add_capture('claims', 'claim', '{id}')")
+    psycopg_.approve_captured(claims, 7)
+    claims.execute("UPDATE claims SET status = 'open'")
+    async with asyncpg.create_pool(url_of(dsn, "postgresql"), min_size=1, max_size=1) as pool:
+        await asyncpg_.approve_captured(pool, 7)
+    claims.execute("UPDATE claims SET status = 'open'")
+    engine = sqlalchemy_.identified_engine(url_of(dsn, "postgresql+psycopg"))
+    with bind(actor="user:42"), engine.begin() as conn:
+        conn.execute(sqlalchemy_.APPROVE, {"id": 7})
+    engine.dispose()
+    assert_recorded(claims, times=3, action="claim.updated", actor="user:42", target="claim:7")
 
 
 def test_sqlalchemy(claims: psycopg.Connection, dsn: str) -> None:

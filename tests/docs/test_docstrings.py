@@ -16,7 +16,8 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 import pgaudit
-from pgaudit import AuditEvent, AuditLog, claims, signals, trail
+from pgaudit import AuditEvent, AuditLog, bind, claims, signals, trail
+from pgaudit.guard import captures, guards
 from pgaudit.testing.database import AuditDatabase
 from pgaudit.web import create_app
 
@@ -57,7 +58,10 @@ def names(dsn: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Generato
             "audit": audit,
             "settings": audit.settings,
             "psycopg": psycopg,
+            "bind": bind,
             "trail": trail,
+            "captures": captures,
+            "guards": guards,
             "app": print,
             "flask_app": SimpleNamespace(wsgi_app=print),
             "approve": lambda claim: audit.record(None, AuditEvent(action="claim.approved", target=f"claim:{claim}")),

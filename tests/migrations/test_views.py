@@ -17,6 +17,12 @@ PROMISED = {
     "verified_end verified_at fully_verified_first fully_verified_end fully_verified_at level failed_at findings found",
     "failed_verifications": "id first_index end_index findings found verified_at verified_by",
     "storage_stats": "table_name estimated_rows total_bytes dead_rows last_autovacuum",
+    "capture_state": "schema_name table_name target_type key_columns action columns excluded masked condition level "
+    "level_reason children problem added_at added_by paused_at paused_by",
+    "guard_state": "schema_name table_name target_type key_columns action on_missing actions with_changes columns "
+    "excluded masked condition level level_reason children problem added_at added_by paused_at paused_by",
+    "table_coverage": "schema_name table_name capture guard on_missing target_type estimated_rows changed_rows "
+    "last_event_at unrecorded_changes",
 }
 COLUMNS = """
     SELECT c.relname, string_agg(a.attname, ' ' ORDER BY a.attnum)

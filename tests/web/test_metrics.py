@@ -109,3 +109,12 @@ def test_a_locked_partition_hides_only_the_sizes(client: httpx.Client, conn: psy
     seen = samples(client)
     assert seen["pgaudit_oldest_waiting_seconds", "audit"] == 0
     assert not [name for name, *_ in seen if name == "pgaudit_storage_bytes"]
+
+
+def test_changes_without_an_event_are_counted(client: httpx.Client, conn: psycopg.Connection) -> None:
+    """Those of the last day that a guard has let pass, in rows."""
+    conn.execute("CREATE TABLE payments (id bigint PRIMARY KEY)")
+    conn.execute("SELECT pgaudit.add_guard('payments', 'payment', '{id}', 'warn')")
+    conn.execute("INSERT INTO payments VALUES (1), (2)")
+    conn.commit()
+    assert samples(client)["pgaudit_unrecorded_changes",] == 2

@@ -27,6 +27,7 @@ ROUTES = {
     ("get", "/api/v1/audit/events"),
     ("get", "/api/v1/audit/events/{id}"),
     ("get", "/api/v1/audit/events/{id}/proof"),
+    ("get", "/api/v1/audit/coverage"),
     ("get", "/api/v1/audit/integrity"),
     ("get", "/api/v1/audit/timeline/{type}/{id}"),
     ("get", "/api/v1/audit/export"),

@@ -66,7 +66,8 @@ CREATE TABLE pgaudit.unrecorded_change (
     xid              xid8        NOT NULL,
     recorded_by      text        NOT NULL,
     application_name text        NOT NULL,
-    found_at         timestamptz NOT NULL DEFAULT clock_timestamp()
+    found_at         timestamptz NOT NULL DEFAULT clock_timestamp(),
+    told_at          timestamptz
 );
 -- A transaction that changed guarded rows is checked when it commits.
 CREATE CONSTRAINT TRIGGER check_guarded_changes AFTER INSERT ON pgaudit.guarded_change DEFERRABLE INITIALLY DEFERRED
@@ -74,3 +75,4 @@ CREATE CONSTRAINT TRIGGER check_guarded_changes AFTER INSERT ON pgaudit.guarded_
 ALTER TABLE pgaudit.guarded_change ENABLE ALWAYS TRIGGER check_guarded_changes;
 
 CREATE INDEX unrecorded_change_found_at_idx ON pgaudit.unrecorded_change (found_at);
+CREATE INDEX unrecorded_change_untold_idx ON pgaudit.unrecorded_change (id) WHERE told_at IS NULL;

@@ -9,8 +9,11 @@ import psycopg
 import typer
 
 from pgaudit.cli import (
+    capture,
+    coverage,
     doctor,
     export,
+    guard,
     health,
     index,
     jobs,
@@ -78,6 +81,7 @@ for commands in (
     operate,
     stats,
     health,
+    coverage,
     search,
     show,
     timeline,
@@ -92,6 +96,8 @@ for commands in (
     commands.register(app)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(index.app, name="index")
+app.add_typer(capture.app, name="capture")
+app.add_typer(guard.app, name="guard")
 app.add_typer(keys.app, name="keys")
 
 

@@ -14,6 +14,7 @@ from pgaudit import roles
 from pgaudit._schema import fingerprint, owner
 from pgaudit._schema.state import SCRIPTS, Standing, standing, state_of
 from pgaudit.cli.findings import Finding, Level
+from pgaudit.health import capture_checks
 
 OLDEST: Final = 15  # major version of PostgreSQL
 CLOCK_LIMIT: Final = timedelta(seconds=1)
@@ -128,9 +129,20 @@ def schema_findings(conn: psycopg.Connection[Any], role: str) -> Iterator[Findin
     else:
         yield Finding("schema", Level.OK, message)
         yield from changes(conn)
+        yield from capture_findings(conn)
     if warning := owner.warning(conn):
         message, _, remedy = warning.rstrip(".").rpartition(". ")
         yield Finding("owner", Level.WARNING, message, remedy)
+
+
+def capture_findings(conn: psycopg.Connection[Any]) -> Iterator[Finding]:
+    """Yields the captured and guarded tables whose changes may pass; nothing for a role that may not know them."""
+    try:
+        problems = capture_checks.problems(conn)
+    except psycopg.errors.InsufficientPrivilege:
+        return
+    for problem in problems:
+        yield Finding(problem.purpose, Level.FAULT, problem.sentence, problem.remedy)
 
 
 def changes(conn: psycopg.Connection[Any]) -> Iterator[Finding]:

@@ -11,6 +11,7 @@ the log. The Django setting ``PGAUDIT`` is optional:
 ``LOGINS``         True: logins, logouts and failed logins are events
 ``PERMISSIONS``    True: changes of a user's groups and of the permissions of users and groups are events
 ``ATOMIC_SAVES``   True: ``Model.save`` opens a transaction, so that receivers of ``post_save`` may record
+``IDENTIFY``       True: statements that write tell capture triggers what is bound: the actor, tenant and context
 ``ADMIN``          False: Django's admin has no list of audit events
 ``ACCESS``         the dotted path of a :class:`~pgaudit.django.access.DjangoAccess` that limits what users see
 any other          a setting of pgaudit without its prefix: ``{"MODE": "inline"}``; wins over the environment

@@ -11,7 +11,7 @@ from django.core.signals import setting_changed
 from django.db import connections
 from django.db.models.signals import pre_migrate
 
-from pgaudit.django import atomic_saves, extra
+from pgaudit.django import atomic_saves, extra, identified_writes
 from pgaudit.django.audit_log import audit, project_settings
 from pgaudit.django.database import dsn_of
 from pgaudit.django.options import options
@@ -41,6 +41,8 @@ class PgauditConfig(AppConfig):  # type: ignore[misc]  # Django ships no types
             permissions.connect()
         if chosen.atomic_saves:
             atomic_saves.install()
+        if chosen.identify:
+            identified_writes.install()
 
 
 def create_schema(using: str, **_signal: Any) -> None:

@@ -22,6 +22,7 @@ class Options:
     logins: bool = False
     permissions: bool = False
     atomic_saves: bool = False
+    identify: bool = False
     admin: bool = True
     access: str = ""
 

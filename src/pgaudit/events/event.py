@@ -161,7 +161,7 @@ class AuditContext(Part, frozen=True):
     causation_id: Text | None = Field(default=None, description="The event or message that led to this one.")
     source: Text | None = Field(
         default=None,
-        description="Of a captured event: who has named the actor, `application` or `database`. Reserved: the server adds it.",
+        description="Of a captured event: who has named the actor, `application` or `database`. Reserved.",
     )
     session_user: Text | None = Field(default=None, description="Of a captured event: the role that logged in.")
     current_user: Text | None = Field(default=None, description="Of a captured event: the role that it was set to.")

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from pgaudit.health.anchor_checks import AnchorLag
+from pgaudit.health.capture_checks import CaptureProblem
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +35,19 @@ class Observation:
     fully_verified_seconds: float | None
     level: str | None
     anchors: list[dict[str, Any]]
+    captures: list[dict[str, Any]]
+    unrecorded_changes: int
+    unrecorded_tables: str | None
 
     @property
     def anchor_lags(self) -> list[AnchorLag]:
         """How far each anchor is behind."""
         return [AnchorLag(**anchor) for anchor in self.anchors]
+
+    @property
+    def capture_problems(self) -> list[CaptureProblem]:
+        """What is wrong with captured and guarded tables."""
+        return [CaptureProblem(**problem) for problem in self.captures]
 
 
 OBSERVE: Final = """
@@ -95,6 +104,16 @@ OBSERVE: Final = """
            level,
            (SELECT coalesce(json_agg(json_build_object('name', name, 'lag', lag_seconds, 'error', error) ORDER BY name),
                             '[]')
-              FROM pgaudit.anchor_stats) AS anchors
-      FROM pgaudit.queue_stats, pgaudit.sealing_stats
+              FROM pgaudit.anchor_stats) AS anchors,
+           (SELECT coalesce(json_agg(json_build_object('purpose', purpose, 'table', table_name, 'problem', problem)),
+                            '[]')
+              FROM pgaudit.capture_problems()) AS captures,
+           unrecorded_changes,
+           unrecorded_tables
+      FROM pgaudit.queue_stats, pgaudit.sealing_stats,
+           (SELECT coalesce(sum(count), 0)::bigint AS unrecorded_changes,
+                   string_agg(DISTINCT relation::text, ', ') AS unrecorded_tables
+              FROM (SELECT relation, count FROM pgaudit.unrecorded_change  -- a guard may let thousands pass each second
+                     WHERE found_at > clock_timestamp() - interval '1 day' ORDER BY found_at DESC LIMIT 10000) latest
+           ) unrecorded
 """

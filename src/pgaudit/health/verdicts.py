@@ -7,6 +7,7 @@ from typing import Final
 from pgaudit.errors import SpoolRefused
 from pgaudit.health import schema_checks
 from pgaudit.health.anchor_checks import anchored
+from pgaudit.health.capture_checks import captured
 from pgaudit.health.observation import Observation
 from pgaudit.health.schema_checks import SchemaObservation
 from pgaudit.health.seal_checks import sealed, verified
@@ -61,6 +62,8 @@ def verdicts(seen: Observation, schema: SchemaObservation, settings: Settings) -
     )
     yield sealed(seen, settings)
     yield verified(seen, settings)
+    yield captured(seen.capture_problems)
+    yield unrecorded(seen)
 
 
 def workers(alive: int, mode: Mode) -> Check:
@@ -101,6 +104,18 @@ def long_transactions(seen: Observation, limit: float) -> Check:
         message = "Unknown: this role sees its own sessions only. GRANT pg_read_all_stats lets it see all."
         return Check("long_transactions", Status.HEALTHY, "unknown", limit, message)
     return Check("long_transactions", Status.HEALTHY, age or 0.0, limit, f"The oldest is {age or 0.0:.0f} s old.")
+
+
+def unrecorded(seen: Observation) -> Check:
+    """Returns the verdict on changes that a guard has let pass without an event."""
+    count = seen.unrecorded_changes
+    message = "No guard has let a change pass without an event in the last day."
+    if count:
+        message = (
+            f"{count:,} row(s) of {seen.unrecorded_tables} changed without an event in the last day: "
+            "`pgaudit coverage` names them; record an event in the same transaction, or capture the table."
+        )
+    return Check("unrecorded_changes", Status.DEGRADED if count else Status.HEALTHY, count, 0, message)
 
 
 def check_spool(settings: Settings) -> Check:

@@ -1,17 +1,20 @@
 """Recording: from an event of the application into its own transaction.
 
-===========  ==============================================================================
-audit_log    ``AuditLog``, the object that an application records with
-context      ``bind`` and ``identify``: what the events of one request have in common
-actor        the actor that an application's own function finds
-connections  the caller's transaction, in whichever library it was opened
-document     the events as JSON documents, checked for size
-attempt      recording that returns its failure, so that the events can be spooled
-autonomous   recording in a transaction of its own
-spool        events in a file, while the database refuses them
-replay       from that file into the database
-capture      events in a list instead of the database, for tests
-===========  ==============================================================================
+==============  ===========================================================================
+audit_log       ``AuditLog``, the object that an application records with
+context         ``bind``: what the events of one request have in common
+identification  ``identify``: tells a request, or the triggers of a transaction, who acts
+setting         ``audit.context``, in which a transaction is told of it
+writing         which statements write
+actor           the actor that an application's own function finds
+connections     the caller's transaction, in whichever library it was opened
+document        the events as JSON documents, checked for size
+attempt         recording that returns its failure, so that the events can be spooled
+autonomous      recording in a transaction of its own
+spool           events in a file, while the database refuses them
+replay          from that file into the database
+capture         events in a list instead of the database, for tests
+==============  ===========================================================================
 """
 
 from pgaudit.errors import MissingExtra

@@ -96,19 +96,8 @@ def bind(*, actor: Actor | str | None = None, tenant: str | None = None, **conte
         _leave(scope, request)
 
 
-def identify(*, actor: Actor | str | None = None, tenant: str | None = None, **context: str | None) -> None:
-    """Names the actor, tenant or context of the current request, for all events that it records from now on.
-
-    Call it where the application learns who is asking: a token, an API key, a dependency, the login itself. It works in
-    every thread and task of a request that one of the middlewares serves. A ``bind`` inside of the request wins.
-
-    >>> def authenticate(key):
-    ...     identify(actor=f"key:{key}")
-
-    :param actor: what no event could hold is shortened or marked, and logged once: the request goes on.
-    :raises InvalidEvent: the tenant or the context cannot be recorded, or there is no such field.
-    :raises NotInRequest: no middleware of pgaudit serves this request.
-    """
+def identify_request(actor: Actor | str | None, tenant: str | None, **context: str | None) -> None:
+    """Names the actor, tenant or context of the current request: see ``pgaudit.identify``."""
     request = _current_request()
     if request is None:
         raise NotInRequest(

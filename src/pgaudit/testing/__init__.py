@@ -6,6 +6,7 @@ else here needs pytest.
 ========================  =======================================================================
 ``audit_events``          fixture: what the code under test recorded, in memory, without a database
 ``audit_database``        fixture: a real, migrated, disposable database, its log and queue empty
+``audit_guard``           fixture: fails a test that changes rows of a guarded table without an event
 ``run_worker_once``       persists what is in the queue, in this process, before it returns
 ``assert_recorded``       of those events, or of a connection's log and queue
 ``prepare_database``      migrates a test database of the application's own
@@ -25,11 +26,13 @@ from pgaudit.testing.asserts import assert_nothing_recorded, assert_recorded
 from pgaudit.testing.database import AuditDatabase
 from pgaudit.testing.disposable import NotATestDatabase, empty_trail, prepare_database
 from pgaudit.testing.expectation import Expected
+from pgaudit.testing.guarding import AuditGuard
 from pgaudit.testing.recorded import RecordedEvents, recording
 from pgaudit.testing.worker import EventsNotPersisted, run_worker_once
 
 __all__ = [
     "AuditDatabase",
+    "AuditGuard",
     "EventsNotPersisted",
     "Expected",
     "NotATestDatabase",

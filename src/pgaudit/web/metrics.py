@@ -112,9 +112,9 @@ def storage_families(storage: Storage) -> Iterator[Metric]:
 
 
 def health_families(report: HealthReport) -> Iterator[Metric]:
-    """Yields the verdict of each health check, the age of the oldest transaction and the number of spooled events.
+    """Yields the verdicts of health, the age of the oldest transaction, the spooled events, the unrecorded changes.
 
-    The last two are left out if they are unknown.
+    What is unknown is left out.
     """
     verdict = GaugeMetricFamily(
         "pgaudit_health_check",
@@ -126,6 +126,7 @@ def health_families(report: HealthReport) -> Iterator[Metric]:
     yield verdict
     observed = {check.name: check.observed for check in report.checks}
     age, spooled = observed.get("long_transactions"), observed.get("spooled")
+    unrecorded = observed.get("unrecorded_changes")
     if isinstance(age, int | float):
         yield GaugeMetricFamily(
             "pgaudit_oldest_transaction",
@@ -135,6 +136,12 @@ def health_families(report: HealthReport) -> Iterator[Metric]:
         )
     if isinstance(spooled, int):
         yield GaugeMetricFamily("pgaudit_spooled_events", "Events that wait in files on this machine.", spooled)
+    if isinstance(unrecorded, int):
+        yield GaugeMetricFamily(
+            "pgaudit_unrecorded_changes",
+            "Rows of guarded tables changed without an event in the last day, of the latest 10,000 findings.",
+            unrecorded,
+        )
 
 
 def info_family(mode: Mode) -> Metric:

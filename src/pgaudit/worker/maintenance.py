@@ -1,4 +1,4 @@
-"""Maintenance beside the jobs: stalled and lost jobs, partitions, old history, spooled events."""
+"""Maintenance beside the jobs: stalled and lost jobs, partitions, history, unrecorded changes, spooled events."""
 
 import asyncio
 import logging
@@ -7,7 +7,9 @@ from typing import Final
 
 import psycopg
 from procrastinate import PsycopgConnector
+from psycopg.rows import dict_row
 
+from pgaudit import signals
 from pgaudit._db_errors import safe_summary
 from pgaudit.recording import replay
 from pgaudit.settings import Settings
@@ -19,10 +21,18 @@ logger = logging.getLogger("pgaudit.worker")
 
 ENSURE_PARTITIONS: Final = "SELECT pgaudit.ensure_partitions()"
 REQUEUE_SKIPPED: Final = "SELECT pgaudit.requeue_skipped_jobs()"
-PRUNE: Final = "SELECT pgaudit.prune_batches(), pgaudit.prune_job_errors()"
+PRUNE: Final = """
+    SELECT pgaudit.prune_batches(), pgaudit.prune_job_errors(), pgaudit.prune_unrecorded_changes(interval '90 days')
+"""
+CLAIM_UNRECORDED: Final = """
+    SELECT table_name AS "table", operation, count, targets, xid AS transaction, recorded_by AS role,
+           application_name AS application
+      FROM pgaudit.claim_unrecorded_changes()
+"""
 PARTITIONS_EVERY_SECONDS: Final = 60.0
 REQUEUE_EVERY_SECONDS: Final = 300.0  # it reads finished jobs that vacuum has not removed yet
 PRUNE_EVERY_SECONDS: Final = 300.0
+UNRECORDED_EVERY_SECONDS: Final = 30.0
 
 
 async def run_maintenance(connector: PsycopgConnector, job_manager: AuditJobManager, settings: Settings) -> None:
@@ -69,6 +79,7 @@ class Maintenance:
             self.ensure_partitions: PARTITIONS_EVERY_SECONDS,
             self.requeue_skipped: REQUEUE_EVERY_SECONDS,
             self.prune: PRUNE_EVERY_SECONDS,
+            self.tell_unrecorded: UNRECORDED_EVERY_SECONDS,
         }
 
     async def reclaim(self, conn: psycopg.AsyncConnection) -> None:
@@ -93,5 +104,12 @@ class Maintenance:
         await conn.execute(REQUEUE_SKIPPED)
 
     async def prune(self, conn: psycopg.AsyncConnection) -> None:
-        """Merges batches that are older than a day, and deletes old errors of jobs that have left the queue."""
+        """Merges batches older than a day; deletes old errors of jobs that have left the queue, and old findings."""
         await conn.execute(PRUNE)
+
+    async def tell_unrecorded(self, conn: psycopg.AsyncConnection) -> None:
+        """Sends a signal for each change that a guard has let pass without an event."""
+        async with conn.cursor(row_factory=dict_row) as cursor:
+            found = await (await cursor.execute(CLAIM_UNRECORDED)).fetchall()
+        for details in found:
+            signals.unrecorded_change.send(**details)

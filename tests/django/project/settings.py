@@ -27,6 +27,7 @@ INSTALLED_APPS = [
     "pgaudit.django",
     "tests.django.project.accounts",
     "tests.django.project.monitors",
+    *os.environ.get("PROJECT_APPS", "").split(),
 ]
 MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",

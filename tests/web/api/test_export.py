@@ -180,7 +180,8 @@ def ended(conn: psycopg.Connection) -> int:
 
 def test_200_clients_that_read_nothing_hold_no_connection(settings: Settings, conn: psycopg.Connection) -> None:
     """The export of each waits for its client, the health is answered meanwhile, and a quick client gets its file."""
-    large = [AuditEvent(action="claim.paid", data={"note": "x" * 8_000}) for _ in range(1_000)]  # more than the kernel buffers
+    # More than the kernel buffers.
+    large = [AuditEvent(action="claim.paid", data={"note": "x" * 8_000}) for _ in range(1_000)]
     assert record_persist_and_commit(conn, *large) == []
     with client_of(create_app(settings)) as client:
         slow = [slow_client(client, EXPORT) for _ in range(200)]

@@ -16,6 +16,7 @@ EVENTS: Final = "$1::text::jsonb"
 RECORD: Final = "SELECT pgaudit.record($1::text::jsonb)"
 RECORD_INLINE: Final = "SELECT pgaudit.record_inline($1::text::jsonb)"
 TRY_RECORD: Final = "SELECT * FROM pgaudit.try_record($1::text::jsonb, $2)"
+IDENTIFY: Final = "SELECT set_config('audit.context', $1, true)"
 
 
 class AsyncpgTransaction:
@@ -30,6 +31,9 @@ class AsyncpgTransaction:
     async def try_record(self, events: str, *, inline: bool, receipts: bool) -> Sequence[Any]:
         (row,) = await self._conn.fetch(statement(TRY_RECORD, EVENTS, receipts=receipts), events, inline)
         return tuple(row)
+
+    async def identify(self, setting: str) -> None:
+        await self._conn.fetch(IDENTIFY, setting)
 
     async def fetch_row(self, query: LiteralString) -> Sequence[Any]:
         (row,) = await self._conn.fetch(query)

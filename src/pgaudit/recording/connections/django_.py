@@ -16,6 +16,7 @@ EVENTS: Final = "%s::text::jsonb"
 RECORD: Final = "SELECT pgaudit.record(%s::text::jsonb)"
 RECORD_INLINE: Final = "SELECT pgaudit.record_inline(%s::text::jsonb)"
 TRY_RECORD: Final = "SELECT * FROM pgaudit.try_record(%s::text::jsonb, %s)"
+IDENTIFY: Final = "SELECT set_config('audit.context', %s, true)"
 TESTCASE_ONLY: Final = (
     "only the transaction of the test case is open: in production the change would be committed before its event. Put "
     "both into `with transaction.atomic():`; for a receiver of post_save, that is around the call of save(), which "
@@ -35,6 +36,9 @@ class DjangoTransaction:
 
     def try_record(self, events: str, *, inline: bool, receipts: bool) -> Sequence[Any]:
         return self._fetch_row(statement(TRY_RECORD, EVENTS, receipts=receipts), [events, inline])
+
+    def identify(self, setting: str) -> None:
+        self._fetch_row(IDENTIFY, [setting])
 
     def fetch_row(self, query: LiteralString) -> Sequence[Any]:
         return self._fetch_row(query)

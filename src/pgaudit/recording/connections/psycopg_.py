@@ -22,6 +22,7 @@ EVENTS: Final = "%s"
 RECORD: Final = "SELECT pgaudit.record(%s)"
 RECORD_INLINE: Final = "SELECT pgaudit.record_inline(%s)"
 TRY_RECORD: Final = "SELECT * FROM pgaudit.try_record(%s, %s)"
+IDENTIFY: Final = "SELECT set_config('audit.context', %s, true)"
 
 
 class PsycopgTransaction:
@@ -36,6 +37,9 @@ class PsycopgTransaction:
 
     def try_record(self, events: str, *, inline: bool, receipts: bool) -> Sequence[Any]:
         return self._fetch_row(statement(TRY_RECORD, EVENTS, receipts=receipts), [events, inline])
+
+    def identify(self, setting: str) -> None:
+        self._fetch_row(IDENTIFY, [setting])
 
     def fetch_row(self, query: LiteralString) -> Sequence[Any]:
         return self._fetch_row(query)
@@ -57,6 +61,9 @@ class AsyncPsycopgTransaction:
 
     async def try_record(self, events: str, *, inline: bool, receipts: bool) -> Sequence[Any]:
         return await self._fetch_row(statement(TRY_RECORD, EVENTS, receipts=receipts), [events, inline])
+
+    async def identify(self, setting: str) -> None:
+        await self._fetch_row(IDENTIFY, [setting])
 
     async def fetch_row(self, query: LiteralString) -> Sequence[Any]:
         return await self._fetch_row(query)

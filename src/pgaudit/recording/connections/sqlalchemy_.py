@@ -30,6 +30,7 @@ EVENTS: Final = "CAST(CAST(:events AS text) AS jsonb)"
 RECORD: Final = "SELECT pgaudit.record(CAST(CAST(:events AS text) AS jsonb))"
 RECORD_INLINE: Final = "SELECT pgaudit.record_inline(CAST(CAST(:events AS text) AS jsonb))"
 TRY_RECORD: Final = "SELECT * FROM pgaudit.try_record(CAST(CAST(:events AS text) AS jsonb), :inline)"
+IDENTIFY: Final = text("SELECT set_config('audit.context', :setting, true)")
 
 
 class SqlalchemyTransaction:
@@ -43,6 +44,9 @@ class SqlalchemyTransaction:
 
     def try_record(self, events: str, *, inline: bool, receipts: bool) -> Sequence[Any]:
         return self._conn.execute(clause(TRY_RECORD, receipts=receipts), {"events": events, "inline": inline}).one()
+
+    def identify(self, setting: str) -> None:
+        self._conn.execute(IDENTIFY, {"setting": setting})
 
     def fetch_row(self, query: LiteralString) -> Sequence[Any]:
         return self._conn.exec_driver_sql(query).one()
@@ -61,6 +65,9 @@ class AsyncSqlalchemyTransaction:
         return (
             await self._conn.execute(clause(TRY_RECORD, receipts=receipts), {"events": events, "inline": inline})
         ).one()
+
+    async def identify(self, setting: str) -> None:
+        await self._conn.execute(IDENTIFY, {"setting": setting})
 
     async def fetch_row(self, query: LiteralString) -> Sequence[Any]:
         return (await self._conn.exec_driver_sql(query)).one()

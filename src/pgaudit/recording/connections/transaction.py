@@ -25,6 +25,10 @@ class Transaction(Protocol):
         """Calls ``pgaudit.try_record``. Returns SQLSTATE and message of the failure, or two None."""
         ...
 
+    def identify(self, setting: str) -> None:
+        """Sets ``audit.context`` until the transaction ends."""
+        ...
+
     def fetch_row(self, query: LiteralString) -> Sequence[Any]:
         """Returns the one row of a query without parameters."""
         ...
@@ -39,6 +43,10 @@ class AsyncTransaction(Protocol):
 
     async def try_record(self, events: str, *, inline: bool, receipts: bool) -> Sequence[Any]:
         """``Transaction.try_record``."""
+        ...
+
+    async def identify(self, setting: str) -> None:
+        """``Transaction.identify``."""
         ...
 
     async def fetch_row(self, query: LiteralString) -> Sequence[Any]:
@@ -62,7 +70,7 @@ def not_in_transaction(how: str) -> NotInTransaction:
 def refuse_synchronous(conn: object) -> NoReturn:
     """Raises UnknownConnection: an asynchronous connection was expected."""
     raise UnknownConnection(
-        f"{type(conn).__name__} is synchronous: audit.record(conn, ...), "
+        f"{type(conn).__name__} is synchronous: audit.record(conn, ...), identify(conn), "
         "or signal.send(conn=conn, ...) to an AuditListener"
     )
 
@@ -70,7 +78,7 @@ def refuse_synchronous(conn: object) -> NoReturn:
 def refuse_asynchronous(conn: object) -> NoReturn:
     """Raises UnknownConnection: a synchronous connection was expected."""
     raise UnknownConnection(
-        f"{type(conn).__name__} is asynchronous: await audit.record_async(conn, ...), "
+        f"{type(conn).__name__} is asynchronous: await audit.record_async(conn, ...), await identify_async(conn), "
         "or await signal.send_async(conn=conn, ...) to an AsyncAuditListener"
     )
 

@@ -6,10 +6,12 @@ from fastapi import Depends, FastAPI
 from pydantic import TypeAdapter
 from starlette.responses import Response
 
+from pgaudit.guard import Coverage
 from pgaudit.settings import Settings
 from pgaudit.web import proofs
 from pgaudit.web.access import Action
 from pgaudit.web.api.bodies import EventBody, EventPage, TimelineBody
+from pgaudit.web.api.coverage import CoverageRoutes
 from pgaudit.web.api.events import EventRoutes
 from pgaudit.web.api.export import ExportRoutes
 from pgaudit.web.api.integrity import IntegrityBody, IntegrityRoutes
@@ -55,6 +57,14 @@ def add_audit_routes(app: FastAPI, lookups: Lookups, settings: Settings, guard: 
         **common(guard, "read", 401, 403, 404, 422, 503, extra={200: {"headers": ETAG}, 304: UNCHANGED}),
     )
     add_integrity_routes(app, IntegrityRoutes(lookups, settings), guard)
+    app.add_api_route(
+        f"{AUDIT}/coverage",
+        CoverageRoutes(lookups).coverage,
+        operation_id="coverage",
+        summary="Which tables are captured or guarded.",
+        response_model=Coverage,
+        **common(guard, "read", 401, 403, 503, whole=True),
+    )
     timelines = TimelineRoutes(lookups, settings)
     app.add_api_route(
         f"{AUDIT}/timeline/{{type}}/{{id:path}}",

@@ -18,6 +18,7 @@
 ``job_views``       jobs as a viewer may see them: scope and masks
 ``workers``         which workers are alive, and what they do
 ``integrity``       how far the log is signed, verified and anchored, and what was found
+``coverage``        which tables are captured or guarded, and what passed without an event
 ``figures``         what the overview and the workers page look at, shared by all who watch
 ``plots``           plots of throughput and lag, which ``plot.html`` draws as SVG; ``axes`` has round numbers
 ``login``           login with the admin token, and logout

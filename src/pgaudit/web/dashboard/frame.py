@@ -31,6 +31,7 @@ MENU: Final = (
     ("/jobs", "Jobs"),
     ("/workers", "Workers"),
     ("/integrity", "Integrity"),
+    ("/coverage", "Coverage"),
     ("/exports", "Exports"),
 )
 THEMES: Final = frozenset({"dark", "light"})

@@ -5,7 +5,19 @@ from typing import Final
 
 from starlette.routing import Route
 
-from pgaudit.web.dashboard import event, events, exports, integrity, jobs, login, overview, searches, timeline, workers
+from pgaudit.web.dashboard import (
+    coverage,
+    event,
+    events,
+    exports,
+    integrity,
+    jobs,
+    login,
+    overview,
+    searches,
+    timeline,
+    workers,
+)
 from pgaudit.web.dashboard.assets import ASSETS
 from pgaudit.web.dashboard.frame import Dashboard
 
@@ -19,6 +31,7 @@ PAGES: Final[tuple[Callable[[Dashboard], list[Route]], ...]] = (
     jobs.routes,
     workers.routes,
     integrity.routes,
+    coverage.routes,
     exports.routes,
 )
 

@@ -1,0 +1,8 @@
+"""Which tables nobody has decided about."""
+
+from pgaudit.guard import coverage
+
+
+def uncovered(conn: object) -> list[str]:
+    """Returns the tables that are neither captured nor guarded."""
+    return [table.name for table in coverage.report(conn).uncovered]

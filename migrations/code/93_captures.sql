@@ -1,0 +1,148 @@
+-- What capture and guard of a table are like now, and what is wrong with them. No table is locked: a migration of the
+-- application that holds one does not stop the health check.
+
+-- partition_tree(relation): returns a table and its partitions, of all levels. pg_partition_tree would lock them all.
+CREATE OR REPLACE FUNCTION pgaudit.partition_tree(relation oid) RETURNS SETOF oid
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    WITH RECURSIVE tree (relation) AS (
+        SELECT partition_tree.relation
+        UNION ALL
+        SELECT inhrelid FROM tree JOIN pg_inherits ON inhparent = tree.relation JOIN pg_class c ON c.oid = inhrelid
+         WHERE relispartition)
+    SELECT relation FROM tree
+$$;
+
+-- row_level_reason(relation): returns why each of its rows is captured by itself; NULL where a statement is: see
+-- level_of_capture.
+CREATE OR REPLACE FUNCTION pgaudit.row_level_reason(relation oid) RETURNS text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT CASE WHEN EXISTS (SELECT FROM pg_class WHERE oid = relation AND relkind = 'p') THEN 'it is partitioned'
+                WHEN EXISTS (SELECT FROM pg_inherits WHERE inhparent = relation) THEN 'tables inherit from it'
+                WHEN EXISTS (SELECT FROM pg_inherits WHERE inhrelid = relation) THEN 'it is a part of another table'
+                ELSE (SELECT 'it has AFTER ROW triggers: ' || string_agg(tgname, ', ' ORDER BY tgname) FROM pg_trigger
+                       WHERE tgrelid = relation AND NOT tgisinternal AND tgtype & 1 = 1 AND tgtype & 2 = 0
+                         AND NOT starts_with(tgname, '0_pgaudit')) END
+     WHERE level_of_capture(relation) = 'row'
+$$;
+
+-- level_of_triggers(relation, purpose): returns what its triggers fire for, statement or row; NULL if it has none.
+CREATE OR REPLACE FUNCTION pgaudit.level_of_triggers(relation oid, purpose text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT min(CASE tgtype & 1 WHEN 1 THEN 'row' ELSE 'statement' END) FROM pg_trigger
+     WHERE tgrelid = relation AND NOT tgisinternal
+       AND tgname = ANY (array(SELECT format('0_pgaudit_%s_%s', purpose, operation)
+                                 FROM unnest('{insert,update,delete}'::text[]) operation)::name[])
+$$;
+
+-- problem_of_triggers(relation, purpose, function): returns what is wrong with the triggers of a table and its partitions;
+-- NULL if nothing is.
+CREATE OR REPLACE FUNCTION pgaudit.problem_of_triggers(relation oid, purpose text, function oid) RETURNS text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    WITH found AS (
+        SELECT format('%s on %s', name, table_name(member)) AS name,
+               CASE WHEN t.oid IS NULL THEN 'has no trigger'
+                    WHEN tgenabled <> 'A' THEN 'has a trigger that does not always fire'
+                    WHEN tgfoid <> function OR tgqual IS NOT NULL OR tgattr <> '' THEN 'has an altered trigger' END AS problem
+          FROM partition_tree(relation) member CROSS JOIN unnest('{insert,update,delete,truncate}'::text[]) operation
+         CROSS JOIN LATERAL format('0_pgaudit_%s_%s', purpose, operation) name
+          LEFT JOIN pg_trigger t ON tgrelid = member AND tgname = name AND NOT tgisinternal)
+    SELECT min(problem) || ': ' || min(name) || CASE WHEN count(*) > 1 THEN format(' and %s more', count(*) - 1) ELSE '' END
+      FROM found WHERE problem IS NOT NULL GROUP BY problem ORDER BY problem LIMIT 1
+$$;
+
+-- problem_of_function(relation, function): returns what is wrong with the generated function of a table; NULL if nothing is.
+-- Generating it anew, to compare, would take 20 ms.
+CREATE OR REPLACE FUNCTION pgaudit.problem_of_function(relation oid, function oid) RETURNS text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT CASE WHEN NOT prosecdef OR obj_description(oid, 'pg_proc') IS DISTINCT FROM generated_comment(prosrc)
+                THEN 'has a function that was altered by hand' END
+      FROM pg_proc WHERE oid = function
+$$;
+
+-- problem_of_columns(relation, key, known, condition): returns why no row can be changed any more, because columns were
+-- dropped or renamed; NULL if none is missing. Other columns are no problem: the next change of a row adapts the function.
+CREATE OR REPLACE FUNCTION pgaudit.problem_of_columns(relation oid, key text[], known jsonb, condition text) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp SET lock_timeout = '100ms' AS $$
+BEGIN
+    IF cardinality(current_names(key, known, relation)) < cardinality(key) THEN
+        RETURN 'cannot be changed, because a column of the key no longer exists';
+    ELSIF known <> numbered_columns(relation) THEN
+        PERFORM check_condition(relation, condition);
+    END IF;
+    RETURN NULL;
+EXCEPTION
+    WHEN invalid_parameter_value THEN
+        RETURN 'cannot be updated, because ' || substring(SQLERRM FROM 'the condition is not valid.*');
+    WHEN lock_not_available THEN
+        RETURN NULL;
+END $$;
+
+-- problem_of(purpose, id, relation): returns why changes of a captured or guarded table may pass, or fail, as the rest of a
+-- sentence about it; NULL if they do not.
+CREATE OR REPLACE FUNCTION pgaudit.problem_of(purpose text, id integer, relation oid) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    made    oid  := (SELECT oid FROM pg_proc WHERE pronamespace = 'pgaudit'::regnamespace AND proname = purpose || '_' || id);
+    problem text := coalesce(problem_of_triggers(relation, purpose, made), problem_of_function(relation, made));
+BEGIN
+    IF problem IS NULL AND level_of_triggers(relation, purpose) = 'statement' AND level_of_capture(relation) = 'row' THEN
+        problem := format('needs triggers for each row, because %s', row_level_reason(relation));
+    END IF;
+    IF problem IS NULL THEN
+        SELECT 'has a child of which no change is seen: ' || string_agg(table_name(child), ', ') INTO problem
+          FROM children_of(relation) child
+         WHERE NOT EXISTS (SELECT FROM captured_table c WHERE purpose = 'capture' AND c.relation = child
+                           UNION ALL SELECT FROM guarded_table g WHERE purpose = 'guard' AND g.relation = child);
+    END IF;
+    IF problem IS NULL THEN
+        SELECT problem_of_columns(relation, key_columns, known_columns, condition) INTO problem
+          FROM (SELECT c.id, key_columns, known_columns, condition FROM captured_table c WHERE purpose = 'capture'
+                UNION ALL
+                SELECT g.id, key_columns, known_columns, condition FROM guarded_table g WHERE purpose = 'guard') w
+         WHERE w.id = problem_of.id;
+    END IF;
+    RETURN problem;
+END $$;
+
+-- watched_tables(purpose): returns the captured or guarded tables as they are now, with the present names of their columns.
+CREATE OR REPLACE FUNCTION pgaudit.watched_tables(purpose text)
+RETURNS TABLE (id integer, schema_name text, table_name text, key_columns text[], columns text[], excluded text[],
+               masked text[], level text, level_reason text, children text[], problem text)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+    SELECT w.id, n.nspname, c.relname, current_names(w.key_columns, known_columns, w.relation),
+           current_names(w.columns, known_columns, w.relation), current_names(w.excluded, known_columns, w.relation),
+           current_names(w.masked, known_columns, w.relation), level_of_triggers(w.relation, purpose),
+           row_level_reason(w.relation), array(SELECT table_name(child) FROM children_of(w.relation) child ORDER BY 1),
+           CASE WHEN paused_at IS NULL THEN problem_of(purpose, w.id, w.relation) END
+      FROM (SELECT id, relation, key_columns, columns, excluded, masked, known_columns, paused_at FROM captured_table
+             WHERE purpose = 'capture'
+            UNION ALL
+            SELECT id, relation, key_columns, columns, excluded, masked, known_columns, paused_at FROM guarded_table
+             WHERE purpose = 'guard') w
+      JOIN pg_class c ON c.oid = w.relation
+      JOIN pg_namespace n ON n.oid = c.relnamespace
+$$;
+
+CREATE OR REPLACE VIEW pgaudit.capture_state AS
+SELECT w.schema_name, w.table_name, c.target_type, w.key_columns, c.action, w.columns, w.excluded, w.masked, c.condition,
+       w.level, w.level_reason, w.children, w.problem, c.added_at, c.added_by, c.paused_at, c.paused_by
+  FROM pgaudit.captured_table c JOIN pgaudit.watched_tables('capture') w USING (id);
+
+CREATE OR REPLACE VIEW pgaudit.guard_state AS
+SELECT w.schema_name, w.table_name, g.target_type, w.key_columns, g.action, g.on_missing, g.actions, g.with_changes,
+       w.columns, w.excluded, w.masked, g.condition, w.level, w.level_reason, w.children, w.problem,
+       g.added_at, g.added_by, g.paused_at, g.paused_by
+  FROM pgaudit.guarded_table g JOIN pgaudit.watched_tables('guard') w USING (id);
+
+-- capture_problems(): returns what is wrong with captured and guarded tables that are not paused. For readers and workers.
+CREATE OR REPLACE FUNCTION pgaudit.capture_problems() RETURNS TABLE (purpose text, relation oid, table_name text, problem text)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+    SELECT w.purpose, w.relation, table_name(w.relation), w.problem
+      FROM (SELECT 'capture' AS purpose, relation, problem_of('capture', id, relation) AS problem FROM captured_table
+             WHERE paused_at IS NULL AND relation IN (SELECT oid FROM pg_class)
+            UNION ALL
+            SELECT 'guard', relation, problem_of('guard', id, relation) FROM guarded_table
+             WHERE paused_at IS NULL AND relation IN (SELECT oid FROM pg_class)) w
+     WHERE w.problem IS NOT NULL ORDER BY 1, 3
+$$;
+

@@ -1,0 +1,139 @@
+"""``pgaudit capture``: tables of the application whose changes triggers record."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+from pgaudit.cli.database import connect
+from pgaudit.cli.output import AsJson, print_json, print_rows
+from pgaudit.cli.terminal import say
+from pgaudit.cli.watched import (
+    Columns,
+    Exclude,
+    Key,
+    Mask,
+    Table,
+    Target,
+    When,
+    as_json,
+    columns_of,
+    names,
+    print_settings,
+    settings_of,
+)
+from pgaudit.guard import Capture, captures
+from pgaudit.guard.example import example_event
+
+app = typer.Typer(help="Capture tables: an event for each change of a row, whoever made it.", no_args_is_help=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A captured table in a list."""
+
+    table: str
+    target: str
+    key: str
+    state: str
+    level: str | None
+    problem: str | None
+
+
+@app.command()
+def add(  # noqa: PLR0913 - each is an option
+    table: Table,
+    *,
+    target: Target,
+    key: Key,
+    action: Annotated[
+        str | None, typer.Option(help="What actions begin with; the target's type when left out.")
+    ] = None,
+    columns: Columns = None,
+    exclude: Exclude = None,
+    mask: Mask = None,
+    when: When = None,
+    json: AsJson = False,
+) -> None:
+    """Capture a table, or change how it is captured. Waits while a transaction keeps the table locked."""
+    chosen = columns_of(columns, exclude)
+    with connect("owner") as conn:
+        capture = captures.add(
+            conn, table, target=target, key=key, action=action, columns=chosen, exclude=names(exclude),
+            mask=names(mask), when=when,
+        )  # fmt: skip
+    report(capture, f"{capture.table} is captured: {capture.action}.created, .updated, .deleted.", in_json=json)
+
+
+@app.command("list")
+def list_(*, json: AsJson = False) -> None:
+    """List the captured tables: captured, paused, or broken when changes may pass without an event."""
+    with connect("reader") as conn:
+        found = captures.listed(conn)
+    if json:
+        print_json([as_json(capture, capture.state) for capture in found])
+    else:
+        print_rows(Line, [line(capture) for capture in found], as_json=False)
+
+
+def line(capture: Capture) -> Line:
+    """Returns the line of a table."""
+    key = ", ".join(capture.key)
+    return Line(capture.table, capture.target, key, capture.state, capture.level, capture.problem)
+
+
+@app.command()
+def show(table: Table, *, json: AsJson = False) -> None:
+    """Show how a table is captured, whether its triggers work, and an example of an event."""
+    with connect("reader") as conn:
+        capture = captures.found(conn, table)
+        example = example_event(conn, capture)
+    if json:
+        print_json(as_json(capture, capture.state, example))
+    else:
+        print_settings(list(settings_of(capture, capture.state)), example)
+
+
+@app.command()
+def remove(table: Table, *, json: AsJson = False) -> None:
+    """End the capture of a table and of those that inherit from it."""
+    with connect("owner") as conn:
+        captures.remove(conn, table)
+    if json:
+        print_json({"removed": table})
+    else:
+        say(f"{table} is no longer captured.")
+
+
+@app.command()
+def pause(table: Table, *, json: AsJson = False) -> None:
+    """Interrupt the capture of a table. The pause is an event itself."""
+    with connect("owner") as conn:
+        captures.pause(conn, table)
+        capture = captures.found(conn, table)
+    report(capture, f"The capture of {capture.table} is paused: its changes are no events.", in_json=json)
+
+
+@app.command()
+def resume(table: Table, *, json: AsJson = False) -> None:
+    """Resume the capture of a table."""
+    with connect("owner") as conn:
+        captures.resume(conn, table)
+        capture = captures.found(conn, table)
+    report(capture, f"{capture.table} is captured again.", in_json=json)
+
+
+@app.command()
+def renew(table: Table, *, json: AsJson = False) -> None:
+    """Make triggers and function anew with the same settings: after changes of the table that `capture list` names."""
+    with connect("owner") as conn:
+        capture = captures.renew(conn, table)
+    report(capture, f"The capture of {capture.table} is that for its present columns and triggers.", in_json=json)
+
+
+def report(capture: Capture, sentence: str, *, in_json: bool) -> None:
+    """Prints a sentence about a table, or the table as JSON."""
+    if in_json:
+        print_json(as_json(capture, capture.state))
+    else:
+        say(sentence)

@@ -1,0 +1,1 @@
+"""An application whose table is captured and guarded from its migrations on."""
