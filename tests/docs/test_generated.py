@@ -28,6 +28,7 @@ from pgaudit import (
     worker,
 )
 from pgaudit.events.json_values import MAX_DEPTH, MAX_DIGITS
+from pgaudit.guard import captures, guards
 from pgaudit.health import Status
 from pgaudit.recording import replay
 from pgaudit.trail import export
@@ -112,7 +113,7 @@ def test_the_limits_of_an_event_are_told() -> None:
 
 PUBLIC = [
     *(pgaudit, access_log, claims, health, indexes, jobs, listener, migrate, replay, saved_searches, stats),
-    *(pgaudit.sqlalchemy, testing, trail, export, worker),
+    *(pgaudit.sqlalchemy, testing, trail, export, worker, captures, guards),
 ]
 
 

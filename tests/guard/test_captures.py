@@ -69,8 +69,8 @@ def test_a_capture_is_as_it_was_asked_for(owner: Connection) -> None:
 def test_a_guard_is_as_it_was_asked_for(owner: Connection) -> None:
     """One pattern is that of all operations."""
     added = guards.add(
-        owner, "claims", target="Claim", action="claim", key="id", on_missing="capture", actions="claim.*", changes=True,
-        exclude=("at",), mask=("iban",), when="new.amount > 5",
+        owner, "claims", target="Claim", action="claim", key="id", on_missing="capture", actions="claim.*",
+        changes=True, exclude=("at",), mask=("iban",), when="new.amount > 5",
     )  # fmt: skip
     assert (added.target, added.action, added.on_missing, added.changes) == ("Claim", "claim", "capture", True)
     assert added.actions == dict.fromkeys(("insert", "update", "delete", "truncate"), "claim.*")

@@ -10,6 +10,8 @@ from pgaudit.errors import CaptureRefused
 from pgaudit.guard.changing import change
 from pgaudit.guard.tables import FIELDS, NAMED, Names, WatchedTable, several, the_only
 
+__all__ = ["Capture", "add", "found", "listed", "pause", "remove", "renew", "resume"]
+
 ACTION: Final = "capture tables"
 ADD: Final = """
     SELECT pgaudit.table_name(relation)

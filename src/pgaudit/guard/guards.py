@@ -13,6 +13,8 @@ from pgaudit.errors import CaptureRefused
 from pgaudit.guard.changing import change
 from pgaudit.guard.tables import FIELDS, NAMED, Names, WatchedTable, several, the_only
 
+__all__ = ["Guard", "add", "found", "is_unrecorded", "listed", "pause", "remove", "renew", "resume"]
+
 ACTION: Final = "guard tables"
 OPERATIONS: Final = ("insert", "update", "delete", "truncate")
 UNRECORDED: Final = "PA002"

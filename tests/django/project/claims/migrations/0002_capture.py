@@ -4,7 +4,7 @@ from django.db import migrations
 
 from pgaudit.django.operations import AddCapture, AddGuard
 
-WHEN = "new.status IS DISTINCT FROM old.status OR new.status LIKE '%:x'"
+WHEN = """new.status IS DISTINCT FROM old.status OR new."Holder" LIKE 'test:%'"""
 
 
 class Migration(migrations.Migration):  # type: ignore[misc]  # Django ships no types
