@@ -5,7 +5,7 @@ Parts: ``bulk`` updates 100,000 rows in one statement, on one connection; ``smal
 Variants: no trigger, a row trigger like django-pghistory's, a generic trigger like supa_audit's, ``pgaudit capture``;
 ``pgaudit.record`` in the transaction, and the same on a guarded table.
 Measured: transactions a second, the µs that each adds to a transaction or a row, bytes of WAL a row, commits included.
-Duration: about 8 minutes; with ``--rows 10000000`` half an hour more, and 40 GB.
+Duration: about 10 minutes; ``--rows 10000000`` take 15 minutes more, and 40 GB.
 
 No worker runs: what a queue costs later is in ``footprint`` and ``sustained``. The time that a variant adds is what the
 whole server, with all its cores, takes longer for a transaction: 1 / rate - 1 / rate of the same without it.

@@ -13,6 +13,7 @@ from pgaudit.errors import (
     NotInTransaction,
     PgauditError,
     UnknownConnection,
+    UntrackedChange,
 )
 from pgaudit.events import Actor, AuditContext, AuditEvent, Change, Target
 from pgaudit.recording import replay as replay
@@ -38,6 +39,7 @@ __all__ = [
     "Settings",
     "Target",
     "UnknownConnection",
+    "UntrackedChange",
     "bind",
     "identify",
     "identify_async",

@@ -7,6 +7,7 @@
     ├── InvalidSettings    an environment variable or setting is invalid
     ├── NotInTransaction   the connection would commit the event on its own
     ├── NotInRequest       identify() was called where no middleware of pgaudit serves a request
+    ├── UntrackedChange    an ORM cannot tell which rows are changed, or from what value
     ├── UnknownConnection  the object is not a connection of a kind that can be used here
     ├── SpoolRefused       other users could change the directory of spooled events
     ├── SpoolFull          the directory of spooled events has reached its maximum size
@@ -56,6 +57,10 @@ class NotInRequest(PgauditError):
 
 class UnknownConnection(PgauditError, TypeError):
     """The object is not a database connection of a kind that can be used here; the message names those that can."""
+
+
+class UntrackedChange(PgauditError):
+    """Rows of a tracked class would change without an event; the message says what to do. The change was not made."""
 
 
 class SpoolRefused(PgauditError):

@@ -16,9 +16,10 @@ from sqlalchemy import create_engine
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 
-from docs.code import asyncpg_, history, listener_, psycopg_, sqlalchemy_, timeline_
-from pgaudit import AuditContext, AuditLog, bind
+from docs.code import asyncpg_, history, listener_, psycopg_, sqlalchemy_, sqlalchemy_orm, timeline_
+from pgaudit import AuditContext, AuditLog, Change, bind
 from pgaudit.signals import job_failed, job_stalled
+from pgaudit.sqlalchemy import classes
 from pgaudit.testing import assert_recorded, run_worker_once
 from pgaudit.testing.database import url_of
 from tests.support.processes import worker_process
@@ -107,6 +108,22 @@ def test_sqlalchemy(claims: psycopg.Connection, dsn: str) -> None:
         sqlalchemy_.approve_with_core(conn, 7)
     engine.dispose()
     assert_recorded(claims, times=2, action="claim.approved")
+
+
+def test_the_orm_of_sqlalchemy(claims: psycopg.Connection, dsn: str) -> None:
+    """An event of the application's own has what has changed; a tracked class needs none."""
+    engine = create_engine(url_of(dsn, "postgresql+psycopg"))
+    with Session(engine) as session, session.begin():
+        sqlalchemy_orm.approve(session, 7)
+    changes = [Change(path="status", before="open", after="approved")]
+    assert_recorded(claims, action="claim.approved", target="claim:7", changes=changes)
+    sqlalchemy_orm.start()
+    with Session(engine) as session, session.begin():
+        session.get_one(sqlalchemy_orm.Claim, 7).status = "paid"
+    engine.dispose()
+    classes.tracked.clear()
+    changes = [Change(path="status", before="approved", after="paid")]
+    assert_recorded(claims, action="claim.updated", target="claim:7", changes=changes)
 
 
 def test_the_middleware_of_django() -> None:

@@ -12,13 +12,16 @@ import psycopg
 import pytest
 from fastapi import FastAPI
 from sqlalchemy import create_engine
+from sqlalchemy.orm import Session
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
 import pgaudit
+from docs.code.sqlalchemy_orm import Claim
 from pgaudit import AuditEvent, AuditLog, bind, claims, signals, trail
 from pgaudit.guard import captures, guards
-from pgaudit.testing.database import AuditDatabase
+from pgaudit.sqlalchemy import classes as sqlalchemy_classes
+from pgaudit.testing.database import AuditDatabase, url_of
 from pgaudit.web import create_app
 
 ROOT = Path(pgaudit.__file__).parent
@@ -48,11 +51,18 @@ def names(dsn: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Generato
     monkeypatch.setenv("PGAUDIT_DSN", dsn)
     monkeypatch.setenv("PGAUDIT_SPOOL_DIR", str(tmp_path))
     audit = AuditLog()
-    with psycopg.connect(dsn) as conn:
+    engine = create_engine(url_of(dsn, "postgresql+psycopg"))
+    with psycopg.connect(dsn) as conn, Session(engine, expire_on_commit=False) as session:
         conn.execute("CREATE TABLE claims AS SELECT 7 AS id, 'open' AS status")
         conn.execute("SELECT pgaudit.register_worker()")
         conn.commit()
+        claim = session.get(Claim, 7)
+        session.commit()
         yield {
+            "session": session,
+            "AuditEvent": AuditEvent,
+            "Claim": Claim,
+            "claim": claim,
             "dsn": dsn,
             "conn": conn,
             "audit": audit,
@@ -75,6 +85,8 @@ def names(dsn: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Generato
             "audit_database": AuditDatabase(dsn, audit.settings),
             "User": SimpleNamespace,
         }
+    engine.dispose()
+    sqlalchemy_classes.tracked.clear()
     for signal in (claims.claim_submitted, claims.claim_approved, claims.claim_rejected, claims.claim_settled):
         signal.receivers.clear()
 

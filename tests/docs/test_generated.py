@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 import pgaudit
+import pgaudit.sqlalchemy
 from docs import generated, source
 from docs.generate import generate
 from pgaudit import (
@@ -112,7 +113,7 @@ def test_the_limits_of_an_event_are_told() -> None:
 
 PUBLIC = [
     *(pgaudit, access_log, claims, health, indexes, jobs, listener, migrate, replay, saved_searches, stats),
-    *(testing, trail, export, worker, captures, guards),
+    *(pgaudit.sqlalchemy, testing, trail, export, worker, captures, guards),
 ]
 
 

@@ -25,5 +25,7 @@ To record an event::
 """
 
 from pgaudit.django.audit_log import audit
+from pgaudit.django.changes import changes_of
+from pgaudit.django.tracking import track
 
-__all__ = ["audit"]
+__all__ = ["audit", "changes_of", "track"]

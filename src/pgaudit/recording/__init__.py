@@ -9,6 +9,9 @@ writing         which statements write
 actor           the actor that an application's own function finds
 connections     the caller's transaction, in whichever library it was opened
 document        the events as JSON documents, checked for size
+row_changes     rows that an ORM has changed, as events
+row_values      their values, as capture records them
+event_size      what is left out of such an event if it is too large
 attempt         recording that returns its failure, so that the events can be spooled
 autonomous      recording in a transaction of its own
 spool           events in a file, while the database refuses them

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import psycopg
 
@@ -20,6 +20,9 @@ from pgaudit.recording.context import with_awaited_actor, with_bound_context
 from pgaudit.recording.document import Portion, to_portions
 from pgaudit.recording.spool import Origin
 from pgaudit.settings import Mode, OnFailure, Settings
+
+if TYPE_CHECKING:
+    from pgaudit.recording.row_changes import RowChange
 
 logger = logging.getLogger("pgaudit")
 
@@ -78,6 +81,30 @@ class AuditLog:
                     transaction, portion.document, inline=self._inline, receipts=self.settings.wal_receipts
                 ):
                     self._spool(portion.events, attempt.origin_of(transaction), failure)
+
+    def record_uncaptured(self, conn: object, *changes: "RowChange") -> None:
+        """Records the events of rows that an ORM has changed, unless a trigger captures them; otherwise as ``record``.
+
+        One statement for each 32 MB, which also looks for the triggers.
+        """
+        from pgaudit.recording.row_changes import uncaptured  # noqa: PLC0415 - only tracking of an ORM needs it
+
+        if self.settings.mode == Mode.QUEUE and self.settings.on_failure == OnFailure.RAISE:
+            self._record_uncaptured(conn, changes)
+        elif self.settings.mode == Mode.OFF or capture.is_open():
+            self.record(conn, *(change.event for change in changes))
+        else:
+            self.record(conn, *uncaptured(transaction_of(conn), changes))
+
+    def _record_uncaptured(self, conn: object, changes: "Sequence[RowChange]") -> None:
+        from pgaudit.recording.row_changes import document_of  # noqa: PLC0415 - likewise
+
+        events, remaining = [change.event for change in changes], iter(changes)
+        refuse_outside_transaction(conn)
+        with self._span(events), refusals():
+            for portion in self._prepare(events):
+                document = document_of([next(remaining) for _ in portion.texts], portion.texts)
+                transaction_of(conn).record_uncaptured(document, receipts=self.settings.wal_receipts)
 
     async def record_async(self, conn: object, *events: AuditEvent) -> None:
         """``record`` for asynchronous connections."""

@@ -16,6 +16,11 @@ def keep(events: Sequence[AuditEvent]) -> bool:
     return bool(_captures)
 
 
+def is_open() -> bool:
+    """Returns whether events are kept instead of sent."""
+    return bool(_captures)
+
+
 @contextmanager
 def capture_into(captured: list[AuditEvent]) -> Generator[None]:
     """Captures what every AuditLog of this process records inside the block, in all threads."""

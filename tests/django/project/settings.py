@@ -26,6 +26,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "pgaudit.django",
     "tests.django.project.accounts",
+    "tests.django.project.cases",
     "tests.django.project.monitors",
     *os.environ.get("PROJECT_APPS", "").split(),
 ]

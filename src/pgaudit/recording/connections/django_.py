@@ -10,13 +10,21 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils.connection import ConnectionProxy
 
 from pgaudit.errors import NotInTransaction
-from pgaudit.recording.connections.transaction import not_in_transaction, refuse_synchronous, refuse_unknown, statement
+from pgaudit.recording.connections.transaction import (
+    CAPTURED_OPERATIONS,
+    not_in_transaction,
+    refuse_synchronous,
+    refuse_unknown,
+    statement,
+)
 
 EVENTS: Final = "%s::text::jsonb"
 RECORD: Final = "SELECT pgaudit.record(%s::text::jsonb)"
 RECORD_INLINE: Final = "SELECT pgaudit.record_inline(%s::text::jsonb)"
 TRY_RECORD: Final = "SELECT * FROM pgaudit.try_record(%s::text::jsonb, %s)"
 IDENTIFY: Final = "SELECT set_config('audit.context', %s, true)"
+RECORD_UNCAPTURED: Final = "SELECT pgaudit.record_uncaptured(%s::text::jsonb)"
+CAPTURED: Final = CAPTURED_OPERATIONS + "to_regclass(%s)"
 TESTCASE_ONLY: Final = (
     "only the transaction of the test case is open: in production the change would be committed before its event. Put "
     "both into `with transaction.atomic():`; for a receiver of post_save, that is around the call of save(), which "
@@ -39,6 +47,12 @@ class DjangoTransaction:
 
     def identify(self, setting: str) -> None:
         self._fetch_row(IDENTIFY, [setting])
+
+    def record_uncaptured(self, changes: str, *, receipts: bool) -> None:
+        self._fetch_row(statement(RECORD_UNCAPTURED, EVENTS, receipts=receipts), [changes])
+
+    def captured_operations(self, table: str) -> str:
+        return str(self._fetch_row(CAPTURED, [table])[0])
 
     def fetch_row(self, query: LiteralString) -> Sequence[Any]:
         return self._fetch_row(query)

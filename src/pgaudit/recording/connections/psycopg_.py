@@ -11,6 +11,7 @@ from psycopg.pq import PipelineStatus, TransactionStatus
 from psycopg.rows import tuple_row
 
 from pgaudit.recording.connections.transaction import (
+    CAPTURED_OPERATIONS,
     not_in_transaction,
     refuse_asynchronous,
     refuse_synchronous,
@@ -23,6 +24,8 @@ RECORD: Final = "SELECT pgaudit.record(%s)"
 RECORD_INLINE: Final = "SELECT pgaudit.record_inline(%s)"
 TRY_RECORD: Final = "SELECT * FROM pgaudit.try_record(%s, %s)"
 IDENTIFY: Final = "SELECT set_config('audit.context', %s, true)"
+RECORD_UNCAPTURED: Final = "SELECT pgaudit.record_uncaptured(%s)"
+CAPTURED: Final = CAPTURED_OPERATIONS + "to_regclass(%s)"
 
 
 class PsycopgTransaction:
@@ -40,6 +43,12 @@ class PsycopgTransaction:
 
     def identify(self, setting: str) -> None:
         self._fetch_row(IDENTIFY, [setting])
+
+    def record_uncaptured(self, changes: str, *, receipts: bool) -> None:
+        self._fetch_row(statement(RECORD_UNCAPTURED, EVENTS, receipts=receipts), [changes])
+
+    def captured_operations(self, table: str) -> str:
+        return str(self._fetch_row(CAPTURED, [table])[0])
 
     def fetch_row(self, query: LiteralString) -> Sequence[Any]:
         return self._fetch_row(query)

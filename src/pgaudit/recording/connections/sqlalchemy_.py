@@ -13,6 +13,7 @@ from sqlalchemy import Connection, TextClause, text
 from sqlalchemy.orm import Session, scoped_session
 
 from pgaudit.recording.connections.transaction import (
+    CAPTURED_OPERATIONS,
     not_in_transaction,
     refuse_asynchronous,
     refuse_synchronous,
@@ -31,6 +32,8 @@ RECORD: Final = "SELECT pgaudit.record(CAST(CAST(:events AS text) AS jsonb))"
 RECORD_INLINE: Final = "SELECT pgaudit.record_inline(CAST(CAST(:events AS text) AS jsonb))"
 TRY_RECORD: Final = "SELECT * FROM pgaudit.try_record(CAST(CAST(:events AS text) AS jsonb), :inline)"
 IDENTIFY: Final = text("SELECT set_config('audit.context', :setting, true)")
+RECORD_UNCAPTURED: Final = "SELECT pgaudit.record_uncaptured(CAST(CAST(:events AS text) AS jsonb))"
+CAPTURED: Final = CAPTURED_OPERATIONS + "to_regclass(CAST(:table AS text))"
 
 
 class SqlalchemyTransaction:
@@ -47,6 +50,12 @@ class SqlalchemyTransaction:
 
     def identify(self, setting: str) -> None:
         self._conn.execute(IDENTIFY, {"setting": setting})
+
+    def record_uncaptured(self, changes: str, *, receipts: bool) -> None:
+        self._conn.execute(clause(RECORD_UNCAPTURED, receipts=receipts), {"events": changes})
+
+    def captured_operations(self, table: str) -> str:
+        return str(self._conn.execute(text(CAPTURED), {"table": table}).scalar_one())
 
     def fetch_row(self, query: LiteralString) -> Sequence[Any]:
         return self._conn.exec_driver_sql(query).one()

@@ -10,6 +10,12 @@ ACCEPTED: Final = (
     "AsyncSession, a Django connection, or an asyncpg Connection"
 )
 
+# As pgaudit.captured_operations does. It needs neither the schema nor a right in it.
+CAPTURED_OPERATIONS: Final = """
+    SELECT coalesce(string_agg(substr(tgname, 19), ','), '') FROM pg_catalog.pg_trigger
+     WHERE NOT tgisinternal AND starts_with(tgname, '0_pgaudit_capture_') AND tgenabled = 'A' AND tgrelid =
+"""
+
 
 class Transaction(Protocol):
     """The transaction of a synchronous connection. No statement of it goes through an ORM."""
@@ -27,6 +33,14 @@ class Transaction(Protocol):
 
     def identify(self, setting: str) -> None:
         """Sets ``audit.context`` until the transaction ends."""
+        ...
+
+    def record_uncaptured(self, changes: str, *, receipts: bool) -> None:
+        """Calls ``pgaudit.record_uncaptured``."""
+        ...
+
+    def captured_operations(self, table: str) -> str:
+        """Returns the operations on a table that triggers capture, joined with commas."""
         ...
 
     def fetch_row(self, query: LiteralString) -> Sequence[Any]:

@@ -1,0 +1,1 @@
+"""Claims, whose changes are tracked."""
