@@ -40,7 +40,7 @@ from alembic import op
 import sqlalchemy as sa
 
 revision, down_revision = "1", None
-WHEN = "new.note LIKE 'a:b%' OR new.note::text IS DISTINCT FROM old.note"
+WHEN = "new.note LIKE ':b%' OR new.note::text IS DISTINCT FROM old.note"
 
 def upgrade():
     op.create_table("claims", sa.Column("id", sa.BigInteger, primary_key=True), sa.Column("note", sa.Text))
@@ -52,7 +52,7 @@ def downgrade():
     op.remove_capture("claims")
     op.drop_table("claims")
 """
-WHEN = "new.note LIKE 'a:b%' OR new.note::text IS DISTINCT FROM old.note"
+WHEN = "new.note LIKE ':b%' OR new.note::text IS DISTINCT FROM old.note"
 
 
 @pytest.fixture

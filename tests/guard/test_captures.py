@@ -209,12 +209,9 @@ def test_a_table_that_stays_locked_is_named(owner: Connection, dsn: str) -> None
             owner.execute("SELECT 1")
 
 
-def test_writers_pass_while_it_waits_for_a_long_transaction(
-    owner: Connection, dsn: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_writers_pass_while_it_waits_for_a_long_transaction(owner: Connection, dsn: str) -> None:
     """A writer that came behind it is let through, while the long transaction goes on; then it is added."""
-    monkeypatch.setattr(changing, "PATIENCE", "300ms")
-    with psycopg.connect(dsn) as long, psycopg.connect(dsn, autocommit=True) as writer, ThreadPoolExecutor(2) as pool:
+    with ThreadPoolExecutor(2) as pool, psycopg.connect(dsn) as long, psycopg.connect(dsn, autocommit=True) as writer:
         long.execute("INSERT INTO claims (id) VALUES (1)")
         adding = pool.submit(lambda: captures.add(owner, "claims", target="claim", key="id"))
         wait_until("it waits for the lock", lambda: waits(dsn, "add_capture"))

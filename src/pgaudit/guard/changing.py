@@ -7,7 +7,6 @@ from typing import Any, Final, LiteralString, TypeVar
 
 import psycopg
 from psycopg.errors import DeadlockDetected, LockNotAvailable
-from psycopg.pq import TransactionStatus
 from psycopg.rows import scalar_row
 
 from pgaudit._driver import fetch, reading
@@ -37,9 +36,7 @@ def change(conn: object, action: str, call: LiteralString, parameters: Mapping[s
     :raises psycopg.errors.InsufficientPrivilege: the connection's role does not own the schema.
     """
     driver = reading(conn)
-    if not driver.autocommit and driver.info.transaction_status == TransactionStatus.IDLE:
-        psycopg.Cursor(driver).execute("SELECT")  # begins the transaction, so that the attempts are savepoints
-    owner.require(driver, action)
+    owner.require(driver, action)  # begins the transaction, unless in autocommit: attempts are savepoints in it
     return patiently(lambda: attempt(driver, call, parameters), str(parameters["table"]))
 
 
