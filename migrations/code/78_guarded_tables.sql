@@ -96,7 +96,9 @@ LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
     guard guarded_table;
 BEGIN
-    IF may_regenerate('guard', id) THEN
+    PERFORM FROM guarded_table g WHERE g.id = regenerate_guard.id AND current_setting('transaction_isolation') = 'read committed'
+        FOR UPDATE SKIP LOCKED;
+    IF FOUND THEN
         guard := current_guard(id);
         UPDATE guarded_table g SET key_columns = guard.key_columns, columns = guard.columns, excluded = guard.excluded,
                masked = guard.masked, known_columns = numbered_columns(guard.relation) WHERE g.id = regenerate_guard.id;

@@ -147,9 +147,9 @@ def test_counting_a_long_queue_reads_few_pages(conn: Connection, analyzed: bool)
         conn.execute("ANALYZE pgaudit.audit_jobs")
     (queue,) = stats.queue_stats(conn)  # until the plans of the session are cached
     assert (queue.waiting, queue.delayed) == (40_000, 0)
-    for query in (stats.QUEUE_STATS, OBSERVE):
+    for query, most in ((stats.QUEUE_STATS, 400), (OBSERVE, 550)):  # of 900; health reads of the catalog, too
         plan = explained(conn, f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {query}")
-        assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 400, query  # of 900
+        assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < most, query
 
 
 def test_a_second_run_writes_nothing_to_the_jobs_that_it_skips(long_queue: Connection) -> None:

@@ -3371,21 +3371,16 @@ BEGIN
     RETURN capture;
 END $$;
 
--- may_regenerate(purpose, id): returns whether this transaction may replace a generated function: no other one does so right
--- now, and it sees what others have committed. Until somebody does, changes are captured by a statement made for the moment.
-CREATE OR REPLACE FUNCTION pgaudit.may_regenerate(purpose text, id integer) RETURNS boolean
-LANGUAGE sql SET search_path = pgaudit, pg_temp AS $$
-    SELECT current_setting('transaction_isolation') = 'read committed'
-       AND pg_try_advisory_xact_lock(hashtextextended('pgaudit.' || purpose, id))
-$$;
-
--- regenerate_capture(id): adapts a captured table's function to its columns.
+-- regenerate_capture(id): adapts a captured table's function to its columns, unless another transaction does so right now, or
+-- this one does not see what others commit. Until somebody does, changes are captured by a statement made for the moment.
 CREATE OR REPLACE FUNCTION pgaudit.regenerate_capture(id integer) RETURNS void
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
     capture captured_table;
 BEGIN
-    IF may_regenerate('capture', id) THEN
+    PERFORM FROM captured_table c WHERE c.id = regenerate_capture.id AND current_setting('transaction_isolation') = 'read committed'
+        FOR UPDATE SKIP LOCKED;
+    IF FOUND THEN
         capture := current_capture(id);
         UPDATE captured_table c SET key_columns = capture.key_columns, columns = capture.columns, excluded = capture.excluded,
                masked = capture.masked, known_columns = numbered_columns(capture.relation) WHERE c.id = regenerate_capture.id;
@@ -3660,7 +3655,9 @@ LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
     guard guarded_table;
 BEGIN
-    IF may_regenerate('guard', id) THEN
+    PERFORM FROM guarded_table g WHERE g.id = regenerate_guard.id AND current_setting('transaction_isolation') = 'read committed'
+        FOR UPDATE SKIP LOCKED;
+    IF FOUND THEN
         guard := current_guard(id);
         UPDATE guarded_table g SET key_columns = guard.key_columns, columns = guard.columns, excluded = guard.excluded,
                masked = guard.masked, known_columns = numbered_columns(guard.relation) WHERE g.id = regenerate_guard.id;
@@ -5469,7 +5466,7 @@ END $$;
 
 
 DELETE FROM pgaudit.schema_code;
-INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('0698aff40d6a8a0f9212687a9f7ab740d0f36f2c5d5d5add745b184ee631cfae', '0.1.0');
+INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('54151b68182fecae28b0e8123905d214ee23825b640a70e0dde0b3688f7d0c5d', '0.1.0');
 
 
 DO $renewal$
