@@ -9,12 +9,8 @@ from tests.support.queries import Connection
 Row = dict[str, Any]
 # All that the text of a value depends on, as the functions of captured tables have it.
 SETTINGS: Final[LiteralString] = """
-    SET timezone = 'UTC'; SET datestyle = 'ISO'; SET intervalstyle = 'postgres'; SET bytea_output = 'hex';
-    SET extra_float_digits = 1; SET lc_monetary = 'C'
-"""
-RESET: Final[LiteralString] = """
-    RESET timezone; RESET datestyle; RESET intervalstyle; RESET bytea_output;
-    RESET extra_float_digits; RESET lc_monetary
+    SET LOCAL timezone = 'UTC'; SET LOCAL datestyle = 'ISO'; SET LOCAL intervalstyle = 'postgres';
+    SET LOCAL bytea_output = 'hex'; SET LOCAL extra_float_digits = 1; SET LOCAL lc_monetary = 'C'
 """
 EVENTS: Final[LiteralString] = """
     SELECT event::text FROM pgaudit.audit_jobs WHERE event->>'action' LIKE %s ORDER BY id
@@ -58,9 +54,9 @@ def actual(
     conn: Connection, query: LiteralString = "SELECT id::text, to_jsonb(t)::text FROM claims t"
 ) -> dict[str, Row]:
     """Returns the rows of the table by their keys, without columns that are NULL."""
-    conn.execute(SETTINGS)
-    found = conn.execute(query).fetchall()
-    conn.execute(RESET)
+    with conn.transaction():
+        conn.execute(SETTINGS)
+        found = conn.execute(query).fetchall()
     return {key: {path: value for path, value in exact(row).items() if value is not None} for key, row in found}
 
 

@@ -366,6 +366,18 @@ def test_a_captured_event_does_not_satisfy_a_guard(guarded: Connection, owner: C
     refused(guarded)
 
 
+def test_neither_captured_events_nor_those_of_others_count_beside_an_own_one(
+    guarded: Connection, owner: Connection, owned: str
+) -> None:
+    """The transaction has recorded something: the search for its events finds these, too."""
+    owner.execute("SELECT pgaudit.add_capture('claims', 'claim', '{id}')")
+    record(guarded, paid("claim:8"))
+    with psycopg.connect(make_conninfo(owned, user="claims_app")) as other:
+        record(other, paid())
+    guarded.execute("UPDATE claims SET status = 'paid'")
+    refused(guarded, "claim:7 updated")
+
+
 def test_transactions_that_record_do_not_wait_for_each_other(guarded: Connection, owned: str) -> None:
     """No lock is shared: both have changed, and neither has committed."""
     with psycopg.connect(make_conninfo(owned, user="claims_app", options="-c lock_timeout=2s")) as other:

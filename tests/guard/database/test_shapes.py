@@ -129,7 +129,8 @@ def test_children_are_captured_with_their_own_columns(owner: Connection) -> None
         CREATE TABLE old_claims (archived_by text, UNIQUE (id)) INHERITS (claims);
         SELECT pgaudit.add_capture('claims', 'claim', '{id}');
         INSERT INTO claims (id) VALUES (1); INSERT INTO old_claims (id, archived_by) VALUES (2, 'ann');
-        UPDATE claims SET note = 'x'; UPDATE old_claims SET archived_by = 'bob'; DELETE FROM claims WHERE id = 1
+        UPDATE claims SET note = 'x'; UPDATE old_claims SET archived_by = 'bob'; DELETE FROM claims WHERE id = 1;
+        INSERT INTO old_claims (id, archived_by) VALUES (3, 'cy'); DELETE FROM claims WHERE id = 3
     """)
     query = """
         SELECT id::text, to_jsonb(c)::text FROM old_claims c
@@ -137,7 +138,7 @@ def test_children_are_captured_with_their_own_columns(owner: Connection) -> None
     """
     events = captured(owner)
     assert replayed(events) == actual(owner, query)
-    assert len(events) == 6
+    assert len(events) == 8
     owner.execute("SELECT pgaudit.remove_capture('claims')")
     owner.execute("INSERT INTO old_claims (id) VALUES (3)")
     assert captured(owner) == events
