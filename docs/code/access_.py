@@ -30,7 +30,7 @@ class EmployeeAccess:
     login_url = "/login"
 
     def user(self, request: HTTPConnection) -> Employee | None:
-        """Returns the person whom the application's own login has put into the session; None for nobody."""
+        """Returns the person who has logged in to the application; None if nobody has."""
         employee: dict[str, Any] | None = request.session.get("employee")
         return Employee(employee["name"], employee["role"], frozenset(employee["tenants"])) if employee else None
 

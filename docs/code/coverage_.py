@@ -1,4 +1,4 @@
-"""Which tables nobody has decided about."""
+"""Lists the tables that are neither captured nor guarded."""
 
 from pgaudit.guard import coverage
 
