@@ -1,4 +1,4 @@
--- Capture at run time, and adding it to tables and removing it.
+-- Capture at run time.
 
 -- context_of_application(): returns what the application has said about who it acts for, with the fields that an event
 -- can have; NULL if it has said nothing, or what cannot be understood.
@@ -94,4 +94,34 @@ BEGIN
         RAISE EXCEPTION 'could not serialize access: the columns of % have changed since the transaction began', relation
             USING ERRCODE = 'serialization_failure', HINT = 'Repeat the transaction.';
     END IF;
+END $$;
+
+-- captured_operations(relation): returns the operations whose capture is enabled, such as {insert,update,delete}. Any role
+-- may ask: the catalog is readable for everyone.
+CREATE OR REPLACE FUNCTION pgaudit.captured_operations(relation oid) RETURNS text[]
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT coalesce(array_agg(substr(tgname, 19) ORDER BY tgname), '{}') FROM pg_trigger
+     WHERE tgrelid = relation AND NOT tgisinternal AND starts_with(tgname, '0_pgaudit_capture_') AND tgenabled = 'A'
+$$;
+
+-- is_captured(relation): returns whether inserted, updated and deleted rows of a table are captured.
+CREATE OR REPLACE FUNCTION pgaudit.is_captured(relation oid) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS
+$$ SELECT captured_operations(relation) @> '{insert,update,delete}' $$;
+
+-- record_uncaptured(changes): records the events of changes that no trigger captures, so that a change that an ORM and a
+-- trigger see is recorded once. For a JSON array of {"table": "public.claims", "operation": "update", "event": {…}}.
+-- Returns how many it has recorded; raises as record does.
+CREATE OR REPLACE FUNCTION pgaudit.record_uncaptured(changes jsonb) RETURNS integer
+LANGUAGE plpgsql AS $$
+DECLARE
+    events jsonb := (
+        SELECT coalesce(jsonb_agg(change->'event' ORDER BY n), '[]')
+          FROM jsonb_array_elements(changes) WITH ORDINALITY AS given (change, n)
+         WHERE change->>'operation' <> ALL (pgaudit.captured_operations((change->>'table')::regclass)));
+BEGIN
+    IF events <> '[]' THEN
+        PERFORM pgaudit.record(events);
+    END IF;
+    RETURN jsonb_array_length(events);
 END $$;

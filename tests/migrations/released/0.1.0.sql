@@ -2893,6 +2893,85 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
         ELSE 'pg_catalog.record_image_ne(ROW(%s), ROW(%s))' END, before, after)
 $$;
 
+-- The triggers of captured and guarded tables.
+
+-- level_of_capture(relation): returns what its triggers fire for. Transition tables make one statement of a bulk change,
+-- but a statement fires only the triggers of the table that it names, after all row triggers: where rows may come through
+-- other tables, or row triggers may change them again, each row is captured by itself, before other triggers see it.
+CREATE OR REPLACE FUNCTION pgaudit.level_of_capture(relation oid) RETURNS text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT CASE WHEN EXISTS (SELECT FROM pg_class WHERE oid = relation AND relkind = 'p')
+                  OR EXISTS (SELECT FROM pg_inherits WHERE relation IN (inhrelid, inhparent))
+                  OR EXISTS (SELECT FROM pg_trigger WHERE tgrelid = relation AND NOT tgisinternal AND tgtype & 1 = 1
+                                AND tgtype & 2 = 0 AND NOT starts_with(tgname, '0_pgaudit')) THEN 'row' ELSE 'statement' END
+$$;
+
+-- triggers_of(relation, purpose): returns the names of its triggers for the purpose: capture or guard.
+CREATE OR REPLACE FUNCTION pgaudit.triggers_of(relation oid, purpose text) RETURNS SETOF name
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT tgname FROM pg_trigger WHERE tgrelid = relation AND NOT tgisinternal
+       AND tgname = ANY (array(SELECT format('0_pgaudit_%s_%s', purpose, operation)
+                                 FROM unnest('{insert,update,delete,truncate}'::text[]) operation)::name[])
+$$;
+
+-- tables_of(relation): returns a table and its partitions.
+CREATE OR REPLACE FUNCTION pgaudit.tables_of(relation regclass) RETURNS SETOF regclass
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT relation UNION SELECT relid FROM pg_partition_tree(relation)
+$$;
+
+-- create_triggers(relation, purpose, function, level): creates the triggers of a table. Their names come first, because
+-- triggers fire in the order of their names. PostgreSQL copies row triggers to each partition, but not that of TRUNCATE.
+CREATE OR REPLACE FUNCTION pgaudit.create_triggers(relation regclass, purpose text, function text, level text) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    operation text;
+    member    regclass;
+BEGIN
+    PERFORM drop_triggers(relation, purpose);
+    FOREACH operation IN ARRAY '{insert,update,delete}'::text[] LOOP
+        EXECUTE format('CREATE TRIGGER %I AFTER %s ON %s %s FOR EACH %s EXECUTE FUNCTION pgaudit.%I()',
+                       format('0_pgaudit_%s_%s', purpose, operation), operation, relation,
+                       CASE WHEN level = 'statement' THEN 'REFERENCING' || CASE WHEN operation <> 'insert' THEN ' OLD TABLE AS old_rows' ELSE '' END
+                            || CASE WHEN operation <> 'delete' THEN ' NEW TABLE AS new_rows' ELSE '' END END, level, function);
+    END LOOP;
+    FOR member IN SELECT tables_of(relation) LOOP
+        EXECUTE format('CREATE TRIGGER %I BEFORE TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION pgaudit.%I()',
+                       format('0_pgaudit_%s_truncate', purpose), member, function);
+    END LOOP;
+    PERFORM enable_triggers(relation, purpose, true);
+END $$;
+
+-- enable_triggers(relation, purpose, enabled): ENABLE ALWAYS, so that session_replication_role does not switch them off.
+CREATE OR REPLACE FUNCTION pgaudit.enable_triggers(relation regclass, purpose text, enabled boolean) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    member  regclass;
+    trigger name;
+BEGIN
+    FOR member, trigger IN SELECT m, t FROM tables_of(relation) m, triggers_of(m, purpose) t LOOP
+        EXECUTE format('ALTER TABLE %s %s TRIGGER %I', member, CASE WHEN enabled THEN 'ENABLE ALWAYS' ELSE 'DISABLE' END, trigger);
+    END LOOP;
+END $$;
+
+-- drop_triggers(relation, purpose): drops those of the partitions with them, of which PostgreSQL drops only its copies.
+CREATE OR REPLACE FUNCTION pgaudit.drop_triggers(relation regclass, purpose text) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    member  regclass;
+    trigger name;
+BEGIN
+    FOR member, trigger IN SELECT m, t FROM tables_of(relation) m, triggers_of(m, purpose) t
+                            WHERE m = relation OR t = format('0_pgaudit_%s_truncate', purpose) LOOP
+        EXECUTE format('DROP TRIGGER %I ON %s', trigger, member);
+    END LOOP;
+END $$;
+-- children_of(relation): returns the tables that inherit from a table, without its partitions.
+CREATE OR REPLACE FUNCTION pgaudit.children_of(relation regclass) RETURNS SETOF regclass
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT inhrelid::regclass FROM pg_inherits JOIN pg_class c ON c.oid = inhrelid WHERE inhparent = relation AND NOT relispartition
+$$;
+
 -- Capture: triggers on the application's tables that record an event for each changed row, whoever changed it.
 -- Their functions are generated for each table, because comparing two rows of unknown columns takes three times as long.
 
@@ -3083,177 +3162,7 @@ RETURNS text LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
             OFFSET 0) e$query$, change_query(capture, relation, operation, level, names), names[2])
 $$;
 
--- Capture at run time, and adding it to tables and removing it.
-
--- context_of_application(): returns what the application has said about who it acts for, with the fields that an event
--- can have; NULL if it has said nothing, or what cannot be understood.
-CREATE OR REPLACE FUNCTION pgaudit.context_of_application() RETURNS jsonb
-LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp AS $$
-DECLARE
-    given text  := current_setting('audit.context', true);
-    said  jsonb := CASE WHEN given <> '' AND octet_length(given) <= 8000 THEN try_jsonb(given) END;
-    actor jsonb := said->'actor';
-BEGIN
-    IF jsonb_typeof(said) IS DISTINCT FROM 'object' THEN
-        RETURN NULL;
-    END IF;
-    RETURN jsonb_strip_nulls(jsonb_build_object(
-        'actor', CASE WHEN is_reference(actor) THEN jsonb_build_object('type', actor->>'type', 'id', actor->>'id',
-                      'name', actor->>'name', 'on_behalf_of', actor->>'on_behalf_of') END,
-        'tenant', left(said->>'tenant', 500),
-        'context', (SELECT jsonb_object_agg(key, value) FROM jsonb_each_text(
-                        CASE WHEN jsonb_typeof(said->'context') = 'object' THEN said->'context' ELSE '{}' END)
-                     WHERE key = ANY ('{request_id,trace_id,span_id,session_id,ip,user_agent,correlation_id,causation_id}'))));
-END $$;
-
--- captured_head(action): returns the beginning of a captured event: all that does not depend on the row, and the first 15
--- characters of its id, a UUIDv7: the time and the version. substr(gen_random_uuid()::text, 16) is the rest of one.
---   context.source  application, if it has said who it acts for; database, if only the role is known
---   context         session_user, current_user, client_address and application_name, as the server knows them
--- Text is joined here, and context_of_application called only if there is one: each change of a row pays for it. Without SET,
--- which takes as long as a fifth of the rest; so all names have their schema.
-CREATE OR REPLACE FUNCTION pgaudit.captured_head(action text) RETURNS text
-LANGUAGE plpgsql AS $$
-DECLARE
-    clock   timestamptz := pg_catalog.clock_timestamp();
-    millis  text  := pg_catalog.lpad(pg_catalog.to_hex((extract(epoch FROM clock) * 1000)::bigint), 12, '0');
-    moment  text  := pg_catalog.to_char(clock AT TIME ZONE interval '0', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"');
-    login   text  := pg_catalog.to_json(session_user)::text;
-    actor   text  := '{"type":"db_user","id":' || login || '}';
-    context text  := pg_catalog.concat('{"source":"database","session_user":', login,
-        ',"current_user":' || coalesce(pg_catalog.to_json(nullif(pg_catalog.current_setting('role'), 'none'))::text, login),
-        ',"client_address":"' || pg_catalog.host(pg_catalog.inet_client_addr()) || '"',
-        ',"application_name":' || pg_catalog.to_json(nullif(pg_catalog.current_setting('application_name'), ''))::text, '}');
-    said    jsonb;
-BEGIN
-    IF pg_catalog.current_setting('audit.context', true) <> '' THEN
-        said := pgaudit.context_of_application();
-        actor := coalesce(said->>'actor', actor);
-        context := coalesce(said->'context', '{}') || context::jsonb
-                || CASE WHEN said ? 'actor' THEN '{"source": "application"}' ELSE '{}' END::jsonb;
-    END IF;
-    RETURN pg_catalog.concat('{"action":', pg_catalog.to_json(action), ',"outcome":"success","schema_version":1,"occurred_at":"', moment,
-        '","recorded_at":"', moment, '","recorded_by":', login, ',"xid":"', pg_catalog.pg_current_xact_id(), '","actor":', actor,
-        ',"context":', context, ',"tenant":' || (said->'tenant')::text, ',"id":"', pg_catalog.left(millis, 8), '-',
-        pg_catalog.right(millis, 4), '-7');
-END $$;
-
--- is_replicated(): returns whether the change comes from a publisher, where it was captured. session_replication_role
--- alone does not say so: a role that may set it would evade every capture.
-CREATE OR REPLACE FUNCTION pgaudit.is_replicated() RETURNS boolean
-LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp AS $$
-BEGIN
-    RETURN current_setting('session_replication_role') = 'replica'
-       AND EXISTS (SELECT FROM pg_stat_subscription WHERE pid = pg_backend_pid());
-END $$;
-
--- record_about_table(action, relation, data): records an event about a table as a whole.
-CREATE OR REPLACE FUNCTION pgaudit.record_about_table(action text, relation regclass, data jsonb DEFAULT NULL) RETURNS void
-LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
-DECLARE
-    event   jsonb := (captured_head(action) || substr(gen_random_uuid()::text, 16) || '"}')::jsonb || jsonb_build_object(
-        'targets', jsonb_build_array(jsonb_build_object('type', 'table', 'id', table_name(relation))))
-        || CASE WHEN data IS NULL THEN '{}' ELSE jsonb_build_object('data', data) END;
-    content text := event::text;
-    receipts text := CASE WHEN current_setting('audit.wal_receipts', true) = 'on' THEN receipt_prefix() END;
-BEGIN
-    INSERT INTO audit_jobs (event, leaf_hash, event_bytes)
-    VALUES (event, CASE WHEN receipts IS NULL THEN sha256(decode('00', 'hex') || convert_to(content, 'UTF8'))
-                        ELSE hash_with_receipt(content, receipts) END, octet_length(content));
-END $$;
-
--- table_name(relation): returns its name with its schema.
-CREATE OR REPLACE FUNCTION pgaudit.table_name(relation oid) RETURNS text
-LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
-    SELECT nspname || '.' || relname FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE c.oid = relation
-$$;
-
--- check_columns(relation, sample): raises if a transaction's snapshot is older than the columns of a table that it changes:
--- it cannot see which columns they were, so it has to be repeated.
---   sample  one of the changed rows: JSON names its columns as they are now
-CREATE OR REPLACE FUNCTION pgaudit.check_columns(relation regclass, sample json) RETURNS void
-LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp AS $$
-BEGIN
-    IF (SELECT jsonb_object_agg(name, 0) FROM json_object_keys(sample) name)
-       <> (SELECT jsonb_object_agg(name, 0) FROM jsonb_object_keys(numbered_columns(relation)) name) THEN
-        RAISE EXCEPTION 'could not serialize access: the columns of % have changed since the transaction began', relation
-            USING ERRCODE = 'serialization_failure', HINT = 'Repeat the transaction.';
-    END IF;
-END $$;
-
--- Adding capture to tables of the application, and removing it: triggers, and their generated functions.
-
--- level_of_capture(relation): returns what its triggers fire for. Transition tables make one statement of a bulk change,
--- but a statement fires only the triggers of the table that it names, after all row triggers: where rows may come through
--- other tables, or row triggers may change them again, each row is captured by itself, before other triggers see it.
-CREATE OR REPLACE FUNCTION pgaudit.level_of_capture(relation oid) RETURNS text
-LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
-    SELECT CASE WHEN EXISTS (SELECT FROM pg_class WHERE oid = relation AND relkind = 'p')
-                  OR EXISTS (SELECT FROM pg_inherits WHERE relation IN (inhrelid, inhparent))
-                  OR EXISTS (SELECT FROM pg_trigger WHERE tgrelid = relation AND NOT tgisinternal AND tgtype & 1 = 1
-                                AND tgtype & 2 = 0 AND NOT starts_with(tgname, '0_pgaudit')) THEN 'row' ELSE 'statement' END
-$$;
-
--- triggers_of(relation, purpose): returns the names of its triggers for the purpose: capture or guard.
-CREATE OR REPLACE FUNCTION pgaudit.triggers_of(relation oid, purpose text) RETURNS SETOF name
-LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
-    SELECT tgname FROM pg_trigger WHERE tgrelid = relation AND NOT tgisinternal
-       AND tgname = ANY (array(SELECT format('0_pgaudit_%s_%s', purpose, operation)
-                                 FROM unnest('{insert,update,delete,truncate}'::text[]) operation)::name[])
-$$;
-
--- tables_of(relation): returns a table and its partitions.
-CREATE OR REPLACE FUNCTION pgaudit.tables_of(relation regclass) RETURNS SETOF regclass
-LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
-    SELECT relation UNION SELECT relid FROM pg_partition_tree(relation)
-$$;
-
--- create_triggers(relation, purpose, function, level): creates the triggers of a table. Their names come first, because
--- triggers fire in the order of their names. PostgreSQL copies row triggers to each partition, but not that of TRUNCATE.
-CREATE OR REPLACE FUNCTION pgaudit.create_triggers(relation regclass, purpose text, function text, level text) RETURNS void
-LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
-DECLARE
-    operation text;
-    member    regclass;
-BEGIN
-    PERFORM drop_triggers(relation, purpose);
-    FOREACH operation IN ARRAY '{insert,update,delete}'::text[] LOOP
-        EXECUTE format('CREATE TRIGGER %I AFTER %s ON %s %s FOR EACH %s EXECUTE FUNCTION pgaudit.%I()',
-                       format('0_pgaudit_%s_%s', purpose, operation), operation, relation,
-                       CASE WHEN level = 'statement' THEN 'REFERENCING' || CASE WHEN operation <> 'insert' THEN ' OLD TABLE AS old_rows' ELSE '' END
-                            || CASE WHEN operation <> 'delete' THEN ' NEW TABLE AS new_rows' ELSE '' END END, level, function);
-    END LOOP;
-    FOR member IN SELECT tables_of(relation) LOOP
-        EXECUTE format('CREATE TRIGGER %I BEFORE TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION pgaudit.%I()',
-                       format('0_pgaudit_%s_truncate', purpose), member, function);
-    END LOOP;
-    PERFORM enable_triggers(relation, purpose, true);
-END $$;
-
--- enable_triggers(relation, purpose, enabled): ENABLE ALWAYS, so that session_replication_role does not switch them off.
-CREATE OR REPLACE FUNCTION pgaudit.enable_triggers(relation regclass, purpose text, enabled boolean) RETURNS void
-LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
-DECLARE
-    member  regclass;
-    trigger name;
-BEGIN
-    FOR member, trigger IN SELECT m, t FROM tables_of(relation) m, triggers_of(m, purpose) t LOOP
-        EXECUTE format('ALTER TABLE %s %s TRIGGER %I', member, CASE WHEN enabled THEN 'ENABLE ALWAYS' ELSE 'DISABLE' END, trigger);
-    END LOOP;
-END $$;
-
--- drop_triggers(relation, purpose): drops those of the partitions with them, of which PostgreSQL drops only its copies.
-CREATE OR REPLACE FUNCTION pgaudit.drop_triggers(relation regclass, purpose text) RETURNS void
-LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
-DECLARE
-    member  regclass;
-    trigger name;
-BEGIN
-    FOR member, trigger IN SELECT m, t FROM tables_of(relation) m, triggers_of(m, purpose) t
-                            WHERE m = relation OR t = format('0_pgaudit_%s_truncate', purpose) LOOP
-        EXECUTE format('DROP TRIGGER %I ON %s', trigger, member);
-    END LOOP;
-END $$;
+-- The functions of these triggers: generated for the columns of each captured table, and adapted when they change.
 
 -- create_trigger_function(name, body): creates a generated function, or replaces it. What the text of a value depends on is fixed. Rows of transition tables
 -- are joined by their numbers: a plan made for one row must not be a nested loop over a million.
@@ -3390,11 +3299,135 @@ BEGIN
     END IF;
 END $$;
 
--- children_of(relation): returns the tables that inherit from a table, without its partitions.
-CREATE OR REPLACE FUNCTION pgaudit.children_of(relation regclass) RETURNS SETOF regclass
+-- Capture at run time.
+
+-- context_of_application(): returns what the application has said about who it acts for, with the fields that an event
+-- can have; NULL if it has said nothing, or what cannot be understood.
+CREATE OR REPLACE FUNCTION pgaudit.context_of_application() RETURNS jsonb
+LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    given text  := current_setting('audit.context', true);
+    said  jsonb := CASE WHEN given <> '' AND octet_length(given) <= 8000 THEN try_jsonb(given) END;
+    actor jsonb := said->'actor';
+BEGIN
+    IF jsonb_typeof(said) IS DISTINCT FROM 'object' THEN
+        RETURN NULL;
+    END IF;
+    RETURN jsonb_strip_nulls(jsonb_build_object(
+        'actor', CASE WHEN is_reference(actor) THEN jsonb_build_object('type', actor->>'type', 'id', actor->>'id',
+                      'name', actor->>'name', 'on_behalf_of', actor->>'on_behalf_of') END,
+        'tenant', left(said->>'tenant', 500),
+        'context', (SELECT jsonb_object_agg(key, value) FROM jsonb_each_text(
+                        CASE WHEN jsonb_typeof(said->'context') = 'object' THEN said->'context' ELSE '{}' END)
+                     WHERE key = ANY ('{request_id,trace_id,span_id,session_id,ip,user_agent,correlation_id,causation_id}'))));
+END $$;
+
+-- captured_head(action): returns the beginning of a captured event: all that does not depend on the row, and the first 15
+-- characters of its id, a UUIDv7: the time and the version. substr(gen_random_uuid()::text, 16) is the rest of one.
+--   context.source  application, if it has said who it acts for; database, if only the role is known
+--   context         session_user, current_user, client_address and application_name, as the server knows them
+-- Text is joined here, and context_of_application called only if there is one: each change of a row pays for it. Without SET,
+-- which takes as long as a fifth of the rest; so all names have their schema.
+CREATE OR REPLACE FUNCTION pgaudit.captured_head(action text) RETURNS text
+LANGUAGE plpgsql AS $$
+DECLARE
+    clock   timestamptz := pg_catalog.clock_timestamp();
+    millis  text  := pg_catalog.lpad(pg_catalog.to_hex((extract(epoch FROM clock) * 1000)::bigint), 12, '0');
+    moment  text  := pg_catalog.to_char(clock AT TIME ZONE interval '0', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"');
+    login   text  := pg_catalog.to_json(session_user)::text;
+    actor   text  := '{"type":"db_user","id":' || login || '}';
+    context text  := pg_catalog.concat('{"source":"database","session_user":', login,
+        ',"current_user":' || coalesce(pg_catalog.to_json(nullif(pg_catalog.current_setting('role'), 'none'))::text, login),
+        ',"client_address":"' || pg_catalog.host(pg_catalog.inet_client_addr()) || '"',
+        ',"application_name":' || pg_catalog.to_json(nullif(pg_catalog.current_setting('application_name'), ''))::text, '}');
+    said    jsonb;
+BEGIN
+    IF pg_catalog.current_setting('audit.context', true) <> '' THEN
+        said := pgaudit.context_of_application();
+        actor := coalesce(said->>'actor', actor);
+        context := coalesce(said->'context', '{}') || context::jsonb
+                || CASE WHEN said ? 'actor' THEN '{"source": "application"}' ELSE '{}' END::jsonb;
+    END IF;
+    RETURN pg_catalog.concat('{"action":', pg_catalog.to_json(action), ',"outcome":"success","schema_version":1,"occurred_at":"', moment,
+        '","recorded_at":"', moment, '","recorded_by":', login, ',"xid":"', pg_catalog.pg_current_xact_id(), '","actor":', actor,
+        ',"context":', context, ',"tenant":' || (said->'tenant')::text, ',"id":"', pg_catalog.left(millis, 8), '-',
+        pg_catalog.right(millis, 4), '-7');
+END $$;
+
+-- is_replicated(): returns whether the change comes from a publisher, where it was captured. session_replication_role
+-- alone does not say so: a role that may set it would evade every capture.
+CREATE OR REPLACE FUNCTION pgaudit.is_replicated() RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    RETURN current_setting('session_replication_role') = 'replica'
+       AND EXISTS (SELECT FROM pg_stat_subscription WHERE pid = pg_backend_pid());
+END $$;
+
+-- record_about_table(action, relation, data): records an event about a table as a whole.
+CREATE OR REPLACE FUNCTION pgaudit.record_about_table(action text, relation regclass, data jsonb DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    event   jsonb := (captured_head(action) || substr(gen_random_uuid()::text, 16) || '"}')::jsonb || jsonb_build_object(
+        'targets', jsonb_build_array(jsonb_build_object('type', 'table', 'id', table_name(relation))))
+        || CASE WHEN data IS NULL THEN '{}' ELSE jsonb_build_object('data', data) END;
+    content text := event::text;
+    receipts text := CASE WHEN current_setting('audit.wal_receipts', true) = 'on' THEN receipt_prefix() END;
+BEGIN
+    INSERT INTO audit_jobs (event, leaf_hash, event_bytes)
+    VALUES (event, CASE WHEN receipts IS NULL THEN sha256(decode('00', 'hex') || convert_to(content, 'UTF8'))
+                        ELSE hash_with_receipt(content, receipts) END, octet_length(content));
+END $$;
+
+-- table_name(relation): returns its name with its schema.
+CREATE OR REPLACE FUNCTION pgaudit.table_name(relation oid) RETURNS text
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
-    SELECT inhrelid::regclass FROM pg_inherits JOIN pg_class c ON c.oid = inhrelid WHERE inhparent = relation AND NOT relispartition
+    SELECT nspname || '.' || relname FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE c.oid = relation
 $$;
+
+-- check_columns(relation, sample): raises if a transaction's snapshot is older than the columns of a table that it changes:
+-- it cannot see which columns they were, so it has to be repeated.
+--   sample  one of the changed rows: JSON names its columns as they are now
+CREATE OR REPLACE FUNCTION pgaudit.check_columns(relation regclass, sample json) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    IF (SELECT jsonb_object_agg(name, 0) FROM json_object_keys(sample) name)
+       <> (SELECT jsonb_object_agg(name, 0) FROM jsonb_object_keys(numbered_columns(relation)) name) THEN
+        RAISE EXCEPTION 'could not serialize access: the columns of % have changed since the transaction began', relation
+            USING ERRCODE = 'serialization_failure', HINT = 'Repeat the transaction.';
+    END IF;
+END $$;
+
+-- captured_operations(relation): returns the operations whose capture is enabled, such as {insert,update,delete}. Any role
+-- may ask: the catalog is readable for everyone.
+CREATE OR REPLACE FUNCTION pgaudit.captured_operations(relation oid) RETURNS text[]
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT coalesce(array_agg(substr(tgname, 19) ORDER BY tgname), '{}') FROM pg_trigger
+     WHERE tgrelid = relation AND NOT tgisinternal AND starts_with(tgname, '0_pgaudit_capture_') AND tgenabled = 'A'
+$$;
+
+-- is_captured(relation): returns whether inserted, updated and deleted rows of a table are captured.
+CREATE OR REPLACE FUNCTION pgaudit.is_captured(relation oid) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS
+$$ SELECT captured_operations(relation) @> '{insert,update,delete}' $$;
+
+-- record_uncaptured(changes): records the events of changes that no trigger captures, so that a change that an ORM and a
+-- trigger see is recorded once. For a JSON array of {"table": "public.claims", "operation": "update", "event": {…}}.
+-- Returns how many it has recorded; raises as record does.
+CREATE OR REPLACE FUNCTION pgaudit.record_uncaptured(changes jsonb) RETURNS integer
+LANGUAGE plpgsql AS $$
+DECLARE
+    events jsonb := (
+        SELECT coalesce(jsonb_agg(change->'event' ORDER BY n), '[]')
+          FROM jsonb_array_elements(changes) WITH ORDINALITY AS given (change, n)
+         WHERE change->>'operation' <> ALL (pgaudit.captured_operations((change->>'table')::regclass)));
+BEGIN
+    IF events <> '[]' THEN
+        PERFORM pgaudit.record(events);
+    END IF;
+    RETURN jsonb_array_length(events);
+END $$;
+
+-- Adding capture to tables of the application, pausing and removing it.
 
 -- add_capture(relation, target, key, …): records an event for each change of a table from now on; replaces what was added
 -- before. Its children are captured, too. For the role that owns schema and table.
@@ -3525,36 +3558,6 @@ BEGIN
         PERFORM pause_capture(relation, true);
     END IF;
     RETURN true;
-END $$;
-
--- captured_operations(relation): returns the operations whose capture is enabled, such as {insert,update,delete}. Any role
--- may ask: the catalog is readable for everyone.
-CREATE OR REPLACE FUNCTION pgaudit.captured_operations(relation oid) RETURNS text[]
-LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
-    SELECT coalesce(array_agg(substr(tgname, 19) ORDER BY tgname), '{}') FROM pg_trigger
-     WHERE tgrelid = relation AND NOT tgisinternal AND starts_with(tgname, '0_pgaudit_capture_') AND tgenabled = 'A'
-$$;
-
--- is_captured(relation): returns whether inserted, updated and deleted rows of a table are captured.
-CREATE OR REPLACE FUNCTION pgaudit.is_captured(relation oid) RETURNS boolean
-LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS
-$$ SELECT captured_operations(relation) @> '{insert,update,delete}' $$;
-
--- record_uncaptured(changes): records the events of changes that no trigger captures, so that a change that an ORM and a
--- trigger see is recorded once. For a JSON array of {"table": "public.claims", "operation": "update", "event": {…}}.
--- Returns how many it has recorded; raises as record does.
-CREATE OR REPLACE FUNCTION pgaudit.record_uncaptured(changes jsonb) RETURNS integer
-LANGUAGE plpgsql AS $$
-DECLARE
-    events jsonb := (
-        SELECT coalesce(jsonb_agg(change->'event' ORDER BY n), '[]')
-          FROM jsonb_array_elements(changes) WITH ORDINALITY AS given (change, n)
-         WHERE change->>'operation' <> ALL (pgaudit.captured_operations((change->>'table')::regclass)));
-BEGIN
-    IF events <> '[]' THEN
-        PERFORM pgaudit.record(events);
-    END IF;
-    RETURN jsonb_array_length(events);
 END $$;
 
 -- Guards: a transaction that changes a row of a guarded table must record an event for that very target. Statements note
@@ -5466,7 +5469,7 @@ END $$;
 
 
 DELETE FROM pgaudit.schema_code;
-INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('54151b68182fecae28b0e8123905d214ee23825b640a70e0dde0b3688f7d0c5d', '0.1.0');
+INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('b1bae8f4882aefe48c112e963afba9e5f1ffb99c6eb8fdccbb580946e46d3658', '0.1.0');
 
 
 DO $renewal$

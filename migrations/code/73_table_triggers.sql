@@ -1,0 +1,78 @@
+-- The triggers of captured and guarded tables.
+
+-- level_of_capture(relation): returns what its triggers fire for. Transition tables make one statement of a bulk change,
+-- but a statement fires only the triggers of the table that it names, after all row triggers: where rows may come through
+-- other tables, or row triggers may change them again, each row is captured by itself, before other triggers see it.
+CREATE OR REPLACE FUNCTION pgaudit.level_of_capture(relation oid) RETURNS text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT CASE WHEN EXISTS (SELECT FROM pg_class WHERE oid = relation AND relkind = 'p')
+                  OR EXISTS (SELECT FROM pg_inherits WHERE relation IN (inhrelid, inhparent))
+                  OR EXISTS (SELECT FROM pg_trigger WHERE tgrelid = relation AND NOT tgisinternal AND tgtype & 1 = 1
+                                AND tgtype & 2 = 0 AND NOT starts_with(tgname, '0_pgaudit')) THEN 'row' ELSE 'statement' END
+$$;
+
+-- triggers_of(relation, purpose): returns the names of its triggers for the purpose: capture or guard.
+CREATE OR REPLACE FUNCTION pgaudit.triggers_of(relation oid, purpose text) RETURNS SETOF name
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT tgname FROM pg_trigger WHERE tgrelid = relation AND NOT tgisinternal
+       AND tgname = ANY (array(SELECT format('0_pgaudit_%s_%s', purpose, operation)
+                                 FROM unnest('{insert,update,delete,truncate}'::text[]) operation)::name[])
+$$;
+
+-- tables_of(relation): returns a table and its partitions.
+CREATE OR REPLACE FUNCTION pgaudit.tables_of(relation regclass) RETURNS SETOF regclass
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT relation UNION SELECT relid FROM pg_partition_tree(relation)
+$$;
+
+-- create_triggers(relation, purpose, function, level): creates the triggers of a table. Their names come first, because
+-- triggers fire in the order of their names. PostgreSQL copies row triggers to each partition, but not that of TRUNCATE.
+CREATE OR REPLACE FUNCTION pgaudit.create_triggers(relation regclass, purpose text, function text, level text) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    operation text;
+    member    regclass;
+BEGIN
+    PERFORM drop_triggers(relation, purpose);
+    FOREACH operation IN ARRAY '{insert,update,delete}'::text[] LOOP
+        EXECUTE format('CREATE TRIGGER %I AFTER %s ON %s %s FOR EACH %s EXECUTE FUNCTION pgaudit.%I()',
+                       format('0_pgaudit_%s_%s', purpose, operation), operation, relation,
+                       CASE WHEN level = 'statement' THEN 'REFERENCING' || CASE WHEN operation <> 'insert' THEN ' OLD TABLE AS old_rows' ELSE '' END
+                            || CASE WHEN operation <> 'delete' THEN ' NEW TABLE AS new_rows' ELSE '' END END, level, function);
+    END LOOP;
+    FOR member IN SELECT tables_of(relation) LOOP
+        EXECUTE format('CREATE TRIGGER %I BEFORE TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION pgaudit.%I()',
+                       format('0_pgaudit_%s_truncate', purpose), member, function);
+    END LOOP;
+    PERFORM enable_triggers(relation, purpose, true);
+END $$;
+
+-- enable_triggers(relation, purpose, enabled): ENABLE ALWAYS, so that session_replication_role does not switch them off.
+CREATE OR REPLACE FUNCTION pgaudit.enable_triggers(relation regclass, purpose text, enabled boolean) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    member  regclass;
+    trigger name;
+BEGIN
+    FOR member, trigger IN SELECT m, t FROM tables_of(relation) m, triggers_of(m, purpose) t LOOP
+        EXECUTE format('ALTER TABLE %s %s TRIGGER %I', member, CASE WHEN enabled THEN 'ENABLE ALWAYS' ELSE 'DISABLE' END, trigger);
+    END LOOP;
+END $$;
+
+-- drop_triggers(relation, purpose): drops those of the partitions with them, of which PostgreSQL drops only its copies.
+CREATE OR REPLACE FUNCTION pgaudit.drop_triggers(relation regclass, purpose text) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    member  regclass;
+    trigger name;
+BEGIN
+    FOR member, trigger IN SELECT m, t FROM tables_of(relation) m, triggers_of(m, purpose) t
+                            WHERE m = relation OR t = format('0_pgaudit_%s_truncate', purpose) LOOP
+        EXECUTE format('DROP TRIGGER %I ON %s', trigger, member);
+    END LOOP;
+END $$;
+-- children_of(relation): returns the tables that inherit from a table, without its partitions.
+CREATE OR REPLACE FUNCTION pgaudit.children_of(relation regclass) RETURNS SETOF regclass
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT inhrelid::regclass FROM pg_inherits JOIN pg_class c ON c.oid = inhrelid WHERE inhparent = relation AND NOT relispartition
+$$;
