@@ -1,8 +1,9 @@
 -- The triggers of captured and guarded tables.
 
--- level_of_capture(relation): returns what its triggers fire for. Transition tables make one statement of a bulk change,
--- but a statement fires only the triggers of the table that it names, after all row triggers: where rows may come through
--- other tables, or row triggers may change them again, each row is captured by itself, before other triggers see it.
+-- level_of_capture(relation): returns whether the triggers of a table fire for each statement or for each row. Statement is
+-- the rule: its transition tables make one INSERT of a bulk change. But a statement fires only the triggers of the table
+-- that it names, and after all row triggers. So it is row where rows may come through other tables (partitions, inheritance),
+-- or where other row triggers may change them again: our row triggers fire before those.
 CREATE OR REPLACE FUNCTION pgaudit.level_of_capture(relation oid) RETURNS text
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT CASE WHEN EXISTS (SELECT FROM pg_class WHERE oid = relation AND relkind = 'p')
@@ -25,11 +26,12 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT relation UNION SELECT relid FROM pg_partition_tree(relation)
 $$;
 
--- create_triggers(relation, purpose, function, level): creates the triggers of a table. Their names come first, because
--- triggers fire in the order of their names. PostgreSQL copies row triggers to each partition, but not that of TRUNCATE.
-CREATE OR REPLACE FUNCTION pgaudit.create_triggers(relation regclass, purpose text, function text, level text) RETURNS void
+-- create_triggers(relation, purpose, function): creates the triggers of a table. Their names begin with 0, because triggers
+-- fire in the order of their names. PostgreSQL copies row triggers to each partition, but not that of TRUNCATE.
+CREATE OR REPLACE FUNCTION pgaudit.create_triggers(relation regclass, purpose text, function text) RETURNS void
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
+    level     text := level_of_capture(relation);
     operation text;
     member    regclass;
 BEGIN
@@ -47,7 +49,8 @@ BEGIN
     PERFORM enable_triggers(relation, purpose, true);
 END $$;
 
--- enable_triggers(relation, purpose, enabled): ENABLE ALWAYS, so that session_replication_role does not switch them off.
+-- enable_triggers(relation, purpose, enabled): enables or disables the triggers of a table and its partitions. Enabled ones
+-- fire always, also where session_replication_role would switch others off.
 CREATE OR REPLACE FUNCTION pgaudit.enable_triggers(relation regclass, purpose text, enabled boolean) RETURNS void
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
@@ -59,7 +62,8 @@ BEGIN
     END LOOP;
 END $$;
 
--- drop_triggers(relation, purpose): drops those of the partitions with them, of which PostgreSQL drops only its copies.
+-- drop_triggers(relation, purpose): drops the triggers of a table. PostgreSQL drops its copies on the partitions; the TRUNCATE
+-- triggers of the partitions are dropped here.
 CREATE OR REPLACE FUNCTION pgaudit.drop_triggers(relation regclass, purpose text) RETURNS void
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
@@ -71,6 +75,36 @@ BEGIN
         EXECUTE format('DROP TRIGGER %I ON %s', trigger, member);
     END LOOP;
 END $$;
+-- install_triggers(purpose, relation, id, body, settings): creates function and triggers of a table, and records that.
+--   purpose   capture or guard
+--   id        its number in captured_table or guarded_table
+--   settings  its row there
+CREATE OR REPLACE FUNCTION pgaudit.install_triggers(purpose text, relation regclass, id integer, body text, settings jsonb) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    PERFORM create_trigger_function(purpose || '_' || id, body);
+    PERFORM create_triggers(relation, purpose, purpose || '_' || id);
+    PERFORM record_about_table(format('audit.%s_added', purpose), relation,
+                               jsonb_strip_nulls(settings - '{id,relation,known_columns,added_at,added_by}'::text[]));
+END $$;
+
+-- pause_triggers(purpose, relation, paused): disables the triggers of a table, or enables them again, and records that.
+CREATE OR REPLACE FUNCTION pgaudit.pause_triggers(purpose text, relation regclass, paused boolean) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    PERFORM record_about_table(format('audit.%s_%s', purpose, CASE WHEN paused THEN 'paused' ELSE 'resumed' END), relation);
+    PERFORM enable_triggers(relation, purpose, NOT paused);
+END $$;
+
+-- remove_triggers(purpose, relation, id): drops function and triggers of a table, and records that.
+CREATE OR REPLACE FUNCTION pgaudit.remove_triggers(purpose text, relation regclass, id integer) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    PERFORM record_about_table(format('audit.%s_removed', purpose), relation);
+    PERFORM drop_triggers(relation, purpose);
+    EXECUTE format('DROP FUNCTION IF EXISTS pgaudit.%I()', purpose || '_' || id);
+END $$;
+
 -- children_of(relation): returns the tables that inherit from a table, without its partitions.
 CREATE OR REPLACE FUNCTION pgaudit.children_of(relation regclass) RETURNS SETOF regclass
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$

@@ -62,19 +62,30 @@ BEGIN
        AND EXISTS (SELECT FROM pg_stat_subscription WHERE pid = pg_backend_pid());
 END $$;
 
+-- event_about_table(action, relation, data): returns the text of an event about a table as a whole.
+CREATE OR REPLACE FUNCTION pgaudit.event_about_table(action text, relation regclass, data jsonb DEFAULT NULL) RETURNS text
+LANGUAGE sql SET search_path = pgaudit, pg_temp AS $$
+    SELECT ((captured_head(action) || substr(gen_random_uuid()::text, 16) || '"}')::jsonb || jsonb_build_object(
+               'targets', jsonb_build_array(jsonb_build_object('type', 'table', 'id', table_name(relation))))
+            || CASE WHEN data IS NULL THEN '{}' ELSE jsonb_build_object('data', data) END)::text
+$$;
+
 -- record_about_table(action, relation, data): records an event about a table as a whole.
 CREATE OR REPLACE FUNCTION pgaudit.record_about_table(action text, relation regclass, data jsonb DEFAULT NULL) RETURNS void
+LANGUAGE sql SET search_path = pgaudit, pg_temp AS
+$$ SELECT record_contents(ARRAY[event_about_table(action, relation, data)]) $$;
+
+-- record_contents(contents): records captured events, each given as its text.
+CREATE OR REPLACE FUNCTION pgaudit.record_contents(contents text[]) RETURNS void
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
-    event   jsonb := (captured_head(action) || substr(gen_random_uuid()::text, 16) || '"}')::jsonb || jsonb_build_object(
-        'targets', jsonb_build_array(jsonb_build_object('type', 'table', 'id', table_name(relation))))
-        || CASE WHEN data IS NULL THEN '{}' ELSE jsonb_build_object('data', data) END;
-    content text := event::text;
     receipts text := CASE WHEN current_setting('audit.wal_receipts', true) = 'on' THEN receipt_prefix() END;
 BEGIN
     INSERT INTO audit_jobs (event, leaf_hash, event_bytes)
-    VALUES (event, CASE WHEN receipts IS NULL THEN sha256(decode('00', 'hex') || convert_to(content, 'UTF8'))
-                        ELSE hash_with_receipt(content, receipts) END, octet_length(content));
+    SELECT event, CASE WHEN receipts IS NULL THEN sha256(decode('00', 'hex') || convert_to(event::text, 'UTF8'))
+                       ELSE hash_with_receipt(event::text, receipts) END, octet_length(event::text)
+      FROM (SELECT CASE WHEN octet_length(content) > 8000 THEN fitting_event(content) ELSE content::jsonb END AS event
+              FROM unnest(contents) content OFFSET 0) given;
 END $$;
 
 -- table_name(relation): returns its name with its schema.

@@ -30,10 +30,7 @@ BEGIN
         excluded = excluded.excluded, masked = excluded.masked, condition = excluded.condition, known_columns = excluded.known_columns,
         added_at = clock_timestamp(), added_by = session_user, paused_at = NULL, paused_by = NULL
     RETURNING c.* INTO capture;
-    PERFORM create_trigger_function('capture_' || capture.id, capture_body(capture));
-    PERFORM create_triggers(capture.relation, 'capture', 'capture_' || capture.id, level_of_capture(capture.relation));
-    PERFORM record_about_table('audit.capture_added', capture.relation,
-        jsonb_strip_nulls(to_jsonb(capture) - '{id,relation,known_columns,added_at,added_by}'::text[]));
+    PERFORM install_triggers('capture', capture.relation, capture.id, capture_body(capture), to_jsonb(capture));
     FOR child IN SELECT children_of(capture.relation) LOOP
         PERFORM add_capture(child, target, key, add_capture.action, add_capture.columns, add_capture.excluded, add_capture.masked,
                             add_capture.condition);
@@ -85,16 +82,14 @@ END $$;
 CREATE OR REPLACE FUNCTION pgaudit.remove_capture(relation regclass) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
-    capture captured_table;
+    number integer;
 BEGIN
     PERFORM remove_capture(child) FROM children_of(relation) child;
-    DELETE FROM captured_table c WHERE c.relation = remove_capture.relation RETURNING c.* INTO capture;
+    DELETE FROM captured_table c WHERE c.relation = remove_capture.relation RETURNING id INTO number;
     IF NOT FOUND THEN
         RETURN false;
     END IF;
-    PERFORM record_about_table('audit.capture_removed', relation);
-    PERFORM drop_triggers(relation, 'capture');
-    EXECUTE format('DROP FUNCTION IF EXISTS pgaudit.%I()', 'capture_' || capture.id);
+    PERFORM remove_triggers('capture', relation, number);
     RETURN true;
 END $$;
 
@@ -107,8 +102,7 @@ BEGIN
     IF NOT FOUND THEN
         RETURN false;
     END IF;
-    PERFORM record_about_table(CASE WHEN paused THEN 'audit.capture_paused' ELSE 'audit.capture_resumed' END, relation);
-    PERFORM enable_triggers(relation, 'capture', NOT paused);
+    PERFORM pause_triggers('capture', relation, paused);
     RETURN true;
 END $$;
 

@@ -1,6 +1,18 @@
 -- What capture and guard of a table are like now, and what is wrong with them. No table is locked: a migration of the
 -- application that holds one does not stop the health check.
 
+-- watched(purpose): returns the captured or guarded tables, with the columns that both have.
+CREATE OR REPLACE FUNCTION pgaudit.watched(purpose text)
+RETURNS TABLE (id integer, relation regclass, key_columns text[], columns text[], excluded text[], masked text[], condition text,
+               known_columns jsonb, paused_at timestamptz)
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT id, relation, key_columns, columns, excluded, masked, condition, known_columns, paused_at FROM captured_table
+     WHERE purpose = 'capture'
+    UNION ALL
+    SELECT id, relation, key_columns, columns, excluded, masked, condition, known_columns, paused_at FROM guarded_table
+     WHERE purpose = 'guard'
+$$;
+
 -- partition_tree(relation): returns a table and its partitions, of all levels. pg_partition_tree would lock them all.
 CREATE OR REPLACE FUNCTION pgaudit.partition_tree(relation oid) RETURNS SETOF oid
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
@@ -91,15 +103,11 @@ BEGIN
     IF problem IS NULL THEN
         SELECT 'has a child of which no change is seen: ' || string_agg(table_name(child), ', ') INTO problem
           FROM children_of(relation) child
-         WHERE NOT EXISTS (SELECT FROM captured_table c WHERE purpose = 'capture' AND c.relation = child
-                           UNION ALL SELECT FROM guarded_table g WHERE purpose = 'guard' AND g.relation = child);
+         WHERE child NOT IN (SELECT w.relation FROM watched(purpose) w);
     END IF;
     IF problem IS NULL THEN
-        SELECT problem_of_columns(relation, key_columns, known_columns, condition) INTO problem
-          FROM (SELECT c.id, key_columns, known_columns, condition FROM captured_table c WHERE purpose = 'capture'
-                UNION ALL
-                SELECT g.id, key_columns, known_columns, condition FROM guarded_table g WHERE purpose = 'guard') w
-         WHERE w.id = problem_of.id;
+        SELECT problem_of_columns(w.relation, w.key_columns, w.known_columns, w.condition) INTO problem
+          FROM watched(purpose) w WHERE w.id = problem_of.id;
     END IF;
     RETURN problem;
 END $$;
@@ -114,11 +122,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
            current_names(w.masked, known_columns, w.relation), level_of_triggers(w.relation, purpose),
            row_level_reason(w.relation), array(SELECT table_name(child) FROM children_of(w.relation) child ORDER BY 1),
            CASE WHEN paused_at IS NULL THEN problem_of(purpose, w.id, w.relation) END
-      FROM (SELECT id, relation, key_columns, columns, excluded, masked, known_columns, paused_at FROM captured_table
-             WHERE purpose = 'capture'
-            UNION ALL
-            SELECT id, relation, key_columns, columns, excluded, masked, known_columns, paused_at FROM guarded_table
-             WHERE purpose = 'guard') w
+      FROM watched(purpose) w
       JOIN pg_class c ON c.oid = w.relation
       JOIN pg_namespace n ON n.oid = c.relnamespace
 $$;
@@ -137,12 +141,9 @@ SELECT w.schema_name, w.table_name, g.target_type, w.key_columns, g.action, g.on
 -- capture_problems(): returns what is wrong with captured and guarded tables that are not paused. For readers and workers.
 CREATE OR REPLACE FUNCTION pgaudit.capture_problems() RETURNS TABLE (purpose text, relation oid, table_name text, problem text)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
-    SELECT w.purpose, w.relation, table_name(w.relation), w.problem
-      FROM (SELECT 'capture' AS purpose, relation, problem_of('capture', id, relation) AS problem FROM captured_table
-             WHERE paused_at IS NULL AND relation IN (SELECT oid FROM pg_class)
-            UNION ALL
-            SELECT 'guard', relation, problem_of('guard', id, relation) FROM guarded_table
-             WHERE paused_at IS NULL AND relation IN (SELECT oid FROM pg_class)) w
-     WHERE w.problem IS NOT NULL ORDER BY 1, 3
+    SELECT p.purpose, c.oid, table_name(c.oid), problem
+      FROM unnest('{capture,guard}'::text[]) p (purpose), watched(p.purpose) w JOIN pg_class c ON c.oid = w.relation,
+           problem_of(p.purpose, w.id, c.oid) problem
+     WHERE w.paused_at IS NULL AND problem IS NOT NULL ORDER BY 1, 3
 $$;
 

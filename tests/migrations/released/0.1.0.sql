@@ -2895,9 +2895,10 @@ $$;
 
 -- The triggers of captured and guarded tables.
 
--- level_of_capture(relation): returns what its triggers fire for. Transition tables make one statement of a bulk change,
--- but a statement fires only the triggers of the table that it names, after all row triggers: where rows may come through
--- other tables, or row triggers may change them again, each row is captured by itself, before other triggers see it.
+-- level_of_capture(relation): returns whether the triggers of a table fire for each statement or for each row. Statement is
+-- the rule: its transition tables make one INSERT of a bulk change. But a statement fires only the triggers of the table
+-- that it names, and after all row triggers. So it is row where rows may come through other tables (partitions, inheritance),
+-- or where other row triggers may change them again: our row triggers fire before those.
 CREATE OR REPLACE FUNCTION pgaudit.level_of_capture(relation oid) RETURNS text
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT CASE WHEN EXISTS (SELECT FROM pg_class WHERE oid = relation AND relkind = 'p')
@@ -2920,11 +2921,12 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT relation UNION SELECT relid FROM pg_partition_tree(relation)
 $$;
 
--- create_triggers(relation, purpose, function, level): creates the triggers of a table. Their names come first, because
--- triggers fire in the order of their names. PostgreSQL copies row triggers to each partition, but not that of TRUNCATE.
-CREATE OR REPLACE FUNCTION pgaudit.create_triggers(relation regclass, purpose text, function text, level text) RETURNS void
+-- create_triggers(relation, purpose, function): creates the triggers of a table. Their names begin with 0, because triggers
+-- fire in the order of their names. PostgreSQL copies row triggers to each partition, but not that of TRUNCATE.
+CREATE OR REPLACE FUNCTION pgaudit.create_triggers(relation regclass, purpose text, function text) RETURNS void
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
+    level     text := level_of_capture(relation);
     operation text;
     member    regclass;
 BEGIN
@@ -2942,7 +2944,8 @@ BEGIN
     PERFORM enable_triggers(relation, purpose, true);
 END $$;
 
--- enable_triggers(relation, purpose, enabled): ENABLE ALWAYS, so that session_replication_role does not switch them off.
+-- enable_triggers(relation, purpose, enabled): enables or disables the triggers of a table and its partitions. Enabled ones
+-- fire always, also where session_replication_role would switch others off.
 CREATE OR REPLACE FUNCTION pgaudit.enable_triggers(relation regclass, purpose text, enabled boolean) RETURNS void
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
@@ -2954,7 +2957,8 @@ BEGIN
     END LOOP;
 END $$;
 
--- drop_triggers(relation, purpose): drops those of the partitions with them, of which PostgreSQL drops only its copies.
+-- drop_triggers(relation, purpose): drops the triggers of a table. PostgreSQL drops its copies on the partitions; the TRUNCATE
+-- triggers of the partitions are dropped here.
 CREATE OR REPLACE FUNCTION pgaudit.drop_triggers(relation regclass, purpose text) RETURNS void
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
@@ -2966,6 +2970,36 @@ BEGIN
         EXECUTE format('DROP TRIGGER %I ON %s', trigger, member);
     END LOOP;
 END $$;
+-- install_triggers(purpose, relation, id, body, settings): creates function and triggers of a table, and records that.
+--   purpose   capture or guard
+--   id        its number in captured_table or guarded_table
+--   settings  its row there
+CREATE OR REPLACE FUNCTION pgaudit.install_triggers(purpose text, relation regclass, id integer, body text, settings jsonb) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    PERFORM create_trigger_function(purpose || '_' || id, body);
+    PERFORM create_triggers(relation, purpose, purpose || '_' || id);
+    PERFORM record_about_table(format('audit.%s_added', purpose), relation,
+                               jsonb_strip_nulls(settings - '{id,relation,known_columns,added_at,added_by}'::text[]));
+END $$;
+
+-- pause_triggers(purpose, relation, paused): disables the triggers of a table, or enables them again, and records that.
+CREATE OR REPLACE FUNCTION pgaudit.pause_triggers(purpose text, relation regclass, paused boolean) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    PERFORM record_about_table(format('audit.%s_%s', purpose, CASE WHEN paused THEN 'paused' ELSE 'resumed' END), relation);
+    PERFORM enable_triggers(relation, purpose, NOT paused);
+END $$;
+
+-- remove_triggers(purpose, relation, id): drops function and triggers of a table, and records that.
+CREATE OR REPLACE FUNCTION pgaudit.remove_triggers(purpose text, relation regclass, id integer) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    PERFORM record_about_table(format('audit.%s_removed', purpose), relation);
+    PERFORM drop_triggers(relation, purpose);
+    EXECUTE format('DROP FUNCTION IF EXISTS pgaudit.%I()', purpose || '_' || id);
+END $$;
+
 -- children_of(relation): returns the tables that inherit from a table, without its partitions.
 CREATE OR REPLACE FUNCTION pgaudit.children_of(relation regclass) RETURNS SETOF regclass
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
@@ -3209,49 +3243,73 @@ LANGUAGE sql IMMUTABLE AS $$
                   CASE operation WHEN 'INSERT' THEN 'new_rows' ELSE 'old_rows' END, one, many)
 $$;
 
--- capture_body(capture): returns the body of the trigger function of a table.
-CREATE OR REPLACE FUNCTION pgaudit.capture_body(capture pgaudit.captured_table) RETURNS text
+-- trigger_body(purpose, id, relation, head, receipts, truncated, commands): returns the body of the trigger function of a
+-- captured or guarded table.
+--   purpose    capture or guard
+--   id         its number in captured_table or guarded_table
+--   head       expression of captured_head's result, or of '' where no event is made
+--   receipts   expression of receipt_prefix's result; NULL without receipts
+--   truncated  call of the function that is told of a TRUNCATE
+--   commands   what is done about INSERT, UPDATE and DELETE, as long as the columns are those that it was generated for
+CREATE OR REPLACE FUNCTION pgaudit.trigger_body(purpose text, id integer, relation oid, head text, receipts text, truncated text,
+                                                commands text[]) RETURNS text
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT format($body$
--- Generated by pgaudit for the table of %2$s. Replaced when its columns change.
+-- Generated by pgaudit for the table of %8$s %2$s. Replaced when its columns change.
 #variable_conflict use_column
 <<captured>>
 DECLARE
     head     text;
-    receipts text := CASE WHEN pg_catalog.current_setting('audit.wal_receipts', true) = 'on' THEN pgaudit.receipt_prefix() END;
+    receipts text := %4$s;
     sample   json;
 BEGIN
     IF pg_catalog.current_setting('session_replication_role') = 'replica' AND pgaudit.is_replicated() THEN
         RETURN NULL;
     END IF;
-    captured.head := pgaudit.captured_head(CASE TG_OP WHEN 'INSERT' THEN %3$L WHEN 'UPDATE' THEN %4$L WHEN 'DELETE' THEN %5$L ELSE %6$L END);
     IF TG_OP = 'TRUNCATE' THEN
-        PERFORM pgaudit.record_about_table(%6$L, TG_RELID);
+        PERFORM %5$s;
         RETURN NULL;
     END IF;
-    %13$s
-    IF pgaudit.%14$s(TG_RELID) <> %7$L THEN
-        PERFORM pgaudit.regenerate_capture(%1$s);
-        EXECUTE pgaudit.capture_query(pgaudit.current_capture(%1$s), TG_RELID, TG_OP, %8$L, '{$1,$2,$3,$4}')
-          USING captured.head, captured.receipts%9$s;
+    captured.head := %3$s;
+    %6$s
+    IF pgaudit.%7$s(TG_RELID) <> %9$L THEN
+        PERFORM pgaudit.regenerate_%1$s(%2$s);
+        EXECUTE pgaudit.%1$s_query(pgaudit.current_%1$s(%2$s), TG_RELID, TG_OP, %10$L, '{$1,$2,$3,$4}')
+          USING captured.head, captured.receipts%11$s;
     ELSIF TG_OP = 'INSERT' THEN
-    %10$s;
-    ELSIF TG_OP = 'UPDATE' THEN
-    %11$s;
-    ELSE
     %12$s;
+    ELSIF TG_OP = 'UPDATE' THEN
+    %13$s;
+    ELSE
+    %14$s;
     END IF;
     RETURN NULL;
 END $body$,
-        capture.id, 'captured_table ' || capture.id, capture.action || '.created', capture.action || '.updated', capture.action || '.deleted',
-        capture.action || '.truncated',
-        deep_shape_of(capture.relation), level, CASE level WHEN 'row' THEN ', OLD, NEW' ELSE '' END,
-        capture_query(capture, capture.relation, 'INSERT', level),
-        CASE level WHEN 'row' THEN capture_query(capture, capture.relation, 'UPDATE', level)
-                   ELSE one_or_many('UPDATE', capture_query(capture, capture.relation, 'UPDATE', 'single'),
-                                    capture_query(capture, capture.relation, 'UPDATE', level)) END,
-        capture_query(capture, capture.relation, 'DELETE', level), snapshot_check(level), shape)
-      FROM level_of_capture(capture.relation) level, shape_function(capture.relation) shape
+        purpose, id, head, receipts, truncated, snapshot_check(level), shape_function(relation),
+        CASE purpose WHEN 'capture' THEN 'captured_table' ELSE 'guarded_table' END, deep_shape_of(relation), level,
+        CASE level WHEN 'row' THEN ', OLD, NEW' ELSE '' END, commands[1], commands[2], commands[3])
+      FROM level_of_capture(relation) level
+$$;
+
+-- head_expression(action): returns the expression of captured_head's result in a trigger function.
+CREATE OR REPLACE FUNCTION pgaudit.head_expression(action text) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT format('pgaudit.captured_head(CASE TG_OP WHEN ''INSERT'' THEN %L WHEN ''UPDATE'' THEN %L ELSE %L END)',
+                  action || '.created', action || '.updated', action || '.deleted')
+$$;
+
+-- capture_body(capture): returns the body of the trigger function of a captured table.
+CREATE OR REPLACE FUNCTION pgaudit.capture_body(capture pgaudit.captured_table) RETURNS text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT trigger_body('capture', capture.id, capture.relation, head_expression(capture.action),
+        $s$CASE WHEN pg_catalog.current_setting('audit.wal_receipts', true) = 'on' THEN pgaudit.receipt_prefix() END$s$,
+        format('pgaudit.record_about_table(%L, TG_RELID)', capture.action || '.truncated'),
+        ARRAY[capture_query(capture, capture.relation, 'INSERT', level),
+              CASE level WHEN 'row' THEN capture_query(capture, capture.relation, 'UPDATE', level)
+                         ELSE one_or_many('UPDATE', capture_query(capture, capture.relation, 'UPDATE', 'single'),
+                                          capture_query(capture, capture.relation, 'UPDATE', level)) END,
+              capture_query(capture, capture.relation, 'DELETE', level)])
+      FROM level_of_capture(capture.relation) level
 $$;
 
 -- current_key(names, known, relation): returns the present names of the columns of a key.
@@ -3363,19 +3421,30 @@ BEGIN
        AND EXISTS (SELECT FROM pg_stat_subscription WHERE pid = pg_backend_pid());
 END $$;
 
+-- event_about_table(action, relation, data): returns the text of an event about a table as a whole.
+CREATE OR REPLACE FUNCTION pgaudit.event_about_table(action text, relation regclass, data jsonb DEFAULT NULL) RETURNS text
+LANGUAGE sql SET search_path = pgaudit, pg_temp AS $$
+    SELECT ((captured_head(action) || substr(gen_random_uuid()::text, 16) || '"}')::jsonb || jsonb_build_object(
+               'targets', jsonb_build_array(jsonb_build_object('type', 'table', 'id', table_name(relation))))
+            || CASE WHEN data IS NULL THEN '{}' ELSE jsonb_build_object('data', data) END)::text
+$$;
+
 -- record_about_table(action, relation, data): records an event about a table as a whole.
 CREATE OR REPLACE FUNCTION pgaudit.record_about_table(action text, relation regclass, data jsonb DEFAULT NULL) RETURNS void
+LANGUAGE sql SET search_path = pgaudit, pg_temp AS
+$$ SELECT record_contents(ARRAY[event_about_table(action, relation, data)]) $$;
+
+-- record_contents(contents): records captured events, each given as its text.
+CREATE OR REPLACE FUNCTION pgaudit.record_contents(contents text[]) RETURNS void
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
-    event   jsonb := (captured_head(action) || substr(gen_random_uuid()::text, 16) || '"}')::jsonb || jsonb_build_object(
-        'targets', jsonb_build_array(jsonb_build_object('type', 'table', 'id', table_name(relation))))
-        || CASE WHEN data IS NULL THEN '{}' ELSE jsonb_build_object('data', data) END;
-    content text := event::text;
     receipts text := CASE WHEN current_setting('audit.wal_receipts', true) = 'on' THEN receipt_prefix() END;
 BEGIN
     INSERT INTO audit_jobs (event, leaf_hash, event_bytes)
-    VALUES (event, CASE WHEN receipts IS NULL THEN sha256(decode('00', 'hex') || convert_to(content, 'UTF8'))
-                        ELSE hash_with_receipt(content, receipts) END, octet_length(content));
+    SELECT event, CASE WHEN receipts IS NULL THEN sha256(decode('00', 'hex') || convert_to(event::text, 'UTF8'))
+                       ELSE hash_with_receipt(event::text, receipts) END, octet_length(event::text)
+      FROM (SELECT CASE WHEN octet_length(content) > 8000 THEN fitting_event(content) ELSE content::jsonb END AS event
+              FROM unnest(contents) content OFFSET 0) given;
 END $$;
 
 -- table_name(relation): returns its name with its schema.
@@ -3459,10 +3528,7 @@ BEGIN
         excluded = excluded.excluded, masked = excluded.masked, condition = excluded.condition, known_columns = excluded.known_columns,
         added_at = clock_timestamp(), added_by = session_user, paused_at = NULL, paused_by = NULL
     RETURNING c.* INTO capture;
-    PERFORM create_trigger_function('capture_' || capture.id, capture_body(capture));
-    PERFORM create_triggers(capture.relation, 'capture', 'capture_' || capture.id, level_of_capture(capture.relation));
-    PERFORM record_about_table('audit.capture_added', capture.relation,
-        jsonb_strip_nulls(to_jsonb(capture) - '{id,relation,known_columns,added_at,added_by}'::text[]));
+    PERFORM install_triggers('capture', capture.relation, capture.id, capture_body(capture), to_jsonb(capture));
     FOR child IN SELECT children_of(capture.relation) LOOP
         PERFORM add_capture(child, target, key, add_capture.action, add_capture.columns, add_capture.excluded, add_capture.masked,
                             add_capture.condition);
@@ -3514,16 +3580,14 @@ END $$;
 CREATE OR REPLACE FUNCTION pgaudit.remove_capture(relation regclass) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
-    capture captured_table;
+    number integer;
 BEGIN
     PERFORM remove_capture(child) FROM children_of(relation) child;
-    DELETE FROM captured_table c WHERE c.relation = remove_capture.relation RETURNING c.* INTO capture;
+    DELETE FROM captured_table c WHERE c.relation = remove_capture.relation RETURNING id INTO number;
     IF NOT FOUND THEN
         RETURN false;
     END IF;
-    PERFORM record_about_table('audit.capture_removed', relation);
-    PERFORM drop_triggers(relation, 'capture');
-    EXECUTE format('DROP FUNCTION IF EXISTS pgaudit.%I()', 'capture_' || capture.id);
+    PERFORM remove_triggers('capture', relation, number);
     RETURN true;
 END $$;
 
@@ -3536,8 +3600,7 @@ BEGIN
     IF NOT FOUND THEN
         RETURN false;
     END IF;
-    PERFORM record_about_table(CASE WHEN paused THEN 'audit.capture_paused' ELSE 'audit.capture_resumed' END, relation);
-    PERFORM enable_triggers(relation, 'capture', NOT paused);
+    PERFORM pause_triggers('capture', relation, paused);
     RETURN true;
 END $$;
 
@@ -3598,45 +3661,11 @@ $$;
 -- guard_body(guard): returns the body of the trigger function of a guarded table.
 CREATE OR REPLACE FUNCTION pgaudit.guard_body(guard pgaudit.guarded_table) RETURNS text
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
-    SELECT format($body$
--- Generated by pgaudit for the table of %2$s. Replaced when its columns change.
-#variable_conflict use_column
-<<captured>>
-DECLARE
-    head     text := '';
-    receipts text;
-    sample   json;
-BEGIN
-    IF pg_catalog.current_setting('session_replication_role') = 'replica' AND pgaudit.is_replicated() THEN
-        RETURN NULL;
-    END IF;
-    IF TG_OP = 'TRUNCATE' THEN
-        PERFORM pgaudit.check_guarded_truncate(%1$s, TG_RELID);
-        RETURN NULL;
-    END IF;
-    %3$s
-    %10$s
-    IF pgaudit.%11$s(TG_RELID) <> %4$L THEN
-        PERFORM pgaudit.regenerate_guard(%1$s);
-        EXECUTE pgaudit.guard_query(pgaudit.current_guard(%1$s), TG_RELID, TG_OP, %5$L, '{$1,$2,$3,$4}')
-          USING captured.head, captured.receipts%6$s;
-    ELSIF TG_OP = 'INSERT' THEN
-    %7$s;
-    ELSIF TG_OP = 'UPDATE' THEN
-    %8$s;
-    ELSE
-    %9$s;
-    END IF;
-    RETURN NULL;
-END $body$,
-        guard.id, 'guarded_table ' || guard.id,
-        CASE WHEN guard.on_missing = 'capture' OR guard.with_changes THEN format(
-            'captured.head := pgaudit.captured_head(CASE TG_OP WHEN ''INSERT'' THEN %L WHEN ''UPDATE'' THEN %L ELSE %L END);',
-            guard.action || '.created', guard.action || '.updated', guard.action || '.deleted') ELSE '' END,
-        deep_shape_of(guard.relation), level, CASE level WHEN 'row' THEN ', OLD, NEW' ELSE '' END,
-        guard_command(guard, 'INSERT', level), guard_command(guard, 'UPDATE', level),
-        guard_command(guard, 'DELETE', level), snapshot_check(level), shape)
-      FROM level_of_capture(guard.relation) level, shape_function(guard.relation) shape
+    SELECT trigger_body('guard', guard.id, guard.relation,
+        CASE WHEN guard.on_missing = 'capture' OR guard.with_changes THEN head_expression(guard.action) ELSE quote_literal('') END,
+        'NULL', format('pgaudit.check_guarded_truncate(%s, TG_RELID)', guard.id),
+        array(SELECT guard_command(guard, operation, level_of_capture(guard.relation))
+                FROM unnest('{INSERT,UPDATE,DELETE}'::text[]) WITH ORDINALITY AS o (operation, n) ORDER BY n))
 $$;
 
 -- current_guard(id): returns how a table is guarded, with the present names of its columns.
@@ -3702,10 +3731,7 @@ BEGIN
         excluded = excluded.excluded, masked = excluded.masked, condition = excluded.condition, known_columns = excluded.known_columns,
         added_at = clock_timestamp(), added_by = session_user, paused_at = NULL, paused_by = NULL
     RETURNING g.* INTO guard;
-    PERFORM create_trigger_function('guard_' || guard.id, guard_body(guard));
-    PERFORM create_triggers(guard.relation, 'guard', 'guard_' || guard.id, level_of_capture(guard.relation));
-    PERFORM record_about_table('audit.guard_added', guard.relation,
-        jsonb_strip_nulls(to_jsonb(guard) - '{id,relation,known_columns,added_at,added_by}'::text[]));
+    PERFORM install_triggers('guard', guard.relation, guard.id, guard_body(guard), to_jsonb(guard));
     FOR child IN SELECT children_of(guard.relation) LOOP
         PERFORM add_guard(child, target, key, add_guard.on_missing, add_guard.actions, add_guard.with_changes, add_guard.action,
                           add_guard.columns, add_guard.excluded, add_guard.masked, add_guard.condition);
@@ -3733,16 +3759,14 @@ END $$;
 CREATE OR REPLACE FUNCTION pgaudit.remove_guard(relation regclass) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
-    guard guarded_table;
+    number integer;
 BEGIN
     PERFORM remove_guard(child) FROM children_of(relation) child;
-    DELETE FROM guarded_table g WHERE g.relation = remove_guard.relation RETURNING g.* INTO guard;
+    DELETE FROM guarded_table g WHERE g.relation = remove_guard.relation RETURNING id INTO number;
     IF NOT FOUND THEN
         RETURN false;
     END IF;
-    PERFORM record_about_table('audit.guard_removed', relation);
-    PERFORM drop_triggers(relation, 'guard');
-    EXECUTE format('DROP FUNCTION IF EXISTS pgaudit.%I()', 'guard_' || guard.id);
+    PERFORM remove_triggers('guard', relation, number);
     IF NOT EXISTS (SELECT FROM guarded_table) THEN
         DROP INDEX IF EXISTS audit_jobs_event_id_idx;
     END IF;
@@ -3758,8 +3782,7 @@ BEGIN
     IF NOT FOUND THEN
         RETURN false;
     END IF;
-    PERFORM record_about_table(CASE WHEN paused THEN 'audit.guard_paused' ELSE 'audit.guard_resumed' END, relation);
-    PERFORM enable_triggers(relation, 'guard', NOT paused);
+    PERFORM pause_triggers('guard', relation, paused);
     RETURN true;
 END $$;
 
@@ -3857,6 +3880,7 @@ SET timezone = 'UTC' SET datestyle = 'ISO' SET enable_nestloop = off SET enable_
 SET plan_cache_mode = force_generic_plan SET jit = off AS $$
 DECLARE
     missing record;
+    guarded guarded_table;
 BEGIN
     IF NOT EXISTS (SELECT FROM guarded_change WHERE xid = NEW.xid AND number = NEW.number) THEN
         RETURN NULL;
@@ -3881,81 +3905,68 @@ BEGIN
                               AND fits_pattern(r.action, c.pattern)
                               AND (NOT c.with_changes OR has_changes(r.changes, c.event::jsonb->'changes')))
          GROUP BY c.guard, c.operation LOOP
-        PERFORM note_unrecorded(missing.guard, missing.operation, missing.keys, missing.events);
+        SELECT g.* INTO guarded FROM guarded_table g WHERE g.id = missing.guard;
+        PERFORM note_unrecorded(guarded, guarded.relation, missing.operation, cardinality(missing.keys),
+                                array(SELECT guarded.target_type || ':' || key FROM unnest(missing.keys[:5]) key), missing.events);
     END LOOP;
     RETURN NULL;
 END $$;
 
--- note_unrecorded(guard, operation, keys, events): does with changes without an event what the guard says: aborts,
--- captures them, or warns.
-CREATE OR REPLACE FUNCTION pgaudit.note_unrecorded(guard integer, operation text, keys text[], events text[]) RETURNS void
+-- note_unrecorded(guard, relation, operation, count, targets, events): does what the guard says about changes without an
+-- event: aborts, records the events that were captured for that case, or notes them and warns.
+--   relation  the table, or the partition that was truncated
+--   count     number of changed rows; targets has the first five
+CREATE OR REPLACE FUNCTION pgaudit.note_unrecorded(guard pgaudit.guarded_table, relation regclass, operation text, count bigint,
+                                                   targets text[], events text[]) RETURNS void
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
-    guarded guarded_table := (SELECT g FROM guarded_table g WHERE g.id = guard);
-    targets text[] := array(SELECT guarded.target_type || ':' || key FROM unnest(keys[:5]) key);
-    pattern text := coalesce(guarded.actions->>operation, guarded.action || '.*');
-    problem text := format('%s: %s%s %s without an audit event', table_name(guarded.relation), array_to_string(targets[:3], ', '),
-        CASE WHEN cardinality(keys) > 3 THEN format(' and %s more', cardinality(keys) - 3) ELSE '' END,
-        CASE operation WHEN 'insert' THEN 'inserted' WHEN 'update' THEN 'updated' ELSE 'deleted' END);
+    problem text := unrecorded_problem(relation, operation, count, targets);
+    remedy  text := unrecorded_remedy(guard, operation, targets[1]);
 BEGIN
-    CASE guarded.on_missing
+    CASE guard.on_missing
         WHEN 'abort' THEN
-            RAISE EXCEPTION '%', problem USING ERRCODE = 'PA002', SCHEMA = split_part(table_name(guarded.relation), '.', 1),
-                TABLE = split_part(table_name(guarded.relation), '.', 2), HINT = remedy_for(guarded, targets[1], pattern);
+            RAISE EXCEPTION '%', problem USING ERRCODE = 'PA002', SCHEMA = split_part(table_name(relation), '.', 1),
+                TABLE = split_part(table_name(relation), '.', 2), HINT = remedy;
         WHEN 'capture' THEN
             PERFORM record_contents(events);
         ELSE
             INSERT INTO unrecorded_change (relation, operation, count, targets, xid, recorded_by, application_name)
-            VALUES (guarded.relation, operation, cardinality(keys), targets, pg_current_xact_id(), session_user,
-                    current_setting('application_name'));
-            RAISE WARNING '%', problem USING ERRCODE = '01PA2', HINT = remedy_for(guarded, targets[1], pattern);
+            VALUES (relation, operation, count, targets, pg_current_xact_id(), session_user, current_setting('application_name'));
+            RAISE WARNING '%', problem USING ERRCODE = '01PA2', HINT = remedy;
     END CASE;
 END $$;
 
--- remedy_for(guard, target, pattern): returns what a developer has to do about a change without its event.
-CREATE OR REPLACE FUNCTION pgaudit.remedy_for(guard pgaudit.guarded_table, target text, pattern text) RETURNS text
+-- unrecorded_problem(relation, operation, count, targets): returns the sentence about changes without an event.
+CREATE OR REPLACE FUNCTION pgaudit.unrecorded_problem(relation regclass, operation text, count bigint, targets text[]) RETURNS text
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
-    SELECT format('Record a new event in the same transaction: audit.record(conn, AuditEvent(action="%s", target="%s"%s)).',
-                  replace(pattern, '*', '…'), target, CASE WHEN guard.with_changes THEN ', changes=[…]' ELSE '' END)
+    SELECT CASE operation WHEN 'truncate' THEN format('TRUNCATE of %s without an audit event', table_name(relation))
+                          ELSE format('%s: %s%s %s without an audit event', table_name(relation), array_to_string(targets[:3], ', '),
+                                      CASE WHEN count > 3 THEN format(' and %s more', count - 3) ELSE '' END,
+                                      CASE operation WHEN 'insert' THEN 'inserted' WHEN 'update' THEN 'updated' ELSE 'deleted' END) END
 $$;
 
--- record_contents(contents): records captured events, each given as its text.
-CREATE OR REPLACE FUNCTION pgaudit.record_contents(contents text[]) RETURNS void
-LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
-DECLARE
-    receipts text := CASE WHEN current_setting('audit.wal_receipts', true) = 'on' THEN receipt_prefix() END;
-BEGIN
-    INSERT INTO audit_jobs (event, leaf_hash, event_bytes)
-    SELECT event, CASE WHEN receipts IS NULL THEN sha256(decode('00', 'hex') || convert_to(event::text, 'UTF8'))
-                       ELSE hash_with_receipt(event::text, receipts) END, octet_length(event::text)
-      FROM (SELECT CASE WHEN octet_length(content) > 8000 THEN fitting_event(content) ELSE content::jsonb END AS event
-              FROM unnest(contents) content OFFSET 0) given;
-END $$;
+-- unrecorded_remedy(guard, operation, target): returns what a developer has to do about a change without an event.
+CREATE OR REPLACE FUNCTION pgaudit.unrecorded_remedy(guard pgaudit.guarded_table, operation text, target text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT format('Record a new event%s in the same transaction: audit.record(conn, AuditEvent(action="%s", target="%s"%s)).',
+                  CASE operation WHEN 'truncate' THEN ' before it,' ELSE '' END, replace(pattern, '*', '…'), target,
+                  CASE WHEN guard.with_changes AND operation <> 'truncate' THEN ', changes=[…]' ELSE '' END)
+      FROM coalesce(guard.actions->>operation, guard.action || CASE operation WHEN 'truncate' THEN '.truncated' ELSE '.*' END) pattern
+$$;
 
 -- check_guarded_truncate(guard, relation): decides about a TRUNCATE at once, because nothing can defer it.
 CREATE OR REPLACE FUNCTION pgaudit.check_guarded_truncate(guard integer, relation oid) RETURNS void
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
     guarded guarded_table := (SELECT g FROM guarded_table g WHERE g.id = guard);
-    target  text := 'table:' || table_name(relation);
+    name    text := table_name(relation);
 BEGIN
-    IF EXISTS (SELECT FROM recorded_events() AS r (event), LATERAL jsonb_array_elements(r.event->'targets') t
-                WHERE t->>'type' = 'table' AND t->>'id' = table_name(relation)
-                  AND fits_pattern(r.event->>'action', guarded.actions->>'truncate')) THEN
-        RETURN;
+    IF NOT EXISTS (SELECT FROM recorded_events() AS r (event), LATERAL jsonb_array_elements(r.event->'targets') t
+                    WHERE t->>'type' = 'table' AND t->>'id' = name
+                      AND fits_pattern(r.event->>'action', guarded.actions->>'truncate')) THEN
+        PERFORM note_unrecorded(guarded, relation, 'truncate', 1, ARRAY['table:' || name],
+                                ARRAY[event_about_table(guarded.action || '.truncated', relation)]);
     END IF;
-    CASE guarded.on_missing
-        WHEN 'abort' THEN
-            RAISE EXCEPTION 'TRUNCATE of % without an audit event', table_name(relation) USING ERRCODE = 'PA002',
-                HINT = format('Record an event before it, in the same transaction: audit.record(conn, AuditEvent('
-                              'action="%s.truncated", target="%s")).', guarded.action, target);
-        WHEN 'capture' THEN
-            PERFORM record_about_table(guarded.action || '.truncated', relation);
-        ELSE
-            INSERT INTO unrecorded_change (relation, operation, count, targets, xid, recorded_by, application_name)
-            VALUES (relation, 'truncate', 1, ARRAY[target], pg_current_xact_id(), session_user, current_setting('application_name'));
-            RAISE WARNING 'TRUNCATE of % without an audit event', table_name(relation) USING ERRCODE = '01PA2';
-    END CASE;
 END $$;
 
 -- prune_unrecorded_changes(age): deletes older ones.
@@ -4252,11 +4263,13 @@ END $$;
 -- end, delay or take over jobs, impersonate a worker, or change the settings.
 CREATE OR REPLACE FUNCTION pgaudit.reject_foreign_write() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    owner name := (SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = TG_RELID);
 BEGIN
-    IF current_user <> (SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = TG_RELID) THEN
+    IF current_user <> owner THEN
         RAISE EXCEPTION '% on %: only its owner and the functions of pgaudit can write to it', TG_OP, TG_TABLE_NAME
             USING ERRCODE = 'insufficient_privilege',
-                  HINT = 'Retry or acknowledge jobs with pgaudit jobs; change settings as the owner.';
+                  HINT = format('Use the commands of pgaudit, such as pgaudit jobs and pgaudit capture, or SET ROLE %I.', owner);
     END IF;
     RETURN NULL;
 END $$;
@@ -4357,6 +4370,18 @@ END $$;
 -- What capture and guard of a table are like now, and what is wrong with them. No table is locked: a migration of the
 -- application that holds one does not stop the health check.
 
+-- watched(purpose): returns the captured or guarded tables, with the columns that both have.
+CREATE OR REPLACE FUNCTION pgaudit.watched(purpose text)
+RETURNS TABLE (id integer, relation regclass, key_columns text[], columns text[], excluded text[], masked text[], condition text,
+               known_columns jsonb, paused_at timestamptz)
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT id, relation, key_columns, columns, excluded, masked, condition, known_columns, paused_at FROM captured_table
+     WHERE purpose = 'capture'
+    UNION ALL
+    SELECT id, relation, key_columns, columns, excluded, masked, condition, known_columns, paused_at FROM guarded_table
+     WHERE purpose = 'guard'
+$$;
+
 -- partition_tree(relation): returns a table and its partitions, of all levels. pg_partition_tree would lock them all.
 CREATE OR REPLACE FUNCTION pgaudit.partition_tree(relation oid) RETURNS SETOF oid
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
@@ -4447,15 +4472,11 @@ BEGIN
     IF problem IS NULL THEN
         SELECT 'has a child of which no change is seen: ' || string_agg(table_name(child), ', ') INTO problem
           FROM children_of(relation) child
-         WHERE NOT EXISTS (SELECT FROM captured_table c WHERE purpose = 'capture' AND c.relation = child
-                           UNION ALL SELECT FROM guarded_table g WHERE purpose = 'guard' AND g.relation = child);
+         WHERE child NOT IN (SELECT w.relation FROM watched(purpose) w);
     END IF;
     IF problem IS NULL THEN
-        SELECT problem_of_columns(relation, key_columns, known_columns, condition) INTO problem
-          FROM (SELECT c.id, key_columns, known_columns, condition FROM captured_table c WHERE purpose = 'capture'
-                UNION ALL
-                SELECT g.id, key_columns, known_columns, condition FROM guarded_table g WHERE purpose = 'guard') w
-         WHERE w.id = problem_of.id;
+        SELECT problem_of_columns(w.relation, w.key_columns, w.known_columns, w.condition) INTO problem
+          FROM watched(purpose) w WHERE w.id = problem_of.id;
     END IF;
     RETURN problem;
 END $$;
@@ -4470,11 +4491,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
            current_names(w.masked, known_columns, w.relation), level_of_triggers(w.relation, purpose),
            row_level_reason(w.relation), array(SELECT table_name(child) FROM children_of(w.relation) child ORDER BY 1),
            CASE WHEN paused_at IS NULL THEN problem_of(purpose, w.id, w.relation) END
-      FROM (SELECT id, relation, key_columns, columns, excluded, masked, known_columns, paused_at FROM captured_table
-             WHERE purpose = 'capture'
-            UNION ALL
-            SELECT id, relation, key_columns, columns, excluded, masked, known_columns, paused_at FROM guarded_table
-             WHERE purpose = 'guard') w
+      FROM watched(purpose) w
       JOIN pg_class c ON c.oid = w.relation
       JOIN pg_namespace n ON n.oid = c.relnamespace
 $$;
@@ -4493,13 +4510,9 @@ SELECT w.schema_name, w.table_name, g.target_type, w.key_columns, g.action, g.on
 -- capture_problems(): returns what is wrong with captured and guarded tables that are not paused. For readers and workers.
 CREATE OR REPLACE FUNCTION pgaudit.capture_problems() RETURNS TABLE (purpose text, relation oid, table_name text, problem text)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
-    SELECT w.purpose, w.relation, table_name(w.relation), w.problem
-      FROM (SELECT 'capture' AS purpose, relation, problem_of('capture', id, relation) AS problem FROM captured_table
-             WHERE paused_at IS NULL AND relation IN (SELECT oid FROM pg_class)
-            UNION ALL
-            SELECT 'guard', relation, problem_of('guard', id, relation) FROM guarded_table
-             WHERE paused_at IS NULL AND relation IN (SELECT oid FROM pg_class)) w
-     WHERE w.problem IS NOT NULL ORDER BY 1, 3
+    SELECT p.purpose, w.relation, table_name(w.relation), problem
+      FROM unnest('{capture,guard}'::text[]) p (purpose), watched(p.purpose) w, problem_of(p.purpose, w.id, w.relation) problem
+     WHERE w.paused_at IS NULL AND w.relation IN (SELECT oid FROM pg_class) AND problem IS NOT NULL ORDER BY 1, 3
 $$;
 
 -- Coverage: which tables of the application are captured or guarded, and which are neither.
@@ -5469,7 +5482,7 @@ END $$;
 
 
 DELETE FROM pgaudit.schema_code;
-INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('b1bae8f4882aefe48c112e963afba9e5f1ffb99c6eb8fdccbb580946e46d3658', '0.1.0');
+INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('17167b1934b3711367125e364de3727b230322606f191aee6e37602012b9a9e1', '0.1.0');
 
 
 DO $renewal$
