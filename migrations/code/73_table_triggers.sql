@@ -1,16 +1,23 @@
 -- The triggers of captured and guarded tables.
 
--- level_of_capture(relation): returns whether the triggers of a table fire for each statement or for each row. Statement is
--- the rule: its transition tables make one INSERT of a bulk change. But a statement fires only the triggers of the table
--- that it names, and after all row triggers. So it is row where rows may come through other tables (partitions, inheritance),
--- or where other row triggers may change them again: our row triggers fire before those.
-CREATE OR REPLACE FUNCTION pgaudit.level_of_capture(relation oid) RETURNS text
+-- row_level_reason(relation): returns why the triggers of a table must fire for each row; NULL where they may fire for
+-- each statement. Statement is the rule: its transition tables make one INSERT of a bulk change. But a statement fires
+-- only the triggers of the table that it names, and after all row triggers: rows that come through other tables, or
+-- that other row triggers may change again, would be missed or read too late. Our row triggers fire before those.
+CREATE OR REPLACE FUNCTION pgaudit.row_level_reason(relation oid) RETURNS text
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
-    SELECT CASE WHEN EXISTS (SELECT FROM pg_class WHERE oid = relation AND relkind = 'p')
-                  OR EXISTS (SELECT FROM pg_inherits WHERE relation IN (inhrelid, inhparent))
-                  OR EXISTS (SELECT FROM pg_trigger WHERE tgrelid = relation AND NOT tgisinternal AND tgtype & 1 = 1
-                                AND tgtype & 2 = 0 AND NOT starts_with(tgname, '0_pgaudit')) THEN 'row' ELSE 'statement' END
+    SELECT CASE WHEN EXISTS (SELECT FROM pg_class WHERE oid = relation AND relkind = 'p') THEN 'it is partitioned'
+                WHEN EXISTS (SELECT FROM pg_inherits WHERE inhparent = relation) THEN 'tables inherit from it'
+                WHEN EXISTS (SELECT FROM pg_inherits WHERE inhrelid = relation) THEN 'it is a part of another table'
+                ELSE (SELECT 'it has AFTER ROW triggers: ' || string_agg(tgname, ', ' ORDER BY tgname) FROM pg_trigger
+                       WHERE tgrelid = relation AND NOT tgisinternal AND tgtype & 1 = 1 AND tgtype & 2 = 0
+                         AND NOT starts_with(tgname, '0_pgaudit')) END
 $$;
+
+-- level_of_capture(relation): returns what the triggers of a table must fire for: statement or row.
+CREATE OR REPLACE FUNCTION pgaudit.level_of_capture(relation oid) RETURNS text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS
+$$ SELECT CASE WHEN row_level_reason(relation) IS NULL THEN 'statement' ELSE 'row' END $$;
 
 -- triggers_of(relation, purpose): returns the names of its triggers for the purpose: capture or guard.
 CREATE OR REPLACE FUNCTION pgaudit.triggers_of(relation oid, purpose text) RETURNS SETOF name
@@ -20,14 +27,20 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
                                  FROM unnest('{insert,update,delete,truncate}'::text[]) operation)::name[])
 $$;
 
--- tables_of(relation): returns a table and its partitions.
-CREATE OR REPLACE FUNCTION pgaudit.tables_of(relation regclass) RETURNS SETOF regclass
+-- partition_tree(relation): returns a table and its partitions, of all levels. pg_partition_tree would lock them all.
+CREATE OR REPLACE FUNCTION pgaudit.partition_tree(relation oid) RETURNS SETOF oid
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
-    SELECT relation UNION SELECT relid FROM pg_partition_tree(relation)
+    WITH RECURSIVE tree (relation) AS (
+        SELECT partition_tree.relation
+        UNION ALL
+        SELECT inhrelid FROM tree JOIN pg_inherits ON inhparent = tree.relation JOIN pg_class c ON c.oid = inhrelid
+         WHERE relispartition)
+    SELECT relation FROM tree
 $$;
 
--- create_triggers(relation, purpose, function): creates the triggers of a table. Their names begin with 0, because triggers
--- fire in the order of their names. PostgreSQL copies row triggers to each partition, but not that of TRUNCATE.
+-- create_triggers(relation, purpose, function): creates the triggers of a table. Their names begin with 0, because
+-- triggers fire in the order of their names. PostgreSQL copies row triggers to each partition, but not that of
+-- TRUNCATE.
 CREATE OR REPLACE FUNCTION pgaudit.create_triggers(relation regclass, purpose text, function text) RETURNS void
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
@@ -42,35 +55,35 @@ BEGIN
                        CASE WHEN level = 'statement' THEN 'REFERENCING' || CASE WHEN operation <> 'insert' THEN ' OLD TABLE AS old_rows' ELSE '' END
                             || CASE WHEN operation <> 'delete' THEN ' NEW TABLE AS new_rows' ELSE '' END END, level, function);
     END LOOP;
-    FOR member IN SELECT tables_of(relation) LOOP
+    FOR member IN SELECT partition_tree(relation) LOOP
         EXECUTE format('CREATE TRIGGER %I BEFORE TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION pgaudit.%I()',
                        format('0_pgaudit_%s_truncate', purpose), member, function);
     END LOOP;
     PERFORM enable_triggers(relation, purpose, true);
 END $$;
 
--- enable_triggers(relation, purpose, enabled): enables or disables the triggers of a table and its partitions. Enabled ones
--- fire always, also where session_replication_role would switch others off.
+-- enable_triggers(relation, purpose, enabled): enables or disables the triggers of a table and its partitions. Enabled
+-- ones fire always, also where session_replication_role would switch others off.
 CREATE OR REPLACE FUNCTION pgaudit.enable_triggers(relation regclass, purpose text, enabled boolean) RETURNS void
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
     member  regclass;
     trigger name;
 BEGIN
-    FOR member, trigger IN SELECT m, t FROM tables_of(relation) m, triggers_of(m, purpose) t LOOP
+    FOR member, trigger IN SELECT m, t FROM partition_tree(relation) m, triggers_of(m, purpose) t LOOP
         EXECUTE format('ALTER TABLE %s %s TRIGGER %I', member, CASE WHEN enabled THEN 'ENABLE ALWAYS' ELSE 'DISABLE' END, trigger);
     END LOOP;
 END $$;
 
--- drop_triggers(relation, purpose): drops the triggers of a table. PostgreSQL drops its copies on the partitions; the TRUNCATE
--- triggers of the partitions are dropped here.
+-- drop_triggers(relation, purpose): drops the triggers of a table. PostgreSQL drops its copies on the partitions; the
+-- TRUNCATE triggers of the partitions are dropped here.
 CREATE OR REPLACE FUNCTION pgaudit.drop_triggers(relation regclass, purpose text) RETURNS void
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
     member  regclass;
     trigger name;
 BEGIN
-    FOR member, trigger IN SELECT m, t FROM tables_of(relation) m, triggers_of(m, purpose) t
+    FOR member, trigger IN SELECT m, t FROM partition_tree(relation) m, triggers_of(m, purpose) t
                             WHERE m = relation OR t = format('0_pgaudit_%s_truncate', purpose) LOOP
         EXECUTE format('DROP TRIGGER %I ON %s', trigger, member);
     END LOOP;

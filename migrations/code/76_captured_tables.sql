@@ -1,7 +1,7 @@
 -- Capture at run time.
 
--- context_of_application(): returns what the application has said about who it acts for, with the fields that an event
--- can have; NULL if it has said nothing, or what cannot be understood.
+-- context_of_application(): returns actor, tenant and context as the application has set them in audit.context, without
+-- fields that no event has; NULL if it is not set or not valid.
 CREATE OR REPLACE FUNCTION pgaudit.context_of_application() RETURNS jsonb
 LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp AS $$
 DECLARE
@@ -21,12 +21,12 @@ BEGIN
                      WHERE key = ANY ('{request_id,trace_id,span_id,session_id,ip,user_agent,correlation_id,causation_id}'))));
 END $$;
 
--- captured_head(action): returns the beginning of a captured event: all that does not depend on the row, and the first 15
--- characters of its id, a UUIDv7: the time and the version. substr(gen_random_uuid()::text, 16) is the rest of one.
---   context.source  application, if it has said who it acts for; database, if only the role is known
+-- captured_head(action): returns the beginning of a captured event: all that does not depend on the row, and the first
+-- 15 characters of its id, a UUIDv7: the time and the version. substr(gen_random_uuid()::text, 16) is the rest of one.
+--   context.source  application, if audit.context names the actor; database, if only the role is known
 --   context         session_user, current_user, client_address and application_name, as the server knows them
--- Text is joined here, and context_of_application called only if there is one: each change of a row pays for it. Without SET,
--- which takes as long as a fifth of the rest; so all names have their schema.
+-- It joins text, and calls context_of_application only if audit.context is set, because each changing statement pays
+-- for it. It has no SET, which would take a fifth longer; so all names have their schema.
 CREATE OR REPLACE FUNCTION pgaudit.captured_head(action text) RETURNS text
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -94,8 +94,8 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT nspname || '.' || relname FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE c.oid = relation
 $$;
 
--- check_columns(relation, sample): raises if a transaction's snapshot is older than the columns of a table that it changes:
--- it cannot see which columns they were, so it has to be repeated.
+-- check_columns(relation, sample): raises if a transaction's snapshot is older than the columns of a table that it
+-- changes: it cannot see which columns they were, so it has to be repeated.
 --   sample  one of the changed rows: JSON names its columns as they are now
 CREATE OR REPLACE FUNCTION pgaudit.check_columns(relation regclass, sample json) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp AS $$
@@ -107,8 +107,8 @@ BEGIN
     END IF;
 END $$;
 
--- captured_operations(relation): returns the operations whose capture is enabled, such as {insert,update,delete}. Any role
--- may ask: the catalog is readable for everyone.
+-- captured_operations(relation): returns the operations whose capture is enabled, such as {insert,update,delete}. Any
+-- role may ask: the catalog is readable for everyone.
 CREATE OR REPLACE FUNCTION pgaudit.captured_operations(relation oid) RETURNS text[]
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT coalesce(array_agg(substr(tgname, 19) ORDER BY tgname), '{}') FROM pg_trigger
@@ -120,8 +120,8 @@ CREATE OR REPLACE FUNCTION pgaudit.is_captured(relation oid) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS
 $$ SELECT captured_operations(relation) @> '{insert,update,delete}' $$;
 
--- record_uncaptured(changes): records the events of changes that no trigger captures, so that a change that an ORM and a
--- trigger see is recorded once. For a JSON array of {"table": "public.claims", "operation": "update", "event": {…}}.
+-- record_uncaptured(changes): records the events of changes that no trigger captures, so that a change that an ORM and
+-- a trigger see is recorded once. For a JSON array of {"table": "public.claims", "operation": "update", "event": {…}}.
 -- Returns how many it has recorded; raises as record does.
 CREATE OR REPLACE FUNCTION pgaudit.record_uncaptured(changes jsonb) RETURNS integer
 LANGUAGE plpgsql AS $$

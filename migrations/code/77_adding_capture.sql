@@ -1,7 +1,7 @@
 -- Adding capture to tables of the application, pausing and removing it.
 
--- add_capture(relation, target, key, …): records an event for each change of a table from now on; replaces what was added
--- before. Its children are captured, too. For the role that owns schema and table.
+-- add_capture(relation, target, key, …): records an event for each change of a table from now on; replaces what was
+-- added before. Its children are captured, too. For the role that owns schema and table.
 --   target     type of the target, such as claim; its id is the row's key
 --   key        columns of the key
 --   action     what the actions begin with: claim.created, claim.updated …; the target's type when left out
@@ -10,7 +10,7 @@
 --   masked     columns whose changes are recorded without their values
 --   condition  an UPDATE is recorded only where this SQL holds: new.status IS DISTINCT FROM old.status
 -- Raises:
---   22023  what is asked for cannot be captured; the message says why
+--   22023  the table cannot be captured in this way; the message says why
 CREATE OR REPLACE FUNCTION pgaudit.add_capture(relation regclass, target text, key text[], action text DEFAULT NULL,
     columns text[] DEFAULT NULL, excluded text[] DEFAULT '{}', masked text[] DEFAULT '{}', condition text DEFAULT NULL)
 RETURNS void LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
@@ -57,12 +57,12 @@ DECLARE
                 FROM unnest(columns) name, numbered_columns(relation) present WHERE NOT present ? name LIMIT 1) END;
 BEGIN
     IF problem IS NOT NULL THEN
-        RAISE EXCEPTION '% cannot be captured: %', relation, problem USING ERRCODE = 'invalid_parameter_value';
+        RAISE EXCEPTION '% cannot be captured or guarded: %', relation, problem USING ERRCODE = 'invalid_parameter_value';
     END IF;
 END $$;
 
--- check_condition(relation, condition): raises if the condition cannot be evaluated for rows of the table: otherwise an
--- UPDATE would be the first to know. Nothing is evaluated.
+-- check_condition(relation, condition): raises if the condition is not valid for rows of the table: otherwise the first
+-- UPDATE would fail. No row is read.
 CREATE OR REPLACE FUNCTION pgaudit.check_condition(relation regclass, condition text) RETURNS void
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
@@ -73,7 +73,7 @@ BEGIN
         END LOOP;  -- not EXECUTE alone, which takes several statements
     END IF;
 EXCEPTION WHEN syntax_error_or_access_rule_violation THEN
-    RAISE EXCEPTION '% cannot be captured: the condition is not valid: %', relation, SQLERRM USING ERRCODE = 'invalid_parameter_value',
+    RAISE EXCEPTION '% cannot be captured or guarded: the condition is not valid: %', relation, SQLERRM USING ERRCODE = 'invalid_parameter_value',
         HINT = 'Name columns as new.status and old.status, and functions, types and operators that are not of PostgreSQL '
                'with their schema, such as public.is_large(new.amount).';
 END $$;
@@ -106,8 +106,8 @@ BEGIN
     RETURN true;
 END $$;
 
--- renew_capture(relation): adds the capture of a table anew as it was, with triggers and function for what the table is
--- now. Returns whether there is one.
+-- renew_capture(relation): adds the capture of a table again with the same options, which adapts triggers and function
+-- to what the table is now. A pause goes on. Returns whether there is one.
 CREATE OR REPLACE FUNCTION pgaudit.renew_capture(relation regclass) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE

@@ -1,5 +1,6 @@
--- Guards: a transaction that changes a row of a guarded table must record an event for that very target. Statements note
--- what they have changed, and a deferred trigger compares that with the recorded events when the transaction commits.
+-- Guards: a transaction that changes a row of a guarded table must record an event for that very target. Statements
+-- note what they have changed, and a deferred trigger compares that with the recorded events when the transaction
+-- commits.
 
 -- as_capture(guard): returns how the changes of a guarded table would be captured.
 CREATE OR REPLACE FUNCTION pgaudit.as_capture(guard pgaudit.guarded_table) RETURNS pgaudit.captured_table
@@ -9,7 +10,8 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
 $$;
 
 -- guard_query(guard, relation, operation, level, names): returns the statement that notes the changed rows of a table;
--- their events, too, if they are recorded or compared at commit. 10,000 rows at a time: an array has a gigabyte at most.
+-- their events, too, if these are recorded or compared at commit. A note has up to 10,000 rows, because an array has a
+-- gigabyte at most.
 CREATE OR REPLACE FUNCTION pgaudit.guard_query(guard pgaudit.guarded_table, relation oid, operation text, level text,
                                                names text[] DEFAULT '{captured.head,captured.receipts,OLD,NEW}')
 RETURNS text LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
@@ -72,10 +74,10 @@ BEGIN
     END IF;
 END $$;
 
--- add_guard(relation, target, key, …): from now on a transaction that changes a row of the table must record an event for
--- it. Replaces what was added before. Children are guarded, too. For the role that owns schema and table.
+-- add_guard(relation, target, key, …): from now on a transaction that changes a row of the table must record an event
+-- for it. Replaces what was added before. Children are guarded, too. For the role that owns schema and table.
 --   target, key, action, columns, excluded, masked, condition  as for add_capture
---   on_missing    abort: the transaction fails; capture: its change is captured; warn: it is noted, and a warning
+--   on_missing    abort: the transaction fails; capture: its change is captured; warn: it is noted, with a warning
 --   actions       the action of the event for each operation, such as {"insert": "claim.*", "delete": "claim.deleted"};
 --                 any action for those left out
 --   with_changes  the event must have the changes, too
@@ -91,7 +93,7 @@ BEGIN
     PERFORM check_captured(add_guard.relation, add_guard.target, add_guard.key, coalesce(add_guard.action, add_guard.target),
                            add_guard.key || add_guard.columns || add_guard.excluded || add_guard.masked);
     PERFORM check_condition(add_guard.relation, add_guard.condition);
-    PERFORM check_guarded(add_guard.on_missing, add_guard.actions);
+    PERFORM check_guard_options(add_guard.on_missing, add_guard.actions);
     IF to_regclass('pgaudit.audit_jobs_event_id_idx') IS NULL THEN  -- by which an event is found that is queued already
         CREATE INDEX audit_jobs_event_id_idx ON audit_jobs ((event->>'id'));
     END IF;
@@ -113,8 +115,8 @@ BEGIN
     END LOOP;
 END $$;
 
--- check_guarded(on_missing, actions): raises if a guard cannot be like this.
-CREATE OR REPLACE FUNCTION pgaudit.check_guarded(on_missing text, actions jsonb) RETURNS void
+-- check_guard_options(on_missing, actions): raises if the options of a guard are not valid.
+CREATE OR REPLACE FUNCTION pgaudit.check_guard_options(on_missing text, actions jsonb) RETURNS void
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
     problem text := CASE
@@ -161,7 +163,7 @@ BEGIN
     RETURN true;
 END $$;
 
--- renew_guard(relation): adds the guard of a table anew as it was, as renew_capture does.
+-- renew_guard(relation): adds the guard of a table again with the same options, as renew_capture does.
 CREATE OR REPLACE FUNCTION pgaudit.renew_guard(relation regclass) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE

@@ -1,7 +1,8 @@
 -- Guards at run time: what a transaction has changed is compared with what it has recorded.
 
--- recorded_events(): returns the events of success that this transaction has recorded, and that will be in the log: not
--- captured ones, not those whose id the log or the queue has already, nor the second of one id.
+-- recorded_events(): returns the events that satisfy a guard: the application has recorded them in this transaction
+-- with the outcome success, and the log will have them. So neither captured events, nor one whose id is in the log
+-- already, in the queue, or in another event of the transaction.
 CREATE OR REPLACE FUNCTION pgaudit.recorded_events() RETURNS SETOF jsonb
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off SET enable_bitmapscan = off SET enable_nestloop = on  -- by the indexes, however large queue and log are
@@ -24,7 +25,8 @@ BEGIN
     END IF;
 END $$;
 
--- recorded_inline_events(first_index): returns those that are in the log already, because it has recorded them in mode inline.
+-- recorded_inline_events(first_index): returns those that are in the log already, because they were recorded in mode
+-- inline.
 --   first_index  no event of this transaction has a lower index
 CREATE OR REPLACE FUNCTION pgaudit.recorded_inline_events(first_index bigint) RETURNS SETOF jsonb
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp SET plan_cache_mode = force_custom_plan AS $$  -- locks only the last partitions
@@ -35,14 +37,15 @@ BEGIN
            AND l.conflicts_with IS NULL AND NOT coalesce(l.event->'context' ? 'source', false);
 END $$;
 
--- fits_pattern(action, pattern): returns whether an action fits, such as claim.paid fits claim.*; NULL is any.
+-- fits_pattern(action, pattern): returns whether an action fits a pattern, as claim.paid fits claim.*; any action fits
+-- NULL.
 CREATE OR REPLACE FUNCTION pgaudit.fits_pattern(action text, pattern text) RETURNS boolean
 LANGUAGE sql IMMUTABLE AS
 $$ SELECT pattern IS NULL OR action LIKE replace(replace(pattern, '_', '!_'), '*', '%') ESCAPE '!' $$;
 
--- says_same(given, actual): returns whether two values are the same, as an application and as Postgres write them: 1 and
--- "1.00", or a time in two zones.
-CREATE OR REPLACE FUNCTION pgaudit.says_same(given jsonb, actual jsonb) RETURNS boolean
+-- is_same_value(given, actual): returns whether two values are the same, as an application and as Postgres write them:
+-- 1 and "1.00", or a time in two zones.
+CREATE OR REPLACE FUNCTION pgaudit.is_same_value(given jsonb, actual jsonb) RETURNS boolean
 LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp AS $$
 DECLARE
     ours  text := coalesce(given, 'null') #>> '{}';
@@ -56,18 +59,19 @@ BEGIN
     RETURN coalesce(try_timestamptz(ours) = try_timestamptz(truth), false);
 END $$;
 
--- has_changes(given, actual): returns whether the changes of an event have each change of a row, with what it is now.
+-- has_changes(given, actual): returns whether the changes of an event have each change of a row, with the value that it
+-- has now. Masked columns are not compared.
 CREATE OR REPLACE FUNCTION pgaudit.has_changes(given jsonb, actual jsonb) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT NOT EXISTS (
         SELECT FROM jsonb_array_elements(coalesce(actual, '[]')) a
          WHERE coalesce(a->>'after', a->>'before') IS DISTINCT FROM '***'
            AND NOT EXISTS (SELECT FROM jsonb_array_elements(CASE WHEN jsonb_typeof(given) = 'array' THEN given ELSE '[]' END) g
-                            WHERE g->>'path' = a->>'path' AND says_same(g->'after', a->'after')))
+                            WHERE g->>'path' = a->>'path' AND is_same_value(g->'after', a->'after')))
 $$;
 
--- check_guarded_changes(): compares what the transaction has changed in guarded tables with what it has recorded. All of it
--- is compared when the first of its deferred calls comes; the others find nothing left.
+-- check_guarded_changes(): compares what the transaction has changed in guarded tables with what it has recorded. The
+-- first of its deferred calls compares all of it; the others find nothing left.
 CREATE OR REPLACE FUNCTION pgaudit.check_guarded_changes() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp
 SET timezone = 'UTC' SET datestyle = 'ISO' SET enable_nestloop = off SET enable_seqscan = off
@@ -106,8 +110,8 @@ BEGIN
     RETURN NULL;
 END $$;
 
--- note_unrecorded(guard, relation, operation, count, targets, events): does what the guard says about changes without an
--- event: aborts, records the events that were captured for that case, or notes them and warns.
+-- note_unrecorded(guard, relation, operation, count, targets, events): does what the guard says about changes without
+-- an event: aborts, records the events that were captured for that case, or notes them and warns.
 --   relation  the table, or the partition that was truncated
 --   count     number of changed rows; targets has the first five
 CREATE OR REPLACE FUNCTION pgaudit.note_unrecorded(guard pgaudit.guarded_table, relation regclass, operation text, count bigint,
@@ -148,7 +152,7 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
       FROM coalesce(guard.actions->>operation, guard.action || CASE operation WHEN 'truncate' THEN '.truncated' ELSE '.*' END) pattern
 $$;
 
--- check_guarded_truncate(guard, relation): decides about a TRUNCATE at once, because nothing can defer it.
+-- check_guarded_truncate(guard, relation): decides about a TRUNCATE at once: PostgreSQL defers no trigger of TRUNCATE.
 CREATE OR REPLACE FUNCTION pgaudit.check_guarded_truncate(guard integer, relation oid) RETURNS void
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
@@ -163,7 +167,7 @@ BEGIN
     END IF;
 END $$;
 
--- prune_unrecorded_changes(age): deletes older ones.
+-- prune_unrecorded_changes(age): deletes the notes that are older.
 CREATE OR REPLACE FUNCTION pgaudit.prune_unrecorded_changes(age interval) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS
 $$ DELETE FROM unrecorded_change WHERE found_at < clock_timestamp() - age $$;

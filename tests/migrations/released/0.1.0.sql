@@ -2772,8 +2772,8 @@ EXCEPTION WHEN data_exception OR program_limit_exceeded OR statement_too_complex
     RETURN NULL;
 END $$;
 
--- capturable(value): returns a value that consists of others (JSON, arrays, composites, ranges) as an event can hold it:
--- its text as a string if it is nested too deep, has a reserved key or a number of more than 4,000 digits.
+-- capturable(value): returns a value that consists of others (JSON, arrays, composites, ranges) as an event can hold
+-- it: its text as a string if it is nested too deep, has a reserved key or a number of more than 4,000 digits.
 CREATE OR REPLACE FUNCTION pgaudit.capturable(value text) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp AS $$
 DECLARE
@@ -2834,7 +2834,8 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT oid FROM base WHERE below = 0
 $$;
 
--- parts_of(type): returns the types that a value consists of: itself, or the base type of a domain, elements and attributes.
+-- parts_of(type): returns the types that a value consists of: itself, or the base type of a domain, elements and
+-- attributes.
 CREATE OR REPLACE FUNCTION pgaudit.parts_of(type oid) RETURNS TABLE (part oid, kind text)
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     WITH RECURSIVE parts (oid) AS (
@@ -2847,13 +2848,14 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
       FROM parts JOIN pg_type t USING (oid)
 $$;
 
--- has_foreign_parts(type): returns whether a value has parts of types that are not PostgreSQL's. to_json and ::text would
--- call a cast that the owner of such a type has made, with the rights of the schema's owner; their text is safe.
+-- has_foreign_parts(type): returns whether a value has parts of types that are not PostgreSQL's. to_json and ::text
+-- would call a cast that the owner of such a type has made, with the rights of the schema's owner; their text is safe.
 CREATE OR REPLACE FUNCTION pgaudit.has_foreign_parts(type oid) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS
 $$ SELECT EXISTS (SELECT FROM parts_of(type) WHERE kind = 'scalar' AND part >= 16384) $$;
 
--- text_expression(type, value): returns the SQL expression of a value's text, without calling a cast that a user has made.
+-- text_expression(type, value): returns the SQL expression of a value's text, without calling a cast that a user has
+-- made.
 CREATE OR REPLACE FUNCTION pgaudit.text_expression(type oid, value text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT format(CASE WHEN kind = 'scalar' AND part < 16384 THEN '%1$s::text'
@@ -2862,7 +2864,8 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
 $$;
 
 -- json_expression(type, value): returns the SQL expression of a column's value as JSON text. value is the expression of
--- the column, such as new.amount. The functions in which it stands fix the settings that the text of a value depends on.
+-- the column, such as new.amount. The functions in which it stands fix the settings that the text of a value depends
+-- on.
 CREATE OR REPLACE FUNCTION pgaudit.json_expression(type oid, value text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT CASE WHEN typlen = -1 THEN format('CASE WHEN pg_catalog.pg_column_size(%s) > 100000 '
@@ -2895,17 +2898,24 @@ $$;
 
 -- The triggers of captured and guarded tables.
 
--- level_of_capture(relation): returns whether the triggers of a table fire for each statement or for each row. Statement is
--- the rule: its transition tables make one INSERT of a bulk change. But a statement fires only the triggers of the table
--- that it names, and after all row triggers. So it is row where rows may come through other tables (partitions, inheritance),
--- or where other row triggers may change them again: our row triggers fire before those.
-CREATE OR REPLACE FUNCTION pgaudit.level_of_capture(relation oid) RETURNS text
+-- row_level_reason(relation): returns why the triggers of a table must fire for each row; NULL where they may fire for
+-- each statement. Statement is the rule: its transition tables make one INSERT of a bulk change. But a statement fires
+-- only the triggers of the table that it names, and after all row triggers: rows that come through other tables, or
+-- that other row triggers may change again, would be missed or read too late. Our row triggers fire before those.
+CREATE OR REPLACE FUNCTION pgaudit.row_level_reason(relation oid) RETURNS text
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
-    SELECT CASE WHEN EXISTS (SELECT FROM pg_class WHERE oid = relation AND relkind = 'p')
-                  OR EXISTS (SELECT FROM pg_inherits WHERE relation IN (inhrelid, inhparent))
-                  OR EXISTS (SELECT FROM pg_trigger WHERE tgrelid = relation AND NOT tgisinternal AND tgtype & 1 = 1
-                                AND tgtype & 2 = 0 AND NOT starts_with(tgname, '0_pgaudit')) THEN 'row' ELSE 'statement' END
+    SELECT CASE WHEN EXISTS (SELECT FROM pg_class WHERE oid = relation AND relkind = 'p') THEN 'it is partitioned'
+                WHEN EXISTS (SELECT FROM pg_inherits WHERE inhparent = relation) THEN 'tables inherit from it'
+                WHEN EXISTS (SELECT FROM pg_inherits WHERE inhrelid = relation) THEN 'it is a part of another table'
+                ELSE (SELECT 'it has AFTER ROW triggers: ' || string_agg(tgname, ', ' ORDER BY tgname) FROM pg_trigger
+                       WHERE tgrelid = relation AND NOT tgisinternal AND tgtype & 1 = 1 AND tgtype & 2 = 0
+                         AND NOT starts_with(tgname, '0_pgaudit')) END
 $$;
+
+-- level_of_capture(relation): returns what the triggers of a table must fire for: statement or row.
+CREATE OR REPLACE FUNCTION pgaudit.level_of_capture(relation oid) RETURNS text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS
+$$ SELECT CASE WHEN row_level_reason(relation) IS NULL THEN 'statement' ELSE 'row' END $$;
 
 -- triggers_of(relation, purpose): returns the names of its triggers for the purpose: capture or guard.
 CREATE OR REPLACE FUNCTION pgaudit.triggers_of(relation oid, purpose text) RETURNS SETOF name
@@ -2915,14 +2925,20 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
                                  FROM unnest('{insert,update,delete,truncate}'::text[]) operation)::name[])
 $$;
 
--- tables_of(relation): returns a table and its partitions.
-CREATE OR REPLACE FUNCTION pgaudit.tables_of(relation regclass) RETURNS SETOF regclass
+-- partition_tree(relation): returns a table and its partitions, of all levels. pg_partition_tree would lock them all.
+CREATE OR REPLACE FUNCTION pgaudit.partition_tree(relation oid) RETURNS SETOF oid
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
-    SELECT relation UNION SELECT relid FROM pg_partition_tree(relation)
+    WITH RECURSIVE tree (relation) AS (
+        SELECT partition_tree.relation
+        UNION ALL
+        SELECT inhrelid FROM tree JOIN pg_inherits ON inhparent = tree.relation JOIN pg_class c ON c.oid = inhrelid
+         WHERE relispartition)
+    SELECT relation FROM tree
 $$;
 
--- create_triggers(relation, purpose, function): creates the triggers of a table. Their names begin with 0, because triggers
--- fire in the order of their names. PostgreSQL copies row triggers to each partition, but not that of TRUNCATE.
+-- create_triggers(relation, purpose, function): creates the triggers of a table. Their names begin with 0, because
+-- triggers fire in the order of their names. PostgreSQL copies row triggers to each partition, but not that of
+-- TRUNCATE.
 CREATE OR REPLACE FUNCTION pgaudit.create_triggers(relation regclass, purpose text, function text) RETURNS void
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
@@ -2937,35 +2953,35 @@ BEGIN
                        CASE WHEN level = 'statement' THEN 'REFERENCING' || CASE WHEN operation <> 'insert' THEN ' OLD TABLE AS old_rows' ELSE '' END
                             || CASE WHEN operation <> 'delete' THEN ' NEW TABLE AS new_rows' ELSE '' END END, level, function);
     END LOOP;
-    FOR member IN SELECT tables_of(relation) LOOP
+    FOR member IN SELECT partition_tree(relation) LOOP
         EXECUTE format('CREATE TRIGGER %I BEFORE TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION pgaudit.%I()',
                        format('0_pgaudit_%s_truncate', purpose), member, function);
     END LOOP;
     PERFORM enable_triggers(relation, purpose, true);
 END $$;
 
--- enable_triggers(relation, purpose, enabled): enables or disables the triggers of a table and its partitions. Enabled ones
--- fire always, also where session_replication_role would switch others off.
+-- enable_triggers(relation, purpose, enabled): enables or disables the triggers of a table and its partitions. Enabled
+-- ones fire always, also where session_replication_role would switch others off.
 CREATE OR REPLACE FUNCTION pgaudit.enable_triggers(relation regclass, purpose text, enabled boolean) RETURNS void
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
     member  regclass;
     trigger name;
 BEGIN
-    FOR member, trigger IN SELECT m, t FROM tables_of(relation) m, triggers_of(m, purpose) t LOOP
+    FOR member, trigger IN SELECT m, t FROM partition_tree(relation) m, triggers_of(m, purpose) t LOOP
         EXECUTE format('ALTER TABLE %s %s TRIGGER %I', member, CASE WHEN enabled THEN 'ENABLE ALWAYS' ELSE 'DISABLE' END, trigger);
     END LOOP;
 END $$;
 
--- drop_triggers(relation, purpose): drops the triggers of a table. PostgreSQL drops its copies on the partitions; the TRUNCATE
--- triggers of the partitions are dropped here.
+-- drop_triggers(relation, purpose): drops the triggers of a table. PostgreSQL drops its copies on the partitions; the
+-- TRUNCATE triggers of the partitions are dropped here.
 CREATE OR REPLACE FUNCTION pgaudit.drop_triggers(relation regclass, purpose text) RETURNS void
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
     member  regclass;
     trigger name;
 BEGIN
-    FOR member, trigger IN SELECT m, t FROM tables_of(relation) m, triggers_of(m, purpose) t
+    FOR member, trigger IN SELECT m, t FROM partition_tree(relation) m, triggers_of(m, purpose) t
                             WHERE m = relation OR t = format('0_pgaudit_%s_truncate', purpose) LOOP
         EXECUTE format('DROP TRIGGER %I ON %s', trigger, member);
     END LOOP;
@@ -3006,10 +3022,11 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT inhrelid::regclass FROM pg_inherits JOIN pg_class c ON c.oid = inhrelid WHERE inhparent = relation AND NOT relispartition
 $$;
 
--- Capture: triggers on the application's tables that record an event for each changed row, whoever changed it.
--- Their functions are generated for each table, because comparing two rows of unknown columns takes three times as long.
+-- Capture: triggers on the application's tables that record an event for each changed row, whoever changed it. Their
+-- functions are generated for each table, because comparing two rows of unknown columns takes three times as long.
 
--- shape_of(relation): returns the columns of a table with their types, in one text: what a generated function is for.
+-- shape_of(relation): returns the columns of a table with their types, in one text: a generated function fits as long
+-- as it is the same.
 CREATE OR REPLACE FUNCTION pgaudit.shape_of(relation oid) RETURNS text
 LANGUAGE sql STABLE AS $$
     SELECT pg_catalog.string_agg(attname || ' ' || atttypid, ',' ORDER BY attname) FROM pg_catalog.pg_attribute
@@ -3037,8 +3054,8 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT jsonb_object_agg(attname, attnum) FROM pg_attribute WHERE attrelid = relation AND attnum > 0 AND NOT attisdropped
 $$;
 
--- restored_numbers(known, present): returns the numbers that known columns have now by their names at that time. A restore
--- closes the gaps that dropped columns have left: then each column has another number, in the same order.
+-- restored_numbers(known, present): returns the numbers that known columns have now by their names at that time. A
+-- restore closes the gaps that dropped columns have left: then each column has another number, in the same order.
 CREATE OR REPLACE FUNCTION pgaudit.restored_numbers(known jsonb, present jsonb) RETURNS jsonb
 LANGUAGE sql IMMUTABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT CASE WHEN EXISTS (SELECT FROM jsonb_each(known) k JOIN jsonb_each(present) p USING (key) WHERE k.value <> p.value)
@@ -3049,7 +3066,7 @@ $$;
 
 -- current_names(names, known, relation): returns the present names of columns, without those that were dropped.
 --   known  the numbers of all columns at the time when they had these names
--- A column whose name no longer exists has been renamed, if there is one of its number that has a new name.
+-- A column whose name no longer exists counts as renamed if the column with its number has a new name.
 CREATE OR REPLACE FUNCTION pgaudit.current_names(names text[], known jsonb, relation oid) RETURNS text[]
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT CASE WHEN names IS NOT NULL THEN array(
@@ -3062,8 +3079,8 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
          WHERE present_name IS NOT NULL ORDER BY n) END
 $$;
 
--- columns_to_capture(relation, columns, excluded): returns the columns whose values go into events: those that were
--- chosen, else all. Not those that are computed when they are read, which triggers do not see.
+-- columns_to_capture(relation, columns, excluded): returns the columns whose values go into events: the chosen ones, or
+-- all where columns is NULL. Virtual generated columns are left out: triggers do not see their values.
 CREATE OR REPLACE FUNCTION pgaudit.columns_to_capture(relation oid, columns text[], excluded text[])
 RETURNS TABLE (name text, type oid, "collation" oid)
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
@@ -3087,7 +3104,7 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
 $$;
 
 -- change_expression(column, operation, masked): returns the SQL expression of a column's change, in JSON after a comma;
--- it is NULL where there is none. A masked value is not shown, but that it was changed is.
+-- it is NULL where there is none. Of a masked column it says that it was changed, but not its values.
 CREATE OR REPLACE FUNCTION pgaudit.change_expression(name text, type oid, "collation" oid, operation text, masked boolean)
 RETURNS text LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT CASE operation
@@ -3103,8 +3120,8 @@ RETURNS text LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
       FROM (SELECT format('old.%I', name) AS o, format('new.%I', name) AS n, $s$'"***"'$s$ AS hidden) row
 $$;
 
--- changes_expression(…): returns the SQL expression of the changes of a row, in JSON with a comma before each. A function
--- call takes at most 100 arguments.
+-- changes_expression(…): returns the SQL expression of the changes of a row, in JSON with a comma before each. A
+-- function call takes at most 100 arguments.
 CREATE OR REPLACE FUNCTION pgaudit.changes_expression(relation oid, columns text[], excluded text[], masked text[],
                                                       operation text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
@@ -3122,8 +3139,8 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
       FROM columns_to_capture(relation, columns, excluded)
 $$;
 
--- rows_of(operation, level, old_row, new_row): returns the SQL of the changed rows: old before, new after. The two transition
--- tables of an UPDATE have its rows in the same order.
+-- rows_of(operation, level, old_row, new_row): returns the SQL of the changed rows: old before, new after. The two
+-- transition tables of an UPDATE have its rows in the same order.
 --   level  statement or row: what the trigger fires for; single: a statement that has changed one row, or none
 CREATE OR REPLACE FUNCTION pgaudit.rows_of(operation text, level text, old_row text, new_row text) RETURNS text
 LANGUAGE sql IMMUTABLE AS $$
@@ -3140,11 +3157,11 @@ LANGUAGE sql IMMUTABLE AS $$
         WHEN 'row UPDATE' THEN format('(SELECT %s.*) old, (SELECT %s.*) new', old_row, new_row) END
 $$;
 
--- change_query(capture, relation, operation, level, names): returns the query of the changed rows of a table: key, new_key
--- where that is another, and content, the text of the event.
+-- change_query(capture, relation, operation, level, names): returns the query of the changed rows of a table: key,
+-- new_key (another one if the key was changed), and content, the text of the event.
 --   relation  the table, or its partition or child
 --   level     what rows_of takes
---   names     what the query calls the values that do not depend on the row, and OLD and NEW: the variables of a
+--   names     of the results of captured_head and receipt_prefix, and of OLD and NEW, in the query: variables of a
 --             generated function, or parameters
 CREATE OR REPLACE FUNCTION pgaudit.change_query(capture pgaudit.captured_table, relation oid, operation text, level text,
                                                 names text[] DEFAULT '{captured.head,captured.receipts,OLD,NEW}')
@@ -3171,7 +3188,8 @@ BEGIN
         CASE operation WHEN 'UPDATE' THEN $s$c.changes <> ''$s$ ELSE 'true' END);
 END $$;
 
--- key_query(…): returns the query of the keys of the changed rows alone: key and new_key; takes what change_query takes.
+-- key_query(…): returns the query of the keys of the changed rows alone: key and new_key; takes what change_query
+-- takes.
 CREATE OR REPLACE FUNCTION pgaudit.key_query(capture pgaudit.captured_table, relation oid, operation text, level text, names text[])
 RETURNS text LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT format('SELECT %s AS key, %s AS new_key FROM %s WHERE %s',
@@ -3198,8 +3216,9 @@ $$;
 
 -- The functions of these triggers: generated for the columns of each captured table, and adapted when they change.
 
--- create_trigger_function(name, body): creates a generated function, or replaces it. What the text of a value depends on is fixed. Rows of transition tables
--- are joined by their numbers: a plan made for one row must not be a nested loop over a million.
+-- create_trigger_function(name, body): creates a generated function, or replaces it. It fixes the settings that the
+-- text of a value depends on. It forbids nested loops, because rows of transition tables are joined by their numbers,
+-- and a plan that was made for one row may meet a million.
 CREATE OR REPLACE FUNCTION pgaudit.create_trigger_function(name text, body text) RETURNS void
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 BEGIN
@@ -3211,13 +3230,14 @@ BEGIN
     EXECUTE format('COMMENT ON FUNCTION pgaudit.%I() IS %L', name, generated_comment(body));
 END $$;
 
--- generated_comment(body): returns the comment of a generated function, by which one is known that was altered since.
+-- generated_comment(body): returns the comment of a generated function. Its hash no longer fits a body that was
+-- altered.
 CREATE OR REPLACE FUNCTION pgaudit.generated_comment(body text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS
 $$ SELECT 'Generated by pgaudit: ' || encode(sha256(convert_to(body, 'UTF8')), 'hex') $$;
 
--- snapshot_check(level): returns the commands that compare the columns in the transaction's snapshot with those of a row.
--- In READ COMMITTED each command has a snapshot of its own.
+-- snapshot_check(level): returns the commands that compare the columns in the transaction's snapshot with those of a
+-- row. They do nothing in READ COMMITTED, where each command has a snapshot of its own.
 CREATE OR REPLACE FUNCTION pgaudit.snapshot_check(level text) RETURNS text
 LANGUAGE sql IMMUTABLE AS $$
     SELECT format($body$IF pg_catalog.current_setting('transaction_isolation') <> 'read committed' THEN
@@ -3235,16 +3255,16 @@ LANGUAGE sql IMMUTABLE AS $$
         CASE level WHEN 'row' THEN 'pg_catalog.row_to_json(NEW)' ELSE '(SELECT pg_catalog.row_to_json(r) FROM new_rows r LIMIT 1)' END)
 $$;
 
--- one_or_many(operation, one, many): returns the command of a statement's trigger: one for a single row, or none; many for any
--- number. Most statements change one row, for which windows and joins take longer than all else.
+-- one_or_many(operation, one, many): returns the command of a statement's trigger: one for a single row, or none; many
+-- for any number. Most statements change one row, for which windows and joins take longer than all else.
 CREATE OR REPLACE FUNCTION pgaudit.one_or_many(operation text, one text, many text) RETURNS text
 LANGUAGE sql IMMUTABLE AS $$
     SELECT format(E'IF NOT EXISTS (SELECT FROM %s OFFSET 1) THEN\n    %s;\n    ELSE\n    %s;\n    END IF',
                   CASE operation WHEN 'INSERT' THEN 'new_rows' ELSE 'old_rows' END, one, many)
 $$;
 
--- trigger_body(purpose, id, relation, head, receipts, truncated, commands): returns the body of the trigger function of a
--- captured or guarded table.
+-- trigger_body(purpose, id, relation, head, receipts, truncated, commands): returns the body of the trigger function of
+-- a captured or guarded table.
 --   purpose    capture or guard
 --   id         its number in captured_table or guarded_table
 --   head       expression of captured_head's result, or of '' where no event is made
@@ -3338,8 +3358,9 @@ BEGIN
     RETURN capture;
 END $$;
 
--- regenerate_capture(id): adapts a captured table's function to its columns, unless another transaction does so right now, or
--- this one does not see what others commit. Until somebody does, changes are captured by a statement made for the moment.
+-- regenerate_capture(id): adapts a captured table's function to its columns, unless another transaction does so right
+-- now, or this one has a snapshot that others may be ahead of: any isolation level but READ COMMITTED. Until it is
+-- adapted, each change builds its statement at run time.
 CREATE OR REPLACE FUNCTION pgaudit.regenerate_capture(id integer) RETURNS void
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
@@ -3359,8 +3380,8 @@ END $$;
 
 -- Capture at run time.
 
--- context_of_application(): returns what the application has said about who it acts for, with the fields that an event
--- can have; NULL if it has said nothing, or what cannot be understood.
+-- context_of_application(): returns actor, tenant and context as the application has set them in audit.context, without
+-- fields that no event has; NULL if it is not set or not valid.
 CREATE OR REPLACE FUNCTION pgaudit.context_of_application() RETURNS jsonb
 LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp AS $$
 DECLARE
@@ -3380,12 +3401,12 @@ BEGIN
                      WHERE key = ANY ('{request_id,trace_id,span_id,session_id,ip,user_agent,correlation_id,causation_id}'))));
 END $$;
 
--- captured_head(action): returns the beginning of a captured event: all that does not depend on the row, and the first 15
--- characters of its id, a UUIDv7: the time and the version. substr(gen_random_uuid()::text, 16) is the rest of one.
---   context.source  application, if it has said who it acts for; database, if only the role is known
+-- captured_head(action): returns the beginning of a captured event: all that does not depend on the row, and the first
+-- 15 characters of its id, a UUIDv7: the time and the version. substr(gen_random_uuid()::text, 16) is the rest of one.
+--   context.source  application, if audit.context names the actor; database, if only the role is known
 --   context         session_user, current_user, client_address and application_name, as the server knows them
--- Text is joined here, and context_of_application called only if there is one: each change of a row pays for it. Without SET,
--- which takes as long as a fifth of the rest; so all names have their schema.
+-- It joins text, and calls context_of_application only if audit.context is set, because each changing statement pays
+-- for it. It has no SET, which would take a fifth longer; so all names have their schema.
 CREATE OR REPLACE FUNCTION pgaudit.captured_head(action text) RETURNS text
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -3453,8 +3474,8 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT nspname || '.' || relname FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE c.oid = relation
 $$;
 
--- check_columns(relation, sample): raises if a transaction's snapshot is older than the columns of a table that it changes:
--- it cannot see which columns they were, so it has to be repeated.
+-- check_columns(relation, sample): raises if a transaction's snapshot is older than the columns of a table that it
+-- changes: it cannot see which columns they were, so it has to be repeated.
 --   sample  one of the changed rows: JSON names its columns as they are now
 CREATE OR REPLACE FUNCTION pgaudit.check_columns(relation regclass, sample json) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp AS $$
@@ -3466,8 +3487,8 @@ BEGIN
     END IF;
 END $$;
 
--- captured_operations(relation): returns the operations whose capture is enabled, such as {insert,update,delete}. Any role
--- may ask: the catalog is readable for everyone.
+-- captured_operations(relation): returns the operations whose capture is enabled, such as {insert,update,delete}. Any
+-- role may ask: the catalog is readable for everyone.
 CREATE OR REPLACE FUNCTION pgaudit.captured_operations(relation oid) RETURNS text[]
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT coalesce(array_agg(substr(tgname, 19) ORDER BY tgname), '{}') FROM pg_trigger
@@ -3479,8 +3500,8 @@ CREATE OR REPLACE FUNCTION pgaudit.is_captured(relation oid) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS
 $$ SELECT captured_operations(relation) @> '{insert,update,delete}' $$;
 
--- record_uncaptured(changes): records the events of changes that no trigger captures, so that a change that an ORM and a
--- trigger see is recorded once. For a JSON array of {"table": "public.claims", "operation": "update", "event": {…}}.
+-- record_uncaptured(changes): records the events of changes that no trigger captures, so that a change that an ORM and
+-- a trigger see is recorded once. For a JSON array of {"table": "public.claims", "operation": "update", "event": {…}}.
 -- Returns how many it has recorded; raises as record does.
 CREATE OR REPLACE FUNCTION pgaudit.record_uncaptured(changes jsonb) RETURNS integer
 LANGUAGE plpgsql AS $$
@@ -3498,8 +3519,8 @@ END $$;
 
 -- Adding capture to tables of the application, pausing and removing it.
 
--- add_capture(relation, target, key, …): records an event for each change of a table from now on; replaces what was added
--- before. Its children are captured, too. For the role that owns schema and table.
+-- add_capture(relation, target, key, …): records an event for each change of a table from now on; replaces what was
+-- added before. Its children are captured, too. For the role that owns schema and table.
 --   target     type of the target, such as claim; its id is the row's key
 --   key        columns of the key
 --   action     what the actions begin with: claim.created, claim.updated …; the target's type when left out
@@ -3508,7 +3529,7 @@ END $$;
 --   masked     columns whose changes are recorded without their values
 --   condition  an UPDATE is recorded only where this SQL holds: new.status IS DISTINCT FROM old.status
 -- Raises:
---   22023  what is asked for cannot be captured; the message says why
+--   22023  the table cannot be captured in this way; the message says why
 CREATE OR REPLACE FUNCTION pgaudit.add_capture(relation regclass, target text, key text[], action text DEFAULT NULL,
     columns text[] DEFAULT NULL, excluded text[] DEFAULT '{}', masked text[] DEFAULT '{}', condition text DEFAULT NULL)
 RETURNS void LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
@@ -3555,12 +3576,12 @@ DECLARE
                 FROM unnest(columns) name, numbered_columns(relation) present WHERE NOT present ? name LIMIT 1) END;
 BEGIN
     IF problem IS NOT NULL THEN
-        RAISE EXCEPTION '% cannot be captured: %', relation, problem USING ERRCODE = 'invalid_parameter_value';
+        RAISE EXCEPTION '% cannot be captured or guarded: %', relation, problem USING ERRCODE = 'invalid_parameter_value';
     END IF;
 END $$;
 
--- check_condition(relation, condition): raises if the condition cannot be evaluated for rows of the table: otherwise an
--- UPDATE would be the first to know. Nothing is evaluated.
+-- check_condition(relation, condition): raises if the condition is not valid for rows of the table: otherwise the first
+-- UPDATE would fail. No row is read.
 CREATE OR REPLACE FUNCTION pgaudit.check_condition(relation regclass, condition text) RETURNS void
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
@@ -3571,7 +3592,7 @@ BEGIN
         END LOOP;  -- not EXECUTE alone, which takes several statements
     END IF;
 EXCEPTION WHEN syntax_error_or_access_rule_violation THEN
-    RAISE EXCEPTION '% cannot be captured: the condition is not valid: %', relation, SQLERRM USING ERRCODE = 'invalid_parameter_value',
+    RAISE EXCEPTION '% cannot be captured or guarded: the condition is not valid: %', relation, SQLERRM USING ERRCODE = 'invalid_parameter_value',
         HINT = 'Name columns as new.status and old.status, and functions, types and operators that are not of PostgreSQL '
                'with their schema, such as public.is_large(new.amount).';
 END $$;
@@ -3604,8 +3625,8 @@ BEGIN
     RETURN true;
 END $$;
 
--- renew_capture(relation): adds the capture of a table anew as it was, with triggers and function for what the table is
--- now. Returns whether there is one.
+-- renew_capture(relation): adds the capture of a table again with the same options, which adapts triggers and function
+-- to what the table is now. A pause goes on. Returns whether there is one.
 CREATE OR REPLACE FUNCTION pgaudit.renew_capture(relation regclass) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
@@ -3623,8 +3644,9 @@ BEGIN
     RETURN true;
 END $$;
 
--- Guards: a transaction that changes a row of a guarded table must record an event for that very target. Statements note
--- what they have changed, and a deferred trigger compares that with the recorded events when the transaction commits.
+-- Guards: a transaction that changes a row of a guarded table must record an event for that very target. Statements
+-- note what they have changed, and a deferred trigger compares that with the recorded events when the transaction
+-- commits.
 
 -- as_capture(guard): returns how the changes of a guarded table would be captured.
 CREATE OR REPLACE FUNCTION pgaudit.as_capture(guard pgaudit.guarded_table) RETURNS pgaudit.captured_table
@@ -3634,7 +3656,8 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
 $$;
 
 -- guard_query(guard, relation, operation, level, names): returns the statement that notes the changed rows of a table;
--- their events, too, if they are recorded or compared at commit. 10,000 rows at a time: an array has a gigabyte at most.
+-- their events, too, if these are recorded or compared at commit. A note has up to 10,000 rows, because an array has a
+-- gigabyte at most.
 CREATE OR REPLACE FUNCTION pgaudit.guard_query(guard pgaudit.guarded_table, relation oid, operation text, level text,
                                                names text[] DEFAULT '{captured.head,captured.receipts,OLD,NEW}')
 RETURNS text LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
@@ -3697,10 +3720,10 @@ BEGIN
     END IF;
 END $$;
 
--- add_guard(relation, target, key, …): from now on a transaction that changes a row of the table must record an event for
--- it. Replaces what was added before. Children are guarded, too. For the role that owns schema and table.
+-- add_guard(relation, target, key, …): from now on a transaction that changes a row of the table must record an event
+-- for it. Replaces what was added before. Children are guarded, too. For the role that owns schema and table.
 --   target, key, action, columns, excluded, masked, condition  as for add_capture
---   on_missing    abort: the transaction fails; capture: its change is captured; warn: it is noted, and a warning
+--   on_missing    abort: the transaction fails; capture: its change is captured; warn: it is noted, with a warning
 --   actions       the action of the event for each operation, such as {"insert": "claim.*", "delete": "claim.deleted"};
 --                 any action for those left out
 --   with_changes  the event must have the changes, too
@@ -3716,7 +3739,7 @@ BEGIN
     PERFORM check_captured(add_guard.relation, add_guard.target, add_guard.key, coalesce(add_guard.action, add_guard.target),
                            add_guard.key || add_guard.columns || add_guard.excluded || add_guard.masked);
     PERFORM check_condition(add_guard.relation, add_guard.condition);
-    PERFORM check_guarded(add_guard.on_missing, add_guard.actions);
+    PERFORM check_guard_options(add_guard.on_missing, add_guard.actions);
     IF to_regclass('pgaudit.audit_jobs_event_id_idx') IS NULL THEN  -- by which an event is found that is queued already
         CREATE INDEX audit_jobs_event_id_idx ON audit_jobs ((event->>'id'));
     END IF;
@@ -3738,8 +3761,8 @@ BEGIN
     END LOOP;
 END $$;
 
--- check_guarded(on_missing, actions): raises if a guard cannot be like this.
-CREATE OR REPLACE FUNCTION pgaudit.check_guarded(on_missing text, actions jsonb) RETURNS void
+-- check_guard_options(on_missing, actions): raises if the options of a guard are not valid.
+CREATE OR REPLACE FUNCTION pgaudit.check_guard_options(on_missing text, actions jsonb) RETURNS void
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
     problem text := CASE
@@ -3786,7 +3809,7 @@ BEGIN
     RETURN true;
 END $$;
 
--- renew_guard(relation): adds the guard of a table anew as it was, as renew_capture does.
+-- renew_guard(relation): adds the guard of a table again with the same options, as renew_capture does.
 CREATE OR REPLACE FUNCTION pgaudit.renew_guard(relation regclass) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
@@ -3806,8 +3829,9 @@ END $$;
 
 -- Guards at run time: what a transaction has changed is compared with what it has recorded.
 
--- recorded_events(): returns the events of success that this transaction has recorded, and that will be in the log: not
--- captured ones, not those whose id the log or the queue has already, nor the second of one id.
+-- recorded_events(): returns the events that satisfy a guard: the application has recorded them in this transaction
+-- with the outcome success, and the log will have them. So neither captured events, nor one whose id is in the log
+-- already, in the queue, or in another event of the transaction.
 CREATE OR REPLACE FUNCTION pgaudit.recorded_events() RETURNS SETOF jsonb
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off SET enable_bitmapscan = off SET enable_nestloop = on  -- by the indexes, however large queue and log are
@@ -3830,7 +3854,8 @@ BEGIN
     END IF;
 END $$;
 
--- recorded_inline_events(first_index): returns those that are in the log already, because it has recorded them in mode inline.
+-- recorded_inline_events(first_index): returns those that are in the log already, because they were recorded in mode
+-- inline.
 --   first_index  no event of this transaction has a lower index
 CREATE OR REPLACE FUNCTION pgaudit.recorded_inline_events(first_index bigint) RETURNS SETOF jsonb
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp SET plan_cache_mode = force_custom_plan AS $$  -- locks only the last partitions
@@ -3841,14 +3866,15 @@ BEGIN
            AND l.conflicts_with IS NULL AND NOT coalesce(l.event->'context' ? 'source', false);
 END $$;
 
--- fits_pattern(action, pattern): returns whether an action fits, such as claim.paid fits claim.*; NULL is any.
+-- fits_pattern(action, pattern): returns whether an action fits a pattern, as claim.paid fits claim.*; any action fits
+-- NULL.
 CREATE OR REPLACE FUNCTION pgaudit.fits_pattern(action text, pattern text) RETURNS boolean
 LANGUAGE sql IMMUTABLE AS
 $$ SELECT pattern IS NULL OR action LIKE replace(replace(pattern, '_', '!_'), '*', '%') ESCAPE '!' $$;
 
--- says_same(given, actual): returns whether two values are the same, as an application and as Postgres write them: 1 and
--- "1.00", or a time in two zones.
-CREATE OR REPLACE FUNCTION pgaudit.says_same(given jsonb, actual jsonb) RETURNS boolean
+-- is_same_value(given, actual): returns whether two values are the same, as an application and as Postgres write them:
+-- 1 and "1.00", or a time in two zones.
+CREATE OR REPLACE FUNCTION pgaudit.is_same_value(given jsonb, actual jsonb) RETURNS boolean
 LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp AS $$
 DECLARE
     ours  text := coalesce(given, 'null') #>> '{}';
@@ -3862,18 +3888,19 @@ BEGIN
     RETURN coalesce(try_timestamptz(ours) = try_timestamptz(truth), false);
 END $$;
 
--- has_changes(given, actual): returns whether the changes of an event have each change of a row, with what it is now.
+-- has_changes(given, actual): returns whether the changes of an event have each change of a row, with the value that it
+-- has now. Masked columns are not compared.
 CREATE OR REPLACE FUNCTION pgaudit.has_changes(given jsonb, actual jsonb) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT NOT EXISTS (
         SELECT FROM jsonb_array_elements(coalesce(actual, '[]')) a
          WHERE coalesce(a->>'after', a->>'before') IS DISTINCT FROM '***'
            AND NOT EXISTS (SELECT FROM jsonb_array_elements(CASE WHEN jsonb_typeof(given) = 'array' THEN given ELSE '[]' END) g
-                            WHERE g->>'path' = a->>'path' AND says_same(g->'after', a->'after')))
+                            WHERE g->>'path' = a->>'path' AND is_same_value(g->'after', a->'after')))
 $$;
 
--- check_guarded_changes(): compares what the transaction has changed in guarded tables with what it has recorded. All of it
--- is compared when the first of its deferred calls comes; the others find nothing left.
+-- check_guarded_changes(): compares what the transaction has changed in guarded tables with what it has recorded. The
+-- first of its deferred calls compares all of it; the others find nothing left.
 CREATE OR REPLACE FUNCTION pgaudit.check_guarded_changes() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp
 SET timezone = 'UTC' SET datestyle = 'ISO' SET enable_nestloop = off SET enable_seqscan = off
@@ -3912,8 +3939,8 @@ BEGIN
     RETURN NULL;
 END $$;
 
--- note_unrecorded(guard, relation, operation, count, targets, events): does what the guard says about changes without an
--- event: aborts, records the events that were captured for that case, or notes them and warns.
+-- note_unrecorded(guard, relation, operation, count, targets, events): does what the guard says about changes without
+-- an event: aborts, records the events that were captured for that case, or notes them and warns.
 --   relation  the table, or the partition that was truncated
 --   count     number of changed rows; targets has the first five
 CREATE OR REPLACE FUNCTION pgaudit.note_unrecorded(guard pgaudit.guarded_table, relation regclass, operation text, count bigint,
@@ -3954,7 +3981,7 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
       FROM coalesce(guard.actions->>operation, guard.action || CASE operation WHEN 'truncate' THEN '.truncated' ELSE '.*' END) pattern
 $$;
 
--- check_guarded_truncate(guard, relation): decides about a TRUNCATE at once, because nothing can defer it.
+-- check_guarded_truncate(guard, relation): decides about a TRUNCATE at once: PostgreSQL defers no trigger of TRUNCATE.
 CREATE OR REPLACE FUNCTION pgaudit.check_guarded_truncate(guard integer, relation oid) RETURNS void
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
@@ -3969,7 +3996,7 @@ BEGIN
     END IF;
 END $$;
 
--- prune_unrecorded_changes(age): deletes older ones.
+-- prune_unrecorded_changes(age): deletes the notes that are older.
 CREATE OR REPLACE FUNCTION pgaudit.prune_unrecorded_changes(age interval) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS
 $$ DELETE FROM unrecorded_change WHERE found_at < clock_timestamp() - age $$;
@@ -4367,8 +4394,8 @@ BEGIN
         USING ERRCODE = 'insufficient_privilege', HINT = 'Schedule it within the next 24 hours.';
 END $$;
 
--- What capture and guard of a table are like now, and what is wrong with them. No table is locked: a migration of the
--- application that holds one does not stop the health check.
+-- The state of captures and guards, and what is wrong with them. No table is locked, so that a migration of the
+-- application that holds a lock does not block the health check.
 
 -- watched(purpose): returns the captured or guarded tables, with the columns that both have.
 CREATE OR REPLACE FUNCTION pgaudit.watched(purpose text)
@@ -4382,41 +4409,16 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
      WHERE purpose = 'guard'
 $$;
 
--- partition_tree(relation): returns a table and its partitions, of all levels. pg_partition_tree would lock them all.
-CREATE OR REPLACE FUNCTION pgaudit.partition_tree(relation oid) RETURNS SETOF oid
-LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
-    WITH RECURSIVE tree (relation) AS (
-        SELECT partition_tree.relation
-        UNION ALL
-        SELECT inhrelid FROM tree JOIN pg_inherits ON inhparent = tree.relation JOIN pg_class c ON c.oid = inhrelid
-         WHERE relispartition)
-    SELECT relation FROM tree
-$$;
-
--- row_level_reason(relation): returns why each of its rows is captured by itself; NULL where a statement is: see
--- level_of_capture.
-CREATE OR REPLACE FUNCTION pgaudit.row_level_reason(relation oid) RETURNS text
-LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
-    SELECT CASE WHEN EXISTS (SELECT FROM pg_class WHERE oid = relation AND relkind = 'p') THEN 'it is partitioned'
-                WHEN EXISTS (SELECT FROM pg_inherits WHERE inhparent = relation) THEN 'tables inherit from it'
-                WHEN EXISTS (SELECT FROM pg_inherits WHERE inhrelid = relation) THEN 'it is a part of another table'
-                ELSE (SELECT 'it has AFTER ROW triggers: ' || string_agg(tgname, ', ' ORDER BY tgname) FROM pg_trigger
-                       WHERE tgrelid = relation AND NOT tgisinternal AND tgtype & 1 = 1 AND tgtype & 2 = 0
-                         AND NOT starts_with(tgname, '0_pgaudit')) END
-     WHERE level_of_capture(relation) = 'row'
-$$;
-
 -- level_of_triggers(relation, purpose): returns what its triggers fire for, statement or row; NULL if it has none.
 CREATE OR REPLACE FUNCTION pgaudit.level_of_triggers(relation oid, purpose text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT min(CASE tgtype & 1 WHEN 1 THEN 'row' ELSE 'statement' END) FROM pg_trigger
      WHERE tgrelid = relation AND NOT tgisinternal
-       AND tgname = ANY (array(SELECT format('0_pgaudit_%s_%s', purpose, operation)
-                                 FROM unnest('{insert,update,delete}'::text[]) operation)::name[])
+       AND tgname IN (SELECT triggers_of(relation, purpose)) AND tgtype & 32 = 0  -- not those of TRUNCATE
 $$;
 
--- problem_of_triggers(relation, purpose, function): returns what is wrong with the triggers of a table and its partitions;
--- NULL if nothing is.
+-- problem_of_triggers(relation, purpose, function): returns what is wrong with the triggers of a table and its
+-- partitions; NULL if nothing is.
 CREATE OR REPLACE FUNCTION pgaudit.problem_of_triggers(relation oid, purpose text, function oid) RETURNS text
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     WITH found AS (
@@ -4431,8 +4433,8 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
       FROM found WHERE problem IS NOT NULL GROUP BY problem ORDER BY problem LIMIT 1
 $$;
 
--- problem_of_function(relation, function): returns what is wrong with the generated function of a table; NULL if nothing is.
--- Generating it anew, to compare, would take 20 ms.
+-- problem_of_function(relation, function): returns what is wrong with the generated function of a table; NULL if
+-- nothing is. Generating it anew, to compare, would take 20 ms.
 CREATE OR REPLACE FUNCTION pgaudit.problem_of_function(relation oid, function oid) RETURNS text
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT CASE WHEN NOT prosecdef OR obj_description(oid, 'pg_proc') IS DISTINCT FROM generated_comment(prosrc)
@@ -4440,8 +4442,9 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
       FROM pg_proc WHERE oid = function
 $$;
 
--- problem_of_columns(relation, key, known, condition): returns why no row can be changed any more, because columns were
--- dropped or renamed; NULL if none is missing. Other columns are no problem: the next change of a row adapts the function.
+-- problem_of_columns(relation, key, known, condition): returns why rows can no longer be changed: key or condition
+-- names a column that was dropped or renamed. NULL otherwise: for other columns, the next change of a row adapts the
+-- function.
 CREATE OR REPLACE FUNCTION pgaudit.problem_of_columns(relation oid, key text[], known jsonb, condition text) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp SET lock_timeout = '100ms' AS $$
 BEGIN
@@ -4458,8 +4461,8 @@ EXCEPTION
         RETURN NULL;
 END $$;
 
--- problem_of(purpose, id, relation): returns why changes of a captured or guarded table may pass, or fail, as the rest of a
--- sentence about it; NULL if they do not.
+-- problem_of(purpose, id, relation): returns why changes of a captured or guarded table may pass unseen, or fail: the
+-- rest of a sentence that begins with the table. NULL without a problem.
 CREATE OR REPLACE FUNCTION pgaudit.problem_of(purpose text, id integer, relation oid) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp AS $$
 DECLARE
@@ -4481,7 +4484,8 @@ BEGIN
     RETURN problem;
 END $$;
 
--- watched_tables(purpose): returns the captured or guarded tables as they are now, with the present names of their columns.
+-- watched_tables(purpose): returns the captured or guarded tables as they are now, with the present names of their
+-- columns.
 CREATE OR REPLACE FUNCTION pgaudit.watched_tables(purpose text)
 RETURNS TABLE (id integer, schema_name text, table_name text, key_columns text[], columns text[], excluded text[],
                masked text[], level text, level_reason text, children text[], problem text)
@@ -4507,18 +4511,20 @@ SELECT w.schema_name, w.table_name, g.target_type, w.key_columns, g.action, g.on
        g.added_at, g.added_by, g.paused_at, g.paused_by
   FROM pgaudit.guarded_table g JOIN pgaudit.watched_tables('guard') w USING (id);
 
--- capture_problems(): returns what is wrong with captured and guarded tables that are not paused. For readers and workers.
+-- capture_problems(): returns what is wrong with captured and guarded tables that are not paused. For readers and
+-- workers.
 CREATE OR REPLACE FUNCTION pgaudit.capture_problems() RETURNS TABLE (purpose text, relation oid, table_name text, problem text)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
-    SELECT p.purpose, w.relation, table_name(w.relation), problem
-      FROM unnest('{capture,guard}'::text[]) p (purpose), watched(p.purpose) w, problem_of(p.purpose, w.id, w.relation) problem
-     WHERE w.paused_at IS NULL AND w.relation IN (SELECT oid FROM pg_class) AND problem IS NOT NULL ORDER BY 1, 3
+    SELECT p.purpose, c.oid, table_name(c.oid), problem
+      FROM unnest('{capture,guard}'::text[]) p (purpose), watched(p.purpose) w JOIN pg_class c ON c.oid = w.relation,
+           problem_of(p.purpose, w.id, c.oid) problem
+     WHERE w.paused_at IS NULL AND problem IS NOT NULL ORDER BY 1, 3
 $$;
 
 -- Coverage: which tables of the application are captured or guarded, and which are neither.
 
--- logged_actions(prefixes): returns the actions in the log that begin so. Each is found by one step in each index, however
--- many events have it.
+-- logged_actions(prefixes): returns the actions in the log that begin with one of the prefixes. Each is found by one
+-- step in each index, however many events have it.
 CREATE OR REPLACE FUNCTION pgaudit.logged_actions(prefixes text[]) RETURNS SETOF text
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     WITH RECURSIVE wanted AS (
@@ -4581,8 +4587,8 @@ SELECT n.nspname::text AS schema_name, c.relname::text AS table_name,
    AND c.relname NOT IN ('alembic_version', 'django_migrations')
    AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = c.oid AND deptype = 'e');
 
--- claim_unrecorded_changes(): returns what guards have let pass and no worker was told of yet, the oldest first: each is
--- told once, whichever worker asks. NULL for a table that no longer exists.
+-- claim_unrecorded_changes(): returns up to 1,000 changes that guards have let pass and that no worker has reported
+-- yet, the oldest first, and marks them as reported. table_name is NULL if the table no longer exists.
 CREATE OR REPLACE FUNCTION pgaudit.claim_unrecorded_changes()
 RETURNS TABLE (table_name text, operation text, count bigint, targets text[], xid text, recorded_by text, application_name text)
 LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
@@ -5221,7 +5227,7 @@ COMMENT ON COLUMN pgaudit.captured_table.action IS
 COMMENT ON COLUMN pgaudit.captured_table.columns IS
     'Columns that are recorded; NULL for all.';
 COMMENT ON COLUMN pgaudit.captured_table.excluded IS
-    'Columns that are not recorded. A change of these alone is none.';
+    'Columns that do not count: a change of these alone is no change.';
 COMMENT ON COLUMN pgaudit.captured_table.masked IS
     'Columns whose changes are recorded without their values.';
 COMMENT ON COLUMN pgaudit.captured_table.condition IS
@@ -5258,7 +5264,7 @@ COMMENT ON COLUMN pgaudit.guarded_table.with_changes IS
 COMMENT ON COLUMN pgaudit.guarded_table.columns IS
     'Columns that are recorded; NULL for all.';
 COMMENT ON COLUMN pgaudit.guarded_table.excluded IS
-    'Columns that are not recorded. A change of these alone is none.';
+    'Columns that do not count: a change of these alone is no change.';
 COMMENT ON COLUMN pgaudit.guarded_table.masked IS
     'Columns whose changes are recorded without their values.';
 COMMENT ON COLUMN pgaudit.guarded_table.condition IS
@@ -5337,7 +5343,7 @@ COMMENT ON COLUMN pgaudit.table_coverage.last_event_at IS
 COMMENT ON COLUMN pgaudit.table_coverage.unrecorded_changes IS
     'Number of rows changed without an event in the last day, as a guard with on_missing = warn has counted.';
 COMMENT ON FUNCTION pgaudit.claim_unrecorded_changes() IS
-    'Returns changes without an event that no worker was told of yet, and marks them as told.';
+    'Returns changes without an event that no worker has reported yet, and marks them as reported.';
 
 COMMENT ON FUNCTION pgaudit.add_capture(regclass, text, text[], text, text[], text[], text[], text) IS
     'Captures a table: records an event for each inserted, updated and deleted row, whoever changes it.';
@@ -5364,10 +5370,10 @@ COMMENT ON FUNCTION pgaudit.record_uncaptured(jsonb) IS
     'Records the events of changes that no trigger captures.';
 
 COMMENT ON FUNCTION pgaudit.renew_capture(regclass) IS
-    'Adds the capture of a table anew as it was, for what the table is now.';
+    'Adds the capture of a table again with the same options, which adapts it to what the table is now.';
 
 COMMENT ON FUNCTION pgaudit.renew_guard(regclass) IS
-    'Adds the guard of a table anew as it was, for what the table is now.';
+    'Adds the guard of a table again with the same options, which adapts it to what the table is now.';
 
 COMMENT ON FUNCTION pgaudit.capture_problems() IS
     'Captured and guarded tables whose changes may pass: purpose, table and what is wrong.';
@@ -5395,7 +5401,7 @@ COMMENT ON COLUMN pgaudit.capture_state.condition IS
 COMMENT ON COLUMN pgaudit.capture_state.level IS
     'What its triggers fire for, statement or row; NULL if they are missing.';
 COMMENT ON COLUMN pgaudit.capture_state.level_reason IS
-    'Why each row is captured by itself; NULL if a statement is.';
+    'Why the triggers must fire for each row; NULL if they may fire for each statement.';
 COMMENT ON COLUMN pgaudit.capture_state.children IS
     'Tables that inherit from it, without its partitions.';
 COMMENT ON COLUMN pgaudit.capture_state.problem IS
@@ -5438,7 +5444,7 @@ COMMENT ON COLUMN pgaudit.guard_state.condition IS
 COMMENT ON COLUMN pgaudit.guard_state.level IS
     'What its triggers fire for, statement or row; NULL if they are missing.';
 COMMENT ON COLUMN pgaudit.guard_state.level_reason IS
-    'Why each row is noted by itself; NULL if a statement is.';
+    'Why the triggers must fire for each row; NULL if they may fire for each statement.';
 COMMENT ON COLUMN pgaudit.guard_state.children IS
     'Tables that inherit from it, without its partitions.';
 COMMENT ON COLUMN pgaudit.guard_state.problem IS
@@ -5482,7 +5488,7 @@ END $$;
 
 
 DELETE FROM pgaudit.schema_code;
-INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('17167b1934b3711367125e364de3727b230322606f191aee6e37602012b9a9e1', '0.1.0');
+INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('5fba2604b4f16dff2040a488fce29babb804f8791cce44a56e0536b98bd41fa9', '0.1.0');
 
 
 DO $renewal$
