@@ -58,9 +58,9 @@ $$;
 -- columns_to_capture(relation, columns, excluded): returns the columns whose values go into events: the chosen ones, or
 -- all where columns is NULL. Virtual generated columns are left out: triggers do not see their values.
 CREATE OR REPLACE FUNCTION pgaudit.columns_to_capture(relation oid, columns text[], excluded text[])
-RETURNS TABLE (name text, type oid, "collation" oid)
+RETURNS TABLE (name text, type oid)
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
-    SELECT attname, atttypid, attcollation FROM pg_attribute
+    SELECT attname, atttypid FROM pg_attribute
      WHERE attrelid = relation AND attnum > 0 AND NOT attisdropped AND attgenerated <> 'v'
        AND (columns IS NULL OR attname = ANY (columns)) AND attname <> ALL (excluded)
      ORDER BY attnum
@@ -71,8 +71,8 @@ CREATE OR REPLACE FUNCTION pgaudit.key_expression(relation oid, key text[], "row
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT CASE WHEN cardinality(key) > 1
                 THEN 'pgaudit.fitting_key(' || string_agg(format('pgaudit.key_part(%s)', value), $s$ || ',' || $s$ ORDER BY n) || ')'
-                WHEN bool_and(atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'uuid'::regtype) AND attnotnull)
-                THEN min(value)
+                WHEN bool_and(atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'uuid'::regtype))
+                THEN format('coalesce(%s, ''NULL'')', min(value))
                 ELSE min(format('pgaudit.fitting_key(%s)', value)) END
       FROM unnest(key) WITH ORDINALITY AS part (name, n)
       JOIN pg_attribute ON attrelid = relation AND attname = name AND NOT attisdropped,
@@ -81,11 +81,11 @@ $$;
 
 -- change_expression(column, operation, masked): returns the SQL expression of a column's change, in JSON after a comma;
 -- it is NULL where there is none. Of a masked column it says that it was changed, but not its values.
-CREATE OR REPLACE FUNCTION pgaudit.change_expression(name text, type oid, "collation" oid, operation text, masked boolean)
+CREATE OR REPLACE FUNCTION pgaudit.change_expression(name text, type oid, operation text, masked boolean)
 RETURNS text LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT CASE operation
         WHEN 'UPDATE' THEN format($s$CASE WHEN %s THEN %L || coalesce(%s, 'null') || ',"after":' || coalesce(%s, 'null') || '}' END$s$,
-            changed_expression(type, "collation", o, n), format(',{"path":%s,"before":', to_json(name)),
+            changed_expression(type, o, n), format(',{"path":%s,"before":', to_json(name)),
             CASE WHEN masked THEN hidden ELSE json_expression(type, o) END,
             CASE WHEN masked THEN hidden ELSE json_expression(type, n) END)
         WHEN 'INSERT' THEN format($s$CASE WHEN %s IS DISTINCT FROM NULL THEN %L || %s || '}' END$s$,
@@ -103,15 +103,15 @@ CREATE OR REPLACE FUNCTION pgaudit.changes_expression(relation oid, columns text
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT coalesce(string_agg(portion, ' || '), $s$''$s$)
       FROM (SELECT format('pg_catalog.concat(%s)', string_agg(change_expression(
-                       name, type, "collation", operation, name = ANY (masked)), E',\n               ' ORDER BY n)) AS portion
-              FROM columns_to_capture(relation, columns, excluded) WITH ORDINALITY AS c (name, type, "collation", n)
+                       name, type, operation, name = ANY (masked)), E',\n               ' ORDER BY n)) AS portion
+              FROM columns_to_capture(relation, columns, excluded) WITH ORDINALITY AS c (name, type, n)
              GROUP BY n / 100) portions
 $$;
 
 -- changed_condition(…): returns the SQL condition under which an UPDATE has changed any recorded column.
 CREATE OR REPLACE FUNCTION pgaudit.changed_condition(relation oid, columns text[], excluded text[]) RETURNS text
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
-    SELECT coalesce(string_agg(changed_expression(type, "collation", format('old.%I', name), format('new.%I', name)), ' OR '), 'false')
+    SELECT coalesce(string_agg(changed_expression(type, format('old.%I', name), format('new.%I', name)), ' OR '), 'false')
       FROM columns_to_capture(relation, columns, excluded)
 $$;
 
