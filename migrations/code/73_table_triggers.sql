@@ -98,7 +98,7 @@ BEGIN
     PERFORM create_trigger_function(purpose || '_' || id, body);
     PERFORM create_triggers(relation, purpose, purpose || '_' || id);
     PERFORM record_about_table(format('audit.%s_added', purpose), relation,
-                               jsonb_strip_nulls(settings - '{id,relation,known_columns,added_at,added_by}'::text[]));
+                               jsonb_strip_nulls(settings - '{id,relation,renamed_columns,known_columns,added_at,added_by}'::text[]));
 END $$;
 
 -- pause_triggers(purpose, relation, paused): disables the triggers of a table, or enables them again, and records that.

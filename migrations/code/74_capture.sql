@@ -31,28 +31,53 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
 $$;
 
 -- restored_numbers(known, present): returns the numbers that known columns have now by their names at that time. A
--- restore closes the gaps that dropped columns have left: then each column has another number, in the same order.
+-- restore closes the gaps that dropped columns have left: then columns have lower numbers, in the same order.
 CREATE OR REPLACE FUNCTION pgaudit.restored_numbers(known jsonb, present jsonb) RETURNS jsonb
 LANGUAGE sql IMMUTABLE SET search_path = pgaudit, pg_temp AS $$
-    SELECT CASE WHEN EXISTS (SELECT FROM jsonb_each(known) k JOIN jsonb_each(present) p USING (key) WHERE k.value <> p.value)
+    SELECT CASE WHEN EXISTS (SELECT FROM jsonb_each(known) k JOIN jsonb_each(present) p USING (key) WHERE k.value > p.value)
                 THEN (SELECT jsonb_object_agg(key, n) FROM (
                         SELECT key, row_number() OVER (ORDER BY value::integer) AS n FROM jsonb_each(known)) ranked)
                 ELSE known END
 $$;
 
--- current_names(names, known, relation): returns the present names of columns, without those that were dropped.
---   known  the numbers of all columns at the time when they had these names
--- A column whose name no longer exists counts as renamed if the column with its number has a new name.
-CREATE OR REPLACE FUNCTION pgaudit.current_names(names text[], known jsonb, relation oid) RETURNS text[]
+-- columns_now(known, relation): returns what columns of a table are called now: their name, if there is such a column,
+-- and the new name of the column with their number. Both, if a column was renamed and another one took its name.
+--   known  the numbers of all columns at the time when they had the names known_name
+CREATE OR REPLACE FUNCTION pgaudit.columns_now(known jsonb, relation oid)
+RETURNS TABLE (known_name text, present_name text, is_renamed boolean)
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT k.key, p.key, p.key <> k.key
+      FROM numbered_columns(relation) present, jsonb_each(restored_numbers(known, present)) k
+      JOIN jsonb_each(present) p ON p.key = k.key OR p.value = k.value AND NOT known ? p.key
+$$;
+
+-- names_now(names, known, relation): returns the present names of columns, without those that were dropped. A renamed
+-- column remains masked, excluded or chosen beside another one that took its name.
+CREATE OR REPLACE FUNCTION pgaudit.names_now(names text[], known jsonb, relation oid) RETURNS text[]
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT CASE WHEN names IS NOT NULL THEN array(
         SELECT present_name
-          FROM numbered_columns(relation) present, restored_numbers(known, present) number,
-               unnest(names) WITH ORDINALITY AS given (name, n),
-               LATERAL (SELECT CASE WHEN present ? name THEN name
-                                    ELSE (SELECT key FROM jsonb_each(present) WHERE value = number->name AND NOT known ? key)
-                               END AS present_name) found
-         WHERE present_name IS NOT NULL ORDER BY n) END
+          FROM unnest(names) WITH ORDINALITY AS given (name, n) JOIN columns_now(known, relation) ON known_name = name
+         ORDER BY n, is_renamed) END
+$$;
+
+-- key_now(names, known, relation): returns the present names of the columns of a key, without those that were dropped.
+CREATE OR REPLACE FUNCTION pgaudit.key_now(names text[], known jsonb, relation oid) RETURNS text[]
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT array(SELECT present_name FROM (
+        SELECT DISTINCT ON (n) n, present_name
+          FROM unnest(names) WITH ORDINALITY AS given (name, n) JOIN columns_now(known, relation) ON known_name = name
+         ORDER BY n, is_renamed) found ORDER BY n)
+$$;
+
+-- renamed_now(renamed, known, relation): returns the present names of the columns that a condition calls otherwise.
+--   renamed  the same at the time of known
+CREATE OR REPLACE FUNCTION pgaudit.renamed_now(renamed jsonb, known jsonb, relation oid) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT coalesce(jsonb_object_agg(name, present_name), '{}') FROM (
+        SELECT DISTINCT ON (name) coalesce(r.key, known_name) AS name, present_name
+          FROM columns_now(known, relation) LEFT JOIN jsonb_each_text(renamed) r ON r.value = known_name
+         ORDER BY name, is_renamed) found WHERE name <> present_name
 $$;
 
 -- columns_to_capture(relation, columns, excluded): returns the columns whose values go into events: the chosen ones, or
@@ -64,6 +89,40 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
      WHERE attrelid = relation AND attnum > 0 AND NOT attisdropped AND attgenerated <> 'v'
        AND (columns IS NULL OR attname = ANY (columns)) AND attname <> ALL (excluded)
      ORDER BY attnum
+$$;
+
+-- is_trusted_type(type): returns whether only a superuser or the schema's owner can make casts and operators for a type.
+-- A condition that uses another one might call them, with the rights of the schema's owner.
+CREATE OR REPLACE FUNCTION pgaudit.is_trusted_type(type oid) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT rolsuper OR typowner = (SELECT nspowner FROM pg_namespace WHERE nspname = 'pgaudit')
+      FROM pg_type t JOIN pg_roles r ON r.oid = typowner WHERE t.oid = base_type(type)
+$$;
+
+-- condition_row(relation, renamed, row): returns the query of a row as a condition sees it. Columns of types that are not
+-- trusted are text.
+--   renamed  the present names of columns that the condition calls otherwise
+--   row      old or new; NULL for a row without values
+CREATE OR REPLACE FUNCTION pgaudit.condition_row(relation oid, renamed jsonb, "row" text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT 'SELECT ' || string_agg(format('%s AS %I',
+        CASE WHEN "row" IS NULL
+             THEN format('NULL::%s', CASE WHEN trusted THEN format_type(base_type(atttypid), NULL) ELSE 'text' END)
+             WHEN trusted THEN format('%s.%I', "row", attname)
+             ELSE text_expression(atttypid, format('%s.%I', "row", attname)) END, coalesce(name, attname)), ', ' ORDER BY attnum)
+      FROM pg_attribute LEFT JOIN jsonb_each_text(renamed) AS other (name, present_name) ON present_name = attname,
+           LATERAL is_trusted_type(atttypid) trusted
+     WHERE attrelid = relation AND attnum > 0 AND NOT attisdropped AND attgenerated <> 'v'
+       AND (name IS NOT NULL OR NOT renamed ? attname)
+$$;
+
+-- condition_expression(capture, relation): returns the SQL expression of a capture's condition; NULL if it has none.
+CREATE OR REPLACE FUNCTION pgaudit.condition_expression(capture pgaudit.captured_table, relation oid) RETURNS text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT CASE WHEN capture.condition IS NOT NULL
+                THEN format(E'(SELECT (%s\n) FROM (%s) old, (%s) new)', capture.condition,
+                            condition_row(relation, capture.renamed_columns, 'old'),
+                            condition_row(relation, capture.renamed_columns, 'new')) END
 $$;
 
 -- key_expression(relation, key, row): returns the SQL expression of a row's key: the id of the target.
@@ -160,7 +219,7 @@ BEGIN
         key_expression(relation, capture.key_columns, CASE operation WHEN 'DELETE' THEN 'old' ELSE 'new' END),
         changes_expression(relation, capture.columns, capture.excluded, capture.masked, operation),
         rows_of(operation, level, names[3], names[4]),
-        coalesce('(' || CASE WHEN operation = 'UPDATE' THEN capture.condition END || ')', 'true'),
+        coalesce(CASE WHEN operation = 'UPDATE' THEN condition_expression(capture, relation) END, 'true'),
         CASE operation WHEN 'UPDATE' THEN $s$c.changes <> ''$s$ ELSE 'true' END);
 END $$;
 
@@ -172,7 +231,7 @@ RETURNS text LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
         key_expression(relation, capture.key_columns, CASE operation WHEN 'INSERT' THEN 'new' ELSE 'old' END),
         key_expression(relation, capture.key_columns, CASE operation WHEN 'DELETE' THEN 'old' ELSE 'new' END),
         rows_of(operation, level, names[3], names[4]),
-        CASE operation WHEN 'UPDATE' THEN format('(%s) AND (%s)', coalesce(capture.condition, 'true'),
+        CASE operation WHEN 'UPDATE' THEN format('%s AND (%s)', coalesce(condition_expression(capture, relation), 'true'),
                                                  changed_condition(relation, capture.columns, capture.excluded)) ELSE 'true' END)
 $$;
 

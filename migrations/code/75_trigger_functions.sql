@@ -125,7 +125,7 @@ $$;
 CREATE OR REPLACE FUNCTION pgaudit.current_key(names text[], known jsonb, relation regclass) RETURNS text[]
 LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp AS $$
 DECLARE
-    present text[] := current_names(names, known, relation);
+    present text[] := key_now(names, known, relation);
 BEGIN
     IF cardinality(present) < cardinality(names) THEN
         RAISE EXCEPTION 'a key column of the table % no longer exists', relation
@@ -141,9 +141,10 @@ DECLARE
     capture captured_table := (SELECT c FROM captured_table c WHERE c.id = current_capture.id);
 BEGIN
     capture.key_columns := current_key(capture.key_columns, capture.known_columns, capture.relation);
-    capture.columns := current_names(capture.columns, capture.known_columns, capture.relation);
-    capture.excluded := current_names(capture.excluded, capture.known_columns, capture.relation);
-    capture.masked := current_names(capture.masked, capture.known_columns, capture.relation);
+    capture.columns := names_now(capture.columns, capture.known_columns, capture.relation);
+    capture.excluded := names_now(capture.excluded, capture.known_columns, capture.relation);
+    capture.masked := names_now(capture.masked, capture.known_columns, capture.relation);
+    capture.renamed_columns := renamed_now(capture.renamed_columns, capture.known_columns, capture.relation);
     RETURN capture;
 END $$;
 
@@ -160,7 +161,7 @@ BEGIN
     IF FOUND THEN
         capture := current_capture(id);
         UPDATE captured_table c SET key_columns = capture.key_columns, columns = capture.columns, excluded = capture.excluded,
-               masked = capture.masked, known_columns = numbered_columns(capture.relation) WHERE c.id = regenerate_capture.id;
+               masked = capture.masked, renamed_columns = capture.renamed_columns, known_columns = numbered_columns(capture.relation) WHERE c.id = regenerate_capture.id;
         PERFORM create_trigger_function('capture_' || id, capture_body(capture));
         PERFORM record_about_table('audit.columns_changed', capture.relation, jsonb_build_object(
             'columns', (SELECT jsonb_agg(name ORDER BY name) FROM jsonb_object_keys(numbered_columns(capture.relation)) name)));

@@ -3,13 +3,13 @@
 
 -- watched(purpose): returns the captured or guarded tables, with the columns that both have.
 CREATE OR REPLACE FUNCTION pgaudit.watched(purpose text)
-RETURNS TABLE (id integer, relation regclass, key_columns text[], columns text[], excluded text[], masked text[], condition text,
+RETURNS TABLE (id integer, relation regclass, key_columns text[], columns text[], excluded text[], masked text[], condition text, renamed_columns jsonb,
                known_columns jsonb, paused_at timestamptz)
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
-    SELECT id, relation, key_columns, columns, excluded, masked, condition, known_columns, paused_at FROM captured_table
+    SELECT id, relation, key_columns, columns, excluded, masked, condition, renamed_columns, known_columns, paused_at FROM captured_table
      WHERE purpose = 'capture'
     UNION ALL
-    SELECT id, relation, key_columns, columns, excluded, masked, condition, known_columns, paused_at FROM guarded_table
+    SELECT id, relation, key_columns, columns, excluded, masked, condition, renamed_columns, known_columns, paused_at FROM guarded_table
      WHERE purpose = 'guard'
 $$;
 
@@ -46,17 +46,16 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
       FROM pg_proc WHERE oid = function
 $$;
 
--- problem_of_columns(relation, key, known, condition): returns why rows can no longer be changed: key or condition
--- names a column that was dropped or renamed. NULL otherwise: for other columns, the next change of a row adapts the
--- function.
-CREATE OR REPLACE FUNCTION pgaudit.problem_of_columns(relation oid, key text[], known jsonb, condition text) RETURNS text
+-- problem_of_columns(relation, key, known, condition, renamed): returns why rows can no longer be changed: key or condition
+-- names a column that was dropped, or whose type the condition does not fit. NULL otherwise: for other columns, the next
+-- change of a row adapts the function.
+CREATE OR REPLACE FUNCTION pgaudit.problem_of_columns(relation oid, key text[], known jsonb, condition text, renamed jsonb) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp SET lock_timeout = '100ms' AS $$
 BEGIN
-    IF cardinality(current_names(key, known, relation)) < cardinality(key) THEN
+    IF cardinality(key_now(key, known, relation)) < cardinality(key) THEN
         RETURN 'cannot be changed, because a column of the key no longer exists';
-    ELSIF known <> numbered_columns(relation) THEN
-        PERFORM check_condition(relation, condition);
     END IF;
+    PERFORM check_condition(relation, condition, renamed_now(renamed, known, relation));
     RETURN NULL;
 EXCEPTION
     WHEN invalid_parameter_value THEN
@@ -82,7 +81,7 @@ BEGIN
          WHERE child NOT IN (SELECT w.relation FROM watched(purpose) w);
     END IF;
     IF problem IS NULL THEN
-        SELECT problem_of_columns(w.relation, w.key_columns, w.known_columns, w.condition) INTO problem
+        SELECT problem_of_columns(w.relation, w.key_columns, w.known_columns, w.condition, w.renamed_columns) INTO problem
           FROM watched(purpose) w WHERE w.id = problem_of.id;
     END IF;
     RETURN problem;
@@ -94,9 +93,9 @@ CREATE OR REPLACE FUNCTION pgaudit.watched_tables(purpose text)
 RETURNS TABLE (id integer, schema_name text, table_name text, key_columns text[], columns text[], excluded text[],
                masked text[], level text, level_reason text, children text[], problem text)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
-    SELECT w.id, n.nspname, c.relname, current_names(w.key_columns, known_columns, w.relation),
-           current_names(w.columns, known_columns, w.relation), current_names(w.excluded, known_columns, w.relation),
-           current_names(w.masked, known_columns, w.relation), level_of_triggers(w.relation, purpose),
+    SELECT w.id, n.nspname, c.relname, key_now(w.key_columns, known_columns, w.relation),
+           names_now(w.columns, known_columns, w.relation), names_now(w.excluded, known_columns, w.relation),
+           names_now(w.masked, known_columns, w.relation), level_of_triggers(w.relation, purpose),
            row_level_reason(w.relation), array(SELECT table_name(child) FROM children_of(w.relation) child ORDER BY 1),
            CASE WHEN paused_at IS NULL THEN problem_of(purpose, w.id, w.relation) END
       FROM watched(purpose) w
