@@ -63,11 +63,13 @@ BEGIN
        AND EXISTS (SELECT FROM pg_stat_subscription WHERE pid = pg_backend_pid());
 END $$;
 
--- event_about_table(action, relation, data): returns the text of an event about a table as a whole.
+-- event_about_table(action, relation, data): returns the text of an event about a table as a whole, by its number if it
+-- was dropped.
 CREATE OR REPLACE FUNCTION pgaudit.event_about_table(action text, relation regclass, data jsonb DEFAULT NULL) RETURNS text
 LANGUAGE sql SET search_path = pgaudit, pg_temp AS $$
     SELECT ((captured_head(action) || substr(gen_random_uuid()::text, 16) || '"}')::jsonb || jsonb_build_object(
-               'targets', jsonb_build_array(jsonb_build_object('type', 'table', 'id', table_name(relation))))
+               'targets', jsonb_build_array(jsonb_build_object(
+                   'type', 'table', 'id', coalesce(table_name(relation), relation::text))))
             || CASE WHEN data IS NULL THEN '{}' ELSE jsonb_build_object('data', data) END)::text
 $$;
 

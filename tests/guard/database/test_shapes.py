@@ -172,13 +172,6 @@ def test_a_replica_role_switches_nothing_off(owner: Connection, superuser: Conne
         superuser.execute("INSERT INTO claims (id) VALUES (8)")
 
 
-@pytest.fixture
-def superuser(owned: str) -> Iterator[Connection]:
-    """A session of a superuser."""
-    with psycopg.connect(make_conninfo(owned, user="postgres"), autocommit=True) as conn:
-        yield conn
-
-
 def test_many_clients_and_changing_columns(owned: str, owner: Connection) -> None:
     """Random changes, savepoints and rollbacks, while columns come and go: the events lead to the rows.
 
