@@ -145,8 +145,8 @@ BEGIN
                AND format('0_pgaudit_%s_truncate', purpose) NOT IN (SELECT triggers_of(m, purpose)) LOOP
             BEGIN
                 PERFORM create_truncate_trigger(member, purpose, purpose || '_' || id);
-            EXCEPTION WHEN lock_not_available OR insufficient_privilege OR undefined_table THEN
-                NULL;
+            EXCEPTION WHEN lock_not_available OR insufficient_privilege OR undefined_table OR duplicate_object THEN
+                NULL;  -- another worker was faster, or the health check names it
             END;
         END LOOP;
     END LOOP;

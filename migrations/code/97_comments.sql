@@ -651,6 +651,9 @@ COMMENT ON FUNCTION pgaudit.renew_capture(regclass) IS
 COMMENT ON FUNCTION pgaudit.renew_guard(regclass) IS
     'Adds the guard of a table again with the same options, which adapts it to what the table is now.';
 
+COMMENT ON FUNCTION pgaudit.tend_captures() IS
+    'Adds missing triggers of TRUNCATE to partitions, and ends the captures and guards of dropped tables. Workers call it.';
+
 COMMENT ON FUNCTION pgaudit.capture_problems() IS
     'Captured and guarded tables whose changes may pass: purpose, table and what is wrong.';
 

@@ -4,7 +4,6 @@ import pytest
 
 from tests.django.conftest import PROJECT, Run
 
-
 PLACE = f"{PROJECT}.cases.tracked"
 
 

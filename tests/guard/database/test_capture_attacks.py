@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 import psycopg
 import pytest
-from psycopg.conninfo import make_conninfo
 
 from tests.guard.database.replay import captured
 from tests.support.queries import Connection
@@ -74,7 +73,7 @@ def test_planning_a_condition_calls_no_policy(member: Connection, app: Connectio
     app.execute("""
         CREATE TABLE mine (id int PRIMARY KEY, amount int);
         CREATE FUNCTION spy(int) RETURNS boolean IMMUTABLE LANGUAGE plpgsql AS
-            $$ BEGIN IF current_user <> 'claims_app' THEN RAISE 'called by %', current_user; END IF; RETURN true; END $$;
+            $$ BEGIN ASSERT current_user = 'claims_app', format('called by %s', current_user); RETURN true; END $$;
         CREATE POLICY spy ON mine USING (public.spy(1));
         ALTER TABLE mine ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY
     """)
@@ -95,7 +94,8 @@ def test_a_condition_calls_no_cast_of_another_role(member: Connection, app: Conn
     app.execute("INSERT INTO mine VALUES (1, 'ok', 2); UPDATE mine SET day = 'sad'; UPDATE mine SET day = 'ok'")
     assert [event["action"] for event in captured(member)] == ["claim.created", "claim.updated"]
     app.execute("""
-        CREATE FUNCTION spy_int(mood) RETURNS int LANGUAGE plpgsql AS $$ BEGIN RAISE 'called by %', current_user; END $$;
+        CREATE FUNCTION spy_int(mood) RETURNS int LANGUAGE plpgsql AS
+            $$ BEGIN RAISE 'called by %', current_user; END $$;
         CREATE CAST (mood AS int) WITH FUNCTION spy_int(mood) AS IMPLICIT;
         ALTER TABLE mine ALTER amount TYPE mood USING 'ok'::mood
     """)
@@ -146,17 +146,15 @@ def test_a_row_trigger_of_the_application_cannot_pose_as_one_of_pgaudit(owner: C
     assert problem == "needs triggers for each row, because it has AFTER ROW triggers: 0_pgaudit_zz"
 
 
-def test_text_that_a_collation_takes_for_equal_is_a_change(owner: Connection, app: Connection, owned: str) -> None:
-    """Also where the column got the collation after it was captured."""
+def test_text_that_a_collation_takes_for_equal_is_a_change(owner: Connection, app: Connection) -> None:
+    """Also where the column got the collation after it was captured; a server without ICU has none of the kind."""
     owner.execute(f"{ADD}; SELECT pgaudit.add_guard('claims', 'claim', '{{id}}', 'capture')".encode())
     owner.execute("INSERT INTO claims (id, note) VALUES (1, 'a')")
-    try:
+    if owner.execute("SELECT FROM pg_collation WHERE collprovider = 'i' LIMIT 1").fetchone() is not None:
         owner.execute("""
             CREATE COLLATION any_case (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
             ALTER TABLE claims ALTER note TYPE text COLLATE any_case
         """)
-    except psycopg.errors.FeatureNotSupported:
-        assert make_conninfo(owned)  # this server has no ICU, and so no such collation
     app.execute("UPDATE claims SET note = 'A'")
     actions = [event["action"] for event in captured(owner)]
     assert actions == ["claim.created", "claim.created", "claim.updated", "claim.updated"]

@@ -1,14 +1,12 @@
 """Tables that change their columns, have partitions or children, or are written to while they change."""
 
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
 from typing import Any
 
 import psycopg
 import pytest
-from psycopg.conninfo import make_conninfo
 
 from tests.guard.database.replay import actual, assert_replayed, captured, replayed
 from tests.support.queries import Connection

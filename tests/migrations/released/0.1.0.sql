@@ -4656,8 +4656,8 @@ BEGIN
                AND format('0_pgaudit_%s_truncate', purpose) NOT IN (SELECT triggers_of(m, purpose)) LOOP
             BEGIN
                 PERFORM create_truncate_trigger(member, purpose, purpose || '_' || id);
-            EXCEPTION WHEN lock_not_available OR insufficient_privilege OR undefined_table THEN
-                NULL;
+            EXCEPTION WHEN lock_not_available OR insufficient_privilege OR undefined_table OR duplicate_object THEN
+                NULL;  -- another worker was faster, or the health check names it
             END;
         END LOOP;
     END LOOP;
@@ -5541,6 +5541,9 @@ COMMENT ON FUNCTION pgaudit.renew_capture(regclass) IS
 COMMENT ON FUNCTION pgaudit.renew_guard(regclass) IS
     'Adds the guard of a table again with the same options, which adapts it to what the table is now.';
 
+COMMENT ON FUNCTION pgaudit.tend_captures() IS
+    'Adds missing triggers of TRUNCATE to partitions, and ends the captures and guards of dropped tables. Workers call it.';
+
 COMMENT ON FUNCTION pgaudit.capture_problems() IS
     'Captured and guarded tables whose changes may pass: purpose, table and what is wrong.';
 
@@ -5654,7 +5657,7 @@ END $$;
 
 
 DELETE FROM pgaudit.schema_code;
-INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('91b4483e18af40d4b49257a64c4208b10c66257a30d2417dbce5b4f2dafd6454', '0.1.0');
+INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('f5dacef87b69ba4e4243a26c360f264647308b68aa4e34b69b4229b9f4106a2a', '0.1.0');
 
 
 DO $renewal$
