@@ -1,6 +1,7 @@
 """What roles that own a type or a table, or a mere setting, try against the triggers that run as the schema's owner."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 import psycopg
 import pytest
@@ -37,7 +38,7 @@ def test_a_cast_to_json_is_not_called_in_an_older_snapshot(
     owner.execute(f"GRANT ALL ON days TO claims_app; SELECT pgaudit.add_{purpose}('days', 'day', '{{id}}')".encode())
     if purpose == "guard":
         owner.execute("SELECT pgaudit.add_guard('days', 'day', '{id}', 'capture')")
-    app.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+    app.execute("SET default_transaction_isolation = 'repeatable read'")
     for statement in ("INSERT INTO days VALUES (1, 'ok')", "UPDATE days SET day = 'sad'", "DELETE FROM days"):
         app.execute(statement.encode())
     assert [event["action"] for event in captured(owner, "day.%")] == ["day.created", "day.updated", "day.deleted"]
@@ -150,7 +151,7 @@ def test_text_that_a_collation_takes_for_equal_is_a_change(owner: Connection, ap
     """Also where the column got the collation after it was captured; a server without ICU has none of the kind."""
     owner.execute(f"{ADD}; SELECT pgaudit.add_guard('claims', 'claim', '{{id}}', 'capture')".encode())
     owner.execute("INSERT INTO claims (id, note) VALUES (1, 'a')")
-    if owner.execute("SELECT FROM pg_collation WHERE collprovider = 'i' LIMIT 1").fetchone() is not None:
+    with suppress(psycopg.errors.FeatureNotSupported):
         owner.execute("""
             CREATE COLLATION any_case (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
             ALTER TABLE claims ALTER note TYPE text COLLATE any_case
