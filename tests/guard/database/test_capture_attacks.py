@@ -125,12 +125,13 @@ def test_a_condition_that_no_trigger_can_evaluate_is_refused(owner: Connection, 
 
 
 @pytest.mark.parametrize("rows", [1, 2])
-def test_a_condition_may_take_whole_rows(owner: Connection, app: Connection, rows: int) -> None:
-    """As arguments of a function of the owner."""
-    owner.execute("""
-        CREATE FUNCTION is_large(claims) RETURNS boolean LANGUAGE sql AS 'SELECT $1.amount > 10';
-        SELECT pgaudit.add_capture('claims', 'claim', '{id}', condition => 'public.is_large(new)')
-    """)
+@pytest.mark.parametrize("condition", ["public.is_large(new)", "new.amount > 10 -- large"])
+def test_a_condition_may_take_whole_rows_and_end_with_a_comment(
+    owner: Connection, app: Connection, condition: str, rows: int
+) -> None:
+    """Rows are arguments of a function of the owner."""
+    owner.execute("CREATE FUNCTION is_large(claims) RETURNS boolean LANGUAGE sql AS 'SELECT $1.amount > 10'")
+    owner.execute("SELECT pgaudit.add_capture('claims', 'claim', '{id}', condition => %s)", [condition])
     app.execute("INSERT INTO claims (id) SELECT generate_series(1, %s)", [rows])
     app.execute("UPDATE claims SET amount = 5; UPDATE claims SET amount = 15")
     assert [event["action"] for event in captured(owner, "%.updated")] == ["claim.updated"] * rows
