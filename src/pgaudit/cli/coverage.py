@@ -21,7 +21,7 @@ Patterns = list[str]
 
 
 class Requirement(StrEnum):
-    """What a table has to be."""
+    """What a table has to be, for ``--require``."""
 
     ANY = "any"
     CAPTURED = "captured"
@@ -85,21 +85,29 @@ def coverage(  # noqa: PLR0913 - the options of a command
     *,
     tables: Annotated[
         Patterns | None,
-        typer.Option("--table", help="Look at these tables alone: a name or a pattern, such as 'insurance.*'."),
+        typer.Option("--table", help="Look only at these tables: a name or a pattern, such as 'insurance.*'."),
     ] = None,
     left_out: Annotated[
         Patterns | None, typer.Option("--except", help="Leave these tables out, such as 'django_*'.")
     ] = None,
     require: Annotated[
         Requirement | None,
-        typer.Option("--require", help="Exit with 1 unless each table is captured, guarded, or any of both."),
+        typer.Option("--require", help="Exit with 1 unless each table is captured, guarded, or one of both (any)."),
     ] = None,
     fail_under: Annotated[
         float | None,
-        typer.Option("--fail-under", min=0, max=100, help="Exit with 1 if a smaller percentage of the tables is so."),
+        typer.Option(
+            "--fail-under",
+            min=0,
+            max=100,
+            help="Exit with 1 if less than this percentage of the tables meets --require.",
+        ),
     ] = None,
     silent_after: Annotated[
-        float, typer.Option("--silent-after", min=0, max=36_500, help="Days after which a table is named as silent.")
+        float,
+        typer.Option(
+            "--silent-after", min=0, max=36_500, help="Days without an event after which a table counts as silent."
+        ),
     ] = 7.0,
     json: AsJson = False,
 ) -> None:
@@ -116,20 +124,25 @@ def coverage(  # noqa: PLR0913 - the options of a command
         console.print(picture(report, chosen, timedelta(days=silent_after)))
     limit = fail_under if fail_under is not None else 100.0 if require else 0.0
     if percentage < limit:
-        named = ", ".join(table.name for table in failing)
-        wanted = "captured or guarded" if requirement is Requirement.ANY else requirement.value
-        say(f"pgaudit: {percentage:.1f} % of the tables are {wanted}, and {limit:g} % must be; not {named}", error=True)
+        say(shortfall(requirement, failing, percentage, limit), error=True)
         raise typer.Exit(Code.BAD)
 
 
-def select(tables: Sequence[TableCoverage], patterns: Patterns | None) -> list[TableCoverage]:
-    """Returns the tables that are like one of the patterns; all without patterns.
+def shortfall(requirement: Requirement, failing: Sequence[TableCoverage], percentage: float, limit: float) -> str:
+    """Returns the sentence about tables that do not meet the requirement."""
+    wanted = "captured or guarded" if requirement is Requirement.ANY else requirement.value
+    names = ", ".join(table.name for table in failing)
+    return f"pgaudit: {percentage:.1f} % of the tables are {wanted}, but {limit:g} % must be. These are not: {names}"
 
-    :raises typer.BadParameter: no table is like one of them: a check of no table would always succeed.
+
+def select(tables: Sequence[TableCoverage], patterns: Patterns | None) -> list[TableCoverage]:
+    """Returns the tables that match one of the patterns; all without patterns.
+
+    :raises typer.BadParameter: no table matches one of them: a check of no table would always succeed.
     """
     for pattern in patterns or []:
         if not any(table.matches([pattern]) for table in tables):
-            raise typer.BadParameter(f"no table of the application is like {pattern!r}", param_hint="--table")
+            raise typer.BadParameter(f"no table of the application matches {pattern!r}", param_hint="--table")
     return [table for table in tables if not patterns or table.matches(patterns)]
 
 
