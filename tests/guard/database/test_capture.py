@@ -4,9 +4,11 @@ import json
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from pgaudit import AuditEvent
 from pgaudit.testing import run_worker_once
+from pgaudit.testing.server import Server
 from tests.guard.database.capturing import ADD, changes, targets
 from tests.guard.database.replay import captured
 from tests.support.queries import Connection
@@ -141,3 +143,16 @@ def test_only_the_owner_adds_and_removes_captures(owner: Connection, app: Connec
     ):
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             app.execute(statement.encode())
+
+
+def test_a_write_by_hand_is_refused_with_the_way_to_do_it(owned: str, owner: Connection, server: Server) -> None:
+    """A write by hand by another role than the owner has the commands, and the owner's name, in its hint."""
+    owner.execute(ADD)
+    superuser = conninfo_to_dict(server.conninfo)["user"]
+    with (
+        psycopg.connect(make_conninfo(owned, user=superuser)) as conn,
+        pytest.raises(psycopg.errors.InsufficientPrivilege, match="only its owner") as error,
+    ):
+        conn.execute("UPDATE pgaudit.captured_table SET excluded = '{status}'")
+    hint = "Use the commands of pgaudit, such as pgaudit jobs and pgaudit capture, or SET ROLE claims_owner."
+    assert error.value.diag.message_hint == hint

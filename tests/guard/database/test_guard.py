@@ -75,6 +75,9 @@ def test_a_truncate_is_checked_at_once(guarded: Connection) -> None:
     with pytest.raises(psycopg.Error, match=r"TRUNCATE of public\.claims without an audit event") as error:
         guarded.execute("TRUNCATE claims")
     assert error.value.sqlstate == "PA002"
+    assert error.value.diag.table_name == "claims"
+    assert str(error.value.diag.message_hint).startswith("Record a new event before it, in the same transaction")
+    assert 'action="claim.truncated", target="table:public.claims"' in str(error.value.diag.message_hint)
     guarded.rollback()
     record(guarded, AuditEvent(action="claim.truncated", target="table:public.claims"))
     guarded.execute("TRUNCATE claims")

@@ -3561,7 +3561,7 @@ DECLARE
         WHEN found.relnamespace IN ('pgaudit'::regnamespace, 'pg_catalog'::regnamespace) THEN 'it is not a table of the application'
         WHEN found.relpersistence = 't' THEN 'it is temporary'
         WHEN NOT pg_has_role(found.relowner, 'USAGE')
-            THEN format('it belongs to %s: only a role that owns both schema and table can: GRANT %1$I TO %I',
+            THEN format('it belongs to %s, and only a role that owns schema and table can do this: GRANT %1$I TO %I',
                         pg_get_userbyid(found.relowner), current_user)
         WHEN coalesce(cardinality(key), 0) = 0 THEN 'the key has no column'
         WHEN coalesce(length(target) NOT BETWEEN 1 AND 100, true) THEN 'the target type must have 1 to 100 characters'
@@ -3894,6 +3894,16 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
                             WHERE g->>'path' = a->>'path' AND is_same_value(g->'after', a->'after')))
 $$;
 
+-- satisfies(action, changes, pattern, with_changes, event): returns whether a recorded event, which has the target already, is
+-- what a guard demands.
+--   action, changes        those of the event
+--   pattern, with_changes  those of the guard
+--   event                  how the change would be captured; NULL unless with_changes
+-- Without SET, so that it becomes a part of the query that compares all targets.
+CREATE OR REPLACE FUNCTION pgaudit.satisfies(action text, changes jsonb, pattern text, with_changes boolean, event text) RETURNS boolean
+LANGUAGE sql STABLE AS
+$$ SELECT pgaudit.fits_pattern(action, pattern) AND (NOT with_changes OR pgaudit.has_changes(changes, event::jsonb->'changes')) $$;
+
 -- check_guarded_changes(): compares what the transaction has changed in guarded tables with what it has recorded. The
 -- first of its deferred calls compares all of it; the others find nothing left.
 CREATE OR REPLACE FUNCTION pgaudit.check_guarded_changes() RETURNS trigger
@@ -3921,11 +3931,9 @@ BEGIN
                array_agg(c.event) FILTER (WHERE c.event IS NOT NULL) AS events
           FROM changed c
          WHERE NOT EXISTS (SELECT FROM recorded r WHERE r.target_type = c.target_type AND r.key = c.key
-                              AND fits_pattern(r.action, c.pattern)
-                              AND (NOT c.with_changes OR has_changes(r.changes, c.event::jsonb->'changes')))
+                              AND satisfies(r.action, r.changes, c.pattern, c.with_changes, c.event))
            AND NOT EXISTS (SELECT FROM recorded r WHERE c.new_key <> c.key AND r.target_type = c.target_type AND r.key = c.new_key
-                              AND fits_pattern(r.action, c.pattern)
-                              AND (NOT c.with_changes OR has_changes(r.changes, c.event::jsonb->'changes')))
+                              AND satisfies(r.action, r.changes, c.pattern, c.with_changes, c.event))
          GROUP BY c.guard, c.operation LOOP
         SELECT g.* INTO guarded FROM guarded_table g WHERE g.id = missing.guard;
         PERFORM note_unrecorded(guarded, guarded.relation, missing.operation, cardinality(missing.keys),
@@ -5480,7 +5488,7 @@ END $$;
 
 
 DELETE FROM pgaudit.schema_code;
-INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('2b6cd679c5e4638650870bbcc7bc8b60385c0155b15e23e20541f24e60b52e4a', '0.1.0');
+INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('daad487495cbd876487d69a597b84f408a6c454bbfc10fae0fc5b105fb60ccf0', '0.1.0');
 
 
 DO $renewal$
