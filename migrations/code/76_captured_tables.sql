@@ -118,11 +118,6 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
      WHERE tgrelid = relation AND NOT tgisinternal AND starts_with(tgname, '0_pgaudit_capture_') AND tgenabled = 'A'
 $$;
 
--- is_captured(relation): returns whether inserted, updated and deleted rows of a table are captured.
-CREATE OR REPLACE FUNCTION pgaudit.is_captured(relation oid) RETURNS boolean
-LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS
-$$ SELECT captured_operations(relation) @> '{insert,update,delete}' $$;
-
 -- record_uncaptured(changes): records the events of changes that no trigger captures, so that a change that an ORM and
 -- a trigger see is recorded once. For a JSON array of {"table": "public.claims", "operation": "update", "event": {…}}.
 -- Returns how many it has recorded; raises as record does.

@@ -51,7 +51,7 @@ DECLARE
         WHEN found.relnamespace IN ('pgaudit'::regnamespace, 'pg_catalog'::regnamespace) THEN 'it is not a table of the application'
         WHEN found.relpersistence = 't' THEN 'it is temporary'
         WHEN NOT pg_has_role(found.relowner, 'USAGE')
-            THEN format('it belongs to %s: only a role that owns both schema and table can: GRANT %1$I TO %I',
+            THEN format('it belongs to %s, and only a role that owns schema and table can do this: GRANT %1$I TO %I',
                         pg_get_userbyid(found.relowner), current_user)
         WHEN coalesce(cardinality(key), 0) = 0 THEN 'the key has no column'
         WHEN EXISTS (SELECT FROM pg_attribute WHERE attrelid = relation AND attname = ANY (key) AND attgenerated = 'v')

@@ -72,6 +72,16 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
                             WHERE g->>'path' = a->>'path' AND is_same_value(g->'after', a->'after')))
 $$;
 
+-- satisfies(action, changes, pattern, with_changes, event, masked): returns whether a recorded event, which has the target
+-- already, is what a guard demands.
+--   action, changes                those of the event
+--   pattern, with_changes, masked  those of the guard
+--   event                          how the change would be captured; NULL unless with_changes
+-- Without SET, so that it becomes a part of the query that compares all targets.
+CREATE OR REPLACE FUNCTION pgaudit.satisfies(action text, changes jsonb, pattern text, with_changes boolean, event text, masked text[])
+RETURNS boolean LANGUAGE sql STABLE AS
+$$ SELECT pgaudit.fits_pattern(action, pattern) AND (NOT with_changes OR pgaudit.has_changes(changes, event::jsonb->'changes', masked)) $$;
+
 -- check_guarded_changes(): compares what the transaction has changed in guarded tables with what it has recorded. The
 -- first of its deferred calls compares all of it; the others find nothing left.
 CREATE OR REPLACE FUNCTION pgaudit.check_guarded_changes() RETURNS trigger
@@ -105,11 +115,9 @@ BEGIN
                array_agg(c.event) FILTER (WHERE c.event IS NOT NULL) AS events
           FROM changed c
          WHERE NOT EXISTS (SELECT FROM recorded r WHERE r.target_type = c.target_type AND r.key = c.key
-                              AND fits_pattern(r.action, c.pattern)
-                              AND (NOT c.with_changes OR has_changes(r.changes, c.event::jsonb->'changes', c.masked)))
+                              AND satisfies(r.action, r.changes, c.pattern, c.with_changes, c.event, c.masked))
            AND NOT EXISTS (SELECT FROM recorded r WHERE c.new_key <> c.key AND r.target_type = c.target_type AND r.key = c.new_key
-                              AND fits_pattern(r.action, c.pattern)
-                              AND (NOT c.with_changes OR has_changes(r.changes, c.event::jsonb->'changes', c.masked)))
+                              AND satisfies(r.action, r.changes, c.pattern, c.with_changes, c.event, c.masked))
          GROUP BY c.guard, c.operation, c.portion LOOP
         SELECT g.* INTO guarded FROM guarded_table g WHERE g.id = missing.guard;
         PERFORM note_unrecorded(guarded, guarded.relation, missing.operation, cardinality(missing.keys),

@@ -639,9 +639,6 @@ COMMENT ON FUNCTION pgaudit.remove_guard(regclass) IS
 COMMENT ON FUNCTION pgaudit.pause_guard(regclass, boolean) IS
     'Interrupts the guard of a table, or resumes it.';
 
-COMMENT ON FUNCTION pgaudit.is_captured(oid) IS
-    'Whether inserted, updated and deleted rows of a table are captured.';
-
 COMMENT ON FUNCTION pgaudit.record_uncaptured(jsonb) IS
     'Records the events of changes that no trigger captures.';
 

@@ -16,7 +16,7 @@ from tests.sqlalchemy.models import Claim, Clerk, Person, Price
 
 
 def test_with_capture_a_change_is_recorded_once(session: Session, recorded: Recorded, dsn: str) -> None:
-    """By the trigger; after its pause, by the flush again."""
+    """The trigger records it; while the capture is paused, the flush does."""
     capture(dsn, "claims")
     session.add(Claim(id=7))
     session.commit()

@@ -59,10 +59,10 @@ def test_a_value_that_is_too_large_is_left_out(session: Session, recorded: Recor
     """The change goes on, and the event has the size and the hash of the value."""
     session.add(Claim(id=7, note="x" * 70_000, status="open"))
     session.commit()
-    told = sides(recorded()[0])
+    values = sides(recorded()[0])
     sha256 = hashlib.sha256(b"x" * 70_000).hexdigest()
-    assert told["note"]["after"] == {"omitted": True, "bytes": 70_000, "sha256": sha256}
-    assert told["status"] == {"after": "open"}
+    assert values["note"]["after"] == {"omitted": True, "bytes": 70_000, "sha256": sha256}
+    assert values["status"] == {"after": "open"}
 
 
 def test_values_that_no_event_can_hold_do_not_break_a_flush(session: Session, recorded: Recorded) -> None:

@@ -86,7 +86,7 @@ def test_a_failed_flush_does_not_hide_a_statement(session: Session) -> None:
 
 
 def test_sql_as_text_is_not_seen(session: Session, recorded: Recorded) -> None:
-    """As the documentation says."""
+    """track sees statements of SQLAlchemy only, as its documentation says."""
     session.execute(text("INSERT INTO claims (id) VALUES (7)"))
     session.commit()
     assert recorded() == []

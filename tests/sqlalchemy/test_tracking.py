@@ -82,7 +82,7 @@ def test_a_changed_key_is_a_second_target(session: Session, recorded: Recorded) 
 
 
 def test_what_a_flush_does_to_other_objects_is_recorded(session: Session, recorded: Recorded) -> None:
-    """Deleting a holder takes it from its claims."""
+    """Deleting a holder sets the foreign key of its claims to NULL."""
     session.add(Holder(id=1, claims=[Claim(id=7), Claim(id=8)]))
     session.commit()
     session.delete(session.get_one(Holder, 1))
@@ -121,13 +121,13 @@ def test_many_to_many_relations_are_recorded(session: Session, recorded: Recorde
     tags[0].claims.append(claim)
     session.commit()
     assert actions(recorded) == ["claim.created claim:7", *["claim.updated claim:7"] * 5]
-    told = [sides(entry) for entry in recorded()]
-    assert [told[n] for n in (1, 2, 3)] == [
+    changes = [sides(entry) for entry in recorded()]
+    assert [changes[n] for n in (1, 2, 3)] == [
         {"tags.added": {"after": [0, 1]}},
         {"tags.added": {"after": [2]}},
         {"tags.removed": {"before": [0]}},
     ]
-    assert told[5] == {"tags.added": {"after": [0]}}
+    assert changes[5] == {"tags.added": {"after": [0]}}
 
 
 @pytest.mark.usefixtures("audit")
@@ -149,7 +149,7 @@ def test_what_cannot_be_tracked_is_refused(audit: AuditLog) -> None:
 
 
 def test_events_can_be_kept_in_memory(session: Session, recorded: Recorded) -> None:
-    """As a test of the application does it."""
+    """Inside of recording(), a flush hands its events to the test instead of the database."""
     with recording() as events:
         session.add(Claim(id=7))
         session.commit()
@@ -157,7 +157,7 @@ def test_events_can_be_kept_in_memory(session: Session, recorded: Recorded) -> N
     assert recorded() == []
 
 
-def test_an_update_that_follows_is_recorded(engine: Engine, audit: AuditLog, recorded: Recorded) -> None:
+def test_the_second_update_of_post_update_is_recorded(engine: Engine, audit: AuditLog, recorded: Recorded) -> None:
     """With post_update, which writes a foreign key by a statement of its own."""
     track(audit, Team, target="team")
     with Session(engine) as session:
@@ -167,8 +167,8 @@ def test_an_update_that_follows_is_recorded(engine: Engine, audit: AuditLog, rec
         session.commit()
         team.lead = team.members[1]
         session.commit()
-    told = [sides(entry) for entry in recorded()]
-    assert told == [{"id": {"after": 1}, "lead_id": {"after": 1}}, {"lead_id": {"before": 1, "after": 2}}]
+    changes = [sides(entry) for entry in recorded()]
+    assert changes == [{"id": {"after": 1}, "lead_id": {"after": 1}}, {"lead_id": {"before": 1, "after": 2}}]
     track(audit, Member, target="member")
     with Session(engine) as session:
         session.add(Club(id=1, members=[Member(id=3)]))
@@ -181,10 +181,8 @@ def test_an_update_that_follows_is_recorded(engine: Engine, audit: AuditLog, rec
     ]
 
 
-def test_objects_that_a_relation_leaves_behind_are_recorded(
-    engine: Engine, audit: AuditLog, recorded: Recorded
-) -> None:
-    """With delete-orphan, as deleted."""
+def test_orphans_are_recorded_as_deleted(engine: Engine, audit: AuditLog, recorded: Recorded) -> None:
+    """An object that delete-orphan removes has an event like one that was deleted."""
     track(audit, Member, target="member")
     with Session(engine) as session:
         team = Team(id=1, members=[Member(id=1), Member(id=2)])

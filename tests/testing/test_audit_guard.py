@@ -138,10 +138,10 @@ def test_a_guard_that_warns_fails_the_test(service: pytest.Pytester) -> None:
     assert "innocent" not in result.stdout.str()
 
 
-def test_a_role_that_cannot_read_the_guards_is_told_what_to_grant(
+def test_a_role_that_cannot_read_the_guards_is_an_error_with_the_grant(
     service: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, dsn: str
 ) -> None:
-    """Silence would look like success."""
+    """The test fails instead of passing without a check."""
     with psycopg.connect(dsn, autocommit=True) as conn:
         conn.execute("CREATE ROLE t_guarded LOGIN; GRANT ALL ON claims TO t_guarded")
     try:

@@ -11,7 +11,7 @@ from tests.support.queries import Connection
 
 
 def test_the_error_names_table_key_and_remedy(guarded: Connection, owner: Connection) -> None:
-    """And nothing has changed."""
+    """The error has them as fields, too, and the transaction has changed nothing."""
     guarded.execute("UPDATE claims SET status = 'paid'")
     error = refused(guarded)
     assert str(error).splitlines()[0] == "public.claims: claim:7, claim:8 updated without an audit event"
@@ -23,7 +23,7 @@ def test_the_error_names_table_key_and_remedy(guarded: Connection, owner: Connec
 
 @pytest.mark.parametrize("order", ["before", "after", "in a savepoint", "autonomous savepoints"])
 def test_a_transaction_with_its_event_commits(guarded: Connection, owner: Connection, order: str) -> None:
-    """In whichever order they come."""
+    """Event and change may come in any order, and in savepoints."""
     if order == "before":
         record(guarded, paid())
     guarded.execute(UPDATE)
@@ -38,7 +38,7 @@ def test_a_transaction_with_its_event_commits(guarded: Connection, owner: Connec
 
 
 def test_one_event_may_have_several_targets(guarded: Connection) -> None:
-    """And one transaction several statements and operations."""
+    """One event satisfies the guard for all rows that are among its targets."""
     guarded.execute("UPDATE claims SET status = 'paid'")
     guarded.execute("INSERT INTO claims (id) VALUES (9)")
     guarded.execute("DELETE FROM claims WHERE id = 8")
@@ -46,7 +46,7 @@ def test_one_event_may_have_several_targets(guarded: Connection) -> None:
     guarded.commit()
 
 
-def test_what_is_no_change_needs_no_event(guarded: Connection) -> None:
+def test_a_statement_that_changes_nothing_needs_no_event(guarded: Connection) -> None:
     """An UPDATE to the same values, a change that is rolled back, rows that do not exist."""
     guarded.execute("UPDATE claims SET status = status")
     guarded.execute("DELETE FROM claims WHERE id = 99")
@@ -70,18 +70,21 @@ def test_in_mode_inline_an_event_counts_and_an_old_one_does_not(guarded: Connect
     refused(guarded)
 
 
-def test_a_truncate_is_decided_at_once(guarded: Connection) -> None:
+def test_a_truncate_is_checked_at_once(guarded: Connection) -> None:
     """It needs an event for the table, before it."""
     with pytest.raises(psycopg.Error, match=r"TRUNCATE of public\.claims without an audit event") as error:
         guarded.execute("TRUNCATE claims")
     assert error.value.sqlstate == "PA002"
+    assert error.value.diag.table_name == "claims"
+    assert str(error.value.diag.message_hint).startswith("Record a new event before it, in the same transaction")
+    assert 'action="claim.truncated", target="table:public.claims"' in str(error.value.diag.message_hint)
     guarded.rollback()
     record(guarded, AuditEvent(action="claim.truncated", target="table:public.claims"))
     guarded.execute("TRUNCATE claims")
     guarded.commit()
 
 
-def test_copy_and_cascades_are_seen(guarded: Connection, owner: Connection) -> None:
+def test_rows_of_copy_and_of_cascades_need_an_event(guarded: Connection, owner: Connection) -> None:
     """Rows that no statement of the application names."""
     owner.execute("ALTER TABLE claims ADD FOREIGN KEY (parent) REFERENCES claims ON DELETE CASCADE")
     with guarded.cursor().copy("COPY claims (id, parent) FROM STDIN") as copy:
@@ -95,7 +98,7 @@ def test_copy_and_cascades_are_seen(guarded: Connection, owner: Connection) -> N
     refused(guarded, "claim:10 deleted")
 
 
-def test_a_key_that_changes_is_named_before_or_after(guarded: Connection) -> None:
+def test_an_event_for_the_old_or_new_key_satisfies_the_guard(guarded: Connection) -> None:
     """An event for either is one for the row."""
     guarded.execute("UPDATE claims SET id = id + 10")
     record(guarded, paid("claim:7"), paid("claim:18"))
@@ -141,7 +144,7 @@ def test_each_row_of_a_statement_needs_an_event(guarded: Connection, owner: Conn
         owner.execute("SELECT pgaudit.pause_guard('claims', false)")
 
 
-def test_notes_are_not_written_by_hand(owner: Connection) -> None:
+def test_the_owner_cannot_write_notes_by_hand(owner: Connection) -> None:
     """Not even by the owner, from a function: the names of functions are looked for, not those of tables."""
     for change in ("DELETE FROM pgaudit.guarded_change", "INSERT INTO pgaudit.guarded_change VALUES (DEFAULT)"):
         with pytest.raises(psycopg.errors.InsufficientPrivilege, match="only the functions of pgaudit"):

@@ -163,7 +163,7 @@ def test_a_captured_event_does_not_satisfy_a_guard(guarded: Connection, owner: C
     refused(guarded)
 
 
-def test_neither_captured_events_nor_those_of_others_count_beside_an_own_one(
+def test_captured_events_and_those_of_other_transactions_do_not_count(
     guarded: Connection, owner: Connection, owned: str
 ) -> None:
     """The transaction has recorded something: the search for its events finds these, too."""

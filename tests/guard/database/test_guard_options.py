@@ -8,7 +8,7 @@ from tests.guard.database.replay import captured
 from tests.support.queries import Connection
 
 
-def test_actions_are_demanded_by_operation(guarded: Connection, owner: Connection) -> None:
+def test_a_guard_demands_the_action_of_the_operation(guarded: Connection, owner: Connection) -> None:
     """An event with an empty meaning, such as claim.viewed, does not count."""
     actions = '{"insert": "claim.opened", "update": "claim.p*", "delete": "claim.deleted"}'
     owner.execute("SELECT pgaudit.add_guard('claims', 'claim', '{id}', actions => %s)", [actions])
@@ -24,7 +24,7 @@ def test_actions_are_demanded_by_operation(guarded: Connection, owner: Connectio
     guarded.commit()
 
 
-def test_changes_are_demanded_with_what_the_row_has_now(guarded: Connection, owner: Connection) -> None:
+def test_a_guard_demands_the_present_values_of_the_row(guarded: Connection, owner: Connection) -> None:
     """An event for the right row with other content does not count."""
     owner.execute("SELECT pgaudit.add_guard('claims', 'claim', '{id}', with_changes => true, masked => '{note}')")
     statement = "UPDATE claims SET amount = 12.5, status = 'paid', note = 'x' WHERE id = 7"
@@ -90,7 +90,7 @@ def test_what_a_guard_notes_of_large_rows_stays_small(guarded: Connection, owner
 
 
 def test_a_missing_event_is_captured(guarded: Connection, owner: Connection) -> None:
-    """For the rows that have none."""
+    """Only rows without an event of the application are captured."""
     owner.execute("SELECT pgaudit.add_guard('claims', 'claim', '{id}', 'capture')")
     guarded.execute("UPDATE claims SET status = 'paid'")
     record(guarded, paid())

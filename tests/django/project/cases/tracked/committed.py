@@ -64,7 +64,7 @@ class Committed(TransactionTestCase):  # type: ignore[misc]  # Django ships no t
         assert all(earlier[1] == later[0] for earlier, later in pairwise(values))
 
     def test_with_capture_a_change_is_recorded_once(self) -> None:
-        """By the trigger; relations, too."""
+        """The trigger records it, and changes of relations, too."""
         capture("cases_claim", "claim")
         capture("cases_claim_tags", "claim_tag", "{claim_id,tag_id}")
         try:
@@ -86,7 +86,7 @@ class Committed(TransactionTestCase):  # type: ignore[misc]  # Django ships no t
                     cursor.execute("SELECT pgaudit.remove_capture(%s::text::regclass)", [table])
 
     def test_a_rollback_leaves_no_event(self) -> None:
-        """Of the transaction, or to a savepoint."""
+        """Neither a rollback of the transaction nor one to a savepoint leaves an event."""
         with transaction.atomic():
             claim = Claim.objects.create(pk=7)
             with suppress(ZeroDivisionError), transaction.atomic():

@@ -18,7 +18,7 @@ def sides(changes: Any) -> dict[str, tuple[object, ...]]:
     }
 
 
-def told(events: list[AuditEvent]) -> list[tuple[str, dict[str, tuple[object, ...]]]]:
+def summaries(events: list[AuditEvent]) -> list[tuple[str, dict[str, tuple[object, ...]]]]:
     """Returns action, target and changes of events."""
     return [(f"{event.action} {event.targets[0]}", sides(event.changes)) for event in events]
 

@@ -12,7 +12,7 @@ from pgaudit import InvalidEvent, UntrackedChange
 from pgaudit.django import audit, track
 from pgaudit.testing import recording
 from tests.django.project.cases.models import Claim, Holder, Tag, UrgentClaim
-from tests.django.project.cases.tracked.reading import capture, told
+from tests.django.project.cases.tracked.reading import capture, summaries
 
 
 class Refusing(TestCase):  # type: ignore[misc]  # Django ships no types
@@ -81,7 +81,7 @@ class Refusing(TestCase):  # type: ignore[misc]  # Django ships no types
             claim = old.objects.create()
             claim.status = "paid"
             claim.save()
-        assert told(events)[1] == (f"claim.updated claim:{claim.pk}", {"status": ("open", "paid")})
+        assert summaries(events)[1] == (f"claim.updated claim:{claim.pk}", {"status": ("open", "paid")})
         for attempt in (claim.delete, old.objects.all().delete, lambda: old.objects.update(status="x")):
             with pytest.raises(UntrackedChange), transaction.atomic():
                 attempt()

@@ -4,7 +4,7 @@ from django.test import TestCase
 
 from pgaudit.testing import recording
 from tests.django.project.cases.models import Claim, OldClaim, Payment, Tag, UrgentClaim
-from tests.django.project.cases.tracked.reading import told
+from tests.django.project.cases.tracked.reading import summaries
 
 
 class Related(TestCase):  # type: ignore[misc]  # Django ships no types
@@ -22,7 +22,7 @@ class Related(TestCase):  # type: ignore[misc]  # Django ships no types
             urgent.delete()
         actions = [event.action.partition(".")[2] for event in events]
         assert actions == ["created", "created", "updated", "deleted", "deleted"]
-        assert told(events)[2] == (f"claim.updated claim:{pk}", {"status": ("open", "paid")})
+        assert summaries(events)[2] == (f"claim.updated claim:{pk}", {"status": ("open", "paid")})
         assert str(events[4].targets[0]) == f"claim:{pk}"
 
     def test_each_instance_of_a_queryset_is_deleted_with_an_event(self) -> None:
@@ -31,7 +31,7 @@ class Related(TestCase):  # type: ignore[misc]  # Django ships no types
         payment = Payment.objects.create(amount=1, claim=claims[0])
         with recording() as events:
             Claim.objects.all().delete()
-        assert sorted(event for event, _ in told(events)) == [
+        assert sorted(event for event, _ in summaries(events)) == [
             *(f"claim.deleted claim:{claim.pk}" for claim in claims),
             f"payment.deleted payment:{payment.pk}",
         ]
@@ -49,8 +49,8 @@ class Related(TestCase):  # type: ignore[misc]  # Django ships no types
             tags[0].claims.clear()
             claim.tags.add(tags[1])
             tags[1].delete()
-        assert {event for event, _ in told(events)} == {f"claim.updated claim:{claim.pk}"}
-        assert [change for _, change in told(events)] == [
+        assert {event for event, _ in summaries(events)} == {f"claim.updated claim:{claim.pk}"}
+        assert [change for _, change in summaries(events)] == [
             {"tags.added": (keys[:2],)},
             {"tags.removed": (keys[:1],)},
             {"tags.added": (keys[2:],)},
@@ -68,6 +68,6 @@ class Related(TestCase):  # type: ignore[misc]  # Django ships no types
             one.related.add(two)
             gone, other = two.pk, one.pk
             two.delete()
-        assert told(events)[0][1] == {"related.added": ([gone],)}
-        assert (f"claim.updated claim:{other}", {"related.removed": ([gone],)}) in told(events)
-        assert f"claim.deleted claim:{gone}" in [event for event, _ in told(events)]
+        assert summaries(events)[0][1] == {"related.added": ([gone],)}
+        assert (f"claim.updated claim:{other}", {"related.removed": ([gone],)}) in summaries(events)
+        assert f"claim.deleted claim:{gone}" in [event for event, _ in summaries(events)]

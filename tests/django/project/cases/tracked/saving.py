@@ -19,7 +19,7 @@ from django.test import TestCase
 from pgaudit import bind
 from pgaudit.testing import recording
 from tests.django.project.cases.models import Claim, Payment
-from tests.django.project.cases.tracked.reading import CREATED, told
+from tests.django.project.cases.tracked.reading import CREATED, summaries
 
 
 class Saving(TestCase):  # type: ignore[misc]  # Django ships no types
@@ -35,7 +35,7 @@ class Saving(TestCase):  # type: ignore[misc]  # Django ships no types
             claim.save()
             claim.status = "renamed"
             claim.delete()
-        assert told(events) == [
+        assert summaries(events) == [
             (f"claim.created claim:{pk}", CREATED | {"id": (pk,), "amount": ("1.50",), "email": ("***",)}),
             (f"claim.updated claim:{pk}", {"status": ("open", "paid"), "email": ("***", "***")}),
             (
@@ -74,7 +74,7 @@ class Saving(TestCase):  # type: ignore[misc]  # Django ships no types
             claim.save()
             pk = claim.pk
             Claim.objects.get(pk=pk).delete()
-        created, deleted = told(events)
+        created, deleted = summaries(events)
         assert created[1] == CREATED | {"id": (pk,)} | {name: (value,) for name, value in expected.items()}
         assert deleted == (f"claim.deleted claim:{pk}", created[1])
 
@@ -87,7 +87,7 @@ class Saving(TestCase):  # type: ignore[misc]  # Django ships no types
         stale.status = "paid"
         with recording() as events:
             stale.save()
-        assert told(events)[0][1] == {"status": ("open", "paid"), "amount": ("2.00", "1.00")}
+        assert summaries(events)[0][1] == {"status": ("open", "paid"), "amount": ("2.00", "1.00")}
 
     def test_after_a_savepoint_that_is_rolled_back_the_value_before_is_right(self) -> None:
         """The instance in memory still has what was rolled back."""
@@ -99,7 +99,7 @@ class Saving(TestCase):  # type: ignore[misc]  # Django ships no types
         with recording() as events:
             claim.changed = 1
             claim.save()
-        assert told(events)[0][1] == {"status": ("open", "paid"), "changed": (0, 1)}
+        assert summaries(events)[0][1] == {"status": ("open", "paid"), "changed": (0, 1)}
 
     def test_update_fields_and_deferred_fields_limit_the_change(self) -> None:
         """What was not written is no change."""
@@ -113,11 +113,11 @@ class Saving(TestCase):  # type: ignore[misc]  # Django ships no types
             claim.save()
             claim = Claim.objects.defer("amount").get(pk=pk)
             claim.delete()
-        assert told(events)[:2] == [
+        assert summaries(events)[:2] == [
             (f"claim.updated claim:{pk}", {"status": ("open", "paid")}),
             (f"claim.updated claim:{pk}", {"changed": (0, 1)}),
         ]
-        assert told(events)[2][1]["amount"] == ("1.00",)
+        assert summaries(events)[2][1]["amount"] == ("1.00",)
 
     def test_an_expression_is_recorded_as_its_value(self) -> None:
         """Read back from the database, as a second save of the same expression is."""
@@ -125,7 +125,7 @@ class Saving(TestCase):  # type: ignore[misc]  # Django ships no types
         claim.amount = F("amount") + 1
         with recording() as events:
             claim.save()
-        assert told(events)[0][1] == {"amount": ("1.00", "2.00")}
+        assert summaries(events)[0][1] == {"amount": ("1.00", "2.00")}
 
     def test_copies_and_pickles_are_instances_like_others(self) -> None:
         """Nothing is remembered in them."""
@@ -138,10 +138,13 @@ class Saving(TestCase):  # type: ignore[misc]  # Django ships no types
             claim.save()
             claim.pk, claim._state.adding = None, True  # noqa: SLF001 - as Django documents it
             claim.save()
-        assert [change for _, change in told(events)[:3]] == [{"changed": (n, n + 1)} for n in range(3)]
-        assert told(events)[3] == (f"claim.created claim:{claim.pk}", CREATED | {"id": (claim.pk,), "changed": (3,)})
+        assert [change for _, change in summaries(events)[:3]] == [{"changed": (n, n + 1)} for n in range(3)]
+        assert summaries(events)[3] == (
+            f"claim.created claim:{claim.pk}",
+            CREATED | {"id": (claim.pk,), "changed": (3,)},
+        )
 
-    def test_a_key_that_is_given_is_looked_for(self) -> None:
+    def test_a_save_with_a_key_updates_or_inserts(self) -> None:
         """A save with a key updates a row or inserts one."""
         with recording() as events:
             Claim(pk=7).save()
@@ -149,12 +152,12 @@ class Saving(TestCase):  # type: ignore[misc]  # Django ships no types
             payment = Payment.objects.create(amount=1, note="not recorded")
             payment.note = "nor is this"
             payment.save()
-        assert [event for event, _ in told(events)] == [
+        assert [event for event, _ in summaries(events)] == [
             "claim.created claim:7",
             "claim.updated claim:7",
             f"payment.created payment:{payment.pk}",
         ]
-        assert told(events)[2][1] == {"amount": (1,)}
+        assert summaries(events)[2][1] == {"amount": (1,)}
 
     def test_fixtures_are_recorded(self) -> None:
         """``loaddata`` sends signals, for each table of a child model apart."""
@@ -166,4 +169,4 @@ class Saving(TestCase):  # type: ignore[misc]  # Django ships no types
             path = Path(directory, "claims.json")
             path.write_text(json.dumps(rows))
             call_command("loaddata", str(path), verbosity=0)
-        assert told(events) == [("claim.created claim:7", CREATED | {"id": (7,)})]
+        assert summaries(events) == [("claim.created claim:7", CREATED | {"id": (7,)})]
