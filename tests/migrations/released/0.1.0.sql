@@ -1193,9 +1193,10 @@ $$;
 
 -- has_long_number(event): returns whether it contains a number of more than 4,000 digits. jsonb stores 1e131071 in 8
 -- bytes and prints 131,072 digits: 8,191 such numbers make a gigabyte of text, which pg_dump cannot read.
+-- As one array: jsonb_path_query moves all remaining items for each one that it returns.
 CREATE OR REPLACE FUNCTION pgaudit.has_long_number(event jsonb) RETURNS boolean
 LANGUAGE sql IMMUTABLE SET search_path = pgaudit, pg_temp AS $$
-    SELECT EXISTS (SELECT FROM jsonb_path_query(event, '$.** ? (@.type() == "number")') number
+    SELECT EXISTS (SELECT FROM jsonb_array_elements(jsonb_path_query_array(event, '$.** ? (@.type() == "number")')) number
                     WHERE length(number::text) > 4000)
 $$;
 
@@ -5488,7 +5489,7 @@ END $$;
 
 
 DELETE FROM pgaudit.schema_code;
-INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('daad487495cbd876487d69a597b84f408a6c454bbfc10fae0fc5b105fb60ccf0', '0.1.0');
+INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('62dfdd32c19a96b5fcc90d8dd02f0503e2b88d4e332426f6a4e27fcad26822a0', '0.1.0');
 
 
 DO $renewal$
