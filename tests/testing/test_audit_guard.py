@@ -137,6 +137,8 @@ SQLALCHEMY = """
         session.commit()
 """
 ADDED = """
+    import os
+    import psycopg
     import pytest
     from pgaudit.testing.guarding import NoConnection
 
@@ -159,6 +161,25 @@ ADDED = """
 
     def test_without_a_connection(audit_guard):
         with pytest.raises(NoConnection, match="conn=connection"):
+            audit_guard("notes", target="note", key="id")
+
+    @pytest.fixture(autouse=True)
+    def guarded(audit_guard):
+        pass
+
+    @pytest.fixture
+    def conn_of_its_own():
+        with psycopg.connect(os.environ["TEST_DSN"]) as conn:
+            yield conn
+
+    def test_connection_is_closed_before_the_guard_goes(conn_of_its_own, audit_guard):
+        conn_of_its_own.execute("SELECT")
+        audit_guard("notes", target="note", key="id")
+        conn_of_its_own.commit()
+
+    def test_database_is_dropped_before_the_guard_goes(audit_database, audit_guard):
+        with psycopg.connect(audit_database.dsn) as conn:
+            conn.execute("CREATE TABLE notes (id int PRIMARY KEY)")
             audit_guard("notes", target="note", key="id")
 
     def is_guarded(conn):
@@ -347,7 +368,7 @@ def test_tests_of_django_are_examined_before_their_rollback(project: pytest.Pyte
 
 
 def test_a_guard_can_be_added_for_one_test(service: pytest.Pytester) -> None:
-    """It is gone after the test, rolled back or committed."""
+    """It is gone after the test, rolled back or committed, and whichever fixture ends first."""
     service.makepyfile(test_notes=ADDED)
     result = run(service, "-v")
     assert outcomes(result) == {
@@ -356,7 +377,10 @@ def test_a_guard_can_be_added_for_one_test(service: pytest.Pytester) -> None:
         "committed": "PASSED",
         "removed_after_a_commit": "PASSED",
         "without_a_connection": "PASSED",
+        "connection_is_closed_before_the_guard_goes": "PASSED",
+        "database_is_dropped_before_the_guard_goes": "PASSED",
     }
+    result.assert_outcomes(passed=6, failed=1)
     result.stdout.fnmatch_lines(["public.notes: note:1 inserted without an audit event"])
 
 
