@@ -5,18 +5,18 @@ import hashlib
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import psycopg
 import pytest
-from sqlalchemy import Engine, delete, event, insert, select, text, update
+from sqlalchemy import JSON, Connection, Engine, delete, event, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, object_session
 
-from pgaudit import AuditLog, InvalidEvent, Mode, NotInTransaction, OnFailure, Settings, UntrackedChange, bind
+from pgaudit import AuditLog, Change, InvalidEvent, Mode, NotInTransaction, OnFailure, Settings, UntrackedChange, bind
 from pgaudit.recording.context import Request
-from pgaudit.sqlalchemy import track
+from pgaudit.sqlalchemy import changes_of, track
 from pgaudit.testing import recording
 from pgaudit.testing.database import url_of
 from tests.sqlalchemy.conftest import Recorded, sides
@@ -185,7 +185,7 @@ def test_relations_that_cannot_be_seen_are_refused(session: Session, recorded: R
         session.execute(delete(claim_tags))
     session.rollback()
     session.delete(session.get_one(Tag, 1))
-    with pytest.raises(UntrackedChange):
+    with pytest.raises(UntrackedChange, match="change the many-to-many relation of each Claim, and flush, before"):
         session.flush()
     session.rollback()
     with psycopg.connect(dsn) as conn:
@@ -196,6 +196,54 @@ def test_relations_that_cannot_be_seen_are_refused(session: Session, recorded: R
     session.execute(delete(claim_tags).where(claim_tags.c.tag_id == 1))
     session.commit()
     assert actions(recorded)[2:] == ["claim_tag.created claim_tag:7,2", "claim_tag.deleted claim_tag:7,1"]
+
+
+def test_a_deletion_takes_its_relations_along(session: Session, recorded: Recorded) -> None:
+    """The rows between are deleted before the object, and with it: one event."""
+    session.add(Claim(id=7, tags=[Tag(id=1), Tag(id=2)]))
+    session.commit()
+    session.delete(session.get_one(Claim, 7))
+    session.commit()
+    assert actions(recorded)[2:] == ["claim.deleted claim:7"]
+    with pytest.raises(UntrackedChange):
+        session.execute(delete(claim_tags))
+
+
+@pytest.mark.parametrize("through", ["connection", "session"])
+def test_a_statement_inside_a_flush_is_refused(session: Session, recorded: Recorded, through: str) -> None:
+    """A mapper event may run it, while the flush writes tracked objects."""
+
+    def change_others(_mapper: object, conn: Connection, claim: Claim) -> None:
+        writer: Any = conn if through == "connection" else object_session(claim)
+        writer.execute(update(Claim).values(status="paid"))
+
+    session.add_all([Claim(id=7), Claim(id=8)])
+    session.commit()
+    event.listen(Claim, "after_update", change_others)
+    try:
+        session.get_one(Claim, 7).email = "a@example.org"
+        with pytest.raises(UntrackedChange, match="update rows of claims"):
+            session.flush()
+    finally:
+        event.remove(Claim, "after_update", change_others)
+    session.rollback()
+    assert len(recorded()) == 2
+
+
+def test_null_of_json_is_recorded_as_null(session: Session, recorded: Recorded) -> None:
+    """SQLAlchemy loads it as None, and so does not tell it from SQL's."""
+    price = Price(product="fire", day=date(2026, 1, 1), price=1, terms=JSON.NULL)
+    session.add(price)
+    session.commit()
+    price.terms = {"n": 1}
+    session.commit()
+    assert price.terms
+    price.terms = JSON.NULL
+    assert changes_of(price) == (Change(path="terms", before={"n": 1}, after=None),)
+    session.commit()
+    created, _set, removed = map(sides, recorded())
+    assert "terms" not in created
+    assert removed["terms"] == {"before": {"n": 1}, "after": None}
 
 
 BULK: dict[str, Any] = {
@@ -342,6 +390,8 @@ def test_what_cannot_be_tracked_is_refused(audit: AuditLog) -> None:
     """A class that is not mapped, an attribute that it lacks, a name that no action can begin with."""
     with pytest.raises(InvalidEvent, match="is not a mapped class"):
         track(audit, str, target="text")
+    with pytest.raises(InvalidEvent, match=r"^Table is not a mapped class"):
+        track(audit, cast("Any", claim_tags), target="claim_tag")
     with pytest.raises(InvalidEvent, match="Claim has no column statsu; it has amount"):
         track(audit, Claim, target="claim", mask=["statsu"])
     with pytest.raises(InvalidEvent, match="is not of the form"):

@@ -15,13 +15,14 @@ from pgaudit.errors import UntrackedChange
 from pgaudit.recording.connections.sqlalchemy_ import SqlalchemyTransaction
 from pgaudit.recording.row_values import Operation
 from pgaudit.settings import Mode
-from pgaudit.sqlalchemy.classes import name_of, tracked_table
+from pgaudit.sqlalchemy.classes import TrackedTable, name_of, tracked_table
 
 REFUSED: Final = (
     "this statement would {operation} rows of {table} without an event for each object: {name} is tracked in the "
-    "session's flush, which does not see it. Capture the table (pgaudit capture add {table} …), or change the objects "
-    "one by one"
+    "session's flush, which does not see it. Capture the table (pgaudit capture add {table} …), or {instead}"
 )
+ONE_BY_ONE: Final = "change the objects one by one"
+THROUGH_RELATION: Final = "change the many-to-many relation of each {name}, and flush, before its other end is deleted"
 OPERATIONS: Final[dict[type, Operation]] = {Insert: "insert", Update: "update", Delete: "delete"}
 
 flushing: Final[WeakSet[Connection]] = WeakSet()  # that a flush of tracked objects writes through right now
@@ -35,14 +36,23 @@ def watch() -> None:
 
 def _refuse(conn: Connection, _cursor: Any, _statement: str, _parameters: Any, context: Any, _many: bool) -> None:  # noqa: FBT001 - SQLAlchemy's signature
     compiled = getattr(context, "compiled", None)
-    if not isinstance(compiled, SQLCompiler) or conn in flushing:
+    if not isinstance(compiled, SQLCompiler):
         return
     for operation, table in changed_tables(compiled):
         found = tracked_table(table)
-        if found and found[1].audit.settings.mode != Mode.OFF:
+        if found and found.tracked.audit.settings.mode != Mode.OFF and not is_of_flush(conn, context, found):
             name = name_of(conn, table)
             if operation not in SqlalchemyTransaction(conn).captured_operations(name).split(","):
-                raise UntrackedChange(REFUSED.format(operation=operation, table=name, name=found[0]))
+                instead = THROUGH_RELATION.format(name=found.name) if found.is_relation else ONE_BY_ONE
+                raise UntrackedChange(REFUSED.format(operation=operation, table=name, name=found.name, instead=instead))
+
+
+def is_of_flush(conn: Connection, context: Any, found: TrackedTable) -> bool:
+    """Returns whether a flush of tracked objects sends the statement, and not a mapper event that runs inside of it.
+
+    SQLAlchemy gives the statements for objects a cache of their own; those for relations are like any other.
+    """
+    return conn in flushing and (found.is_relation or context.execution_options.get("compiled_cache") is not None)
 
 
 def changed_tables(compiled: SQLCompiler) -> Iterator[tuple[Operation, Table]]:

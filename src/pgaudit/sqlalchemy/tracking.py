@@ -65,7 +65,7 @@ def track(  # noqa: PLR0913 - by name
     """
     mapper: object = inspect(mapped, raiseerr=False)
     if not isinstance(mapper, Mapper):
-        raise InvalidEvent(f"{mapped!r} is not a mapped class")
+        raise InvalidEvent(f"{getattr(mapped, '__name__', type(mapped).__name__)} is not a mapped class")
     known = {*columns_of(mapper), *(relation.key for relation in relations_of(mapper))}
     refuse_unknown(mapper.class_.__name__, [*(fields or ()), *mask], known)
     described = describe_class(target, action, audit.settings.max_event_bytes, mask)
@@ -80,6 +80,15 @@ def _begin(_mapper: Mapper[Any], conn: Connection, obj: object) -> None:
     """Notes that a flush writes tracked objects through this connection."""
     flushing.add(conn)
     flush_of(obj).connections.add(conn)
+
+
+@event.listens_for(Session, "before_flush")
+def _begin_deletions(session: Session, *_flush: object) -> None:
+    """Notes a flush that deletes tracked objects: it begins with the rows of their many-to-many relations."""
+    for obj in session.deleted:
+        state = instance_state(obj)
+        if (tracked := tracked_as(state.mapper)) and any(relations_of(state.mapper, tracked.fields)):
+            _begin(state.mapper, connection_of(session, state), obj)
 
 
 def _update(mapper: Mapper[Any], conn: Connection, obj: object) -> None:
