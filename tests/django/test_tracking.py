@@ -5,7 +5,7 @@ import pytest
 from tests.django.conftest import PROJECT, Run
 
 
-@pytest.mark.parametrize(("case", "count"), [("Tracked", 18), ("Told", 3), ("Committed", 5)])
+@pytest.mark.parametrize(("case", "count"), [("Tracked", 20), ("Told", 3), ("Committed", 5)])
 def test_changes_of_models_are_recorded(run: Run, case: str, count: int) -> None:
     """The tests of that class pass in the project."""
     assert f"Ran {count} tests" in run("django", "test", f"{PROJECT}.cases.tracked.{case}").stderr

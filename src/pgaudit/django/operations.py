@@ -20,7 +20,6 @@ from typing import Any
 from django.db.migrations.operations.base import Operation
 
 from pgaudit.django.options import options
-from pgaudit.errors import CaptureRefused
 from pgaudit.guard import statements
 
 Fields = str | Sequence[str]
@@ -74,25 +73,17 @@ class TableOperation(Operation):  # type: ignore[misc]  # Django ships no types
     def columns_of(self, model: Any) -> dict[str, Any]:
         """Returns the options with the names of columns in place of fields."""
         columns = {
-            name: [column for field in several(self.options[name]) for column in columns_of(model, field)]
+            name: [column for field in several(self.options[name]) for column in field_columns(model, field)]
             for name in OF_FIELDS
             if self.options.get(name) is not None
         }
-        return self.options | {"key": columns_of(model, model._meta.pk.name)} | columns  # noqa: SLF001
+        return self.options | {"key": field_columns(model, model._meta.pk.name)} | columns  # noqa: SLF001
 
 
-def columns_of(model: Any, name: str) -> list[str]:
-    """Returns the columns of a field: several of a composite primary key.
-
-    :raises CaptureRefused: it has none, because its values are in another table.
-    """
+def field_columns(model: Any, name: str) -> Sequence[str]:
+    """Returns the columns of a field: those of each of its fields for a composite primary key."""
     field = model._meta.get_field(name)  # noqa: SLF001
-    columns = list(getattr(field, "columns", None) or filter(None, [getattr(field, "column", None)]))
-    if not columns:
-        raise CaptureRefused(
-            f"{model.__name__}.{name} has no column in {model._meta.db_table}: capture the table that has its rows"  # noqa: SLF001
-        )
-    return columns
+    return getattr(field, "columns", None) or [field.column]
 
 
 def several(fields: Fields) -> Sequence[str]:

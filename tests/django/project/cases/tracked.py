@@ -15,17 +15,21 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from django.apps import apps
 from django.core.management import call_command
 from django.db import IntegrityError, connection, transaction
+from django.db.migrations.state import ProjectState
 from django.db.models import F
 from django.test import TestCase, TransactionTestCase, override_settings
 
 from pgaudit import AuditEvent, InvalidEvent, NotInTransaction, UntrackedChange, bind
 from pgaudit.django import audit, changes_of, track
+from pgaudit.django.operations import AddCapture, AddGuard
+from pgaudit.guard import captures, guards
 from pgaudit.testing import recording
 from pgaudit.testing.trail import events_of
 from tests.django.project.cases.approving import rename
-from tests.django.project.cases.models import Claim, Holder, OldClaim, Payment, Tag, UrgentClaim
+from tests.django.project.cases.models import Claim, Holder, Instalment, OldClaim, Payment, Tag, UrgentClaim
 
 CREATED: dict[str, tuple[object, ...]] = {"status": ("open",), "changed": (0,), "scan": ("",)}
 
@@ -189,6 +193,34 @@ class Tracked(TestCase):  # type: ignore[misc]  # Django ships no types
             f"payment.created payment:{payment.pk}",
         ]
         assert told(events)[2][1] == {"amount": (1,)}
+
+    def test_a_key_of_several_fields_is_joined(self) -> None:
+        """With commas, as capture joins its columns."""
+        track(audit, Instalment, target="instalment")
+        payment = Payment.objects.create(amount=3)
+        target, key = f"instalment:{payment.pk},1", {"payment_id": (str(payment.pk),), "number": (1,)}
+        with recording() as events:
+            instalment = Instalment.objects.create(payment=payment, number=1, amount=2)
+            instalment.amount = 3
+            assert sides(changes_of(instalment)) == {"amount": (2, 3)}
+            instalment.save()
+            Instalment.objects.filter(pk=(payment.pk, 1)).delete()
+        assert told(events) == [
+            (f"instalment.created {target}", key | {"amount": (2,)}),
+            (f"instalment.updated {target}", {"amount": (2, 3)}),
+            (f"instalment.deleted {target}", key | {"amount": (3,)}),
+        ]
+        with pytest.raises(UntrackedChange):
+            Instalment.objects.bulk_create([Instalment(payment=payment, number=2, amount=1)])
+
+    def test_a_key_of_several_fields_is_captured_and_guarded(self) -> None:
+        """The operations of migrations take the columns of its fields."""
+        state = ProjectState.from_apps(apps)
+        for operation in (AddCapture("Instalment", "instalment"), AddGuard("Instalment", "instalment", key="pk")):
+            with connection.schema_editor() as editor:
+                operation.database_forwards("cases", editor, None, state)
+        (capture,), (guard,) = captures.listed(connection), guards.listed(connection)
+        assert capture.key == guard.key == ["payment_id", "Number"]
 
     def test_proxies_and_children_count(self) -> None:
         """A child with the fields of the tracked model; each deletion once."""
