@@ -1,7 +1,7 @@
 """``pgaudit coverage``: which tables of the application are captured or guarded."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated
@@ -107,6 +107,10 @@ def coverage(  # noqa: PLR0913 - the options of a command
     with connect("reader") as conn:
         report = coverage_.report(conn)
     chosen = [table for table in select(report.tables, tables) if not table.matches(left_out or [])]
+    if not chosen and (require or fail_under is not None):
+        raise typer.BadParameter("there is no table to check: run it after the migrations of the application")
+    if tables or left_out:
+        report = about(report, chosen)
     requirement = require or Requirement.ANY
     failing = [table for table in chosen if not requirement.is_met(table)]
     percentage = 100 * (1 - len(failing) / len(chosen)) if chosen else 100.0
@@ -131,6 +135,13 @@ def select(tables: Sequence[TableCoverage], patterns: Patterns | None) -> list[T
         if not any(table.matches([pattern]) for table in tables):
             raise typer.BadParameter(f"no table of the application is like {pattern!r}", param_hint="--table")
     return [table for table in tables if not patterns or table.matches(patterns)]
+
+
+def about(report: Coverage, chosen: Sequence[TableCoverage]) -> Coverage:
+    """Returns what a report says of some tables."""
+    named = {table.name for table in chosen}
+    passed = [change for change in report.latest if change.table in named]
+    return replace(report, unrecorded_changes=sum(table.unrecorded_changes for table in chosen), latest=passed)
 
 
 def as_document(
