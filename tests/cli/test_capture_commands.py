@@ -54,7 +54,8 @@ def test_a_table_is_guarded_shown_and_removed(run: Run) -> None:
     """Patterns of one operation win over that of all."""
     added = run(
         "guard", "add", "claims", "--target", "claim", "--key", "tenant", "--key", "id", "--on-missing", "warn",
-        "--action", "claim.*", "--on-delete", "claim.deleted", "--changes", "--columns", "status,iban", "--captured-as", "case",
+        "--action", "claim.*", "--on-delete", "claim.deleted", "--changes", "--columns", "status,iban",
+        "--captured-as", "case",
     )  # fmt: skip
     assert added.stdout == "public.claims is guarded: changes without an event are noted.\n", added.stderr
     found = json.loads(run("guard", "show", "claims", "--json").stdout)
