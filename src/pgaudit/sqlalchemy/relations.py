@@ -32,7 +32,7 @@ class RowBetween:
         return tuple((name, self.values.get(name)) for name in names)
 
 
-def untold(rows: Sequence[RowBetween], objects: Sequence[Written]) -> Iterator[RowBetween]:
+def unexplained(rows: Sequence[RowBetween], objects: Sequence[Written]) -> Iterator[RowBetween]:
     """Yields the rows that are neither a change of an object's relation, nor deleted with an object."""
     if not rows:
         return
@@ -41,8 +41,8 @@ def untold(rows: Sequence[RowBetween], objects: Sequence[Written]) -> Iterator[R
     columns = {(table, tuple(name for name, _ in link)) for table, link in deleted}
     for row in rows:
         parts = {(table, row.part(names)) for table, names in columns if table == row.table}
-        is_told = (row.table, row.operation, frozenset(row.values.items())) in changes
-        if row.operation != "update" and not is_told and parts.isdisjoint(deleted):
+        is_explained = (row.table, row.operation, frozenset(row.values.items())) in changes
+        if row.operation != "update" and not is_explained and parts.isdisjoint(deleted):
             yield row
 
 

@@ -16,7 +16,7 @@ from pgaudit.recording.connections.sqlalchemy_ import SqlalchemyTransaction
 from pgaudit.recording.row_values import Operation
 from pgaudit.settings import Mode
 from pgaudit.sqlalchemy.classes import TrackedTable, name_of, tracked_table
-from pgaudit.sqlalchemy.relations import RowBetween, untold
+from pgaudit.sqlalchemy.relations import RowBetween, unexplained
 from pgaudit.sqlalchemy.rows import Written
 
 REFUSED: Final = (
@@ -24,7 +24,7 @@ REFUSED: Final = (
     "session's flush, which does not see it. Capture the table (pgaudit capture add {table} …), or {instead}"
 )
 ONE_BY_ONE: Final = "change the objects one by one"
-THROUGH_RELATION: Final = "change the many-to-many relation of each {name}, too"
+THROUGH_RELATION: Final = "change the many-to-many relation of each {name} as well"
 OPERATIONS: Final[dict[type, Operation]] = {Insert: "insert", Update: "update", Delete: "delete"}
 
 # The connections that flushes of tracked objects write through right now, and the rows of relations written there.
@@ -56,9 +56,9 @@ def is_for_objects(context: Any) -> bool:
     return context.execution_options.get("compiled_cache") is not None
 
 
-def refuse_untold(conn: Connection, objects: Sequence[Written]) -> None:
+def refuse_unexplained(conn: Connection, objects: Sequence[Written]) -> None:
     """Refuses rows of many-to-many relations that the flush has written, but that are no change of its objects."""
-    for row in untold(flushing.get(conn, ()), objects):
+    for row in unexplained(flushing.get(conn, ()), objects):
         if found := tracked_table(row.table):
             refuse_uncaptured(conn, row.operation, row.table, found)
 
@@ -66,7 +66,7 @@ def refuse_untold(conn: Connection, objects: Sequence[Written]) -> None:
 def refuse_uncaptured(conn: Connection, operation: Operation, table: Table, found: TrackedTable) -> None:
     """Refuses a statement, unless a trigger captures the table."""
     name = name_of(conn, table)
-    if operation not in SqlalchemyTransaction(conn).captured_operations(name).split(","):
+    if operation not in SqlalchemyTransaction(conn).captured_operations(name):
         instead = THROUGH_RELATION.format(name=found.name) if found.is_relation else ONE_BY_ONE
         raise UntrackedChange(REFUSED.format(operation=operation, table=name, name=found.name, instead=instead))
 

@@ -34,7 +34,7 @@ from pgaudit.sqlalchemy.classes import Tracked, relations_of, tracked_as
 from pgaudit.sqlalchemy.memory import flush_of, flushed_states, flushes
 from pgaudit.sqlalchemy.relations import rows_of_relations
 from pgaudit.sqlalchemy.rows import Written, row_changes
-from pgaudit.sqlalchemy.statements import flushing, refuse_untold, watch
+from pgaudit.sqlalchemy.statements import flushing, refuse_unexplained, watch
 
 
 def track(  # noqa: PLR0913 - by name
@@ -55,7 +55,7 @@ def track(  # noqa: PLR0913 - by name
     Each flush sends one statement with all its events, called ``claim.created``, ``claim.updated`` and
     ``claim.deleted``. What a trigger captures is left to it. Objects of subclasses count, unless they are tracked
     themselves. Statements that change rows without a flush raise :class:`~pgaudit.UntrackedChange`, unless the table is
-    captured; SQL as text is not seen. A further call replaces what was said about the class before.
+    captured; SQL as text is not seen. A further call replaces the options of the class.
 
     :param target: the type of the target; its id is the object's primary key.
     :param action: what the actions begin with; ``target`` when left out.
@@ -129,7 +129,7 @@ def _record(session: Session, context: UOWTransaction) -> None:
             before = _before(state, operation, columns) | kept.get(state, {})
             written[tracked.audit, conn].append(Written(state, operation, tracked, columns, before))
     for conn in {conn for _, conn in written}:
-        refuse_untold(conn, [each for objects in written.values() for each in objects])
+        refuse_unexplained(conn, [each for objects in written.values() for each in objects])
     for (audit, conn), objects in written.items():
         objects.sort(key=lambda each: (each.state.insert_order or 0, id_of(each.key)))
         if changes := [*row_changes(conn, objects), *_relations(conn, objects)]:
