@@ -83,7 +83,8 @@ END $$;
 
 -- add_guard(relation, target, key, …): from now on a transaction that changes a row of the table must record an event
 -- for it. Replaces what was added before. Children are guarded, too. For the role that owns schema and table.
---   target, key, action, columns, excluded, masked, condition  as for add_capture
+--   target, key, columns, excluded, masked, condition  as for add_capture
+--   action        the same, for changes that are captured
 --   on_missing    abort: the transaction fails; capture: its change is captured; warn: it is noted, with a warning
 --   actions       the action of the event for each operation, such as {"insert": "claim.*", "delete": "claim.deleted"};
 --                 any action for those left out

@@ -22,7 +22,7 @@ PROMISED = {
     "guard_state": "schema_name table_name target_type key_columns action on_missing actions with_changes columns "
     "excluded masked condition level level_reason children problem added_at added_by paused_at paused_by",
     "table_coverage": "schema_name table_name capture guard on_missing target_type estimated_rows changed_rows "
-    "last_event_at unrecorded_changes",
+    "last_event_at unrecorded_changes added_at",
 }
 COLUMNS = """
     SELECT c.relname, string_agg(a.attname, ' ' ORDER BY a.attnum)

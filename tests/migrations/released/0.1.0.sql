@@ -3946,7 +3946,8 @@ END $$;
 
 -- add_guard(relation, target, key, …): from now on a transaction that changes a row of the table must record an event
 -- for it. Replaces what was added before. Children are guarded, too. For the role that owns schema and table.
---   target, key, action, columns, excluded, masked, condition  as for add_capture
+--   target, key, columns, excluded, masked, condition  as for add_capture
+--   action        the same, for changes that are captured
 --   on_missing    abort: the transaction fails; capture: its change is captured; warn: it is noted, with a warning
 --   actions       the action of the event for each operation, such as {"insert": "claim.*", "delete": "claim.deleted"};
 --                 any action for those left out
@@ -5791,7 +5792,7 @@ END $$;
 
 
 DELETE FROM pgaudit.schema_code;
-INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('c69481ae8c35ca70b05c49959dcc21b31ab23ee5245430f7c466ffae2f6dbdbc', '0.1.0');
+INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('482eb09e9f6c2f7e793c1c668922ffd731d9ecece323957e778a3af076c7410c', '0.1.0');
 
 
 DO $renewal$
