@@ -121,7 +121,7 @@ def test_other_columns_are_no_problem(owner: Connection) -> None:
 
 
 def test_a_column_that_is_missed_is_named(owner: Connection) -> None:
-    """The key needs it: changes of rows fail, until capture is added anew. One that was renamed is found."""
+    """Without a key column changes fail until the capture is added again; a renamed column is followed."""
     captures.add(owner, "claims", target="claim", key="id", when="new.status <> old.status")
     guards.remove(owner, "claims")
     owner.execute("INSERT INTO claims (id, status) VALUES (1, 'open')")

@@ -16,7 +16,7 @@ from tests.sqlalchemy.models import Claim, Club, Holder, Member, Price, Tag, Tea
 
 
 def test_each_object_that_a_flush_writes_has_an_event(session: Session, recorded: Recorded) -> None:
-    """Created with what it has, updated with what differs, deleted with what it had; with who has done it."""
+    """The events of a row have its values when created, the changed ones, those when deleted, and the actor."""
     with bind(actor="user:42"):
         session.add(Claim(id=7, email="a@example.org", amount=Decimal("1.50")))
         session.commit()

@@ -7,8 +7,8 @@
         AddGuard("Claim", target="claim", on_missing="warn", actions="claim.*"),
     ]
 
-They run on PostgreSQL alone, in the database of ``PGAUDIT["ALIAS"]``, as a role that owns schema and table. Names are
-named as the model has them. Models do not change.
+They run on PostgreSQL alone, in the database of ``PGAUDIT["ALIAS"]``, as a role that owns schema and table. Options
+name fields as the model does. Models do not change.
 """
 
 # pyright: basic, reportMissingTypeStubs=false

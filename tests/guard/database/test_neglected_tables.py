@@ -1,4 +1,4 @@
-"""Tables that somebody dropped, detached, renamed or rebuilt without a thought for their captures."""
+"""Captures and guards of tables that were dropped, detached, renamed or rebuilt."""
 
 import psycopg
 import pytest

@@ -26,7 +26,7 @@ class Saving(TestCase):  # type: ignore[misc]  # Django ships no types
     """Saves and deletions of one instance."""
 
     def test_save_and_delete_are_recorded(self) -> None:
-        """Created with what it has, updated with what differs, deleted with what it had; with who has done it."""
+        """The events of a row have its values when created, the changed ones, those when deleted, and the actor."""
         with recording() as events, bind(actor="user:42"):
             claim = Claim.objects.create(amount=Decimal("1.5"), email="a@example.org")
             pk = claim.pk
