@@ -153,3 +153,11 @@ class JobNotFound(PgauditError, LookupError):
 
 class SearchNotSaved(PgauditError, ValueError):
     """A saved search is too long, or its owner has too many of them; the message has the limit. Nothing was changed."""
+
+
+class InvalidStream(PgauditError, ValueError):
+    """A stream cannot be added or changed as asked; the message says what to write. Nothing was changed."""
+
+
+class StreamNotFound(PgauditError, LookupError):
+    """There is no stream, processor or cursor of that name."""

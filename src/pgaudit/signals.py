@@ -98,3 +98,17 @@ worker_started: Final = WorkerSignal("worker_started", logging.INFO, "worker %(w
 
 worker_stopped: Final = WorkerSignal("worker_stopped", logging.INFO, "worker %(worker_id)d stopped")
 """A worker takes no more jobs; a drain may follow: ``worker_id``."""
+
+stream_failing: Final = WorkerSignal(
+    "stream_failing", logging.WARNING, "the stream %(stream)s fails, next attempt in %(retry_in).1f s: %(reason)s"
+)
+"""A destination did not take a chunk, after one that it took: ``stream``, ``reason``, ``retry_in`` seconds."""
+
+stream_paused: Final = WorkerSignal("stream_paused", logging.ERROR, "the stream %(stream)s is paused: %(reason)s")
+"""Nothing is sent until someone resumes it: ``stream``, ``reason``, and ``kind``: ``refused``, ``failing`` for
+days, or ``mismatch`` with the log."""
+
+events_parked: Final = WorkerSignal(
+    "events_parked", logging.WARNING, "%(count)d event(s) of the stream %(stream)s are parked, from index %(index)d on"
+)
+"""A destination has refused events for good: ``stream``, ``count``, and the ``index`` of the first."""

@@ -1,0 +1,23 @@
+"""The forms in which an event is sent: its own text, or that of a standard."""
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any, Final
+
+from pgaudit.errors import InvalidStream
+from pgaudit.trail.entry import Entry
+
+# Returns an event as JSON: its members in the form's order; numbers are exact (Decimals).
+Form = Callable[[Entry], dict[str, Any]]
+MODULES: Final[Mapping[str, str]] = {"native": "native"}
+
+
+def form_of(name: str) -> Form:
+    """Returns the function that makes an event of the log one of that form.
+
+    :raises InvalidStream: there is no such form.
+    """
+    if name not in MODULES:
+        raise InvalidStream(f"{name!r} is no form: write {', '.join(MODULES)}")
+    formed: Form = import_module(f"{__name__}.{MODULES[name]}").form
+    return formed

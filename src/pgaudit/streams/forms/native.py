@@ -1,0 +1,18 @@
+"""The event as the log has it, with its index and the hash that proves it."""
+
+from typing import Any
+
+from pgaudit.trail.entry import Entry
+
+
+def form(entry: Entry) -> dict[str, Any]:
+    """Returns ``{"index", "leaf_hash", "persisted_at", "event"}``; ``event`` is what the hash covers.
+
+    The index is the idempotency key: a receiver that has this index has this event.
+    """
+    return {
+        "index": entry.index,
+        "leaf_hash": entry.leaf_hash.hex(),
+        "persisted_at": entry.persisted_at.isoformat(timespec="microseconds").replace("+00:00", "Z"),
+        "event": entry.exact_event(),
+    }

@@ -1,0 +1,120 @@
+"""Runs the streams of a worker: a thread for each one that has something to send."""
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from psycopg.rows import tuple_row
+
+from pgaudit._db_errors import safe_summary
+from pgaudit._driver import fetch
+from pgaudit.errors import InvalidStream, MissingExtra
+from pgaudit.settings import Settings
+from pgaudit.streams import positions
+from pgaudit.streams.destinations import open_destination
+from pgaudit.streams.destinations.destination import Destination
+from pgaudit.streams.outcomes import DestinationRefused
+from pgaudit.streams.positions import Connection, Due
+from pgaudit.streams.request import Request
+from pgaudit.streams.shipping import Shipment
+from pgaudit.streams.urls import StreamURL
+
+logger = logging.getLogger("pgaudit.worker")
+
+DUE: Final = "SELECT name FROM pgaudit.due_streams() WHERE kind = 'destination'"
+MOST_THREADS: Final = 32
+LOOK_EVERY_SECONDS: Final = 1.0
+IDLE_SECONDS: Final = 30.0  # after which a thread closes its destination and ends
+
+Connect = Callable[[Settings, str], Connection]
+
+
+@dataclass
+class Runner:
+    """Starts a thread for each stream that is due; they end by themselves."""
+
+    settings: Settings
+    connect: Connect
+    stopping: threading.Event = field(default_factory=threading.Event)
+    threads: dict[str, threading.Thread] = field(default_factory=dict[str, threading.Thread])
+
+    def start_due(self, conn: Connection) -> None:
+        """Starts a thread for each stream that is due and has none."""
+        self.threads = {name: thread for name, thread in self.threads.items() if thread.is_alive()}
+        for (name,) in fetch(conn, tuple_row, DUE):
+            if name not in self.threads and len(self.threads) < MOST_THREADS and not self.stopping.is_set():
+                thread = threading.Thread(target=self.run, args=(name,), name=f"stream {name}", daemon=True)
+                self.threads[name] = thread
+                thread.start()
+
+    def run(self, name: str) -> None:
+        """Sends what a stream has, until it has had nothing for a while. An error ends the thread, and is logged."""
+        try:
+            with self.connect(self.settings, f"pgaudit stream {name}") as conn:
+                StreamThread(conn, name, self.settings, self.stopping).run()
+        except Exception as error:  # noqa: BLE001 - the stream is due again, and gets another thread
+            logger.warning("the stream %s was interrupted, will go on: %s", name, safe_summary(error))
+            self.stopping.wait(LOOK_EVERY_SECONDS)
+
+    def stop(self, seconds: float) -> None:
+        """Lets each thread finish the chunk that is on its way, for at most that many seconds for each."""
+        self.stopping.set()
+        for thread in self.threads.values():
+            thread.join(seconds)
+
+
+class StreamThread:
+    """Sends one stream: opens its destination when there is something to send."""
+
+    def __init__(self, conn: Connection, name: str, settings: Settings, stopping: threading.Event) -> None:
+        self._conn = conn
+        self._name = name
+        self._settings = settings
+        self._stopping = stopping
+        self._destination: Destination | None = None
+        self._opened_for: Request | None = None
+
+    def run(self) -> None:
+        """Sends chunk after chunk; returns when there was nothing for half a minute, or the worker stops."""
+        idle = 0.0
+        try:
+            while not self._stopping.is_set() and idle < IDLE_SECONDS:
+                if self.step():
+                    idle = 0.0
+                else:
+                    idle += LOOK_EVERY_SECONDS
+                    self._stopping.wait(LOOK_EVERY_SECONDS)
+        finally:
+            self.close()
+
+    def step(self) -> bool:
+        """Sends one chunk, if there is one. Returns whether there may be more."""
+        due = positions.look(self._conn, self._name)
+        if due is None:
+            return False
+        try:
+            destination = self.destination(due)
+        except (DestinationRefused, InvalidStream, MissingExtra) as error:
+            positions.pause(self._conn, due.name, "refused", str(error))
+            return False
+        try:
+            return Shipment(self._conn, destination, self._settings).ship(due)
+        except BaseException:
+            self.close()
+            raise
+
+    def destination(self, due: Due) -> Destination:
+        """Returns the destination; another one if the stream was changed."""
+        request = Request(due.name, StreamURL.parse(due.url or ""), due.form, due.allow_private)
+        if self._destination is None or request != self._opened_for:
+            self.close()
+            self._destination, self._opened_for = open_destination(request), request
+        return self._destination
+
+    def close(self) -> None:
+        """Closes the destination."""
+        if self._destination is not None:
+            self._destination.close()
+            self._destination = None
