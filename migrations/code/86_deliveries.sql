@@ -17,7 +17,7 @@ $$;
 -- position does not fit the log is paused, and `mismatch` says why: the log was restored from an older backup.
 CREATE OR REPLACE FUNCTION pgaudit.look_at_stream(
     name text, OUT kind text, OUT url text, OUT query text, OUT form text, OUT ordered boolean, OUT allow_private boolean,
-    OUT next_index bigint, OUT log_size bigint, OUT attempts integer, OUT failing_since timestamptz, OUT mismatch text)
+    OUT continued boolean, OUT next_index bigint, OUT log_size bigint, OUT attempts integer, OUT failing_since timestamptz, OUT mismatch text)
 RETURNS SETOF record
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
 #variable_conflict use_column
@@ -34,6 +34,7 @@ BEGIN
         RETURN;
     END IF;
     SELECT size INTO log_size FROM log_head;
+    continued := at.last_index IS NOT NULL;
     next_index := at.next_index;
     attempts := at.attempts;
     failing_since := at.failing_since;

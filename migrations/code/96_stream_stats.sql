@@ -8,7 +8,8 @@ CREATE OR REPLACE VIEW pgaudit.stream_stats AS
            p.next_index, greatest(size - p.next_index, 0) AS lag_events,
            coalesce((SELECT extract(epoch FROM clock_timestamp() - l.persisted_at)::double precision
                        FROM pgaudit.audit_log l WHERE l.index = p.next_index), 0) AS lag_seconds,
-           p.delivered, p.delivered_at, p.attempts, p.failing_since, p.next_attempt_at, p.error,
+           p.delivered, p.delivered_at, p.attempts, p.failing_since,
+           nullif(p.next_attempt_at, '-infinity') AS next_attempt_at, p.error,
            (SELECT coalesce(sum(d.events), 0) / 300.0 FROM pgaudit.delivery d
              WHERE d.stream = s.name AND d.status = 'delivered'
                AND d.ended_at > clock_timestamp() - interval '5 minutes')::double precision AS events_per_second,

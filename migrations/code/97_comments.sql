@@ -729,3 +729,152 @@ COMMENT ON COLUMN pgaudit.guard_state.paused_at IS
     'Since when it is paused; NULL if it is not.';
 COMMENT ON COLUMN pgaudit.guard_state.paused_by IS
     'Role that has paused it.';
+
+COMMENT ON TABLE pgaudit.stream IS
+    'What follows the log by its index: destinations that get the events, processors, and cursors of the application.';
+COMMENT ON COLUMN pgaudit.stream.name IS
+    'Name of the stream.';
+COMMENT ON COLUMN pgaudit.stream.kind IS
+    'destination, processor or cursor.';
+COMMENT ON COLUMN pgaudit.stream.url IS
+    'Where a destination is; it refers to secrets and holds none.';
+COMMENT ON COLUMN pgaudit.stream.query IS
+    'Which events, as a search; all when empty.';
+COMMENT ON COLUMN pgaudit.stream.form IS
+    'Form of the events: native, cloudevents, ocsf or ecs.';
+COMMENT ON COLUMN pgaudit.stream.ordered IS
+    'Whether later events of a target wait behind one that was refused.';
+COMMENT ON COLUMN pgaudit.stream.allow_private IS
+    'Whether the destination may have an address of a private network.';
+COMMENT ON COLUMN pgaudit.stream.added_at IS
+    'When it was added.';
+COMMENT ON COLUMN pgaudit.stream.added_by IS
+    'Database role that added it.';
+COMMENT ON COLUMN pgaudit.stream.paused_at IS
+    'When it was paused; null while it runs.';
+COMMENT ON COLUMN pgaudit.stream.paused_by IS
+    'Database role that paused it.';
+COMMENT ON COLUMN pgaudit.stream.pause_kind IS
+    'Why it is paused: asked, refused by the destination, failing for days, or a mismatch with the log.';
+COMMENT ON COLUMN pgaudit.stream.pause_reason IS
+    'The reason in words.';
+COMMENT ON TABLE pgaudit.stream_position IS
+    'How far a stream is. A worker locks its row while it sends.';
+COMMENT ON COLUMN pgaudit.stream_position.name IS
+    'Name of the stream.';
+COMMENT ON COLUMN pgaudit.stream_position.next_index IS
+    'Index of the event that it goes on with.';
+COMMENT ON COLUMN pgaudit.stream_position.last_index IS
+    'Index of the last event that was accepted.';
+COMMENT ON COLUMN pgaudit.stream_position.last_hash IS
+    'Leaf hash of that event.';
+COMMENT ON COLUMN pgaudit.stream_position.delivered IS
+    'Number of events that were accepted, those sent again included.';
+COMMENT ON COLUMN pgaudit.stream_position.delivered_at IS
+    'When events were accepted last.';
+COMMENT ON COLUMN pgaudit.stream_position.attempts IS
+    'Failed attempts since then.';
+COMMENT ON COLUMN pgaudit.stream_position.failing_since IS
+    'When the first of these attempts failed.';
+COMMENT ON COLUMN pgaudit.stream_position.next_attempt_at IS
+    'When the next attempt is due.';
+COMMENT ON COLUMN pgaudit.stream_position.error IS
+    'Why the last one failed.';
+COMMENT ON TABLE pgaudit.delivery IS
+    'What was sent to destinations, or could not be: a row for each chunk and attempt. Kept for 30 days.';
+COMMENT ON COLUMN pgaudit.delivery.id IS
+    'Number of the row.';
+COMMENT ON COLUMN pgaudit.delivery.stream IS
+    'Name of the stream.';
+COMMENT ON COLUMN pgaudit.delivery.status IS
+    'delivered, failed, skipped, discarded or rewound.';
+COMMENT ON COLUMN pgaudit.delivery.from_index IS
+    'First index of the range.';
+COMMENT ON COLUMN pgaudit.delivery.to_index IS
+    'Last index of the range; where it was set to, if rewound.';
+COMMENT ON COLUMN pgaudit.delivery.events IS
+    'Number of events.';
+COMMENT ON COLUMN pgaudit.delivery.parked IS
+    'Number of events of the chunk that were parked.';
+COMMENT ON COLUMN pgaudit.delivery.bytes IS
+    'Bytes that were sent.';
+COMMENT ON COLUMN pgaudit.delivery.attempts IS
+    'Which attempt this was.';
+COMMENT ON COLUMN pgaudit.delivery.error IS
+    'Why it failed, or was left out.';
+COMMENT ON COLUMN pgaudit.delivery.started_at IS
+    'When the attempt began.';
+COMMENT ON COLUMN pgaudit.delivery.ended_at IS
+    'When it ended.';
+COMMENT ON TABLE pgaudit.parked IS
+    'Events that a destination has refused for good, and those that wait behind one of the same target.';
+COMMENT ON COLUMN pgaudit.parked.stream IS
+    'Name of the stream.';
+COMMENT ON COLUMN pgaudit.parked.index IS
+    'Index of the event.';
+COMMENT ON COLUMN pgaudit.parked.target IS
+    'First target of the event, as type:id.';
+COMMENT ON COLUMN pgaudit.parked.behind IS
+    'Index of the event that it waits for; null if it was refused itself.';
+COMMENT ON COLUMN pgaudit.parked.attempts IS
+    'How often it was sent.';
+COMMENT ON COLUMN pgaudit.parked.error IS
+    'Why it was refused last.';
+COMMENT ON COLUMN pgaudit.parked.parked_at IS
+    'When it was parked.';
+COMMENT ON COLUMN pgaudit.parked.retry_at IS
+    'When it is sent again; null until someone retries it.';
+COMMENT ON VIEW pgaudit.stream_stats IS
+    'Each stream: how far it is, how far behind the log, and how it does.';
+COMMENT ON COLUMN pgaudit.stream_stats.name IS
+    'Name of the stream.';
+COMMENT ON COLUMN pgaudit.stream_stats.kind IS
+    'destination, processor or cursor.';
+COMMENT ON COLUMN pgaudit.stream_stats.url IS
+    'Where a destination is.';
+COMMENT ON COLUMN pgaudit.stream_stats.query IS
+    'Which events, as a search.';
+COMMENT ON COLUMN pgaudit.stream_stats.form IS
+    'Form of the events.';
+COMMENT ON COLUMN pgaudit.stream_stats.ordered IS
+    'Whether later events of a target wait behind one that was refused.';
+COMMENT ON COLUMN pgaudit.stream_stats.allow_private IS
+    'Whether an address of a private network is allowed.';
+COMMENT ON COLUMN pgaudit.stream_stats.state IS
+    'active, failing or paused.';
+COMMENT ON COLUMN pgaudit.stream_stats.paused_at IS
+    'When it was paused.';
+COMMENT ON COLUMN pgaudit.stream_stats.paused_by IS
+    'Database role that paused it.';
+COMMENT ON COLUMN pgaudit.stream_stats.pause_kind IS
+    'asked, refused, failing or mismatch.';
+COMMENT ON COLUMN pgaudit.stream_stats.pause_reason IS
+    'The reason in words.';
+COMMENT ON COLUMN pgaudit.stream_stats.next_index IS
+    'Index of the event that it goes on with.';
+COMMENT ON COLUMN pgaudit.stream_stats.lag_events IS
+    'Events of the log that it has not got to yet, whether they match or not.';
+COMMENT ON COLUMN pgaudit.stream_stats.lag_seconds IS
+    'Age of the oldest of them, since it was appended.';
+COMMENT ON COLUMN pgaudit.stream_stats.delivered IS
+    'Number of events that were accepted.';
+COMMENT ON COLUMN pgaudit.stream_stats.delivered_at IS
+    'When events were accepted last.';
+COMMENT ON COLUMN pgaudit.stream_stats.attempts IS
+    'Failed attempts since then.';
+COMMENT ON COLUMN pgaudit.stream_stats.failing_since IS
+    'When the first of them failed.';
+COMMENT ON COLUMN pgaudit.stream_stats.next_attempt_at IS
+    'When the next attempt is due.';
+COMMENT ON COLUMN pgaudit.stream_stats.error IS
+    'Why the last one failed.';
+COMMENT ON COLUMN pgaudit.stream_stats.events_per_second IS
+    'Accepted events per second, over the last 5 minutes.';
+COMMENT ON COLUMN pgaudit.stream_stats.failures_last_day IS
+    'Failed attempts of the last 24 hours.';
+COMMENT ON COLUMN pgaudit.stream_stats.parked IS
+    'Number of parked events.';
+COMMENT ON COLUMN pgaudit.stream_stats.added_at IS
+    'When it was added.';
+COMMENT ON COLUMN pgaudit.stream_stats.added_by IS
+    'Database role that added it.';

@@ -18,6 +18,8 @@
     ├── ExportRefused      the export cannot be made, continued or recorded as asked
     ├── IndexRefused       an index of the log cannot be added or removed
     ├── CaptureRefused     a table cannot be captured or guarded as asked
+    ├── InvalidStream      a stream cannot be added or changed as asked
+    ├── StreamNotFound     there is no stream of that name
     ├── InvalidNote        a checkpoint, signature or public key cannot be understood or verified
     ├── InvalidKey         there is no usable private key to sign checkpoints with
     ├── LogDamaged         rows or tiles of the log are missing

@@ -157,6 +157,15 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
     drain_on_shutdown: bool = Field(default=False, description="Empty the queue before the worker exits.")
     shutdown_timeout: float = Field(30.0, gt=0, description="Seconds within which a worker shuts down, drain included.")
 
+    run_streams: bool = Field(
+        default=True, description="Whether a worker sends streams to their destinations, and dispatches processors."
+    )
+    stream_patience: float = Field(
+        259_200.0,
+        gt=0,
+        description="Seconds for which a destination may fail before its stream is paused; three days.",
+    )
+
     checkpoint_interval: float = Field(
         10.0, gt=0, description="Seconds between two signed checkpoints, while events come."
     )

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, LiteralString
+from typing import Any, Final, LiteralString
 
 import psycopg
 from psycopg.rows import class_row, scalar_row
@@ -26,8 +26,8 @@ RETRY: Final = "SELECT pgaudit.retry_parked(%(name)s, %(index)s)"
 DISCARD: Final = "SELECT pgaudit.discard_parked(%(name)s, %(index)s, %(reason)s)"
 COLUMNS: Final = """
     SELECT name, kind, url, query, form, ordered, allow_private, state, paused_at, paused_by, pause_kind, pause_reason,
-           next_index, lag_events, lag_seconds, delivered, delivered_at, attempts, failing_since, next_attempt_at, error,
-           events_per_second, failures_last_day, parked, added_at, added_by
+           next_index, lag_events, lag_seconds, delivered, delivered_at, attempts, failing_since, next_attempt_at,
+           error, events_per_second, failures_last_day, parked, added_at, added_by
       FROM pgaudit.stream_stats
 """
 DELIVERIES: Final = """
@@ -63,7 +63,7 @@ class Stream:
     delivered_at: datetime | None
     attempts: int
     failing_since: datetime | None
-    next_attempt_at: datetime | float | None
+    next_attempt_at: datetime | None
     error: str | None
     events_per_second: float
     failures_last_day: int
@@ -209,7 +209,7 @@ def remove(conn: object, name: str) -> None:
     change(conn, REMOVE, {"name": name})
 
 
-def change(conn: object, statement: LiteralString, given: dict[str, object]) -> int:
+def change(conn: object, statement: LiteralString, given: dict[str, object]) -> Any:
     """Calls a function that changes a stream, and returns what it returns.
 
     :raises StreamNotFound: there is none of that name.
@@ -217,7 +217,7 @@ def change(conn: object, statement: LiteralString, given: dict[str, object]) -> 
     """
     try:
         with undone_on_error(conn) as driver:
-            return fetch(driver, scalar_row, statement, given)[0]
+            (result,) = fetch(driver, scalar_row, statement, given)
     except psycopg.errors.CheckViolation:
         raise InvalidStream(
             "the name of a stream has 1 to 63 small letters, digits, dots, hyphens and underscores, and begins with a "
@@ -228,3 +228,4 @@ def change(conn: object, statement: LiteralString, given: dict[str, object]) -> 
             raise
         message = error.diag.message_primary or ""
         raise (StreamNotFound if message.startswith("there is no stream") else InvalidStream)(message) from None
+    return result

@@ -14,7 +14,7 @@ from pgaudit._driver import fetch
 Connection = psycopg.Connection[Any]
 
 LOOK: Final = """
-    SELECT %(name)s AS name, kind, url, query, form, ordered, allow_private, next_index, log_size, attempts,
+    SELECT %(name)s AS name, kind, url, query, form, ordered, allow_private, continued, next_index, log_size, attempts,
            failing_since, mismatch
       FROM pgaudit.look_at_stream(%(name)s)
 """
@@ -44,6 +44,7 @@ class Due:
     form: str
     ordered: bool
     allow_private: bool
+    continued: bool
     next_index: int
     log_size: int
     attempts: int

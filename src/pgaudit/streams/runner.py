@@ -107,7 +107,8 @@ class StreamThread:
 
     def destination(self, due: Due) -> Destination:
         """Returns the destination; another one if the stream was changed."""
-        request = Request(due.name, StreamURL.parse(due.url or ""), due.form, due.allow_private)
+        url = StreamURL.parse(due.url or "")
+        request = Request(due.name, url, due.form, due.allow_private, due.continued)
         if self._destination is None or request != self._opened_for:
             self.close()
             self._destination, self._opened_for = open_destination(request), request

@@ -71,9 +71,7 @@ class Shipment:
             sent = send(self.destination, entries)
         return sent if sent.accepted or len(sent.refused) < MOST_REFUSED else all_refused(sent, entries)
 
-    def note_failure(
-        self, due: Due, failure: DeliveryFailed, chunk: Chunk, started: datetime
-    ) -> None:
+    def note_failure(self, due: Due, failure: DeliveryFailed, chunk: Chunk, started: datetime) -> None:
         """Schedules the next attempt; pauses the stream if there is no use in one, or none has succeeded for days."""
         delay = backoff(due.attempts + 1, self.settings)
         delay = max(delay, failure.retry_after or 0.0)
@@ -118,14 +116,14 @@ def all_refused(sent: Sent, entries: Sequence[Entry]) -> Sent:
 def move_of(sent: Sent, chunk: Chunk, due: Due) -> Move:
     """Returns how the position moves: behind the chunk, or to the first event that was not sent."""
     stopped = chunk.next_index if sent.stopped_at is None else max(sent.stopped_at, due.next_index)
-    last = max((entry for entry in sent.accepted), key=lambda entry: entry.index, default=None)
+    last = max(sent.accepted, key=lambda entry: entry.index, default=None)
     by_index = {entry.index: entry for entry in chunk.entries}
     parked = [Parked(index, by_index[index].target, error) for index, error in sent.refused.items()]
     parked += [Parked(index, by_index[index].target, None, head) for index, head in sent.behind.items()]
     return Move(
         next_index=stopped,
-        last_index=last and last.index,
-        last_hash=last and last.leaf_hash,
+        last_index=last.index if last else None,
+        last_hash=last.leaf_hash if last else None,
         events=len(sent.accepted),
         bytes=sent.bytes,
         parked=parked,
@@ -142,5 +140,5 @@ def tell_parked(due: Due, parked: Sequence[Parked]) -> None:
 
 def backoff(attempts: int, settings: Settings) -> float:
     """Returns the seconds until the next attempt: doubled with each one, as for jobs, with jitter of a fifth."""
-    delay = min(settings.job_backoff_delay * 2 ** min(attempts - 1, 40), settings.job_backoff_max) / 1_000
+    delay = min(settings.job_backoff_delay * 2.0 ** min(attempts - 1, 40), settings.job_backoff_max) / 1_000
     return delay * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - no secret depends on it

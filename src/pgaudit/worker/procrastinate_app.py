@@ -16,7 +16,7 @@ from procrastinate.worker import Worker
 from pgaudit._db_errors import safe_summary
 from pgaudit.jobs.listing import QUEUE, TASK
 from pgaudit.settings import Settings
-from pgaudit.worker import maintenance, persist, sealing, verification
+from pgaudit.worker import maintenance, persist, sealing, streaming, verification
 from pgaudit.worker.connector import AuditConnector
 from pgaudit.worker.failures import handle_failure
 from pgaudit.worker.heartbeat import send_heartbeats
@@ -69,6 +69,7 @@ class AuditApp(App):
             asyncio.create_task(sealing.run_anchoring(self.settings)),
             asyncio.create_task(verification.run_verification(self.settings)),
             asyncio.create_task(sealing.run_completeness(self.settings)),
+            asyncio.create_task(streaming.run_streams(self.settings)),
         ]
         try:
             await super().run_worker_async(**options)

@@ -1088,6 +1088,76 @@ ALTER TABLE pgaudit.target_tile ALTER keys SET STORAGE EXTERNAL, ALTER digests S
 CREATE TABLE pgaudit.target_lock (singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton));
 INSERT INTO pgaudit.target_lock DEFAULT VALUES;
 
+-- Streams: what follows the log by its index. A destination is sent the events, a processor gets a job for each of them,
+-- and a cursor is read by the application.
+
+CREATE TABLE pgaudit.stream (
+    name          text        NOT NULL PRIMARY KEY COLLATE "C",
+    kind          text        NOT NULL COLLATE "C",
+    url           text,
+    query         text        NOT NULL DEFAULT '',
+    form          text        NOT NULL DEFAULT 'native' COLLATE "C",
+    ordered       boolean     NOT NULL DEFAULT false,
+    allow_private boolean     NOT NULL DEFAULT false,
+    added_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    added_by      text        NOT NULL DEFAULT session_user,
+    paused_at     timestamptz,
+    paused_by     text,
+    pause_kind    text        COLLATE "C",
+    pause_reason  text,
+    CHECK (name ~ '^[a-z0-9][a-z0-9_.-]{0,62}$'),
+    CHECK (kind = ANY ('{destination,processor,cursor}')),
+    CHECK (pause_kind = ANY ('{asked,refused,failing,mismatch}'))
+);
+
+-- How far a stream is. In a table of its own: a worker locks its row while it sends, and a pause must not wait for that.
+CREATE TABLE pgaudit.stream_position (
+    name            text        NOT NULL PRIMARY KEY COLLATE "C" REFERENCES pgaudit.stream ON DELETE CASCADE,
+    next_index      bigint      NOT NULL CHECK (next_index >= 0),
+    last_index      bigint,  -- the last event that was accepted, and its hash
+    last_hash       bytea,
+    delivered       bigint      NOT NULL DEFAULT 0,
+    delivered_at    timestamptz,
+    attempts        integer     NOT NULL DEFAULT 0,
+    failing_since   timestamptz,
+    next_attempt_at timestamptz NOT NULL DEFAULT '-infinity',
+    error           text
+);
+
+-- What was sent, or could not be: one row for each chunk and attempt.
+CREATE TABLE pgaudit.delivery (
+    id         bigint      PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
+    stream     text        NOT NULL COLLATE "C",
+    status     text        NOT NULL COLLATE "C",
+    from_index bigint      NOT NULL,
+    to_index   bigint      NOT NULL,
+    events     bigint      NOT NULL,
+    parked     bigint      NOT NULL DEFAULT 0,
+    bytes      bigint      NOT NULL DEFAULT 0,
+    attempts   integer     NOT NULL DEFAULT 1,
+    error      text,
+    started_at timestamptz NOT NULL,
+    ended_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
+    CHECK (status = ANY ('{delivered,failed,skipped,discarded,rewound}'))
+);
+CREATE INDEX delivery_stream_idx ON pgaudit.delivery (stream, id);
+CREATE INDEX delivery_ended_idx ON pgaudit.delivery (ended_at);
+
+-- Events that a destination has refused for good, and those that wait behind one of the same target.
+CREATE TABLE pgaudit.parked (
+    stream    text        NOT NULL COLLATE "C",
+    index     bigint      NOT NULL,
+    target    text        COLLATE "C",
+    behind    bigint,
+    attempts  integer     NOT NULL DEFAULT 1,
+    error     text,
+    parked_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    retry_at  timestamptz,
+    PRIMARY KEY (stream, index)
+);
+CREATE INDEX parked_target_idx ON pgaudit.parked (stream, target, index) WHERE target IS NOT NULL;
+CREATE INDEX parked_due_idx ON pgaudit.parked (stream, index) WHERE retry_at IS NOT NULL;
+
 -- Guards. ENABLE ALWAYS, so that they also fire under session_replication_role = replica.
 
 -- The log: rows are only inserted, and only by append_rows().
@@ -1121,7 +1191,7 @@ DECLARE
     name text;
 BEGIN
     FOREACH name IN ARRAY '{settings,job_error,procrastinate_workers,saved_search,schema_code,anchor,captured_table,
-                            guarded_table}'::text[] LOOP
+                            guarded_table,stream,stream_position,delivery,parked}'::text[] LOOP
         EXECUTE format('CREATE TRIGGER reject_foreign_write BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON pgaudit.%I
                         FOR EACH STATEMENT EXECUTE FUNCTION pgaudit.reject_foreign_write()', name);
         EXECUTE format('ALTER TABLE pgaudit.%I ENABLE ALWAYS TRIGGER reject_foreign_write', name);
@@ -4183,6 +4253,177 @@ SET timezone = 'UTC' SET datestyle = 'ISO' AS $$
        AND given.value IS DISTINCT FROM given.expected
 $$;
 
+-- Deliveries: what workers do for a stream. A worker looks at the stream and reads a chunk of the log in short
+-- transactions. Then it locks the position, sends, and moves the position in one transaction, which touches no partition
+-- of the log: one that is detached meanwhile waits for no destination.
+
+-- due_streams(): returns the streams that a worker has something to do for.
+CREATE OR REPLACE FUNCTION pgaudit.due_streams() RETURNS TABLE (name text, kind text)
+LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+    SELECT s.name, s.kind
+      FROM stream s JOIN stream_position p USING (name), log_head
+     WHERE s.kind <> 'cursor' AND s.paused_at IS NULL AND p.next_attempt_at <= clock_timestamp()
+       AND (p.next_index <> size
+            OR EXISTS (SELECT FROM parked k WHERE k.stream = s.name AND k.retry_at <= clock_timestamp()))
+     ORDER BY s.name
+$$;
+
+-- look_at_stream(name): returns a stream that is due and that no other worker is busy with; otherwise no row. One whose
+-- position does not fit the log is paused, and `mismatch` says why: the log was restored from an older backup.
+CREATE OR REPLACE FUNCTION pgaudit.look_at_stream(
+    name text, OUT kind text, OUT url text, OUT query text, OUT form text, OUT ordered boolean, OUT allow_private boolean,
+    OUT continued boolean, OUT next_index bigint, OUT log_size bigint, OUT attempts integer, OUT failing_since timestamptz, OUT mismatch text)
+RETURNS SETOF record
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    at   stream_position;
+    last bytea;
+BEGIN
+    SELECT * INTO at FROM stream_position p
+     WHERE p.name = look_at_stream.name AND p.next_attempt_at <= clock_timestamp() FOR UPDATE SKIP LOCKED;
+    SELECT s.kind, s.url, s.query, s.form, s.ordered, s.allow_private
+      INTO kind, url, query, form, ordered, allow_private
+      FROM stream s WHERE s.name = at.name AND s.paused_at IS NULL;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    SELECT size INTO log_size FROM log_head;
+    continued := at.last_index IS NOT NULL;
+    next_index := at.next_index;
+    attempts := at.attempts;
+    failing_since := at.failing_since;
+    SELECT leaf_hash INTO last FROM audit_log l WHERE l.index = at.last_index;  -- or its partition was detached
+    IF next_index > log_size THEN
+        mismatch := format('the stream is at index %s, but the log has %s events: the log was restored from an older '
+                           'backup', next_index, log_size);
+    ELSIF last <> at.last_hash THEN
+        mismatch := format('the event at index %s is not the one that was sent: the log was restored from an older '
+                           'backup', at.last_index);
+    END IF;
+    IF mismatch IS NOT NULL THEN
+        PERFORM pause_stream(at.name, 'mismatch', mismatch);
+    END IF;
+    RETURN NEXT;
+END $$;
+
+-- lock_stream(name, next_index): keeps other workers from sending until the transaction ends. Returns false if another
+-- one is busy, or the position is no longer that one.
+CREATE OR REPLACE FUNCTION pgaudit.lock_stream(name text, next_index bigint) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    PERFORM FROM stream_position p WHERE p.name = lock_stream.name AND p.next_index = lock_stream.next_index
+        FOR UPDATE SKIP LOCKED;
+    RETURN FOUND;
+END $$;
+
+-- move_stream(name, next_index, last_index, last_hash, events, bytes, parked, skipped, started_at): notes what was sent,
+-- and lets the stream go on with the event of that index.
+--   last_index, last_hash  the last event that was sent; NULL if none was
+--   parked                 [{"index": …, "target": …, "error": …, "behind": …}]: what was refused, or waits behind that
+--   skipped                number of events that were left out, and why: {"events": …, "reason": …}; or NULL
+CREATE OR REPLACE FUNCTION pgaudit.move_stream(
+    name text, next_index bigint, last_index bigint, last_hash bytea, events bigint, bytes bigint, parked jsonb,
+    skipped jsonb, started_at timestamptz)
+RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    at     stream_position;
+    number bigint := jsonb_array_length(parked);
+BEGIN
+    SELECT * INTO STRICT at FROM stream_position p WHERE p.name = move_stream.name FOR UPDATE;
+    UPDATE stream_position p
+       SET next_index = move_stream.next_index, last_index = coalesce(move_stream.last_index, at.last_index),
+           last_hash = coalesce(move_stream.last_hash, at.last_hash), delivered = at.delivered + events,
+           delivered_at = CASE WHEN events > 0 THEN clock_timestamp() ELSE at.delivered_at END,
+           attempts = 0, failing_since = NULL, next_attempt_at = '-infinity', error = NULL
+     WHERE p.name = at.name;
+    INSERT INTO parked (stream, index, target, behind, error)
+    SELECT at.name, k.index, k.target, k.behind, left(k.error, 1000)
+      FROM jsonb_to_recordset(parked) AS k (index bigint, target text, behind bigint, error text)
+        ON CONFLICT (stream, index) DO UPDATE SET attempts = parked.attempts + 1, error = excluded.error;
+    IF events > 0 OR number > 0 THEN
+        INSERT INTO delivery (stream, status, from_index, to_index, events, parked, bytes, attempts, started_at)
+        VALUES (at.name, 'delivered', at.next_index, move_stream.next_index - 1, events, number, bytes, at.attempts + 1,
+                started_at);
+    END IF;
+    IF skipped IS NOT NULL THEN
+        INSERT INTO delivery (stream, status, from_index, to_index, events, error, started_at)
+        VALUES (at.name, 'skipped', at.next_index, move_stream.next_index - 1, (skipped->>'events')::bigint,
+                left(skipped->>'reason', 1000), started_at);
+    END IF;
+END $$;
+
+-- note_stream_failure(name, to_index, events, error, retry_in, started_at): notes that a chunk was not accepted, and when
+-- it is sent again.
+CREATE OR REPLACE FUNCTION pgaudit.note_stream_failure(
+    name text, to_index bigint, events bigint, error text, retry_in interval, started_at timestamptz)
+RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    at stream_position;
+BEGIN
+    UPDATE stream_position p
+       SET attempts = least(p.attempts, 1000000) + 1, failing_since = coalesce(p.failing_since, clock_timestamp()),
+           next_attempt_at = clock_timestamp() + retry_in, error = left(note_stream_failure.error, 1000)
+     WHERE p.name = note_stream_failure.name RETURNING * INTO at;
+    IF FOUND THEN
+        INSERT INTO delivery (stream, status, from_index, to_index, events, attempts, error, started_at)
+        VALUES (at.name, 'failed', at.next_index, to_index, events, at.attempts, left(error, 1000), started_at);
+    END IF;
+END $$;
+
+-- blocked_targets(name, targets): returns those of the targets that have a parked event, each with the first one.
+CREATE OR REPLACE FUNCTION pgaudit.blocked_targets(name text, targets text[]) RETURNS TABLE (target text, index bigint)
+LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+    SELECT p.target, min(p.index) FROM parked p
+     WHERE p.stream = blocked_targets.name AND p.target = ANY (targets) GROUP BY p.target
+$$;
+
+-- due_parked(name, most): returns the parked events that are to be sent again, in the order of the log.
+CREATE OR REPLACE FUNCTION pgaudit.due_parked(name text, most integer) RETURNS TABLE (index bigint, attempts integer)
+LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+    SELECT p.index, p.attempts FROM parked p
+     WHERE p.stream = due_parked.name AND p.retry_at <= clock_timestamp() ORDER BY p.index LIMIT most
+$$;
+
+-- settle_parked(name, indexes): parked events were accepted, or given up; those that wait behind them are due. Returns
+-- how many there were.
+CREATE OR REPLACE FUNCTION pgaudit.settle_parked(name text, indexes bigint[]) RETURNS bigint
+LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+    WITH settled AS (
+        DELETE FROM parked p WHERE p.stream = settle_parked.name AND p.index = ANY (indexes) RETURNING p.target
+    ), released AS (
+        UPDATE parked p SET behind = NULL, retry_at = clock_timestamp()
+         WHERE p.stream = settle_parked.name
+           AND p.index IN (SELECT min(next.index) FROM settled JOIN parked next
+                               ON next.stream = settle_parked.name AND next.target = settled.target
+                              AND next.index <> ALL (indexes)
+                            GROUP BY next.target)
+    )
+    SELECT count(*) FROM settled
+$$;
+
+-- note_parked_failure(name, index, error, retry_in): a parked event was refused again; with NULL it waits until someone
+-- retries it.
+CREATE OR REPLACE FUNCTION pgaudit.note_parked_failure(name text, index bigint, error text, retry_in interval)
+RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+    UPDATE parked p
+       SET attempts = least(p.attempts, 1000000) + 1, error = left(note_parked_failure.error, 1000),
+           retry_at = clock_timestamp() + retry_in
+     WHERE p.stream = note_parked_failure.name AND p.index = note_parked_failure.index
+$$;
+
+-- prune_deliveries(age): deletes the history of deliveries that is older.
+CREATE OR REPLACE FUNCTION pgaudit.prune_deliveries(age interval) RETURNS bigint
+LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+    WITH pruned AS (DELETE FROM delivery WHERE ended_at < clock_timestamp() - age RETURNING 1)
+    SELECT count(*) FROM pruned
+$$;
+
 -- Saved searches. A reader calls these functions, because it can write to no table. The owner of a search is a user of
 -- the dashboard and not a database role: the application says who it is.
 
@@ -4208,6 +4449,134 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
 BEGIN
     DELETE FROM saved_search s WHERE s.owner = delete_search.owner AND s.name = delete_search.name;
     RETURN FOUND;
+END $$;
+
+-- Streams: adding, pausing and setting them back.
+
+-- add_stream(name, kind, url, query, form, ordered, allow_private, start): adds a stream that begins with the event of
+-- that index; with the next one that is appended if it is NULL. Raises PA003 if there is one of that name.
+CREATE OR REPLACE FUNCTION pgaudit.add_stream(
+    name text, kind text, url text, query text, form text, ordered boolean, allow_private boolean, start bigint)
+RETURNS bigint
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    log_size bigint := (SELECT size FROM log_head);
+BEGIN
+    IF start > log_size THEN
+        RAISE EXCEPTION 'the log has % events, so a stream cannot begin with index %', log_size, start
+            USING ERRCODE = 'PA003';
+    END IF;
+    INSERT INTO stream (name, kind, url, query, form, ordered, allow_private)
+    VALUES (add_stream.name, add_stream.kind, add_stream.url, add_stream.query, add_stream.form, add_stream.ordered,
+            add_stream.allow_private)
+        ON CONFLICT DO NOTHING;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'there is a stream % already', add_stream.name
+            USING ERRCODE = 'PA003', HINT = 'Remove it first, or choose another name.';
+    END IF;
+    INSERT INTO stream_position (name, next_index) VALUES (add_stream.name, coalesce(start, log_size));
+    RETURN coalesce(start, log_size);
+END $$;
+
+-- require_stream(name): raises PA003 if there is no stream of that name.
+CREATE OR REPLACE FUNCTION pgaudit.require_stream(name text) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM stream s WHERE s.name = require_stream.name) THEN
+        RAISE EXCEPTION 'there is no stream %', require_stream.name
+            USING ERRCODE = 'PA003', HINT = 'pgaudit stream list names them all.';
+    END IF;
+END $$;
+
+-- remove_stream(name): removes a stream, what it has parked, and the history of its deliveries.
+CREATE OR REPLACE FUNCTION pgaudit.remove_stream(name text) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    PERFORM require_stream(name);
+    DELETE FROM stream s WHERE s.name = remove_stream.name;
+    DELETE FROM parked p WHERE p.stream = remove_stream.name;
+    DELETE FROM delivery d WHERE d.stream = remove_stream.name;
+END $$;
+
+-- pause_stream(name, kind, reason): keeps workers from sending more than the chunk that is on its way. The first reason
+-- stays until the stream is resumed.
+CREATE OR REPLACE FUNCTION pgaudit.pause_stream(name text, kind text DEFAULT 'asked', reason text DEFAULT NULL)
+RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    PERFORM require_stream(name);
+    UPDATE stream s
+       SET paused_at = clock_timestamp(), paused_by = session_user, pause_kind = pause_stream.kind,
+           pause_reason = left(pause_stream.reason, 1000)
+     WHERE s.name = pause_stream.name AND s.paused_at IS NULL;
+END $$;
+
+-- resume_stream(name): ends the pause, and tries again at once.
+CREATE OR REPLACE FUNCTION pgaudit.resume_stream(name text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    PERFORM require_stream(name);
+    UPDATE stream s SET paused_at = NULL, paused_by = NULL, pause_kind = NULL, pause_reason = NULL
+     WHERE s.name = resume_stream.name;
+    UPDATE stream_position p SET attempts = 0, failing_since = NULL, next_attempt_at = '-infinity', error = NULL
+     WHERE p.name = resume_stream.name;
+END $$;
+
+-- rewind_stream(name, index): lets a stream go on with the event of that index, which may lie ahead too. Waits for the
+-- chunk that is on its way. What was parked from there on comes again, so it is parked no longer.
+CREATE OR REPLACE FUNCTION pgaudit.rewind_stream(name text, index bigint) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    log_size bigint := (SELECT size FROM log_head);
+    before   bigint;
+BEGIN
+    PERFORM require_stream(name);
+    IF rewind_stream.index NOT BETWEEN 0 AND log_size THEN
+        RAISE EXCEPTION 'the log has % events, so a stream cannot go on with index %', log_size, rewind_stream.index
+            USING ERRCODE = 'PA003';
+    END IF;
+    SELECT next_index INTO before FROM stream_position p WHERE p.name = rewind_stream.name FOR UPDATE;
+    UPDATE stream_position p
+       SET next_index = rewind_stream.index, last_index = NULL, last_hash = NULL, attempts = 0, failing_since = NULL,
+           next_attempt_at = '-infinity', error = NULL
+     WHERE p.name = rewind_stream.name;
+    DELETE FROM parked p WHERE p.stream = rewind_stream.name AND p.index >= rewind_stream.index;
+    INSERT INTO delivery (stream, status, from_index, to_index, events, started_at)
+    VALUES (rewind_stream.name, 'rewound', before, rewind_stream.index, 0, clock_timestamp());
+END $$;
+
+-- retry_parked(name, index): lets workers send the parked event of that index again; all of them if it is NULL. Returns
+-- how many: those that wait behind another one follow it.
+CREATE OR REPLACE FUNCTION pgaudit.retry_parked(name text, index bigint DEFAULT NULL) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    retried bigint;
+BEGIN
+    PERFORM require_stream(name);
+    UPDATE parked p SET retry_at = clock_timestamp()
+     WHERE p.stream = retry_parked.name AND p.behind IS NULL
+       AND (retry_parked.index IS NULL OR p.index = retry_parked.index);
+    GET DIAGNOSTICS retried = ROW_COUNT;
+    RETURN retried;
+END $$;
+
+-- discard_parked(name, index, reason): gives up a parked event; the events of its target that wait behind it are sent.
+-- Returns whether there was one.
+CREATE OR REPLACE FUNCTION pgaudit.discard_parked(name text, index bigint, reason text) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    PERFORM require_stream(name);
+    IF settle_parked(name, ARRAY[discard_parked.index]) = 0 THEN
+        RETURN false;
+    END IF;
+    INSERT INTO delivery (stream, status, from_index, to_index, events, error, started_at)
+    VALUES (discard_parked.name, 'discarded', discard_parked.index, discard_parked.index, 1,
+            left(reason, 900) || ', by ' || session_user, clock_timestamp());
+    RETURN true;
 END $$;
 
 -- Trigger functions that protect the log and the queue against mistakes, and against roles with rights on all tables.
@@ -4703,6 +5072,28 @@ SELECT head.size,
 
 -- Creates the first partition and the one ahead of it: ensure_partitions() needs the view log_head.
 DO $$ BEGIN PERFORM pgaudit.ensure_partitions(); END $$;
+
+-- Streams as people and health read them.
+
+-- Each destination and cursor with its lag: the events that it has not got to yet, and the age of the oldest of them.
+CREATE OR REPLACE VIEW pgaudit.stream_stats AS
+    SELECT s.name, s.kind, s.url, s.query, s.form, s.ordered, s.allow_private,
+           CASE WHEN s.paused_at IS NOT NULL THEN 'paused' WHEN p.attempts > 0 THEN 'failing' ELSE 'active' END AS state,
+           s.paused_at, s.paused_by, s.pause_kind, s.pause_reason,
+           p.next_index, greatest(size - p.next_index, 0) AS lag_events,
+           coalesce((SELECT extract(epoch FROM clock_timestamp() - l.persisted_at)::double precision
+                       FROM pgaudit.audit_log l WHERE l.index = p.next_index), 0) AS lag_seconds,
+           p.delivered, p.delivered_at, p.attempts, p.failing_since,
+           nullif(p.next_attempt_at, '-infinity') AS next_attempt_at, p.error,
+           (SELECT coalesce(sum(d.events), 0) / 300.0 FROM pgaudit.delivery d
+             WHERE d.stream = s.name AND d.status = 'delivered'
+               AND d.ended_at > clock_timestamp() - interval '5 minutes')::double precision AS events_per_second,
+           (SELECT count(*) FROM pgaudit.delivery d
+             WHERE d.stream = s.name AND d.status = 'failed'
+               AND d.ended_at > clock_timestamp() - interval '1 day') AS failures_last_day,
+           (SELECT count(*) FROM pgaudit.parked k WHERE k.stream = s.name) AS parked,
+           s.added_at, s.added_by
+      FROM pgaudit.stream s JOIN pgaudit.stream_position p USING (name), pgaudit.log_head;
 
 -- Comments that psql shows with \d+ and \df+. ASCII only, so that a script does not depend on the encoding of psql.
 
@@ -5436,6 +5827,155 @@ COMMENT ON COLUMN pgaudit.guard_state.paused_at IS
 COMMENT ON COLUMN pgaudit.guard_state.paused_by IS
     'Role that has paused it.';
 
+COMMENT ON TABLE pgaudit.stream IS
+    'What follows the log by its index: destinations that get the events, processors, and cursors of the application.';
+COMMENT ON COLUMN pgaudit.stream.name IS
+    'Name of the stream.';
+COMMENT ON COLUMN pgaudit.stream.kind IS
+    'destination, processor or cursor.';
+COMMENT ON COLUMN pgaudit.stream.url IS
+    'Where a destination is; it refers to secrets and holds none.';
+COMMENT ON COLUMN pgaudit.stream.query IS
+    'Which events, as a search; all when empty.';
+COMMENT ON COLUMN pgaudit.stream.form IS
+    'Form of the events: native, cloudevents, ocsf or ecs.';
+COMMENT ON COLUMN pgaudit.stream.ordered IS
+    'Whether later events of a target wait behind one that was refused.';
+COMMENT ON COLUMN pgaudit.stream.allow_private IS
+    'Whether the destination may have an address of a private network.';
+COMMENT ON COLUMN pgaudit.stream.added_at IS
+    'When it was added.';
+COMMENT ON COLUMN pgaudit.stream.added_by IS
+    'Database role that added it.';
+COMMENT ON COLUMN pgaudit.stream.paused_at IS
+    'When it was paused; null while it runs.';
+COMMENT ON COLUMN pgaudit.stream.paused_by IS
+    'Database role that paused it.';
+COMMENT ON COLUMN pgaudit.stream.pause_kind IS
+    'Why it is paused: asked, refused by the destination, failing for days, or a mismatch with the log.';
+COMMENT ON COLUMN pgaudit.stream.pause_reason IS
+    'The reason in words.';
+COMMENT ON TABLE pgaudit.stream_position IS
+    'How far a stream is. A worker locks its row while it sends.';
+COMMENT ON COLUMN pgaudit.stream_position.name IS
+    'Name of the stream.';
+COMMENT ON COLUMN pgaudit.stream_position.next_index IS
+    'Index of the event that it goes on with.';
+COMMENT ON COLUMN pgaudit.stream_position.last_index IS
+    'Index of the last event that was accepted.';
+COMMENT ON COLUMN pgaudit.stream_position.last_hash IS
+    'Leaf hash of that event.';
+COMMENT ON COLUMN pgaudit.stream_position.delivered IS
+    'Number of events that were accepted, those sent again included.';
+COMMENT ON COLUMN pgaudit.stream_position.delivered_at IS
+    'When events were accepted last.';
+COMMENT ON COLUMN pgaudit.stream_position.attempts IS
+    'Failed attempts since then.';
+COMMENT ON COLUMN pgaudit.stream_position.failing_since IS
+    'When the first of these attempts failed.';
+COMMENT ON COLUMN pgaudit.stream_position.next_attempt_at IS
+    'When the next attempt is due.';
+COMMENT ON COLUMN pgaudit.stream_position.error IS
+    'Why the last one failed.';
+COMMENT ON TABLE pgaudit.delivery IS
+    'What was sent to destinations, or could not be: a row for each chunk and attempt. Kept for 30 days.';
+COMMENT ON COLUMN pgaudit.delivery.id IS
+    'Number of the row.';
+COMMENT ON COLUMN pgaudit.delivery.stream IS
+    'Name of the stream.';
+COMMENT ON COLUMN pgaudit.delivery.status IS
+    'delivered, failed, skipped, discarded or rewound.';
+COMMENT ON COLUMN pgaudit.delivery.from_index IS
+    'First index of the range.';
+COMMENT ON COLUMN pgaudit.delivery.to_index IS
+    'Last index of the range; where it was set to, if rewound.';
+COMMENT ON COLUMN pgaudit.delivery.events IS
+    'Number of events.';
+COMMENT ON COLUMN pgaudit.delivery.parked IS
+    'Number of events of the chunk that were parked.';
+COMMENT ON COLUMN pgaudit.delivery.bytes IS
+    'Bytes that were sent.';
+COMMENT ON COLUMN pgaudit.delivery.attempts IS
+    'Which attempt this was.';
+COMMENT ON COLUMN pgaudit.delivery.error IS
+    'Why it failed, or was left out.';
+COMMENT ON COLUMN pgaudit.delivery.started_at IS
+    'When the attempt began.';
+COMMENT ON COLUMN pgaudit.delivery.ended_at IS
+    'When it ended.';
+COMMENT ON TABLE pgaudit.parked IS
+    'Events that a destination has refused for good, and those that wait behind one of the same target.';
+COMMENT ON COLUMN pgaudit.parked.stream IS
+    'Name of the stream.';
+COMMENT ON COLUMN pgaudit.parked.index IS
+    'Index of the event.';
+COMMENT ON COLUMN pgaudit.parked.target IS
+    'First target of the event, as type:id.';
+COMMENT ON COLUMN pgaudit.parked.behind IS
+    'Index of the event that it waits for; null if it was refused itself.';
+COMMENT ON COLUMN pgaudit.parked.attempts IS
+    'How often it was sent.';
+COMMENT ON COLUMN pgaudit.parked.error IS
+    'Why it was refused last.';
+COMMENT ON COLUMN pgaudit.parked.parked_at IS
+    'When it was parked.';
+COMMENT ON COLUMN pgaudit.parked.retry_at IS
+    'When it is sent again; null until someone retries it.';
+COMMENT ON VIEW pgaudit.stream_stats IS
+    'Each stream: how far it is, how far behind the log, and how it does.';
+COMMENT ON COLUMN pgaudit.stream_stats.name IS
+    'Name of the stream.';
+COMMENT ON COLUMN pgaudit.stream_stats.kind IS
+    'destination, processor or cursor.';
+COMMENT ON COLUMN pgaudit.stream_stats.url IS
+    'Where a destination is.';
+COMMENT ON COLUMN pgaudit.stream_stats.query IS
+    'Which events, as a search.';
+COMMENT ON COLUMN pgaudit.stream_stats.form IS
+    'Form of the events.';
+COMMENT ON COLUMN pgaudit.stream_stats.ordered IS
+    'Whether later events of a target wait behind one that was refused.';
+COMMENT ON COLUMN pgaudit.stream_stats.allow_private IS
+    'Whether an address of a private network is allowed.';
+COMMENT ON COLUMN pgaudit.stream_stats.state IS
+    'active, failing or paused.';
+COMMENT ON COLUMN pgaudit.stream_stats.paused_at IS
+    'When it was paused.';
+COMMENT ON COLUMN pgaudit.stream_stats.paused_by IS
+    'Database role that paused it.';
+COMMENT ON COLUMN pgaudit.stream_stats.pause_kind IS
+    'asked, refused, failing or mismatch.';
+COMMENT ON COLUMN pgaudit.stream_stats.pause_reason IS
+    'The reason in words.';
+COMMENT ON COLUMN pgaudit.stream_stats.next_index IS
+    'Index of the event that it goes on with.';
+COMMENT ON COLUMN pgaudit.stream_stats.lag_events IS
+    'Events of the log that it has not got to yet, whether they match or not.';
+COMMENT ON COLUMN pgaudit.stream_stats.lag_seconds IS
+    'Age of the oldest of them, since it was appended.';
+COMMENT ON COLUMN pgaudit.stream_stats.delivered IS
+    'Number of events that were accepted.';
+COMMENT ON COLUMN pgaudit.stream_stats.delivered_at IS
+    'When events were accepted last.';
+COMMENT ON COLUMN pgaudit.stream_stats.attempts IS
+    'Failed attempts since then.';
+COMMENT ON COLUMN pgaudit.stream_stats.failing_since IS
+    'When the first of them failed.';
+COMMENT ON COLUMN pgaudit.stream_stats.next_attempt_at IS
+    'When the next attempt is due.';
+COMMENT ON COLUMN pgaudit.stream_stats.error IS
+    'Why the last one failed.';
+COMMENT ON COLUMN pgaudit.stream_stats.events_per_second IS
+    'Accepted events per second, over the last 5 minutes.';
+COMMENT ON COLUMN pgaudit.stream_stats.failures_last_day IS
+    'Failed attempts of the last 24 hours.';
+COMMENT ON COLUMN pgaudit.stream_stats.parked IS
+    'Number of parked events.';
+COMMENT ON COLUMN pgaudit.stream_stats.added_at IS
+    'When it was added.';
+COMMENT ON COLUMN pgaudit.stream_stats.added_by IS
+    'Database role that added it.';
+
 -- The functions of captured and guarded tables are generated anew, because the code that generates them may have changed.
 
 DO $$ BEGIN PERFORM pgaudit.create_trigger_function('capture_' || id, pgaudit.capture_body(pgaudit.current_capture(id)))
@@ -5466,7 +6006,7 @@ END $$;
 
 
 DELETE FROM pgaudit.schema_code;
-INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('54151b68182fecae28b0e8123905d214ee23825b640a70e0dde0b3688f7d0c5d', '0.1.0');
+INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('83d64c1ef57626108c799e162a7791581eb6a9f5ea67698e52e1b82004e3e52d', '0.1.0');
 
 
 DO $renewal$
@@ -5531,6 +6071,12 @@ BEGIN
        pgaudit.count_jobs, pgaudit.queue_state,
        pgaudit.lag_bucket_bounds, pgaudit.log_partitions, pgaudit.is_partition_ahead TO %1$s$$, role);
         EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.capture_problems TO %1$s$$, role);
+        EXECUTE format($$GRANT SELECT ON pgaudit.audit_log, pgaudit.event_target, pgaudit.stream, pgaudit.stream_position,
+       pgaudit.delivery, pgaudit.parked, pgaudit.stream_stats TO %1$s$$, role);
+        EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.due_streams, pgaudit.look_at_stream, pgaudit.lock_stream, pgaudit.move_stream,
+       pgaudit.note_stream_failure, pgaudit.pause_stream, pgaudit.blocked_targets, pgaudit.due_parked,
+       pgaudit.settle_parked, pgaudit.note_parked_failure, pgaudit.prune_deliveries, pgaudit.index_ranges
+       TO %1$s$$, role);
     END LOOP;
     FOR role IN SELECT DISTINCT grantee::regrole FROM (
                     SELECT proname, proacl, proowner FROM pg_proc WHERE pronamespace = 'pgaudit'::regnamespace
@@ -5542,6 +6088,10 @@ BEGIN
         EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.retry_failed, pgaudit.acknowledge_job, pgaudit.count_jobs,
        pgaudit.queue_state, pgaudit.schema_state TO %1$s$$, role);
         EXECUTE format($$GRANT SELECT ON pgaudit.audit_jobs, pgaudit.job_error, pgaudit.acknowledged_jobs TO %1$s$$, role);
+        EXECUTE format($$GRANT SELECT ON pgaudit.stream, pgaudit.stream_position, pgaudit.delivery, pgaudit.parked,
+       pgaudit.stream_stats TO %1$s$$, role);
+        EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.require_stream, pgaudit.pause_stream, pgaudit.resume_stream,
+       pgaudit.rewind_stream, pgaudit.retry_parked, pgaudit.discard_parked TO %1$s$$, role);
     END LOOP;
     FOR role IN SELECT DISTINCT grantee::regrole FROM (
                     SELECT proname, proacl, proowner FROM pg_proc WHERE pronamespace = 'pgaudit'::regnamespace
@@ -5565,6 +6115,8 @@ BEGIN
         EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.partition_tree, pgaudit.logged_actions,
        pgaudit.last_recorded_at, pgaudit.expected_actions TO %1$s$$, role);
         EXECUTE format($$GRANT SELECT ON pgaudit.capture_state, pgaudit.guard_state TO %1$s$$, role);
+        EXECUTE format($$GRANT SELECT ON pgaudit.stream, pgaudit.stream_position, pgaudit.delivery, pgaudit.parked,
+       pgaudit.stream_stats TO %1$s$$, role);
         EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.watched_tables, pgaudit.capture_problems TO %1$s$$, role);
         EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.stalled_workers_jobs, pgaudit.try_timestamptz, pgaudit.low_watermark,
        pgaudit.count_jobs, pgaudit.queue_state,

@@ -10,7 +10,17 @@ from pgaudit.streams.request import Request
 
 # For each kind of URL: the module that has `open_destination(request)`, and the extra with its packages.
 MODULES: Final[dict[str, tuple[str, str]]] = {
-    "file": ("file", ""),
+    "webhook": ("webhook", "streams"),
+    "splunk": ("splunk", "streams"),
+    "datadog": ("datadog", "streams"),
+    "otlp": ("otlp", "streams"),
+    "smtp": ("smtp", "streams"),
+    "syslog": ("syslog", "streams"),
+    "file": ("file", "streams"),
+    "s3": ("s3", "s3"),
+    "parquet": ("parquet", "parquet"),
+    "nats": ("nats", "nats"),
+    "kafka": ("kafka", "kafka"),
 }
 
 
