@@ -6,7 +6,6 @@ urls          the URLs of destinations, and the secrets that they refer to; ``ki
 request       what a stream asks of its destination
 runner        a worker's threads, one for each stream that has something to send
 shipping      sends one chunk, and moves the position
-chunks        reads the next events
 sending       sends events in order, and finds out which of them are refused
 positions     how far a stream is, in the database
 outcomes      what a destination answers

@@ -4268,6 +4268,22 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
      ORDER BY s.name
 $$;
 
+-- mismatch_of(at): returns why a position does not fit the log, which was restored from an older backup; NULL if it fits.
+CREATE OR REPLACE FUNCTION pgaudit.mismatch_of(at pgaudit.stream_position) RETURNS text
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    log_size bigint := (SELECT size FROM log_head);
+BEGIN
+    IF at.next_index > log_size THEN
+        RETURN format('it is at index %s, but the log has %s events: the log was restored from an older backup',
+                      at.next_index, log_size);
+    ELSIF EXISTS (SELECT FROM audit_log WHERE index = at.last_index AND leaf_hash <> at.last_hash) THEN
+        RETURN format('the event at index %s is not the one that it has got: the log was restored from an older backup',
+                      at.last_index);
+    END IF;
+    RETURN NULL;
+END $$;
+
 -- look_at_stream(name): returns a stream that is due and that no other worker is busy with; otherwise no row. One whose
 -- position does not fit the log is paused, and `mismatch` says why: the log was restored from an older backup.
 CREATE OR REPLACE FUNCTION pgaudit.look_at_stream(
@@ -4277,8 +4293,7 @@ RETURNS SETOF record
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
-    at   stream_position;
-    last bytea;
+    at stream_position;
 BEGIN
     SELECT * INTO at FROM stream_position p
      WHERE p.name = look_at_stream.name AND p.next_attempt_at <= clock_timestamp() FOR UPDATE SKIP LOCKED;
@@ -4293,14 +4308,7 @@ BEGIN
     next_index := at.next_index;
     attempts := at.attempts;
     failing_since := at.failing_since;
-    SELECT leaf_hash INTO last FROM audit_log l WHERE l.index = at.last_index;  -- or its partition was detached
-    IF next_index > log_size THEN
-        mismatch := format('the stream is at index %s, but the log has %s events: the log was restored from an older '
-                           'backup', next_index, log_size);
-    ELSIF last <> at.last_hash THEN
-        mismatch := format('the event at index %s is not the one that was sent: the log was restored from an older '
-                           'backup', at.last_index);
-    END IF;
+    mismatch := mismatch_of(at);
     IF mismatch IS NOT NULL THEN
         PERFORM pause_stream(at.name, 'mismatch', mismatch);
     END IF;
@@ -4577,6 +4585,69 @@ BEGIN
     VALUES (discard_parked.name, 'discarded', discard_parked.index, discard_parked.index, 1,
             left(reason, 900) || ', by ' || session_user, clock_timestamp());
     RETURN true;
+END $$;
+
+-- Cursors: streams that the application reads itself. Readers call these functions, because they can write to no table.
+
+-- open_cursor(name, query, start): makes a cursor, unless there is one: it begins with the event of the index `start`, or
+-- with the next one that is appended. Returns what is wrong: NULL if it can be used.
+CREATE OR REPLACE FUNCTION pgaudit.open_cursor(name text, query text, start bigint) RETURNS text
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    known stream;
+BEGIN
+    SELECT * INTO known FROM stream s WHERE s.name = open_cursor.name;
+    IF NOT FOUND THEN
+        IF (SELECT count(*) FROM stream WHERE kind = 'cursor') >= 1000 THEN
+            RETURN 'there are 1,000 cursors already: remove one with pgaudit.remove_stream(name), as the owner';
+        END IF;
+        PERFORM add_stream(open_cursor.name, 'cursor', NULL, open_cursor.query, 'native', true, false, start);
+    ELSIF known.kind <> 'cursor' THEN
+        RETURN format('%s is the name of a %s', known.name, known.kind);
+    ELSIF known.query <> open_cursor.query THEN
+        RETURN format('the cursor %s has another query: %s', known.name, known.query);
+    END IF;
+    RETURN NULL;
+EXCEPTION
+    WHEN unique_violation OR SQLSTATE 'PA003' THEN
+        IF EXISTS (SELECT FROM stream s WHERE s.name = open_cursor.name AND s.kind = 'cursor') THEN
+            RETURN NULL;  -- another process was faster
+        END IF;
+        RETURN SQLERRM;
+    WHEN check_violation THEN
+        RETURN 'the name of a cursor has 1 to 63 small letters, digits, dots, hyphens and underscores';
+END $$;
+
+-- lock_cursor(name): returns where a cursor is, and what it reads. Other processes wait until the transaction ends.
+-- problem says why it cannot go on: the log was restored from an older backup.
+CREATE OR REPLACE FUNCTION pgaudit.lock_cursor(name text, OUT next_index bigint, OUT query text, OUT problem text)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    at stream_position;
+BEGIN
+    SELECT p.* INTO at FROM stream_position p JOIN stream s USING (name)
+     WHERE p.name = lock_cursor.name AND s.kind = 'cursor' FOR UPDATE OF p;
+    next_index := at.next_index;
+    query := (SELECT s.query FROM stream s WHERE s.name = at.name);
+    problem := CASE WHEN at.name IS NULL THEN 'it was removed' ELSE mismatch_of(at) END;
+END $$;
+
+-- move_cursor(name, old, new, last_index, last_hash, events): lets a cursor go on with the event of the index `new`.
+-- Returns false if it was not at `old` any longer.
+CREATE OR REPLACE FUNCTION pgaudit.move_cursor(
+    name text, old bigint, new bigint, last_index bigint, last_hash bytea, events bigint)
+RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    UPDATE stream_position p
+       SET next_index = new, last_index = coalesce(move_cursor.last_index, p.last_index),
+           last_hash = coalesce(move_cursor.last_hash, p.last_hash), delivered = p.delivered + events,
+           delivered_at = clock_timestamp()
+     WHERE p.name = move_cursor.name AND p.next_index = old
+       AND EXISTS (SELECT FROM stream s WHERE s.name = p.name AND s.kind = 'cursor');
+    RETURN FOUND;
 END $$;
 
 -- Trigger functions that protect the log and the queue against mistakes, and against roles with rights on all tables.
@@ -6006,7 +6077,7 @@ END $$;
 
 
 DELETE FROM pgaudit.schema_code;
-INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('83d64c1ef57626108c799e162a7791581eb6a9f5ea67698e52e1b82004e3e52d', '0.1.0');
+INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('a869453c3798c22e098f4476388099ad68e6b15e3575a784379d7a1ae973a7dd', '0.1.0');
 
 
 DO $renewal$
@@ -6117,6 +6188,7 @@ BEGIN
         EXECUTE format($$GRANT SELECT ON pgaudit.capture_state, pgaudit.guard_state TO %1$s$$, role);
         EXECUTE format($$GRANT SELECT ON pgaudit.stream, pgaudit.stream_position, pgaudit.delivery, pgaudit.parked,
        pgaudit.stream_stats TO %1$s$$, role);
+        EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.open_cursor, pgaudit.lock_cursor, pgaudit.move_cursor TO %1$s$$, role);
         EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.watched_tables, pgaudit.capture_problems TO %1$s$$, role);
         EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.stalled_workers_jobs, pgaudit.try_timestamptz, pgaudit.low_watermark,
        pgaudit.count_jobs, pgaudit.queue_state,
