@@ -2,14 +2,11 @@
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-from psycopg.rows import tuple_row
-
 from pgaudit._db_errors import safe_summary
-from pgaudit._driver import fetch
 from pgaudit.errors import InvalidStream, MissingExtra
 from pgaudit.settings import Settings
 from pgaudit.streams import positions
@@ -23,7 +20,6 @@ from pgaudit.streams.urls import StreamURL
 
 logger = logging.getLogger("pgaudit.worker")
 
-DUE: Final = "SELECT name FROM pgaudit.due_streams() WHERE kind = 'destination'"
 MOST_THREADS: Final = 32
 LOOK_EVERY_SECONDS: Final = 1.0
 IDLE_SECONDS: Final = 30.0  # after which a thread closes its destination and ends
@@ -40,10 +36,10 @@ class Runner:
     stopping: threading.Event = field(default_factory=threading.Event)
     threads: dict[str, threading.Thread] = field(default_factory=dict[str, threading.Thread])
 
-    def start_due(self, conn: Connection) -> None:
-        """Starts a thread for each stream that is due and has none."""
+    def start(self, names: Iterable[str]) -> None:
+        """Starts a thread for each of these streams that has none."""
         self.threads = {name: thread for name, thread in self.threads.items() if thread.is_alive()}
-        for (name,) in fetch(conn, tuple_row, DUE):
+        for name in names:
             if name not in self.threads and len(self.threads) < MOST_THREADS and not self.stopping.is_set():
                 thread = threading.Thread(target=self.run, args=(name,), name=f"stream {name}", daemon=True)
                 self.threads[name] = thread
