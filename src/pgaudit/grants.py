@@ -16,7 +16,7 @@ WRITER: Final[tuple[LiteralString, ...]] = (
     USAGE,
     "GRANT EXECUTE ON FUNCTION pgaudit.record, pgaudit.try_record, pgaudit.schema_state TO {role}",
     "GRANT EXECUTE ON FUNCTION pgaudit.with_receipts TO {role}",
-    "GRANT EXECUTE ON FUNCTION pgaudit.record_uncaptured, pgaudit.captured_operations, pgaudit.is_captured TO {role}",
+    "GRANT EXECUTE ON FUNCTION pgaudit.record_uncaptured, pgaudit.captured_operations TO {role}",
 )
 
 # Appends its events to the log in its own transaction; everyone else who appends waits for it.

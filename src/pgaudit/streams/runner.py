@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
@@ -13,6 +14,7 @@ from pgaudit.streams import positions
 from pgaudit.streams.destinations import open_destination
 from pgaudit.streams.destinations.destination import Destination
 from pgaudit.streams.outcomes import DestinationRefused
+from pgaudit.streams.pace import Pace
 from pgaudit.streams.positions import Connection, Due
 from pgaudit.streams.request import Request
 from pgaudit.streams.shipping import Shipment
@@ -33,6 +35,7 @@ class Runner:
 
     settings: Settings
     connect: Connect
+    pace: Pace = field(default_factory=Pace)
     stopping: threading.Event = field(default_factory=threading.Event)
     threads: dict[str, threading.Thread] = field(default_factory=dict[str, threading.Thread])
 
@@ -48,8 +51,8 @@ class Runner:
     def run(self, name: str) -> None:
         """Sends what a stream has, until it has had nothing for a while. An error ends the thread, and is logged."""
         try:
-            with self.connect(self.settings, f"pgaudit stream {name}") as conn:
-                StreamThread(conn, name, self.settings, self.stopping).run()
+            with self.pace.share(), self.connect(self.settings, f"pgaudit stream {name}") as conn:
+                StreamThread(conn, name, self.settings, self.stopping, self.pace).run()
         except Exception as error:  # noqa: BLE001 - the stream is due again, and gets another thread
             logger.warning("the stream %s was interrupted, will go on: %s", name, safe_summary(error))
             self.stopping.wait(LOOK_EVERY_SECONDS)
@@ -64,11 +67,12 @@ class Runner:
 class StreamThread:
     """Sends one stream: opens its destination when there is something to send."""
 
-    def __init__(self, conn: Connection, name: str, settings: Settings, stopping: threading.Event) -> None:
+    def __init__(self, conn: Connection, name: str, settings: Settings, stopping: threading.Event, pace: Pace) -> None:
         self._conn = conn
         self._name = name
         self._settings = settings
         self._stopping = stopping
+        self._pace = pace
         self._destination: Destination | None = None
         self._opened_for: Request | None = None
 
@@ -77,8 +81,10 @@ class StreamThread:
         idle = 0.0
         try:
             while not self._stopping.is_set() and idle < IDLE_SECONDS:
+                before = time.thread_time()
                 if self.step():
                     idle = 0.0
+                    self._pace.pause(time.thread_time() - before, self._stopping)
                 else:
                     idle += LOOK_EVERY_SECONDS
                     self._stopping.wait(LOOK_EVERY_SECONDS)
