@@ -1,8 +1,8 @@
 """Datadog: its API of logs, within the limits that it has for size, count and age.
 
 What is too old for it is skipped, and the history of deliveries says so; what is too long is parked. Datadog itself
-would accept both, and leave them out or cut them off. It has no key to recognize an event by: after a lost answer, events
-may be there twice, with the same ``index``.
+would accept both, and leave them out or cut them off. It has no key to recognize an event by: after a lost answer,
+events may be there twice, with the same ``index``.
 """
 
 from collections.abc import Iterator, Sequence
