@@ -81,17 +81,12 @@ class Splunk(Prompt):
         self._pending: Unacknowledged | None = None
 
     def send(self, entries: Sequence[Entry]) -> Receipt:
-        """Sends events, those apart that the collector names as bad."""
-        rest = list(entries[self._acknowledged(entries) :])
-        refused: dict[int, str] = {}
-        size = 0
-        while rest:
-            try:
-                size += self._send_part(rest)
-                break
-            except BadEvent as error:
-                size += self._separate(rest, error, refused)
-        return Receipt(size, refused=refused)
+        """Sends events that the collector does not have yet."""
+        done = self._acknowledged(entries)
+        try:
+            return self._send_new(list(entries[done:]))
+        except DeliveryFailed as failure:
+            raise type(failure)(str(failure), retry_after=failure.retry_after, done=done) from None
 
     def close(self) -> None:
         """Closes the connection."""
@@ -106,6 +101,18 @@ class Splunk(Prompt):
             return 0
         self._await_ack(pending)
         return len(pending.indexes)
+
+    def _send_new(self, rest: list[Entry]) -> Receipt:
+        """Sends events, those apart that the collector names as bad."""
+        refused: dict[int, str] = {}
+        size = 0
+        while rest:
+            try:
+                size += self._send_part(rest)
+                break
+            except BadEvent as error:
+                size += self._separate(rest, error, refused)
+        return Receipt(size, refused=refused)
 
     def _separate(self, rest: list[Entry], error: BadEvent, refused: dict[int, str]) -> int:
         """Removes the bad event from the rest, after the collector has refused it alone. Returns the bytes of others.
