@@ -5,13 +5,16 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
+from pgaudit import streams
 from pgaudit.streams.destinations import connections
 from pgaudit.streams.destinations.addresses import is_public, resolve
 from pgaudit.streams.destinations.http import open_client
 from pgaudit.streams.outcomes import DeliveryFailed, DestinationRefused
 from tests.support.receivers import Authority, Reply, Request, request_to, serving
+from tests.support.streams import append, send_all
 
 NOT_PUBLIC = [
     "127.0.0.1", "127.8.8.8", "0.0.0.0", "0.1.2.3", "10.1.2.3", "172.16.0.1", "172.31.255.255", "192.168.1.1",
@@ -39,14 +42,14 @@ def test_what_is_public(address: str) -> None:
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "2130706433", "0x7f.1", "127.1", "::1", "0"])
 def test_every_spelling_of_a_private_address_is_refused(host: str) -> None:
     """What the system makes of the name is what counts."""
-    with pytest.raises(DestinationRefused, match="an address that is not public: .*--allow-private"):
+    with pytest.raises(DestinationRefused, match=r"an address that is not public: .*--allow-private"):
         resolve(host, 443, allow_private=False)
     assert resolve(host, 443, allow_private=True)
 
 
 def test_a_name_that_does_not_exist() -> None:
     """It may exist later: the stream is not paused."""
-    with pytest.raises(DeliveryFailed, match="the name siem.invalid cannot be looked up") as raised:
+    with pytest.raises(DeliveryFailed, match=r"the name siem.invalid cannot be looked up") as raised:
         resolve("siem.invalid", 443, allow_private=False)
     assert not isinstance(raised.value, DestinationRefused)
 
@@ -71,7 +74,7 @@ class Names:
 def test_one_private_address_among_public_ones_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whichever comes first: nothing is connected to."""
     Names(monkeypatch, "siem.example", ["8.8.8.8", "10.0.0.1"])
-    with pytest.raises(DestinationRefused, match="siem.example is 10.0.0.1"):
+    with pytest.raises(DestinationRefused, match=r"siem.example is 10.0.0.1"):
         resolve("siem.example", 443, allow_private=False)
 
 
@@ -129,3 +132,16 @@ def test_the_next_address_is_tried_within_the_time(monkeypatch: pytest.MonkeyPat
         assert client.post("/", b"{}", {}).is_success
         client.close()
         assert time.monotonic() - started < 2.0
+
+
+def test_a_stream_to_a_private_address_is_paused(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is sent before its owner says that the address is meant."""
+    monkeypatch.setenv("KEY", "whsec_" + "A" * 32)
+    append(dsn, 1)
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        streams.add(conn, "inside", to="https://169.254.169.254/latest?secret=env:KEY", start=0)
+        send_all(dsn, "inside")
+        found = streams.found(conn, "inside")
+    assert (found.state, found.next_index) == ("paused", 0)
+    assert found.pause_reason is not None
+    assert "169.254.169.254, an address that is not public" in found.pause_reason

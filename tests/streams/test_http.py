@@ -67,7 +67,7 @@ def test_a_handshake_that_is_never_finished_is_left_in_time(tmp_path: Path) -> N
 
 def test_an_answer_that_breaks_off_is_no_success() -> None:
     """Its status was 200, and then the connection was reset: the event is sent again, and recognized by its id."""
-    with serving_raw(receivers.reset) as url, pytest.raises(DeliveryFailed, match="Connection reset|was closed"):
+    with serving_raw(receivers.reset) as url, pytest.raises(DeliveryFailed, match=r"Connection reset|was closed"):
         post(client_of(url))
 
 
@@ -98,7 +98,7 @@ def test_a_certificate_is_checked(tmp_path: Path) -> None:
     """One of an unknown authority, or for another name, is refused; that of ``ca`` is accepted."""
     authority = Authority(tmp_path, "127.0.0.1")
     with serving(lambda _: Reply(), authority) as url:
-        with pytest.raises(DeliveryFailed, match="certificate is not trusted: .*self-signed|unable to get local"):
+        with pytest.raises(DeliveryFailed, match=r"certificate is not trusted: .*self-signed|unable to get local"):
             post(client_of(url))
         trusting = f"?secret=env:KEY&ca={authority.file}"
         assert post(open_client(request_to(url + trusting))).is_success
@@ -152,7 +152,7 @@ def test_what_is_quoted_of_an_answer() -> None:
     ("header", "seconds"),
     [
         ("120", 120), ("0", 0), ("999999999999", 86_400), ("-5", None), ("soon", None), ("", None), ("1e9", None),
-        ("٣", None),  # noqa: RUF001 - a digit to int(), not to HTTP
+        ("٣", None),
     ],
 )  # fmt: skip
 def test_the_seconds_of_retry_after(header: str, seconds: float | None) -> None:

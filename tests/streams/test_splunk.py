@@ -114,9 +114,9 @@ def test_a_collector_that_is_restarted_meanwhile_gets_the_events_again(monkeypat
 
 def test_an_acknowledgement_that_is_asked_for_and_not_there() -> None:
     """``ack=true`` insists: the token has to be changed."""
-    with opened(Hec(), "&ack=true") as destination:
-        with pytest.raises(DestinationRefused, match="its token has no indexer acknowledgement"):
-            destination.send([entry()])
+    refused = pytest.raises(DestinationRefused, match="its token has no indexer acknowledgement")
+    with opened(Hec(), "&ack=true") as destination, refused:
+        destination.send([entry()])
 
 
 @pytest.mark.parametrize("first_number", [0, 1])

@@ -232,9 +232,9 @@ def test_what_is_refused_for_good_does_not_keep_the_others(status: int) -> None:
 @pytest.mark.parametrize("status", [401, 403, 410])
 def test_an_endpoint_that_does_not_want_us_pauses_the_stream(status: int) -> None:
     """What was accepted before is noted."""
-    with opened(Endpoint(200, 422, status).answer) as destination:
-        with pytest.raises(DestinationRefused, match=f"it answers {status}") as raised:
-            destination.send(entries(5))
+    refused = pytest.raises(DestinationRefused, match=f"it answers {status}")
+    with opened(Endpoint(200, 422, status).answer) as destination, refused as raised:
+        destination.send(entries(5))
     assert raised.value.done == 2
     assert list(raised.value.receipt.refused) == [1]
     assert raised.value.receipt.bytes > 0
@@ -243,9 +243,10 @@ def test_an_endpoint_that_does_not_want_us_pauses_the_stream(status: int) -> Non
 @pytest.mark.parametrize("status", [301, 302, 307, 308, 404, 405, 408, 418, 429, 500, 502, 503, 504])
 def test_a_failure_that_may_pass(status: int) -> None:
     """The events from there on are sent again, when the receiver has asked for it."""
-    with opened(Endpoint(200, Reply(status, headers={"Retry-After": "77"})).answer) as destination:
-        with pytest.raises(DeliveryFailed, match=f"it answers {status}") as raised:
-            destination.send(entries(3))
+    endpoint = Endpoint(200, Reply(status, headers={"Retry-After": "77"}))
+    failed = pytest.raises(DeliveryFailed, match=f"it answers {status}")
+    with opened(endpoint.answer) as destination, failed as raised:
+        destination.send(entries(3))
     assert not isinstance(raised.value, DestinationRefused)
     assert (raised.value.done, raised.value.retry_after) == (1, 77)
 

@@ -93,7 +93,8 @@ class Hec:
         for number, event in enumerate(events):
             wrong = self.fault(event)
             if wrong:
-                return said(400, *wrong, **{"invalid-event-number": number + self.first_number})
+                code, text = wrong
+                return said(400, code, text, **{"invalid-event-number": number + self.first_number})
             if not self.acknowledges:
                 self.indexed.append(event)
         if not self.acknowledges:
