@@ -60,9 +60,10 @@ def test_a_receiver_that_reads_nothing_is_left_in_time() -> None:
 @pytest.mark.usefixtures("short_time")
 def test_a_handshake_that_is_never_finished_is_left_in_time(tmp_path: Path) -> None:
     """The time for the request is that for the handshake too."""
-    authority = Authority(tmp_path)
+    authority, started = Authority(tmp_path), time.monotonic()
     with serving_raw(receivers.hang) as url, pytest.raises(DeliveryFailed, match="no connection within 5 s"):
         post(open_client(request_to(f"{url.replace('http:', 'https:')}?secret=env:KEY&ca={authority.file}")))
+    assert time.monotonic() - started < 2
 
 
 def test_an_answer_that_breaks_off_is_no_success() -> None:
