@@ -12,6 +12,7 @@ import asyncio
 import re
 import ssl
 from collections.abc import Coroutine, Sequence
+from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 from nats.aio.client import Client, RawCredentials
@@ -115,8 +116,8 @@ class JetStream(Prompt):
             transport: Any = client._transport  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - see above
             if transport is not None:
                 transport.close()
-                closing = asyncio.gather(transport.wait_closed(), return_exceptions=True)
-                await asyncio.wait_for(closing, CONNECT_SECONDS)
+                with suppress(OSError, TimeoutError):
+                    await asyncio.wait_for(transport.wait_closed(), CONNECT_SECONDS)
 
     async def _stream(self, jetstream: JetStreamContext) -> Any:
         """Returns how the stream is. It is made if there is none: nothing can be deleted from it."""
