@@ -1,6 +1,7 @@
 """Runs the streams of a worker: a thread for each one that has something to send."""
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -78,13 +79,15 @@ class StreamThread:
 
     def run(self) -> None:
         """Sends chunk after chunk; returns when there was nothing for half a minute, or the worker stops."""
-        idle = 0.0
+        idle, used = 0.0, math.inf
         try:
             while not self._stopping.is_set() and idle < IDLE_SECONDS:
+                self._pace.give_way(used, self._stopping)
                 before = time.thread_time()
-                if self.step():
+                more = self.step()
+                used = time.thread_time() - before
+                if more:
                     idle = 0.0
-                    self._pace.pause(time.thread_time() - before, self._stopping)
                 else:
                     idle += LOOK_EVERY_SECONDS
                     self._stopping.wait(LOOK_EVERY_SECONDS)
