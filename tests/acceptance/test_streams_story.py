@@ -56,7 +56,8 @@ class Hook:
 def killed_workers(dsn: str, count: int) -> Iterator[None]:
     """Runs that many workers inside the block, of which one is killed and started again, again and again."""
     environment: dict[str, Any] = {
-        "STREAM_SECRET": SECRET, "PGAUDIT_STALLED_AFTER": "3", "PGAUDIT_JOB_BACKOFF_DELAY": "100", "PGAUDIT_JOB_BACKOFF_MAX": "1000",
+        "STREAM_SECRET": SECRET, "PGAUDIT_STALLED_AFTER": "3", "PGAUDIT_JOB_BACKOFF_DELAY": "100",
+        "PGAUDIT_JOB_BACKOFF_MAX": "1000",
     }  # fmt: skip
     running = [start_worker(dsn, **environment) for _ in range(count)]
     stopping = threading.Event()
