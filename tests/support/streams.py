@@ -2,7 +2,10 @@
 
 import json
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import psycopg
@@ -10,6 +13,8 @@ import psycopg
 from pgaudit import AuditLog, Settings
 from pgaudit.streams.runner import StreamThread
 from pgaudit.testing import run_worker_once
+from pgaudit.testing.copies import fresh_database
+from pgaudit.testing.server import Server
 from tests.support.events import events
 
 
@@ -33,3 +38,10 @@ def append(dsn: str, count: int) -> None:
         AuditLog(Settings(dsn=dsn)).record(conn, *events(count))
         conn.commit()
         run_worker_once(conn)
+
+
+@contextmanager
+def fresh_directory(server: Server) -> Iterator[tuple[str, Path]]:
+    """Yields the DSN of a new database, and a new directory: for each example of a property."""
+    with fresh_database(server) as database, TemporaryDirectory() as directory:
+        yield database.dsn, Path(directory)

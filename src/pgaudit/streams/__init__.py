@@ -7,6 +7,7 @@ request       what a stream asks of its destination
 runner        a worker's threads, one for each stream that has something to send
 shipping      sends one chunk, and moves the position
 chunks        reads the next events
+checkpoints   reads the signed checkpoints that cover what is sent
 sending       sends events in order, and finds out which of them are refused
 positions     how far a stream is, in the database
 outcomes      what a destination answers

@@ -126,6 +126,7 @@ def add(  # noqa: PLR0913 - each is a property of the stream, by name
     """
     url = StreamURL.parse(to)
     form_of(form)
+    url.check_form(form)
     given: dict[str, object] = {
         "name": name, "url": url.text, "query": str(parse(query)), "form": form, "ordered": ordered,
         "allow_private": allow_private, "start": start,
