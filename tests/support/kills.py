@@ -10,18 +10,21 @@ from typing import Any
 
 import pytest
 
-from pgaudit.streams import positions
-from pgaudit.streams.destinations import file, parquet
+from pgaudit.streams import buckets, positions
+from pgaudit.streams.destinations import file, parquet, s3
 from tests.support.streams import send_all
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload([__name__])
+METHODS: list[tuple[Any, str]] = [
+    (os, "fsync"), (os, "truncate"), (Path, "replace"), (Path, "unlink"), (positions, "move"), (buckets.Bucket, "put"),
+]  # fmt: skip
 CHUNK = 7  # events: so that a few events are several chunks
 
 
 def send_until_killed(dsn: str, name: str, moment: int) -> bool:
     """Sends what a stream has in a process that dies at that moment; returns False if it ended before."""
-    process = CONTEXT.Process(target=send_and_die, args=(dsn, name, moment))
+    process = CONTEXT.Process(target=send_and_die, args=(dsn, name, moment, dict(os.environ)))
     process.start()
     process.join()
     code = process.exitcode
@@ -30,8 +33,9 @@ def send_until_killed(dsn: str, name: str, moment: int) -> bool:
     return code != 0
 
 
-def send_and_die(dsn: str, name: str, moment: int) -> None:
+def send_and_die(dsn: str, name: str, moment: int, environment: dict[str, str]) -> None:
     """Sends what a stream has, and kills this process at that moment."""
+    os.environ.update(environment)
     moments = iter(range(1, moment))
 
     def pass_moment() -> None:
@@ -39,11 +43,12 @@ def send_and_die(dsn: str, name: str, moment: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     with pytest.MonkeyPatch.context() as patch:
-        for owner, method in ((os, "fsync"), (os, "truncate"), (Path, "replace"), (Path, "unlink"), (positions, "move")):
+        for owner, method in METHODS:
             patch.setattr(owner, method, between_moments(getattr(owner, method), pass_moment))
         patch.setattr(os, "fdopen", writing_halves(os.fdopen, pass_moment))
         for kind in (file.Files, parquet.ParquetFiles):
             patch.setattr(kind, "limits", replace(kind.limits, events=CHUNK))
+        patch.setattr(s3, "LINGER_SECONDS", 0)
         send_all(dsn, name)
 
 

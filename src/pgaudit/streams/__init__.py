@@ -11,6 +11,10 @@ checkpoints   reads the signed checkpoints that cover what is sent
 sending       sends events in order, and finds out which of them are refused
 positions     how far a stream is, in the database
 outcomes      what a destination answers
+segments      files of events whose names say what they have
+archives      where segments are: a directory, or a bucket
+checking      verifies an archive of segments, without the database
+buckets       S3: what is put once, and never overwritten
 forms         the forms in which an event is sent
 destinations  where events are sent
 ============  ====================================================================================
