@@ -28,4 +28,3 @@ def admin(dsn: str) -> Iterator[psycopg.Connection]:
     """A connection of the owner, in autocommit mode."""
     with psycopg.connect(dsn, autocommit=True) as conn:
         yield conn
-

@@ -49,6 +49,7 @@ def send_and_die(dsn: str, name: str, moment: int, environment: dict[str, str]) 
         for kind in (file.Files, parquet.ParquetFiles):
             patch.setattr(kind, "limits", replace(kind.limits, events=CHUNK))
         patch.setattr(s3, "LINGER_SECONDS", 0)
+        patch.setattr(parquet, "GRACE", -parquet.HOUR)
         send_all(dsn, name)
 
 

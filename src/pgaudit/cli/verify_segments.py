@@ -82,14 +82,16 @@ def tell(found: "Checked", *, has_policy: bool, is_part: bool) -> None:
 
 def in_words(found: "Checked", *, has_policy: bool, is_part: bool) -> Iterator[str]:
     """Yields what was verified, and what was not."""
-    yield f"{found.segments:,} segments have the {found.events:,} events of their names, index {found.first} to {found.last}."
+    indexes = f"{found.first} to {found.last}"
+    yield f"{found.segments:,} segments have the events of their names: {found.events:,}, index {indexes}."
     if is_part:
         yield "Not shown: that none is missing. With --part, no root can be computed."
         return
     yield "No event before the last one is missing."
     if found.covered:
         signed = ", ".join(f"{key.name}+{key.key_id.hex()}" for key in found.signed_by)
-        yield f"The first {found.covered:,} are those of a checkpoint of {found.origin}{', signed by ' if signed else ''}{signed}."
+        by = f", signed by {signed}" if signed else ""
+        yield f"The first {found.covered:,} are those of a checkpoint of {found.origin}{by}."
     if found.covered < found.events:
         yield f"Not shown: {found.events - found.covered:,} events are not covered by a checkpoint in the archive."
     if not has_policy:

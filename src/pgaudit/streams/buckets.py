@@ -32,7 +32,7 @@ EXCERPT: Final = 200  # characters of what the bucket answers
 class Bucket:
     """Objects below a prefix.
 
-    :ivar retention: for how long Object Lock protects a new object in compliance mode; None to leave that to the bucket.
+    :ivar retention: for how long Object Lock protects a new object in compliance mode; None: as the bucket says.
     """
 
     name: str

@@ -7,7 +7,7 @@ from typing import Final
 from pgaudit.errors import InvalidNote, PackAltered
 from pgaudit.sealing.notes import Checkpoint, Note, VerifierKey
 from pgaudit.sealing.policy import Policy
-from pgaudit.sealing.tiles import WIDTH, Tile
+from pgaudit.sealing.tiles import WIDTH, Tile, split_hashes
 from pgaudit.sealing.tree import HASH_SIZE
 from pgaudit.sealing.verify.frontier import Frontier
 from pgaudit.streams.archives import Archive, sizes_of
@@ -58,6 +58,29 @@ def check(archive: Archive, policy: Policy | None = None, *, is_part: bool = Fal
     return checking.checked
 
 
+class Tree:
+    """The leaves of a log from index 0 on, and the root over them."""
+
+    def __init__(self) -> None:
+        self._leaves = bytearray()
+        self._frontier = Frontier()
+
+    def add(self, leaf: bytes) -> None:
+        """Adds the next leaf."""
+        self._leaves += leaf
+        size = len(self._leaves) // HASH_SIZE
+        if size % WIDTH == 0:
+            self._frontier.add(Tile.of(0, size // WIDTH - 1, bytes(self._leaves[-WIDTH * HASH_SIZE :])))
+
+    def leaf(self, index: int) -> bytes | None:
+        """Returns a leaf; None if there is none of that index."""
+        return bytes(self._leaves[index * HASH_SIZE : (index + 1) * HASH_SIZE]) or None
+
+    def root(self) -> bytes | None:
+        """Returns the root; None without a leaf."""
+        return self._frontier.root(split_hashes(bytes(self._leaves[self._frontier.size * HASH_SIZE :])))
+
+
 class Checking:
     """Reads segment after segment."""
 
@@ -67,8 +90,8 @@ class Checking:
         self._archive = archive
         self._policy = policy
         self._is_part = is_part
-        self._leaves: dict[int, bytes] | bytearray = {} if is_part else bytearray()
-        self._tree = Frontier()
+        self._of_part: dict[int, bytes] = {}
+        self._tree = Tree()
         self._next = 0
         self._is_broken = False
         self._since: list[str] = []  # segments since the last root that was right
@@ -108,26 +131,21 @@ class Checking:
         self.checked.first = line.index if self.checked.first is None else self.checked.first
         self.checked.last, self._next = line.index, line.index + 1
         self.checked.events += 1
-        if isinstance(self._leaves, dict):
-            self._leaves[line.index] = line.computed
+        if self._is_part:
+            self._of_part[line.index] = line.computed
         elif not self._is_broken:
-            self._leaves += line.computed
-            self._grow()
+            self._tree.add(line.computed)
+            self._compare_root()
 
     def _known(self, index: int) -> bytes | None:
         """Returns the hash of an event that was read; None if it was not."""
-        if isinstance(self._leaves, dict):
-            return self._leaves.get(index)
-        return bytes(self._leaves[index * HASH_SIZE : (index + 1) * HASH_SIZE]) or None
+        return self._of_part.get(index) if self._is_part else self._tree.leaf(index)
 
-    def _grow(self) -> None:
+    def _compare_root(self) -> None:
         """Compares the root of the tree when it has the size of a checkpoint."""
         size = self._next
-        if size % WIDTH == 0:
-            first = (size - WIDTH) * HASH_SIZE
-            self._tree.add(Tile.of(0, size // WIDTH - 1, bytes(self._leaves[first:])))
-        if size in self.roots and (root := self.roots[size]) is not None:
-            if self._root() == root:
+        if (root := self.roots.get(size)) is not None:
+            if self._tree.root() == root:
                 self.checked.covered = size
                 self._since = self._since[-1:]
             else:
@@ -136,11 +154,6 @@ class Checking:
                     f"the events before index {size} are not those that its checkpoint has signed: the first one that "
                     f"differs is in {' or '.join(self._since[:3])}"
                 )
-
-    def _root(self) -> bytes | None:
-        """Returns the root of the events that were read."""
-        rest = self._leaves[self._tree.size * HASH_SIZE :]
-        return self._tree.root([bytes(rest[at : at + HASH_SIZE]) for at in range(0, len(rest), HASH_SIZE)])
 
     def read_checkpoint(self, name: str) -> bytes | None:
         """Returns the root of a checkpoint, if it is signed as the policy asks."""

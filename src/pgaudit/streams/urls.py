@@ -1,7 +1,7 @@
 """The URLs of destinations: their kinds, the options of each kind, and references to secrets.
 
-A URL never has a secret itself: ``token=env:SPLUNK_TOKEN`` names a variable of the worker, ``token=file:/run/t`` a file.
-So it can be stored and shown.
+A URL never has a secret itself: ``token=env:SPLUNK_TOKEN`` names a variable of the worker, ``token=file:/run/t`` a
+file. So it can be stored and shown.
 """
 
 import os

@@ -1121,7 +1121,8 @@ CREATE TABLE pgaudit.stream_position (
     attempts        integer     NOT NULL DEFAULT 0,
     failing_since   timestamptz,
     next_attempt_at timestamptz NOT NULL DEFAULT '-infinity',
-    error           text
+    error           text,
+    started_at      timestamptz NOT NULL DEFAULT clock_timestamp()  -- when it was added, or set back last
 );
 
 -- What was sent, or could not be: one row for each chunk and attempt.
@@ -4272,7 +4273,8 @@ $$;
 -- position does not fit the log is paused, and `mismatch` says why: the log was restored from an older backup.
 CREATE OR REPLACE FUNCTION pgaudit.look_at_stream(
     name text, OUT kind text, OUT url text, OUT query text, OUT form text, OUT ordered boolean, OUT allow_private boolean,
-    OUT continued boolean, OUT next_index bigint, OUT log_size bigint, OUT attempts integer, OUT failing_since timestamptz, OUT mismatch text)
+    OUT continued boolean, OUT next_index bigint, OUT log_size bigint, OUT attempts integer, OUT failing_since timestamptz,
+    OUT started_at timestamptz, OUT mismatch text)
 RETURNS SETOF record
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
 #variable_conflict use_column
@@ -4293,6 +4295,7 @@ BEGIN
     next_index := at.next_index;
     attempts := at.attempts;
     failing_since := at.failing_since;
+    started_at := at.started_at;
     SELECT leaf_hash INTO last FROM audit_log l WHERE l.index = at.last_index;  -- or its partition was detached
     IF next_index > log_size THEN
         mismatch := format('the stream is at index %s, but the log has %s events: the log was restored from an older '
@@ -4540,7 +4543,7 @@ BEGIN
     SELECT next_index INTO before FROM stream_position p WHERE p.name = rewind_stream.name FOR UPDATE;
     UPDATE stream_position p
        SET next_index = rewind_stream.index, last_index = NULL, last_hash = NULL, attempts = 0, failing_since = NULL,
-           next_attempt_at = '-infinity', error = NULL
+           next_attempt_at = '-infinity', error = NULL, started_at = clock_timestamp()
      WHERE p.name = rewind_stream.name;
     DELETE FROM parked p WHERE p.stream = rewind_stream.name AND p.index >= rewind_stream.index;
     INSERT INTO delivery (stream, status, from_index, to_index, events, started_at)
@@ -5877,6 +5880,8 @@ COMMENT ON COLUMN pgaudit.stream_position.next_attempt_at IS
     'When the next attempt is due.';
 COMMENT ON COLUMN pgaudit.stream_position.error IS
     'Why the last one failed.';
+COMMENT ON COLUMN pgaudit.stream_position.started_at IS
+    'When the stream was added, or set back last.';
 COMMENT ON TABLE pgaudit.delivery IS
     'What was sent to destinations, or could not be: a row for each chunk and attempt. Kept for 30 days.';
 COMMENT ON COLUMN pgaudit.delivery.id IS
@@ -6006,7 +6011,7 @@ END $$;
 
 
 DELETE FROM pgaudit.schema_code;
-INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('83d64c1ef57626108c799e162a7791581eb6a9f5ea67698e52e1b82004e3e52d', '0.1.0');
+INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('63f78484902bfb96a2d68cc393fd1e0c4604674817677d666e7f4c83661acd9f', '0.1.0');
 
 
 DO $renewal$

@@ -12,16 +12,17 @@ RECORDED = datetime(2026, 11, 27, 8, 30, 0, 250_000, UTC)
 
 APPROVED = """{"id": "0193ac00-0000-7000-8000-000000000001", "data": {"amount": 1250.00, "currency": "EUR"}, \
 "actor": {"id": "42", "name": "Ada Lovelace", "type": "user"}, "action": "claim.approved", \
-"reason": "Invoice checked", "tenant": "insurer-7", "changes": [{"path": "status", "after": "approved", "before": \
-"open"}], "context": {"ip": "203.0.113.9", "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736", "span_id": \
-"00f067aa0ba902b7", "request_id": "req-1", "session_id": "s-9", "user_agent": "Mozilla/5.0", "correlation_id": "c-1"}, \
+"reason": "Checked", "tenant": "insurer-7", "changes": [{"path": "status", "after": "approved", "before": \
+"open"}], "context": {"ip": "203.0.113.9", "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736", \
+"span_id": "00f067aa0ba902b7", "request_id": "req-1", "session_id": "s-9", \
+"user_agent": "Mozilla/5.0", "correlation_id": "c-1"}, \
 "outcome": "success", "targets": [{"id": "7", "name": "Water damage", "type": "claim"}], \
 "occurred_at": "2026-11-27T08:30:00.123456+00:00", STAMPS, "schema_version": 1}"""
 NO_ACTOR = """{"id": "0193ac00-0000-7000-8000-000000000002", "action": "retention.purged", "outcome": "success", \
 "occurred_at": "2026-11-27T02:00:00+00:00", STAMPS, "schema_version": 1}"""
-MASKED = """{"id": "0193ac00-0000-7000-8000-000000000003", "data": {"iban": "***"}, "actor": {"id": "payments", "type": \
-"service", "on_behalf_of": "user:42"}, "action": "user.updated", "changes": [{"path": "iban", "after": "***", "before": \
-"***"}], "outcome": "success", "targets": [{"id": "ada@example.com", "type": "user"}], \
+MASKED = """{"id": "0193ac00-0000-7000-8000-000000000003", "data": {"iban": "***"}, "actor": {"id": "payments", \
+"type": "service", "on_behalf_of": "user:42"}, "action": "user.updated", "changes": [{"path": "iban", "after": "***", \
+"before": "***"}], "outcome": "success", "targets": [{"id": "ada@example.com", "type": "user"}], \
 "occurred_at": "2026-11-27T08:30:00.123456+00:00", STAMPS, "schema_version": 3}"""
 MANY_TARGETS = """{"id": "0193ac00-0000-7000-8000-000000000004", "actor": {"id": "42", "type": "user"}, \
 "action": "portfolio.claims.moved", "outcome": "failure", "reason": "The portfolio is closed", "targets": \

@@ -60,7 +60,7 @@ def test_cloudevents_are_read_by_their_package(entry: Entry) -> None:
 
 
 def test_events_of_one_id_are_told_apart() -> None:
-    """An event that conflicts with an earlier one has the same id in the log: receivers must not take it for a repeat."""
+    """An event that conflicts with another one has its id: receivers must not take it for a repeat."""
     first, second = form_of("cloudevents")(ENTRIES[0]), form_of("cloudevents")(entry_of(7, CONFLICTING, 0))
     assert second["id"] == first["id"] + "-7"
 

@@ -46,16 +46,32 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def ship(dsn: str, admin: psycopg.Connection, endpoint: str, s3: Any, at_once: None, signer: Signer) -> Grow:  # noqa: ARG001 - they prepare the bucket
-    """A function that appends events, signs the log, and sends what the stream has."""
+def sign(admin: psycopg.Connection, signer: Signer) -> Callable[[], None]:
+    """A function that signs the log."""
+
+    def signed() -> None:
+        assert seal(admin, signer) is not None
+
+    return signed
+
+
+@pytest.fixture
+def archived(admin: psycopg.Connection, endpoint: str) -> str:
+    """The name of a stream to the bucket, from the beginning of the log."""
     streams.add(admin, "archive", to=f"s3://open/claims?endpoint={endpoint}", start=0)
+    return "archive"
+
+
+@pytest.fixture
+def ship(dsn: str, s3: Any, at_once: None, archived: str, sign: Callable[[], None]) -> Grow:  # noqa: ARG001 - they prepare
+    """A function that appends events, signs the log, and sends what the stream has."""
 
     def shipped(*counts: int, is_signed: bool = True) -> None:
         for count in counts:
             append(dsn, count)
             if is_signed:
-                assert seal(admin, signer) is not None
-            send_all(dsn, "archive")
+                sign()
+            send_all(dsn, archived)
 
     return shipped
 

@@ -29,12 +29,7 @@ def segments(client: Any, bucket: str = "open") -> list[tuple[int, int]]:
 
 def indexes(client: Any) -> list[int]:
     """Returns the indexes of all events in the bucket."""
-    return [
-        line.index
-        for key, content in objects(client).items()
-        if key.endswith(".gz")
-        for line in unpacked(content)
-    ]
+    return [line.index for key, content in objects(client).items() if key.endswith(".gz") for line in unpacked(content)]
 
 
 def checkpoints(client: Any) -> list[str]:
@@ -88,7 +83,7 @@ def test_a_log_that_is_not_signed_is_sent_too(s3: Any, ship: Grow) -> None:
 
 
 async def test_a_worker_lets_events_linger(dsn: str, settings: Settings, s3: Any, endpoint: str) -> None:
-    """A segment that is not full is sent when its oldest event has waited for the seconds of the URL; full ones at once."""
+    """A segment is sent when it is full, or when its oldest event has waited for the seconds of the URL."""
     append(dsn, 7)
     with psycopg.connect(dsn) as conn:
         streams.add(conn, "archive", to=f"s3://open/claims?endpoint={endpoint}&linger=1&segment=5", start=0)
@@ -109,12 +104,12 @@ def test_a_segment_that_is_full_does_not_linger(dsn: str, admin: psycopg.Connect
 
 @pytest.mark.parametrize("moment", range(1, 9))
 def test_a_worker_that_is_killed_leaves_no_event_twice(
-    dsn: str, admin: psycopg.Connection, s3: Any, ship: Grow, signer: Signer, moment: int
+    dsn: str, s3: Any, ship: Grow, sign: Callable[[], None], moment: int
 ) -> None:
     """SIGKILL before and after each object and each move of the position; then there are more events than before."""
     ship(2)
     append(dsn, 5)
-    assert seal(admin, signer) is not None
+    sign()
     is_killed = send_until_killed(dsn, "archive", moment)
     assert is_killed == (moment <= 6)
     ship(4)
@@ -177,7 +172,9 @@ def test_a_forked_checkpoint_is_refused(
     assert "is another checkpoint: the log was forked, or two logs share the prefix" in reason(admin)
 
 
-def test_objects_are_locked_for_the_days_of_the_url(dsn: str, admin: psycopg.Connection, s3: Any, endpoint: str) -> None:
+def test_objects_are_locked_for_the_days_of_the_url(
+    dsn: str, admin: psycopg.Connection, s3: Any, endpoint: str
+) -> None:
     """Nobody can delete a segment before its retention ends."""
     streams.add(admin, "archive", to=f"s3://locked/claims?endpoint={endpoint}&segment=3&retain=2557", start=0)
     append(dsn, 3)

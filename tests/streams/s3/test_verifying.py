@@ -90,9 +90,7 @@ def test_an_event_that_was_altered_is_named(archive: Path) -> None:
     path = segment_at(archive, 3)
     text = gzip.decompress(path.read_bytes()).replace(b'"id": "1"', b'"id": "99"')
     path = replace_content(path, gzip.compress(text), named=True)
-    assert checked(archive).findings[0] == (
-        f"{path.name}: event 4 was altered: its hash is not that of its text"
-    )
+    assert checked(archive).findings[0] == (f"{path.name}: event 4 was altered: its hash is not that of its text")
 
 
 def test_a_forged_segment_is_named(archive: Path, policy: Policy) -> None:
@@ -152,8 +150,9 @@ def test_a_checkpoint_of_another_key_is_refused(archive: Path) -> None:
     assert "is not signed by a key that the policy has for this log" in found.findings[0]
 
 
+@pytest.mark.usefixtures("at_once")
 def test_an_archive_of_a_query_is_verified_as_a_part(
-    dsn: str, admin: psycopg.Connection, s3: Any, endpoint: str, at_once: None, tmp_path: Path
+    dsn: str, admin: psycopg.Connection, s3: Any, endpoint: str, tmp_path: Path
 ) -> None:
     """Events that do not match are no gap; each event is compared with its hash."""
     streams.add(admin, "archive", to=f"s3://open/claims?endpoint={endpoint}", start=0, query="target:claim:2")

@@ -27,7 +27,7 @@ class Destination(Protocol):
 
     @property
     def takes_all(self) -> bool:
-        """Whether it refuses no event: then none is parked, and a chunk is sent as one, even if the stream is ordered."""
+        """Whether it refuses no event: then none is parked, and a chunk of an ordered stream is sent as one, too."""
         ...
 
     def is_waiting(self, log_size: int, now: datetime) -> bool:

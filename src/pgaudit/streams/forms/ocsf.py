@@ -99,9 +99,10 @@ def entity(entry: Entry, event: Mapping[str, Any]) -> dict[str, Any]:
 
 def unmapped(entry: Entry, event: Mapping[str, Any], context: Mapping[str, Any]) -> dict[str, Any]:
     """Returns what OCSF has no place for."""
+    who: Mapping[str, Any] = event.get("actor") or {}
     return given(
-        leaf_hash=entry.leaf_hash.hex(), conflicts_with=entry.conflicts_with,
-        on_behalf_of=(event.get("actor") or {}).get("on_behalf_of"), targets=event.get("targets"),
+        leaf_hash=entry.leaf_hash.hex(), conflicts_with=entry.conflicts_with, on_behalf_of=who.get("on_behalf_of"),
+        targets=event.get("targets"),
         changes=event.get("changes"), data=event.get("data"),
         context=without(context, *MAPPED) | ({} if address(context.get("ip")) else given(ip=context.get("ip"))),
         schema_version=event.get("schema_version"), recorded_by=event.get("recorded_by"), xid=event.get("xid"),

@@ -19,7 +19,7 @@ def in_utc(moment: datetime) -> str:
 
 
 def identity(entry: Entry) -> str:
-    """Returns what identifies an event of the log: its id. A second event of that id, which conflicts, adds its index."""
+    """Returns what identifies an event: its id. A second event of that id, which conflicts, adds its index."""
     return str(entry.event_id) if entry.conflicts_with is None else f"{entry.event_id}-{entry.index}"
 
 
