@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, strategies
 from hypothesis import settings as hypothesis_settings
 
+from docs.code.parquet_ import denied_by_day
 from pgaudit import streams
 from pgaudit.streams.destinations import parquet
 from pgaudit.streams.request import Request
@@ -121,6 +122,12 @@ def test_exact_numbers_are_found(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("at_once")
+def test_the_program_of_the_documentation_counts_what_was_denied(tmp_path: Path) -> None:
+    """DuckDB reads days from the paths, and actors from the columns."""
+    opened(tmp_path).send(entries_at(*[0] * 8))
+    assert denied_by_day(tmp_path) == [("2026-11-27", "robot:eve", 1)]
+
+
 @pytest.mark.parametrize("moment", range(1, 25))
 def test_a_worker_that_is_killed_leaves_no_event_twice(
     dsn: str, admin: psycopg.Connection, tmp_path: Path, moment: int
