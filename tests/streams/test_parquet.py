@@ -121,13 +121,13 @@ def test_exact_numbers_are_found(tmp_path: Path) -> None:
     assert read(tmp_path, query)[5] == Decimal("12345678901234567890.1200")
 
 
-@pytest.mark.usefixtures("at_once")
 def test_the_program_of_the_documentation_counts_what_was_denied(tmp_path: Path) -> None:
     """DuckDB reads days from the paths, and actors from the columns."""
     opened(tmp_path).send(entries_at(*[0] * 8))
     assert denied_by_day(tmp_path) == [("2026-11-27", "robot:eve", 1)]
 
 
+@pytest.mark.usefixtures("at_once")
 @pytest.mark.parametrize("moment", range(1, 25))
 def test_a_worker_that_is_killed_leaves_no_event_twice(
     dsn: str, admin: psycopg.Connection, tmp_path: Path, moment: int

@@ -63,6 +63,19 @@ def test_a_rewound_stream_that_is_killed_writes_each_event_once(
     assert sorted(indexes(tmp_path)) == [0, 0, 1, 1, 2, 2]
 
 
+@pytest.mark.parametrize("moment", range(1, 27))
+def test_a_stream_that_is_set_back_after_a_crash_leaves_whole_lines(
+    dsn: str, admin: psycopg.Connection, tmp_path: Path, moment: int
+) -> None:
+    """What a crash has left at the end of a file is removed when the stream goes on in another one."""
+    add(admin, tmp_path)
+    append(dsn, 10)
+    assert send_until_killed(dsn, "archive", moment)
+    streams.rewind(admin, "archive", 0)
+    send_all(dsn, "archive")
+    assert set(indexes(tmp_path)) == set(range(10))
+
+
 def test_another_process_that_still_writes_is_awaited(dsn: str, admin: psycopg.Connection, tmp_path: Path) -> None:
     """A worker that has lost its connection may still write: the next one waits until it is done."""
     append(dsn, 2)
