@@ -15,7 +15,7 @@ from hashlib import sha256
 from typing import Final
 
 from pgaudit.sealing.tree import leaf_hash
-from pgaudit.streams.forms.wording import in_utc
+from pgaudit.streams.forms import native
 from pgaudit.trail.entry import Entry
 
 NAME: Final = re.compile(r"([0-9]{20})-([0-9]{20})-([0-9a-f]{64})\.ndjson\.gz")
@@ -67,11 +67,7 @@ class Line:
 
 def packed(entries: Sequence[Entry]) -> tuple[Segment, bytes]:
     """Returns events as a segment, and its name."""
-    lines = "".join(
-        f'{{"index": {entry.index}, "leaf_hash": "{entry.leaf_hash.hex()}", '
-        f'"persisted_at": "{in_utc(entry.persisted_at)}", "event": {entry.text}}}\n'
-        for entry in entries
-    )
+    lines = "".join(native.text(entry) + "\n" for entry in entries)
     content = gzip.compress(lines.encode(), LEVEL, mtime=0)
     return Segment(entries[0].index, entries[-1].index, sha256(content).hexdigest()), content
 

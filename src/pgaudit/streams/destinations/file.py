@@ -14,10 +14,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from pgaudit._exact_json import to_json
 from pgaudit.streams.destinations.destination import Limits, Prompt
 from pgaudit.streams.destinations.directory import Directory
-from pgaudit.streams.forms import Form, form_of
+from pgaudit.streams.forms import writer_of
 from pgaudit.streams.outcomes import DestinationRefused, Receipt
 from pgaudit.streams.request import Request
 from pgaudit.trail.entry import Entry
@@ -58,7 +57,7 @@ class Files(Prompt):
     def __init__(self, request: Request) -> None:
         self._directory = Directory(request)
         self._path = self._directory.path
-        self._form: Form = form_of(request.form)
+        self._write = writer_of(request.form)
         self._rotate_bytes = request.url.number("rotate_bytes", DEFAULT_ROTATE_BYTES)
         self._compress = request.url.flag("gzip")
 
@@ -68,7 +67,7 @@ class Files(Prompt):
             written = None if noted is None else written_of(noted, self._path)
             known = self._known(written, entries)
             rest = entries[known:]
-            lines = "".join(to_json(self._form(entry)) + "\n" for entry in rest).encode()
+            lines = "".join(self._write(entry) + "\n" for entry in rest).encode()
             if rest:
                 place = written if written and (known or self._goes_on(written)) else self._new_file(written, rest)
                 self._append(place, lines)
