@@ -31,6 +31,7 @@ from pgaudit.cli import (
     timeline,
     verify,
     verify_pack,
+    verify_segments,
 )
 from pgaudit.cli.database import ANSWER_TIMEOUT, LimitedConnection
 from pgaudit.cli.exit_codes import EPILOG, Code, code_of, sentence_of
@@ -90,6 +91,7 @@ for commands in (
     verify,
     reconcile,
     verify_pack,
+    verify_segments,
     doctor,
     serve,
 ):

@@ -12,6 +12,7 @@ from pgaudit._db_errors import safe_summary
 from pgaudit.errors import InvalidStream, MissingExtra
 from pgaudit.settings import Settings
 from pgaudit.streams import positions
+from pgaudit.streams.checkpoints import StoredCheckpoints
 from pgaudit.streams.destinations import open_destination
 from pgaudit.streams.destinations.destination import Destination
 from pgaudit.streams.outcomes import DestinationRefused
@@ -113,7 +114,15 @@ class StreamThread:
     def destination(self, due: Due) -> Destination:
         """Returns the destination; another one if the stream was changed."""
         url = StreamURL.parse(due.url or "")
-        request = Request(due.name, url, due.form, due.allow_private, due.continued)
+        request = Request(
+            due.name,
+            url,
+            due.form,
+            due.allow_private,
+            due.continued,
+            started_at=due.started_at,
+            checkpoints=StoredCheckpoints(self._conn),
+        )
         if self._destination is None or request != self._opened_for:
             self.close()
             self._destination, self._opened_for = open_destination(request), request
