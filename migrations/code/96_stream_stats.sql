@@ -17,5 +17,7 @@ CREATE OR REPLACE VIEW pgaudit.stream_stats AS
              WHERE d.stream = s.name AND d.status = 'failed'
                AND d.ended_at > clock_timestamp() - interval '1 day') AS failures_last_day,
            (SELECT count(*) FROM pgaudit.parked k WHERE k.stream = s.name) AS parked,
-           s.added_at, s.added_by
-      FROM pgaudit.stream s JOIN pgaudit.stream_position p USING (name), pgaudit.log_head;
+           s.added_at, s.added_by,
+           r.from_index AS replay_from, r.to_index AS replay_to, r.next_index AS replay_next, r.error AS replay_error
+      FROM pgaudit.stream s JOIN pgaudit.stream_position p USING (name)
+      LEFT JOIN pgaudit.stream_replay r ON r.stream = s.name, pgaudit.log_head;

@@ -48,7 +48,7 @@ CREATE TABLE pgaudit.delivery (
     error      text,
     started_at timestamptz NOT NULL,
     ended_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
-    CHECK (status = ANY ('{delivered,failed,skipped,discarded,rewound}'))
+    CHECK (status = ANY ('{delivered,failed,skipped,discarded,rewound,replayed}'))
 );
 CREATE INDEX delivery_stream_idx ON pgaudit.delivery (stream, id);
 CREATE INDEX delivery_ended_idx ON pgaudit.delivery (ended_at);
@@ -67,3 +67,18 @@ CREATE TABLE pgaudit.parked (
 );
 CREATE INDEX parked_target_idx ON pgaudit.parked (stream, target, index) WHERE target IS NOT NULL;
 CREATE INDEX parked_due_idx ON pgaudit.parked (stream, index) WHERE retry_at IS NOT NULL;
+
+-- A range that is sent again, while there is nothing newer to send. The position stays where it is.
+CREATE TABLE pgaudit.stream_replay (
+    stream          text        NOT NULL PRIMARY KEY COLLATE "C" REFERENCES pgaudit.stream ON DELETE CASCADE,
+    from_index      bigint      NOT NULL,
+    to_index        bigint      NOT NULL,
+    next_index      bigint      NOT NULL,
+    events          bigint      NOT NULL DEFAULT 0,
+    asked_at        timestamptz NOT NULL DEFAULT clock_timestamp(),
+    asked_by        text        NOT NULL,
+    attempts        integer     NOT NULL DEFAULT 0,
+    next_attempt_at timestamptz NOT NULL DEFAULT '-infinity',
+    error           text,
+    CHECK (from_index >= 0 AND next_index BETWEEN from_index AND to_index)
+);

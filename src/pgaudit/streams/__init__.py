@@ -6,6 +6,7 @@ urls          the URLs of destinations, and the secrets that they refer to; ``ki
 request       what a stream asks of its destination
 runner        a worker's threads, one for each stream that has something to send
 shipping      sends one chunk, and moves the position
+replaying     sends a range again, while there is nothing newer to send
 chunks        reads the next events
 sending       sends events in order, and finds out which of them are refused
 positions     how far a stream is, in the database
@@ -27,9 +28,11 @@ from pgaudit.streams.catalog import (
     parked,
     pause,
     remove,
+    replay,
     resume,
     retry,
     rewind,
+    stop_replay,
 )
 
 __all__ = [
@@ -44,7 +47,9 @@ __all__ = [
     "parked",
     "pause",
     "remove",
+    "replay",
     "resume",
     "retry",
     "rewind",
+    "stop_replay",
 ]
