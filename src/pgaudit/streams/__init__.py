@@ -5,6 +5,7 @@ catalog       adds, lists, pauses, sets back and removes streams
 urls          the URLs of destinations, and the secrets that they refer to; ``kinds`` has the options
 request       what a stream asks of its destination
 runner        a worker's threads, one for each stream that has something to send
+probing       tests a destination with an event that is not in the log
 shipping      sends one chunk, and moves the position
 replaying     sends a range again, while there is nothing newer to send
 chunks        reads the next events
@@ -25,6 +26,8 @@ from pgaudit.streams.catalog import (
     discard,
     found,
     listed,
+    note_added,
+    note_removed,
     parked,
     pause,
     remove,
@@ -44,6 +47,8 @@ __all__ = [
     "discard",
     "found",
     "listed",
+    "note_added",
+    "note_removed",
     "parked",
     "pause",
     "remove",

@@ -6,6 +6,7 @@ from typing import Any, Final, LiteralString
 
 import psycopg
 from psycopg.rows import class_row, scalar_row
+from psycopg.types.json import Jsonb
 
 from pgaudit._driver import fetch, reading, undone_on_error
 from pgaudit.errors import InvalidStream, StreamNotFound
@@ -19,6 +20,7 @@ ADD: Final = """
     SELECT pgaudit.add_stream(%(name)s, 'destination', %(url)s, %(query)s, %(form)s, %(ordered)s, %(allow_private)s,
                               %(start)s)
 """
+NOTE: Final = "SELECT pgaudit.record_about_stream(%(action)s, %(name)s, %(data)s)"
 REMOVE: Final = "SELECT pgaudit.remove_stream(%(name)s)"
 PAUSE: Final = "SELECT pgaudit.pause_stream(%(name)s, 'asked', %(reason)s)"
 RESUME: Final = "SELECT pgaudit.resume_stream(%(name)s)"
@@ -251,6 +253,21 @@ def remove(conn: object, name: str) -> None:
     :raises StreamNotFound: there is none of that name.
     """
     change(conn, REMOVE, {"name": name})
+
+
+def note_added(conn: object, stream: Stream) -> None:
+    """Records as an event that a stream was added, as the owner of the schema. For people: code adds cursors, too."""
+    data: dict[str, object] = {
+        "to": stream.url, "match": stream.query or None, "form": stream.form, "first": stream.next_index,
+        "ordered": stream.ordered, "allow_private": stream.allow_private,
+    }  # fmt: skip
+    change(conn, NOTE, {"action": "audit.stream_added", "name": stream.name, "data": Jsonb(data)})
+
+
+def note_removed(conn: object, stream: Stream) -> None:
+    """Records as an event that a stream was removed, as the owner of the schema."""
+    data: dict[str, object] = {"to": stream.url, "next": stream.next_index, "parked": stream.parked}
+    change(conn, NOTE, {"action": "audit.stream_removed", "name": stream.name, "data": Jsonb(data)})
 
 
 def change(conn: object, statement: LiteralString, given: dict[str, object]) -> Any:
