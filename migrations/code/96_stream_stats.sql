@@ -1,13 +1,15 @@
 -- Streams as people and health read them.
 
--- Each destination and cursor with its lag: the events that it has not got to yet, and the age of the oldest of them.
+-- Each stream with its lag: the events that it has not got to yet, and the age of the oldest of them. That is the age of
+-- its batch: a look at the log would lock all partitions, and wait for one that is being detached.
 CREATE OR REPLACE VIEW pgaudit.stream_stats AS
     SELECT s.name, s.kind, s.url, s.query, s.form, s.ordered, s.allow_private,
            CASE WHEN s.paused_at IS NOT NULL THEN 'paused' WHEN p.attempts > 0 THEN 'failing' ELSE 'active' END AS state,
            s.paused_at, s.paused_by, s.pause_kind, s.pause_reason,
            p.next_index, greatest(size - p.next_index, 0) AS lag_events,
-           coalesce((SELECT extract(epoch FROM clock_timestamp() - l.persisted_at)::double precision
-                       FROM pgaudit.audit_log l WHERE l.index = p.next_index), 0) AS lag_seconds,
+           CASE WHEN p.next_index < size THEN coalesce(
+               (SELECT extract(epoch FROM clock_timestamp() - b.persisted_at)::double precision FROM pgaudit.batch b
+                 WHERE b.first_index <= p.next_index ORDER BY b.first_index DESC LIMIT 1), 0) ELSE 0 END AS lag_seconds,
            p.delivered, p.delivered_at, p.attempts, p.failing_since,
            nullif(p.next_attempt_at, '-infinity') AS next_attempt_at, p.error,
            (SELECT coalesce(sum(d.events), 0) / 300.0 FROM pgaudit.delivery d

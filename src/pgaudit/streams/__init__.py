@@ -2,6 +2,7 @@
 
 ============  ====================================================================================
 catalog       adds, lists, pauses, sets back and removes streams
+history       what streams have sent lately, for pictures
 urls          the URLs of destinations, and the secrets that they refer to; ``kinds`` has the options
 request       what a stream asks of its destination
 runner        a worker's threads, one for each stream that has something to send

@@ -21,6 +21,7 @@ import pgaudit
 from pgaudit.health import HealthReport, Status
 from pgaudit.settings import Mode
 from pgaudit.stats import QueueStats, WorkerStats
+from pgaudit.web.stream_metrics import stream_families
 from pgaudit.web.scrape import Lag, Scrape, Storage
 
 MEDIA_TYPE: Final = openmetrics.CONTENT_TYPE_LATEST
@@ -41,6 +42,7 @@ class Collector:
         yield lag_family(self.scrape.lag)
         if self.scrape.storage:
             yield from storage_families(self.scrape.storage)
+        yield from stream_families(self.scrape.streams)
         yield from health_families(self.scrape.health)
         yield info_family(self.scrape.mode)
 
