@@ -18,6 +18,7 @@ WITHHELD: Final = "Withheld: it may quote values of this event that you may not 
 DAY: Final = timedelta(days=1)
 QUARTER: Final = timedelta(minutes=15)
 PARKED_PAGE: Final = 50
+DELIVERIES: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ def look(conn: Connection, viewer: Viewer, reader: Reader, name: str, after: int
     """
     stream = streams.found(conn, name)
     parked = parked_events(conn, viewer, reader, name, after, PARKED_PAGE)
-    return SeenStream(stream, streams.deliveries(conn, name), recent(conn, QUARTER, DAY, name), parked)
+    return SeenStream(stream, streams.deliveries(conn, name, DELIVERIES), recent(conn, QUARTER, DAY, name), parked)
 
 
 def parked_events(  # noqa: PLR0913, PLR0917 - a page of what, for whom
