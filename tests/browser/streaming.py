@@ -17,14 +17,16 @@ URLS: Final = {
 PAST: Final = """
     INSERT INTO pgaudit.delivery (stream, status, from_index, to_index, events, bytes, started_at, ended_at)
     SELECT s, 'delivered', n, n, 40 + 30 * sin(n / 9.0 + length(s)), 40000,
-           clock_timestamp() - make_interval(mins => n * 15, secs => 1.2), clock_timestamp() - make_interval(mins => n * 15)
-      FROM unnest('{archive,siem,otlp}'::text[]) s, generate_series(1, 95) n
+           clock_timestamp() - make_interval(mins => n * 15, secs => 1.2),
+           clock_timestamp() - make_interval(mins => n * 15)
+      FROM unnest('{archive,siem,otlp}'::text[]) s, generate_series(95, 1, -1) n
 """
 FAILED: Final = """
     INSERT INTO pgaudit.delivery (stream, status, from_index, to_index, events, attempts, error, started_at, ended_at)
-    SELECT 'siem', 'failed', 40, 90, 50, n, '503 Service Unavailable: the indexer is busy',
-           clock_timestamp() - make_interval(mins => 300 + n, secs => 5), clock_timestamp() - make_interval(mins => 300 + n)
-      FROM generate_series(1, 7) n
+    SELECT 'siem', 'failed', 40, 90, 50, 8 - n, '503 Service Unavailable: the indexer is busy',
+           clock_timestamp() - make_interval(mins => 300 + n, secs => 5),
+           clock_timestamp() - make_interval(mins => 300 + n)
+      FROM generate_series(7, 1, -1) n
 """
 LATE: Final = """
     UPDATE pgaudit.stream_position

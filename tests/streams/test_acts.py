@@ -16,7 +16,7 @@ from tests.support.roles import temporary_roles
 from tests.support.streams import append, send_all
 
 EVENTS = "SELECT event FROM pgaudit.audit_jobs WHERE starts_with(event->>'action', 'audit.stream') ORDER BY id"
-PARK = "SELECT pgaudit.park('siem', '[{\"index\": 1, \"target\": \"claim:1\", \"error\": \"too large\"}]')"
+PARK = 'SELECT pgaudit.park(\'siem\', \'[{"index": 1, "target": "claim:1", "error": "too large"}]\')'
 
 
 @pytest.fixture

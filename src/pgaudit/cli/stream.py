@@ -13,7 +13,9 @@ from pgaudit.cli.output import AsJson, cell, print_indented, print_json, print_r
 from pgaudit.cli.terminal import say
 from pgaudit.streams import Stream
 
-app = typer.Typer(help="Send what is in the log to other systems, and see how far each of them is.", no_args_is_help=True)
+app = typer.Typer(
+    help="Send what is in the log to other systems, and see how far each of them is.", no_args_is_help=True
+)
 Name = Annotated[str, typer.Argument(help="Name of the stream.")]
 INDENT: Final = 14
 
@@ -73,7 +75,9 @@ def add(  # noqa: PLR0913 - each is an option
             conn, name, to=to, query=match, start=first, form=form, ordered=ordered, allow_private=allow_private
         )
         streams.note_added(conn, stream)
-    report(stream, f"{name} begins with the event at index {stream.next_index}. Try it: pgaudit stream test {name}", json)
+    report(
+        stream, f"{name} begins with the event at index {stream.next_index}. Try it: pgaudit stream test {name}", json
+    )
 
 
 def start_of(text: str) -> int | None:

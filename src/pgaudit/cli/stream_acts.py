@@ -21,8 +21,9 @@ Reason = Annotated[str, typer.Option(help="Why; recorded with your database role
 
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
-    for command in (pause, resume, rewind, replay, stop_replay, retry, discard, test):
+    for command in (pause, resume, rewind, replay, stop_replay, retry, discard):
         app.command(command.__name__.replace("_", "-"))(command)
+    app.command("test")(probe)
 
 
 def pause(
@@ -123,7 +124,7 @@ def discard(name: Name, index: Index, *, reason: Reason, json: AsJson = False) -
     raise typer.Exit(0 if is_discarded else 1)
 
 
-def test(name: Name, *, json: AsJson = False) -> None:
+def probe(name: Name, *, json: AsJson = False) -> None:
     """Send an event that is marked as a test, from here: with the secrets and the network of this machine.
 
     The stream stays where it is; a paused one can be tested. Exit with 1 if the destination has refused it.

@@ -21,8 +21,8 @@ import pgaudit
 from pgaudit.health import HealthReport, Status
 from pgaudit.settings import Mode
 from pgaudit.stats import QueueStats, WorkerStats
-from pgaudit.web.stream_metrics import stream_families
 from pgaudit.web.scrape import Lag, Scrape, Storage
+from pgaudit.web.stream_metrics import stream_families
 
 MEDIA_TYPE: Final = openmetrics.CONTENT_TYPE_LATEST
 # Each restart of a worker creates a new id, and Prometheus keeps a series for each id.

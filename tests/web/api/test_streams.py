@@ -11,7 +11,7 @@ import pytest
 from pgaudit import Settings, streams
 from pgaudit.grants import grant
 from pgaudit.web import create_app
-from pgaudit.web.access import Scope
+from pgaudit.web.access import Action, Scope
 from tests.support.http import BEARER, client_of
 from tests.support.queries import rows_and_commit
 from tests.support.roles import temporary_roles
@@ -21,7 +21,7 @@ from tests.web.api.conftest import SECRET, Opened, Staff
 STREAMS = "/api/v1/audit/streams"
 SIEM = f"{STREAMS}/siem"
 ACTS = "SELECT event FROM pgaudit.audit_jobs WHERE starts_with(event->>'action', 'audit.stream') ORDER BY id"
-EVERYTHING = frozenset({"read", "export", "retry", "admin"})
+EVERYTHING: frozenset[Action] = frozenset({"read", "export", "retry", "admin"})
 
 
 @pytest.fixture

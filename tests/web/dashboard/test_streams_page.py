@@ -164,9 +164,7 @@ def test_parked_events_are_sent_again_or_given_up(operator: Browser, siem: psyco
     assert acts(siem)[-1]["data"] == {"index": 1, "reason": "of a test"}
 
 
-def test_a_test_shows_what_the_destination_answers(
-    operator: Browser, siem: psycopg.Connection, tmp_path: Path
-) -> None:
+def test_a_test_shows_what_the_destination_answers(operator: Browser, siem: psycopg.Connection, tmp_path: Path) -> None:
     """On the page of the stream, also when it refuses."""
     assert siem
     answer = operator.post("/streams/siem/test", {}, page="/streams/siem")

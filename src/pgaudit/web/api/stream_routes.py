@@ -5,13 +5,16 @@ from typing import Any, Final
 from fastapi import FastAPI
 
 from pgaudit.settings import Settings
+from pgaudit.streams import Stream
 from pgaudit.web.access import Action
 from pgaudit.web.api.routes import AUDIT, common
 from pgaudit.web.api.streams import Deliveries, ParkedEvents, RetriedEvents, StreamList, StreamRoutes, StreamTest
 from pgaudit.web.guard import Guard
 from pgaudit.web.lookups import Lookups
-from pgaudit.streams import Stream
 
+# Path, what answers, what it does, and the body; for a look its problems, for an act its method and the right to it.
+Look = tuple[str, Any, str, Any, tuple[int, ...]]
+Act = tuple[str, str, Any, str, Any, Action]
 STREAM: Final = f"{AUDIT}/streams/{{name}}"
 PROBLEMS: Final = {
     404: "There is no stream of that name, or it has not parked that event.",
@@ -23,13 +26,13 @@ PROBLEMS: Final = {
 def add_stream_routes(app: FastAPI, lookups: Lookups, settings: Settings, guard: Guard) -> None:
     """Adds the routes below ``/api/v1/audit/streams``."""
     routes = StreamRoutes(lookups, settings)
-    reads: tuple[tuple[str, Any, str, Any, tuple[int, ...]], ...] = (
+    reads: tuple[Look, ...] = (
         (f"{AUDIT}/streams", routes.streams, "Where events are sent, and how far each stream is.", StreamList, ()),
         (STREAM, routes.stream, "One stream.", Stream, (404, 422)),
         (f"{STREAM}/deliveries", routes.deliveries, "What a stream has sent, or could not.", Deliveries, (404, 422)),
         (f"{STREAM}/parked", routes.parked, "Events that a destination has refused.", ParkedEvents, (404, 422)),
     )
-    acts: tuple[tuple[str, str, Any, str, Any, Action], ...] = (
+    acts: tuple[Act, ...] = (
         ("POST", f"{STREAM}/pause", routes.pause, "Pauses a stream.", Stream, "admin"),
         ("POST", f"{STREAM}/resume", routes.resume, "Ends the pause of a stream.", Stream, "admin"),
         ("POST", f"{STREAM}/rewind", routes.rewind, "Lets a stream go on with another event.", Stream, "admin"),

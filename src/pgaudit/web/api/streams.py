@@ -116,7 +116,7 @@ class StreamRoutes:
         return await self._lookups.run(lambda conn: streams.found(conn, name))
 
     async def deliveries(self, name: Name, limit: Limit = 50) -> Deliveries:
-        """Returns the newest deliveries of the last 30 days: `delivered`, `replayed`, `failed`, `skipped` …"""
+        """Returns the newest deliveries of the last 30 days: `delivered`, `replayed`, `failed`, `skipped` or others."""
 
         def look(conn: Connection) -> Deliveries:
             streams.found(conn, name)

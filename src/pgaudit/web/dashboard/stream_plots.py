@@ -57,7 +57,13 @@ def delivery_plot(intervals: Sequence[Interval], now: datetime, zone: tzinfo) ->
     events, failures = sum(one.events for one in shown), sum(one.failures for one in shown)
     top = quantity_ceiling(max(one.events for one in shown))
     bars = [
-        Bar(place.x, place.width, round(HEIGHT - one.events / top * HEIGHT, 1), round(one.events / top * HEIGHT, 1), said)
+        Bar(
+            place.x,
+            place.width,
+            round(HEIGHT - one.events / top * HEIGHT, 1),
+            round(one.events / top * HEIGHT, 1),
+            said,
+        )
         for number, one in enumerate(shown)
         if one.events or one.failures
         for place, said in [(bar(number, one, len(shown), top, HEIGHT), text(one, zone))]

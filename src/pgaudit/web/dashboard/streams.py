@@ -90,7 +90,9 @@ class StreamPages:
     async def tested(self, request: Request, viewer: Viewer) -> Response:
         """Returns the page of one stream with what has come of a test."""
         accepted, result = await self.acts.test(request.path_params["name"])
-        return await self._render_stream(request, "stream.html", viewer, tested={"accepted": accepted, "result": result})
+        return await self._render_stream(
+            request, "stream.html", viewer, tested={"accepted": accepted, "result": result}
+        )
 
     async def _viewer(self, request: Request) -> Viewer:
         """Returns the user of a request.
