@@ -215,8 +215,6 @@ def rewind(conn: object, name: str, index: int) -> None:
 def replay(conn: object, name: str, first: int, last: int) -> None:
     """Lets workers send a range again, both ends included, while there is nothing newer to send.
 
-    >>> replay(conn, "siem", 17_000, 17_999)
-
     :raises StreamNotFound: there is none of that name.
     :raises InvalidStream: the stream has not come past these events, or another replay of it is under way.
     """
