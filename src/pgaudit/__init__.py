@@ -6,6 +6,8 @@
 ...     audit.record(conn, AuditEvent(action="claim.approved", actor="user:42", target="claim:7"))
 """
 
+from typing import TYPE_CHECKING, Any
+
 from pgaudit.errors import (
     InvalidEvent,
     InvalidSettings,
@@ -22,6 +24,9 @@ from pgaudit.recording.audit_log import AuditLog
 from pgaudit.recording.context import bind
 from pgaudit.recording.identification import identify, identify_async
 from pgaudit.settings import Mode, OnFailure, Settings
+
+if TYPE_CHECKING:
+    from pgaudit.trail.following import stream
 
 __all__ = [
     "Actor",
@@ -43,5 +48,16 @@ __all__ = [
     "bind",
     "identify",
     "identify_async",
+    "stream",
 ]
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """Imports what an application needs that reads the log, when it asks for it: recording costs no more for it."""
+    if name != "stream":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from pgaudit.trail.following import stream as found  # noqa: PLC0415 - see above
+
+    globals()[name] = found
+    return found

@@ -6,10 +6,10 @@ history       what streams have sent lately, for pictures
 urls          the URLs of destinations, and the secrets that they refer to; ``kinds`` has the options
 request       what a stream asks of its destination
 runner        a worker's threads, one for each stream that has something to send
-probing       tests a destination with an event that is not in the log
+probing       sends one event to test a destination
+pace          lets streams give way while the queue has a backlog
 shipping      sends one chunk, and moves the position
 replaying     sends a range again, while there is nothing newer to send
-chunks        reads the next events
 sending       sends events in order, and finds out which of them are refused
 positions     how far a stream is, in the database
 outcomes      what a destination answers

@@ -13,7 +13,7 @@ RECENT: Final = """
            coalesce(sum(events) FILTER (WHERE status = ANY ('{delivered,replayed}')), 0)::bigint AS events,
            count(*) FILTER (WHERE status = 'failed') AS failures
       FROM pgaudit.delivery
-     WHERE ended_at > clock_timestamp() - %(period)s::interval AND (%(stream)s::text IS NULL OR stream = %(stream)s)
+     WHERE ended_at > statement_timestamp() - %(period)s::interval AND (%(stream)s::text IS NULL OR stream = %(stream)s)
      GROUP BY 1, 2
 """
 

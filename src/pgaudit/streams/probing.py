@@ -28,9 +28,6 @@ def probe(conn: object, name: str) -> str:
     Files, buckets and brokers keep the log's own events: they are opened, and nothing is written. Neither the stream's
     position nor its history changes, and it may be paused.
 
-    >>> probe(conn, "siem")
-    'https://siem.example.com/audit has accepted an event with the action pgaudit.stream_tested, sent to test it'
-
     :raises StreamNotFound: there is no stream of that name.
     :raises InvalidStream: it has no destination.
     :raises DeliveryFailed: the destination does not take events, now (or, DestinationRefused, until someone acts).

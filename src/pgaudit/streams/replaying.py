@@ -10,10 +10,10 @@ from psycopg.types.json import Jsonb
 from pgaudit._driver import fetch
 from pgaudit._reading import run
 from pgaudit.streams import positions
-from pgaudit.streams.chunks import Chunk, read_chunk
 from pgaudit.streams.outcomes import DeliveryFailed, DestinationRefused
 from pgaudit.streams.positions import Connection, Due, Move
 from pgaudit.streams.shipping import Shipment, backoff, move_of, tell_parked
+from pgaudit.trail.chunks import Chunk, read_chunk
 from pgaudit.trail.query import parse
 
 LOOK: Final = "SELECT next_index, to_index, attempts FROM pgaudit.look_at_replay(%(name)s)"
@@ -40,9 +40,10 @@ def look(conn: Connection, name: str) -> Replay | None:
 def replay_chunk(shipment: Shipment, due: Due, replay: Replay) -> bool:
     """Sends the next chunk of a range while no other worker can. Returns whether all of the chunk is done."""
     limits, conn = shipment.destination.limits, shipment.conn
-    chunk = run(conn, read_chunk(parse(due.query), replay.next_index, limits, replay.to_index + 1))
+    query, end = parse(due.query), replay.to_index + 1
+    chunk = run(conn, read_chunk(query, replay.next_index, limits.events, limits.bytes, end))
     if not chunk.is_full:
-        chunk = Chunk(chunk.entries, replay.to_index + 1, is_full=False)
+        chunk = Chunk(chunk.entries, end, is_full=False)
     if chunk.entries:  # nothing is waited for: the range has an end
         chunk = chunk.first(shipment.destination.ready(chunk.entries, datetime.now(UTC), is_full=True))
     return chunk.next_index > replay.next_index and deliver(shipment, due, replay, chunk)
