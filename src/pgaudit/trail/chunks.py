@@ -29,9 +29,7 @@ class Chunk:
         return Chunk(kept, kept[-1].index + 1 if kept else self.entries[0].index, is_full=True)
 
 
-def read_chunk(  # noqa: PLR0913, PLR0917 - a range, and how much of it
-    query: Query, start: int, most_events: int, most_bytes: int, stop: int = ALL.stop
-) -> Steps[Chunk]:
+def read_chunk(query: Query, start: int, most_events: int, most_bytes: int, stop: int = ALL.stop) -> Steps[Chunk]:
     """Reads matching events from the index ``start`` on; one of them at least, however large it is.
 
     :param most_bytes: of the events' texts together.
