@@ -65,9 +65,10 @@ def add(  # noqa: PLR0913 - each is an option
     ] = False,
     json: AsJson = False,
 ) -> None:
-    """Send events to a destination from now on: those that come, and those from an index on. This is an event itself.
+    """Send events to a destination from now on.
 
-    A URL never holds a secret, but names where it is: token=env:VARIABLE, or token=file:/PATH.
+    With --from also those that are in the log already. Adding a stream is an event itself. A URL never holds a secret,
+    but names where it is: token=env:VARIABLE, or token=file:/PATH.
     """
     first = start_of(start)
     with connect("owner") as conn, conn.transaction():
@@ -94,7 +95,7 @@ def start_of(text: str) -> int | None:
 
 @app.command("list")
 def list_(*, json: AsJson = False) -> None:
-    """List the streams: active, failing or paused, how far behind the log, and what is wrong."""
+    """List the streams, and how far each is. They are active, failing or paused; the list says why."""
     with connect("reader") as conn:
         found = streams.listed(conn)
     if json:
@@ -107,7 +108,7 @@ def list_(*, json: AsJson = False) -> None:
 
 @app.command()
 def show(name: Name, *, json: AsJson = False) -> None:
-    """Show a stream: where it goes, how far it is, how fast, and why it does not go on."""
+    """Show where a stream goes and how far it is. With its rate, and why it does not go on."""
     with connect("reader") as conn:
         stream = streams.found(conn, name)
     if json:

@@ -32,7 +32,7 @@ def pause(
     reason: Annotated[str | None, typer.Option(help="Why; shown with the stream.")] = None,
     json: AsJson = False,
 ) -> None:
-    """Pause a stream: nothing is lost, and it goes on where it was. The pause is an event itself."""
+    """Pause a stream; it goes on where it was. Nothing is lost. The pause is an event itself."""
     with connect("operator") as conn:
         streams.pause(conn, name, reason)
         stream = streams.found(conn, name)
@@ -48,9 +48,10 @@ def resume(name: Name, *, json: AsJson = False) -> None:
 
 
 def rewind(name: Name, index: Index, *, json: AsJson = False) -> None:
-    """Let a stream go on with that event, before or behind the one that it is at; waits for what is being sent.
+    """Let a stream go on with another event.
 
-    All that follows is sent again. To send a range again and no more, use replay.
+    Before the one that it is at: all that follows is sent again. Behind it: what lies between is never sent. Waits for
+    what is being sent. To send a range again and no more, use replay.
     """
     with connect("operator") as conn:
         streams.rewind(conn, name, index)
@@ -66,7 +67,7 @@ def replay(
     wait: Annotated[bool, typer.Option("--wait", help="Wait until it has ended, and show the progress.")] = False,
     json: AsJson = False,
 ) -> None:
-    """Send a range again, while there is nothing newer to send; the stream stays where it is."""
+    """Send a range of events again. Newer ones go first, and the stream stays where it is."""
     with connect("operator") as conn:
         streams.replay(conn, name, first, last)
         stream = streams.found(conn, name)
@@ -125,9 +126,10 @@ def discard(name: Name, index: Index, *, reason: Reason, json: AsJson = False) -
 
 
 def probe(name: Name, *, json: AsJson = False) -> None:
-    """Send an event that is marked as a test, from here: with the secrets and the network of this machine.
+    """Send an event that is marked as a test.
 
-    The stream stays where it is; a paused one can be tested. Exit with 1 if the destination has refused it.
+    From here: with the secrets and the network of this machine. Files, buckets and brokers are opened only. The stream
+    stays where it is; a paused one can be tested. Exit with 1 if the destination has refused it.
     """
     from pgaudit.streams import probing  # noqa: PLC0415 - needs the packages of the destination
 
