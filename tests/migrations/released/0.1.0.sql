@@ -4656,17 +4656,12 @@ $$;
 -- record_about_stream(action, name, data): records an event about a stream: who changes what leaves the database is seen
 -- in the log, and by whom the events are sent to.
 CREATE OR REPLACE FUNCTION pgaudit.record_about_stream(action text, name text, data jsonb DEFAULT '{}') RETURNS void
-LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
-DECLARE
-    event   jsonb := (captured_head(action) || substr(gen_random_uuid()::text, 16) || '"}')::jsonb || jsonb_build_object(
-        'targets', jsonb_build_array(jsonb_build_object('type', 'stream', 'id', name)), 'data', jsonb_strip_nulls(data));
-    content text := event::text;
-    receipts text := CASE WHEN current_setting('audit.wal_receipts', true) = 'on' THEN receipt_prefix() END;
-BEGIN
-    INSERT INTO audit_jobs (event, leaf_hash, event_bytes)
-    VALUES (event, CASE WHEN receipts IS NULL THEN sha256(decode('00', 'hex') || convert_to(content, 'UTF8'))
-                        ELSE hash_with_receipt(content, receipts) END, octet_length(content));
-END $$;
+LANGUAGE sql SET search_path = pgaudit, pg_temp AS $$
+    SELECT record_contents(ARRAY[(
+        (captured_head(action) || substr(gen_random_uuid()::text, 16) || '"}')::jsonb || jsonb_build_object(
+            'targets', jsonb_build_array(jsonb_build_object('type', 'stream', 'id', name)),
+            'data', jsonb_strip_nulls(data)))::text])
+$$;
 
 -- add_stream(name, kind, url, query, form, ordered, allow_private, start): adds a stream that begins with the event of
 -- that index; with the next one that is appended if it is NULL. Raises PA003 if there is one of that name.
@@ -6460,7 +6455,7 @@ END $$;
 
 
 DELETE FROM pgaudit.schema_code;
-INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('e6dec831c6e2d3b9aa7fcc4c69682bf1d9164c0efca37202cce5ada090dddabe', '0.1.0');
+INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('c9aa8155eca9c85d3e537975fae52b3ed91d559f35ba01a94584323451d94ced', '0.1.0');
 
 
 DO $renewal$
