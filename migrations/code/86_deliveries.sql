@@ -9,7 +9,8 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
       FROM stream s JOIN stream_position p USING (name), log_head
      WHERE s.kind <> 'cursor' AND s.paused_at IS NULL AND p.next_attempt_at <= clock_timestamp()
        AND (p.next_index <> size
-            OR EXISTS (SELECT FROM parked k WHERE k.stream = s.name AND k.retry_at <= clock_timestamp()))
+            OR EXISTS (SELECT FROM parked k WHERE k.stream = s.name AND k.retry_at <= clock_timestamp())
+            OR EXISTS (SELECT FROM stream_replay r WHERE r.stream = s.name AND r.next_attempt_at <= clock_timestamp()))
      ORDER BY s.name
 $$;
 
@@ -72,6 +73,15 @@ BEGIN
     RETURN FOUND;
 END $$;
 
+-- park(name, events): puts events aside: [{"index": …, "target": …, "error": …, "behind": …}].
+CREATE OR REPLACE FUNCTION pgaudit.park(name text, events jsonb) RETURNS void
+LANGUAGE sql SET search_path = pgaudit, pg_temp AS $$
+    INSERT INTO parked (stream, index, target, behind, error)
+    SELECT park.name, k.index, k.target, k.behind, left(k.error, 1000)
+      FROM jsonb_to_recordset(park.events) AS k (index bigint, target text, behind bigint, error text)
+        ON CONFLICT (stream, index) DO UPDATE SET attempts = parked.attempts + 1, error = excluded.error
+$$;
+
 -- move_stream(name, next_index, last_index, last_hash, events, bytes, parked, skipped, started_at): notes what was sent,
 -- and lets the stream go on with the event of that index.
 --   last_index, last_hash  the last event that was sent; NULL if none was
@@ -94,10 +104,7 @@ BEGIN
            delivered_at = CASE WHEN events > 0 THEN clock_timestamp() ELSE at.delivered_at END,
            attempts = 0, failing_since = NULL, next_attempt_at = '-infinity', error = NULL
      WHERE p.name = at.name;
-    INSERT INTO parked (stream, index, target, behind, error)
-    SELECT at.name, k.index, k.target, k.behind, left(k.error, 1000)
-      FROM jsonb_to_recordset(parked) AS k (index bigint, target text, behind bigint, error text)
-        ON CONFLICT (stream, index) DO UPDATE SET attempts = parked.attempts + 1, error = excluded.error;
+    PERFORM park(at.name, parked);
     IF events > 0 OR number > 0 THEN
         INSERT INTO delivery (stream, status, from_index, to_index, events, parked, bytes, attempts, started_at)
         VALUES (at.name, 'delivered', at.next_index, move_stream.next_index - 1, events, number, bytes, at.attempts + 1,
@@ -175,6 +182,6 @@ $$;
 -- prune_deliveries(age): deletes the history of deliveries that is older.
 CREATE OR REPLACE FUNCTION pgaudit.prune_deliveries(age interval) RETURNS bigint
 LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
-    WITH pruned AS (DELETE FROM delivery WHERE ended_at < clock_timestamp() - age RETURNING 1)
+    WITH pruned AS (DELETE FROM delivery WHERE ended_at < statement_timestamp() - age RETURNING 1)
     SELECT count(*) FROM pruned
 $$;

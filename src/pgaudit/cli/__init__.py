@@ -27,6 +27,9 @@ from pgaudit.cli import (
     serve,
     show,
     stats,
+    stream,
+    stream_acts,
+    stream_history,
     tail,
     timeline,
     verify,
@@ -100,6 +103,9 @@ app.add_typer(jobs.app, name="jobs")
 app.add_typer(index.app, name="index")
 app.add_typer(capture.app, name="capture")
 app.add_typer(guard.app, name="guard")
+for commands in (stream_acts, stream_history):
+    commands.register(stream.app)
+app.add_typer(stream.app, name="stream")
 app.add_typer(keys.app, name="keys")
 
 
