@@ -1,12 +1,14 @@
 """A stream to Kafka: in the order of each target, and what was published already is not published again."""
 
-import threading
+import os
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+import trustme
 from confluent_kafka import KafkaError, Producer
 from psycopg.conninfo import conninfo_to_dict
 
@@ -14,16 +16,17 @@ from pgaudit import AuditEvent, AuditLog, Settings, streams
 from pgaudit._reading import run
 from pgaudit.errors import InvalidStream
 from pgaudit.streams.destinations.kafka import Topic, open_destination
-from pgaudit.streams.destinations.kafka_client import Heard, connection_options
-from pgaudit.streams.outcomes import DeliveryFailed, DestinationRefused
+from pgaudit.streams.destinations.kafka_client import connection_options
+from pgaudit.streams.outcomes import DeliveryFailed
 from pgaudit.streams.request import Request
 from pgaudit.streams.urls import StreamURL
 from pgaudit.testing import run_worker_once
 from pgaudit.testing.copies import fresh_database
 from pgaudit.testing.server import Server
 from pgaudit.trail.entry import Entry, at
-from tests.support.kafka import Kafka, kafka_brokers
+from tests.support.kafka import Kafka, kafka_brokers, tls_listener
 from tests.support.streams import append, send_all
+from tests.support.waiting import wait_until
 
 AT_ONCE = Settings(job_backoff_delay=0)
 
@@ -46,6 +49,11 @@ def state(dsn: str) -> streams.Stream:
     """Returns how the stream does."""
     with psycopg.connect(dsn) as conn:
         return streams.found(conn, "siem")
+
+
+def threads() -> int:
+    """Returns the number of threads of this process, with those of the client that Python does not know."""
+    return len(os.listdir("/proc/self/task"))
 
 
 def entries(dsn: str, *indexes: int) -> list[Entry]:
@@ -257,13 +265,35 @@ def test_user_and_password(monkeypatch: pytest.MonkeyPatch) -> None:
     assert options("kafka+tls://b:9092/audit")["security.protocol"] == "SSL"
 
 
-def test_wrong_password_is_a_refusal() -> None:
-    """The client itself says only that time has passed: what it heard of the connection counts."""
-    heard = Heard()
-    heard(KafkaError(KafkaError._AUTHENTICATION, "SASL authentication failed for hunter2"))
-    failure = heard.failure(KafkaError(KafkaError._TRANSPORT), "audit")
-    assert isinstance(failure, DestinationRefused)
-    assert "hunter2" not in str(failure)
+def test_user_is_not_let_in(dsn: str, kafka: Kafka, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broker that does not accept user and password pauses the stream; the password is in no message."""
+    monkeypatch.setattr("pgaudit.streams.destinations.kafka.LOOK_SECONDS", 1)
+    monkeypatch.setenv("KAFKA_PASSWORD", "hunter2")
+    append(dsn, 1)
+    with psycopg.connect(dsn) as conn:
+        to = f"kafka://{kafka.place}/audit?user=pgaudit&password=env:KAFKA_PASSWORD"
+        streams.add(conn, "siem", to=to, start=0)
+    send_all(dsn, "siem")
+    assert (state(dsn).state, state(dsn).pause_kind) == ("paused", "refused")
+    assert "user, password and mechanism" in (state(dsn).pause_reason or "")
+    assert "hunter2" not in repr(state(dsn))
+
+
+@pytest.mark.parametrize("is_trusted", [True, False])
+def test_certificate(dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_trusted: bool) -> None:
+    """The broker's certificate is checked with the given authority: nothing is sent to another one."""
+    monkeypatch.setattr("pgaudit.streams.destinations.kafka.LOOK_SECONDS", 1)
+    ours, others = trustme.CA(), trustme.CA()
+    (ours if is_trusted else others).cert_pem.write_to_path(tmp_path / "ca.pem")
+    append(dsn, 1)
+    with tls_listener(ours) as (port, heard):
+        with psycopg.connect(dsn) as conn:
+            streams.add(conn, "siem", to=f"kafka+tls://127.0.0.1:{port}/audit?ca={tmp_path}/ca.pem", start=0)
+        send_all(dsn, "siem", AT_ONCE)
+        wait_until("the client has connected", lambda: heard)
+    assert state(dsn).state == "failing"
+    assert any(heard) is is_trusted
+    assert ("certificate" in (state(dsn).error or "")) is not is_trusted
 
 
 def test_other_mechanisms_are_refused(dsn: str) -> None:
@@ -273,8 +303,9 @@ def test_other_mechanisms_are_refused(dsn: str) -> None:
 
 
 def test_nothing_is_left_running(dsn: str, siem: str, kafka: Kafka) -> None:
-    """When the destination is closed, the client's threads have ended."""
-    before = threading.active_count()
+    """When the destination is closed, the client's threads end."""
     append(dsn, 5)
+    before = threads()
     send_all(dsn, siem)
-    assert threading.active_count() == before
+    wait_until("its threads have ended", lambda: threads() <= before)
+    assert kafka.indexes() == list(range(5))

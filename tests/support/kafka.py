@@ -2,13 +2,19 @@
 
 import ctypes
 import json
+import socket
+import ssl
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import confluent_kafka
-from confluent_kafka import Consumer, KafkaError, TopicPartition
+import trustme
+from confluent_kafka import Consumer, TopicPartition
+
+from pgaudit.streams.destinations.kafka_end import READING
 
 PRODUCE = 0  # the keys of requests in Kafka's protocol
 (LIBRARY,) = (Path(confluent_kafka.__file__).parents[1] / "confluent_kafka.libs").glob("librdkafka*")
@@ -63,21 +69,20 @@ class Kafka:
     def messages(self, topic: str = "audit") -> list[list[tuple[int, str | None, dict[str, str]]]]:
         """Returns index, key and headers of each message of each partition."""
         found: list[list[tuple[int, str | None, dict[str, str]]]] = [[] for _ in range(self.partitions)]
-        consumer = Consumer(
-            {"bootstrap.servers": self.place, "group.id": "test", "enable.partition.eof": True, "log_level": 0}
-        )
+        consumer = Consumer({"bootstrap.servers": self.place, "group.id": "test", "log_level": 0, **READING})
         consumer.assign([TopicPartition(topic, number, 0) for number in range(self.partitions)])
         left = self.partitions
         while left:
-            for message in consumer.consume(500, timeout=10):
-                if (error := message.error()) is not None:
-                    assert error.code() == KafkaError._PARTITION_EOF, error
-                    left -= 1
-                    continue
-                key = message.key()
-                headers = {name: value.decode() for name, value in message.headers() or []}
-                index = json.loads(message.value() or b"")["index"]
-                found[message.partition() or 0].append((index, key.decode() if key else None, headers))
+            message = consumer.poll(10)
+            assert message is not None
+            if (error := message.error()) is not None:
+                assert error.name() == "_PARTITION_EOF"
+                left -= 1
+                continue
+            key = message.key()
+            headers = {name: str(value, "utf-8") for name, value in dict(message.headers() or {}).items()}
+            index = json.loads(message.value() or b"")["index"]
+            found[message.partition() or 0].append((index, key.decode() if key else None, headers))
         consumer.close()
         return found
 
@@ -99,3 +104,32 @@ def kafka_brokers() -> Iterator[Kafka]:
         yield kafka
     finally:
         kafka.stop()
+
+
+@contextmanager
+def tls_listener(authority: trustme.CA) -> Iterator[tuple[int, list[bytes]]]:
+    """Listens with a certificate of an authority. Yields the port, and what each client has sent, if anything."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    heard: list[bytes] = []
+
+    def listen() -> None:
+        while True:
+            try:
+                client, _ = listening.accept()
+            except OSError:
+                return
+            try:
+                with context.wrap_socket(client, server_side=True) as encrypted:
+                    heard.append(encrypted.recv(100))
+            except OSError:
+                heard.append(b"")
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=listen)
+        thread.start()
+        try:
+            yield listening.getsockname()[1], heard
+        finally:
+            listening.shutdown(socket.SHUT_RDWR)
+            thread.join()

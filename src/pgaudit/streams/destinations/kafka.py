@@ -1,9 +1,10 @@
 """Kafka: one topic, in which the events of one target are in the order of the log.
 
-The producer is idempotent: what it sends again by itself is there once. An event's key is its first target, so all events
-of a target are in one partition, in order. Headers have index, leaf hash and event id. A stream that goes on reads the end
-of the topic first: what was published, and could not be noted any more, is not published again. That is no transaction:
-a request that is on its way when a worker dies may arrive after that look, and then an event is there twice.
+The producer is idempotent: what it sends again by itself is there once. An event's key is its first target, so all
+events of a target are in one partition, in order. Headers have index, leaf hash and event id. A stream that goes on
+reads the end of the topic first: what was published, and could not be noted any more, is not published again. That is
+no transaction: a request that is on its way when a worker dies may arrive after that look, and then its events are
+there twice.
 """
 
 from collections.abc import Sequence
@@ -77,7 +78,7 @@ class Topic(Prompt):
     def _connected(self, index: int) -> Producer:
         """Returns the producer. A new one begins with a look at the end of the topic."""
         if self._producer is None:
-            self._heard.refusal = None
+            self._heard.reason = None
             self._producer = Producer(self._options | IDEMPOTENT)
             self._require_topic(self._producer)
             if self._continued:
@@ -102,8 +103,8 @@ class Topic(Prompt):
         for index, leaf_hash in self._published.items():
             if entries[0].index <= index <= entries[-1].index and hashes.get(index) != leaf_hash:
                 raise DestinationRefused(
-                    f"the topic {self._name} has another event at index {index}: the database was restored from an older "
-                    "backup. Send the log to a new topic, and keep the old one as evidence"
+                    f"the topic {self._name} has another event at index {index}: the database was restored from an "
+                    "older backup. Send the log to a new topic, and keep the old one as evidence"
                 )
 
     def _publish(self, producer: Producer, entries: Sequence[Entry]) -> Receipt:
@@ -128,7 +129,11 @@ class Topic(Prompt):
     def _produce(self, producer: Producer, entry: Entry, errors: dict[int, KafkaError]) -> int:
         """Publishes an event, without waiting. Returns its size."""
         payload = to_json(self._form(entry)).encode()
-        headers = {INDEX: str(entry.index), HASH: entry.leaf_hash.hex(), EVENT: str(entry.event_id)}
+        headers: dict[str, str | bytes | None] = {
+            INDEX: str(entry.index),
+            HASH: entry.leaf_hash.hex(),
+            EVENT: str(entry.event_id),
+        }
         answered = partial(self._note, entry, errors)
         producer.produce(self._name, payload, entry.target, headers=headers, on_delivery=answered)
         return len(payload)

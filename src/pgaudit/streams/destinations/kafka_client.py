@@ -24,28 +24,31 @@ REFUSALS: Final = frozenset(
         KafkaError.TOPIC_AUTHORIZATION_FAILED,
     }
 )
+UNTRUSTED: Final = KafkaError._SSL  # noqa: SLF001 - likewise
 MISSING: Final = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})  # noqa: SLF001 - likewise
 
 
 class Heard:
-    """Remembers that Kafka did not let us in: the client itself tries again, and says only that time has passed."""
+    """Remembers why there is no connection: the client itself tries again, and says only that time has passed."""
 
     def __init__(self) -> None:
-        self.refusal: KafkaError | None = None
+        self.reason: KafkaError | None = None
 
     def __call__(self, error: KafkaError) -> None:
         """Takes an error of the connection."""
-        if error.code() in REFUSALS:
-            self.refusal = error
+        if error.code() in {UNTRUSTED, *REFUSALS}:
+            self.reason = error
 
     def failure(self, error: KafkaError, topic: str) -> DeliveryFailed:
         """Returns what an error means for the stream. The name of an error has no secret."""
-        error = self.refusal or error
+        error = self.reason or error
         if error.code() in REFUSALS:
             return DestinationRefused(
-                f"Kafka does not let us in ({error.name()}): look at user, password and mechanism, and at the rights to "
-                f"describe, read and write the topic {topic}"
+                f"Kafka does not let us in ({error.name()}): look at user, password and mechanism, and at the rights "
+                f"to describe, read and write the topic {topic}"
             )
+        if error.code() == UNTRUSTED:
+            return DeliveryFailed("Kafka cannot be reached with TLS: look at its certificate, and at the option ca")
         if error.code() in MISSING:
             return DeliveryFailed(f"Kafka has no topic {topic}: create it")
         return DeliveryFailed(f"Kafka does not take events: {error.name()}")

@@ -13,7 +13,7 @@ from pgaudit.streams.outcomes import DestinationRefused
 INDEX: Final = "pgaudit-index"
 HASH: Final = "pgaudit-leaf-hash"
 EVENT: Final = "pgaudit-event-id"
-AT_ONCE: Final = 500
+READING: Final = {"enable.auto.commit": False, "enable.partition.eof": True, "fetch.wait.max.ms": 20}
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -28,15 +28,15 @@ class Published:
 def published_from(options: dict[str, Any], topic: str, index: int, most: int) -> dict[int, str]:
     """Returns the events that a topic has from this index on, and that were published last, each with its hash.
 
-    They were published by someone who could not note it any more. Those before the newest one with a smaller index do not
-    count: the stream was set back since.
+    They were published by someone who could not note it any more. Those before the newest one with a smaller index do
+    not count: the stream was set back since.
 
     :param most: that there can be.
     :raises DestinationRefused: there are more.
     :raises KafkaException: Kafka does not answer.
     """
     group = f"pgaudit-{topic}"  # asked for by the client; nothing is stored in it
-    consumer = Consumer(options | {"group.id": group, "enable.auto.commit": False, "enable.partition.eof": True})
+    consumer = Consumer(options | READING | {"group.id": group})
     try:
         if all(last.index < index for last in ends(consumer, topic, 1)):
             return {}
@@ -49,8 +49,8 @@ def published_from(options: dict[str, Any], topic: str, index: int, most: int) -
         consumer.close()
     if len(found) > most:
         raise DestinationRefused(
-            f"the topic {topic} has more than {most} events from index {index} on, which is next here: the database was "
-            "restored from an older backup. Send the log to a new topic, and keep the old one as evidence"
+            f"the topic {topic} has more than {most} events from index {index} on, which is next here: the database "
+            "was restored from an older backup. Send the log to a new topic, and keep the old one as evidence"
         )
     return found
 
@@ -73,16 +73,16 @@ def messages(consumer: Consumer, partitions: int) -> Iterator[Message]:
     """Yields the messages up to the end of each assigned partition."""
     deadline = time.monotonic() + ANSWER_SECONDS
     while partitions > 0:
-        if time.monotonic() > deadline:
+        message = consumer.poll(max(deadline - time.monotonic(), 0))
+        if message is None:
             raise KafkaException(KafkaError(KafkaError._TIMED_OUT))  # noqa: SLF001 - the client's own error
-        for message in consumer.consume(AT_ONCE, timeout=1.0):
-            error = message.error()
-            if error is None:
-                yield message
-            elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - likewise
-                partitions -= 1
-            else:
-                raise KafkaException(error)
+        error = message.error()
+        if error is None:
+            yield message
+        elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - likewise
+            partitions -= 1
+        else:
+            raise KafkaException(error)
 
 
 def published(message: Message) -> Published | None:
