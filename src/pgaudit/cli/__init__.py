@@ -9,6 +9,7 @@ import psycopg
 import typer
 
 from pgaudit.cli import (
+    archive,
     capture,
     coverage,
     doctor,
@@ -99,6 +100,7 @@ app.add_typer(index.app, name="index")
 app.add_typer(capture.app, name="capture")
 app.add_typer(guard.app, name="guard")
 app.add_typer(keys.app, name="keys")
+app.add_typer(archive.app, name="archive")
 
 
 def main() -> None:
