@@ -1,4 +1,4 @@
-"""A primary that writes for logical replication, and a server for the archive: shared, with new databases in each test."""
+"""A primary, and a server for the archive: shared by all tests, with new databases in each."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -95,6 +95,9 @@ def pair(servers: tuple[TemporaryServer, TemporaryServer]) -> Iterator[Pair]:
     finally:
         pair.here.close()
         pair.there.close()
+        for server in servers:
+            if not (server.home / "data" / "postmaster.pid").exists():
+                server.start()
         with psycopg.connect(place, autocommit=True) as conn:
             for (name,) in conn.execute("SELECT subname FROM pg_subscription").fetchall():
                 conn.execute(f"ALTER SUBSCRIPTION {name} DISABLE")

@@ -76,7 +76,7 @@ def test_partition_that_was_removed_is_no_finding(pair: Pair) -> None:
 def test_archive_can_be_verified(pair: Pair) -> None:
     """The archive has what verification needs: it finds nothing there, and what was altered on the primary."""
     pair.setup()
-    tamper(pair.here, "UPDATE pgaudit.audit_log SET event = event || '{\"reason\": \"x\"}' WHERE index = 3")
+    tamper(pair.here, 'UPDATE pgaudit.audit_log SET event = event || \'{"reason": "x"}\' WHERE index = 3')
     assert verify(pair.there).count == 0
     assert verify(pair.here).count > 0
 
@@ -105,7 +105,7 @@ def test_forged_event_stops_the_archive(pair: Pair) -> None:
         pair.here,
         "CREATE TEMPORARY TABLE forged AS SELECT * FROM pgaudit.audit_log WHERE index = 3",
         "DELETE FROM pgaudit.audit_log WHERE index = 3",
-        "UPDATE forged SET event = event || '{\"reason\": \"forged\"}'",
+        'UPDATE forged SET event = event || \'{"reason": "forged"}\'',
         "INSERT INTO pgaudit.audit_log SELECT * FROM forged",
     )
     wait_until("the archive has stopped", lambda: "not_applying" in pair.found())

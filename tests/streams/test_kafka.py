@@ -1,6 +1,5 @@
 """A stream to Kafka: in the order of each target, and what was published already is not published again."""
 
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -53,7 +52,7 @@ def state(dsn: str) -> streams.Stream:
 
 def threads() -> int:
     """Returns the number of threads of this process, with those of the client that Python does not know."""
-    return len(os.listdir("/proc/self/task"))
+    return len(list(Path("/proc/self/task").iterdir()))
 
 
 def entries(dsn: str, *indexes: int) -> list[Entry]:

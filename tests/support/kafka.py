@@ -80,7 +80,11 @@ class Kafka:
                 left -= 1
                 continue
             key = message.key()
-            headers = {name: str(value, "utf-8") for name, value in dict(message.headers() or {}).items()}
+            headers = {
+                name: value.decode()
+                for name, value in dict(message.headers() or {}).items()
+                if isinstance(value, bytes)
+            }
             index = json.loads(message.value() or b"")["index"]
             found[message.partition() or 0].append((index, key.decode() if key else None, headers))
         consumer.close()

@@ -20,7 +20,8 @@ NEWEST: Final = 100_000
 SIZE: Final = "SELECT size FROM pgaudit.log_head"
 SUBSCRIPTION: Final = """
     SELECT s.subenabled, w.pid IS NOT NULL
-      FROM pg_subscription s LEFT JOIN pg_stat_subscription w ON w.subid = s.oid AND w.relid IS NULL AND w.pid IS NOT NULL
+      FROM pg_subscription s
+      LEFT JOIN pg_stat_subscription w ON w.subid = s.oid AND w.relid IS NULL AND w.pid IS NOT NULL
      WHERE s.subname = %s AND s.subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())
 """
 SETUP: Final = "run `pgaudit archive setup`"
@@ -44,9 +45,7 @@ class Report:
     findings: tuple[Finding, ...] = ()
 
 
-def check(
-    primary: Connection, archive: Connection | str, *, name: str = NAME, newest: int | None = NEWEST
-) -> Report:
+def check(primary: Connection, archive: Connection | str, *, name: str = NAME, newest: int | None = NEWEST) -> Report:
     """Compares an archive with its primary.
 
     :param archive: connected to it; or why it does not answer.
@@ -106,7 +105,9 @@ def schema_findings(primary: Connection, archive: Connection) -> Iterator[Findin
     """Yields how the archive's schema differs from that of the primary, and from what it should be."""
     here, there = state_of(primary), state_of(archive)
     if here and there and (here.revision, here.checksum) != (there.revision, there.checksum):
-        yield Finding("other_schema", f"the primary has {here}, and the archive {there}", "run `pgaudit migrate` on both")
+        yield Finding(
+            "other_schema", f"the primary has {here}, and the archive {there}", "run `pgaudit migrate` on both"
+        )
     for difference in fingerprint.differences(archive):
         yield Finding("unguarded", difference, f"{SETUP} again, or `pgaudit migrate --repair` on the archive")
 

@@ -1,8 +1,7 @@
 """Compares the events of a primary and its archive: every column of every row, by digests that each server computes."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, LiteralString
 
 import psycopg
 from psycopg.rows import scalar_row, tuple_row
@@ -60,39 +59,48 @@ def compare(primary: Connection, archive: Connection, first: int, end: int) -> D
     """Returns how the events with the indexes [first, end) differ; the archive has got all of them."""
     for conn in (primary, archive):
         fetch(conn, tuple_row, SETTINGS)
-    ranges = fetch(primary, tuple_row, PARTITIONS)
-    found = Differences()
+    comparison = Comparison(primary, archive, fetch(primary, tuple_row, PARTITIONS))
     for start in range(first, end, AT_ONCE):
-        stop = min(start + AT_ONCE, end)
-        for lower, upper in differing(primary, archive, start, stop):
-            compare_rows(primary, archive, lower, upper, ranges, found)
-        found.compared += stop - start
-    found.compared -= len(found.missing)
-    return found
+        comparison.compare(start, min(start + AT_ONCE, end))
+    return comparison.found
 
 
-def differing(primary: Connection, archive: Connection, first: int, end: int) -> Iterator[tuple[int, int]]:
-    """Yields the ranges of indexes with digests that differ."""
-    given: dict[str, object] = {"block": BLOCK, "first": first, "end": end}
-    here, there = (dict(fetch(conn, tuple_row, BLOCKS, given)) for conn in (primary, archive))
-    for block in range(first // BLOCK, (end - 1) // BLOCK + 1):
-        if block not in here or here[block] != there.get(block):
-            yield max(block * BLOCK, first), min((block + 1) * BLOCK, end)
+@dataclass(slots=True)
+class Comparison:
+    """Compares ranges of events.
 
+    :ivar ranges: the ranges of indexes for which the primary has partitions.
+    """
 
-def compare_rows(
-    primary: Connection, archive: Connection, first: int, end: int, ranges: list[tuple[int, int]], found: Differences
-) -> None:
-    """Adds how the events of a block differ."""
-    given: dict[str, object] = {"first": first, "end": end}
-    here, there = (dict(fetch(conn, tuple_row, ROWS, given)) for conn in (primary, archive))
-    for index in range(first, end):
-        has_partition = any(lower <= index < upper for lower, upper in ranges)
-        if index not in there:
-            found.missing.append(index)
-        elif index in here and here[index] != there[index]:
-            found.altered.append(index)
-        elif index not in here and has_partition:
-            found.deleted.append(index)
-        elif index not in here:
-            found.removed += 1
+    primary: Connection
+    archive: Connection
+    ranges: list[tuple[int, int]]
+    found: Differences = field(default_factory=Differences)
+
+    def compare(self, first: int, end: int) -> None:
+        """Adds how a range differs: of blocks with the same digest nothing more is asked."""
+        here, there = self.digests(BLOCKS, first, end)
+        missing = len(self.found.missing)
+        for block in range(first // BLOCK, (end - 1) // BLOCK + 1):
+            if block not in here or here[block] != there.get(block):
+                self.compare_rows(max(block * BLOCK, first), min((block + 1) * BLOCK, end))
+        self.found.compared += end - first - (len(self.found.missing) - missing)
+
+    def compare_rows(self, first: int, end: int) -> None:
+        """Adds how the events of a block differ."""
+        here, there = self.digests(ROWS, first, end)
+        for index in range(first, end):
+            if index not in there:
+                self.found.missing.append(index)
+            elif index not in here and any(lower <= index < upper for lower, upper in self.ranges):
+                self.found.deleted.append(index)
+            elif index not in here:
+                self.found.removed += 1
+            elif here[index] != there[index]:
+                self.found.altered.append(index)
+
+    def digests(self, query: LiteralString, first: int, end: int) -> tuple[dict[int, bytes], dict[int, bytes]]:
+        """Returns the digests that each server computes, by number of the block or index of the event."""
+        given: dict[str, object] = {"block": BLOCK, "first": first, "end": end}
+        here, there = (fetch(conn, tuple_row, query, given) for conn in (self.primary, self.archive))
+        return dict(here), dict(there)

@@ -44,12 +44,12 @@ def without_password(conninfo: str, remedy: str) -> str:
 
 
 def source_of(conninfo: str) -> str:
-    """Returns how the archive's server connects to the primary, if nothing else is said: as we do, without a password."""
+    """Returns how the archive's server connects to the primary by default: as we do, without a password."""
     parts = {name: value for name, value in parsed(conninfo).items() if name not in SECRETS}
     return make_conninfo("", **parts)
 
 
-def parsed(conninfo: str) -> dict[str, object]:
+def parsed(conninfo: str) -> dict[str, str | int | None]:
     """Returns the parts of a libpq string or URL.
 
     :raises ArchiveRefused: it is none. The message does not quote it.

@@ -9,11 +9,13 @@ import psycopg
 from pgaudit.archive.places import without_password
 from pgaudit.archive.publishing import NAME, publish
 from pgaudit.archive.slots import limit_of_wal
-from pgaudit.archive.subscribing import is_subscribed, prepare, subscribe, wait_for_copy
+from pgaudit.archive.subscribing import is_subscribed, prepare, refresh, subscribe, wait_for_copy
 from pgaudit.errors import ArchiveRefused
 
 NAMES: Final = re.compile(NAME + "(_[a-z0-9_]{1,40})?")
-PASSFILE: Final = "put it into the .pgpass of the user that runs the archive's server, or name a service of its pg_service.conf"
+PASSFILE: Final = (
+    "put it into the .pgpass of the user that runs the archive's server, or name a service of its pg_service.conf"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,7 @@ class Archive:
     keeps: int | None
 
 
-def setup(
+def setup(  # noqa: PLR0913 - two databases, and all but these by name
     primary: psycopg.Connection[Any], archive: psycopg.Connection[Any], conninfo: str, source: str, *,
     name: str = NAME, wait: float = 3_600,
 ) -> Archive:  # fmt: skip
@@ -48,9 +50,11 @@ def setup(
     if not NAMES.fullmatch(name):
         raise ArchiveRefused(f"the name is {NAME}, or {NAME}_ and small letters, digits and underscores")
     without_password(source, f"it would be stored in the archive's catalog: {PASSFILE}")
-    publish(primary)
+    is_changed = publish(primary)
     was_there = is_subscribed(archive, name)
     if not was_there:
         prepare(archive, conninfo)
         subscribe(archive, name, source)
+    elif is_changed:
+        refresh(archive, name)
     return Archive(name, was_there, wait_for_copy(archive, name, wait), limit_of_wal(primary))

@@ -55,7 +55,9 @@ def slot_findings(slot: Slot | None, limit: int | None, name: str) -> Iterator[F
         yield Finding("no_slot", f"the primary has no replication slot {name}", "run `pgaudit archive setup`")
         return
     if slot.wal_status == "lost":
-        again = f"on the archive, DROP SUBSCRIPTION {name}; then set up an archive in an empty database, and keep this one"
+        again = (
+            f"on the archive, DROP SUBSCRIPTION {name}; then set up an archive in an empty database, and keep this one"
+        )
         yield Finding("slot_lost", f"the primary has removed WAL that the slot {name} still needed", again)
         return
     kept = slot.kept or 0

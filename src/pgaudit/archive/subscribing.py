@@ -5,7 +5,7 @@ statement: the guards of inserts are off until that has ended. Nothing else writ
 """
 
 import time
-from typing import Any, Final
+from typing import Any, Final, LiteralString
 
 import psycopg
 from psycopg import sql
@@ -93,7 +93,13 @@ def subscribe(archive: Connection, name: str, source: str) -> None:
         raise
 
 
-def set_guards(archive: Connection, state: sql.LiteralString) -> None:
+def refresh(archive: Connection, name: str) -> None:
+    """Takes in tables that are new in the publication, with a copy of what they have."""
+    set_guards(archive, "DISABLE")
+    archive.execute(sql.SQL("ALTER SUBSCRIPTION {} REFRESH PUBLICATION").format(sql.Identifier(name)))
+
+
+def set_guards(archive: Connection, state: LiteralString) -> None:
     """Sets the state of the guards that would refuse the first copy."""
     with archive.transaction():
         for table in TABLES:

@@ -24,13 +24,11 @@ DAY: Final = 86_400.0
 To = Annotated[
     str,
     typer.Option(
-        "--to", metavar="REFERENCE", help="Where the archive is, for a superuser of it: env:VARIABLE or file:/PATH with "
-        "a libpq string or URL, or such a string without a password.",
+        "--to", metavar="REFERENCE", help="Where the archive is, for a superuser of it: env:VARIABLE or file:/PATH "
+        "with a libpq string or URL, or such a string without a password.",
     ),
 ]  # fmt: skip
-Name = Annotated[
-    str, typer.Option("--name", help="Of subscription and slot, for a second archive: pgaudit_archive_….")
-]
+Name = Annotated[str, typer.Option("--name", help="Of subscription and slot, for a second archive: pgaudit_archive_….")]
 
 
 @app.command()
