@@ -14,6 +14,7 @@ from pgaudit import AuditLog, Settings
 from pgaudit.streams import positions
 from pgaudit.streams.destinations.destination import Limits
 from pgaudit.streams.outcomes import DeliveryFailed, EventsRefused, Receipt
+from pgaudit.streams.pace import Pace
 from pgaudit.streams.runner import StreamThread
 from pgaudit.streams.shipping import Shipment
 from pgaudit.testing import run_worker_once
@@ -69,7 +70,7 @@ def lines(directory: Path) -> list[dict[str, Any]]:
 def send_all(dsn: str, name: str, settings: Settings | None = None) -> None:
     """Sends what a stream has to its own destination, as a worker does."""
     with psycopg.connect(dsn, autocommit=True) as conn:
-        thread = StreamThread(conn, name, settings or Settings(dsn=dsn), threading.Event())
+        thread = StreamThread(conn, name, settings or Settings(dsn=dsn), threading.Event(), Pace())
         while thread.step():
             pass
         thread.close()

@@ -147,4 +147,5 @@ def refuse_usage(error: typer.TyperException) -> int:
         return error.exit_code
     context = getattr(error, "ctx", None)
     command = context.command_path if context else "pgaudit"
+    text = " ".join(text.split())  # the choices of an option are on lines of their own
     return fail(f"{text.rstrip('.')}; see `{command} --help`", error.exit_code)

@@ -1,7 +1,9 @@
 """Runs the streams of a worker: a thread for each one that has something to send."""
 
 import logging
+import math
 import threading
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
@@ -13,6 +15,7 @@ from pgaudit.streams import positions
 from pgaudit.streams.destinations import open_destination
 from pgaudit.streams.destinations.destination import Destination
 from pgaudit.streams.outcomes import DestinationRefused
+from pgaudit.streams.pace import Pace
 from pgaudit.streams.positions import Connection, Due
 from pgaudit.streams.request import Request
 from pgaudit.streams.shipping import Shipment
@@ -33,6 +36,7 @@ class Runner:
 
     settings: Settings
     connect: Connect
+    pace: Pace = field(default_factory=Pace)
     stopping: threading.Event = field(default_factory=threading.Event)
     threads: dict[str, threading.Thread] = field(default_factory=dict[str, threading.Thread])
 
@@ -48,8 +52,8 @@ class Runner:
     def run(self, name: str) -> None:
         """Sends what a stream has, until it has had nothing for a while. An error ends the thread, and is logged."""
         try:
-            with self.connect(self.settings, f"pgaudit stream {name}") as conn:
-                StreamThread(conn, name, self.settings, self.stopping).run()
+            with self.pace.share(), self.connect(self.settings, f"pgaudit stream {name}") as conn:
+                StreamThread(conn, name, self.settings, self.stopping, self.pace).run()
         except Exception as error:  # noqa: BLE001 - the stream is due again, and gets another thread
             logger.warning("the stream %s was interrupted, will go on: %s", name, safe_summary(error))
             self.stopping.wait(LOOK_EVERY_SECONDS)
@@ -64,20 +68,25 @@ class Runner:
 class StreamThread:
     """Sends one stream: opens its destination when there is something to send."""
 
-    def __init__(self, conn: Connection, name: str, settings: Settings, stopping: threading.Event) -> None:
+    def __init__(self, conn: Connection, name: str, settings: Settings, stopping: threading.Event, pace: Pace) -> None:
         self._conn = conn
         self._name = name
         self._settings = settings
         self._stopping = stopping
+        self._pace = pace
         self._destination: Destination | None = None
         self._opened_for: Request | None = None
 
     def run(self) -> None:
         """Sends chunk after chunk; returns when there was nothing for half a minute, or the worker stops."""
-        idle = 0.0
+        idle, used = 0.0, math.inf
         try:
             while not self._stopping.is_set() and idle < IDLE_SECONDS:
-                if self.step():
+                self._pace.give_way(used, self._stopping)
+                before = time.thread_time()
+                more = self.step()
+                used = time.thread_time() - before
+                if more:
                     idle = 0.0
                 else:
                     idle += LOOK_EVERY_SECONDS

@@ -69,7 +69,7 @@ class AuditApp(App):
             asyncio.create_task(sealing.run_anchoring(self.settings)),
             asyncio.create_task(verification.run_verification(self.settings)),
             asyncio.create_task(sealing.run_completeness(self.settings)),
-            asyncio.create_task(streaming.run_streams(self.connector, self.settings)),
+            asyncio.create_task(streaming.run_streams(self.connector, self.settings, self.job_manager.state.pace)),
         ]
         try:
             await super().run_worker_async(**options)

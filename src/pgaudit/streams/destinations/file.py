@@ -15,9 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from pgaudit._exact_json import to_json
 from pgaudit.streams.destinations.destination import Limits, Prompt
-from pgaudit.streams.forms import Form, form_of
+from pgaudit.streams.forms import writer_of
 from pgaudit.streams.outcomes import DeliveryFailed, DestinationRefused, Receipt
 from pgaudit.streams.request import Request
 from pgaudit.trail.entry import Entry
@@ -60,7 +59,7 @@ class Directory(Prompt):
 
     def __init__(self, request: Request, path: Path, last: Written | None) -> None:
         self._path = path
-        self._form: Form = form_of(request.form)
+        self._write = writer_of(request.form)
         self._rotate_bytes = request.url.number("rotate_bytes", DEFAULT_ROTATE_BYTES)
         self._compress = request.url.flag("gzip")
         self._continued = request.continued
@@ -68,7 +67,7 @@ class Directory(Prompt):
 
     def send(self, entries: Sequence[Entry]) -> Receipt:
         """Appends the events, and waits until the disk has them."""
-        lines = "".join(to_json(self._form(entry)) + "\n" for entry in entries).encode()
+        lines = "".join(self._write(entry) + "\n" for entry in entries).encode()
         try:
             start = self._start(entries)
             self._append(start, lines)

@@ -13,11 +13,10 @@ from typing import Final
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from pgaudit._exact_json import to_json
 from pgaudit.streams.destinations.destination import Limits, Prompt
 from pgaudit.streams.destinations.kafka_client import ANSWER_SECONDS, Heard, connection_options
 from pgaudit.streams.destinations.kafka_end import EVENT, HASH, INDEX, published_from
-from pgaudit.streams.forms import form_of
+from pgaudit.streams.forms import writer_of
 from pgaudit.streams.outcomes import DeliveryFailed, DestinationRefused, EventsRefused, Receipt
 from pgaudit.streams.request import Request
 from pgaudit.trail.entry import Entry
@@ -49,7 +48,7 @@ class Topic(Prompt):
         self._name = request.url.path.strip("/")
         if not self._name:
             raise DestinationRefused("the URL names no topic: write kafka://HOST:9092/TOPIC")
-        self._form = form_of(request.form)
+        self._write = writer_of(request.form)
         self._continued = request.continued
         self._heard = Heard()
         self._options = connection_options(request) | {"error_cb": self._heard}
@@ -128,7 +127,7 @@ class Topic(Prompt):
 
     def _produce(self, producer: Producer, entry: Entry, errors: dict[int, KafkaError]) -> int:
         """Publishes an event, without waiting. Returns its size."""
-        payload = to_json(self._form(entry)).encode()
+        payload = self._write(entry).encode()
         headers: dict[str, str | bytes | None] = {
             INDEX: str(entry.index),
             HASH: entry.leaf_hash.hex(),

@@ -5,6 +5,19 @@ from typing import Any
 from pgaudit.trail.entry import Entry
 
 
+def text(entry: Entry) -> str:
+    """Returns the same as JSON, with the stored text of the event: parsing it would take ten times as long."""
+    return (
+        f'{{"index": {entry.index}, "leaf_hash": "{entry.leaf_hash.hex()}", '
+        f'"persisted_at": "{time_of(entry)}", "event": {entry.text}}}'
+    )
+
+
+def time_of(entry: Entry) -> str:
+    """Returns when the event was appended."""
+    return entry.persisted_at.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
 def form(entry: Entry) -> dict[str, Any]:
     """Returns ``{"index", "leaf_hash", "persisted_at", "event"}``; ``event`` is what the hash covers.
 
@@ -13,6 +26,6 @@ def form(entry: Entry) -> dict[str, Any]:
     return {
         "index": entry.index,
         "leaf_hash": entry.leaf_hash.hex(),
-        "persisted_at": entry.persisted_at.isoformat(timespec="microseconds").replace("+00:00", "Z"),
+        "persisted_at": time_of(entry),
         "event": entry.exact_event(),
     }
