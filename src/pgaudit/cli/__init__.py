@@ -9,6 +9,7 @@ import psycopg
 import typer
 
 from pgaudit.cli import (
+    archive,
     capture,
     coverage,
     doctor,
@@ -107,6 +108,7 @@ for commands in (stream_acts, stream_history):
     commands.register(stream.app)
 app.add_typer(stream.app, name="stream")
 app.add_typer(keys.app, name="keys")
+app.add_typer(archive.app, name="archive")
 
 
 def main() -> None:

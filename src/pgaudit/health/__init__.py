@@ -5,6 +5,7 @@ observation     what is asked of the database
 verdicts        healthy, degraded or unhealthy, for each of them
 schema_checks   version, owner and changes by hand of the schema
 anchor_checks   how far anchors are behind the checkpoints
+archive_checks  whether archives follow, or leave WAL behind
 capture_checks  whether changes of captured tables may pass
 stream_checks   whether streams send what is in the log
 status          the types of a verdict

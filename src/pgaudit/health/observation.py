@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from pgaudit.health.anchor_checks import AnchorLag
+from pgaudit.health.archive_checks import ArchiveSlot
 from pgaudit.health.capture_checks import CaptureProblem
 from pgaudit.health.stream_checks import StreamState
 
@@ -36,6 +37,7 @@ class Observation:
     fully_verified_seconds: float | None
     level: str | None
     anchors: list[dict[str, Any]]
+    archives: list[dict[str, Any]]
     captures: list[dict[str, Any]]
     unrecorded_changes: int
     unrecorded_tables: str | None
@@ -45,6 +47,11 @@ class Observation:
     def anchor_lags(self) -> list[AnchorLag]:
         """How far each anchor is behind."""
         return [AnchorLag(**anchor) for anchor in self.anchors]
+
+    @property
+    def archive_slots(self) -> list[ArchiveSlot]:
+        """The replication slots of archives."""
+        return [ArchiveSlot(**slot) for slot in self.archives]
 
     @property
     def capture_problems(self) -> list[CaptureProblem]:
@@ -112,6 +119,13 @@ OBSERVE: Final = """
            (SELECT coalesce(json_agg(json_build_object('name', name, 'lag', lag_seconds, 'error', error) ORDER BY name),
                             '[]')
               FROM pgaudit.anchor_stats) AS anchors,
+           (SELECT coalesce(json_agg(json_build_object(
+                       'name', slot_name, 'active', active, 'wal_status', wal_status, 'safe', safe_wal_size,
+                       'kept', CASE WHEN NOT pg_is_in_recovery()
+                                    THEN pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)::bigint END)
+                                     ORDER BY slot_name), '[]')
+              FROM pg_replication_slots
+             WHERE database = current_database() AND slot_name ~ '^pgaudit_archive(_|$)') AS archives,
            (SELECT coalesce(json_agg(json_build_object('purpose', purpose, 'table', table_name, 'problem', problem)),
                             '[]')
               FROM pgaudit.capture_problems()) AS captures,

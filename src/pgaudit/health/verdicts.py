@@ -7,6 +7,7 @@ from typing import Final
 from pgaudit.errors import SpoolRefused
 from pgaudit.health import schema_checks
 from pgaudit.health.anchor_checks import anchored
+from pgaudit.health.archive_checks import archived
 from pgaudit.health.capture_checks import captured
 from pgaudit.health.observation import Observation
 from pgaudit.health.schema_checks import SchemaObservation
@@ -53,6 +54,7 @@ def verdicts(seen: Observation, schema: SchemaObservation, settings: Settings) -
     )
     yield long_transactions(seen, settings.health_max_transaction)
     yield anchored(seen.anchor_lags, settings)
+    yield archived(seen.archive_slots)
     yield expect_none(
         "row_security",
         seen.row_security,

@@ -75,7 +75,8 @@ NATS: Final = Kind(
     texts=("stream", "prefix", "user", "ca"), numbers=("replicas",), secrets=("password", "token", "creds"),
 )  # fmt: skip
 KAFKA: Final = Kind(
-    "kafka", "kafka", "kafka://HOST:9092/TOPIC", texts=("user", "mechanism", "ca"), secrets=("password",),
+    "kafka", "kafka", "kafka://HOST:9092/TOPIC", texts=("user", "ca"), secrets=("password",),
+    choices={"mechanism": ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")},
 )  # fmt: skip
 
 KINDS: Final[Mapping[str, Kind]] = {
