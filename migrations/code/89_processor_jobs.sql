@@ -13,7 +13,7 @@ SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off AS $$
 DECLARE
     holder    bigint := worker_id_of(worker);
     candidate text;
-    next      bigint;
+    chosen    bigint;
 BEGIN
     IF holder IS NULL THEN
         RETURN;
@@ -28,11 +28,11 @@ BEGIN
            AND EXISTS (SELECT FROM processor_jobs j WHERE j.task_name = p.name AND j.status = 'todo'
                           AND j.scheduled_at <= clock_timestamp())
          ORDER BY random() LOOP
-        next := take_processor_job(candidate);
-        IF next IS NOT NULL THEN
+        chosen := take_processor_job(candidate);
+        IF chosen IS NOT NULL THEN
             RETURN QUERY
                 UPDATE processor_jobs j SET status = 'doing', worker_id = holder, started_at = clock_timestamp()
-                 WHERE j.id = next RETURNING j.id, candidate, j.index, j.attempts, coalesce((j.args->>'unchecked')::boolean, false);
+                 WHERE j.id = chosen RETURNING j.id, candidate, j.index, j.attempts, coalesce((j.args->>'unchecked')::boolean, false);
             RETURN;
         END IF;
     END LOOP;
@@ -46,7 +46,7 @@ LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
     at       processor;
     is_probe boolean := (SELECT paused_at IS NOT NULL FROM stream s WHERE s.name = take_processor_job.name);
-    next     bigint;
+    chosen   bigint;
 BEGIN
     SELECT * INTO at FROM processor p WHERE p.name = take_processor_job.name;
     IF at.concurrency IS NOT NULL OR at.rate IS NOT NULL OR is_probe THEN
@@ -58,17 +58,17 @@ BEGIN
             RETURN NULL;
         END IF;
     END IF;
-    next := (SELECT j.id FROM processor_jobs j
-              WHERE j.task_name = at.name AND j.status = 'todo' AND j.scheduled_at <= clock_timestamp()
-              ORDER BY j.scheduled_at, j.id LIMIT 1 FOR UPDATE SKIP LOCKED);
-    IF next IS NOT NULL AND (at.rate IS NOT NULL OR is_probe) THEN
+    chosen := (SELECT j.id FROM processor_jobs j
+                WHERE j.task_name = at.name AND j.status = 'todo' AND j.scheduled_at <= clock_timestamp()
+                ORDER BY j.scheduled_at, j.id LIMIT 1 FOR UPDATE SKIP LOCKED);
+    IF chosen IS NOT NULL AND (at.rate IS NOT NULL OR is_probe) THEN
         UPDATE processor p  -- what was not used in the last second may be used at once
            SET next_at = coalesce(greatest(at.next_at, clock_timestamp() - make_interval(secs => greatest(1 - 1 / at.rate, 0)))
                                   + make_interval(secs => least(1 / at.rate, 1e6)), at.next_at),
                probe_at = CASE WHEN is_probe THEN clock_timestamp() + interval '1 minute' ELSE at.probe_at END
          WHERE p.name = at.name;
     END IF;
-    RETURN next;
+    RETURN chosen;
 END $$;
 
 -- succeed_processor_job(job, worker): the job is done, and leaves the queue. Ends the pause of a processor that was

@@ -20,6 +20,7 @@
     ├── CaptureRefused     a table cannot be captured or guarded as asked
     ├── InvalidStream      a stream cannot be added or changed as asked
     ├── StreamNotFound     there is no stream of that name
+    ├── InvalidProcessor   a processor cannot be declared as asked
     ├── InvalidNote        a checkpoint, signature or public key cannot be understood or verified
     ├── InvalidKey         there is no usable private key to sign checkpoints with
     ├── LogDamaged         rows or tiles of the log are missing
@@ -163,3 +164,7 @@ class InvalidStream(PgauditError, ValueError):
 
 class StreamNotFound(PgauditError, LookupError):
     """There is no stream, processor or cursor of that name."""
+
+
+class InvalidProcessor(PgauditError, ValueError):
+    """A processor cannot be declared as asked, or its name is taken; the message says what to write."""

@@ -65,6 +65,7 @@ def parse_words(value: object) -> object:
 
 
 Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], BeforeValidator(parse_networks)]
+Modules = Annotated[tuple[str, ...], BeforeValidator(parse_words)]
 Required = Annotated[tuple[Literal["actor", "target"], ...], BeforeValidator(parse_words)]
 
 
@@ -164,6 +165,18 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
         259_200.0,
         gt=0,
         description="Seconds for which a destination may fail before its stream is paused; three days.",
+    )
+
+    processors: Modules = Field(
+        (),
+        description="Modules, separated by commas, that a worker imports because they declare processors: "
+        "`app.processors,app.mail`.",
+    )
+    processor_concurrency: int = Field(
+        10,
+        ge=0,
+        le=1_000,
+        description="Jobs of processors that one worker runs at a time, beside the audit queue; 0 for none.",
     )
 
     checkpoint_interval: float = Field(
