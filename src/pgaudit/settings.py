@@ -228,6 +228,11 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
         description="Age of the oldest open transaction, in seconds, above which health is `degraded`: "
         "it holds back vacuum.",
     )
+    health_max_processor_lag: float = Field(
+        300.0,
+        gt=0,
+        description="Seconds that an event or job may wait for a processor before health is `degraded`.",
+    )
     admin_token: SecretStr | None = Field(
         None,
         description="Token of the dashboard and the admin routes of `pgaudit.web`, at least 16 characters; without "

@@ -24,5 +24,5 @@ def no_others() -> Generator[None]:
 
 def stat(dsn: str, name: str, column: str) -> Any:
     """Returns a column of ``processor_stats``; None if no worker has known the processor."""
-    query = f"SELECT {column} FROM pgaudit.processor_stats WHERE name = '{name}'"  # noqa: S608 - constants of tests
+    query = f"SELECT {column} FROM pgaudit.processor_stats WHERE name = '{name}'"
     return value_in(dsn, query)

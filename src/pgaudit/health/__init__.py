@@ -1,13 +1,14 @@
 """Is the audit trail keeping up? One query, and a sentence for each thing that matters.
 
-==============  =================================================
-observation     what is asked of the database
-verdicts        healthy, degraded or unhealthy, for each of them
-schema_checks   version, owner and changes by hand of the schema
-anchor_checks   how far anchors are behind the checkpoints
-capture_checks  whether changes of captured tables may pass
-status          the types of a verdict
-==============  =================================================
+================  =================================================
+observation       what is asked of the database
+verdicts          healthy, degraded or unhealthy, for each of them
+schema_checks     version, owner and changes by hand of the schema
+anchor_checks     how far anchors are behind the checkpoints
+capture_checks    whether changes of captured tables may pass
+processor_checks  whether processors keep up
+status            the types of a verdict
+================  =================================================
 """
 
 import asyncio

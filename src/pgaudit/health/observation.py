@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from pgaudit.health.anchor_checks import AnchorLag
 from pgaudit.health.capture_checks import CaptureProblem
+from pgaudit.health.processor_checks import ProcessorState
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ class Observation:
     level: str | None
     anchors: list[dict[str, Any]]
     captures: list[dict[str, Any]]
+    processors: list[dict[str, Any]]
     unrecorded_changes: int
     unrecorded_tables: str | None
 
@@ -48,6 +50,11 @@ class Observation:
     def capture_problems(self) -> list[CaptureProblem]:
         """What is wrong with captured and guarded tables."""
         return [CaptureProblem(**problem) for problem in self.captures]
+
+    @property
+    def processor_states(self) -> list[ProcessorState]:
+        """How each processor does."""
+        return [ProcessorState(**processor) for processor in self.processors]
 
 
 OBSERVE: Final = """
@@ -108,6 +115,11 @@ OBSERVE: Final = """
            (SELECT coalesce(json_agg(json_build_object('purpose', purpose, 'table', table_name, 'problem', problem)),
                             '[]')
               FROM pgaudit.capture_problems()) AS captures,
+           (SELECT coalesce(json_agg(json_build_object(
+                       'name', name, 'pause_kind', pause_kind, 'failed', failed,
+                       'late', greatest(lag_seconds, oldest_waiting_seconds),
+                       'unknown_seconds', extract(epoch FROM clock_timestamp() - known_at)) ORDER BY name), '[]')
+              FROM pgaudit.processor_stats) AS processors,
            unrecorded_changes,
            unrecorded_tables
       FROM pgaudit.queue_stats, pgaudit.sealing_stats,

@@ -9,6 +9,7 @@ from pgaudit.health import schema_checks
 from pgaudit.health.anchor_checks import anchored
 from pgaudit.health.capture_checks import captured
 from pgaudit.health.observation import Observation
+from pgaudit.health.processor_checks import processing
 from pgaudit.health.schema_checks import SchemaObservation
 from pgaudit.health.seal_checks import sealed, verified
 from pgaudit.health.status import Check, Status
@@ -64,6 +65,7 @@ def verdicts(seen: Observation, schema: SchemaObservation, settings: Settings) -
     yield verified(seen, settings)
     yield captured(seen.capture_problems)
     yield unrecorded(seen)
+    yield processing(seen.processor_states, settings.health_max_processor_lag)
 
 
 def workers(alive: int, mode: Mode) -> Check:

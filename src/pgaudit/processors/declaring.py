@@ -140,7 +140,7 @@ def terms_of(on: str | Sequence[str]) -> Iterator[Term]:
         yield Term("action", (on,) if isinstance(on, str) else tuple(on))
 
 
-def index_of(name: str, start: Start) -> int | None:
+def index_of(name: str, start: object) -> int | None:
     """Returns the index with which a processor begins; None for the next event that is appended."""
     if start == "now":
         return None

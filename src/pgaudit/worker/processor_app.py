@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Unpack
+from typing import Unpack
 
 from procrastinate import App, JobContext
 from procrastinate.app import WorkerOptions
