@@ -61,11 +61,13 @@ BEGIN
     chosen := (SELECT j.id FROM processor_jobs j
                 WHERE j.task_name = at.name AND j.status = 'todo' AND j.scheduled_at <= clock_timestamp()
                 ORDER BY j.scheduled_at, j.id LIMIT 1 FOR UPDATE SKIP LOCKED);
-    IF chosen IS NOT NULL AND (at.rate IS NOT NULL OR is_probe) THEN
+    IF chosen IS NOT NULL AND is_probe THEN
+        UPDATE processor p SET probe_at = clock_timestamp() + interval '1 minute' WHERE p.name = at.name;
+    END IF;
+    IF chosen IS NOT NULL AND at.rate IS NOT NULL THEN
         UPDATE processor p  -- what was not used in the last second may be used at once
-           SET next_at = coalesce(greatest(at.next_at, clock_timestamp() - make_interval(secs => greatest(1 - 1 / at.rate, 0)))
-                                  + make_interval(secs => least(1 / at.rate, 1e6)), at.next_at),
-               probe_at = CASE WHEN is_probe THEN clock_timestamp() + interval '1 minute' ELSE at.probe_at END
+           SET next_at = greatest(at.next_at, clock_timestamp() - make_interval(secs => greatest(1 - 1 / at.rate, 0)))
+                         + make_interval(secs => least(1 / at.rate, 1e6))
          WHERE p.name = at.name;
     END IF;
     RETURN chosen;
@@ -137,10 +139,11 @@ $$;
 --   counted   whether the processor counts as failing; false if it has asked for another attempt itself
 --   retry_in  seconds until the next attempt; NULL ends the job as failed
 -- After break_after failures in a row, of any jobs, the processor is paused; while it is, an attempt costs a job nothing.
--- Returns the job's new status, NULL if the worker does not hold it, and whether this has paused the processor.
+-- Returns the job's new status, NULL if the worker does not hold it, the seconds until the next attempt, and whether this
+-- has paused the processor.
 CREATE OR REPLACE FUNCTION pgaudit.fail_processor_job(
     job bigint, worker uuid, counted boolean, retry_in double precision, error_class text, sqlstate text, message text,
-    traceback text, OUT status text, OUT paused boolean)
+    traceback text, OUT status text, OUT again_in double precision, OUT paused boolean)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
@@ -154,12 +157,12 @@ BEGIN
         RETURN;
     END IF;
     is_probe := EXISTS (SELECT FROM stream s WHERE s.name = held.task_name AND s.pause_kind = 'failing');
-    retry_in := CASE WHEN is_probe THEN coalesce(retry_in, 60) ELSE retry_in END;
-    status := CASE WHEN retry_in IS NULL THEN 'failed' ELSE 'todo' END;
+    again_in := CASE WHEN is_probe THEN coalesce(retry_in, 60) ELSE retry_in END;
+    status := CASE WHEN again_in IS NULL THEN 'failed' ELSE 'todo' END;
     UPDATE processor_jobs j
        SET status = fail_processor_job.status::procrastinate_job_status,
            attempts = held.attempts + (NOT is_probe)::integer, worker_id = NULL, abort_requested = false,
-           scheduled_at = clock_timestamp() + make_interval(secs => least(greatest(coalesce(retry_in, 0), 0), 1e8))
+           scheduled_at = clock_timestamp() + make_interval(secs => least(greatest(again_in, 0), 1e8))
      WHERE j.id = job;
     PERFORM note_processor_error(held, error_class, sqlstate, message, traceback);
     UPDATE processor p SET failures = p.failures + counted::integer, error = left(fail_processor_job.message, 1000)

@@ -36,7 +36,7 @@ def worker_() -> None:
     """Run a worker until SIGTERM or SIGINT, through outages of any length. A second signal exits at once."""
     from pgaudit import worker  # noqa: PLC0415 - half a second that the other commands need not wait
 
-    sys.path.insert(0, "")  # as Procrastinate's command does: PGAUDIT_PROCESSORS may name modules of this directory
+    sys.path.insert(0, "")  # PGAUDIT_PROCESSORS may name modules of this directory
     worker.run()
 
 

@@ -128,7 +128,7 @@ def backfill(
 
 @app.command()
 def remove(name: Name, *, json: AsJson = False) -> None:
-    """Remove a processor that no code has any more, with its jobs, as the owner. A worker that knows it adds it again."""
+    """Remove a processor that no code has any more, with its jobs, as the owner."""
     with connect("owner") as conn:
         processors.remove(conn, name)
     tell(name, "is removed, with its jobs.", json=json)

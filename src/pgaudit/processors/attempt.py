@@ -72,7 +72,7 @@ async def attempt(processor: Processor, entry: ProcessorEntry, overrun: Overrun,
     """
     delay = processor.retry.delay_after(entry.attempt)
     try:
-        if not unchecked or await in_thread(processor.wants, entry):
+        if not unchecked or (await in_thread(processor.wants, entry)).get():
             await call(processor, entry, overrun)
     except Discard as error:
         return Discarded(str(error))
@@ -83,7 +83,7 @@ async def attempt(processor: Processor, entry: ProcessorEntry, overrun: Overrun,
         if task is None or task.cancelling():
             raise
         return Failed.of(error, delay)
-    except (Exception, SystemExit) as error:
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - it is the application's
         return Failed.of(error, delay)
     return Succeeded()
 
@@ -118,30 +118,39 @@ async def call_in_thread(processor: Processor, entry: ProcessorEntry, overrun: O
             f"it has run for longer than its timeout of {processor.timeout:g} s: nothing can stop a synchronous "
             "function, so the job waits until it returns"
         )
-    return await running
+    return (await running).get()
 
 
-async def in_thread(function: Callable[..., Any], *arguments: object) -> Any:
-    """Returns what a function returns in a thread of its own, for which no shutdown waits."""
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a function in a thread has ended. Not as the exception of a future: SystemExit would end the event loop."""
+
+    value: Any = None
+    error: BaseException | None = None
+
+    def get(self) -> Any:
+        """Returns what the function has returned, or raises what it has raised."""
+        if self.error is not None:
+            raise self.error
+        return self.value
+
+
+async def in_thread(function: Callable[..., Any], *arguments: object) -> Ended:
+    """Calls a function in a thread of its own, for which no shutdown waits."""
     loop, context = asyncio.get_running_loop(), copy_context()
-    ended: asyncio.Future[tuple[Any, BaseException | None]] = loop.create_future()
+    future: asyncio.Future[Ended] = loop.create_future()
 
-    def end(value: Any, error: BaseException | None) -> None:
-        if not ended.done():
-            ended.set_result((value, error))
+    def end(ended: Ended) -> None:
+        if not future.done():
+            future.set_result(ended)
 
     def body() -> None:
-        value: Any = None
-        error: BaseException | None = None
         try:
-            value = context.run(function, *arguments)
-        except BaseException as raised:  # noqa: BLE001 - it is raised where the result is awaited
-            error = raised
+            ended = Ended(context.run(function, *arguments))
+        except BaseException as raised:  # noqa: BLE001 - get() raises it
+            ended = Ended(error=raised)
         with suppress(RuntimeError):  # the loop is closed: the worker has stopped meanwhile
-            loop.call_soon_threadsafe(end, value, error)
+            loop.call_soon_threadsafe(end, ended)
 
     threading.Thread(target=body, name=f"processor {getattr(function, '__name__', '')}", daemon=True).start()
-    value, error = await ended
-    if error is not None:
-        raise error
-    return value
+    return await future

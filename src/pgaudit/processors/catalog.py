@@ -12,10 +12,10 @@ from pgaudit.errors import InvalidProcessor, StreamNotFound
 
 REFUSED: Final = "PA003"
 COLUMNS: Final = """
-    SELECT name, query, state, paused_at, paused_by, pause_kind, pause_reason, next_index, lag_events, lag_seconds, waiting,
-           delayed, running, failed, oldest_waiting_seconds, longest_running_seconds, succeeded, discarded,
-           jobs_per_second, failures_in_a_row, last_error, last_ended_at, backfill_events, concurrency, rate, break_after,
-           added_at, known_at
+    SELECT name, query, state, paused_at, paused_by, pause_kind, pause_reason, next_index, lag_events, lag_seconds,
+           waiting, delayed, running, failed, oldest_waiting_seconds, longest_running_seconds, succeeded, discarded,
+           jobs_per_second, failures_in_a_row, last_error, last_ended_at, backfill_events, concurrency, rate,
+           break_after, added_at, known_at
       FROM pgaudit.processor_stats
 """
 BACKFILLS: Final = """

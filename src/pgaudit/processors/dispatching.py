@@ -144,8 +144,8 @@ def moved_to(chunk: Chunk, end: int) -> int:
 def wanted(processor: Processor, entries: Sequence[Entry]) -> dict[str, Any]:
     """Returns the indexes of the events that a processor wants.
 
-    One for which ``when`` raises is among them, and among those that are unchecked: its job asks again, and fails. So it
-    is neither lost nor in the way of others.
+    One for which ``when`` raises is among them, and among those that are unchecked: its job asks again, and fails. So
+    it is neither lost nor in the way of others.
     """
     indexes: list[int] = []
     unchecked: list[int] = []

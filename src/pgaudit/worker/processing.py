@@ -38,7 +38,7 @@ class Processing:
     def start(self) -> None:
         """Starts, if there are processors."""
         self._stopping.clear()
-        if self._settings.processor_concurrency and (self._settings.processors or DECLARED):
+        if self._settings.processors or DECLARED:
             self._thread = threading.Thread(target=self._run, name="pgaudit processors", daemon=True)
             self._thread.start()
 
@@ -64,7 +64,9 @@ class Processing:
         )
         dispatching = threading.Thread(target=dispatcher.run, name="pgaudit dispatcher", daemon=True)
         dispatching.start()
-        asyncio.run(self._work(ProcessorApp(self._settings, self._state, processors)))
+        if self._settings.processor_concurrency:
+            asyncio.run(self._work(ProcessorApp(self._settings, self._state, processors)))
+        self._stopping.wait()
         dispatching.join(LEAVE_SECONDS)
 
     async def _work(self, app: ProcessorApp) -> None:

@@ -28,7 +28,7 @@ FETCH: Final = """
 SUCCEED: Final = "SELECT pgaudit.succeed_processor_job(%(job)s, %(token)s) AS held"
 DISCARD: Final = "SELECT pgaudit.discard_processor_job(%(job)s, %(token)s, %(reason)s) AS held"
 FAIL: Final = """
-    SELECT status, paused
+    SELECT status, again_in, paused
       FROM pgaudit.fail_processor_job(%(job)s, %(token)s, %(counted)s, %(retry_in)s, %(error_class)s, %(sqlstate)s,
                                       %(message)s, %(traceback)s)
 """
@@ -133,12 +133,11 @@ class ProcessorJobManager(JobManager):
         if row["status"] == "failed":
             signals.processor_job_failed.send(**details)
         elif row["status"] == "todo":
-            delay = failed.retry_in or 0.0
-            signals.processor_job_retried.send(**details, attempt=job.attempts + 1, retry_in=delay)
+            signals.processor_job_retried.send(**details, attempt=job.attempts + 1, retry_in=row["again_in"])
         if row["paused"]:
             reason = f"its attempts fail one after the other, the last one with {failed.error_class}"
             signals.stream_paused.send(stream=job.task_name, kind="failing", reason=reason)
-        raise AttemptFailed(failed.error_class, None if row["status"] == "failed" else failed.retry_in or 0.0)
+        raise AttemptFailed(failed.error_class, row["again_in"])
 
     async def note_overrun(self, job: Job, message: str) -> None:
         """Notes that a job runs for too long, and goes on."""
