@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
+import psycopg
 from psycopg.rows import scalar_row, tuple_row
 
 from pgaudit import signals
@@ -39,6 +40,7 @@ DISPATCH_BACKFILL: Final = """
     SELECT pgaudit.dispatch_backfill(%(backfill)s, %(next_index)s, %(moved_to)s, %(indexes)s, %(unchecked)s)
 """
 RECLAIM: Final = "SELECT job_id, processor, stalls, failed FROM pgaudit.reclaim_stalled_processor_jobs()"
+REFUSED: Final = "PA003"
 LIMITS: Final = Limits(events=1_000)
 REGISTER_EVERY_SECONDS: Final = 60.0
 LOOK_EVERY_SECONDS: Final = 0.5
@@ -93,7 +95,7 @@ class Dispatcher:
             try:
                 fetch(conn, tuple_row, REGISTER, given)
             except Exception as error:  # noqa: BLE001 - the others are registered
-                logger.warning("cannot register the processor %s, will retry: %s", one.name, safe_summary(error))
+                logger.warning("cannot register the processor %s, will retry: %s", one.name, reason_of(error))
 
     def dispatch_due(self, conn: Connection) -> bool:
         """Dispatches a chunk for each processor that is due. Returns whether one of them has moved."""
@@ -104,6 +106,12 @@ class Dispatcher:
             one = self.processors[name]
             moved |= follow(conn, one) if backfill is None else fill(conn, one, backfill, start, end)
         return moved
+
+
+def reason_of(error: Exception) -> str:
+    """Returns why a processor could not be registered: our own sentence, if the database has one."""
+    is_ours = isinstance(error, psycopg.Error) and error.sqlstate == REFUSED
+    return (error.diag.message_primary if is_ours else None) or safe_summary(error)
 
 
 def follow(conn: Connection, processor: Processor) -> bool:
