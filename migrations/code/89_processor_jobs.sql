@@ -1,93 +1,125 @@
 -- The jobs of processors. A worker takes one, and says how it ended; whoever calls with the token of another worker, or
 -- for a job that was taken from it meanwhile, changes nothing.
 
--- fetch_processor_job(worker, names, running): marks a job as the worker's. Which of the processors gets its turn is
--- left to chance, so that none keeps the others waiting; of one, it is the job that has been due for longest.
+-- fetch_processor_jobs(worker, names, running, most): marks jobs as the worker's. Processors get their turns by chance, and
+-- each its share, so that none keeps the others waiting; of one, those come first that have been due for longest.
 --   names    the processors that the worker knows
 --   running  all jobs that it runs: others that it holds are given back, because it has not heard of them
-CREATE OR REPLACE FUNCTION pgaudit.fetch_processor_job(worker uuid, names text[], running bigint[])
+--   most     number of jobs that it can run now
+-- As for the audit queue, statistics are stale: the indexes are named by forbidding other plans.
+CREATE OR REPLACE FUNCTION pgaudit.fetch_processor_jobs(worker uuid, names text[], running bigint[], most integer)
 RETURNS TABLE (job_id bigint, processor text, index bigint, attempts integer, unchecked boolean)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp
 SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off AS $$
 #variable_conflict use_column
 DECLARE
-    holder    bigint := worker_id_of(worker);
-    candidate text;
-    chosen    bigint;
+    holder     bigint := worker_id_of(worker);
+    candidates text[];
+    candidate  text;
+    taken      bigint[] := '{}';
 BEGIN
     IF holder IS NULL THEN
         RETURN;
     END IF;
     PERFORM release_processor_jobs(array(
-        SELECT j.id FROM processor_jobs j
-         WHERE j.task_name = ANY (names) AND j.status = 'doing' AND j.worker_id = holder AND j.id <> ALL (running)), worker);
-    FOR candidate IN
-        SELECT p.name FROM processor p JOIN stream s USING (name)
-         WHERE p.name = ANY (names) AND p.next_at <= clock_timestamp()
-           AND (s.paused_at IS NULL OR s.pause_kind = 'failing' AND p.probe_at <= clock_timestamp())
-           AND EXISTS (SELECT FROM processor_jobs j WHERE j.task_name = p.name AND j.status = 'todo'
-                          AND j.scheduled_at <= clock_timestamp())
-         ORDER BY random() LOOP
-        chosen := take_processor_job(candidate);
-        IF chosen IS NOT NULL THEN
-            RETURN QUERY
-                UPDATE processor_jobs j SET status = 'doing', worker_id = holder, started_at = clock_timestamp()
-                 WHERE j.id = chosen RETURNING j.id, candidate, j.index, j.attempts, coalesce((j.args->>'unchecked')::boolean, false);
-            RETURN;
-        END IF;
+        SELECT j.id FROM processor_jobs j WHERE j.status = 'doing' AND j.worker_id = holder AND j.id <> ALL (running)), worker);
+    candidates := array(SELECT p.name FROM processor p JOIN stream s USING (name)
+                         WHERE p.name = ANY (names) AND p.next_at <= clock_timestamp()
+                           AND (s.paused_at IS NULL OR s.pause_kind = 'failing' AND p.probe_at <= clock_timestamp())
+                           AND find_due_processor_job(p.name) ORDER BY random());
+    FOREACH candidate IN ARRAY candidates LOOP
+        EXIT WHEN cardinality(taken) >= most;
+        taken := taken || take_processor_jobs(candidate, greatest(most / cardinality(candidates), 1));
     END LOOP;
+    RETURN QUERY
+        UPDATE processor_jobs j SET status = 'doing', worker_id = holder, started_at = clock_timestamp()
+         WHERE j.id = ANY (taken)
+        RETURNING j.id, j.task_name::text, j.index, j.attempts, coalesce((j.args->>'unchecked')::boolean, false);
 END $$;
 
--- take_processor_job(name): locks the job of a processor that has been due for longest, if its limits allow another one
--- to run. A processor that is paused as failing may try one each minute. Returns the job's id, or NULL.
-CREATE OR REPLACE FUNCTION pgaudit.take_processor_job(name text) RETURNS bigint
-LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+-- find_due_processor_job(name): returns whether a job of the processor is due.
+CREATE OR REPLACE FUNCTION pgaudit.find_due_processor_job(name text) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp SET enable_sort = off AS $$
+DECLARE
+    due timestamptz := clock_timestamp();  -- a condition for the index, which a volatile function is not
+BEGIN
+    PERFORM FROM processor_jobs j WHERE j.task_name = name AND j.status = 'todo' AND j.scheduled_at <= due
+      ORDER BY j.scheduled_at, j.id LIMIT 1;
+    RETURN FOUND;
+END $$;
+
+-- take_processor_jobs(name, most): locks jobs of a processor, those that have been due for longest, as many as its limits
+-- allow to run now. A processor that is paused as failing may try one each minute. Returns their ids.
+CREATE OR REPLACE FUNCTION pgaudit.take_processor_jobs(name text, most integer) RETURNS bigint[]
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp SET enable_sort = off AS $$
 #variable_conflict use_column
 DECLARE
     at       processor;
-    is_probe boolean := (SELECT paused_at IS NOT NULL FROM stream s WHERE s.name = take_processor_job.name);
-    chosen   bigint;
+    is_probe boolean := (SELECT paused_at IS NOT NULL FROM stream s WHERE s.name = take_processor_jobs.name);
+    saved    timestamptz;  -- since when what the rate allows was not used: for a second at most
+    due      timestamptz;
+    taken    bigint[];
 BEGIN
-    SELECT * INTO at FROM processor p WHERE p.name = take_processor_job.name;
+    SELECT * INTO at FROM processor p WHERE p.name = take_processor_jobs.name;
     IF at.concurrency IS NOT NULL OR at.rate IS NOT NULL OR is_probe THEN
         -- Of two workers, the second one waits here, and then sees what the first has taken.
-        SELECT * INTO at FROM processor p WHERE p.name = take_processor_job.name FOR UPDATE;
-        IF at.next_at > clock_timestamp() OR (is_probe AND at.probe_at > clock_timestamp())
-           OR (SELECT count(*) FROM processor_jobs j WHERE j.task_name = at.name AND j.status = 'doing') >= at.concurrency
-        THEN
-            RETURN NULL;
+        SELECT * INTO at FROM processor p WHERE p.name = take_processor_jobs.name FOR UPDATE;
+        IF is_probe THEN
+            most := CASE WHEN at.probe_at <= clock_timestamp() THEN 1 ELSE 0 END;
+        END IF;
+        IF at.concurrency IS NOT NULL THEN
+            most := least(most, at.concurrency - (SELECT count(*) FROM processor_jobs j
+                                                   WHERE j.task_name = at.name AND j.status = 'doing'));
+        END IF;
+        IF at.rate IS NOT NULL THEN
+            saved := greatest(at.next_at, clock_timestamp() - make_interval(secs => greatest(1 - 1 / at.rate, 0)));
+            most := least(most, floor(extract(epoch FROM clock_timestamp() - saved) * at.rate + 1));
         END IF;
     END IF;
-    chosen := (SELECT j.id FROM processor_jobs j
-                WHERE j.task_name = at.name AND j.status = 'todo' AND j.scheduled_at <= clock_timestamp()
-                ORDER BY j.scheduled_at, j.id LIMIT 1 FOR UPDATE SKIP LOCKED);
-    IF chosen IS NOT NULL AND is_probe THEN
-        UPDATE processor p SET probe_at = clock_timestamp() + interval '1 minute' WHERE p.name = at.name;
-    END IF;
-    IF chosen IS NOT NULL AND at.rate IS NOT NULL THEN
-        UPDATE processor p  -- what was not used in the last second may be used at once
-           SET next_at = greatest(at.next_at, clock_timestamp() - make_interval(secs => greatest(1 - 1 / at.rate, 0)))
-                         + make_interval(secs => least(1 / at.rate, 1e6))
+    due := clock_timestamp();
+    taken := array(SELECT j.id FROM processor_jobs j
+                    WHERE j.task_name = at.name AND j.status = 'todo' AND j.scheduled_at <= due
+                    ORDER BY j.scheduled_at, j.id LIMIT greatest(most, 0) FOR UPDATE SKIP LOCKED);
+    IF cardinality(taken) > 0 AND (is_probe OR at.rate IS NOT NULL) THEN
+        UPDATE processor p
+           SET probe_at = CASE WHEN is_probe THEN clock_timestamp() + interval '1 minute' ELSE at.probe_at END,
+               next_at = CASE WHEN at.rate IS NULL THEN at.next_at
+                              ELSE saved + make_interval(secs => least(cardinality(taken) / at.rate, 1e6)) END
          WHERE p.name = at.name;
     END IF;
-    RETURN chosen;
+    RETURN taken;
 END $$;
 
--- succeed_processor_job(job, worker): the job is done, and leaves the queue. Ends the pause of a processor that was
--- failing. Returns false if the worker does not hold the job.
-CREATE OR REPLACE FUNCTION pgaudit.succeed_processor_job(job bigint, worker uuid) RETURNS boolean
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
-DECLARE
-    done processor_jobs;
+-- count_processed(name, succeeded, discarded): counts jobs that have left the queue. Ends the pause of a processor that
+-- was failing.
+CREATE OR REPLACE FUNCTION pgaudit.count_processed(name text, succeeded integer, discarded integer) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+#variable_conflict use_column
 BEGIN
-    DELETE FROM processor_jobs j WHERE j.id = job AND j.status = 'doing' AND j.worker_id = worker_id_of(worker)
-        RETURNING * INTO done;
-    IF done.id IS NULL THEN
-        RETURN false;
-    END IF;
-    PERFORM count_processed(done.task_name, 1, 0);
-    RETURN true;
+    -- Each job of a processor updates this row: it must not stay locked while the disk writes. After a crash of the
+    -- server, a job that had just ended may run again.
+    PERFORM set_config('synchronous_commit', 'off', true);
+    UPDATE processor p
+       SET failures = 0, succeeded = p.succeeded + count_processed.succeeded,
+           discarded = p.discarded + count_processed.discarded,
+           per_second = p.per_second * exp(least(-extract(epoch FROM clock_timestamp() - coalesce(p.ended_at, '-infinity')) / 300, 0))
+                        + (count_processed.succeeded + count_processed.discarded) / 300.0,
+           ended_at = clock_timestamp()
+     WHERE p.name = count_processed.name;
+    PERFORM resume_stream(s.name) FROM stream s
+      WHERE s.name = count_processed.name AND s.pause_kind = 'failing';
 END $$;
+
+-- succeed_processor_jobs(jobs, worker): the jobs are done, and leave the queue. Ends the pause of a processor that was
+-- failing. Jobs that the worker does not hold stay.
+CREATE OR REPLACE FUNCTION pgaudit.succeed_processor_jobs(jobs bigint[], worker uuid) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+    WITH done AS (
+        DELETE FROM processor_jobs j WHERE j.id = ANY (jobs) AND j.status = 'doing' AND j.worker_id = worker_id_of(worker)
+        RETURNING j.task_name
+    )
+    SELECT count_processed(task_name, count(*)::integer, 0) FROM done GROUP BY task_name ORDER BY task_name
+$$;
 
 -- discard_processor_job(job, worker, reason): the processor gives the event up. The job leaves the queue, and its history
 -- keeps the reason. Returns false if the worker does not hold the job.
@@ -103,26 +135,6 @@ BEGIN
     END IF;
     PERFORM note_processor_error(done, 'Discard', NULL, reason, NULL), count_processed(done.task_name, 0, 1);
     RETURN true;
-END $$;
-
--- count_processed(name, succeeded, discarded): counts a job that has left the queue. Ends the pause of a processor that
--- was failing.
-CREATE OR REPLACE FUNCTION pgaudit.count_processed(name text, succeeded integer, discarded integer) RETURNS void
-LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
-#variable_conflict use_column
-BEGIN
-    -- Each job of a processor updates this row: it must not stay locked while the disk writes. After a crash of the
-    -- server, a job that had just ended may run again.
-    PERFORM set_config('synchronous_commit', 'off', true);
-    UPDATE processor p
-       SET failures = 0, succeeded = p.succeeded + count_processed.succeeded,
-           discarded = p.discarded + count_processed.discarded,
-           per_second = p.per_second * exp(least(-extract(epoch FROM clock_timestamp() - coalesce(p.ended_at, '-infinity')) / 300, 0))
-                        + 1 / 300.0,
-           ended_at = clock_timestamp()
-     WHERE p.name = count_processed.name;
-    PERFORM resume_stream(s.name) FROM stream s
-      WHERE s.name = count_processed.name AND s.pause_kind = 'failing';
 END $$;
 
 -- note_processor_error(job, error_class, sqlstate, message, traceback): adds an attempt that did not succeed to the

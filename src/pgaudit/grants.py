@@ -66,7 +66,7 @@ WORKER: Final[tuple[LiteralString, ...]] = (
     # Gives processors their jobs, and runs them.
     "GRANT SELECT ON pgaudit.processor_jobs, pgaudit.processor_backfill, pgaudit.processor_stats TO {role}",
     """GRANT EXECUTE ON FUNCTION pgaudit.register_processor, pgaudit.due_processors, pgaudit.dispatch_events,
-       pgaudit.dispatch_backfill, pgaudit.fetch_processor_job, pgaudit.succeed_processor_job,
+       pgaudit.dispatch_backfill, pgaudit.fetch_processor_jobs, pgaudit.succeed_processor_jobs,
        pgaudit.discard_processor_job, pgaudit.fail_processor_job, pgaudit.note_processor_overrun,
        pgaudit.release_processor_jobs, pgaudit.reclaim_stalled_processor_jobs TO {role}""",
 )

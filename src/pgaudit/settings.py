@@ -176,7 +176,8 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
         10,
         ge=0,
         le=1_000,
-        description="Jobs of processors that one worker runs at a time, beside the audit queue; with 0 it only dispatches them.",
+        description="Jobs of processors that one worker runs at a time, beside the audit queue; with 0 it only "
+        "dispatches them.",
     )
 
     checkpoint_interval: float = Field(

@@ -10,8 +10,9 @@ from tests.support.streams import append
 
 FAIL = """
     SELECT f.status FROM pgaudit.register_worker() w,
-           LATERAL pgaudit.fetch_processor_job(w.token, '{mail}', '{}') j,
-           LATERAL pgaudit.fail_processor_job(j.job_id, w.token, true, NULL, 'ValueError', NULL, 'no such claim', 'at line 3') f
+           LATERAL pgaudit.fetch_processor_jobs(w.token, '{mail}', '{}', 1) j,
+           LATERAL pgaudit.fail_processor_job(
+               j.job_id, w.token, true, NULL, 'ValueError', NULL, 'no such claim', 'at line 3') f
 """
 
 

@@ -14,6 +14,7 @@ from tests.support.streams import append
 from tests.support.waiting import wait_until_async
 from tests.support.worker import working
 
+COUNT_RUNNING = "SELECT count(*) FROM pgaudit.processor_jobs WHERE status = 'doing'"
 TABLES = ("processor", "processor_jobs", "processor_backfill")
 
 
@@ -64,12 +65,14 @@ def test_a_worker_cannot_end_the_job_of_another(conn: Connection) -> None:
     ours, theirs = (conn.execute("SELECT token FROM pgaudit.register_worker()").fetchone() for _ in range(2))
     assert ours is not None
     assert theirs is not None
-    fetch = "SELECT job_id FROM pgaudit.fetch_processor_job(%s, '{mail}', '{}')"
+    fetch = "SELECT job_id FROM pgaudit.fetch_processor_jobs(%s, '{mail}', '{}', 1)"
     job = (conn.execute(fetch, ours).fetchone() or [0])[0]
-    assert conn.execute("SELECT pgaudit.succeed_processor_job(%s, %s)", [job, *theirs]).fetchone() == (False,)
+    conn.execute("SELECT pgaudit.succeed_processor_jobs(ARRAY[%s::bigint], %s)", [job, *theirs])
     assert conn.execute("SELECT pgaudit.discard_processor_job(%s, %s, '')", [job, *theirs]).fetchone() == (False,)
     failed = conn.execute(
         "SELECT status FROM pgaudit.fail_processor_job(%s, %s, true, 1, 'E', NULL, 'm', 't')", [job, *theirs]
     )
     assert failed.fetchone() == (None,)
-    assert conn.execute("SELECT pgaudit.succeed_processor_job(%s, %s)", [job, *ours]).fetchone() == (True,)
+    assert conn.execute(COUNT_RUNNING).fetchone() == (1,)
+    conn.execute("SELECT pgaudit.succeed_processor_jobs(ARRAY[%s::bigint], %s)", [job, *ours])
+    assert conn.execute(COUNT_RUNNING).fetchone() == (0,)

@@ -1,6 +1,7 @@
 """The story of processors: each event that one asks for gets exactly one job, and is handled, whatever is killed."""
 
 import random
+from collections.abc import Callable
 
 import pytest
 
@@ -20,6 +21,11 @@ ALIVE = "SELECT count(*) FROM pgaudit.worker_stats WHERE alive"
 QUICK = {"PGAUDIT_STALLED_AFTER": "1", "PGAUDIT_POLL_INTERVAL": "0.05"}
 
 
+def wait_for_more(number: Callable[[], int], least: int) -> None:
+    """Waits until a number is above ``least``: until the workers have begun with what was appended."""
+    wait_until(f"there are more than {least}", lambda: number() > least)
+
+
 def test_each_event_gets_exactly_one_job_while_dispatchers_are_killed(dsn: str, modules: Modules) -> None:
     """The jobs of a chunk are there, and the position has moved, or neither: so none is missing and none is doubled."""
     environment = modules.write("thirds", EVERY_THIRD) | QUICK | {"PGAUDIT_PROCESSOR_CONCURRENCY": "0"}
@@ -28,9 +34,7 @@ def test_each_event_gets_exactly_one_job_while_dispatchers_are_killed(dsn: str, 
     try:
         for turn in range(1, 9):
             append(dsn, 1_500)
-            wait_until(
-                "the dispatchers have moved", lambda: (stat(dsn, "thirds", "next_index") or 0) > 1_500 * (turn - 1)
-            )
+            wait_for_more(lambda: stat(dsn, "thirds", "next_index") or 0, 1_500 * (turn - 1))
             victim = dice.randrange(2)
             kill(workers[victim])
             workers[victim] = start_worker(dsn, **environment)
@@ -52,7 +56,7 @@ def test_each_event_is_handled_while_workers_are_killed(dsn: str, modules: Modul
     try:
         for turn in range(1, 5):
             append(dsn, 300)
-            wait_until("some of it is handled", lambda: len(modules.notes) > 100 * turn - 60)
+            wait_for_more(lambda: len(modules.notes), 100 * turn - 60)
             kill(workers[turn % 2])
             workers[turn % 2] = start_worker(dsn, command, **environment)
         wait_until("all is dispatched", lambda: stat(dsn, "thirds", "lag_events") == 0)

@@ -47,7 +47,7 @@ async def test_a_timeout_of_the_functions_own_is_told_from_ours(dsn: str, settin
 
 
 async def test_a_sync_processor_goes_on_after_its_timeout_which_is_noted(dsn: str, settings: Settings) -> None:
-    """Nothing can stop its thread: the job waits for it, is not begun a second time meanwhile, and may still succeed."""
+    """Nothing can stop its thread: the job waits for it, is not begun again meanwhile, and may still succeed."""
     let_go = threading.Event()
     begun: list[int] = []
 

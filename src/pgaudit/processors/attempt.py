@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from contextvars import copy_context
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Self
 
 from pgaudit.processors.declaring import Processor
@@ -53,10 +53,6 @@ class Failed:
             message=str(error).replace("\0", "") or repr(error),
             traceback="".join(traceback.format_exception(error)).replace("\0", ""),
         )
-
-    def uncounted(self) -> Self:
-        """Returns it as no fault of the processor."""
-        return replace(self, counted=False)
 
 
 Outcome = Succeeded | Discarded | Failed

@@ -6,10 +6,11 @@ from typing import Unpack
 
 from procrastinate import App, JobContext
 from procrastinate.app import WorkerOptions
+from procrastinate.jobs import Job
 from procrastinate.worker import Worker
 
 from pgaudit.jobs.processed import QUEUE
-from pgaudit.processors.attempt import Discarded, Failed, Outcome, attempt
+from pgaudit.processors.attempt import Discarded, Outcome, attempt
 from pgaudit.processors.declaring import Processor
 from pgaudit.processors.entry import ProcessorEntry
 from pgaudit.settings import Settings
@@ -29,7 +30,7 @@ class ProcessorApp(App):
         connector = AuditConnector(
             settings.conninfo, max_size=min(settings.processor_concurrency + 1, MOST_CONNECTIONS)
         )
-        manager = ProcessorJobManager(connector, state, processors)
+        manager = ProcessorJobManager(connector, state, processors, settings.processor_concurrency)
         super().__init__(connector=connector, worker_defaults=worker_defaults(settings))  # pyright: ignore[reportUnknownMemberType] - partly untyped
         self.job_manager = manager  # pyright: ignore[reportIncompatibleVariableOverride] - as in AuditApp
         self.latest: Worker | None = None
@@ -48,21 +49,16 @@ def task_of(processor: Processor, manager: ProcessorJobManager) -> Callable[...,
     async def run(context: JobContext, *, index: int, unchecked: bool) -> None:
         job = context.job
         try:
-            await manager.save(job, await outcome(index, unchecked=unchecked, context=context))
+            await manager.save(job, await outcome(job, index, unchecked=unchecked))
         except asyncio.CancelledError:
-            await asyncio.shield(manager.release(job))
+            await asyncio.shield(manager.release([job.id or 0]))
             raise
 
-    async def outcome(index: int, *, unchecked: bool, context: JobContext) -> Outcome:
-        job = context.job
-
+    async def outcome(job: Job, index: int, *, unchecked: bool) -> Outcome:
         async def overrun(message: str) -> None:
             await manager.note_overrun(job, message)
 
-        try:
-            found = await manager.entry(index)
-        except Exception as error:  # noqa: BLE001 - the event could not be read: that is no fault of the processor
-            return Failed.of(error, processor.retry.delay).uncounted()
+        found = manager.entry(job)
         if found is None:
             return Discarded(f"the event at index {index} is not in the log any more")
         entry = ProcessorEntry.of(found, processor.name, job.attempts + 1)
