@@ -9,8 +9,8 @@ EXCEPTION WHEN data_exception OR program_limit_exceeded OR statement_too_complex
     RETURN NULL;
 END $$;
 
--- capturable(value): returns a value that consists of others (JSON, arrays, composites, ranges) as an event can hold it:
--- its text as a string if it is nested too deep, has a reserved key or a number of more than 4,000 digits.
+-- capturable(value): returns a value that consists of others (JSON, arrays, composites, ranges) as an event can hold
+-- it: its text as a string if it is nested too deep, has a reserved key or a number of more than 4,000 digits.
 CREATE OR REPLACE FUNCTION pgaudit.capturable(value text) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp AS $$
 DECLARE
@@ -71,7 +71,8 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT oid FROM base WHERE below = 0
 $$;
 
--- parts_of(type): returns the types that a value consists of: itself, or the base type of a domain, elements and attributes.
+-- parts_of(type): returns the types that a value consists of: itself, or the base type of a domain, elements and
+-- attributes.
 CREATE OR REPLACE FUNCTION pgaudit.parts_of(type oid) RETURNS TABLE (part oid, kind text)
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     WITH RECURSIVE parts (oid) AS (
@@ -84,13 +85,14 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
       FROM parts JOIN pg_type t USING (oid)
 $$;
 
--- has_foreign_parts(type): returns whether a value has parts of types that are not PostgreSQL's. to_json and ::text would
--- call a cast that the owner of such a type has made, with the rights of the schema's owner; their text is safe.
+-- has_foreign_parts(type): returns whether a value has parts of types that are not PostgreSQL's. to_json and ::text
+-- would call a cast that the owner of such a type has made, with the rights of the schema's owner; their text is safe.
 CREATE OR REPLACE FUNCTION pgaudit.has_foreign_parts(type oid) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS
 $$ SELECT EXISTS (SELECT FROM parts_of(type) WHERE kind = 'scalar' AND part >= 16384) $$;
 
--- text_expression(type, value): returns the SQL expression of a value's text, without calling a cast that a user has made.
+-- text_expression(type, value): returns the SQL expression of a value's text, without calling a cast that a user has
+-- made.
 CREATE OR REPLACE FUNCTION pgaudit.text_expression(type oid, value text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT format(CASE WHEN kind = 'scalar' AND part < 16384 THEN '%1$s::text'
@@ -99,7 +101,8 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
 $$;
 
 -- json_expression(type, value): returns the SQL expression of a column's value as JSON text. value is the expression of
--- the column, such as new.amount. The functions in which it stands fix the settings that the text of a value depends on.
+-- the column, such as new.amount. The functions in which it stands fix the settings that the text of a value depends
+-- on.
 CREATE OR REPLACE FUNCTION pgaudit.json_expression(type oid, value text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT CASE WHEN typlen = -1 THEN format('CASE WHEN pg_catalog.pg_column_size(%s) > 100000 '

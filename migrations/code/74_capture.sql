@@ -1,7 +1,8 @@
--- Capture: triggers on the application's tables that record an event for each changed row, whoever changed it.
--- Their functions are generated for each table, because comparing two rows of unknown columns takes three times as long.
+-- Capture: triggers on the application's tables that record an event for each changed row, whoever changed it. Their
+-- functions are generated for each table, because comparing two rows of unknown columns takes three times as long.
 
--- shape_of(relation): returns the columns of a table with their types, in one text: what a generated function is for.
+-- shape_of(relation): returns the columns of a table with their types, in one text: a generated function fits as long
+-- as it is the same.
 CREATE OR REPLACE FUNCTION pgaudit.shape_of(relation oid) RETURNS text
 LANGUAGE sql STABLE AS $$
     SELECT pg_catalog.string_agg(attname || ' ' || atttypid, ',' ORDER BY attname) FROM pg_catalog.pg_attribute
@@ -29,8 +30,8 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT jsonb_object_agg(attname, attnum) FROM pg_attribute WHERE attrelid = relation AND attnum > 0 AND NOT attisdropped
 $$;
 
--- restored_numbers(known, present): returns the numbers that known columns have now by their names at that time. A restore
--- closes the gaps that dropped columns have left: then each column has another number, in the same order.
+-- restored_numbers(known, present): returns the numbers that known columns have now by their names at that time. A
+-- restore closes the gaps that dropped columns have left: then each column has another number, in the same order.
 CREATE OR REPLACE FUNCTION pgaudit.restored_numbers(known jsonb, present jsonb) RETURNS jsonb
 LANGUAGE sql IMMUTABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT CASE WHEN EXISTS (SELECT FROM jsonb_each(known) k JOIN jsonb_each(present) p USING (key) WHERE k.value <> p.value)
@@ -41,7 +42,7 @@ $$;
 
 -- current_names(names, known, relation): returns the present names of columns, without those that were dropped.
 --   known  the numbers of all columns at the time when they had these names
--- A column whose name no longer exists has been renamed, if there is one of its number that has a new name.
+-- A column whose name no longer exists counts as renamed if the column with its number has a new name.
 CREATE OR REPLACE FUNCTION pgaudit.current_names(names text[], known jsonb, relation oid) RETURNS text[]
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT CASE WHEN names IS NOT NULL THEN array(
@@ -54,8 +55,8 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
          WHERE present_name IS NOT NULL ORDER BY n) END
 $$;
 
--- columns_to_capture(relation, columns, excluded): returns the columns whose values go into events: those that were
--- chosen, else all. Not those that are computed when they are read, which triggers do not see.
+-- columns_to_capture(relation, columns, excluded): returns the columns whose values go into events: the chosen ones, or
+-- all where columns is NULL. Virtual generated columns are left out: triggers do not see their values.
 CREATE OR REPLACE FUNCTION pgaudit.columns_to_capture(relation oid, columns text[], excluded text[])
 RETURNS TABLE (name text, type oid, "collation" oid)
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
@@ -79,7 +80,7 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
 $$;
 
 -- change_expression(column, operation, masked): returns the SQL expression of a column's change, in JSON after a comma;
--- it is NULL where there is none. A masked value is not shown, but that it was changed is.
+-- it is NULL where there is none. Of a masked column it says that it was changed, but not its values.
 CREATE OR REPLACE FUNCTION pgaudit.change_expression(name text, type oid, "collation" oid, operation text, masked boolean)
 RETURNS text LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT CASE operation
@@ -95,8 +96,8 @@ RETURNS text LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
       FROM (SELECT format('old.%I', name) AS o, format('new.%I', name) AS n, $s$'"***"'$s$ AS hidden) row
 $$;
 
--- changes_expression(…): returns the SQL expression of the changes of a row, in JSON with a comma before each. A function
--- call takes at most 100 arguments.
+-- changes_expression(…): returns the SQL expression of the changes of a row, in JSON with a comma before each. A
+-- function call takes at most 100 arguments.
 CREATE OR REPLACE FUNCTION pgaudit.changes_expression(relation oid, columns text[], excluded text[], masked text[],
                                                       operation text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
@@ -114,8 +115,8 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
       FROM columns_to_capture(relation, columns, excluded)
 $$;
 
--- rows_of(operation, level, old_row, new_row): returns the SQL of the changed rows: old before, new after. The two transition
--- tables of an UPDATE have its rows in the same order.
+-- rows_of(operation, level, old_row, new_row): returns the SQL of the changed rows: old before, new after. The two
+-- transition tables of an UPDATE have its rows in the same order.
 --   level  statement or row: what the trigger fires for; single: a statement that has changed one row, or none
 CREATE OR REPLACE FUNCTION pgaudit.rows_of(operation text, level text, old_row text, new_row text) RETURNS text
 LANGUAGE sql IMMUTABLE AS $$
@@ -132,11 +133,11 @@ LANGUAGE sql IMMUTABLE AS $$
         WHEN 'row UPDATE' THEN format('(SELECT %s.*) old, (SELECT %s.*) new', old_row, new_row) END
 $$;
 
--- change_query(capture, relation, operation, level, names): returns the query of the changed rows of a table: key, new_key
--- where that is another, and content, the text of the event.
+-- change_query(capture, relation, operation, level, names): returns the query of the changed rows of a table: key,
+-- new_key (another one if the key was changed), and content, the text of the event.
 --   relation  the table, or its partition or child
 --   level     what rows_of takes
---   names     what the query calls the values that do not depend on the row, and OLD and NEW: the variables of a
+--   names     of the results of captured_head and receipt_prefix, and of OLD and NEW, in the query: variables of a
 --             generated function, or parameters
 CREATE OR REPLACE FUNCTION pgaudit.change_query(capture pgaudit.captured_table, relation oid, operation text, level text,
                                                 names text[] DEFAULT '{captured.head,captured.receipts,OLD,NEW}')
@@ -163,7 +164,8 @@ BEGIN
         CASE operation WHEN 'UPDATE' THEN $s$c.changes <> ''$s$ ELSE 'true' END);
 END $$;
 
--- key_query(…): returns the query of the keys of the changed rows alone: key and new_key; takes what change_query takes.
+-- key_query(…): returns the query of the keys of the changed rows alone: key and new_key; takes what change_query
+-- takes.
 CREATE OR REPLACE FUNCTION pgaudit.key_query(capture pgaudit.captured_table, relation oid, operation text, level text, names text[])
 RETURNS text LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT format('SELECT %s AS key, %s AS new_key FROM %s WHERE %s',

@@ -13,6 +13,22 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
      ORDER BY s.name
 $$;
 
+-- mismatch_of(at): returns why a position does not fit the log, which was restored from an older backup; NULL if it fits.
+CREATE OR REPLACE FUNCTION pgaudit.mismatch_of(at pgaudit.stream_position) RETURNS text
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    log_size bigint := (SELECT size FROM log_head);
+BEGIN
+    IF at.next_index > log_size THEN
+        RETURN format('it is at index %s, but the log has %s events: the log was restored from an older backup',
+                      at.next_index, log_size);
+    ELSIF EXISTS (SELECT FROM audit_log WHERE index = at.last_index AND leaf_hash <> at.last_hash) THEN
+        RETURN format('the event at index %s is not the one that it has got: the log was restored from an older backup',
+                      at.last_index);
+    END IF;
+    RETURN NULL;
+END $$;
+
 -- look_at_stream(name): returns a stream that is due and that no other worker is busy with; otherwise no row. One whose
 -- position does not fit the log is paused, and `mismatch` says why: the log was restored from an older backup.
 CREATE OR REPLACE FUNCTION pgaudit.look_at_stream(
@@ -22,8 +38,7 @@ RETURNS SETOF record
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
-    at   stream_position;
-    last bytea;
+    at stream_position;
 BEGIN
     SELECT * INTO at FROM stream_position p
      WHERE p.name = look_at_stream.name AND p.next_attempt_at <= clock_timestamp() FOR UPDATE SKIP LOCKED;
@@ -38,14 +53,7 @@ BEGIN
     next_index := at.next_index;
     attempts := at.attempts;
     failing_since := at.failing_since;
-    SELECT leaf_hash INTO last FROM audit_log l WHERE l.index = at.last_index;  -- or its partition was detached
-    IF next_index > log_size THEN
-        mismatch := format('the stream is at index %s, but the log has %s events: the log was restored from an older '
-                           'backup', next_index, log_size);
-    ELSIF last <> at.last_hash THEN
-        mismatch := format('the event at index %s is not the one that was sent: the log was restored from an older '
-                           'backup', at.last_index);
-    END IF;
+    mismatch := mismatch_of(at);
     IF mismatch IS NOT NULL THEN
         PERFORM pause_stream(at.name, 'mismatch', mismatch);
     END IF;

@@ -37,11 +37,13 @@ END $$;
 -- end, delay or take over jobs, impersonate a worker, or change the settings.
 CREATE OR REPLACE FUNCTION pgaudit.reject_foreign_write() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    owner name := (SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = TG_RELID);
 BEGIN
-    IF current_user <> (SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = TG_RELID) THEN
+    IF current_user <> owner THEN
         RAISE EXCEPTION '% on %: only its owner and the functions of pgaudit can write to it', TG_OP, TG_TABLE_NAME
             USING ERRCODE = 'insufficient_privilege',
-                  HINT = 'Retry or acknowledge jobs with pgaudit jobs; change settings as the owner.';
+                  HINT = format('Use the commands of pgaudit, such as pgaudit jobs and pgaudit capture, or SET ROLE %I.', owner);
     END IF;
     RETURN NULL;
 END $$;

@@ -499,7 +499,7 @@ COMMENT ON COLUMN pgaudit.captured_table.action IS
 COMMENT ON COLUMN pgaudit.captured_table.columns IS
     'Columns that are recorded; NULL for all.';
 COMMENT ON COLUMN pgaudit.captured_table.excluded IS
-    'Columns that are not recorded. A change of these alone is none.';
+    'Columns that do not count: a change of these alone is no change.';
 COMMENT ON COLUMN pgaudit.captured_table.masked IS
     'Columns whose changes are recorded without their values.';
 COMMENT ON COLUMN pgaudit.captured_table.condition IS
@@ -536,7 +536,7 @@ COMMENT ON COLUMN pgaudit.guarded_table.with_changes IS
 COMMENT ON COLUMN pgaudit.guarded_table.columns IS
     'Columns that are recorded; NULL for all.';
 COMMENT ON COLUMN pgaudit.guarded_table.excluded IS
-    'Columns that are not recorded. A change of these alone is none.';
+    'Columns that do not count: a change of these alone is no change.';
 COMMENT ON COLUMN pgaudit.guarded_table.masked IS
     'Columns whose changes are recorded without their values.';
 COMMENT ON COLUMN pgaudit.guarded_table.condition IS
@@ -615,7 +615,7 @@ COMMENT ON COLUMN pgaudit.table_coverage.last_event_at IS
 COMMENT ON COLUMN pgaudit.table_coverage.unrecorded_changes IS
     'Number of rows changed without an event in the last day, as a guard with on_missing = warn has counted.';
 COMMENT ON FUNCTION pgaudit.claim_unrecorded_changes() IS
-    'Returns changes without an event that no worker was told of yet, and marks them as told.';
+    'Returns changes without an event that no worker has reported yet, and marks them as reported.';
 
 COMMENT ON FUNCTION pgaudit.add_capture(regclass, text, text[], text, text[], text[], text[], text) IS
     'Captures a table: records an event for each inserted, updated and deleted row, whoever changes it.';
@@ -635,17 +635,14 @@ COMMENT ON FUNCTION pgaudit.remove_guard(regclass) IS
 COMMENT ON FUNCTION pgaudit.pause_guard(regclass, boolean) IS
     'Interrupts the guard of a table, or resumes it.';
 
-COMMENT ON FUNCTION pgaudit.is_captured(oid) IS
-    'Whether inserted, updated and deleted rows of a table are captured.';
-
 COMMENT ON FUNCTION pgaudit.record_uncaptured(jsonb) IS
     'Records the events of changes that no trigger captures.';
 
 COMMENT ON FUNCTION pgaudit.renew_capture(regclass) IS
-    'Adds the capture of a table anew as it was, for what the table is now.';
+    'Adds the capture of a table again with the same options, which adapts it to what the table is now.';
 
 COMMENT ON FUNCTION pgaudit.renew_guard(regclass) IS
-    'Adds the guard of a table anew as it was, for what the table is now.';
+    'Adds the guard of a table again with the same options, which adapts it to what the table is now.';
 
 COMMENT ON FUNCTION pgaudit.capture_problems() IS
     'Captured and guarded tables whose changes may pass: purpose, table and what is wrong.';
@@ -673,7 +670,7 @@ COMMENT ON COLUMN pgaudit.capture_state.condition IS
 COMMENT ON COLUMN pgaudit.capture_state.level IS
     'What its triggers fire for, statement or row; NULL if they are missing.';
 COMMENT ON COLUMN pgaudit.capture_state.level_reason IS
-    'Why each row is captured by itself; NULL if a statement is.';
+    'Why the triggers must fire for each row; NULL if they may fire for each statement.';
 COMMENT ON COLUMN pgaudit.capture_state.children IS
     'Tables that inherit from it, without its partitions.';
 COMMENT ON COLUMN pgaudit.capture_state.problem IS
@@ -716,7 +713,7 @@ COMMENT ON COLUMN pgaudit.guard_state.condition IS
 COMMENT ON COLUMN pgaudit.guard_state.level IS
     'What its triggers fire for, statement or row; NULL if they are missing.';
 COMMENT ON COLUMN pgaudit.guard_state.level_reason IS
-    'Why each row is noted by itself; NULL if a statement is.';
+    'Why the triggers must fire for each row; NULL if they may fire for each statement.';
 COMMENT ON COLUMN pgaudit.guard_state.children IS
     'Tables that inherit from it, without its partitions.';
 COMMENT ON COLUMN pgaudit.guard_state.problem IS

@@ -6,6 +6,7 @@
 ...     audit.record(conn, AuditEvent(action="claim.approved", actor="user:42", target="claim:7"))
 """
 
+import importlib
 from typing import TYPE_CHECKING, Any, Final
 
 from pgaudit.errors import (
@@ -27,6 +28,7 @@ from pgaudit.settings import Mode, OnFailure, Settings
 
 if TYPE_CHECKING:
     from pgaudit.processors import Backoff, Discard, ProcessorEntry, Retry, processor
+    from pgaudit.trail.following import stream
 
 __all__ = [
     "Actor",
@@ -53,16 +55,23 @@ __all__ = [
     "identify",
     "identify_async",
     "processor",
+    "stream",
 ]
 __version__ = "0.1.0"
 
-OF_PROCESSORS: Final = frozenset({"Backoff", "Discard", "ProcessorEntry", "Retry", "processor"})
+LATER: Final = {
+    "Backoff": "pgaudit.processors",
+    "Discard": "pgaudit.processors",
+    "ProcessorEntry": "pgaudit.processors",
+    "Retry": "pgaudit.processors",
+    "processor": "pgaudit.processors",
+    "stream": "pgaudit.trail.following",
+}
 
 
 def __getattr__(name: str) -> Any:
-    """Imports what processors need when it is asked for: an application that only records does not pay for it."""
-    if name not in OF_PROCESSORS:
+    """Imports what an application needs that reads the log, when it asks for it: recording costs no more for it."""
+    if name not in LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from pgaudit import processors  # noqa: PLC0415 - see above
-
-    return getattr(processors, name)
+    globals()[name] = found = getattr(importlib.import_module(LATER[name]), name)
+    return found

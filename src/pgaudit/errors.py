@@ -19,6 +19,7 @@
     ├── IndexRefused       an index of the log cannot be added or removed
     ├── CaptureRefused     a table cannot be captured or guarded as asked
     ├── InvalidStream      a stream cannot be added or changed as asked
+    ├── InvalidCursor      a cursor of the log cannot be made, read or moved
     ├── StreamNotFound     there is no stream of that name
     ├── InvalidProcessor   a processor cannot be declared as asked
     ├── InvalidNote        a checkpoint, signature or public key cannot be understood or verified
@@ -160,6 +161,10 @@ class SearchNotSaved(PgauditError, ValueError):
 
 class InvalidStream(PgauditError, ValueError):
     """A stream cannot be added or changed as asked; the message says what to write. Nothing was changed."""
+
+
+class InvalidCursor(PgauditError, ValueError):
+    """A cursor of the log cannot be made, read or moved; the message says why. It was not moved."""
 
 
 class StreamNotFound(PgauditError, LookupError):

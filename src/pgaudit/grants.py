@@ -16,7 +16,7 @@ WRITER: Final[tuple[LiteralString, ...]] = (
     USAGE,
     "GRANT EXECUTE ON FUNCTION pgaudit.record, pgaudit.try_record, pgaudit.schema_state TO {role}",
     "GRANT EXECUTE ON FUNCTION pgaudit.with_receipts TO {role}",
-    "GRANT EXECUTE ON FUNCTION pgaudit.record_uncaptured, pgaudit.captured_operations, pgaudit.is_captured TO {role}",
+    "GRANT EXECUTE ON FUNCTION pgaudit.record_uncaptured, pgaudit.captured_operations TO {role}",
 )
 
 # Appends its events to the log in its own transaction; everyone else who appends waits for it.
@@ -108,6 +108,7 @@ READER: Final[tuple[LiteralString, ...]] = (
     "GRANT SELECT ON pgaudit.capture_state, pgaudit.guard_state TO {role}",
     """GRANT SELECT ON pgaudit.stream, pgaudit.stream_position, pgaudit.delivery, pgaudit.parked,
        pgaudit.stream_stats TO {role}""",
+    "GRANT EXECUTE ON FUNCTION pgaudit.open_cursor, pgaudit.lock_cursor, pgaudit.move_cursor TO {role}",
     "GRANT SELECT ON pgaudit.processor_jobs, pgaudit.processor_backfill, pgaudit.processor_stats TO {role}",
     "GRANT EXECUTE ON FUNCTION pgaudit.watched_tables, pgaudit.capture_problems TO {role}",
     """GRANT EXECUTE ON FUNCTION pgaudit.stalled_workers_jobs, pgaudit.try_timestamptz, pgaudit.low_watermark,

@@ -41,7 +41,7 @@ def test_a_table_is_captured_shown_and_removed(run: Run) -> None:
     assert (as_json["state"], as_json["key"]) == ("captured", ["tenant", "id"])
     assert as_json["example"]["action"] == "claim.updated"
     assert run("capture", "pause", "claims").stdout == (
-        "The capture of public.claims is paused: its changes are no events.\n"
+        "The capture of public.claims is paused: its changes are not recorded.\n"
     )
     assert "paused      by postgres" in run("capture", "show", "claims").stdout
     assert json.loads(run("capture", "list", "--json").stdout)[0]["state"] == "paused"
@@ -68,13 +68,13 @@ def test_a_table_is_guarded_shown_and_removed(run: Run) -> None:
     for command, sentence in {
         "pause": "The guard of public.claims is paused: its changes need no event.",
         "resume": "public.claims is guarded again.",
-        "renew": "The guard of public.claims is that for its present columns and triggers.",
+        "renew": "The guard of public.claims fits its present columns and triggers again.",
         "remove": "claims is no longer guarded.",
     }.items():
         assert run("guard", command, "claims").stdout == f"{sentence}\n"
 
 
-def test_the_list_says_what_is_broken_and_renew_mends_it(run: Run, dsn: str) -> None:
+def test_the_list_says_what_is_broken_and_renew_solves_it(run: Run, dsn: str) -> None:
     """Doctor and health say it, too; the level is explained."""
     run("capture", "add", "parts", "--target", "part", "--key", "id")
     assert "level       row, because tables inherit from it" in run("capture", "show", "parts").stdout
@@ -89,7 +89,9 @@ def test_the_list_says_what_is_broken_and_renew_mends_it(run: Run, dsn: str) -> 
     assert examined.returncode == 1
     assert "as the owner, run `pgaudit capture renew public.parts`" in examined.stdout
     assert "captured_tables" in run("health", COLUMNS="300").stdout
-    assert run("capture", "renew", "public.parts").stdout.startswith("The capture of public.parts is that for")
+    assert run("capture", "renew", "public.parts").stdout.startswith(
+        "The capture of public.parts fits its present columns"
+    )
     assert json.loads(run("capture", "list", "--json").stdout)[0]["state"] == "captured"
     assert run("migrate", "--check").returncode == 0
 

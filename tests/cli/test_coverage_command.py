@@ -67,7 +67,7 @@ def test_programs_get_one_document(run_in_shop: Run) -> None:
     ],
 )
 def test_ci_fails_when_a_table_is_not_as_required(run_in_shop: Run, arguments: str, code: int) -> None:
-    """Also when a pattern is like no table, because a check of nothing would always succeed."""
+    """Also when a pattern matches no table, because a check of nothing would always succeed."""
     assert run_in_shop("coverage", *arguments.split()).returncode == code
 
 
@@ -75,9 +75,10 @@ def test_the_refusal_names_the_tables(run_in_shop: Run, dsn: str) -> None:
     """On standard error, in one line; what is paused is not guarded."""
     refused = run_in_shop("coverage", "--require", "any", "--json")
     assert (
-        refused.stderr == "pgaudit: 66.7 % of the tables are captured or guarded, and 100 % must be; not public.notes\n"
+        refused.stderr
+        == "pgaudit: 66.7 % of the tables are captured or guarded, but 100 % must be. These are not: public.notes\n"
     )
     assert json.loads(refused.stdout)["uncovered"] == ["public.notes"]
     with psycopg.connect(dsn, autocommit=True) as conn:
         conn.execute("SELECT pgaudit.pause_guard('payments', true)")
-    assert "not public.payments\n" in run_in_shop("coverage", "--require", "guarded", "--table", "payments").stderr
+    assert "are not: public.payments\n" in run_in_shop("coverage", "--require", "guarded", "--table", "payments").stderr

@@ -29,7 +29,7 @@ def change(conn: object, action: str, call: LiteralString, parameters: Mapping[s
     """Runs a statement that calls a function of the schema, and returns its result; None without a row.
 
     It is part of the caller's transaction, or a transaction of its own on a connection in autocommit outside of one.
-    When the table stays locked, what waits behind is let through before the next attempt.
+    While the table is locked, sessions that wait behind are let through between the attempts.
 
     :param action: what only the owner can do: "capture tables".
     :raises CaptureRefused: the database refuses it, or the table stayed locked.

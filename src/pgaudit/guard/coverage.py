@@ -50,7 +50,7 @@ class TableCoverage:
     changed_rows: int
     """Inserted, updated and deleted since the statistics were reset."""
     last_event_at: datetime | None
-    """When the newest event about the table in the log was recorded, as its actions tell."""
+    """When the newest event in the log was recorded that has an action of the table."""
     unrecorded_changes: int
     """Rows that were changed without an event in the last day."""
 
@@ -75,7 +75,7 @@ class TableCoverage:
         return self.is_captured or self.is_guarded
 
     def matches(self, patterns: Sequence[str]) -> bool:
-        """Returns whether its name, with or without the schema, is like one of the patterns, such as ``claim*``."""
+        """Returns whether its name, with or without the schema, matches one of the patterns, such as ``claim*``."""
         return any(fnmatchcase(name, pattern) for name in (self.name, self.table_name) for pattern in patterns)
 
 

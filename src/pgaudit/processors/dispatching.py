@@ -21,9 +21,9 @@ from pgaudit._reading import run
 from pgaudit.processors.declaring import Processor
 from pgaudit.settings import Settings
 from pgaudit.streams import positions
-from pgaudit.streams.chunks import Chunk, read_chunk
-from pgaudit.streams.destinations.destination import Limits
+from pgaudit.streams.pace import Pace
 from pgaudit.streams.positions import Connection
+from pgaudit.trail.chunks import Chunk, read_chunk
 from pgaudit.trail.entry import Entry
 
 logger = logging.getLogger("pgaudit.worker")
@@ -41,7 +41,8 @@ DISPATCH_BACKFILL: Final = """
 """
 RECLAIM: Final = "SELECT job_id, processor, stalls, failed FROM pgaudit.reclaim_stalled_processor_jobs()"
 REFUSED: Final = "PA003"
-LIMITS: Final = Limits(events=1_000)
+MOST_EVENTS: Final = 1_000  # of a chunk
+MOST_BYTES: Final = 4_000_000
 REGISTER_EVERY_SECONDS: Final = 60.0
 LOOK_EVERY_SECONDS: Final = 0.5
 
@@ -59,6 +60,7 @@ class Dispatcher:
     connect: Callable[[Settings, str], Connection]
     stopping: threading.Event
     reclaim_every: float
+    pace: Pace = field(default_factory=Pace)
     _registered_at: float = field(default=float("-inf"), init=False)
     _reclaimed_at: float = field(default=float("-inf"), init=False)
 
@@ -66,12 +68,19 @@ class Dispatcher:
         """Dispatches until the worker stops, through outages of any length."""
         while not self.stopping.is_set():
             try:
-                with self.connect(self.settings, "pgaudit processors") as conn:
-                    while not self.stopping.is_set():
-                        if not self.step(conn):
-                            self.stopping.wait(LOOK_EVERY_SECONDS)
+                with self.pace.share(), self.connect(self.settings, "pgaudit processors") as conn:
+                    self.dispatch(conn)
             except Exception as error:  # noqa: BLE001 - whatever it was, the next round tries again
                 logger.warning("cannot dispatch to processors, will retry: %s", safe_summary(error))
+                self.stopping.wait(LOOK_EVERY_SECONDS)
+
+    def dispatch(self, conn: Connection) -> None:
+        """Dispatches chunk after chunk; gives way while the queue has a backlog."""
+        while not self.stopping.is_set():
+            before = time.thread_time()
+            if self.step(conn):
+                self.pace.pause(time.thread_time() - before, self.stopping)
+            else:
                 self.stopping.wait(LOOK_EVERY_SECONDS)
 
     def step(self, conn: Connection) -> bool:
@@ -123,7 +132,7 @@ def follow(conn: Connection, processor: Processor) -> bool:
     if due.mismatch is not None:
         signals.stream_paused.send(stream=due.name, kind="mismatch", reason=due.mismatch)
         return False
-    chunk = run(conn, read_chunk(processor.query, due.next_index, LIMITS))
+    chunk = run(conn, read_chunk(processor.query, due.next_index, MOST_EVENTS, MOST_BYTES))
     if chunk.next_index <= due.next_index:
         return False
     last = chunk.entries[-1] if chunk.entries else None
@@ -136,7 +145,7 @@ def follow(conn: Connection, processor: Processor) -> bool:
 
 def fill(conn: Connection, processor: Processor, backfill: int, start: int, end: int) -> bool:
     """Dispatches the next chunk of a backfill, which ends before the index ``end``."""
-    chunk = run(conn, read_chunk(processor.query, start, LIMITS))
+    chunk = run(conn, read_chunk(processor.query, start, MOST_EVENTS, MOST_BYTES))
     entries = [entry for entry in chunk.entries if entry.index < end]
     given = wanted(processor, entries) | {
         "backfill": backfill, "next_index": start, "moved_to": moved_to(chunk, end)

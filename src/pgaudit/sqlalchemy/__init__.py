@@ -4,7 +4,7 @@
 >>> identify_transactions(engine)
 
 ============  ==================================================================================
-transactions  ``identify_transactions``: tells the triggers that capture changes who makes them
+transactions  ``identify_transactions``: names who makes a change, for the triggers that capture it
 tracking      ``track``: records created, updated and deleted objects of a class in each flush
 statements    refuses statements that change rows of such a class without a flush
 relations     the many-to-many relations of its objects

@@ -41,7 +41,7 @@ def _refuse(conn: Connection, _cursor: Any, _statement: str, _parameters: Any, c
         found = tracked_table(table)
         if found and found[1].audit.settings.mode != Mode.OFF:
             name = name_of(conn, table)
-            if operation not in SqlalchemyTransaction(conn).captured_operations(name).split(","):
+            if operation not in SqlalchemyTransaction(conn).captured_operations(name):
                 raise UntrackedChange(REFUSED.format(operation=operation, table=name, name=found[0]))
 
 

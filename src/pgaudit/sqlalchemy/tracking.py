@@ -55,7 +55,7 @@ def track(  # noqa: PLR0913 - by name
     Each flush sends one statement with all its events, called ``claim.created``, ``claim.updated`` and
     ``claim.deleted``. What a trigger captures is left to it. Objects of subclasses count, unless they are tracked
     themselves. Statements that change rows without a flush raise :class:`~pgaudit.UntrackedChange`, unless the table is
-    captured; SQL as text is not seen. A further call replaces what was said about the class before.
+    captured; SQL as text is not seen. A further call replaces the options of the class.
 
     :param target: the type of the target; its id is the object's primary key.
     :param action: what the actions begin with; ``target`` when left out.

@@ -12,6 +12,7 @@ class Kind:
     :ivar name: of the module in ``destinations``, for all schemes of one kind.
     :ivar transport: what is left of the scheme: ``https``, ``tls`` …
     :ivar example: a complete URL, for messages and the documentation.
+    :ivar whole_log: whether it takes nothing less than the log from its beginning.
     :ivar texts, numbers, flags, secrets: names of the options, by what their values are.
     :ivar choices: options of which the value is one of several.
     """
@@ -20,6 +21,7 @@ class Kind:
     transport: str
     example: str
     has_host: bool = True
+    whole_log: bool = False
     required: tuple[str, ...] = ()
     texts: tuple[str, ...] = ()
     numbers: tuple[str, ...] = ()
@@ -35,7 +37,7 @@ class Kind:
 
 WEBHOOK: Final = Kind(
     "webhook", "https", "https://HOST/PATH?secret=env:VARIABLE",
-    texts=("ca",), flags=("thin",), secrets=("secret", "previous"),
+    required=("secret",), texts=("ca", "link"), flags=("thin",), secrets=("secret", "previous"),
 )  # fmt: skip
 SPLUNK: Final = Kind(
     "splunk", "https", "splunk+https://HOST:8088?token=env:VARIABLE", required=("token",),
@@ -65,7 +67,8 @@ S3: Final = Kind(
 )  # fmt: skip
 PARQUET: Final = Kind("parquet", "file", "parquet:/var/audit/parquet", has_host=False)
 NATS: Final = Kind(
-    "nats", "nats", "nats://HOST:4222?stream=AUDIT&creds=file:/run/secrets/nats.creds", required=("stream",),
+    "nats", "nats", "nats://HOST:4222?stream=AUDIT&creds=file:/run/secrets/nats.creds", whole_log=True,
+    required=("stream",),
     texts=("stream", "prefix", "user", "ca"), numbers=("replicas",), secrets=("password", "token", "creds"),
 )  # fmt: skip
 KAFKA: Final = Kind(

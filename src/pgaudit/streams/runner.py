@@ -2,20 +2,19 @@
 
 import logging
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-from psycopg.rows import tuple_row
-
 from pgaudit._db_errors import safe_summary
-from pgaudit._driver import fetch
 from pgaudit.errors import InvalidStream, MissingExtra
 from pgaudit.settings import Settings
 from pgaudit.streams import positions
 from pgaudit.streams.destinations import open_destination
 from pgaudit.streams.destinations.destination import Destination
 from pgaudit.streams.outcomes import DestinationRefused
+from pgaudit.streams.pace import Pace
 from pgaudit.streams.positions import Connection, Due
 from pgaudit.streams.request import Request
 from pgaudit.streams.shipping import Shipment
@@ -23,7 +22,6 @@ from pgaudit.streams.urls import StreamURL
 
 logger = logging.getLogger("pgaudit.worker")
 
-DUE: Final = "SELECT name FROM pgaudit.due_streams() WHERE kind = 'destination'"
 MOST_THREADS: Final = 32
 LOOK_EVERY_SECONDS: Final = 1.0
 IDLE_SECONDS: Final = 30.0  # after which a thread closes its destination and ends
@@ -37,13 +35,14 @@ class Runner:
 
     settings: Settings
     connect: Connect
+    pace: Pace = field(default_factory=Pace)
     stopping: threading.Event = field(default_factory=threading.Event)
     threads: dict[str, threading.Thread] = field(default_factory=dict[str, threading.Thread])
 
-    def start_due(self, conn: Connection) -> None:
-        """Starts a thread for each stream that is due and has none."""
+    def start(self, names: Iterable[str]) -> None:
+        """Starts a thread for each of these streams that has none."""
         self.threads = {name: thread for name, thread in self.threads.items() if thread.is_alive()}
-        for (name,) in fetch(conn, tuple_row, DUE):
+        for name in names:
             if name not in self.threads and len(self.threads) < MOST_THREADS and not self.stopping.is_set():
                 thread = threading.Thread(target=self.run, args=(name,), name=f"stream {name}", daemon=True)
                 self.threads[name] = thread
@@ -52,8 +51,8 @@ class Runner:
     def run(self, name: str) -> None:
         """Sends what a stream has, until it has had nothing for a while. An error ends the thread, and is logged."""
         try:
-            with self.connect(self.settings, f"pgaudit stream {name}") as conn:
-                StreamThread(conn, name, self.settings, self.stopping).run()
+            with self.pace.share(), self.connect(self.settings, f"pgaudit stream {name}") as conn:
+                StreamThread(conn, name, self.settings, self.stopping, self.pace).run()
         except Exception as error:  # noqa: BLE001 - the stream is due again, and gets another thread
             logger.warning("the stream %s was interrupted, will go on: %s", name, safe_summary(error))
             self.stopping.wait(LOOK_EVERY_SECONDS)
@@ -68,11 +67,12 @@ class Runner:
 class StreamThread:
     """Sends one stream: opens its destination when there is something to send."""
 
-    def __init__(self, conn: Connection, name: str, settings: Settings, stopping: threading.Event) -> None:
+    def __init__(self, conn: Connection, name: str, settings: Settings, stopping: threading.Event, pace: Pace) -> None:
         self._conn = conn
         self._name = name
         self._settings = settings
         self._stopping = stopping
+        self._pace = pace
         self._destination: Destination | None = None
         self._opened_for: Request | None = None
 
@@ -81,8 +81,10 @@ class StreamThread:
         idle = 0.0
         try:
             while not self._stopping.is_set() and idle < IDLE_SECONDS:
+                before = time.thread_time()
                 if self.step():
                     idle = 0.0
+                    self._pace.pause(time.thread_time() - before, self._stopping)
                 else:
                     idle += LOOK_EVERY_SECONDS
                     self._stopping.wait(LOOK_EVERY_SECONDS)

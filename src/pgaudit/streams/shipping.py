@@ -10,11 +10,11 @@ from pgaudit import signals
 from pgaudit._reading import run
 from pgaudit.settings import Settings
 from pgaudit.streams import positions
-from pgaudit.streams.chunks import Chunk, read_chunk
 from pgaudit.streams.destinations.destination import Destination
 from pgaudit.streams.outcomes import DeliveryFailed, DestinationRefused
 from pgaudit.streams.positions import Connection, Due, Move, Parked
 from pgaudit.streams.sending import Sent, send, send_ordered
+from pgaudit.trail.chunks import Chunk, read_chunk
 from pgaudit.trail.entry import Entry, at
 from pgaudit.trail.query import parse
 
@@ -41,7 +41,8 @@ class Shipment:
             return False
         if not self.retry_parked(due):
             return False
-        chunk = run(self.conn, read_chunk(parse(due.query), due.next_index, self.destination.limits))
+        limits = self.destination.limits
+        chunk = run(self.conn, read_chunk(parse(due.query), due.next_index, limits.events, limits.bytes))
         if chunk.entries:
             now = datetime.now(UTC)
             chunk = chunk.first(self.destination.ready(chunk.entries, now, is_full=chunk.is_full))

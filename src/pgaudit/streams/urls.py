@@ -1,7 +1,7 @@
 """The URLs of destinations: their kinds, the options of each kind, and references to secrets.
 
-A URL never has a secret itself: ``token=env:SPLUNK_TOKEN`` names a variable of the worker, ``token=file:/run/t`` a file.
-So it can be stored and shown.
+A URL never has a secret itself: ``token=env:SPLUNK_TOKEN`` names a variable of the worker, ``token=file:/run/token`` a
+file. So it can be stored and shown.
 """
 
 import os
@@ -29,6 +29,7 @@ class StreamURL:
     :ivar kind: the name of its kind, such as ``webhook``.
     :ivar scheme: the part of the scheme that says how to connect, such as ``https`` or ``tls``.
     :ivar place: host and port; empty for a directory.
+    :ivar whole_log: whether nothing less than the log from its beginning can be sent there.
     :ivar path: the path: of the URL, or of a directory; the prefix in a bucket.
     """
 
@@ -38,6 +39,7 @@ class StreamURL:
     place: str
     path: str
     options: Mapping[str, str] = field(default_factory=dict[str, str])
+    whole_log: bool = False
 
     @classmethod
     def parse(cls, text: str) -> "StreamURL":
@@ -58,7 +60,7 @@ class StreamURL:
         options = options_of(parts.query, kind, scheme)
         if kind.has_host:
             require(HOST.fullmatch(parts.netloc), f"write {kind.example}")
-            return cls(text, kind.name, kind.transport, parts.netloc, parts.path, options)
+            return cls(text, kind.name, kind.transport, parts.netloc, parts.path, options, kind.whole_log)
         require(PurePosixPath(parts.path).is_absolute() and not parts.netloc, f"write {kind.example}")
         return cls(text, kind.name, kind.transport, "", parts.path, options)
 

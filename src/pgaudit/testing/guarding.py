@@ -123,7 +123,7 @@ class AuditGuard:
         self.findings += found
 
     def examine(self, conn: psycopg.Connection[Any]) -> list[Finding]:
-        """Returns the changes without an event in the open transaction, as its guards will tell when it commits."""
+        """Returns the changes without an event in the open transaction, as its guards will report them at COMMIT."""
         watched = self._watched.get(conn)
         if watched is None or not watched.is_readable or not is_in_transaction(conn):
             return []
@@ -146,7 +146,7 @@ class AuditGuard:
             self.findings += self.examine(conn)
 
     def verdict(self) -> str | None:
-        """Returns what was changed without an event, in sentences; None if nothing was, or if it was told before."""
+        """Returns what was changed without an event, in sentences; None if there is nothing new."""
         self.examine_all()
         blind = {conn.info.user for conn, watched in self._watched.items() if watched.is_readable is False}
         found = [*dict.fromkeys(map(str, self.findings)), *(NO_RIGHT.format(role=role) for role in sorted(blind))]

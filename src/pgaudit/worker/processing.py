@@ -60,7 +60,7 @@ class Processing:
         load(self._settings.processors)
         processors = dict(DECLARED)
         dispatcher = Dispatcher(
-            processors, self._settings, connected, self._stopping, heartbeat_interval(self._settings)
+            processors, self._settings, connected, self._stopping, heartbeat_interval(self._settings), self._state.pace
         )
         dispatching = threading.Thread(target=dispatcher.run, name="pgaudit dispatcher", daemon=True)
         dispatching.start()

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from typing import Any, Final, LiteralString, cast
@@ -36,6 +37,7 @@ FAIL: Final = """
 OVERRUN: Final = "SELECT pgaudit.note_processor_overrun(%(job)s, %(token)s, %(message)s)"
 RELEASE: Final = "SELECT pgaudit.release_processor_jobs(%(jobs)s::bigint[], %(token)s)"
 LONGEST_PAUSE_SECONDS: Final = 5.0
+BACKLOG_PAUSE_SECONDS: Final = 0.5
 
 
 class AttemptFailed(NotPersisted):
@@ -56,6 +58,7 @@ class ProcessorJobManager(JobManager):
         self._fetched: deque[Job] = deque()  # not begun: there is room for them
         self._entries: dict[int, Entry] = {}
         self._saving = Saving(self._succeed)
+        self._fetched_at = float("-inf")
 
     @property
     def token(self) -> Any:
@@ -80,7 +83,7 @@ class ProcessorJobManager(JobManager):
         return []
 
     async def fetch_job(self, queues: Iterable[str] | None, worker_id: int) -> Job | None:  # noqa: ARG002 - one queue
-        if not self._fetched and self._state.registration is not None:
+        if not self._fetched and self._state.registration is not None and self._may_fetch():
             try:
                 await self._fetch(worker_id)
             except Exception as error:
@@ -89,6 +92,14 @@ class ProcessorJobManager(JobManager):
                 reason = safe_summary(error.__cause__ or error)
                 logger.warning("cannot fetch jobs of processors, will retry: %s", reason)
         return self._fetched.popleft() if self._fetched else None
+
+    def _may_fetch(self) -> bool:
+        """Returns whether to fetch now: seldom while the queue has a backlog, whose events come first."""
+        now = time.monotonic()
+        if self._state.pace.is_backlog and now < self._fetched_at + BACKLOG_PAUSE_SECONDS:
+            return False
+        self._fetched_at = now
+        return True
 
     async def _fetch(self, worker_id: int) -> None:
         """Fetches as many jobs as can run now, with their events."""

@@ -41,7 +41,7 @@ class AuditApp(App):
     job_manager: AuditJobManager
 
     def __init__(self, settings: Settings) -> None:
-        connector = AuditConnector(settings.conninfo, max_size=settings.worker_concurrency + 3)
+        connector = AuditConnector(settings.conninfo, max_size=settings.worker_concurrency + 4)
         # Procrastinate leaves open what one of its dicts holds.
         job_manager = AuditJobManager(connector, settings)
         super().__init__(  # pyright: ignore[reportUnknownMemberType] - partly untyped
@@ -72,7 +72,7 @@ class AuditApp(App):
             asyncio.create_task(sealing.run_anchoring(self.settings)),
             asyncio.create_task(verification.run_verification(self.settings)),
             asyncio.create_task(sealing.run_completeness(self.settings)),
-            asyncio.create_task(streaming.run_streams(self.settings)),
+            asyncio.create_task(streaming.run_streams(self.connector, self.settings, self.job_manager.state.pace)),
         ]
         self.processing.start()
         try:

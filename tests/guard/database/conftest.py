@@ -61,3 +61,13 @@ def app(owned: str, owner: Connection) -> Iterator[Connection]:
     grant(owner, writer="claims_app")
     with psycopg.connect(make_conninfo(owned, user="claims_app"), autocommit=True) as conn:
         yield conn
+
+
+@pytest.fixture
+def guarded(owner: Connection, app: Connection) -> Iterator[Connection]:
+    """A session of the application; claims 7 and 8 exist, and the table is guarded."""
+    owner.execute("INSERT INTO claims (id) VALUES (7), (8)")
+    owner.execute("SELECT pgaudit.add_guard('claims', 'claim', '{id}')")
+    app.autocommit = False
+    yield app
+    app.rollback()

@@ -1192,7 +1192,8 @@ ALTER TABLE pgaudit.processor_jobs
     ALTER scheduled_at SET DEFAULT clock_timestamp(), ALTER scheduled_at SET NOT NULL;
 ALTER TABLE pgaudit.procrastinate_jobs ADD CONSTRAINT no_processor_jobs CHECK (queue_name <> 'audit_processors') NO INHERIT;
 CREATE INDEX processor_jobs_due_idx ON pgaudit.processor_jobs (task_name, scheduled_at, id) WHERE status = 'todo';
-CREATE INDEX processor_jobs_running_idx ON pgaudit.processor_jobs (task_name, worker_id) WHERE status = 'doing';
+CREATE INDEX processor_jobs_running_idx ON pgaudit.processor_jobs (task_name) WHERE status = 'doing';
+CREATE INDEX processor_jobs_worker_idx ON pgaudit.processor_jobs (worker_id) WHERE status = 'doing';
 CREATE INDEX processor_jobs_failed_idx ON pgaudit.processor_jobs (task_name, id) WHERE status = 'failed';
 ALTER TABLE pgaudit.processor_jobs SET (
     autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_cost_delay = 0
@@ -1318,9 +1319,10 @@ $$;
 
 -- has_long_number(event): returns whether it contains a number of more than 4,000 digits. jsonb stores 1e131071 in 8
 -- bytes and prints 131,072 digits: 8,191 such numbers make a gigabyte of text, which pg_dump cannot read.
+-- As one array: jsonb_path_query moves all remaining items for each one that it returns.
 CREATE OR REPLACE FUNCTION pgaudit.has_long_number(event jsonb) RETURNS boolean
 LANGUAGE sql IMMUTABLE SET search_path = pgaudit, pg_temp AS $$
-    SELECT EXISTS (SELECT FROM jsonb_path_query(event, '$.** ? (@.type() == "number")') number
+    SELECT EXISTS (SELECT FROM jsonb_array_elements(jsonb_path_query_array(event, '$.** ? (@.type() == "number")')) number
                     WHERE length(number::text) > 4000)
 $$;
 
@@ -2897,8 +2899,8 @@ EXCEPTION WHEN data_exception OR program_limit_exceeded OR statement_too_complex
     RETURN NULL;
 END $$;
 
--- capturable(value): returns a value that consists of others (JSON, arrays, composites, ranges) as an event can hold it:
--- its text as a string if it is nested too deep, has a reserved key or a number of more than 4,000 digits.
+-- capturable(value): returns a value that consists of others (JSON, arrays, composites, ranges) as an event can hold
+-- it: its text as a string if it is nested too deep, has a reserved key or a number of more than 4,000 digits.
 CREATE OR REPLACE FUNCTION pgaudit.capturable(value text) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp AS $$
 DECLARE
@@ -2959,7 +2961,8 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT oid FROM base WHERE below = 0
 $$;
 
--- parts_of(type): returns the types that a value consists of: itself, or the base type of a domain, elements and attributes.
+-- parts_of(type): returns the types that a value consists of: itself, or the base type of a domain, elements and
+-- attributes.
 CREATE OR REPLACE FUNCTION pgaudit.parts_of(type oid) RETURNS TABLE (part oid, kind text)
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     WITH RECURSIVE parts (oid) AS (
@@ -2972,13 +2975,14 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
       FROM parts JOIN pg_type t USING (oid)
 $$;
 
--- has_foreign_parts(type): returns whether a value has parts of types that are not PostgreSQL's. to_json and ::text would
--- call a cast that the owner of such a type has made, with the rights of the schema's owner; their text is safe.
+-- has_foreign_parts(type): returns whether a value has parts of types that are not PostgreSQL's. to_json and ::text
+-- would call a cast that the owner of such a type has made, with the rights of the schema's owner; their text is safe.
 CREATE OR REPLACE FUNCTION pgaudit.has_foreign_parts(type oid) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS
 $$ SELECT EXISTS (SELECT FROM parts_of(type) WHERE kind = 'scalar' AND part >= 16384) $$;
 
--- text_expression(type, value): returns the SQL expression of a value's text, without calling a cast that a user has made.
+-- text_expression(type, value): returns the SQL expression of a value's text, without calling a cast that a user has
+-- made.
 CREATE OR REPLACE FUNCTION pgaudit.text_expression(type oid, value text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT format(CASE WHEN kind = 'scalar' AND part < 16384 THEN '%1$s::text'
@@ -2987,7 +2991,8 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
 $$;
 
 -- json_expression(type, value): returns the SQL expression of a column's value as JSON text. value is the expression of
--- the column, such as new.amount. The functions in which it stands fix the settings that the text of a value depends on.
+-- the column, such as new.amount. The functions in which it stands fix the settings that the text of a value depends
+-- on.
 CREATE OR REPLACE FUNCTION pgaudit.json_expression(type oid, value text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT CASE WHEN typlen = -1 THEN format('CASE WHEN pg_catalog.pg_column_size(%s) > 100000 '
@@ -3018,10 +3023,137 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
         ELSE 'pg_catalog.record_image_ne(ROW(%s), ROW(%s))' END, before, after)
 $$;
 
--- Capture: triggers on the application's tables that record an event for each changed row, whoever changed it.
--- Their functions are generated for each table, because comparing two rows of unknown columns takes three times as long.
+-- The triggers of captured and guarded tables.
 
--- shape_of(relation): returns the columns of a table with their types, in one text: what a generated function is for.
+-- row_level_reason(relation): returns why the triggers of a table must fire for each row; NULL where they may fire for
+-- each statement. Statement is the rule: its transition tables make one INSERT of a bulk change. But a statement fires
+-- only the triggers of the table that it names, and after all row triggers: rows that come through other tables, or
+-- that other row triggers may change again, would be missed or read too late. Our row triggers fire before those.
+CREATE OR REPLACE FUNCTION pgaudit.row_level_reason(relation oid) RETURNS text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT CASE WHEN EXISTS (SELECT FROM pg_class WHERE oid = relation AND relkind = 'p') THEN 'it is partitioned'
+                WHEN EXISTS (SELECT FROM pg_inherits WHERE inhparent = relation) THEN 'tables inherit from it'
+                WHEN EXISTS (SELECT FROM pg_inherits WHERE inhrelid = relation) THEN 'it is a part of another table'
+                ELSE (SELECT 'it has AFTER ROW triggers: ' || string_agg(tgname, ', ' ORDER BY tgname) FROM pg_trigger
+                       WHERE tgrelid = relation AND NOT tgisinternal AND tgtype & 1 = 1 AND tgtype & 2 = 0
+                         AND NOT starts_with(tgname, '0_pgaudit')) END
+$$;
+
+-- level_of_capture(relation): returns what the triggers of a table must fire for: statement or row.
+CREATE OR REPLACE FUNCTION pgaudit.level_of_capture(relation oid) RETURNS text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS
+$$ SELECT CASE WHEN row_level_reason(relation) IS NULL THEN 'statement' ELSE 'row' END $$;
+
+-- triggers_of(relation, purpose): returns the names of its triggers for the purpose: capture or guard.
+CREATE OR REPLACE FUNCTION pgaudit.triggers_of(relation oid, purpose text) RETURNS SETOF name
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT tgname FROM pg_trigger WHERE tgrelid = relation AND NOT tgisinternal
+       AND tgname = ANY (array(SELECT format('0_pgaudit_%s_%s', purpose, operation)
+                                 FROM unnest('{insert,update,delete,truncate}'::text[]) operation)::name[])
+$$;
+
+-- partition_tree(relation): returns a table and its partitions, of all levels. pg_partition_tree would lock them all.
+CREATE OR REPLACE FUNCTION pgaudit.partition_tree(relation oid) RETURNS SETOF oid
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    WITH RECURSIVE tree (relation) AS (
+        SELECT partition_tree.relation
+        UNION ALL
+        SELECT inhrelid FROM tree JOIN pg_inherits ON inhparent = tree.relation JOIN pg_class c ON c.oid = inhrelid
+         WHERE relispartition)
+    SELECT relation FROM tree
+$$;
+
+-- create_triggers(relation, purpose, function): creates the triggers of a table. Their names begin with 0, because
+-- triggers fire in the order of their names. PostgreSQL copies row triggers to each partition, but not that of
+-- TRUNCATE.
+CREATE OR REPLACE FUNCTION pgaudit.create_triggers(relation regclass, purpose text, function text) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    level     text := level_of_capture(relation);
+    operation text;
+    member    regclass;
+BEGIN
+    PERFORM drop_triggers(relation, purpose);
+    FOREACH operation IN ARRAY '{insert,update,delete}'::text[] LOOP
+        EXECUTE format('CREATE TRIGGER %I AFTER %s ON %s %s FOR EACH %s EXECUTE FUNCTION pgaudit.%I()',
+                       format('0_pgaudit_%s_%s', purpose, operation), operation, relation,
+                       CASE WHEN level = 'statement' THEN 'REFERENCING' || CASE WHEN operation <> 'insert' THEN ' OLD TABLE AS old_rows' ELSE '' END
+                            || CASE WHEN operation <> 'delete' THEN ' NEW TABLE AS new_rows' ELSE '' END END, level, function);
+    END LOOP;
+    FOR member IN SELECT partition_tree(relation) LOOP
+        EXECUTE format('CREATE TRIGGER %I BEFORE TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION pgaudit.%I()',
+                       format('0_pgaudit_%s_truncate', purpose), member, function);
+    END LOOP;
+    PERFORM enable_triggers(relation, purpose, true);
+END $$;
+
+-- enable_triggers(relation, purpose, enabled): enables or disables the triggers of a table and its partitions. Enabled
+-- ones fire always, also where session_replication_role would switch others off.
+CREATE OR REPLACE FUNCTION pgaudit.enable_triggers(relation regclass, purpose text, enabled boolean) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    member  regclass;
+    trigger name;
+BEGIN
+    FOR member, trigger IN SELECT m, t FROM partition_tree(relation) m, triggers_of(m, purpose) t LOOP
+        EXECUTE format('ALTER TABLE %s %s TRIGGER %I', member, CASE WHEN enabled THEN 'ENABLE ALWAYS' ELSE 'DISABLE' END, trigger);
+    END LOOP;
+END $$;
+
+-- drop_triggers(relation, purpose): drops the triggers of a table. PostgreSQL drops its copies on the partitions; the
+-- TRUNCATE triggers of the partitions are dropped here.
+CREATE OR REPLACE FUNCTION pgaudit.drop_triggers(relation regclass, purpose text) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    member  regclass;
+    trigger name;
+BEGIN
+    FOR member, trigger IN SELECT m, t FROM partition_tree(relation) m, triggers_of(m, purpose) t
+                            WHERE m = relation OR t = format('0_pgaudit_%s_truncate', purpose) LOOP
+        EXECUTE format('DROP TRIGGER %I ON %s', trigger, member);
+    END LOOP;
+END $$;
+-- install_triggers(purpose, relation, id, body, settings): creates function and triggers of a table, and records that.
+--   purpose   capture or guard
+--   id        its number in captured_table or guarded_table
+--   settings  its row there
+CREATE OR REPLACE FUNCTION pgaudit.install_triggers(purpose text, relation regclass, id integer, body text, settings jsonb) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    PERFORM create_trigger_function(purpose || '_' || id, body);
+    PERFORM create_triggers(relation, purpose, purpose || '_' || id);
+    PERFORM record_about_table(format('audit.%s_added', purpose), relation,
+                               jsonb_strip_nulls(settings - '{id,relation,known_columns,added_at,added_by}'::text[]));
+END $$;
+
+-- pause_triggers(purpose, relation, paused): disables the triggers of a table, or enables them again, and records that.
+CREATE OR REPLACE FUNCTION pgaudit.pause_triggers(purpose text, relation regclass, paused boolean) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    PERFORM record_about_table(format('audit.%s_%s', purpose, CASE WHEN paused THEN 'paused' ELSE 'resumed' END), relation);
+    PERFORM enable_triggers(relation, purpose, NOT paused);
+END $$;
+
+-- remove_triggers(purpose, relation, id): drops function and triggers of a table, and records that.
+CREATE OR REPLACE FUNCTION pgaudit.remove_triggers(purpose text, relation regclass, id integer) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    PERFORM record_about_table(format('audit.%s_removed', purpose), relation);
+    PERFORM drop_triggers(relation, purpose);
+    EXECUTE format('DROP FUNCTION IF EXISTS pgaudit.%I()', purpose || '_' || id);
+END $$;
+
+-- children_of(relation): returns the tables that inherit from a table, without its partitions.
+CREATE OR REPLACE FUNCTION pgaudit.children_of(relation regclass) RETURNS SETOF regclass
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT inhrelid::regclass FROM pg_inherits JOIN pg_class c ON c.oid = inhrelid WHERE inhparent = relation AND NOT relispartition
+$$;
+
+-- Capture: triggers on the application's tables that record an event for each changed row, whoever changed it. Their
+-- functions are generated for each table, because comparing two rows of unknown columns takes three times as long.
+
+-- shape_of(relation): returns the columns of a table with their types, in one text: a generated function fits as long
+-- as it is the same.
 CREATE OR REPLACE FUNCTION pgaudit.shape_of(relation oid) RETURNS text
 LANGUAGE sql STABLE AS $$
     SELECT pg_catalog.string_agg(attname || ' ' || atttypid, ',' ORDER BY attname) FROM pg_catalog.pg_attribute
@@ -3049,8 +3181,8 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT jsonb_object_agg(attname, attnum) FROM pg_attribute WHERE attrelid = relation AND attnum > 0 AND NOT attisdropped
 $$;
 
--- restored_numbers(known, present): returns the numbers that known columns have now by their names at that time. A restore
--- closes the gaps that dropped columns have left: then each column has another number, in the same order.
+-- restored_numbers(known, present): returns the numbers that known columns have now by their names at that time. A
+-- restore closes the gaps that dropped columns have left: then each column has another number, in the same order.
 CREATE OR REPLACE FUNCTION pgaudit.restored_numbers(known jsonb, present jsonb) RETURNS jsonb
 LANGUAGE sql IMMUTABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT CASE WHEN EXISTS (SELECT FROM jsonb_each(known) k JOIN jsonb_each(present) p USING (key) WHERE k.value <> p.value)
@@ -3061,7 +3193,7 @@ $$;
 
 -- current_names(names, known, relation): returns the present names of columns, without those that were dropped.
 --   known  the numbers of all columns at the time when they had these names
--- A column whose name no longer exists has been renamed, if there is one of its number that has a new name.
+-- A column whose name no longer exists counts as renamed if the column with its number has a new name.
 CREATE OR REPLACE FUNCTION pgaudit.current_names(names text[], known jsonb, relation oid) RETURNS text[]
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT CASE WHEN names IS NOT NULL THEN array(
@@ -3074,8 +3206,8 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
          WHERE present_name IS NOT NULL ORDER BY n) END
 $$;
 
--- columns_to_capture(relation, columns, excluded): returns the columns whose values go into events: those that were
--- chosen, else all. Not those that are computed when they are read, which triggers do not see.
+-- columns_to_capture(relation, columns, excluded): returns the columns whose values go into events: the chosen ones, or
+-- all where columns is NULL. Virtual generated columns are left out: triggers do not see their values.
 CREATE OR REPLACE FUNCTION pgaudit.columns_to_capture(relation oid, columns text[], excluded text[])
 RETURNS TABLE (name text, type oid, "collation" oid)
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
@@ -3099,7 +3231,7 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
 $$;
 
 -- change_expression(column, operation, masked): returns the SQL expression of a column's change, in JSON after a comma;
--- it is NULL where there is none. A masked value is not shown, but that it was changed is.
+-- it is NULL where there is none. Of a masked column it says that it was changed, but not its values.
 CREATE OR REPLACE FUNCTION pgaudit.change_expression(name text, type oid, "collation" oid, operation text, masked boolean)
 RETURNS text LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT CASE operation
@@ -3115,8 +3247,8 @@ RETURNS text LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
       FROM (SELECT format('old.%I', name) AS o, format('new.%I', name) AS n, $s$'"***"'$s$ AS hidden) row
 $$;
 
--- changes_expression(…): returns the SQL expression of the changes of a row, in JSON with a comma before each. A function
--- call takes at most 100 arguments.
+-- changes_expression(…): returns the SQL expression of the changes of a row, in JSON with a comma before each. A
+-- function call takes at most 100 arguments.
 CREATE OR REPLACE FUNCTION pgaudit.changes_expression(relation oid, columns text[], excluded text[], masked text[],
                                                       operation text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
@@ -3134,8 +3266,8 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
       FROM columns_to_capture(relation, columns, excluded)
 $$;
 
--- rows_of(operation, level, old_row, new_row): returns the SQL of the changed rows: old before, new after. The two transition
--- tables of an UPDATE have its rows in the same order.
+-- rows_of(operation, level, old_row, new_row): returns the SQL of the changed rows: old before, new after. The two
+-- transition tables of an UPDATE have its rows in the same order.
 --   level  statement or row: what the trigger fires for; single: a statement that has changed one row, or none
 CREATE OR REPLACE FUNCTION pgaudit.rows_of(operation text, level text, old_row text, new_row text) RETURNS text
 LANGUAGE sql IMMUTABLE AS $$
@@ -3152,11 +3284,11 @@ LANGUAGE sql IMMUTABLE AS $$
         WHEN 'row UPDATE' THEN format('(SELECT %s.*) old, (SELECT %s.*) new', old_row, new_row) END
 $$;
 
--- change_query(capture, relation, operation, level, names): returns the query of the changed rows of a table: key, new_key
--- where that is another, and content, the text of the event.
+-- change_query(capture, relation, operation, level, names): returns the query of the changed rows of a table: key,
+-- new_key (another one if the key was changed), and content, the text of the event.
 --   relation  the table, or its partition or child
 --   level     what rows_of takes
---   names     what the query calls the values that do not depend on the row, and OLD and NEW: the variables of a
+--   names     of the results of captured_head and receipt_prefix, and of OLD and NEW, in the query: variables of a
 --             generated function, or parameters
 CREATE OR REPLACE FUNCTION pgaudit.change_query(capture pgaudit.captured_table, relation oid, operation text, level text,
                                                 names text[] DEFAULT '{captured.head,captured.receipts,OLD,NEW}')
@@ -3183,7 +3315,8 @@ BEGIN
         CASE operation WHEN 'UPDATE' THEN $s$c.changes <> ''$s$ ELSE 'true' END);
 END $$;
 
--- key_query(…): returns the query of the keys of the changed rows alone: key and new_key; takes what change_query takes.
+-- key_query(…): returns the query of the keys of the changed rows alone: key and new_key; takes what change_query
+-- takes.
 CREATE OR REPLACE FUNCTION pgaudit.key_query(capture pgaudit.captured_table, relation oid, operation text, level text, names text[])
 RETURNS text LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT format('SELECT %s AS key, %s AS new_key FROM %s WHERE %s',
@@ -3208,10 +3341,174 @@ RETURNS text LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
             OFFSET 0) e$query$, change_query(capture, relation, operation, level, names), names[2])
 $$;
 
--- Capture at run time, and adding it to tables and removing it.
+-- The functions of these triggers: generated for the columns of each captured table, and adapted when they change.
 
--- context_of_application(): returns what the application has said about who it acts for, with the fields that an event
--- can have; NULL if it has said nothing, or what cannot be understood.
+-- create_trigger_function(name, body): creates a generated function, or replaces it. It fixes the settings that the
+-- text of a value depends on. It forbids nested loops, because rows of transition tables are joined by their numbers,
+-- and a plan that was made for one row may meet a million.
+CREATE OR REPLACE FUNCTION pgaudit.create_trigger_function(name text, body text) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    EXECUTE format($function$CREATE OR REPLACE FUNCTION pgaudit.%I() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
+        SET search_path = pgaudit, pg_temp SET timezone = 'UTC' SET datestyle = 'ISO' SET intervalstyle = 'postgres'
+        SET bytea_output = 'hex' SET extra_float_digits = 1 SET lc_monetary = 'C' SET enable_nestloop = off SET plan_cache_mode = force_generic_plan SET jit = off AS %L$function$,
+        name, body);
+    EXECUTE format('REVOKE ALL ON FUNCTION pgaudit.%I() FROM PUBLIC', name);
+    EXECUTE format('COMMENT ON FUNCTION pgaudit.%I() IS %L', name, generated_comment(body));
+END $$;
+
+-- generated_comment(body): returns the comment of a generated function. Its hash no longer fits a body that was
+-- altered.
+CREATE OR REPLACE FUNCTION pgaudit.generated_comment(body text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS
+$$ SELECT 'Generated by pgaudit: ' || encode(sha256(convert_to(body, 'UTF8')), 'hex') $$;
+
+-- snapshot_check(level): returns the commands that compare the columns in the transaction's snapshot with those of a
+-- row. They do nothing in READ COMMITTED, where each command has a snapshot of its own.
+CREATE OR REPLACE FUNCTION pgaudit.snapshot_check(level text) RETURNS text
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT format($body$IF pg_catalog.current_setting('transaction_isolation') <> 'read committed' THEN
+        IF TG_OP = 'DELETE' THEN
+            captured.sample := %s;
+        ELSE
+            captured.sample := %s;
+        END IF;
+        IF captured.sample IS NULL THEN
+            RETURN NULL;
+        END IF;
+        PERFORM pgaudit.check_columns(TG_RELID, captured.sample);
+    END IF;$body$,
+        CASE level WHEN 'row' THEN 'pg_catalog.row_to_json(OLD)' ELSE '(SELECT pg_catalog.row_to_json(r) FROM old_rows r LIMIT 1)' END,
+        CASE level WHEN 'row' THEN 'pg_catalog.row_to_json(NEW)' ELSE '(SELECT pg_catalog.row_to_json(r) FROM new_rows r LIMIT 1)' END)
+$$;
+
+-- one_or_many(operation, one, many): returns the command of a statement's trigger: one for a single row, or none; many
+-- for any number. Most statements change one row, for which windows and joins take longer than all else.
+CREATE OR REPLACE FUNCTION pgaudit.one_or_many(operation text, one text, many text) RETURNS text
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT format(E'IF NOT EXISTS (SELECT FROM %s OFFSET 1) THEN\n    %s;\n    ELSE\n    %s;\n    END IF',
+                  CASE operation WHEN 'INSERT' THEN 'new_rows' ELSE 'old_rows' END, one, many)
+$$;
+
+-- trigger_body(purpose, id, relation, head, receipts, truncated, commands): returns the body of the trigger function of
+-- a captured or guarded table.
+--   purpose    capture or guard
+--   id         its number in captured_table or guarded_table
+--   head       expression of captured_head's result, or of '' where no event is made
+--   receipts   expression of receipt_prefix's result; NULL without receipts
+--   truncated  call of the function that is told of a TRUNCATE
+--   commands   what is done about INSERT, UPDATE and DELETE, as long as the columns are those that it was generated for
+CREATE OR REPLACE FUNCTION pgaudit.trigger_body(purpose text, id integer, relation oid, head text, receipts text, truncated text,
+                                                commands text[]) RETURNS text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT format($body$
+-- Generated by pgaudit for the table of %8$s %2$s. Replaced when its columns change.
+#variable_conflict use_column
+<<captured>>
+DECLARE
+    head     text;
+    receipts text := %4$s;
+    sample   json;
+BEGIN
+    IF pg_catalog.current_setting('session_replication_role') = 'replica' AND pgaudit.is_replicated() THEN
+        RETURN NULL;
+    END IF;
+    IF TG_OP = 'TRUNCATE' THEN
+        PERFORM %5$s;
+        RETURN NULL;
+    END IF;
+    captured.head := %3$s;
+    %6$s
+    IF pgaudit.%7$s(TG_RELID) <> %9$L THEN
+        PERFORM pgaudit.regenerate_%1$s(%2$s);
+        EXECUTE pgaudit.%1$s_query(pgaudit.current_%1$s(%2$s), TG_RELID, TG_OP, %10$L, '{$1,$2,$3,$4}')
+          USING captured.head, captured.receipts%11$s;
+    ELSIF TG_OP = 'INSERT' THEN
+    %12$s;
+    ELSIF TG_OP = 'UPDATE' THEN
+    %13$s;
+    ELSE
+    %14$s;
+    END IF;
+    RETURN NULL;
+END $body$,
+        purpose, id, head, receipts, truncated, snapshot_check(level), shape_function(relation),
+        CASE purpose WHEN 'capture' THEN 'captured_table' ELSE 'guarded_table' END, deep_shape_of(relation), level,
+        CASE level WHEN 'row' THEN ', OLD, NEW' ELSE '' END, commands[1], commands[2], commands[3])
+      FROM level_of_capture(relation) level
+$$;
+
+-- head_expression(action): returns the expression of captured_head's result in a trigger function.
+CREATE OR REPLACE FUNCTION pgaudit.head_expression(action text) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT format('pgaudit.captured_head(CASE TG_OP WHEN ''INSERT'' THEN %L WHEN ''UPDATE'' THEN %L ELSE %L END)',
+                  action || '.created', action || '.updated', action || '.deleted')
+$$;
+
+-- capture_body(capture): returns the body of the trigger function of a captured table.
+CREATE OR REPLACE FUNCTION pgaudit.capture_body(capture pgaudit.captured_table) RETURNS text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT trigger_body('capture', capture.id, capture.relation, head_expression(capture.action),
+        $s$CASE WHEN pg_catalog.current_setting('audit.wal_receipts', true) = 'on' THEN pgaudit.receipt_prefix() END$s$,
+        format('pgaudit.record_about_table(%L, TG_RELID)', capture.action || '.truncated'),
+        ARRAY[capture_query(capture, capture.relation, 'INSERT', level),
+              CASE level WHEN 'row' THEN capture_query(capture, capture.relation, 'UPDATE', level)
+                         ELSE one_or_many('UPDATE', capture_query(capture, capture.relation, 'UPDATE', 'single'),
+                                          capture_query(capture, capture.relation, 'UPDATE', level)) END,
+              capture_query(capture, capture.relation, 'DELETE', level)])
+      FROM level_of_capture(capture.relation) level
+$$;
+
+-- current_key(names, known, relation): returns the present names of the columns of a key.
+CREATE OR REPLACE FUNCTION pgaudit.current_key(names text[], known jsonb, relation regclass) RETURNS text[]
+LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    present text[] := current_names(names, known, relation);
+BEGIN
+    IF cardinality(present) < cardinality(names) THEN
+        RAISE EXCEPTION 'a key column of the table % no longer exists', relation
+            USING ERRCODE = 'undefined_column', HINT = 'Name the new key: pgaudit capture add, or pgaudit guard add.';
+    END IF;
+    RETURN present;
+END $$;
+
+-- current_capture(id): returns how a table is captured, with the present names of its columns.
+CREATE OR REPLACE FUNCTION pgaudit.current_capture(id integer) RETURNS pgaudit.captured_table
+LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    capture captured_table := (SELECT c FROM captured_table c WHERE c.id = current_capture.id);
+BEGIN
+    capture.key_columns := current_key(capture.key_columns, capture.known_columns, capture.relation);
+    capture.columns := current_names(capture.columns, capture.known_columns, capture.relation);
+    capture.excluded := current_names(capture.excluded, capture.known_columns, capture.relation);
+    capture.masked := current_names(capture.masked, capture.known_columns, capture.relation);
+    RETURN capture;
+END $$;
+
+-- regenerate_capture(id): adapts a captured table's function to its columns, unless another transaction does so right
+-- now, or this one has a snapshot that others may be ahead of: any isolation level but READ COMMITTED. Until it is
+-- adapted, each change builds its statement at run time.
+CREATE OR REPLACE FUNCTION pgaudit.regenerate_capture(id integer) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    capture captured_table;
+BEGIN
+    PERFORM FROM captured_table c WHERE c.id = regenerate_capture.id AND current_setting('transaction_isolation') = 'read committed'
+        FOR UPDATE SKIP LOCKED;
+    IF FOUND THEN
+        capture := current_capture(id);
+        UPDATE captured_table c SET key_columns = capture.key_columns, columns = capture.columns, excluded = capture.excluded,
+               masked = capture.masked, known_columns = numbered_columns(capture.relation) WHERE c.id = regenerate_capture.id;
+        PERFORM create_trigger_function('capture_' || id, capture_body(capture));
+        PERFORM record_about_table('audit.columns_changed', capture.relation, jsonb_build_object(
+            'columns', (SELECT jsonb_agg(name ORDER BY name) FROM jsonb_object_keys(numbered_columns(capture.relation)) name)));
+    END IF;
+END $$;
+
+-- Capture at run time.
+
+-- context_of_application(): returns actor, tenant and context as the application has set them in audit.context, without
+-- fields that no event has; NULL if it is not set or not valid.
 CREATE OR REPLACE FUNCTION pgaudit.context_of_application() RETURNS jsonb
 LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp AS $$
 DECLARE
@@ -3231,12 +3528,12 @@ BEGIN
                      WHERE key = ANY ('{request_id,trace_id,span_id,session_id,ip,user_agent,correlation_id,causation_id}'))));
 END $$;
 
--- captured_head(action): returns the beginning of a captured event: all that does not depend on the row, and the first 15
--- characters of its id, a UUIDv7: the time and the version. substr(gen_random_uuid()::text, 16) is the rest of one.
---   context.source  application, if it has said who it acts for; database, if only the role is known
+-- captured_head(action): returns the beginning of a captured event: all that does not depend on the row, and the first
+-- 15 characters of its id, a UUIDv7: the time and the version. substr(gen_random_uuid()::text, 16) is the rest of one.
+--   context.source  application, if audit.context names the actor; database, if only the role is known
 --   context         session_user, current_user, client_address and application_name, as the server knows them
--- Text is joined here, and context_of_application called only if there is one: each change of a row pays for it. Without SET,
--- which takes as long as a fifth of the rest; so all names have their schema.
+-- It joins text, and calls context_of_application only if audit.context is set, because each changing statement pays
+-- for it. It has no SET, which would take a fifth longer; so all names have their schema.
 CREATE OR REPLACE FUNCTION pgaudit.captured_head(action text) RETURNS text
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -3272,19 +3569,30 @@ BEGIN
        AND EXISTS (SELECT FROM pg_stat_subscription WHERE pid = pg_backend_pid());
 END $$;
 
+-- event_about_table(action, relation, data): returns the text of an event about a table as a whole.
+CREATE OR REPLACE FUNCTION pgaudit.event_about_table(action text, relation regclass, data jsonb DEFAULT NULL) RETURNS text
+LANGUAGE sql SET search_path = pgaudit, pg_temp AS $$
+    SELECT ((captured_head(action) || substr(gen_random_uuid()::text, 16) || '"}')::jsonb || jsonb_build_object(
+               'targets', jsonb_build_array(jsonb_build_object('type', 'table', 'id', table_name(relation))))
+            || CASE WHEN data IS NULL THEN '{}' ELSE jsonb_build_object('data', data) END)::text
+$$;
+
 -- record_about_table(action, relation, data): records an event about a table as a whole.
 CREATE OR REPLACE FUNCTION pgaudit.record_about_table(action text, relation regclass, data jsonb DEFAULT NULL) RETURNS void
+LANGUAGE sql SET search_path = pgaudit, pg_temp AS
+$$ SELECT record_contents(ARRAY[event_about_table(action, relation, data)]) $$;
+
+-- record_contents(contents): records captured events, each given as its text.
+CREATE OR REPLACE FUNCTION pgaudit.record_contents(contents text[]) RETURNS void
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
-    event   jsonb := (captured_head(action) || substr(gen_random_uuid()::text, 16) || '"}')::jsonb || jsonb_build_object(
-        'targets', jsonb_build_array(jsonb_build_object('type', 'table', 'id', table_name(relation))))
-        || CASE WHEN data IS NULL THEN '{}' ELSE jsonb_build_object('data', data) END;
-    content text := event::text;
     receipts text := CASE WHEN current_setting('audit.wal_receipts', true) = 'on' THEN receipt_prefix() END;
 BEGIN
     INSERT INTO audit_jobs (event, leaf_hash, event_bytes)
-    VALUES (event, CASE WHEN receipts IS NULL THEN sha256(decode('00', 'hex') || convert_to(content, 'UTF8'))
-                        ELSE hash_with_receipt(content, receipts) END, octet_length(content));
+    SELECT event, CASE WHEN receipts IS NULL THEN sha256(decode('00', 'hex') || convert_to(event::text, 'UTF8'))
+                       ELSE hash_with_receipt(event::text, receipts) END, octet_length(event::text)
+      FROM (SELECT CASE WHEN octet_length(content) > 8000 THEN fitting_event(content) ELSE content::jsonb END AS event
+              FROM unnest(contents) content OFFSET 0) given;
 END $$;
 
 -- table_name(relation): returns its name with its schema.
@@ -3293,8 +3601,8 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT nspname || '.' || relname FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE c.oid = relation
 $$;
 
--- check_columns(relation, sample): raises if a transaction's snapshot is older than the columns of a table that it changes:
--- it cannot see which columns they were, so it has to be repeated.
+-- check_columns(relation, sample): raises if a transaction's snapshot is older than the columns of a table that it
+-- changes: it cannot see which columns they were, so it has to be repeated.
 --   sample  one of the changed rows: JSON names its columns as they are now
 CREATE OR REPLACE FUNCTION pgaudit.check_columns(relation regclass, sample json) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp AS $$
@@ -3306,223 +3614,35 @@ BEGIN
     END IF;
 END $$;
 
--- Adding capture to tables of the application, and removing it: triggers, and their generated functions.
-
--- level_of_capture(relation): returns what its triggers fire for. Transition tables make one statement of a bulk change,
--- but a statement fires only the triggers of the table that it names, after all row triggers: where rows may come through
--- other tables, or row triggers may change them again, each row is captured by itself, before other triggers see it.
-CREATE OR REPLACE FUNCTION pgaudit.level_of_capture(relation oid) RETURNS text
+-- captured_operations(relation): returns the operations whose capture is enabled, such as {insert,update,delete}. Any
+-- role may ask: the catalog is readable for everyone.
+CREATE OR REPLACE FUNCTION pgaudit.captured_operations(relation oid) RETURNS text[]
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
-    SELECT CASE WHEN EXISTS (SELECT FROM pg_class WHERE oid = relation AND relkind = 'p')
-                  OR EXISTS (SELECT FROM pg_inherits WHERE relation IN (inhrelid, inhparent))
-                  OR EXISTS (SELECT FROM pg_trigger WHERE tgrelid = relation AND NOT tgisinternal AND tgtype & 1 = 1
-                                AND tgtype & 2 = 0 AND NOT starts_with(tgname, '0_pgaudit')) THEN 'row' ELSE 'statement' END
+    SELECT coalesce(array_agg(substr(tgname, 19) ORDER BY tgname), '{}') FROM pg_trigger
+     WHERE tgrelid = relation AND NOT tgisinternal AND starts_with(tgname, '0_pgaudit_capture_') AND tgenabled = 'A'
 $$;
 
--- triggers_of(relation, purpose): returns the names of its triggers for the purpose: capture or guard.
-CREATE OR REPLACE FUNCTION pgaudit.triggers_of(relation oid, purpose text) RETURNS SETOF name
-LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
-    SELECT tgname FROM pg_trigger WHERE tgrelid = relation AND NOT tgisinternal
-       AND tgname = ANY (array(SELECT format('0_pgaudit_%s_%s', purpose, operation)
-                                 FROM unnest('{insert,update,delete,truncate}'::text[]) operation)::name[])
-$$;
-
--- tables_of(relation): returns a table and its partitions.
-CREATE OR REPLACE FUNCTION pgaudit.tables_of(relation regclass) RETURNS SETOF regclass
-LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
-    SELECT relation UNION SELECT relid FROM pg_partition_tree(relation)
-$$;
-
--- create_triggers(relation, purpose, function, level): creates the triggers of a table. Their names come first, because
--- triggers fire in the order of their names. PostgreSQL copies row triggers to each partition, but not that of TRUNCATE.
-CREATE OR REPLACE FUNCTION pgaudit.create_triggers(relation regclass, purpose text, function text, level text) RETURNS void
-LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+-- record_uncaptured(changes): records the events of changes that no trigger captures, so that a change that an ORM and
+-- a trigger see is recorded once. For a JSON array of {"table": "public.claims", "operation": "update", "event": {…}}.
+-- Returns how many it has recorded; raises as record does.
+CREATE OR REPLACE FUNCTION pgaudit.record_uncaptured(changes jsonb) RETURNS integer
+LANGUAGE plpgsql AS $$
 DECLARE
-    operation text;
-    member    regclass;
+    events jsonb := (
+        SELECT coalesce(jsonb_agg(change->'event' ORDER BY n), '[]')
+          FROM jsonb_array_elements(changes) WITH ORDINALITY AS given (change, n)
+         WHERE change->>'operation' <> ALL (pgaudit.captured_operations((change->>'table')::regclass)));
 BEGIN
-    PERFORM drop_triggers(relation, purpose);
-    FOREACH operation IN ARRAY '{insert,update,delete}'::text[] LOOP
-        EXECUTE format('CREATE TRIGGER %I AFTER %s ON %s %s FOR EACH %s EXECUTE FUNCTION pgaudit.%I()',
-                       format('0_pgaudit_%s_%s', purpose, operation), operation, relation,
-                       CASE WHEN level = 'statement' THEN 'REFERENCING' || CASE WHEN operation <> 'insert' THEN ' OLD TABLE AS old_rows' ELSE '' END
-                            || CASE WHEN operation <> 'delete' THEN ' NEW TABLE AS new_rows' ELSE '' END END, level, function);
-    END LOOP;
-    FOR member IN SELECT tables_of(relation) LOOP
-        EXECUTE format('CREATE TRIGGER %I BEFORE TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION pgaudit.%I()',
-                       format('0_pgaudit_%s_truncate', purpose), member, function);
-    END LOOP;
-    PERFORM enable_triggers(relation, purpose, true);
-END $$;
-
--- enable_triggers(relation, purpose, enabled): ENABLE ALWAYS, so that session_replication_role does not switch them off.
-CREATE OR REPLACE FUNCTION pgaudit.enable_triggers(relation regclass, purpose text, enabled boolean) RETURNS void
-LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
-DECLARE
-    member  regclass;
-    trigger name;
-BEGIN
-    FOR member, trigger IN SELECT m, t FROM tables_of(relation) m, triggers_of(m, purpose) t LOOP
-        EXECUTE format('ALTER TABLE %s %s TRIGGER %I', member, CASE WHEN enabled THEN 'ENABLE ALWAYS' ELSE 'DISABLE' END, trigger);
-    END LOOP;
-END $$;
-
--- drop_triggers(relation, purpose): drops those of the partitions with them, of which PostgreSQL drops only its copies.
-CREATE OR REPLACE FUNCTION pgaudit.drop_triggers(relation regclass, purpose text) RETURNS void
-LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
-DECLARE
-    member  regclass;
-    trigger name;
-BEGIN
-    FOR member, trigger IN SELECT m, t FROM tables_of(relation) m, triggers_of(m, purpose) t
-                            WHERE m = relation OR t = format('0_pgaudit_%s_truncate', purpose) LOOP
-        EXECUTE format('DROP TRIGGER %I ON %s', trigger, member);
-    END LOOP;
-END $$;
-
--- create_trigger_function(name, body): creates a generated function, or replaces it. What the text of a value depends on is fixed. Rows of transition tables
--- are joined by their numbers: a plan made for one row must not be a nested loop over a million.
-CREATE OR REPLACE FUNCTION pgaudit.create_trigger_function(name text, body text) RETURNS void
-LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
-BEGIN
-    EXECUTE format($function$CREATE OR REPLACE FUNCTION pgaudit.%I() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
-        SET search_path = pgaudit, pg_temp SET timezone = 'UTC' SET datestyle = 'ISO' SET intervalstyle = 'postgres'
-        SET bytea_output = 'hex' SET extra_float_digits = 1 SET lc_monetary = 'C' SET enable_nestloop = off SET plan_cache_mode = force_generic_plan SET jit = off AS %L$function$,
-        name, body);
-    EXECUTE format('REVOKE ALL ON FUNCTION pgaudit.%I() FROM PUBLIC', name);
-    EXECUTE format('COMMENT ON FUNCTION pgaudit.%I() IS %L', name, generated_comment(body));
-END $$;
-
--- generated_comment(body): returns the comment of a generated function, by which one is known that was altered since.
-CREATE OR REPLACE FUNCTION pgaudit.generated_comment(body text) RETURNS text
-LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS
-$$ SELECT 'Generated by pgaudit: ' || encode(sha256(convert_to(body, 'UTF8')), 'hex') $$;
-
--- snapshot_check(level): returns the commands that compare the columns in the transaction's snapshot with those of a row.
--- In READ COMMITTED each command has a snapshot of its own.
-CREATE OR REPLACE FUNCTION pgaudit.snapshot_check(level text) RETURNS text
-LANGUAGE sql IMMUTABLE AS $$
-    SELECT format($body$IF pg_catalog.current_setting('transaction_isolation') <> 'read committed' THEN
-        IF TG_OP = 'DELETE' THEN
-            captured.sample := %s;
-        ELSE
-            captured.sample := %s;
-        END IF;
-        IF captured.sample IS NULL THEN
-            RETURN NULL;
-        END IF;
-        PERFORM pgaudit.check_columns(TG_RELID, captured.sample);
-    END IF;$body$,
-        CASE level WHEN 'row' THEN 'pg_catalog.row_to_json(OLD)' ELSE '(SELECT pg_catalog.row_to_json(r) FROM old_rows r LIMIT 1)' END,
-        CASE level WHEN 'row' THEN 'pg_catalog.row_to_json(NEW)' ELSE '(SELECT pg_catalog.row_to_json(r) FROM new_rows r LIMIT 1)' END)
-$$;
-
--- one_or_many(operation, one, many): returns the command of a statement's trigger: one for a single row, or none; many for any
--- number. Most statements change one row, for which windows and joins take longer than all else.
-CREATE OR REPLACE FUNCTION pgaudit.one_or_many(operation text, one text, many text) RETURNS text
-LANGUAGE sql IMMUTABLE AS $$
-    SELECT format(E'IF NOT EXISTS (SELECT FROM %s OFFSET 1) THEN\n    %s;\n    ELSE\n    %s;\n    END IF',
-                  CASE operation WHEN 'INSERT' THEN 'new_rows' ELSE 'old_rows' END, one, many)
-$$;
-
--- capture_body(capture): returns the body of the trigger function of a table.
-CREATE OR REPLACE FUNCTION pgaudit.capture_body(capture pgaudit.captured_table) RETURNS text
-LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
-    SELECT format($body$
--- Generated by pgaudit for the table of %2$s. Replaced when its columns change.
-#variable_conflict use_column
-<<captured>>
-DECLARE
-    head     text;
-    receipts text := CASE WHEN pg_catalog.current_setting('audit.wal_receipts', true) = 'on' THEN pgaudit.receipt_prefix() END;
-    sample   json;
-BEGIN
-    IF pg_catalog.current_setting('session_replication_role') = 'replica' AND pgaudit.is_replicated() THEN
-        RETURN NULL;
+    IF events <> '[]' THEN
+        PERFORM pgaudit.record(events);
     END IF;
-    captured.head := pgaudit.captured_head(CASE TG_OP WHEN 'INSERT' THEN %3$L WHEN 'UPDATE' THEN %4$L WHEN 'DELETE' THEN %5$L ELSE %6$L END);
-    IF TG_OP = 'TRUNCATE' THEN
-        PERFORM pgaudit.record_about_table(%6$L, TG_RELID);
-        RETURN NULL;
-    END IF;
-    %13$s
-    IF pgaudit.%14$s(TG_RELID) <> %7$L THEN
-        PERFORM pgaudit.regenerate_capture(%1$s);
-        EXECUTE pgaudit.capture_query(pgaudit.current_capture(%1$s), TG_RELID, TG_OP, %8$L, '{$1,$2,$3,$4}')
-          USING captured.head, captured.receipts%9$s;
-    ELSIF TG_OP = 'INSERT' THEN
-    %10$s;
-    ELSIF TG_OP = 'UPDATE' THEN
-    %11$s;
-    ELSE
-    %12$s;
-    END IF;
-    RETURN NULL;
-END $body$,
-        capture.id, 'captured_table ' || capture.id, capture.action || '.created', capture.action || '.updated', capture.action || '.deleted',
-        capture.action || '.truncated',
-        deep_shape_of(capture.relation), level, CASE level WHEN 'row' THEN ', OLD, NEW' ELSE '' END,
-        capture_query(capture, capture.relation, 'INSERT', level),
-        CASE level WHEN 'row' THEN capture_query(capture, capture.relation, 'UPDATE', level)
-                   ELSE one_or_many('UPDATE', capture_query(capture, capture.relation, 'UPDATE', 'single'),
-                                    capture_query(capture, capture.relation, 'UPDATE', level)) END,
-        capture_query(capture, capture.relation, 'DELETE', level), snapshot_check(level), shape)
-      FROM level_of_capture(capture.relation) level, shape_function(capture.relation) shape
-$$;
-
--- current_key(names, known, relation): returns the present names of the columns of a key.
-CREATE OR REPLACE FUNCTION pgaudit.current_key(names text[], known jsonb, relation regclass) RETURNS text[]
-LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp AS $$
-DECLARE
-    present text[] := current_names(names, known, relation);
-BEGIN
-    IF cardinality(present) < cardinality(names) THEN
-        RAISE EXCEPTION 'a key column of the table % no longer exists', relation
-            USING ERRCODE = 'undefined_column', HINT = 'Name the new key: pgaudit capture add, or pgaudit guard add.';
-    END IF;
-    RETURN present;
+    RETURN jsonb_array_length(events);
 END $$;
 
--- current_capture(id): returns how a table is captured, with the present names of its columns.
-CREATE OR REPLACE FUNCTION pgaudit.current_capture(id integer) RETURNS pgaudit.captured_table
-LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp AS $$
-DECLARE
-    capture captured_table := (SELECT c FROM captured_table c WHERE c.id = current_capture.id);
-BEGIN
-    capture.key_columns := current_key(capture.key_columns, capture.known_columns, capture.relation);
-    capture.columns := current_names(capture.columns, capture.known_columns, capture.relation);
-    capture.excluded := current_names(capture.excluded, capture.known_columns, capture.relation);
-    capture.masked := current_names(capture.masked, capture.known_columns, capture.relation);
-    RETURN capture;
-END $$;
+-- Adding capture to tables of the application, pausing and removing it.
 
--- regenerate_capture(id): adapts a captured table's function to its columns, unless another transaction does so right now, or
--- this one does not see what others commit. Until somebody does, changes are captured by a statement made for the moment.
-CREATE OR REPLACE FUNCTION pgaudit.regenerate_capture(id integer) RETURNS void
-LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
-DECLARE
-    capture captured_table;
-BEGIN
-    PERFORM FROM captured_table c WHERE c.id = regenerate_capture.id AND current_setting('transaction_isolation') = 'read committed'
-        FOR UPDATE SKIP LOCKED;
-    IF FOUND THEN
-        capture := current_capture(id);
-        UPDATE captured_table c SET key_columns = capture.key_columns, columns = capture.columns, excluded = capture.excluded,
-               masked = capture.masked, known_columns = numbered_columns(capture.relation) WHERE c.id = regenerate_capture.id;
-        PERFORM create_trigger_function('capture_' || id, capture_body(capture));
-        PERFORM record_about_table('audit.columns_changed', capture.relation, jsonb_build_object(
-            'columns', (SELECT jsonb_agg(name ORDER BY name) FROM jsonb_object_keys(numbered_columns(capture.relation)) name)));
-    END IF;
-END $$;
-
--- children_of(relation): returns the tables that inherit from a table, without its partitions.
-CREATE OR REPLACE FUNCTION pgaudit.children_of(relation regclass) RETURNS SETOF regclass
-LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
-    SELECT inhrelid::regclass FROM pg_inherits JOIN pg_class c ON c.oid = inhrelid WHERE inhparent = relation AND NOT relispartition
-$$;
-
--- add_capture(relation, target, key, …): records an event for each change of a table from now on; replaces what was added
--- before. Its children are captured, too. For the role that owns schema and table.
+-- add_capture(relation, target, key, …): records an event for each change of a table from now on; replaces what was
+-- added before. Its children are captured, too. For the role that owns schema and table.
 --   target     type of the target, such as claim; its id is the row's key
 --   key        columns of the key
 --   action     what the actions begin with: claim.created, claim.updated …; the target's type when left out
@@ -3531,7 +3651,7 @@ $$;
 --   masked     columns whose changes are recorded without their values
 --   condition  an UPDATE is recorded only where this SQL holds: new.status IS DISTINCT FROM old.status
 -- Raises:
---   22023  what is asked for cannot be captured; the message says why
+--   22023  the table cannot be captured in this way; the message says why
 CREATE OR REPLACE FUNCTION pgaudit.add_capture(relation regclass, target text, key text[], action text DEFAULT NULL,
     columns text[] DEFAULT NULL, excluded text[] DEFAULT '{}', masked text[] DEFAULT '{}', condition text DEFAULT NULL)
 RETURNS void LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
@@ -3551,10 +3671,7 @@ BEGIN
         excluded = excluded.excluded, masked = excluded.masked, condition = excluded.condition, known_columns = excluded.known_columns,
         added_at = clock_timestamp(), added_by = session_user, paused_at = NULL, paused_by = NULL
     RETURNING c.* INTO capture;
-    PERFORM create_trigger_function('capture_' || capture.id, capture_body(capture));
-    PERFORM create_triggers(capture.relation, 'capture', 'capture_' || capture.id, level_of_capture(capture.relation));
-    PERFORM record_about_table('audit.capture_added', capture.relation,
-        jsonb_strip_nulls(to_jsonb(capture) - '{id,relation,known_columns,added_at,added_by}'::text[]));
+    PERFORM install_triggers('capture', capture.relation, capture.id, capture_body(capture), to_jsonb(capture));
     FOR child IN SELECT children_of(capture.relation) LOOP
         PERFORM add_capture(child, target, key, add_capture.action, add_capture.columns, add_capture.excluded, add_capture.masked,
                             add_capture.condition);
@@ -3571,7 +3688,7 @@ DECLARE
         WHEN found.relnamespace IN ('pgaudit'::regnamespace, 'pg_catalog'::regnamespace) THEN 'it is not a table of the application'
         WHEN found.relpersistence = 't' THEN 'it is temporary'
         WHEN NOT pg_has_role(found.relowner, 'USAGE')
-            THEN format('it belongs to %s: only a role that owns both schema and table can: GRANT %1$I TO %I',
+            THEN format('it belongs to %s, and only a role that owns schema and table can do this: GRANT %1$I TO %I',
                         pg_get_userbyid(found.relowner), current_user)
         WHEN coalesce(cardinality(key), 0) = 0 THEN 'the key has no column'
         WHEN coalesce(length(target) NOT BETWEEN 1 AND 100, true) THEN 'the target type must have 1 to 100 characters'
@@ -3581,12 +3698,12 @@ DECLARE
                 FROM unnest(columns) name, numbered_columns(relation) present WHERE NOT present ? name LIMIT 1) END;
 BEGIN
     IF problem IS NOT NULL THEN
-        RAISE EXCEPTION '% cannot be captured: %', relation, problem USING ERRCODE = 'invalid_parameter_value';
+        RAISE EXCEPTION '% cannot be captured or guarded: %', relation, problem USING ERRCODE = 'invalid_parameter_value';
     END IF;
 END $$;
 
--- check_condition(relation, condition): raises if the condition cannot be evaluated for rows of the table: otherwise an
--- UPDATE would be the first to know. Nothing is evaluated.
+-- check_condition(relation, condition): raises if the condition is not valid for rows of the table: otherwise the first
+-- UPDATE would fail. No row is read.
 CREATE OR REPLACE FUNCTION pgaudit.check_condition(relation regclass, condition text) RETURNS void
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
@@ -3597,7 +3714,7 @@ BEGIN
         END LOOP;  -- not EXECUTE alone, which takes several statements
     END IF;
 EXCEPTION WHEN syntax_error_or_access_rule_violation THEN
-    RAISE EXCEPTION '% cannot be captured: the condition is not valid: %', relation, SQLERRM USING ERRCODE = 'invalid_parameter_value',
+    RAISE EXCEPTION '% cannot be captured or guarded: the condition is not valid: %', relation, SQLERRM USING ERRCODE = 'invalid_parameter_value',
         HINT = 'Name columns as new.status and old.status, and functions, types and operators that are not of PostgreSQL '
                'with their schema, such as public.is_large(new.amount).';
 END $$;
@@ -3606,16 +3723,14 @@ END $$;
 CREATE OR REPLACE FUNCTION pgaudit.remove_capture(relation regclass) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
-    capture captured_table;
+    number integer;
 BEGIN
     PERFORM remove_capture(child) FROM children_of(relation) child;
-    DELETE FROM captured_table c WHERE c.relation = remove_capture.relation RETURNING c.* INTO capture;
+    DELETE FROM captured_table c WHERE c.relation = remove_capture.relation RETURNING id INTO number;
     IF NOT FOUND THEN
         RETURN false;
     END IF;
-    PERFORM record_about_table('audit.capture_removed', relation);
-    PERFORM drop_triggers(relation, 'capture');
-    EXECUTE format('DROP FUNCTION IF EXISTS pgaudit.%I()', 'capture_' || capture.id);
+    PERFORM remove_triggers('capture', relation, number);
     RETURN true;
 END $$;
 
@@ -3628,13 +3743,12 @@ BEGIN
     IF NOT FOUND THEN
         RETURN false;
     END IF;
-    PERFORM record_about_table(CASE WHEN paused THEN 'audit.capture_paused' ELSE 'audit.capture_resumed' END, relation);
-    PERFORM enable_triggers(relation, 'capture', NOT paused);
+    PERFORM pause_triggers('capture', relation, paused);
     RETURN true;
 END $$;
 
--- renew_capture(relation): adds the capture of a table anew as it was, with triggers and function for what the table is
--- now. Returns whether there is one.
+-- renew_capture(relation): adds the capture of a table again with the same options, which adapts triggers and function
+-- to what the table is now. A pause goes on. Returns whether there is one.
 CREATE OR REPLACE FUNCTION pgaudit.renew_capture(relation regclass) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
@@ -3652,38 +3766,9 @@ BEGIN
     RETURN true;
 END $$;
 
--- captured_operations(relation): returns the operations whose capture is enabled, such as {insert,update,delete}. Any role
--- may ask: the catalog is readable for everyone.
-CREATE OR REPLACE FUNCTION pgaudit.captured_operations(relation oid) RETURNS text[]
-LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
-    SELECT coalesce(array_agg(substr(tgname, 19) ORDER BY tgname), '{}') FROM pg_trigger
-     WHERE tgrelid = relation AND NOT tgisinternal AND starts_with(tgname, '0_pgaudit_capture_') AND tgenabled = 'A'
-$$;
-
--- is_captured(relation): returns whether inserted, updated and deleted rows of a table are captured.
-CREATE OR REPLACE FUNCTION pgaudit.is_captured(relation oid) RETURNS boolean
-LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS
-$$ SELECT captured_operations(relation) @> '{insert,update,delete}' $$;
-
--- record_uncaptured(changes): records the events of changes that no trigger captures, so that a change that an ORM and a
--- trigger see is recorded once. For a JSON array of {"table": "public.claims", "operation": "update", "event": {…}}.
--- Returns how many it has recorded; raises as record does.
-CREATE OR REPLACE FUNCTION pgaudit.record_uncaptured(changes jsonb) RETURNS integer
-LANGUAGE plpgsql AS $$
-DECLARE
-    events jsonb := (
-        SELECT coalesce(jsonb_agg(change->'event' ORDER BY n), '[]')
-          FROM jsonb_array_elements(changes) WITH ORDINALITY AS given (change, n)
-         WHERE change->>'operation' <> ALL (pgaudit.captured_operations((change->>'table')::regclass)));
-BEGIN
-    IF events <> '[]' THEN
-        PERFORM pgaudit.record(events);
-    END IF;
-    RETURN jsonb_array_length(events);
-END $$;
-
--- Guards: a transaction that changes a row of a guarded table must record an event for that very target. Statements note
--- what they have changed, and a deferred trigger compares that with the recorded events when the transaction commits.
+-- Guards: a transaction that changes a row of a guarded table must record an event for that very target. Statements
+-- note what they have changed, and a deferred trigger compares that with the recorded events when the transaction
+-- commits.
 
 -- as_capture(guard): returns how the changes of a guarded table would be captured.
 CREATE OR REPLACE FUNCTION pgaudit.as_capture(guard pgaudit.guarded_table) RETURNS pgaudit.captured_table
@@ -3693,7 +3778,8 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
 $$;
 
 -- guard_query(guard, relation, operation, level, names): returns the statement that notes the changed rows of a table;
--- their events, too, if they are recorded or compared at commit. 10,000 rows at a time: an array has a gigabyte at most.
+-- their events, too, if these are recorded or compared at commit. A note has up to 10,000 rows, because an array has a
+-- gigabyte at most.
 CREATE OR REPLACE FUNCTION pgaudit.guard_query(guard pgaudit.guarded_table, relation oid, operation text, level text,
                                                names text[] DEFAULT '{captured.head,captured.receipts,OLD,NEW}')
 RETURNS text LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
@@ -3720,45 +3806,11 @@ $$;
 -- guard_body(guard): returns the body of the trigger function of a guarded table.
 CREATE OR REPLACE FUNCTION pgaudit.guard_body(guard pgaudit.guarded_table) RETURNS text
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
-    SELECT format($body$
--- Generated by pgaudit for the table of %2$s. Replaced when its columns change.
-#variable_conflict use_column
-<<captured>>
-DECLARE
-    head     text := '';
-    receipts text;
-    sample   json;
-BEGIN
-    IF pg_catalog.current_setting('session_replication_role') = 'replica' AND pgaudit.is_replicated() THEN
-        RETURN NULL;
-    END IF;
-    IF TG_OP = 'TRUNCATE' THEN
-        PERFORM pgaudit.check_guarded_truncate(%1$s, TG_RELID);
-        RETURN NULL;
-    END IF;
-    %3$s
-    %10$s
-    IF pgaudit.%11$s(TG_RELID) <> %4$L THEN
-        PERFORM pgaudit.regenerate_guard(%1$s);
-        EXECUTE pgaudit.guard_query(pgaudit.current_guard(%1$s), TG_RELID, TG_OP, %5$L, '{$1,$2,$3,$4}')
-          USING captured.head, captured.receipts%6$s;
-    ELSIF TG_OP = 'INSERT' THEN
-    %7$s;
-    ELSIF TG_OP = 'UPDATE' THEN
-    %8$s;
-    ELSE
-    %9$s;
-    END IF;
-    RETURN NULL;
-END $body$,
-        guard.id, 'guarded_table ' || guard.id,
-        CASE WHEN guard.on_missing = 'capture' OR guard.with_changes THEN format(
-            'captured.head := pgaudit.captured_head(CASE TG_OP WHEN ''INSERT'' THEN %L WHEN ''UPDATE'' THEN %L ELSE %L END);',
-            guard.action || '.created', guard.action || '.updated', guard.action || '.deleted') ELSE '' END,
-        deep_shape_of(guard.relation), level, CASE level WHEN 'row' THEN ', OLD, NEW' ELSE '' END,
-        guard_command(guard, 'INSERT', level), guard_command(guard, 'UPDATE', level),
-        guard_command(guard, 'DELETE', level), snapshot_check(level), shape)
-      FROM level_of_capture(guard.relation) level, shape_function(guard.relation) shape
+    SELECT trigger_body('guard', guard.id, guard.relation,
+        CASE WHEN guard.on_missing = 'capture' OR guard.with_changes THEN head_expression(guard.action) ELSE quote_literal('') END,
+        'NULL', format('pgaudit.check_guarded_truncate(%s, TG_RELID)', guard.id),
+        array(SELECT guard_command(guard, operation, level_of_capture(guard.relation))
+                FROM unnest('{INSERT,UPDATE,DELETE}'::text[]) WITH ORDINALITY AS o (operation, n) ORDER BY n))
 $$;
 
 -- current_guard(id): returns how a table is guarded, with the present names of its columns.
@@ -3790,10 +3842,10 @@ BEGIN
     END IF;
 END $$;
 
--- add_guard(relation, target, key, …): from now on a transaction that changes a row of the table must record an event for
--- it. Replaces what was added before. Children are guarded, too. For the role that owns schema and table.
+-- add_guard(relation, target, key, …): from now on a transaction that changes a row of the table must record an event
+-- for it. Replaces what was added before. Children are guarded, too. For the role that owns schema and table.
 --   target, key, action, columns, excluded, masked, condition  as for add_capture
---   on_missing    abort: the transaction fails; capture: its change is captured; warn: it is noted, and a warning
+--   on_missing    abort: the transaction fails; capture: its change is captured; warn: it is noted, with a warning
 --   actions       the action of the event for each operation, such as {"insert": "claim.*", "delete": "claim.deleted"};
 --                 any action for those left out
 --   with_changes  the event must have the changes, too
@@ -3809,7 +3861,7 @@ BEGIN
     PERFORM check_captured(add_guard.relation, add_guard.target, add_guard.key, coalesce(add_guard.action, add_guard.target),
                            add_guard.key || add_guard.columns || add_guard.excluded || add_guard.masked);
     PERFORM check_condition(add_guard.relation, add_guard.condition);
-    PERFORM check_guarded(add_guard.on_missing, add_guard.actions);
+    PERFORM check_guard_options(add_guard.on_missing, add_guard.actions);
     IF to_regclass('pgaudit.audit_jobs_event_id_idx') IS NULL THEN  -- by which an event is found that is queued already
         CREATE INDEX audit_jobs_event_id_idx ON audit_jobs ((event->>'id'));
     END IF;
@@ -3824,18 +3876,15 @@ BEGIN
         excluded = excluded.excluded, masked = excluded.masked, condition = excluded.condition, known_columns = excluded.known_columns,
         added_at = clock_timestamp(), added_by = session_user, paused_at = NULL, paused_by = NULL
     RETURNING g.* INTO guard;
-    PERFORM create_trigger_function('guard_' || guard.id, guard_body(guard));
-    PERFORM create_triggers(guard.relation, 'guard', 'guard_' || guard.id, level_of_capture(guard.relation));
-    PERFORM record_about_table('audit.guard_added', guard.relation,
-        jsonb_strip_nulls(to_jsonb(guard) - '{id,relation,known_columns,added_at,added_by}'::text[]));
+    PERFORM install_triggers('guard', guard.relation, guard.id, guard_body(guard), to_jsonb(guard));
     FOR child IN SELECT children_of(guard.relation) LOOP
         PERFORM add_guard(child, target, key, add_guard.on_missing, add_guard.actions, add_guard.with_changes, add_guard.action,
                           add_guard.columns, add_guard.excluded, add_guard.masked, add_guard.condition);
     END LOOP;
 END $$;
 
--- check_guarded(on_missing, actions): raises if a guard cannot be like this.
-CREATE OR REPLACE FUNCTION pgaudit.check_guarded(on_missing text, actions jsonb) RETURNS void
+-- check_guard_options(on_missing, actions): raises if the options of a guard are not valid.
+CREATE OR REPLACE FUNCTION pgaudit.check_guard_options(on_missing text, actions jsonb) RETURNS void
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
     problem text := CASE
@@ -3855,16 +3904,14 @@ END $$;
 CREATE OR REPLACE FUNCTION pgaudit.remove_guard(relation regclass) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
-    guard guarded_table;
+    number integer;
 BEGIN
     PERFORM remove_guard(child) FROM children_of(relation) child;
-    DELETE FROM guarded_table g WHERE g.relation = remove_guard.relation RETURNING g.* INTO guard;
+    DELETE FROM guarded_table g WHERE g.relation = remove_guard.relation RETURNING id INTO number;
     IF NOT FOUND THEN
         RETURN false;
     END IF;
-    PERFORM record_about_table('audit.guard_removed', relation);
-    PERFORM drop_triggers(relation, 'guard');
-    EXECUTE format('DROP FUNCTION IF EXISTS pgaudit.%I()', 'guard_' || guard.id);
+    PERFORM remove_triggers('guard', relation, number);
     IF NOT EXISTS (SELECT FROM guarded_table) THEN
         DROP INDEX IF EXISTS audit_jobs_event_id_idx;
     END IF;
@@ -3880,12 +3927,11 @@ BEGIN
     IF NOT FOUND THEN
         RETURN false;
     END IF;
-    PERFORM record_about_table(CASE WHEN paused THEN 'audit.guard_paused' ELSE 'audit.guard_resumed' END, relation);
-    PERFORM enable_triggers(relation, 'guard', NOT paused);
+    PERFORM pause_triggers('guard', relation, paused);
     RETURN true;
 END $$;
 
--- renew_guard(relation): adds the guard of a table anew as it was, as renew_capture does.
+-- renew_guard(relation): adds the guard of a table again with the same options, as renew_capture does.
 CREATE OR REPLACE FUNCTION pgaudit.renew_guard(relation regclass) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
@@ -3905,8 +3951,9 @@ END $$;
 
 -- Guards at run time: what a transaction has changed is compared with what it has recorded.
 
--- recorded_events(): returns the events of success that this transaction has recorded, and that will be in the log: not
--- captured ones, not those whose id the log or the queue has already, nor the second of one id.
+-- recorded_events(): returns the events that satisfy a guard: the application has recorded them in this transaction
+-- with the outcome success, and the log will have them. So neither captured events, nor one whose id is in the log
+-- already, in the queue, or in another event of the transaction.
 CREATE OR REPLACE FUNCTION pgaudit.recorded_events() RETURNS SETOF jsonb
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off SET enable_bitmapscan = off SET enable_nestloop = on  -- by the indexes, however large queue and log are
@@ -3929,7 +3976,8 @@ BEGIN
     END IF;
 END $$;
 
--- recorded_inline_events(first_index): returns those that are in the log already, because it has recorded them in mode inline.
+-- recorded_inline_events(first_index): returns those that are in the log already, because they were recorded in mode
+-- inline.
 --   first_index  no event of this transaction has a lower index
 CREATE OR REPLACE FUNCTION pgaudit.recorded_inline_events(first_index bigint) RETURNS SETOF jsonb
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp SET plan_cache_mode = force_custom_plan AS $$  -- locks only the last partitions
@@ -3940,14 +3988,15 @@ BEGIN
            AND l.conflicts_with IS NULL AND NOT coalesce(l.event->'context' ? 'source', false);
 END $$;
 
--- fits_pattern(action, pattern): returns whether an action fits, such as claim.paid fits claim.*; NULL is any.
+-- fits_pattern(action, pattern): returns whether an action fits a pattern, as claim.paid fits claim.*; any action fits
+-- NULL.
 CREATE OR REPLACE FUNCTION pgaudit.fits_pattern(action text, pattern text) RETURNS boolean
 LANGUAGE sql IMMUTABLE AS
 $$ SELECT pattern IS NULL OR action LIKE replace(replace(pattern, '_', '!_'), '*', '%') ESCAPE '!' $$;
 
--- says_same(given, actual): returns whether two values are the same, as an application and as Postgres write them: 1 and
--- "1.00", or a time in two zones.
-CREATE OR REPLACE FUNCTION pgaudit.says_same(given jsonb, actual jsonb) RETURNS boolean
+-- is_same_value(given, actual): returns whether two values are the same, as an application and as Postgres write them:
+-- 1 and "1.00", or a time in two zones.
+CREATE OR REPLACE FUNCTION pgaudit.is_same_value(given jsonb, actual jsonb) RETURNS boolean
 LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp AS $$
 DECLARE
     ours  text := coalesce(given, 'null') #>> '{}';
@@ -3961,24 +4010,36 @@ BEGIN
     RETURN coalesce(try_timestamptz(ours) = try_timestamptz(truth), false);
 END $$;
 
--- has_changes(given, actual): returns whether the changes of an event have each change of a row, with what it is now.
+-- has_changes(given, actual): returns whether the changes of an event have each change of a row, with the value that it
+-- has now. Masked columns are not compared.
 CREATE OR REPLACE FUNCTION pgaudit.has_changes(given jsonb, actual jsonb) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT NOT EXISTS (
         SELECT FROM jsonb_array_elements(coalesce(actual, '[]')) a
          WHERE coalesce(a->>'after', a->>'before') IS DISTINCT FROM '***'
            AND NOT EXISTS (SELECT FROM jsonb_array_elements(CASE WHEN jsonb_typeof(given) = 'array' THEN given ELSE '[]' END) g
-                            WHERE g->>'path' = a->>'path' AND says_same(g->'after', a->'after')))
+                            WHERE g->>'path' = a->>'path' AND is_same_value(g->'after', a->'after')))
 $$;
 
--- check_guarded_changes(): compares what the transaction has changed in guarded tables with what it has recorded. All of it
--- is compared when the first of its deferred calls comes; the others find nothing left.
+-- satisfies(action, changes, pattern, with_changes, event): returns whether a recorded event, which has the target already, is
+-- what a guard demands.
+--   action, changes        those of the event
+--   pattern, with_changes  those of the guard
+--   event                  how the change would be captured; NULL unless with_changes
+-- Without SET, so that it becomes a part of the query that compares all targets.
+CREATE OR REPLACE FUNCTION pgaudit.satisfies(action text, changes jsonb, pattern text, with_changes boolean, event text) RETURNS boolean
+LANGUAGE sql STABLE AS
+$$ SELECT pgaudit.fits_pattern(action, pattern) AND (NOT with_changes OR pgaudit.has_changes(changes, event::jsonb->'changes')) $$;
+
+-- check_guarded_changes(): compares what the transaction has changed in guarded tables with what it has recorded. The
+-- first of its deferred calls compares all of it; the others find nothing left.
 CREATE OR REPLACE FUNCTION pgaudit.check_guarded_changes() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp
 SET timezone = 'UTC' SET datestyle = 'ISO' SET enable_nestloop = off SET enable_seqscan = off
 SET plan_cache_mode = force_generic_plan SET jit = off AS $$
 DECLARE
     missing record;
+    guarded guarded_table;
 BEGIN
     IF NOT EXISTS (SELECT FROM guarded_change WHERE xid = NEW.xid AND number = NEW.number) THEN
         RETURN NULL;
@@ -3997,90 +4058,75 @@ BEGIN
                array_agg(c.event) FILTER (WHERE c.event IS NOT NULL) AS events
           FROM changed c
          WHERE NOT EXISTS (SELECT FROM recorded r WHERE r.target_type = c.target_type AND r.key = c.key
-                              AND fits_pattern(r.action, c.pattern)
-                              AND (NOT c.with_changes OR has_changes(r.changes, c.event::jsonb->'changes')))
+                              AND satisfies(r.action, r.changes, c.pattern, c.with_changes, c.event))
            AND NOT EXISTS (SELECT FROM recorded r WHERE c.new_key <> c.key AND r.target_type = c.target_type AND r.key = c.new_key
-                              AND fits_pattern(r.action, c.pattern)
-                              AND (NOT c.with_changes OR has_changes(r.changes, c.event::jsonb->'changes')))
+                              AND satisfies(r.action, r.changes, c.pattern, c.with_changes, c.event))
          GROUP BY c.guard, c.operation LOOP
-        PERFORM note_unrecorded(missing.guard, missing.operation, missing.keys, missing.events);
+        SELECT g.* INTO guarded FROM guarded_table g WHERE g.id = missing.guard;
+        PERFORM note_unrecorded(guarded, guarded.relation, missing.operation, cardinality(missing.keys),
+                                array(SELECT guarded.target_type || ':' || key FROM unnest(missing.keys[:5]) key), missing.events);
     END LOOP;
     RETURN NULL;
 END $$;
 
--- note_unrecorded(guard, operation, keys, events): does with changes without an event what the guard says: aborts,
--- captures them, or warns.
-CREATE OR REPLACE FUNCTION pgaudit.note_unrecorded(guard integer, operation text, keys text[], events text[]) RETURNS void
+-- note_unrecorded(guard, relation, operation, count, targets, events): does what the guard says about changes without
+-- an event: aborts, records the events that were captured for that case, or notes them and warns.
+--   relation  the table, or the partition that was truncated
+--   count     number of changed rows; targets has the first five
+CREATE OR REPLACE FUNCTION pgaudit.note_unrecorded(guard pgaudit.guarded_table, relation regclass, operation text, count bigint,
+                                                   targets text[], events text[]) RETURNS void
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
-    guarded guarded_table := (SELECT g FROM guarded_table g WHERE g.id = guard);
-    targets text[] := array(SELECT guarded.target_type || ':' || key FROM unnest(keys[:5]) key);
-    pattern text := coalesce(guarded.actions->>operation, guarded.action || '.*');
-    problem text := format('%s: %s%s %s without an audit event', table_name(guarded.relation), array_to_string(targets[:3], ', '),
-        CASE WHEN cardinality(keys) > 3 THEN format(' and %s more', cardinality(keys) - 3) ELSE '' END,
-        CASE operation WHEN 'insert' THEN 'inserted' WHEN 'update' THEN 'updated' ELSE 'deleted' END);
+    problem text := unrecorded_problem(relation, operation, count, targets);
+    remedy  text := unrecorded_remedy(guard, operation, targets[1]);
 BEGIN
-    CASE guarded.on_missing
+    CASE guard.on_missing
         WHEN 'abort' THEN
-            RAISE EXCEPTION '%', problem USING ERRCODE = 'PA002', SCHEMA = split_part(table_name(guarded.relation), '.', 1),
-                TABLE = split_part(table_name(guarded.relation), '.', 2), HINT = remedy_for(guarded, targets[1], pattern);
+            RAISE EXCEPTION '%', problem USING ERRCODE = 'PA002', SCHEMA = split_part(table_name(relation), '.', 1),
+                TABLE = split_part(table_name(relation), '.', 2), HINT = remedy;
         WHEN 'capture' THEN
             PERFORM record_contents(events);
         ELSE
             INSERT INTO unrecorded_change (relation, operation, count, targets, xid, recorded_by, application_name)
-            VALUES (guarded.relation, operation, cardinality(keys), targets, pg_current_xact_id(), session_user,
-                    current_setting('application_name'));
-            RAISE WARNING '%', problem USING ERRCODE = '01PA2', HINT = remedy_for(guarded, targets[1], pattern);
+            VALUES (relation, operation, count, targets, pg_current_xact_id(), session_user, current_setting('application_name'));
+            RAISE WARNING '%', problem USING ERRCODE = '01PA2', HINT = remedy;
     END CASE;
 END $$;
 
--- remedy_for(guard, target, pattern): returns what a developer has to do about a change without its event.
-CREATE OR REPLACE FUNCTION pgaudit.remedy_for(guard pgaudit.guarded_table, target text, pattern text) RETURNS text
+-- unrecorded_problem(relation, operation, count, targets): returns the sentence about changes without an event.
+CREATE OR REPLACE FUNCTION pgaudit.unrecorded_problem(relation regclass, operation text, count bigint, targets text[]) RETURNS text
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
-    SELECT format('Record a new event in the same transaction: audit.record(conn, AuditEvent(action="%s", target="%s"%s)).',
-                  replace(pattern, '*', '…'), target, CASE WHEN guard.with_changes THEN ', changes=[…]' ELSE '' END)
+    SELECT CASE operation WHEN 'truncate' THEN format('TRUNCATE of %s without an audit event', table_name(relation))
+                          ELSE format('%s: %s%s %s without an audit event', table_name(relation), array_to_string(targets[:3], ', '),
+                                      CASE WHEN count > 3 THEN format(' and %s more', count - 3) ELSE '' END,
+                                      CASE operation WHEN 'insert' THEN 'inserted' WHEN 'update' THEN 'updated' ELSE 'deleted' END) END
 $$;
 
--- record_contents(contents): records captured events, each given as its text.
-CREATE OR REPLACE FUNCTION pgaudit.record_contents(contents text[]) RETURNS void
-LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
-DECLARE
-    receipts text := CASE WHEN current_setting('audit.wal_receipts', true) = 'on' THEN receipt_prefix() END;
-BEGIN
-    INSERT INTO audit_jobs (event, leaf_hash, event_bytes)
-    SELECT event, CASE WHEN receipts IS NULL THEN sha256(decode('00', 'hex') || convert_to(event::text, 'UTF8'))
-                       ELSE hash_with_receipt(event::text, receipts) END, octet_length(event::text)
-      FROM (SELECT CASE WHEN octet_length(content) > 8000 THEN fitting_event(content) ELSE content::jsonb END AS event
-              FROM unnest(contents) content OFFSET 0) given;
-END $$;
+-- unrecorded_remedy(guard, operation, target): returns what a developer has to do about a change without an event.
+CREATE OR REPLACE FUNCTION pgaudit.unrecorded_remedy(guard pgaudit.guarded_table, operation text, target text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT format('Record a new event%s in the same transaction: audit.record(conn, AuditEvent(action="%s", target="%s"%s)).',
+                  CASE operation WHEN 'truncate' THEN ' before it,' ELSE '' END, replace(pattern, '*', '…'), target,
+                  CASE WHEN guard.with_changes AND operation <> 'truncate' THEN ', changes=[…]' ELSE '' END)
+      FROM coalesce(guard.actions->>operation, guard.action || CASE operation WHEN 'truncate' THEN '.truncated' ELSE '.*' END) pattern
+$$;
 
--- check_guarded_truncate(guard, relation): decides about a TRUNCATE at once, because nothing can defer it.
+-- check_guarded_truncate(guard, relation): decides about a TRUNCATE at once: PostgreSQL defers no trigger of TRUNCATE.
 CREATE OR REPLACE FUNCTION pgaudit.check_guarded_truncate(guard integer, relation oid) RETURNS void
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
     guarded guarded_table := (SELECT g FROM guarded_table g WHERE g.id = guard);
-    target  text := 'table:' || table_name(relation);
+    name    text := table_name(relation);
 BEGIN
-    IF EXISTS (SELECT FROM recorded_events() AS r (event), LATERAL jsonb_array_elements(r.event->'targets') t
-                WHERE t->>'type' = 'table' AND t->>'id' = table_name(relation)
-                  AND fits_pattern(r.event->>'action', guarded.actions->>'truncate')) THEN
-        RETURN;
+    IF NOT EXISTS (SELECT FROM recorded_events() AS r (event), LATERAL jsonb_array_elements(r.event->'targets') t
+                    WHERE t->>'type' = 'table' AND t->>'id' = name
+                      AND fits_pattern(r.event->>'action', guarded.actions->>'truncate')) THEN
+        PERFORM note_unrecorded(guarded, relation, 'truncate', 1, ARRAY['table:' || name],
+                                ARRAY[event_about_table(guarded.action || '.truncated', relation)]);
     END IF;
-    CASE guarded.on_missing
-        WHEN 'abort' THEN
-            RAISE EXCEPTION 'TRUNCATE of % without an audit event', table_name(relation) USING ERRCODE = 'PA002',
-                HINT = format('Record an event before it, in the same transaction: audit.record(conn, AuditEvent('
-                              'action="%s.truncated", target="%s")).', guarded.action, target);
-        WHEN 'capture' THEN
-            PERFORM record_about_table(guarded.action || '.truncated', relation);
-        ELSE
-            INSERT INTO unrecorded_change (relation, operation, count, targets, xid, recorded_by, application_name)
-            VALUES (relation, 'truncate', 1, ARRAY[target], pg_current_xact_id(), session_user, current_setting('application_name'));
-            RAISE WARNING 'TRUNCATE of % without an audit event', table_name(relation) USING ERRCODE = '01PA2';
-    END CASE;
 END $$;
 
--- prune_unrecorded_changes(age): deletes older ones.
+-- prune_unrecorded_changes(age): deletes the notes that are older.
 CREATE OR REPLACE FUNCTION pgaudit.prune_unrecorded_changes(age interval) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS
 $$ DELETE FROM unrecorded_change WHERE found_at < clock_timestamp() - age $$;
@@ -4323,6 +4369,22 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
      ORDER BY s.name
 $$;
 
+-- mismatch_of(at): returns why a position does not fit the log, which was restored from an older backup; NULL if it fits.
+CREATE OR REPLACE FUNCTION pgaudit.mismatch_of(at pgaudit.stream_position) RETURNS text
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    log_size bigint := (SELECT size FROM log_head);
+BEGIN
+    IF at.next_index > log_size THEN
+        RETURN format('it is at index %s, but the log has %s events: the log was restored from an older backup',
+                      at.next_index, log_size);
+    ELSIF EXISTS (SELECT FROM audit_log WHERE index = at.last_index AND leaf_hash <> at.last_hash) THEN
+        RETURN format('the event at index %s is not the one that it has got: the log was restored from an older backup',
+                      at.last_index);
+    END IF;
+    RETURN NULL;
+END $$;
+
 -- look_at_stream(name): returns a stream that is due and that no other worker is busy with; otherwise no row. One whose
 -- position does not fit the log is paused, and `mismatch` says why: the log was restored from an older backup.
 CREATE OR REPLACE FUNCTION pgaudit.look_at_stream(
@@ -4332,8 +4394,7 @@ RETURNS SETOF record
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
-    at   stream_position;
-    last bytea;
+    at stream_position;
 BEGIN
     SELECT * INTO at FROM stream_position p
      WHERE p.name = look_at_stream.name AND p.next_attempt_at <= clock_timestamp() FOR UPDATE SKIP LOCKED;
@@ -4348,14 +4409,7 @@ BEGIN
     next_index := at.next_index;
     attempts := at.attempts;
     failing_since := at.failing_since;
-    SELECT leaf_hash INTO last FROM audit_log l WHERE l.index = at.last_index;  -- or its partition was detached
-    IF next_index > log_size THEN
-        mismatch := format('the stream is at index %s, but the log has %s events: the log was restored from an older '
-                           'backup', next_index, log_size);
-    ELSIF last <> at.last_hash THEN
-        mismatch := format('the event at index %s is not the one that was sent: the log was restored from an older '
-                           'backup', at.last_index);
-    END IF;
+    mismatch := mismatch_of(at);
     IF mismatch IS NOT NULL THEN
         PERFORM pause_stream(at.name, 'mismatch', mismatch);
     END IF;
@@ -4634,94 +4688,191 @@ BEGIN
     RETURN true;
 END $$;
 
+-- Cursors: streams that the application reads itself. Readers call these functions, because they can write to no table.
+
+-- open_cursor(name, query, start): makes a cursor, unless there is one: it begins with the event of the index `start`, or
+-- with the next one that is appended. Returns what is wrong: NULL if it can be used.
+CREATE OR REPLACE FUNCTION pgaudit.open_cursor(name text, query text, start bigint) RETURNS text
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    known stream;
+BEGIN
+    SELECT * INTO known FROM stream s WHERE s.name = open_cursor.name;
+    IF NOT FOUND THEN
+        IF (SELECT count(*) FROM stream WHERE kind = 'cursor') >= 1000 THEN
+            RETURN 'there are 1,000 cursors already: remove one with pgaudit.remove_stream(name), as the owner';
+        END IF;
+        PERFORM add_stream(open_cursor.name, 'cursor', NULL, open_cursor.query, 'native', true, false, start);
+    ELSIF known.kind <> 'cursor' THEN
+        RETURN format('%s is the name of a %s', known.name, known.kind);
+    ELSIF known.query <> open_cursor.query THEN
+        RETURN format('the cursor %s has another query: %s', known.name, known.query);
+    END IF;
+    RETURN NULL;
+EXCEPTION
+    WHEN unique_violation OR SQLSTATE 'PA003' THEN
+        IF EXISTS (SELECT FROM stream s WHERE s.name = open_cursor.name AND s.kind = 'cursor') THEN
+            RETURN NULL;  -- another process was faster
+        END IF;
+        RETURN SQLERRM;
+    WHEN check_violation THEN
+        RETURN 'the name of a cursor has 1 to 63 small letters, digits, dots, hyphens and underscores';
+END $$;
+
+-- lock_cursor(name): returns where a cursor is, and what it reads. Other processes wait until the transaction ends.
+-- problem says why it cannot go on: the log was restored from an older backup.
+CREATE OR REPLACE FUNCTION pgaudit.lock_cursor(name text, OUT next_index bigint, OUT query text, OUT problem text)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    at stream_position;
+BEGIN
+    SELECT p.* INTO at FROM stream_position p JOIN stream s USING (name)
+     WHERE p.name = lock_cursor.name AND s.kind = 'cursor' FOR UPDATE OF p;
+    next_index := at.next_index;
+    query := (SELECT s.query FROM stream s WHERE s.name = at.name);
+    problem := CASE WHEN at.name IS NULL THEN 'it was removed' ELSE mismatch_of(at) END;
+END $$;
+
+-- move_cursor(name, old, new, last_index, last_hash, events): lets a cursor go on with the event of the index `new`.
+-- Returns false if it was not at `old` any longer.
+CREATE OR REPLACE FUNCTION pgaudit.move_cursor(
+    name text, old bigint, new bigint, last_index bigint, last_hash bytea, events bigint)
+RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    UPDATE stream_position p
+       SET next_index = new, last_index = coalesce(move_cursor.last_index, p.last_index),
+           last_hash = coalesce(move_cursor.last_hash, p.last_hash), delivered = p.delivered + events,
+           delivered_at = clock_timestamp()
+     WHERE p.name = move_cursor.name AND p.next_index = old
+       AND EXISTS (SELECT FROM stream s WHERE s.name = p.name AND s.kind = 'cursor');
+    RETURN FOUND;
+END $$;
+
 -- The jobs of processors. A worker takes one, and says how it ended; whoever calls with the token of another worker, or
 -- for a job that was taken from it meanwhile, changes nothing.
 
--- fetch_processor_job(worker, names, running): marks a job as the worker's. Which of the processors gets its turn is
--- left to chance, so that none keeps the others waiting; of one, it is the job that has been due for longest.
+-- fetch_processor_jobs(worker, names, running, most): marks jobs as the worker's. Processors get their turns by chance, and
+-- each its share, so that none keeps the others waiting; of one, those come first that have been due for longest.
 --   names    the processors that the worker knows
 --   running  all jobs that it runs: others that it holds are given back, because it has not heard of them
-CREATE OR REPLACE FUNCTION pgaudit.fetch_processor_job(worker uuid, names text[], running bigint[])
+--   most     number of jobs that it can run now
+-- As for the audit queue, statistics are stale: the indexes are named by forbidding other plans.
+CREATE OR REPLACE FUNCTION pgaudit.fetch_processor_jobs(worker uuid, names text[], running bigint[], most integer)
 RETURNS TABLE (job_id bigint, processor text, index bigint, attempts integer, unchecked boolean)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp
 SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off AS $$
 #variable_conflict use_column
 DECLARE
-    holder    bigint := worker_id_of(worker);
-    candidate text;
-    next      bigint;
+    holder     bigint := worker_id_of(worker);
+    candidates text[];
+    candidate  text;
+    taken      bigint[] := '{}';
 BEGIN
     IF holder IS NULL THEN
         RETURN;
     END IF;
     PERFORM release_processor_jobs(array(
-        SELECT j.id FROM processor_jobs j
-         WHERE j.task_name = ANY (names) AND j.status = 'doing' AND j.worker_id = holder AND j.id <> ALL (running)), worker);
-    FOR candidate IN
-        SELECT p.name FROM processor p JOIN stream s USING (name)
-         WHERE p.name = ANY (names) AND p.next_at <= clock_timestamp()
-           AND (s.paused_at IS NULL OR s.pause_kind = 'failing' AND p.probe_at <= clock_timestamp())
-           AND EXISTS (SELECT FROM processor_jobs j WHERE j.task_name = p.name AND j.status = 'todo'
-                          AND j.scheduled_at <= clock_timestamp())
-         ORDER BY random() LOOP
-        next := take_processor_job(candidate);
-        IF next IS NOT NULL THEN
-            RETURN QUERY
-                UPDATE processor_jobs j SET status = 'doing', worker_id = holder, started_at = clock_timestamp()
-                 WHERE j.id = next RETURNING j.id, candidate, j.index, j.attempts, coalesce((j.args->>'unchecked')::boolean, false);
-            RETURN;
-        END IF;
+        SELECT j.id FROM processor_jobs j WHERE j.status = 'doing' AND j.worker_id = holder AND j.id <> ALL (running)), worker);
+    candidates := array(SELECT p.name FROM processor p JOIN stream s USING (name)
+                         WHERE p.name = ANY (names) AND p.next_at <= clock_timestamp()
+                           AND (s.paused_at IS NULL OR s.pause_kind = 'failing' AND p.probe_at <= clock_timestamp())
+                           AND find_due_processor_job(p.name) ORDER BY random());
+    FOREACH candidate IN ARRAY candidates LOOP
+        EXIT WHEN cardinality(taken) >= most;
+        taken := taken || take_processor_jobs(candidate, greatest(most / cardinality(candidates), 1));
     END LOOP;
+    RETURN QUERY
+        UPDATE processor_jobs j SET status = 'doing', worker_id = holder, started_at = clock_timestamp()
+         WHERE j.id = ANY (taken)
+        RETURNING j.id, j.task_name::text, j.index, j.attempts, coalesce((j.args->>'unchecked')::boolean, false);
 END $$;
 
--- take_processor_job(name): locks the job of a processor that has been due for longest, if its limits allow another one
--- to run. A processor that is paused as failing may try one each minute. Returns the job's id, or NULL.
-CREATE OR REPLACE FUNCTION pgaudit.take_processor_job(name text) RETURNS bigint
-LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+-- find_due_processor_job(name): returns whether a job of the processor is due.
+CREATE OR REPLACE FUNCTION pgaudit.find_due_processor_job(name text) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp SET enable_sort = off AS $$
+DECLARE
+    due timestamptz := clock_timestamp();  -- a condition for the index, which a volatile function is not
+BEGIN
+    PERFORM FROM processor_jobs j WHERE j.task_name = name AND j.status = 'todo' AND j.scheduled_at <= due
+      ORDER BY j.scheduled_at, j.id LIMIT 1;
+    RETURN FOUND;
+END $$;
+
+-- take_processor_jobs(name, most): locks jobs of a processor, those that have been due for longest, as many as its limits
+-- allow to run now. A processor that is paused as failing may try one each minute. Returns their ids.
+CREATE OR REPLACE FUNCTION pgaudit.take_processor_jobs(name text, most integer) RETURNS bigint[]
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp SET enable_sort = off AS $$
 #variable_conflict use_column
 DECLARE
     at       processor;
-    is_probe boolean := (SELECT paused_at IS NOT NULL FROM stream s WHERE s.name = take_processor_job.name);
-    next     bigint;
+    is_probe boolean := (SELECT paused_at IS NOT NULL FROM stream s WHERE s.name = take_processor_jobs.name);
+    saved    timestamptz;  -- since when what the rate allows was not used: for a second at most
+    due      timestamptz;
+    taken    bigint[];
 BEGIN
-    SELECT * INTO at FROM processor p WHERE p.name = take_processor_job.name;
+    SELECT * INTO at FROM processor p WHERE p.name = take_processor_jobs.name;
     IF at.concurrency IS NOT NULL OR at.rate IS NOT NULL OR is_probe THEN
         -- Of two workers, the second one waits here, and then sees what the first has taken.
-        SELECT * INTO at FROM processor p WHERE p.name = take_processor_job.name FOR UPDATE;
-        IF at.next_at > clock_timestamp() OR (is_probe AND at.probe_at > clock_timestamp())
-           OR (SELECT count(*) FROM processor_jobs j WHERE j.task_name = at.name AND j.status = 'doing') >= at.concurrency
-        THEN
-            RETURN NULL;
+        SELECT * INTO at FROM processor p WHERE p.name = take_processor_jobs.name FOR UPDATE;
+        IF is_probe THEN
+            most := CASE WHEN at.probe_at <= clock_timestamp() THEN 1 ELSE 0 END;
+        END IF;
+        IF at.concurrency IS NOT NULL THEN
+            most := least(most, at.concurrency - (SELECT count(*) FROM processor_jobs j
+                                                   WHERE j.task_name = at.name AND j.status = 'doing'));
+        END IF;
+        IF at.rate IS NOT NULL THEN
+            saved := greatest(at.next_at, clock_timestamp() - make_interval(secs => greatest(1 - 1 / at.rate, 0)));
+            most := least(most, floor(extract(epoch FROM clock_timestamp() - saved) * at.rate + 1));
         END IF;
     END IF;
-    next := (SELECT j.id FROM processor_jobs j
-              WHERE j.task_name = at.name AND j.status = 'todo' AND j.scheduled_at <= clock_timestamp()
-              ORDER BY j.scheduled_at, j.id LIMIT 1 FOR UPDATE SKIP LOCKED);
-    IF next IS NOT NULL AND (at.rate IS NOT NULL OR is_probe) THEN
-        UPDATE processor p  -- what was not used in the last second may be used at once
-           SET next_at = coalesce(greatest(at.next_at, clock_timestamp() - make_interval(secs => greatest(1 - 1 / at.rate, 0)))
-                                  + make_interval(secs => least(1 / at.rate, 1e6)), at.next_at),
-               probe_at = CASE WHEN is_probe THEN clock_timestamp() + interval '1 minute' ELSE at.probe_at END
+    due := clock_timestamp();
+    taken := array(SELECT j.id FROM processor_jobs j
+                    WHERE j.task_name = at.name AND j.status = 'todo' AND j.scheduled_at <= due
+                    ORDER BY j.scheduled_at, j.id LIMIT greatest(most, 0) FOR UPDATE SKIP LOCKED);
+    IF cardinality(taken) > 0 AND (is_probe OR at.rate IS NOT NULL) THEN
+        UPDATE processor p
+           SET probe_at = CASE WHEN is_probe THEN clock_timestamp() + interval '1 minute' ELSE at.probe_at END,
+               next_at = CASE WHEN at.rate IS NULL THEN at.next_at
+                              ELSE saved + make_interval(secs => least(cardinality(taken) / at.rate, 1e6)) END
          WHERE p.name = at.name;
     END IF;
-    RETURN next;
+    RETURN taken;
 END $$;
 
--- succeed_processor_job(job, worker): the job is done, and leaves the queue. Ends the pause of a processor that was
--- failing. Returns false if the worker does not hold the job.
-CREATE OR REPLACE FUNCTION pgaudit.succeed_processor_job(job bigint, worker uuid) RETURNS boolean
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
-DECLARE
-    done processor_jobs;
+-- count_processed(name, succeeded, discarded): counts jobs that have left the queue. Ends the pause of a processor that
+-- was failing.
+CREATE OR REPLACE FUNCTION pgaudit.count_processed(name text, succeeded integer, discarded integer) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+#variable_conflict use_column
 BEGIN
-    DELETE FROM processor_jobs j WHERE j.id = job AND j.status = 'doing' AND j.worker_id = worker_id_of(worker)
-        RETURNING * INTO done;
-    IF done.id IS NULL THEN
-        RETURN false;
-    END IF;
-    PERFORM count_processed(done.task_name, 1, 0);
-    RETURN true;
+    -- Each job of a processor updates this row: it must not stay locked while the disk writes. After a crash of the
+    -- server, a job that had just ended may run again.
+    PERFORM set_config('synchronous_commit', 'off', true);
+    UPDATE processor p
+       SET failures = 0, succeeded = p.succeeded + count_processed.succeeded,
+           discarded = p.discarded + count_processed.discarded,
+           per_second = p.per_second * exp(least(-extract(epoch FROM clock_timestamp() - coalesce(p.ended_at, '-infinity')) / 300, 0))
+                        + (count_processed.succeeded + count_processed.discarded) / 300.0,
+           ended_at = clock_timestamp()
+     WHERE p.name = count_processed.name;
+    PERFORM resume_stream(s.name) FROM stream s
+      WHERE s.name = count_processed.name AND s.pause_kind = 'failing';
 END $$;
+
+-- succeed_processor_jobs(jobs, worker): the jobs are done, and leave the queue. Ends the pause of a processor that was
+-- failing. Jobs that the worker does not hold stay.
+CREATE OR REPLACE FUNCTION pgaudit.succeed_processor_jobs(jobs bigint[], worker uuid) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+    WITH done AS (
+        DELETE FROM processor_jobs j WHERE j.id = ANY (jobs) AND j.status = 'doing' AND j.worker_id = worker_id_of(worker)
+        RETURNING j.task_name
+    )
+    SELECT count_processed(task_name, count(*)::integer, 0) FROM done GROUP BY task_name ORDER BY task_name
+$$;
 
 -- discard_processor_job(job, worker, reason): the processor gives the event up. The job leaves the queue, and its history
 -- keeps the reason. Returns false if the worker does not hold the job.
@@ -4739,26 +4890,6 @@ BEGIN
     RETURN true;
 END $$;
 
--- count_processed(name, succeeded, discarded): counts a job that has left the queue. Ends the pause of a processor that
--- was failing.
-CREATE OR REPLACE FUNCTION pgaudit.count_processed(name text, succeeded integer, discarded integer) RETURNS void
-LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
-#variable_conflict use_column
-BEGIN
-    -- Each job of a processor updates this row: it must not stay locked while the disk writes. After a crash of the
-    -- server, a job that had just ended may run again.
-    PERFORM set_config('synchronous_commit', 'off', true);
-    UPDATE processor p
-       SET failures = 0, succeeded = p.succeeded + count_processed.succeeded,
-           discarded = p.discarded + count_processed.discarded,
-           per_second = p.per_second * exp(least(-extract(epoch FROM clock_timestamp() - coalesce(p.ended_at, '-infinity')) / 300, 0))
-                        + 1 / 300.0,
-           ended_at = clock_timestamp()
-     WHERE p.name = count_processed.name;
-    PERFORM resume_stream(s.name) FROM stream s
-      WHERE s.name = count_processed.name AND s.pause_kind = 'failing';
-END $$;
-
 -- note_processor_error(job, error_class, sqlstate, message, traceback): adds an attempt that did not succeed to the
 -- history of a job.
 CREATE OR REPLACE FUNCTION pgaudit.note_processor_error(
@@ -4773,10 +4904,11 @@ $$;
 --   counted   whether the processor counts as failing; false if it has asked for another attempt itself
 --   retry_in  seconds until the next attempt; NULL ends the job as failed
 -- After break_after failures in a row, of any jobs, the processor is paused; while it is, an attempt costs a job nothing.
--- Returns the job's new status, NULL if the worker does not hold it, and whether this has paused the processor.
+-- Returns the job's new status, NULL if the worker does not hold it, the seconds until the next attempt, and whether this
+-- has paused the processor.
 CREATE OR REPLACE FUNCTION pgaudit.fail_processor_job(
     job bigint, worker uuid, counted boolean, retry_in double precision, error_class text, sqlstate text, message text,
-    traceback text, OUT status text, OUT paused boolean)
+    traceback text, OUT status text, OUT again_in double precision, OUT paused boolean)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
@@ -4790,12 +4922,12 @@ BEGIN
         RETURN;
     END IF;
     is_probe := EXISTS (SELECT FROM stream s WHERE s.name = held.task_name AND s.pause_kind = 'failing');
-    retry_in := CASE WHEN is_probe THEN coalesce(retry_in, 60) ELSE retry_in END;
-    status := CASE WHEN retry_in IS NULL THEN 'failed' ELSE 'todo' END;
+    again_in := CASE WHEN is_probe THEN coalesce(retry_in, 60) ELSE retry_in END;
+    status := CASE WHEN again_in IS NULL THEN 'failed' ELSE 'todo' END;
     UPDATE processor_jobs j
        SET status = fail_processor_job.status::procrastinate_job_status,
            attempts = held.attempts + (NOT is_probe)::integer, worker_id = NULL, abort_requested = false,
-           scheduled_at = clock_timestamp() + make_interval(secs => least(greatest(coalesce(retry_in, 0), 0), 1e8))
+           scheduled_at = clock_timestamp() + make_interval(secs => least(greatest(again_in, 0), 1e8))
      WHERE j.id = job;
     PERFORM note_processor_error(held, error_class, sqlstate, message, traceback);
     UPDATE processor p SET failures = p.failures + counted::integer, error = left(fail_processor_job.message, 1000)
@@ -5075,11 +5207,13 @@ END $$;
 -- end, delay or take over jobs, impersonate a worker, or change the settings.
 CREATE OR REPLACE FUNCTION pgaudit.reject_foreign_write() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    owner name := (SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = TG_RELID);
 BEGIN
-    IF current_user <> (SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = TG_RELID) THEN
+    IF current_user <> owner THEN
         RAISE EXCEPTION '% on %: only its owner and the functions of pgaudit can write to it', TG_OP, TG_TABLE_NAME
             USING ERRCODE = 'insufficient_privilege',
-                  HINT = 'Retry or acknowledge jobs with pgaudit jobs; change settings as the owner.';
+                  HINT = format('Use the commands of pgaudit, such as pgaudit jobs and pgaudit capture, or SET ROLE %I.', owner);
     END IF;
     RETURN NULL;
 END $$;
@@ -5177,31 +5311,19 @@ BEGIN
         USING ERRCODE = 'insufficient_privilege', HINT = 'Schedule it within the next 24 hours.';
 END $$;
 
--- What capture and guard of a table are like now, and what is wrong with them. No table is locked: a migration of the
--- application that holds one does not stop the health check.
+-- The state of captures and guards, and what is wrong with them. No table is locked, so that a migration of the
+-- application that holds a lock does not block the health check.
 
--- partition_tree(relation): returns a table and its partitions, of all levels. pg_partition_tree would lock them all.
-CREATE OR REPLACE FUNCTION pgaudit.partition_tree(relation oid) RETURNS SETOF oid
+-- watched(purpose): returns the captured or guarded tables, with the columns that both have.
+CREATE OR REPLACE FUNCTION pgaudit.watched(purpose text)
+RETURNS TABLE (id integer, relation regclass, key_columns text[], columns text[], excluded text[], masked text[], condition text,
+               known_columns jsonb, paused_at timestamptz)
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
-    WITH RECURSIVE tree (relation) AS (
-        SELECT partition_tree.relation
-        UNION ALL
-        SELECT inhrelid FROM tree JOIN pg_inherits ON inhparent = tree.relation JOIN pg_class c ON c.oid = inhrelid
-         WHERE relispartition)
-    SELECT relation FROM tree
-$$;
-
--- row_level_reason(relation): returns why each of its rows is captured by itself; NULL where a statement is: see
--- level_of_capture.
-CREATE OR REPLACE FUNCTION pgaudit.row_level_reason(relation oid) RETURNS text
-LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
-    SELECT CASE WHEN EXISTS (SELECT FROM pg_class WHERE oid = relation AND relkind = 'p') THEN 'it is partitioned'
-                WHEN EXISTS (SELECT FROM pg_inherits WHERE inhparent = relation) THEN 'tables inherit from it'
-                WHEN EXISTS (SELECT FROM pg_inherits WHERE inhrelid = relation) THEN 'it is a part of another table'
-                ELSE (SELECT 'it has AFTER ROW triggers: ' || string_agg(tgname, ', ' ORDER BY tgname) FROM pg_trigger
-                       WHERE tgrelid = relation AND NOT tgisinternal AND tgtype & 1 = 1 AND tgtype & 2 = 0
-                         AND NOT starts_with(tgname, '0_pgaudit')) END
-     WHERE level_of_capture(relation) = 'row'
+    SELECT id, relation, key_columns, columns, excluded, masked, condition, known_columns, paused_at FROM captured_table
+     WHERE purpose = 'capture'
+    UNION ALL
+    SELECT id, relation, key_columns, columns, excluded, masked, condition, known_columns, paused_at FROM guarded_table
+     WHERE purpose = 'guard'
 $$;
 
 -- level_of_triggers(relation, purpose): returns what its triggers fire for, statement or row; NULL if it has none.
@@ -5209,12 +5331,11 @@ CREATE OR REPLACE FUNCTION pgaudit.level_of_triggers(relation oid, purpose text)
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT min(CASE tgtype & 1 WHEN 1 THEN 'row' ELSE 'statement' END) FROM pg_trigger
      WHERE tgrelid = relation AND NOT tgisinternal
-       AND tgname = ANY (array(SELECT format('0_pgaudit_%s_%s', purpose, operation)
-                                 FROM unnest('{insert,update,delete}'::text[]) operation)::name[])
+       AND tgname IN (SELECT triggers_of(relation, purpose)) AND tgtype & 32 = 0  -- not those of TRUNCATE
 $$;
 
--- problem_of_triggers(relation, purpose, function): returns what is wrong with the triggers of a table and its partitions;
--- NULL if nothing is.
+-- problem_of_triggers(relation, purpose, function): returns what is wrong with the triggers of a table and its
+-- partitions; NULL if nothing is.
 CREATE OR REPLACE FUNCTION pgaudit.problem_of_triggers(relation oid, purpose text, function oid) RETURNS text
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     WITH found AS (
@@ -5229,8 +5350,8 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
       FROM found WHERE problem IS NOT NULL GROUP BY problem ORDER BY problem LIMIT 1
 $$;
 
--- problem_of_function(relation, function): returns what is wrong with the generated function of a table; NULL if nothing is.
--- Generating it anew, to compare, would take 20 ms.
+-- problem_of_function(relation, function): returns what is wrong with the generated function of a table; NULL if
+-- nothing is. Generating it anew, to compare, would take 20 ms.
 CREATE OR REPLACE FUNCTION pgaudit.problem_of_function(relation oid, function oid) RETURNS text
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT CASE WHEN NOT prosecdef OR obj_description(oid, 'pg_proc') IS DISTINCT FROM generated_comment(prosrc)
@@ -5238,8 +5359,9 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
       FROM pg_proc WHERE oid = function
 $$;
 
--- problem_of_columns(relation, key, known, condition): returns why no row can be changed any more, because columns were
--- dropped or renamed; NULL if none is missing. Other columns are no problem: the next change of a row adapts the function.
+-- problem_of_columns(relation, key, known, condition): returns why rows can no longer be changed: key or condition
+-- names a column that was dropped or renamed. NULL otherwise: for other columns, the next change of a row adapts the
+-- function.
 CREATE OR REPLACE FUNCTION pgaudit.problem_of_columns(relation oid, key text[], known jsonb, condition text) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp SET lock_timeout = '100ms' AS $$
 BEGIN
@@ -5256,8 +5378,8 @@ EXCEPTION
         RETURN NULL;
 END $$;
 
--- problem_of(purpose, id, relation): returns why changes of a captured or guarded table may pass, or fail, as the rest of a
--- sentence about it; NULL if they do not.
+-- problem_of(purpose, id, relation): returns why changes of a captured or guarded table may pass unseen, or fail: the
+-- rest of a sentence that begins with the table. NULL without a problem.
 CREATE OR REPLACE FUNCTION pgaudit.problem_of(purpose text, id integer, relation oid) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp AS $$
 DECLARE
@@ -5270,20 +5392,17 @@ BEGIN
     IF problem IS NULL THEN
         SELECT 'has a child of which no change is seen: ' || string_agg(table_name(child), ', ') INTO problem
           FROM children_of(relation) child
-         WHERE NOT EXISTS (SELECT FROM captured_table c WHERE purpose = 'capture' AND c.relation = child
-                           UNION ALL SELECT FROM guarded_table g WHERE purpose = 'guard' AND g.relation = child);
+         WHERE child NOT IN (SELECT w.relation FROM watched(purpose) w);
     END IF;
     IF problem IS NULL THEN
-        SELECT problem_of_columns(relation, key_columns, known_columns, condition) INTO problem
-          FROM (SELECT c.id, key_columns, known_columns, condition FROM captured_table c WHERE purpose = 'capture'
-                UNION ALL
-                SELECT g.id, key_columns, known_columns, condition FROM guarded_table g WHERE purpose = 'guard') w
-         WHERE w.id = problem_of.id;
+        SELECT problem_of_columns(w.relation, w.key_columns, w.known_columns, w.condition) INTO problem
+          FROM watched(purpose) w WHERE w.id = problem_of.id;
     END IF;
     RETURN problem;
 END $$;
 
--- watched_tables(purpose): returns the captured or guarded tables as they are now, with the present names of their columns.
+-- watched_tables(purpose): returns the captured or guarded tables as they are now, with the present names of their
+-- columns.
 CREATE OR REPLACE FUNCTION pgaudit.watched_tables(purpose text)
 RETURNS TABLE (id integer, schema_name text, table_name text, key_columns text[], columns text[], excluded text[],
                masked text[], level text, level_reason text, children text[], problem text)
@@ -5293,11 +5412,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
            current_names(w.masked, known_columns, w.relation), level_of_triggers(w.relation, purpose),
            row_level_reason(w.relation), array(SELECT table_name(child) FROM children_of(w.relation) child ORDER BY 1),
            CASE WHEN paused_at IS NULL THEN problem_of(purpose, w.id, w.relation) END
-      FROM (SELECT id, relation, key_columns, columns, excluded, masked, known_columns, paused_at FROM captured_table
-             WHERE purpose = 'capture'
-            UNION ALL
-            SELECT id, relation, key_columns, columns, excluded, masked, known_columns, paused_at FROM guarded_table
-             WHERE purpose = 'guard') w
+      FROM watched(purpose) w
       JOIN pg_class c ON c.oid = w.relation
       JOIN pg_namespace n ON n.oid = c.relnamespace
 $$;
@@ -5313,22 +5428,20 @@ SELECT w.schema_name, w.table_name, g.target_type, w.key_columns, g.action, g.on
        g.added_at, g.added_by, g.paused_at, g.paused_by
   FROM pgaudit.guarded_table g JOIN pgaudit.watched_tables('guard') w USING (id);
 
--- capture_problems(): returns what is wrong with captured and guarded tables that are not paused. For readers and workers.
+-- capture_problems(): returns what is wrong with captured and guarded tables that are not paused. For readers and
+-- workers.
 CREATE OR REPLACE FUNCTION pgaudit.capture_problems() RETURNS TABLE (purpose text, relation oid, table_name text, problem text)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
-    SELECT w.purpose, w.relation, table_name(w.relation), w.problem
-      FROM (SELECT 'capture' AS purpose, relation, problem_of('capture', id, relation) AS problem FROM captured_table
-             WHERE paused_at IS NULL AND relation IN (SELECT oid FROM pg_class)
-            UNION ALL
-            SELECT 'guard', relation, problem_of('guard', id, relation) FROM guarded_table
-             WHERE paused_at IS NULL AND relation IN (SELECT oid FROM pg_class)) w
-     WHERE w.problem IS NOT NULL ORDER BY 1, 3
+    SELECT p.purpose, c.oid, table_name(c.oid), problem
+      FROM unnest('{capture,guard}'::text[]) p (purpose), watched(p.purpose) w JOIN pg_class c ON c.oid = w.relation,
+           problem_of(p.purpose, w.id, c.oid) problem
+     WHERE w.paused_at IS NULL AND problem IS NOT NULL ORDER BY 1, 3
 $$;
 
 -- Coverage: which tables of the application are captured or guarded, and which are neither.
 
--- logged_actions(prefixes): returns the actions in the log that begin so. Each is found by one step in each index, however
--- many events have it.
+-- logged_actions(prefixes): returns the actions in the log that begin with one of the prefixes. Each is found by one
+-- step in each index, however many events have it.
 CREATE OR REPLACE FUNCTION pgaudit.logged_actions(prefixes text[]) RETURNS SETOF text
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     WITH RECURSIVE wanted AS (
@@ -5391,8 +5504,8 @@ SELECT n.nspname::text AS schema_name, c.relname::text AS table_name,
    AND c.relname NOT IN ('alembic_version', 'django_migrations')
    AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = c.oid AND deptype = 'e');
 
--- claim_unrecorded_changes(): returns what guards have let pass and no worker was told of yet, the oldest first: each is
--- told once, whichever worker asks. NULL for a table that no longer exists.
+-- claim_unrecorded_changes(): returns up to 1,000 changes that guards have let pass and that no worker has reported
+-- yet, the oldest first, and marks them as reported. table_name is NULL if the table no longer exists.
 CREATE OR REPLACE FUNCTION pgaudit.claim_unrecorded_changes()
 RETURNS TABLE (table_name text, operation text, count bigint, targets text[], xid text, recorded_by text, application_name text)
 LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
@@ -6082,7 +6195,7 @@ COMMENT ON COLUMN pgaudit.captured_table.action IS
 COMMENT ON COLUMN pgaudit.captured_table.columns IS
     'Columns that are recorded; NULL for all.';
 COMMENT ON COLUMN pgaudit.captured_table.excluded IS
-    'Columns that are not recorded. A change of these alone is none.';
+    'Columns that do not count: a change of these alone is no change.';
 COMMENT ON COLUMN pgaudit.captured_table.masked IS
     'Columns whose changes are recorded without their values.';
 COMMENT ON COLUMN pgaudit.captured_table.condition IS
@@ -6119,7 +6232,7 @@ COMMENT ON COLUMN pgaudit.guarded_table.with_changes IS
 COMMENT ON COLUMN pgaudit.guarded_table.columns IS
     'Columns that are recorded; NULL for all.';
 COMMENT ON COLUMN pgaudit.guarded_table.excluded IS
-    'Columns that are not recorded. A change of these alone is none.';
+    'Columns that do not count: a change of these alone is no change.';
 COMMENT ON COLUMN pgaudit.guarded_table.masked IS
     'Columns whose changes are recorded without their values.';
 COMMENT ON COLUMN pgaudit.guarded_table.condition IS
@@ -6198,7 +6311,7 @@ COMMENT ON COLUMN pgaudit.table_coverage.last_event_at IS
 COMMENT ON COLUMN pgaudit.table_coverage.unrecorded_changes IS
     'Number of rows changed without an event in the last day, as a guard with on_missing = warn has counted.';
 COMMENT ON FUNCTION pgaudit.claim_unrecorded_changes() IS
-    'Returns changes without an event that no worker was told of yet, and marks them as told.';
+    'Returns changes without an event that no worker has reported yet, and marks them as reported.';
 
 COMMENT ON FUNCTION pgaudit.add_capture(regclass, text, text[], text, text[], text[], text[], text) IS
     'Captures a table: records an event for each inserted, updated and deleted row, whoever changes it.';
@@ -6218,17 +6331,14 @@ COMMENT ON FUNCTION pgaudit.remove_guard(regclass) IS
 COMMENT ON FUNCTION pgaudit.pause_guard(regclass, boolean) IS
     'Interrupts the guard of a table, or resumes it.';
 
-COMMENT ON FUNCTION pgaudit.is_captured(oid) IS
-    'Whether inserted, updated and deleted rows of a table are captured.';
-
 COMMENT ON FUNCTION pgaudit.record_uncaptured(jsonb) IS
     'Records the events of changes that no trigger captures.';
 
 COMMENT ON FUNCTION pgaudit.renew_capture(regclass) IS
-    'Adds the capture of a table anew as it was, for what the table is now.';
+    'Adds the capture of a table again with the same options, which adapts it to what the table is now.';
 
 COMMENT ON FUNCTION pgaudit.renew_guard(regclass) IS
-    'Adds the guard of a table anew as it was, for what the table is now.';
+    'Adds the guard of a table again with the same options, which adapts it to what the table is now.';
 
 COMMENT ON FUNCTION pgaudit.capture_problems() IS
     'Captured and guarded tables whose changes may pass: purpose, table and what is wrong.';
@@ -6256,7 +6366,7 @@ COMMENT ON COLUMN pgaudit.capture_state.condition IS
 COMMENT ON COLUMN pgaudit.capture_state.level IS
     'What its triggers fire for, statement or row; NULL if they are missing.';
 COMMENT ON COLUMN pgaudit.capture_state.level_reason IS
-    'Why each row is captured by itself; NULL if a statement is.';
+    'Why the triggers must fire for each row; NULL if they may fire for each statement.';
 COMMENT ON COLUMN pgaudit.capture_state.children IS
     'Tables that inherit from it, without its partitions.';
 COMMENT ON COLUMN pgaudit.capture_state.problem IS
@@ -6299,7 +6409,7 @@ COMMENT ON COLUMN pgaudit.guard_state.condition IS
 COMMENT ON COLUMN pgaudit.guard_state.level IS
     'What its triggers fire for, statement or row; NULL if they are missing.';
 COMMENT ON COLUMN pgaudit.guard_state.level_reason IS
-    'Why each row is noted by itself; NULL if a statement is.';
+    'Why the triggers must fire for each row; NULL if they may fire for each statement.';
 COMMENT ON COLUMN pgaudit.guard_state.children IS
     'Tables that inherit from it, without its partitions.';
 COMMENT ON COLUMN pgaudit.guard_state.problem IS
@@ -6631,7 +6741,7 @@ END $$;
 
 
 DELETE FROM pgaudit.schema_code;
-INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('ab8aa91b74e3cad03204440b33afe6a824ed821d8cf2f26d9528b30ffb8ce688', '0.1.0');
+INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('24418a3d6827a4512d28c1c20d0c4ad2d7bb2f55c5c67120af2571c05d83e47b', '0.1.0');
 
 
 DO $renewal$
@@ -6647,7 +6757,7 @@ BEGIN
         EXECUTE format($$GRANT USAGE ON SCHEMA pgaudit TO %1$s$$, role);
         EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.record, pgaudit.try_record, pgaudit.schema_state TO %1$s$$, role);
         EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.with_receipts TO %1$s$$, role);
-        EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.record_uncaptured, pgaudit.captured_operations, pgaudit.is_captured TO %1$s$$, role);
+        EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.record_uncaptured, pgaudit.captured_operations TO %1$s$$, role);
     END LOOP;
     FOR role IN SELECT DISTINCT grantee::regrole FROM (
                     SELECT proname, proacl, proowner FROM pg_proc WHERE pronamespace = 'pgaudit'::regnamespace
@@ -6658,7 +6768,7 @@ BEGIN
         EXECUTE format($$GRANT USAGE ON SCHEMA pgaudit TO %1$s$$, role);
         EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.record, pgaudit.try_record, pgaudit.schema_state TO %1$s$$, role);
         EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.with_receipts TO %1$s$$, role);
-        EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.record_uncaptured, pgaudit.captured_operations, pgaudit.is_captured TO %1$s$$, role);
+        EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.record_uncaptured, pgaudit.captured_operations TO %1$s$$, role);
         EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.record_inline TO %1$s$$, role);
     END LOOP;
     FOR role IN SELECT DISTINCT grantee::regrole FROM (
@@ -6670,7 +6780,7 @@ BEGIN
         EXECUTE format($$GRANT USAGE ON SCHEMA pgaudit TO %1$s$$, role);
         EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.record, pgaudit.try_record, pgaudit.schema_state TO %1$s$$, role);
         EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.with_receipts TO %1$s$$, role);
-        EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.record_uncaptured, pgaudit.captured_operations, pgaudit.is_captured TO %1$s$$, role);
+        EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.record_uncaptured, pgaudit.captured_operations TO %1$s$$, role);
         EXECUTE format($$GRANT USAGE ON SCHEMA pgaudit TO %1$s$$, role);
         EXECUTE format($$GRANT SELECT ON pgaudit.log_head, pgaudit.tile, pgaudit.checkpoint, pgaudit.verification,
        pgaudit.failed_verifications, pgaudit.sealing_stats,
@@ -6704,7 +6814,7 @@ BEGIN
        TO %1$s$$, role);
         EXECUTE format($$GRANT SELECT ON pgaudit.processor_jobs, pgaudit.processor_backfill, pgaudit.processor_stats TO %1$s$$, role);
         EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.register_processor, pgaudit.due_processors, pgaudit.dispatch_events,
-       pgaudit.dispatch_backfill, pgaudit.fetch_processor_job, pgaudit.succeed_processor_job,
+       pgaudit.dispatch_backfill, pgaudit.fetch_processor_jobs, pgaudit.succeed_processor_jobs,
        pgaudit.discard_processor_job, pgaudit.fail_processor_job, pgaudit.note_processor_overrun,
        pgaudit.release_processor_jobs, pgaudit.reclaim_stalled_processor_jobs TO %1$s$$, role);
     END LOOP;
@@ -6750,6 +6860,7 @@ BEGIN
         EXECUTE format($$GRANT SELECT ON pgaudit.capture_state, pgaudit.guard_state TO %1$s$$, role);
         EXECUTE format($$GRANT SELECT ON pgaudit.stream, pgaudit.stream_position, pgaudit.delivery, pgaudit.parked,
        pgaudit.stream_stats TO %1$s$$, role);
+        EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.open_cursor, pgaudit.lock_cursor, pgaudit.move_cursor TO %1$s$$, role);
         EXECUTE format($$GRANT SELECT ON pgaudit.processor_jobs, pgaudit.processor_backfill, pgaudit.processor_stats TO %1$s$$, role);
         EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.watched_tables, pgaudit.capture_problems TO %1$s$$, role);
         EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.stalled_workers_jobs, pgaudit.try_timestamptz, pgaudit.low_watermark,
