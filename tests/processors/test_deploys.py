@@ -5,8 +5,8 @@ import psycopg
 import pgaudit
 from pgaudit import Settings, health
 from pgaudit.health import Status
-from tests.support.processes import kill, start_worker
-from tests.support.processors import JOBS, Modules, errors, no_others, stat
+from tests.support.processes import kill
+from tests.support.processors import JOBS, Modules, errors, no_others, start, stat
 from tests.support.queries import LOG_SIZE, value_in
 from tests.support.streams import append
 from tests.support.waiting import wait_until, wait_until_async
@@ -28,7 +28,7 @@ async def test_the_jobs_of_an_unknown_processor_wait(dsn: str, settings: Setting
     """A worker without its code neither dispatches nor fails them; one that has it does them."""
     got: list[int] = []
     with no_others():
-        pgaudit.processor("mail", on="*", start=0)(got.append)
+        pgaudit.processor("mail", on="*", start=0)(lambda entry: got.append(entry.index))
         append(dsn, 2)
         async with working(settings.model_copy(update={"processor_concurrency": 0})):
             await wait_until_async("two jobs are there", lambda: value_in(dsn, JOBS) == 2)
@@ -47,8 +47,8 @@ async def test_the_jobs_of_an_unknown_processor_wait(dsn: str, settings: Setting
 def test_old_and_new_workers_side_by_side(dsn: str, modules: Modules) -> None:
     """Each does what it knows, and all of it."""
     workers = [
-        start_worker(dsn, **modules.write("first", OLD)),
-        start_worker(dsn, **modules.write("second", OLD + NEW)),
+        start(dsn, modules.write("first", OLD)),
+        start(dsn, modules.write("second", OLD + NEW)),
     ]
     try:
         append(dsn, 30)

@@ -2,8 +2,8 @@
 
 import time
 
-from tests.support.processes import kill, start_worker
-from tests.support.processors import JOBS, Modules, stat
+from tests.support.processes import kill
+from tests.support.processors import JOBS, Modules, start, stat
 from tests.support.queries import value_in
 from tests.support.streams import append
 from tests.support.waiting import wait_until
@@ -26,7 +26,7 @@ QUICK = {"PGAUDIT_POLL_INTERVAL": "0.02"}
 def test_no_more_run_at_a_time_than_its_concurrency(dsn: str, modules: Modules) -> None:
     """Three workers run two at most, and at times two."""
     append(dsn, 40)
-    workers = [start_worker(dsn, **modules.write("two", TWO), **QUICK) for _ in range(3)]
+    workers = [start(dsn, modules.write("two", TWO) | QUICK) for _ in range(3)]
     try:
         wait_until("all are done", lambda: stat(dsn, "two", "succeeded") == 40)
     finally:
@@ -43,7 +43,7 @@ def test_no_more_run_at_a_time_than_its_concurrency(dsn: str, modules: Modules) 
 def test_no_more_begin_in_a_second_than_its_rate(dsn: str, modules: Modules) -> None:
     """Two workers begin ten in a second at most, after a burst of what a second without any has saved."""
     append(dsn, 45)
-    workers = [start_worker(dsn, **modules.write("ten", TEN), **QUICK) for _ in range(2)]
+    workers = [start(dsn, modules.write("ten", TEN) | QUICK) for _ in range(2)]
     try:
         wait_until("all are done", lambda: stat(dsn, "ten", "succeeded") == 45 and value_in(dsn, JOBS) == 0)
     finally:

@@ -62,7 +62,7 @@ async def test_a_function_that_returns_a_coroutine_is_awaited(dsn: str, settings
         await asyncio.sleep(0)
         got.append(entry.index)
 
-    pgaudit.processor("claims", on="*", start="beginning")(lambda entry: note(entry))
+    pgaudit.processor("claims", on="*", start="beginning")(lambda entry: note(entry))  # noqa: PLW0108 - it hides note
     append(dsn, 1)
     async with working(settings):
         await wait_until_async("it was awaited", lambda: got == [0])

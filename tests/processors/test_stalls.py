@@ -4,8 +4,8 @@ import psycopg
 
 import pgaudit
 from pgaudit import Settings
-from tests.support.processes import kill, start_worker
-from tests.support.processors import JOBS, Modules, errors, stat
+from tests.support.processes import kill
+from tests.support.processors import JOBS, Modules, errors, start, stat
 from tests.support.queries import value_in
 from tests.support.streams import append
 from tests.support.waiting import wait_until, wait_until_async
@@ -30,12 +30,12 @@ SOON = {"PGAUDIT_STALLED_AFTER": "1"}
 def test_the_jobs_of_a_killed_worker_are_run_by_another(dsn: str, modules: Modules) -> None:
     """It sends no heartbeat any more: its jobs are taken from it, which is noted and costs no attempt."""
     append(dsn, 3)
-    victim = start_worker(dsn, **modules.write("slow", SLOW), **SOON)
+    victim = start(dsn, modules.write("slow", SLOW) | SOON)
     other = None
     try:
         wait_until("three run", lambda: len(modules.notes) == 3)
         kill(victim)
-        other = start_worker(dsn, **modules.write("slow", QUICK), **SOON)
+        other = start(dsn, modules.write("slow", QUICK) | SOON)
         wait_until("they are done", lambda: value_in(dsn, JOBS) == 0 and stat(dsn, "slow", "succeeded") == 3)
     finally:
         for process in filter(None, (victim, other)):
@@ -49,13 +49,13 @@ def test_a_job_that_kills_its_workers_ends_as_failed(dsn: str, modules: Modules)
     append(dsn, 1)
     environment = modules.write("slow", POISON) | SOON | {"PGAUDIT_MAX_STALLS": "2"}
     for turn in range(1, 4):
-        worker = start_worker(dsn, **environment)
+        worker = start(dsn, environment)
         try:
             wait_until(f"it is begun for time {turn}", lambda turn=turn: len(modules.notes) == turn)  # type: ignore[misc]
             assert worker.wait(20) == -9
         finally:
             kill(worker)
-    worker = start_worker(dsn, **environment)
+    worker = start(dsn, environment)
     try:
         wait_until("it has failed", lambda: stat(dsn, "slow", "failed") == 1)
     finally:

@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.support.processes import kill, start_worker, terminate
-from tests.support.processors import JOBS, Modules, column, stat
+from tests.support.processes import kill, terminate
+from tests.support.processors import JOBS, Modules, column, start, stat
 from tests.support.queries import LOG_SIZE, value_in
 from tests.support.streams import append
 from tests.support.waiting import wait_until
@@ -29,7 +29,7 @@ def wait_for_more(number: Callable[[], int], least: int) -> None:
 def test_each_event_gets_exactly_one_job_while_dispatchers_are_killed(dsn: str, modules: Modules) -> None:
     """The jobs of a chunk are there, and the position has moved, or neither: so none is missing and none is doubled."""
     environment = modules.write("thirds", EVERY_THIRD) | QUICK | {"PGAUDIT_PROCESSOR_CONCURRENCY": "0"}
-    workers = [start_worker(dsn, **environment) for _ in range(2)]
+    workers = [start(dsn, environment) for _ in range(2)]
     dice = random.Random(7)
     try:
         for turn in range(1, 9):
@@ -37,7 +37,7 @@ def test_each_event_gets_exactly_one_job_while_dispatchers_are_killed(dsn: str, 
             wait_for_more(lambda: stat(dsn, "thirds", "next_index") or 0, 1_500 * (turn - 1))
             victim = dice.randrange(2)
             kill(workers[victim])
-            workers[victim] = start_worker(dsn, **environment)
+            workers[victim] = start(dsn, environment)
         wait_until("all is dispatched", lambda: stat(dsn, "thirds", "lag_events") == 0)
     finally:
         for process in workers:
@@ -52,13 +52,13 @@ def test_each_event_gets_exactly_one_job_while_dispatchers_are_killed(dsn: str, 
 def test_each_event_is_handled_while_workers_are_killed(dsn: str, modules: Modules, command: str) -> None:
     """None is left out; an event whose worker was killed comes again, with the same key; at the end no job is left."""
     environment = modules.write("thirds", EVERY_THIRD) | QUICK
-    workers = [start_worker(dsn, command, **environment) for _ in range(2)]
+    workers = [start(dsn, environment, command) for _ in range(2)]
     try:
         for turn in range(1, 5):
             append(dsn, 300)
             wait_for_more(lambda: len(modules.notes), 100 * turn - 60)
             kill(workers[turn % 2])
-            workers[turn % 2] = start_worker(dsn, command, **environment)
+            workers[turn % 2] = start(dsn, environment, command)
         wait_until("all is dispatched", lambda: stat(dsn, "thirds", "lag_events") == 0)
         wait_until("no job is left", lambda: value_in(dsn, JOBS) == 0)
         wait_until("both workers are alive", lambda: value_in(dsn, ALIVE) == 2)

@@ -1,7 +1,8 @@
 """Processors in tests: declaring them for one test, in other processes, and what their jobs do."""
 
 import os
-from collections.abc import Generator
+import subprocess
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import psycopg
 
 from pgaudit.processors.declaring import DECLARED
+from tests.support.processes import Process, start_worker
 from tests.support.queries import value_in
 
 JOBS = "SELECT count(*) FROM pgaudit.processor_jobs"
@@ -36,6 +38,11 @@ def no_others() -> Generator[None]:
     finally:
         DECLARED.clear()
         DECLARED.update(before)
+
+
+def start(dsn: str, environment: Mapping[str, str], command: str = "pgaudit") -> Process:
+    """Starts a worker in a process of its own."""
+    return start_worker(dsn, command, subprocess.DEVNULL, **environment)
 
 
 def stat(dsn: str, name: str, column: str) -> Any:

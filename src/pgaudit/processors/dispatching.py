@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 import psycopg
 from psycopg.rows import scalar_row, tuple_row
@@ -119,8 +119,9 @@ class Dispatcher:
 
 def reason_of(error: Exception) -> str:
     """Returns why a processor could not be registered: our own sentence, if the database has one."""
-    is_ours = isinstance(error, psycopg.Error) and error.sqlstate == REFUSED
-    return (error.diag.message_primary if is_ours else None) or safe_summary(error)
+    if isinstance(error, psycopg.Error) and error.sqlstate == REFUSED:
+        return error.diag.message_primary or ""
+    return safe_summary(error)
 
 
 def follow(conn: Connection, processor: Processor) -> bool:
@@ -136,7 +137,7 @@ def follow(conn: Connection, processor: Processor) -> bool:
     if chunk.next_index <= due.next_index:
         return False
     last = chunk.entries[-1] if chunk.entries else None
-    given = wanted(processor, chunk.entries) | {
+    given: dict[str, object] = wanted(processor, chunk.entries) | {
         "name": due.name, "next_index": due.next_index, "moved_to": chunk.next_index, "started_at": started,
         "last_index": last and last.index, "last_hash": last and last.leaf_hash,
     }  # fmt: skip
@@ -147,7 +148,7 @@ def fill(conn: Connection, processor: Processor, backfill: int, start: int, end:
     """Dispatches the next chunk of a backfill, which ends before the index ``end``."""
     chunk = run(conn, read_chunk(processor.query, start, MOST_EVENTS, MOST_BYTES))
     entries = [entry for entry in chunk.entries if entry.index < end]
-    given = wanted(processor, entries) | {
+    given: dict[str, object] = wanted(processor, entries) | {
         "backfill": backfill, "next_index": start, "moved_to": moved_to(chunk, end)
     }  # fmt: skip
     return fetch(conn, scalar_row, DISPATCH_BACKFILL, given) == [True]
@@ -158,7 +159,7 @@ def moved_to(chunk: Chunk, end: int) -> int:
     return min(chunk.next_index, end) if chunk.is_full else end
 
 
-def wanted(processor: Processor, entries: Sequence[Entry]) -> dict[str, Any]:
+def wanted(processor: Processor, entries: Sequence[Entry]) -> dict[str, object]:
     """Returns the indexes of the events that a processor wants.
 
     One for which ``when`` raises is among them, and among those that are unchecked: its job asks again, and fails. So
