@@ -912,12 +912,6 @@ COMMENT ON COLUMN pgaudit.processor_jobs.queue_name IS
     'audit_processors.';
 COMMENT ON COLUMN pgaudit.processor_jobs.task_name IS
     'Name of the processor.';
-COMMENT ON COLUMN pgaudit.processor_jobs.priority IS
-    'Not used.';
-COMMENT ON COLUMN pgaudit.processor_jobs.lock IS
-    'Not used.';
-COMMENT ON COLUMN pgaudit.processor_jobs.queueing_lock IS
-    'Not used: task_name and index are unique.';
 COMMENT ON COLUMN pgaudit.processor_jobs.args IS
     'The index, and whether the processor has still to be asked if it wants the event.';
 COMMENT ON COLUMN pgaudit.processor_jobs.status IS
@@ -926,8 +920,6 @@ COMMENT ON COLUMN pgaudit.processor_jobs.scheduled_at IS
     'When it is due, or was.';
 COMMENT ON COLUMN pgaudit.processor_jobs.attempts IS
     'Number of failed attempts.';
-COMMENT ON COLUMN pgaudit.processor_jobs.abort_requested IS
-    'Not used.';
 COMMENT ON COLUMN pgaudit.processor_jobs.worker_id IS
     'Worker that runs it.';
 COMMENT ON COLUMN pgaudit.processor_jobs.index IS

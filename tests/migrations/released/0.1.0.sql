@@ -6608,12 +6608,6 @@ COMMENT ON COLUMN pgaudit.processor_jobs.queue_name IS
     'audit_processors.';
 COMMENT ON COLUMN pgaudit.processor_jobs.task_name IS
     'Name of the processor.';
-COMMENT ON COLUMN pgaudit.processor_jobs.priority IS
-    'Not used.';
-COMMENT ON COLUMN pgaudit.processor_jobs.lock IS
-    'Not used.';
-COMMENT ON COLUMN pgaudit.processor_jobs.queueing_lock IS
-    'Not used: task_name and index are unique.';
 COMMENT ON COLUMN pgaudit.processor_jobs.args IS
     'The index, and whether the processor has still to be asked if it wants the event.';
 COMMENT ON COLUMN pgaudit.processor_jobs.status IS
@@ -6622,8 +6616,6 @@ COMMENT ON COLUMN pgaudit.processor_jobs.scheduled_at IS
     'When it is due, or was.';
 COMMENT ON COLUMN pgaudit.processor_jobs.attempts IS
     'Number of failed attempts.';
-COMMENT ON COLUMN pgaudit.processor_jobs.abort_requested IS
-    'Not used.';
 COMMENT ON COLUMN pgaudit.processor_jobs.worker_id IS
     'Worker that runs it.';
 COMMENT ON COLUMN pgaudit.processor_jobs.index IS
@@ -6741,7 +6733,7 @@ END $$;
 
 
 DELETE FROM pgaudit.schema_code;
-INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('24418a3d6827a4512d28c1c20d0c4ad2d7bb2f55c5c67120af2571c05d83e47b', '0.1.0');
+INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('79115b1180a9dd2579a45ef290604c5529af14449c9debcf157bfdd20f280132', '0.1.0');
 
 
 DO $renewal$
