@@ -31,7 +31,7 @@ STREAMS: Final = 5
 DRAIN_RATIO: Final = 0.95
 ANSWER_SECONDS: Final = 1.0
 PROBES: Final = 20
-SECRET: Final = "PGAUDIT_BENCHMARK_SECRET"
+SECRET: Final = "STREAM_BENCHMARK_SECRET"
 NOBODY: Final = f"http://127.0.0.1:9/?secret=env:{SECRET}"  # the port of the discard protocol, where nobody listens
 LEFT: Final = "SELECT max(lag_events) = 0 FROM pgaudit.stream_stats"
 

@@ -121,14 +121,14 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
               FROM pg_type t, text_expression(t.oid, value) as_text WHERE t.oid = base_type(type)) expression
 $$;
 
--- changed_expression(type, collation, before, after): returns the SQL condition under which a column was changed. Where
--- "=" takes different values for equal, as it does 1.0 and 1.00, or does not exist, the bytes are compared.
-CREATE OR REPLACE FUNCTION pgaudit.changed_expression(type oid, "collation" oid, before text, after text) RETURNS text
+-- changed_expression(type, before, after): returns the SQL condition under which a column was changed. Where "=" takes
+-- different values for equal, as it does 1.0 and 1.00, or does not exist, the bytes are compared. COLLATE "C": in the
+-- column's own collation "a" and "A" may be equal.
+CREATE OR REPLACE FUNCTION pgaudit.changed_expression(type oid, before text, after text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT format(CASE
         WHEN base_type(type) = ANY ('{bool,int2,int4,int8,oid,uuid,date,time,timestamp,timestamptz,bytea}'::regtype[]::oid[])
-          OR base_type(type) = ANY ('{text,varchar}'::regtype[]::oid[])
-             AND (SELECT collisdeterministic FROM pg_collation WHERE oid = "collation")
             THEN '%s IS DISTINCT FROM %s'
+        WHEN base_type(type) = ANY ('{text,varchar}'::regtype[]::oid[]) THEN '%s IS DISTINCT FROM (%s COLLATE "C")'
         ELSE 'pg_catalog.record_image_ne(ROW(%s), ROW(%s))' END, before, after)
 $$;

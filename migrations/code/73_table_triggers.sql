@@ -11,7 +11,7 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
                 WHEN EXISTS (SELECT FROM pg_inherits WHERE inhrelid = relation) THEN 'it is a part of another table'
                 ELSE (SELECT 'it has AFTER ROW triggers: ' || string_agg(tgname, ', ' ORDER BY tgname) FROM pg_trigger
                        WHERE tgrelid = relation AND NOT tgisinternal AND tgtype & 1 = 1 AND tgtype & 2 = 0
-                         AND NOT starts_with(tgname, '0_pgaudit')) END
+                         AND tgfoid NOT IN (SELECT oid FROM pg_proc WHERE pronamespace = 'pgaudit'::regnamespace)) END
 $$;
 
 -- level_of_capture(relation): returns what the triggers of a table must fire for: statement or row.
@@ -46,20 +46,27 @@ LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
     level     text := level_of_capture(relation);
     operation text;
-    member    regclass;
 BEGIN
-    PERFORM drop_triggers(relation, purpose);
+    PERFORM drop_triggers(relation, purpose, function);
     FOREACH operation IN ARRAY '{insert,update,delete}'::text[] LOOP
         EXECUTE format('CREATE TRIGGER %I AFTER %s ON %s %s FOR EACH %s EXECUTE FUNCTION pgaudit.%I()',
                        format('0_pgaudit_%s_%s', purpose, operation), operation, relation,
                        CASE WHEN level = 'statement' THEN 'REFERENCING' || CASE WHEN operation <> 'insert' THEN ' OLD TABLE AS old_rows' ELSE '' END
                             || CASE WHEN operation <> 'delete' THEN ' NEW TABLE AS new_rows' ELSE '' END END, level, function);
     END LOOP;
-    FOR member IN SELECT partition_tree(relation) LOOP
-        EXECUTE format('CREATE TRIGGER %I BEFORE TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION pgaudit.%I()',
-                       format('0_pgaudit_%s_truncate', purpose), member, function);
-    END LOOP;
+    PERFORM create_truncate_trigger(member, purpose, function) FROM partition_tree(relation) member;
     PERFORM enable_triggers(relation, purpose, true);
+END $$;
+
+-- create_truncate_trigger(relation, purpose, function): creates the trigger of a table, or of a partition.
+CREATE OR REPLACE FUNCTION pgaudit.create_truncate_trigger(relation regclass, purpose text, function text) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    name text := format('0_pgaudit_%s_truncate', purpose);
+BEGIN
+    EXECUTE format('CREATE TRIGGER %I BEFORE TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION pgaudit.%I()',
+                   name, relation, function);
+    EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %I', relation, name);
 END $$;
 
 -- enable_triggers(relation, purpose, enabled): enables or disables the triggers of a table and its partitions. Enabled
@@ -75,19 +82,23 @@ BEGIN
     END LOOP;
 END $$;
 
--- drop_triggers(relation, purpose): drops the triggers of a table. PostgreSQL drops its copies on the partitions; the
--- TRUNCATE triggers of the partitions are dropped here.
-CREATE OR REPLACE FUNCTION pgaudit.drop_triggers(relation regclass, purpose text) RETURNS void
+-- drop_triggers(relation, purpose, function): drops the triggers of a table, and all others that call its function:
+-- renamed ones, and those on partitions that were detached. PostgreSQL drops its copies on the partitions.
+CREATE OR REPLACE FUNCTION pgaudit.drop_triggers(relation regclass, purpose text, function text) RETURNS void
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
     member  regclass;
     trigger name;
 BEGIN
-    FOR member, trigger IN SELECT m, t FROM partition_tree(relation) m, triggers_of(m, purpose) t
-                            WHERE m = relation OR t = format('0_pgaudit_%s_truncate', purpose) LOOP
+    FOR member, trigger IN
+        SELECT tgrelid, tgname FROM pg_trigger t
+         WHERE tgparentid = 0 AND NOT tgisinternal
+           AND (tgfoid = (SELECT oid FROM pg_proc WHERE pronamespace = 'pgaudit'::regnamespace AND proname = function)
+                OR tgrelid IN (SELECT partition_tree(relation)) AND tgname IN (SELECT triggers_of(tgrelid, purpose))) LOOP
         EXECUTE format('DROP TRIGGER %I ON %s', trigger, member);
     END LOOP;
 END $$;
+
 -- install_triggers(purpose, relation, id, body, settings): creates function and triggers of a table, and records that.
 --   purpose   capture or guard
 --   id        its number in captured_table or guarded_table
@@ -97,8 +108,8 @@ LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 BEGIN
     PERFORM create_trigger_function(purpose || '_' || id, body);
     PERFORM create_triggers(relation, purpose, purpose || '_' || id);
-    PERFORM record_about_table(format('audit.%s_added', purpose), relation,
-                               jsonb_strip_nulls(settings - '{id,relation,known_columns,added_at,added_by}'::text[]));
+    PERFORM record_about_table(format('audit.%s_added', purpose), relation, jsonb_strip_nulls(
+        settings - '{id,relation,renamed_columns,known_columns,added_at,added_by}'::text[]));
 END $$;
 
 -- pause_triggers(purpose, relation, paused): disables the triggers of a table, or enables them again, and records that.
@@ -114,7 +125,7 @@ CREATE OR REPLACE FUNCTION pgaudit.remove_triggers(purpose text, relation regcla
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 BEGIN
     PERFORM record_about_table(format('audit.%s_removed', purpose), relation);
-    PERFORM drop_triggers(relation, purpose);
+    PERFORM drop_triggers(relation, purpose, purpose || '_' || id);
     EXECUTE format('DROP FUNCTION IF EXISTS pgaudit.%I()', purpose || '_' || id);
 END $$;
 

@@ -1,69 +1,38 @@
 -- Capture: triggers on the application's tables that record an event for each changed row, whoever changed it. Their
 -- functions are generated for each table, because comparing two rows of unknown columns takes three times as long.
 
--- shape_of(relation): returns the columns of a table with their types, in one text: a generated function fits as long
--- as it is the same.
-CREATE OR REPLACE FUNCTION pgaudit.shape_of(relation oid) RETURNS text
-LANGUAGE sql STABLE AS $$
-    SELECT pg_catalog.string_agg(attname || ' ' || atttypid, ',' ORDER BY attname) FROM pg_catalog.pg_attribute
-     WHERE attrelid = relation AND attnum > 0 AND NOT attisdropped
-$$;
-
--- deep_shape_of(relation): returns shape_of, and the attributes of the composite types among its columns.
-CREATE OR REPLACE FUNCTION pgaudit.deep_shape_of(relation oid) RETURNS text
+-- is_trusted_type(type): returns whether only a superuser or the schema's owner can make casts and operators for a type.
+-- A condition that uses another one might call them, with the rights of the schema's owner.
+CREATE OR REPLACE FUNCTION pgaudit.is_trusted_type(type oid) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
-    SELECT concat_ws(';', shape_of(relation), (
-        SELECT string_agg(DISTINCT part || ' ' || shape_of(typrelid), ';')
-          FROM pg_attribute, LATERAL parts_of(atttypid), pg_type t
-         WHERE attrelid = relation AND attnum > 0 AND NOT attisdropped AND t.oid = part AND kind = 'composite'))
+    SELECT rolsuper OR typowner = (SELECT nspowner FROM pg_namespace WHERE nspname = 'pgaudit')
+      FROM pg_type t JOIN pg_roles r ON r.oid = typowner WHERE t.oid = base_type(type)
 $$;
 
--- shape_function(relation): returns the function that gives the shape of a table: the cheaper one where it is enough.
-CREATE OR REPLACE FUNCTION pgaudit.shape_function(relation oid) RETURNS text
+-- condition_row(relation, renamed, row): returns the query of a row as a condition sees it. Columns of types that are not
+-- trusted are text.
+--   renamed  the present names of columns that the condition calls otherwise
+--   row      old or new; NULL for a row without values
+CREATE OR REPLACE FUNCTION pgaudit.condition_row(relation oid, renamed jsonb, "row" text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
-    SELECT CASE WHEN deep_shape_of(relation) = shape_of(relation) THEN 'shape_of' ELSE 'deep_shape_of' END
-$$;
-
--- numbered_columns(relation): returns the numbers of a table's columns by their names.
-CREATE OR REPLACE FUNCTION pgaudit.numbered_columns(relation oid) RETURNS jsonb
-LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
-    SELECT jsonb_object_agg(attname, attnum) FROM pg_attribute WHERE attrelid = relation AND attnum > 0 AND NOT attisdropped
-$$;
-
--- restored_numbers(known, present): returns the numbers that known columns have now by their names at that time. A
--- restore closes the gaps that dropped columns have left: then each column has another number, in the same order.
-CREATE OR REPLACE FUNCTION pgaudit.restored_numbers(known jsonb, present jsonb) RETURNS jsonb
-LANGUAGE sql IMMUTABLE SET search_path = pgaudit, pg_temp AS $$
-    SELECT CASE WHEN EXISTS (SELECT FROM jsonb_each(known) k JOIN jsonb_each(present) p USING (key) WHERE k.value <> p.value)
-                THEN (SELECT jsonb_object_agg(key, n) FROM (
-                        SELECT key, row_number() OVER (ORDER BY value::integer) AS n FROM jsonb_each(known)) ranked)
-                ELSE known END
-$$;
-
--- current_names(names, known, relation): returns the present names of columns, without those that were dropped.
---   known  the numbers of all columns at the time when they had these names
--- A column whose name no longer exists counts as renamed if the column with its number has a new name.
-CREATE OR REPLACE FUNCTION pgaudit.current_names(names text[], known jsonb, relation oid) RETURNS text[]
-LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
-    SELECT CASE WHEN names IS NOT NULL THEN array(
-        SELECT present_name
-          FROM numbered_columns(relation) present, restored_numbers(known, present) number,
-               unnest(names) WITH ORDINALITY AS given (name, n),
-               LATERAL (SELECT CASE WHEN present ? name THEN name
-                                    ELSE (SELECT key FROM jsonb_each(present) WHERE value = number->name AND NOT known ? key)
-                               END AS present_name) found
-         WHERE present_name IS NOT NULL ORDER BY n) END
-$$;
-
--- columns_to_capture(relation, columns, excluded): returns the columns whose values go into events: the chosen ones, or
--- all where columns is NULL. Virtual generated columns are left out: triggers do not see their values.
-CREATE OR REPLACE FUNCTION pgaudit.columns_to_capture(relation oid, columns text[], excluded text[])
-RETURNS TABLE (name text, type oid, "collation" oid)
-LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
-    SELECT attname, atttypid, attcollation FROM pg_attribute
+    SELECT 'SELECT ' || string_agg(format('%s AS %I',
+        CASE WHEN "row" IS NULL
+             THEN format('NULL::%s', CASE WHEN trusted THEN format_type(base_type(atttypid), NULL) ELSE 'text' END)
+             WHEN trusted THEN format('%s.%I', "row", attname)
+             ELSE text_expression(atttypid, format('%s.%I', "row", attname)) END, coalesce(name, attname)), ', ' ORDER BY attnum)
+      FROM pg_attribute LEFT JOIN jsonb_each_text(renamed) AS other (name, present_name) ON present_name = attname,
+           LATERAL is_trusted_type(atttypid) trusted
      WHERE attrelid = relation AND attnum > 0 AND NOT attisdropped AND attgenerated <> 'v'
-       AND (columns IS NULL OR attname = ANY (columns)) AND attname <> ALL (excluded)
-     ORDER BY attnum
+       AND (name IS NOT NULL OR NOT renamed ? attname)
+$$;
+
+-- condition_expression(capture, relation): returns the SQL expression of a capture's condition; NULL if it has none.
+CREATE OR REPLACE FUNCTION pgaudit.condition_expression(capture pgaudit.captured_table, relation oid) RETURNS text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT CASE WHEN capture.condition IS NOT NULL
+                THEN format(E'(SELECT (%s\n) FROM (%s) old, (%s) new)', capture.condition,
+                            condition_row(relation, capture.renamed_columns, 'old'),
+                            condition_row(relation, capture.renamed_columns, 'new')) END
 $$;
 
 -- key_expression(relation, key, row): returns the SQL expression of a row's key: the id of the target.
@@ -71,8 +40,8 @@ CREATE OR REPLACE FUNCTION pgaudit.key_expression(relation oid, key text[], "row
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT CASE WHEN cardinality(key) > 1
                 THEN 'pgaudit.fitting_key(' || string_agg(format('pgaudit.key_part(%s)', value), $s$ || ',' || $s$ ORDER BY n) || ')'
-                WHEN bool_and(atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'uuid'::regtype) AND attnotnull)
-                THEN min(value)
+                WHEN bool_and(atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'uuid'::regtype))
+                THEN format('coalesce(%s, ''NULL'')', min(value))
                 ELSE min(format('pgaudit.fitting_key(%s)', value)) END
       FROM unnest(key) WITH ORDINALITY AS part (name, n)
       JOIN pg_attribute ON attrelid = relation AND attname = name AND NOT attisdropped,
@@ -81,11 +50,11 @@ $$;
 
 -- change_expression(column, operation, masked): returns the SQL expression of a column's change, in JSON after a comma;
 -- it is NULL where there is none. Of a masked column it says that it was changed, but not its values.
-CREATE OR REPLACE FUNCTION pgaudit.change_expression(name text, type oid, "collation" oid, operation text, masked boolean)
+CREATE OR REPLACE FUNCTION pgaudit.change_expression(name text, type oid, operation text, masked boolean)
 RETURNS text LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT CASE operation
         WHEN 'UPDATE' THEN format($s$CASE WHEN %s THEN %L || coalesce(%s, 'null') || ',"after":' || coalesce(%s, 'null') || '}' END$s$,
-            changed_expression(type, "collation", o, n), format(',{"path":%s,"before":', to_json(name)),
+            changed_expression(type, o, n), format(',{"path":%s,"before":', to_json(name)),
             CASE WHEN masked THEN hidden ELSE json_expression(type, o) END,
             CASE WHEN masked THEN hidden ELSE json_expression(type, n) END)
         WHEN 'INSERT' THEN format($s$CASE WHEN %s IS DISTINCT FROM NULL THEN %L || %s || '}' END$s$,
@@ -103,15 +72,15 @@ CREATE OR REPLACE FUNCTION pgaudit.changes_expression(relation oid, columns text
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT coalesce(string_agg(portion, ' || '), $s$''$s$)
       FROM (SELECT format('pg_catalog.concat(%s)', string_agg(change_expression(
-                       name, type, "collation", operation, name = ANY (masked)), E',\n               ' ORDER BY n)) AS portion
-              FROM columns_to_capture(relation, columns, excluded) WITH ORDINALITY AS c (name, type, "collation", n)
+                       name, type, operation, name = ANY (masked)), E',\n               ' ORDER BY n)) AS portion
+              FROM columns_to_capture(relation, columns, excluded) WITH ORDINALITY AS c (name, type, n)
              GROUP BY n / 100) portions
 $$;
 
 -- changed_condition(…): returns the SQL condition under which an UPDATE has changed any recorded column.
 CREATE OR REPLACE FUNCTION pgaudit.changed_condition(relation oid, columns text[], excluded text[]) RETURNS text
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
-    SELECT coalesce(string_agg(changed_expression(type, "collation", format('old.%I', name), format('new.%I', name)), ' OR '), 'false')
+    SELECT coalesce(string_agg(changed_expression(type, format('old.%I', name), format('new.%I', name)), ' OR '), 'false')
       FROM columns_to_capture(relation, columns, excluded)
 $$;
 
@@ -160,7 +129,7 @@ BEGIN
         key_expression(relation, capture.key_columns, CASE operation WHEN 'DELETE' THEN 'old' ELSE 'new' END),
         changes_expression(relation, capture.columns, capture.excluded, capture.masked, operation),
         rows_of(operation, level, names[3], names[4]),
-        coalesce('(' || CASE WHEN operation = 'UPDATE' THEN capture.condition END || ')', 'true'),
+        coalesce(CASE WHEN operation = 'UPDATE' THEN condition_expression(capture, relation) END, 'true'),
         CASE operation WHEN 'UPDATE' THEN $s$c.changes <> ''$s$ ELSE 'true' END);
 END $$;
 
@@ -172,7 +141,7 @@ RETURNS text LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
         key_expression(relation, capture.key_columns, CASE operation WHEN 'INSERT' THEN 'new' ELSE 'old' END),
         key_expression(relation, capture.key_columns, CASE operation WHEN 'DELETE' THEN 'old' ELSE 'new' END),
         rows_of(operation, level, names[3], names[4]),
-        CASE operation WHEN 'UPDATE' THEN format('(%s) AND (%s)', coalesce(capture.condition, 'true'),
+        CASE operation WHEN 'UPDATE' THEN format('%s AND (%s)', coalesce(condition_expression(capture, relation), 'true'),
                                                  changed_condition(relation, capture.columns, capture.excluded)) ELSE 'true' END)
 $$;
 

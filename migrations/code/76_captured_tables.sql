@@ -1,7 +1,8 @@
 -- Capture at run time.
 
 -- context_of_application(): returns actor, tenant and context as the application has set them in audit.context, without
--- fields that no event has; NULL if it is not set or not valid.
+-- fields that no event has; NULL if it is not set or not valid. Each field has at most 1,000 characters: the number
+-- 1e131071 is short in a setting, and long as text.
 CREATE OR REPLACE FUNCTION pgaudit.context_of_application() RETURNS jsonb
 LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp AS $$
 DECLARE
@@ -14,9 +15,9 @@ BEGIN
     END IF;
     RETURN jsonb_strip_nulls(jsonb_build_object(
         'actor', CASE WHEN is_reference(actor) THEN jsonb_build_object('type', actor->>'type', 'id', actor->>'id',
-                      'name', actor->>'name', 'on_behalf_of', actor->>'on_behalf_of') END,
+                      'name', left(actor->>'name', 500), 'on_behalf_of', left(actor->>'on_behalf_of', 500)) END,
         'tenant', left(said->>'tenant', 500),
-        'context', (SELECT jsonb_object_agg(key, value) FROM jsonb_each_text(
+        'context', (SELECT jsonb_object_agg(key, left(value, 1000)) FROM jsonb_each_text(
                         CASE WHEN jsonb_typeof(said->'context') = 'object' THEN said->'context' ELSE '{}' END)
                      WHERE key = ANY ('{request_id,trace_id,span_id,session_id,ip,user_agent,correlation_id,causation_id}'))));
 END $$;
@@ -62,11 +63,13 @@ BEGIN
        AND EXISTS (SELECT FROM pg_stat_subscription WHERE pid = pg_backend_pid());
 END $$;
 
--- event_about_table(action, relation, data): returns the text of an event about a table as a whole.
+-- event_about_table(action, relation, data): returns the text of an event about a table as a whole, by its number if it
+-- was dropped.
 CREATE OR REPLACE FUNCTION pgaudit.event_about_table(action text, relation regclass, data jsonb DEFAULT NULL) RETURNS text
 LANGUAGE sql SET search_path = pgaudit, pg_temp AS $$
     SELECT ((captured_head(action) || substr(gen_random_uuid()::text, 16) || '"}')::jsonb || jsonb_build_object(
-               'targets', jsonb_build_array(jsonb_build_object('type', 'table', 'id', table_name(relation))))
+               'targets', jsonb_build_array(jsonb_build_object(
+                   'type', 'table', 'id', coalesce(table_name(relation), relation::text))))
             || CASE WHEN data IS NULL THEN '{}' ELSE jsonb_build_object('data', data) END)::text
 $$;
 
@@ -94,13 +97,13 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT nspname || '.' || relname FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE c.oid = relation
 $$;
 
--- check_columns(relation, sample): raises if a transaction's snapshot is older than the columns of a table that it
+-- check_columns(relation, names): raises if a transaction's snapshot is older than the columns of a table that it
 -- changes: it cannot see which columns they were, so it has to be repeated.
---   sample  one of the changed rows: JSON names its columns as they are now
-CREATE OR REPLACE FUNCTION pgaudit.check_columns(relation regclass, sample json) RETURNS void
+--   names  JSON with the columns of the changed rows as they are now
+CREATE OR REPLACE FUNCTION pgaudit.check_columns(relation regclass, names json) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp AS $$
 BEGIN
-    IF (SELECT jsonb_object_agg(name, 0) FROM json_object_keys(sample) name)
+    IF (SELECT jsonb_object_agg(name, 0) FROM json_object_keys(names) name)
        <> (SELECT jsonb_object_agg(name, 0) FROM jsonb_object_keys(numbered_columns(relation)) name) THEN
         RAISE EXCEPTION 'could not serialize access: the columns of % have changed since the transaction began', relation
             USING ERRCODE = 'serialization_failure', HINT = 'Repeat the transaction.';

@@ -9,10 +9,12 @@
 --   excluded   columns that are not recorded, such as a search vector; a change of these alone is no event
 --   masked     columns whose changes are recorded without their values
 --   condition  an UPDATE is recorded only where this SQL holds: new.status IS DISTINCT FROM old.status
+--   renamed_columns  the present names of columns that the condition calls otherwise, because they were renamed
 -- Raises:
 --   22023  the table cannot be captured in this way; the message says why
 CREATE OR REPLACE FUNCTION pgaudit.add_capture(relation regclass, target text, key text[], action text DEFAULT NULL,
-    columns text[] DEFAULT NULL, excluded text[] DEFAULT '{}', masked text[] DEFAULT '{}', condition text DEFAULT NULL)
+    columns text[] DEFAULT NULL, excluded text[] DEFAULT '{}', masked text[] DEFAULT '{}', condition text DEFAULT NULL,
+    renamed_columns jsonb DEFAULT '{}')
 RETURNS void LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
@@ -21,19 +23,21 @@ DECLARE
 BEGIN
     PERFORM check_captured(add_capture.relation, add_capture.target, add_capture.key, coalesce(add_capture.action, add_capture.target),
                            add_capture.key || add_capture.columns || add_capture.excluded || add_capture.masked);
-    PERFORM check_condition(add_capture.relation, add_capture.condition);
-    INSERT INTO captured_table AS c (relation, target_type, key_columns, action, columns, excluded, masked, condition, known_columns)
+    PERFORM check_condition(add_capture.relation, add_capture.condition, add_capture.renamed_columns);
+    INSERT INTO captured_table AS c (relation, target_type, key_columns, action, columns, excluded, masked, condition,
+                                     renamed_columns, known_columns)
     VALUES (add_capture.relation, target, key, coalesce(add_capture.action, target), add_capture.columns, add_capture.excluded,
-            add_capture.masked, add_capture.condition, numbered_columns(add_capture.relation))
+            add_capture.masked, add_capture.condition, add_capture.renamed_columns, numbered_columns(add_capture.relation))
     ON CONFLICT (relation) DO UPDATE SET
         target_type = excluded.target_type, key_columns = excluded.key_columns, action = excluded.action, columns = excluded.columns,
-        excluded = excluded.excluded, masked = excluded.masked, condition = excluded.condition, known_columns = excluded.known_columns,
+        excluded = excluded.excluded, masked = excluded.masked, condition = excluded.condition,
+        renamed_columns = excluded.renamed_columns, known_columns = excluded.known_columns,
         added_at = clock_timestamp(), added_by = session_user, paused_at = NULL, paused_by = NULL
     RETURNING c.* INTO capture;
     PERFORM install_triggers('capture', capture.relation, capture.id, capture_body(capture), to_jsonb(capture));
     FOR child IN SELECT children_of(capture.relation) LOOP
         PERFORM add_capture(child, target, key, add_capture.action, add_capture.columns, add_capture.excluded, add_capture.masked,
-                            add_capture.condition);
+                            add_capture.condition, add_capture.renamed_columns);
     END LOOP;
 END $$;
 
@@ -50,6 +54,8 @@ DECLARE
             THEN format('it belongs to %s, and only a role that owns schema and table can do this: GRANT %1$I TO %I',
                         pg_get_userbyid(found.relowner), current_user)
         WHEN coalesce(cardinality(key), 0) = 0 THEN 'the key has no column'
+        WHEN EXISTS (SELECT FROM pg_attribute WHERE attrelid = relation AND attname = ANY (key) AND attgenerated = 'v')
+            THEN 'a column of the key is virtual: triggers do not see its value'
         WHEN coalesce(length(target) NOT BETWEEN 1 AND 100, true) THEN 'the target type must have 1 to 100 characters'
         WHEN coalesce(action !~ '^[a-z][a-z0-9_]*([.][a-z][a-z0-9_]*)*$' OR length(action) > 180, true)
             THEN format('%L cannot begin an action: choose lower-case letters, digits and _, such as claim', action)
@@ -61,15 +67,17 @@ BEGIN
     END IF;
 END $$;
 
--- check_condition(relation, condition): raises if the condition is not valid for rows of the table: otherwise the first
--- UPDATE would fail. No row is read.
-CREATE OR REPLACE FUNCTION pgaudit.check_condition(relation regclass, condition text) RETURNS void
+-- check_condition(relation, condition, renamed_columns): raises if the condition is not valid for rows of the table:
+-- otherwise the first UPDATE would fail. The query does not name the table: planning it might call a function in a
+-- policy that the table's owner has made.
+CREATE OR REPLACE FUNCTION pgaudit.check_condition(relation regclass, condition text, renamed_columns jsonb) RETURNS void
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
     unused record;
 BEGIN
     IF condition IS NOT NULL THEN
-        FOR unused IN EXECUTE format('SELECT FROM ONLY %s old, ONLY %1$s new WHERE false AND (%s)', relation, condition) LOOP
+        FOR unused IN EXECUTE format(E'SELECT FROM (%s) old, (%1$s) new WHERE false AND (%s\n)',
+                                         condition_row(relation, renamed_columns, NULL), condition) LOOP
         END LOOP;  -- not EXECUTE alone, which takes several statements
     END IF;
 EXCEPTION WHEN syntax_error_or_access_rule_violation THEN
@@ -118,7 +126,7 @@ BEGIN
         RETURN false;
     END IF;
     PERFORM add_capture(relation, capture.target_type, capture.key_columns, capture.action, capture.columns, capture.excluded,
-                        capture.masked, capture.condition);
+                        capture.masked, capture.condition, capture.renamed_columns);
     IF capture.paused_at IS NOT NULL THEN
         PERFORM pause_capture(relation, true);
     END IF;

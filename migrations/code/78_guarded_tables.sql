@@ -6,12 +6,13 @@
 CREATE OR REPLACE FUNCTION pgaudit.as_capture(guard pgaudit.guarded_table) RETURNS pgaudit.captured_table
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT ROW(guard.id, guard.relation, guard.target_type, guard.key_columns, guard.action, guard.columns, guard.excluded,
-               guard.masked, guard.condition, guard.known_columns, guard.added_at, guard.added_by, NULL, NULL)::captured_table
+               guard.masked, guard.condition, guard.renamed_columns, guard.known_columns, guard.added_at, guard.added_by,
+               NULL, NULL)::captured_table
 $$;
 
 -- guard_query(guard, relation, operation, level, names): returns the statement that notes the changed rows of a table;
--- their events, too, if these are recorded or compared at commit. A note has up to 10,000 rows, because an array has a
--- gigabyte at most.
+-- their events, too, if these are recorded or compared at commit, each within max_event_bytes. A note has up to 10,000
+-- rows, because an array has a gigabyte at most.
 CREATE OR REPLACE FUNCTION pgaudit.guard_query(guard pgaudit.guarded_table, relation oid, operation text, level text,
                                                names text[] DEFAULT '{captured.head,captured.receipts,OLD,NEW}')
 RETURNS text LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
@@ -21,10 +22,13 @@ RETURNS text LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
      GROUP BY t.n / 10000$many$ ELSE $one$INSERT INTO pgaudit.guarded_change (guard, operation, keys, new_keys, events)
     SELECT %s, %L, ARRAY[t.key], ARRAY[t.new_key], %s FROM (%s) t$one$ END,
         guard.id, lower(operation),
-        CASE WHEN NOT with_events THEN 'NULL' WHEN level = 'statement' THEN 'pg_catalog.array_agg(t.content)' ELSE 'ARRAY[t.content]' END,
+        CASE WHEN NOT with_events THEN 'NULL'
+             ELSE format(CASE level WHEN 'statement' THEN 'pg_catalog.array_agg(%s)' ELSE 'ARRAY[%s]' END, fitting) END,
         CASE WHEN with_events THEN change_query(as_capture(guard), relation, operation, level, names)
              ELSE key_query(as_capture(guard), relation, operation, level, names) END)
-      FROM (SELECT guard.on_missing = 'capture' OR guard.with_changes AS with_events) needed
+      FROM (SELECT guard.on_missing = 'capture' OR guard.with_changes AS with_events) needed,
+           CAST('CASE WHEN pg_catalog.octet_length(t.content) > 8000 THEN pgaudit.fitting_event(t.content)::text '
+                'ELSE t.content END' AS text) AS fitting
 $$;
 
 -- guard_command(guard, operation, level): returns the command that notes the changed rows in the generated function.
@@ -52,9 +56,10 @@ DECLARE
     guard guarded_table := (SELECT g FROM guarded_table g WHERE g.id = current_guard.id);
 BEGIN
     guard.key_columns := current_key(guard.key_columns, guard.known_columns, guard.relation);
-    guard.columns := current_names(guard.columns, guard.known_columns, guard.relation);
-    guard.excluded := current_names(guard.excluded, guard.known_columns, guard.relation);
-    guard.masked := current_names(guard.masked, guard.known_columns, guard.relation);
+    guard.columns := names_now(guard.columns, guard.known_columns, guard.relation);
+    guard.excluded := names_now(guard.excluded, guard.known_columns, guard.relation);
+    guard.masked := names_now(guard.masked, guard.known_columns, guard.relation);
+    guard.renamed_columns := renamed_now(guard.renamed_columns, guard.known_columns, guard.relation);
     RETURN guard;
 END $$;
 
@@ -69,7 +74,9 @@ BEGIN
     IF FOUND THEN
         guard := current_guard(id);
         UPDATE guarded_table g SET key_columns = guard.key_columns, columns = guard.columns, excluded = guard.excluded,
-               masked = guard.masked, known_columns = numbered_columns(guard.relation) WHERE g.id = regenerate_guard.id;
+               masked = guard.masked, renamed_columns = guard.renamed_columns,
+               known_columns = numbered_columns(guard.relation)
+         WHERE g.id = regenerate_guard.id;
         PERFORM create_trigger_function('guard_' || id, guard_body(guard));
     END IF;
 END $$;
@@ -83,7 +90,8 @@ END $$;
 --   with_changes  the event must have the changes, too
 CREATE OR REPLACE FUNCTION pgaudit.add_guard(relation regclass, target text, key text[], on_missing text DEFAULT 'abort',
     actions jsonb DEFAULT '{}', with_changes boolean DEFAULT false, action text DEFAULT NULL, columns text[] DEFAULT NULL,
-    excluded text[] DEFAULT '{}', masked text[] DEFAULT '{}', condition text DEFAULT NULL)
+    excluded text[] DEFAULT '{}', masked text[] DEFAULT '{}', condition text DEFAULT NULL,
+    renamed_columns jsonb DEFAULT '{}')
 RETURNS void LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
@@ -92,26 +100,28 @@ DECLARE
 BEGIN
     PERFORM check_captured(add_guard.relation, add_guard.target, add_guard.key, coalesce(add_guard.action, add_guard.target),
                            add_guard.key || add_guard.columns || add_guard.excluded || add_guard.masked);
-    PERFORM check_condition(add_guard.relation, add_guard.condition);
+    PERFORM check_condition(add_guard.relation, add_guard.condition, add_guard.renamed_columns);
     PERFORM check_guard_options(add_guard.on_missing, add_guard.actions);
     IF to_regclass('pgaudit.audit_jobs_event_id_idx') IS NULL THEN  -- by which an event is found that is queued already
         CREATE INDEX audit_jobs_event_id_idx ON audit_jobs ((event->>'id'));
     END IF;
     INSERT INTO guarded_table AS g (relation, target_type, key_columns, action, actions, on_missing, with_changes, columns, excluded,
-                                    masked, condition, known_columns)
+                                    masked, condition, renamed_columns, known_columns)
     VALUES (add_guard.relation, target, key, coalesce(add_guard.action, target), add_guard.actions, add_guard.on_missing,
             add_guard.with_changes, add_guard.columns, add_guard.excluded, add_guard.masked, add_guard.condition,
-            numbered_columns(add_guard.relation))
+            add_guard.renamed_columns, numbered_columns(add_guard.relation))
     ON CONFLICT (relation) DO UPDATE SET
         target_type = excluded.target_type, key_columns = excluded.key_columns, action = excluded.action, actions = excluded.actions,
         on_missing = excluded.on_missing, with_changes = excluded.with_changes, columns = excluded.columns,
-        excluded = excluded.excluded, masked = excluded.masked, condition = excluded.condition, known_columns = excluded.known_columns,
+        excluded = excluded.excluded, masked = excluded.masked, condition = excluded.condition,
+        renamed_columns = excluded.renamed_columns, known_columns = excluded.known_columns,
         added_at = clock_timestamp(), added_by = session_user, paused_at = NULL, paused_by = NULL
     RETURNING g.* INTO guard;
     PERFORM install_triggers('guard', guard.relation, guard.id, guard_body(guard), to_jsonb(guard));
     FOR child IN SELECT children_of(guard.relation) LOOP
         PERFORM add_guard(child, target, key, add_guard.on_missing, add_guard.actions, add_guard.with_changes, add_guard.action,
-                          add_guard.columns, add_guard.excluded, add_guard.masked, add_guard.condition);
+                          add_guard.columns, add_guard.excluded, add_guard.masked, add_guard.condition,
+                          add_guard.renamed_columns);
     END LOOP;
 END $$;
 
@@ -174,7 +184,7 @@ BEGIN
         RETURN false;
     END IF;
     PERFORM add_guard(relation, guard.target_type, guard.key_columns, guard.on_missing, guard.actions, guard.with_changes,
-                      guard.action, guard.columns, guard.excluded, guard.masked, guard.condition);
+                      guard.action, guard.columns, guard.excluded, guard.masked, guard.condition, guard.renamed_columns);
     IF guard.paused_at IS NOT NULL THEN
         PERFORM pause_guard(relation, true);
     END IF;

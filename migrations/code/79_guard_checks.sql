@@ -44,41 +44,43 @@ LANGUAGE sql IMMUTABLE AS
 $$ SELECT pattern IS NULL OR action LIKE replace(replace(pattern, '_', '!_'), '*', '%') ESCAPE '!' $$;
 
 -- is_same_value(given, actual): returns whether two values are the same, as an application and as Postgres write them:
--- 1 and "1.00", or a time in two zones.
+-- 1 and "1.00", a time in two zones, or a large value and what stands for it in a captured event.
 CREATE OR REPLACE FUNCTION pgaudit.is_same_value(given jsonb, actual jsonb) RETURNS boolean
 LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp AS $$
 DECLARE
     ours  text := coalesce(given, 'null') #>> '{}';
     truth text := coalesce(actual, 'null') #>> '{}';
 BEGIN
-    IF ours IS NOT DISTINCT FROM truth THEN
+    IF ours IS NOT DISTINCT FROM truth OR actual->'omitted' = 'true' AND actual = omitted_value(ours) THEN
         RETURN true;
     ELSIF jsonb_typeof(actual) = 'number' AND ours ~ '^[-+]?[0-9]+([.][0-9]+)?$' AND length(ours) < 1000 THEN
         RETURN ours::numeric = truth::numeric;
+    ELSIF ours ~ '^[0-9]{4}-' AND truth ~ '^[0-9]{4}-' THEN  -- not 'now'
+        RETURN coalesce(try_timestamptz(ours) = try_timestamptz(truth), false);
     END IF;
-    RETURN coalesce(try_timestamptz(ours) = try_timestamptz(truth), false);
+    RETURN false;
 END $$;
 
--- has_changes(given, actual): returns whether the changes of an event have each change of a row, with the value that it
--- has now. Masked columns are not compared.
-CREATE OR REPLACE FUNCTION pgaudit.has_changes(given jsonb, actual jsonb) RETURNS boolean
+-- has_changes(given, actual, masked): returns whether the changes of an event have each change of a row, with the value
+-- that it has now. Masked columns are not compared.
+CREATE OR REPLACE FUNCTION pgaudit.has_changes(given jsonb, actual jsonb, masked text[]) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT NOT EXISTS (
         SELECT FROM jsonb_array_elements(coalesce(actual, '[]')) a
-         WHERE coalesce(a->>'after', a->>'before') IS DISTINCT FROM '***'
+         WHERE a->>'path' <> ALL (masked)
            AND NOT EXISTS (SELECT FROM jsonb_array_elements(CASE WHEN jsonb_typeof(given) = 'array' THEN given ELSE '[]' END) g
                             WHERE g->>'path' = a->>'path' AND is_same_value(g->'after', a->'after')))
 $$;
 
--- satisfies(action, changes, pattern, with_changes, event): returns whether a recorded event, which has the target already, is
--- what a guard demands.
---   action, changes        those of the event
---   pattern, with_changes  those of the guard
---   event                  how the change would be captured; NULL unless with_changes
+-- satisfies(action, changes, pattern, with_changes, event, masked): returns whether a recorded event, which has the target
+-- already, is what a guard demands.
+--   action, changes                those of the event
+--   pattern, with_changes, masked  those of the guard
+--   event                          how the change would be captured; NULL unless with_changes
 -- Without SET, so that it becomes a part of the query that compares all targets.
-CREATE OR REPLACE FUNCTION pgaudit.satisfies(action text, changes jsonb, pattern text, with_changes boolean, event text) RETURNS boolean
-LANGUAGE sql STABLE AS
-$$ SELECT pgaudit.fits_pattern(action, pattern) AND (NOT with_changes OR pgaudit.has_changes(changes, event::jsonb->'changes')) $$;
+CREATE OR REPLACE FUNCTION pgaudit.satisfies(action text, changes jsonb, pattern text, with_changes boolean, event text, masked text[])
+RETURNS boolean LANGUAGE sql STABLE AS
+$$ SELECT pgaudit.fits_pattern(action, pattern) AND (NOT with_changes OR pgaudit.has_changes(changes, event::jsonb->'changes', masked)) $$;
 
 -- check_guarded_changes(): compares what the transaction has changed in guarded tables with what it has recorded. The
 -- first of its deferred calls compares all of it; the others find nothing left.
@@ -96,9 +98,15 @@ BEGIN
     FOR missing IN
         WITH noted AS (
             DELETE FROM guarded_change WHERE xid = NEW.xid RETURNING guard, operation, keys, new_keys, events
+        ), guards AS MATERIALIZED (
+            SELECT g.*, CASE WHEN with_changes THEN names_now(masked, known_columns, relation) END AS hidden
+              FROM guarded_table g WHERE id IN (SELECT guard FROM noted)
         ), changed AS (
-            SELECT g.id AS guard, g.target_type, n.operation, g.actions->>n.operation AS pattern, g.with_changes, c.key, c.new_key, c.event
-              FROM noted n JOIN guarded_table g ON g.id = n.guard, LATERAL unnest(n.keys, n.new_keys, n.events) AS c (key, new_key, event)
+            SELECT g.id AS guard, g.target_type, n.operation, g.actions->>n.operation AS pattern, g.with_changes,
+                   g.hidden AS masked, c.key, c.new_key, c.event,
+                   CASE WHEN g.on_missing = 'capture' THEN row_number() OVER () / 10000 END AS portion  -- as in guard_query
+              FROM noted n JOIN guards g ON g.id = n.guard,
+                   LATERAL unnest(n.keys, n.new_keys, n.events) AS c (key, new_key, event)
         ), recorded AS MATERIALIZED (
             SELECT t.target->>'type' AS target_type, t.target->>'id' AS key, r.event->>'action' AS action, r.event->'changes' AS changes
               FROM recorded_events() AS r (event), LATERAL jsonb_array_elements(r.event->'targets') AS t (target)
@@ -107,10 +115,10 @@ BEGIN
                array_agg(c.event) FILTER (WHERE c.event IS NOT NULL) AS events
           FROM changed c
          WHERE NOT EXISTS (SELECT FROM recorded r WHERE r.target_type = c.target_type AND r.key = c.key
-                              AND satisfies(r.action, r.changes, c.pattern, c.with_changes, c.event))
+                              AND satisfies(r.action, r.changes, c.pattern, c.with_changes, c.event, c.masked))
            AND NOT EXISTS (SELECT FROM recorded r WHERE c.new_key <> c.key AND r.target_type = c.target_type AND r.key = c.new_key
-                              AND satisfies(r.action, r.changes, c.pattern, c.with_changes, c.event))
-         GROUP BY c.guard, c.operation LOOP
+                              AND satisfies(r.action, r.changes, c.pattern, c.with_changes, c.event, c.masked))
+         GROUP BY c.guard, c.operation, c.portion LOOP
         SELECT g.* INTO guarded FROM guarded_table g WHERE g.id = missing.guard;
         PERFORM note_unrecorded(guarded, guarded.relation, missing.operation, cardinality(missing.keys),
                                 array(SELECT guarded.target_type || ':' || key FROM unnest(missing.keys[:5]) key), missing.events);
@@ -161,6 +169,7 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
 $$;
 
 -- check_guarded_truncate(guard, relation): decides about a TRUNCATE at once: PostgreSQL defers no trigger of TRUNCATE.
+-- An event about a table is one about its partitions, which are truncated with it.
 CREATE OR REPLACE FUNCTION pgaudit.check_guarded_truncate(guard integer, relation oid) RETURNS void
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
@@ -168,7 +177,7 @@ DECLARE
     name    text := table_name(relation);
 BEGIN
     IF NOT EXISTS (SELECT FROM recorded_events() AS r (event), LATERAL jsonb_array_elements(r.event->'targets') t
-                    WHERE t->>'type' = 'table' AND t->>'id' = name
+                    WHERE t->>'type' = 'table' AND t->>'id' IN (name, table_name(guarded.relation))
                       AND fits_pattern(r.event->>'action', guarded.actions->>'truncate')) THEN
         PERFORM note_unrecorded(guarded, relation, 'truncate', 1, ARRAY['table:' || name],
                                 ARRAY[event_about_table(guarded.action || '.truncated', relation)]);

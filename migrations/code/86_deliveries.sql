@@ -33,7 +33,8 @@ END $$;
 -- position does not fit the log is paused, and `mismatch` says why: the log was restored from an older backup.
 CREATE OR REPLACE FUNCTION pgaudit.look_at_stream(
     name text, OUT kind text, OUT url text, OUT query text, OUT form text, OUT ordered boolean, OUT allow_private boolean,
-    OUT continued boolean, OUT next_index bigint, OUT log_size bigint, OUT attempts integer, OUT failing_since timestamptz, OUT mismatch text)
+    OUT continued boolean, OUT next_index bigint, OUT log_size bigint, OUT attempts integer, OUT failing_since timestamptz,
+    OUT started_at timestamptz, OUT mismatch text)
 RETURNS SETOF record
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
 #variable_conflict use_column
@@ -53,6 +54,7 @@ BEGIN
     next_index := at.next_index;
     attempts := at.attempts;
     failing_since := at.failing_since;
+    started_at := at.started_at;
     mismatch := mismatch_of(at);
     IF mismatch IS NOT NULL THEN
         PERFORM pause_stream(at.name, 'mismatch', mismatch);

@@ -87,7 +87,7 @@ BEGIN
     SELECT next_index INTO before FROM stream_position p WHERE p.name = rewind_stream.name FOR UPDATE;
     UPDATE stream_position p
        SET next_index = rewind_stream.index, last_index = NULL, last_hash = NULL, attempts = 0, failing_since = NULL,
-           next_attempt_at = '-infinity', error = NULL
+           next_attempt_at = '-infinity', error = NULL, started_at = clock_timestamp()
      WHERE p.name = rewind_stream.name;
     DELETE FROM parked p WHERE p.stream = rewind_stream.name AND p.index >= rewind_stream.index;
     INSERT INTO delivery (stream, status, from_index, to_index, events, started_at)

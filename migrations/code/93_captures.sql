@@ -4,13 +4,13 @@
 -- watched(purpose): returns the captured or guarded tables, with the columns that both have.
 CREATE OR REPLACE FUNCTION pgaudit.watched(purpose text)
 RETURNS TABLE (id integer, relation regclass, key_columns text[], columns text[], excluded text[], masked text[], condition text,
-               known_columns jsonb, paused_at timestamptz)
+               renamed_columns jsonb, known_columns jsonb, paused_at timestamptz)
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
-    SELECT id, relation, key_columns, columns, excluded, masked, condition, known_columns, paused_at FROM captured_table
-     WHERE purpose = 'capture'
+    SELECT id, relation, key_columns, columns, excluded, masked, condition, renamed_columns, known_columns, paused_at
+      FROM captured_table WHERE purpose = 'capture'
     UNION ALL
-    SELECT id, relation, key_columns, columns, excluded, masked, condition, known_columns, paused_at FROM guarded_table
-     WHERE purpose = 'guard'
+    SELECT id, relation, key_columns, columns, excluded, masked, condition, renamed_columns, known_columns, paused_at
+      FROM guarded_table WHERE purpose = 'guard'
 $$;
 
 -- level_of_triggers(relation, purpose): returns what its triggers fire for, statement or row; NULL if it has none.
@@ -46,17 +46,17 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
       FROM pg_proc WHERE oid = function
 $$;
 
--- problem_of_columns(relation, key, known, condition): returns why rows can no longer be changed: key or condition
--- names a column that was dropped or renamed. NULL otherwise: for other columns, the next change of a row adapts the
--- function.
-CREATE OR REPLACE FUNCTION pgaudit.problem_of_columns(relation oid, key text[], known jsonb, condition text) RETURNS text
+-- problem_of_columns(relation, key, known, condition, renamed): returns why rows can no longer be changed: key or
+-- condition names a column that was dropped, or the condition does not fit the type of one. NULL otherwise: for other
+-- columns, the next change of a row adapts the function.
+CREATE OR REPLACE FUNCTION pgaudit.problem_of_columns(relation oid, key text[], known jsonb, condition text, renamed jsonb)
+RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp SET lock_timeout = '100ms' AS $$
 BEGIN
-    IF cardinality(current_names(key, known, relation)) < cardinality(key) THEN
+    IF cardinality(key_now(key, known, relation)) < cardinality(key) THEN
         RETURN 'cannot be changed, because a column of the key no longer exists';
-    ELSIF known <> numbered_columns(relation) THEN
-        PERFORM check_condition(relation, condition);
     END IF;
+    PERFORM check_condition(relation, condition, renamed_now(renamed, known, relation));
     RETURN NULL;
 EXCEPTION
     WHEN invalid_parameter_value THEN
@@ -82,7 +82,7 @@ BEGIN
          WHERE child NOT IN (SELECT w.relation FROM watched(purpose) w);
     END IF;
     IF problem IS NULL THEN
-        SELECT problem_of_columns(w.relation, w.key_columns, w.known_columns, w.condition) INTO problem
+        SELECT problem_of_columns(w.relation, w.key_columns, w.known_columns, w.condition, w.renamed_columns) INTO problem
           FROM watched(purpose) w WHERE w.id = problem_of.id;
     END IF;
     RETURN problem;
@@ -94,9 +94,9 @@ CREATE OR REPLACE FUNCTION pgaudit.watched_tables(purpose text)
 RETURNS TABLE (id integer, schema_name text, table_name text, key_columns text[], columns text[], excluded text[],
                masked text[], level text, level_reason text, children text[], problem text)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
-    SELECT w.id, n.nspname, c.relname, current_names(w.key_columns, known_columns, w.relation),
-           current_names(w.columns, known_columns, w.relation), current_names(w.excluded, known_columns, w.relation),
-           current_names(w.masked, known_columns, w.relation), level_of_triggers(w.relation, purpose),
+    SELECT w.id, n.nspname, c.relname, key_now(w.key_columns, known_columns, w.relation),
+           names_now(w.columns, known_columns, w.relation), names_now(w.excluded, known_columns, w.relation),
+           names_now(w.masked, known_columns, w.relation), level_of_triggers(w.relation, purpose),
            row_level_reason(w.relation), array(SELECT table_name(child) FROM children_of(w.relation) child ORDER BY 1),
            CASE WHEN paused_at IS NULL THEN problem_of(purpose, w.id, w.relation) END
       FROM watched(purpose) w
@@ -125,3 +125,49 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
      WHERE w.paused_at IS NULL AND problem IS NOT NULL ORDER BY 1, 3
 $$;
 
+
+-- tend_captures(): ends captures and guards of tables that were dropped, and adds the triggers of TRUNCATE to partitions
+-- that were created since; to those that are locked, the next time. For workers.
+CREATE OR REPLACE FUNCTION pgaudit.tend_captures() RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp SET lock_timeout = '100ms' AS $$
+DECLARE
+    purpose text;
+    id      integer;
+    member  regclass;
+BEGIN
+    FOREACH purpose IN ARRAY '{capture,guard}'::text[] LOOP
+        FOR id IN SELECT w.id FROM watched(purpose) w WHERE NOT EXISTS (SELECT FROM pg_class WHERE oid = w.relation) LOOP
+            PERFORM forget_dropped_table(purpose, id);
+        END LOOP;
+        FOR id, member IN
+            SELECT w.id, m FROM watched(purpose) w, partition_tree(w.relation) m
+             WHERE paused_at IS NULL AND m <> w.relation
+               AND format('0_pgaudit_%s_truncate', purpose) NOT IN (SELECT triggers_of(m, purpose)) LOOP
+            BEGIN
+                PERFORM create_truncate_trigger(member, purpose, purpose || '_' || id);
+            EXCEPTION WHEN lock_not_available OR insufficient_privilege OR undefined_table OR duplicate_object THEN
+                NULL;  -- another worker was faster, or the health check names it
+            END;
+        END LOOP;
+    END LOOP;
+END $$;
+
+-- forget_dropped_table(purpose, id): ends the capture or guard of a table that was dropped, and records that. Only the
+-- number of the table is known.
+CREATE OR REPLACE FUNCTION pgaudit.forget_dropped_table(purpose text, id integer) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    settings jsonb;
+BEGIN
+    IF purpose = 'capture' THEN
+        DELETE FROM captured_table c WHERE c.id = forget_dropped_table.id RETURNING to_jsonb(c) INTO settings;
+    ELSE
+        DELETE FROM guarded_table g WHERE g.id = forget_dropped_table.id RETURNING to_jsonb(g) INTO settings;
+    END IF;
+    IF settings IS NOT NULL THEN
+        PERFORM record_about_table(
+            format('audit.%s_removed', purpose), (settings->>'relation')::oid::regclass,
+            jsonb_build_object('reason', 'the table was dropped', 'target_type', settings->>'target_type'));
+        EXECUTE format('DROP FUNCTION IF EXISTS pgaudit.%I()', purpose || '_' || id);
+    END IF;
+END $$;

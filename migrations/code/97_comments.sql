@@ -504,6 +504,8 @@ COMMENT ON COLUMN pgaudit.captured_table.masked IS
     'Columns whose changes are recorded without their values.';
 COMMENT ON COLUMN pgaudit.captured_table.condition IS
     'An UPDATE counts only where this SQL holds.';
+COMMENT ON COLUMN pgaudit.captured_table.renamed_columns IS
+    'Present names of columns that the condition calls otherwise: {"status": "state"}.';
 COMMENT ON COLUMN pgaudit.captured_table.known_columns IS
     'Numbers of all columns by name, as of the last generation of the functions.';
 COMMENT ON COLUMN pgaudit.captured_table.added_at IS
@@ -541,6 +543,8 @@ COMMENT ON COLUMN pgaudit.guarded_table.masked IS
     'Columns whose changes are recorded without their values.';
 COMMENT ON COLUMN pgaudit.guarded_table.condition IS
     'An UPDATE counts only where this SQL holds.';
+COMMENT ON COLUMN pgaudit.guarded_table.renamed_columns IS
+    'Present names of columns that the condition calls otherwise: {"status": "state"}.';
 COMMENT ON COLUMN pgaudit.guarded_table.known_columns IS
     'Numbers of all columns by name, as of the last generation of the functions.';
 COMMENT ON COLUMN pgaudit.guarded_table.added_at IS
@@ -617,7 +621,7 @@ COMMENT ON COLUMN pgaudit.table_coverage.unrecorded_changes IS
 COMMENT ON FUNCTION pgaudit.claim_unrecorded_changes() IS
     'Returns changes without an event that no worker has reported yet, and marks them as reported.';
 
-COMMENT ON FUNCTION pgaudit.add_capture(regclass, text, text[], text, text[], text[], text[], text) IS
+COMMENT ON FUNCTION pgaudit.add_capture(regclass, text, text[], text, text[], text[], text[], text, jsonb) IS
     'Captures a table: records an event for each inserted, updated and deleted row, whoever changes it.';
 
 COMMENT ON FUNCTION pgaudit.remove_capture(regclass) IS
@@ -626,7 +630,7 @@ COMMENT ON FUNCTION pgaudit.remove_capture(regclass) IS
 COMMENT ON FUNCTION pgaudit.pause_capture(regclass, boolean) IS
     'Interrupts the capture of a table, or resumes it.';
 
-COMMENT ON FUNCTION pgaudit.add_guard(regclass, text, text[], text, jsonb, boolean, text, text[], text[], text[], text) IS
+COMMENT ON FUNCTION pgaudit.add_guard(regclass, text, text[], text, jsonb, boolean, text, text[], text[], text[], text, jsonb) IS
     'Guards a table: a transaction that changes a row must record an event for it.';
 
 COMMENT ON FUNCTION pgaudit.remove_guard(regclass) IS
@@ -643,6 +647,9 @@ COMMENT ON FUNCTION pgaudit.renew_capture(regclass) IS
 
 COMMENT ON FUNCTION pgaudit.renew_guard(regclass) IS
     'Adds the guard of a table again with the same options, which adapts it to what the table is now.';
+
+COMMENT ON FUNCTION pgaudit.tend_captures() IS
+    'Adds missing triggers of TRUNCATE to partitions, and ends the captures and guards of dropped tables. Workers call it.';
 
 COMMENT ON FUNCTION pgaudit.capture_problems() IS
     'Captured and guarded tables whose changes may pass: purpose, table and what is wrong.';
@@ -777,6 +784,8 @@ COMMENT ON COLUMN pgaudit.stream_position.next_attempt_at IS
     'When the next attempt is due.';
 COMMENT ON COLUMN pgaudit.stream_position.error IS
     'Why the last one failed.';
+COMMENT ON COLUMN pgaudit.stream_position.started_at IS
+    'When the stream was added, or set back last.';
 COMMENT ON TABLE pgaudit.delivery IS
     'What was sent to destinations, or could not be: a row for each chunk and attempt. Kept for 30 days.';
 COMMENT ON COLUMN pgaudit.delivery.id IS

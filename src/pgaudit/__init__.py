@@ -7,7 +7,7 @@
 """
 
 import importlib
-from typing import TYPE_CHECKING, Any, Final
+import typing
 
 from pgaudit.errors import (
     InvalidEvent,
@@ -26,7 +26,7 @@ from pgaudit.recording.context import bind
 from pgaudit.recording.identification import identify, identify_async
 from pgaudit.settings import Mode, OnFailure, Settings
 
-if TYPE_CHECKING:
+if typing.TYPE_CHECKING:
     from pgaudit.processors import Backoff, Discard, ProcessorEntry, Retry, processor
     from pgaudit.trail.following import stream
 
@@ -59,7 +59,7 @@ __all__ = [
 ]
 __version__ = "0.1.0"
 
-LATER: Final = {
+_LATER: typing.Final = {
     "Backoff": "pgaudit.processors",
     "Discard": "pgaudit.processors",
     "ProcessorEntry": "pgaudit.processors",
@@ -69,9 +69,9 @@ LATER: Final = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> typing.Any:
     """Imports what an application needs that reads the log, when it asks for it: recording costs no more for it."""
-    if name not in LATER:
+    if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = found = getattr(importlib.import_module(LATER[name]), name)
+    globals()[name] = found = getattr(importlib.import_module(_LATER[name]), name)
     return found

@@ -47,7 +47,8 @@ WORKER: Final[tuple[LiteralString, ...]] = (
        pgaudit.fetch_job, pgaudit.persist, pgaudit.record_failure, pgaudit.release_jobs, pgaudit.running_jobs,
        pgaudit.reclaim_stalled_jobs,
        pgaudit.ensure_partitions, pgaudit.requeue_skipped_jobs, pgaudit.prune_batches, pgaudit.prune_job_errors,
-       pgaudit.prune_unrecorded_changes, pgaudit.claim_unrecorded_changes, pgaudit.retry_failed TO {role}""",
+       pgaudit.prune_unrecorded_changes, pgaudit.claim_unrecorded_changes, pgaudit.tend_captures,
+       pgaudit.retry_failed TO {role}""",
     "GRANT SELECT ON pgaudit.audit_jobs, pgaudit.job_error, pgaudit.acknowledged_jobs TO {role}",
     # What the health check and /metrics read: a worker serves its container's probe, and `pgaudit serve` retries jobs.
     """GRANT SELECT ON pgaudit.queue_stats, pgaudit.worker_stats, pgaudit.batch, pgaudit.conflicting_events,

@@ -26,7 +26,7 @@ def _tables(dsn: str) -> None:
 def test_a_table_is_captured_shown_and_removed(run: Run) -> None:
     """Each command ends with a sentence; show has the settings and an example."""
     added = run(
-        "capture", "add", "claims", "--target", "claim", "--key", "tenant", "--key", "id", "--mask", "email, iban",
+        "capture", "add", "claims", "--target", "claim", "--key", "tenant, id", "--mask", "email, iban",
         "--exclude", "status", "--when", "new.email <> old.email",
     )  # fmt: skip
     assert added.stdout == "public.claims is captured: claim.created, .updated, .deleted.\n", added.stderr
@@ -53,8 +53,9 @@ def test_a_table_is_captured_shown_and_removed(run: Run) -> None:
 def test_a_table_is_guarded_shown_and_removed(run: Run) -> None:
     """Patterns of one operation win over that of all."""
     added = run(
-        "guard", "add", "claims", "--target", "claim", "--key", "id", "--on-missing", "warn", "--action", "claim.*",
-        "--on-delete", "claim.deleted", "--changes", "--columns", "status,iban", "--captured-as", "case",
+        "guard", "add", "claims", "--target", "claim", "--key", "tenant", "--key", "id", "--on-missing", "warn",
+        "--action", "claim.*", "--on-delete", "claim.deleted", "--changes", "--columns", "status,iban",
+        "--captured-as", "case",
     )  # fmt: skip
     assert added.stdout == "public.claims is guarded: changes without an event are noted.\n", added.stderr
     found = json.loads(run("guard", "show", "claims", "--json").stdout)
@@ -62,6 +63,7 @@ def test_a_table_is_guarded_shown_and_removed(run: Run) -> None:
         "insert": "claim.*", "update": "claim.*", "delete": "claim.deleted", "truncate": "claim.*",
     }  # fmt: skip
     assert (found["changes"], found["columns"], found["action"]) == (True, ["status", "iban"], "case")
+    assert found["key"] == ["tenant", "id"]
     shown = run("guard", "show", "claims").stdout
     assert "on missing  warn" in shown
     assert "delete: claim.deleted" in shown
@@ -99,7 +101,11 @@ def test_the_list_says_what_is_broken_and_renew_solves_it(run: Run, dsn: str) ->
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [
-        (["capture", "add", "nowhere", "--target", "x", "--key", "id"], 1, 'relation "nowhere" does not exist'),
+        (
+            ["capture", "add", "nowhere", "--target", "x", "--key", "id"],
+            1,
+            'relation "nowhere" does not exist. If it is in a schema that the search path does not have, name that',
+        ),
         (
             ["capture", "add", "claims", "--target", "x", "--key", "no"],
             1,
@@ -116,7 +122,7 @@ def test_the_list_says_what_is_broken_and_renew_solves_it(run: Run, dsn: str) ->
             "exclude each",
         ),
         (["capture", "add", "claims", "--target", "x"], 2, "Missing option '--key'"),
-        (["guard", "add", "claims", "--target", "x", "--key", "id"], 2, "Missing option '--on-missing'"),
+        (["guard", "add", "claims", "--target", "x", "--key", "id"], 2, "from: abort, capture, warn;"),
         (["guard", "add", "claims", "--target", "x", "--key", "id", "--on-missing", "no"], 2, "'no' is not one of"),
         (["capture", "remove", "claims"], 1, "claims is not captured: `pgaudit capture list` shows"),
         (["guard", "show", "claims"], 1, "claims is not guarded: `pgaudit guard list` shows"),

@@ -63,12 +63,23 @@ def test_programs_get_one_document(run_in_shop: Run) -> None:
         ("--fail-under 34 --require guarded", 1),
         ("--fail-under 33 --require guarded", 0),
         ("--require any --table claim", 2),
+        ("--require any --except *", 2),
+        ("--fail-under 0 --except *", 2),
+        ("--except *", 0),
         ("--fail-under 101", 2),
     ],
 )
 def test_ci_fails_when_a_table_is_not_as_required(run_in_shop: Run, arguments: str, code: int) -> None:
-    """Also when a pattern matches no table, because a check of nothing would always succeed."""
+    """Also when a pattern matches no table, or all are left out, because a check of nothing would always succeed."""
     assert run_in_shop("coverage", *arguments.split()).returncode == code
+
+
+def test_what_passed_is_that_of_the_chosen_tables(run_in_shop: Run) -> None:
+    """Not that of the others."""
+    of_claims = json.loads(run_in_shop("coverage", "--json", "--table", "claims").stdout)
+    assert (of_claims["unrecorded_changes"], of_claims["latest"]) == (0, [])
+    of_payments = json.loads(run_in_shop("coverage", "--json", "--table", "pay*").stdout)
+    assert (of_payments["unrecorded_changes"], len(of_payments["latest"])) == (2, 1)
 
 
 def test_the_refusal_names_the_tables(run_in_shop: Run, dsn: str) -> None:

@@ -8,7 +8,7 @@ PLACE = f"{PROJECT}.cases.tracked"
 
 
 @pytest.mark.parametrize(
-    ("modules", "count"), [(("saving", "related", "refusing"), 18), (("changes",), 3), (("committed",), 5)]
+    ("modules", "count"), [(("saving", "related", "refusing", "keys"), 20), (("changes",), 3), (("committed",), 5)]
 )
 def test_changes_of_models_are_recorded(run: Run, modules: tuple[str, ...], count: int) -> None:
     """The tests of these modules pass in the project."""

@@ -1,15 +1,16 @@
 """track: the values before and after a flush."""
 
 import hashlib
+from datetime import date
 from decimal import Decimal
 
-from sqlalchemy import Engine
+from sqlalchemy import JSON, Engine
 from sqlalchemy.orm import Session
 
-from pgaudit import AuditLog
-from pgaudit.sqlalchemy import track
+from pgaudit import AuditLog, Change
+from pgaudit.sqlalchemy import changes_of, track
 from tests.sqlalchemy.conftest import Recorded, sides
-from tests.sqlalchemy.models import Claim, Holder, Tag
+from tests.sqlalchemy.models import Claim, Holder, Price, Tag
 
 
 def test_values_that_were_never_loaded_are_read(session: Session, recorded: Recorded) -> None:
@@ -70,3 +71,19 @@ def test_values_that_no_event_can_hold_do_not_break_a_flush(session: Session, re
     session.add(Claim(id=7, doc={"_sd": [1]}))
     session.commit()
     assert sides(recorded()[0])["doc"] == {"after": '{"_sd": [1]}'}
+
+
+def test_null_of_json_is_recorded_as_null(session: Session, recorded: Recorded) -> None:
+    """SQLAlchemy loads it as None, and so does not tell it from SQL's."""
+    price = Price(product="fire", day=date(2026, 1, 1), price=1, terms=JSON.NULL)
+    session.add(price)
+    session.commit()
+    price.terms = {"n": 1}
+    session.commit()
+    assert price.terms
+    price.terms = JSON.NULL
+    assert changes_of(price) == (Change(path="terms", before={"n": 1}, after=None),)
+    session.commit()
+    created, _set, removed = map(sides, recorded())
+    assert "terms" not in created
+    assert removed["terms"] == {"before": {"n": 1}, "after": None}

@@ -4,9 +4,9 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import delete, insert, select, text, update
+from sqlalchemy import Connection, delete, event, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, object_session
 
 from pgaudit import UntrackedChange
 from tests.sqlalchemy.conftest import Recorded, actions, capture
@@ -21,7 +21,7 @@ def test_relations_that_cannot_be_seen_are_refused(session: Session, recorded: R
         session.execute(delete(claim_tags))
     session.rollback()
     session.delete(session.get_one(Tag, 1))
-    with pytest.raises(UntrackedChange):
+    with pytest.raises(UntrackedChange, match="change the many-to-many relation of each Claim as well"):
         session.flush()
     session.rollback()
     with psycopg.connect(dsn) as conn:
@@ -32,6 +32,27 @@ def test_relations_that_cannot_be_seen_are_refused(session: Session, recorded: R
     session.execute(delete(claim_tags).where(claim_tags.c.tag_id == 1))
     session.commit()
     assert actions(recorded)[2:] == ["claim_tag.created claim_tag:7,2", "claim_tag.deleted claim_tag:7,1"]
+
+
+@pytest.mark.parametrize("through", ["connection", "session"])
+def test_a_statement_inside_a_flush_is_refused(session: Session, recorded: Recorded, through: str) -> None:
+    """A mapper event may run it, while the flush writes tracked objects."""
+
+    def change_others(_mapper: object, conn: Connection, claim: Claim) -> None:
+        writer: Any = conn if through == "connection" else object_session(claim)
+        writer.execute(update(Claim).values(status="paid"))
+
+    session.add_all([Claim(id=7), Claim(id=8)])
+    session.commit()
+    event.listen(Claim, "after_update", change_others)
+    try:
+        session.get_one(Claim, 7).email = "a@example.org"
+        with pytest.raises(UntrackedChange, match="update rows of claims"):
+            session.flush()
+    finally:
+        event.remove(Claim, "after_update", change_others)
+    session.rollback()
+    assert len(recorded()) == 2
 
 
 BULK: dict[str, Any] = {

@@ -2,6 +2,7 @@
 
 from datetime import date
 from decimal import Decimal
+from typing import Any, cast
 
 import pytest
 from sqlalchemy import Engine, event, select
@@ -11,7 +12,7 @@ from pgaudit import AuditLog, InvalidEvent, NotInTransaction, bind
 from pgaudit.sqlalchemy import track
 from pgaudit.testing import recording
 from tests.sqlalchemy.conftest import Recorded, actions, sides
-from tests.sqlalchemy.models import Claim, Club, Holder, Member, Price, Tag, Team
+from tests.sqlalchemy.models import Claim, Club, Holder, Member, Price, Tag, Team, claim_tags
 
 
 def test_each_object_that_a_flush_writes_has_an_event(session: Session, recorded: Recorded) -> None:
@@ -142,6 +143,8 @@ def test_what_cannot_be_tracked_is_refused(audit: AuditLog) -> None:
     """A class that is not mapped, an attribute that it lacks, a name that no action can begin with."""
     with pytest.raises(InvalidEvent, match="is not a mapped class"):
         track(audit, str, target="text")
+    with pytest.raises(InvalidEvent, match=r"^Table is not a mapped class"):
+        track(audit, cast("Any", claim_tags), target="claim_tag")
     with pytest.raises(InvalidEvent, match="Claim has no column statsu; it has amount"):
         track(audit, Claim, target="claim", mask=["statsu"])
     with pytest.raises(InvalidEvent, match="is not of the form"):

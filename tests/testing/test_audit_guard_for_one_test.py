@@ -9,6 +9,8 @@ pytest_plugins = ["pytester"]
 __all__ = ["application", "service"]
 
 ADDED = """
+    import os
+    import psycopg
     import pytest
     from pgaudit.testing.guarding import NoConnection
 
@@ -33,6 +35,25 @@ ADDED = """
         with pytest.raises(NoConnection, match="conn=connection"):
             audit_guard("notes", target="note", key="id")
 
+    @pytest.fixture(autouse=True)
+    def guarded(audit_guard):
+        pass
+
+    @pytest.fixture
+    def conn_of_its_own():
+        with psycopg.connect(os.environ["TEST_DSN"]) as conn:
+            yield conn
+
+    def test_connection_is_closed_before_the_guard_goes(conn_of_its_own, audit_guard):
+        conn_of_its_own.execute("SELECT")
+        audit_guard("notes", target="note", key="id")
+        conn_of_its_own.commit()
+
+    def test_database_is_dropped_before_the_guard_goes(audit_database, audit_guard):
+        with psycopg.connect(audit_database.dsn) as conn:
+            conn.execute("CREATE TABLE notes (id int PRIMARY KEY)")
+            audit_guard("notes", target="note", key="id")
+
     def is_guarded(conn):
         query = "SELECT count(*) FROM pgaudit.guarded_table WHERE relation = 'notes'::regclass"
         return conn.execute(query).fetchone()[0] == 1
@@ -40,7 +61,7 @@ ADDED = """
 
 
 def test_a_guard_can_be_added_for_one_test(service: pytest.Pytester) -> None:
-    """It is gone after the test, rolled back or committed."""
+    """It is gone after the test, rolled back or committed, and whichever fixture ends first."""
     service.makepyfile(test_notes=ADDED)
     result = run(service, "-v")
     assert outcomes(result) == {
@@ -49,5 +70,8 @@ def test_a_guard_can_be_added_for_one_test(service: pytest.Pytester) -> None:
         "committed": "PASSED",
         "removed_after_a_commit": "PASSED",
         "without_a_connection": "PASSED",
+        "connection_is_closed_before_the_guard_goes": "PASSED",
+        "database_is_dropped_before_the_guard_goes": "PASSED",
     }
+    result.assert_outcomes(passed=6, failed=1)
     result.stdout.fnmatch_lines(["public.notes: note:1 inserted without an audit event"])

@@ -31,7 +31,8 @@ CREATE TABLE pgaudit.stream_position (
     attempts        integer     NOT NULL DEFAULT 0,
     failing_since   timestamptz,
     next_attempt_at timestamptz NOT NULL DEFAULT '-infinity',
-    error           text
+    error           text,
+    started_at      timestamptz NOT NULL DEFAULT clock_timestamp()  -- when it was added, or set back last
 );
 
 -- What was sent, or could not be: one row for each chunk and attempt.

@@ -32,6 +32,7 @@ from pgaudit.cli import (
     timeline,
     verify,
     verify_pack,
+    verify_segments,
 )
 from pgaudit.cli.database import ANSWER_TIMEOUT, LimitedConnection
 from pgaudit.cli.exit_codes import EPILOG, Code, code_of, sentence_of
@@ -91,6 +92,7 @@ for commands in (
     verify,
     reconcile,
     verify_pack,
+    verify_segments,
     doctor,
     serve,
 ):
@@ -147,4 +149,5 @@ def refuse_usage(error: typer.TyperException) -> int:
         return error.exit_code
     context = getattr(error, "ctx", None)
     command = context.command_path if context else "pgaudit"
+    text = " ".join(text.split())  # the choices of an option are on lines of their own
     return fail(f"{text.rstrip('.')}; see `{command} --help`", error.exit_code)

@@ -17,6 +17,7 @@ from pgaudit.cli.watched import (
     When,
     as_json,
     columns_of,
+    key_of,
     names,
     print_changed,
     print_list,
@@ -57,11 +58,11 @@ def add(  # noqa: PLR0913 - each is an option
     when: When = None,
     json: AsJson = False,
 ) -> None:
-    """Capture a table, or change how it is captured. Waits while a transaction keeps the table locked."""
+    """Capture a table, or replace how it is captured. Waits while a transaction keeps the table locked."""
     chosen = columns_of(columns, exclude)
     with connect("owner") as conn:
         capture = captures.add(
-            conn, table, target=target, key=key, action=action, columns=chosen, exclude=names(exclude),
+            conn, table, target=target, key=key_of(key), action=action, columns=chosen, exclude=names(exclude),
             mask=names(mask), when=when,
         )  # fmt: skip
     print_changed(capture, f"{capture.table} is captured: {capture.action}.created, .updated, .deleted.", in_json=json)

@@ -114,7 +114,9 @@ def coverage(  # noqa: PLR0913 - the options of a command
     """Show which tables are captured or guarded, which are silent, and what passed without an event in the last day."""
     with connect("reader") as conn:
         found = coverage_.report(conn)
-    report = replace(found, tables=select(found.tables, tables, left_out or []))
+    report = about(select(found.tables, tables, left_out or []), found) if tables or left_out else found
+    if not report.tables and (require or fail_under is not None):
+        raise typer.BadParameter("there is no table to check: run it after the migrations of the application")
     requirement = require or Requirement.ANY
     failing = [table for table in report.tables if not requirement.is_met(table)]
     percentage = 100 * (1 - len(failing) / len(report.tables)) if report.tables else 100.0
@@ -145,6 +147,15 @@ def select(tables: Sequence[TableCoverage], patterns: Patterns | None, left_out:
         if not any(table.matches([pattern]) for table in tables):
             raise typer.BadParameter(f"no table of the application matches {pattern!r}", param_hint="--table")
     return [table for table in tables if not table.matches(left_out) and (not patterns or table.matches(patterns))]
+
+
+def about(tables: list[TableCoverage], report: Coverage) -> Coverage:
+    """Returns what a report says of some tables."""
+    names = {table.name for table in tables}
+    latest = [change for change in report.latest if change.table in names]
+    return replace(
+        report, tables=tables, unrecorded_changes=sum(table.unrecorded_changes for table in tables), latest=latest
+    )
 
 
 def as_document(report: Coverage, percentage: float, silent: list[str]) -> dict[str, object]:

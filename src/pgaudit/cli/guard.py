@@ -18,6 +18,7 @@ from pgaudit.cli.watched import (
     When,
     as_json,
     columns_of,
+    key_of,
     names,
     print_changed,
     print_list,
@@ -80,12 +81,12 @@ def add(  # noqa: PLR0913 - each is an option
     when: When = None,
     json: AsJson = False,
 ) -> None:
-    """Guard a table, or change how it is guarded. Waits while a transaction keeps the table locked."""
+    """Guard a table, or replace how it is guarded. Waits while a transaction keeps the table locked."""
     chosen = columns_of(columns, exclude)
     by_operation = {"insert": on_insert, "update": on_update, "delete": on_delete, "truncate": on_truncate}
     with connect("owner") as conn:
         guard = guards.add(
-            conn, table, target=target, key=key, on_missing=on_missing, actions=patterns(action, by_operation),
+            conn, table, target=target, key=key_of(key), on_missing=on_missing, actions=patterns(action, by_operation),
             changes=changes, action=captured_as, columns=chosen, exclude=names(exclude), mask=names(mask), when=when,
         )  # fmt: skip
     print_changed(guard, f"{guard.table} is guarded: {CONSEQUENCES[guard.on_missing]}.", in_json=json)

@@ -14,7 +14,7 @@ from pgaudit.guard.tables import WatchedTable
 
 Table = Annotated[str, typer.Argument(help="The table, with its schema where the search path does not have it.")]
 Target = Annotated[str, typer.Option(help="Type of the target of its events, such as claim.")]
-Key = Annotated[list[str], typer.Option(help="Column of the key; repeat it for a key of several.")]
+Key = Annotated[list[str], typer.Option(help="Column of the key; repeat it, or write commas, for a key of several.")]
 Columns = Annotated[str | None, typer.Option(help="Columns that count, with commas between; all when left out.")]
 Exclude = Annotated[str | None, typer.Option(help="Columns that do not count, with commas between.")]
 Mask = Annotated[str | None, typer.Option(help="Columns whose values are not shown, with commas between.")]
@@ -28,6 +28,11 @@ INDENT = 12
 def names(text: str | None) -> list[str]:
     """Returns the names in a text with commas."""
     return [name.strip() for name in (text or "").split(",") if name.strip()]
+
+
+def key_of(columns: list[str]) -> list[str]:
+    """Returns the columns of a key, given one by one or with commas."""
+    return [name for text in columns for name in names(text)]
 
 
 def columns_of(columns: str | None, exclude: str | None) -> list[str] | None:

@@ -77,11 +77,17 @@ class TableOperation(Operation):  # type: ignore[misc]  # Django ships no types
     def columns_of(self, model: Any) -> dict[str, Any]:
         """Returns the options with the names of columns in place of fields."""
         columns = {
-            name: [model._meta.get_field(field).column for field in several(self.options[name])]  # noqa: SLF001
+            name: [column for field in several(self.options[name]) for column in field_columns(model, field)]
             for name in OF_FIELDS
             if self.options.get(name) is not None
         }
-        return self.options | {"key": [model._meta.pk.column]} | columns  # noqa: SLF001
+        return self.options | {"key": field_columns(model, model._meta.pk.name)} | columns  # noqa: SLF001
+
+
+def field_columns(model: Any, name: str) -> list[str]:
+    """Returns the columns of a field: those of each of its fields for a composite primary key."""
+    field = model._meta.get_field(name)  # noqa: SLF001
+    return list(getattr(field, "columns", None) or [field.column])
 
 
 class CaptureOperation(TableOperation):

@@ -10,7 +10,7 @@ from sqlalchemy.orm import InstanceState, Session
 from pgaudit.errors import InvalidEvent, UntrackedChange
 from pgaudit.events import Change
 from pgaudit.recording.row_values import Operation, changes_between
-from pgaudit.sqlalchemy.attributes import UNKNOWN, chosen_by_database, chosen_columns, stored_values
+from pgaudit.sqlalchemy.attributes import UNKNOWN, chosen_by_database, chosen_columns, present_values, stored_values
 from pgaudit.sqlalchemy.memory import Flushed, flushed_in, replaced_by_flush
 
 FORGOTTEN: Final = (
@@ -73,7 +73,7 @@ def _after(
     """Returns the present values, as far as they can have changed."""
     if operation == "delete":
         return {}
-    after = {name: state.dict[name] for name in columns if name in state.dict}
+    after = present_values(state, columns)
     for name, value in after.items():
         if isinstance(value, ClauseElement) or hasattr(value, "__clause_element__"):
             raise UntrackedChange(

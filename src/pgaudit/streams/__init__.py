@@ -8,9 +8,14 @@ runner        a worker's threads, one for each stream that has something to send
 probing       sends one event to test a destination
 pace          lets streams give way while the queue has a backlog
 shipping      sends one chunk, and moves the position
+checkpoints   reads the signed checkpoints that cover what is sent
 sending       sends events in order, and finds out which of them are refused
 positions     how far a stream is, in the database
 outcomes      what a destination answers
+segments      files of events whose names say what they have
+archives      where segments are: a directory, or a bucket
+checking      verifies an archive of segments, without the database
+buckets       S3: what is put once, and never overwritten
 forms         the forms in which an event is sent
 destinations  where events are sent
 ============  ====================================================================================

@@ -126,6 +126,7 @@ def add(  # noqa: PLR0913 - each is a property of the stream, by name
     """
     url = StreamURL.parse(to)
     form_of(form)
+    url.check_form(form)
     if url.whole_log and (query or start != 0):
         raise InvalidStream(f"{url.kind} takes the whole log: leave out the query, and begin with index 0")
     given: dict[str, object] = {

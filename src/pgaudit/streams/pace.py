@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Final
 
 SHARE: Final = 0.05  # of a processor, for all streams of a worker together, while there is a backlog
+LONGEST_PAUSE: Final = 30.0  # seconds between two chunks of a stream, however long the backlog lasts
 BACKLOG_SECONDS: Final = 0.5  # for which a full batch counts as a backlog
 STEP_SECONDS: Final = 0.05
 
@@ -39,8 +40,11 @@ class Pace:
             with self._lock:
                 self._running -= 1
 
-    def pause(self, used: float, stopping: threading.Event) -> None:
-        """Pauses after so many seconds of a processor: until the share is kept, or the backlog has ended."""
-        until = time.monotonic() + used * max(self._running, 1) / SHARE
+    def give_way(self, used: float, stopping: threading.Event) -> None:
+        """Waits while there is a backlog, until the share is kept.
+
+        :param used: seconds of a processor that the last chunk has taken; infinite before the first one.
+        """
+        until = time.monotonic() + min(used * max(self._running, 1) / SHARE, LONGEST_PAUSE)
         while self.is_backlog and time.monotonic() < until and not stopping.is_set():
             stopping.wait(STEP_SECONDS)

@@ -1,6 +1,7 @@
 """Runs the streams of a worker: a thread for each one that has something to send."""
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -11,6 +12,7 @@ from pgaudit._db_errors import safe_summary
 from pgaudit.errors import InvalidStream, MissingExtra
 from pgaudit.settings import Settings
 from pgaudit.streams import positions
+from pgaudit.streams.checkpoints import StoredCheckpoints
 from pgaudit.streams.destinations import open_destination
 from pgaudit.streams.destinations.destination import Destination
 from pgaudit.streams.outcomes import DestinationRefused
@@ -78,13 +80,15 @@ class StreamThread:
 
     def run(self) -> None:
         """Sends chunk after chunk; returns when there was nothing for half a minute, or the worker stops."""
-        idle = 0.0
+        idle, used = 0.0, math.inf
         try:
             while not self._stopping.is_set() and idle < IDLE_SECONDS:
+                self._pace.give_way(used, self._stopping)
                 before = time.thread_time()
-                if self.step():
+                more = self.step()
+                used = time.thread_time() - before
+                if more:
                     idle = 0.0
-                    self._pace.pause(time.thread_time() - before, self._stopping)
                 else:
                     idle += LOOK_EVERY_SECONDS
                     self._stopping.wait(LOOK_EVERY_SECONDS)
@@ -110,7 +114,15 @@ class StreamThread:
     def destination(self, due: Due) -> Destination:
         """Returns the destination; another one if the stream was changed."""
         url = StreamURL.parse(due.url or "")
-        request = Request(due.name, url, due.form, due.allow_private, due.continued)
+        request = Request(
+            due.name,
+            url,
+            due.form,
+            due.allow_private,
+            due.continued,
+            started_at=due.started_at,
+            checkpoints=StoredCheckpoints(self._conn),
+        )
         if self._destination is None or request != self._opened_for:
             self.close()
             self._destination, self._opened_for = open_destination(request), request

@@ -56,6 +56,13 @@ def owner(owned: str) -> Iterator[Connection]:
 
 
 @pytest.fixture
+def superuser(owned: str) -> Iterator[Connection]:
+    """A session of a superuser."""
+    with psycopg.connect(make_conninfo(owned, user="postgres"), autocommit=True) as conn:
+        yield conn
+
+
+@pytest.fixture
 def app(owned: str, owner: Connection) -> Iterator[Connection]:
     """A session of the application, which is a writer and nothing else."""
     grant(owner, writer="claims_app")

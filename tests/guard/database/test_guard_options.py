@@ -47,6 +47,48 @@ def test_a_guard_demands_the_present_values_of_the_row(guarded: Connection, owne
     guarded.commit()
 
 
+@pytest.mark.parametrize("value", ["'***'", "NULL"])
+def test_only_masked_columns_need_no_values(guarded: Connection, owner: Connection, value: str) -> None:
+    """A value that looks like a mask is one that the event must have."""
+    owner.execute("SELECT pgaudit.remove_guard('claims')")
+    owner.execute("UPDATE claims SET note = %s", ["***" if value == "NULL" else "x"])
+    owner.execute("SELECT pgaudit.add_guard('claims', 'claim', '{id}', with_changes => true)")
+    guarded.execute(f"UPDATE claims SET note = {value} WHERE id = 7".encode())
+    record(guarded, paid())
+    refused(guarded)
+
+
+@pytest.mark.parametrize("given", ["now", "today", "2026-01-01"])
+def test_a_time_is_said_as_a_time(guarded: Connection, owner: Connection, given: str) -> None:
+    """PostgreSQL reads "now" as a time; a reader of the log cannot."""
+    owner.execute("ALTER TABLE claims ADD at timestamptz")
+    owner.execute("SELECT pgaudit.add_guard('claims', 'claim', '{id}', with_changes => true)")
+    guarded.execute("UPDATE claims SET at = %s WHERE id = 7", [given])
+    record(guarded, paid(changes=[Change(path="at", after=given)]))
+    if given == "2026-01-01":
+        guarded.commit()
+    else:
+        refused(guarded)
+
+
+@pytest.mark.parametrize("size", [30_000, 40_000])
+def test_what_a_guard_notes_of_large_rows_stays_small(guarded: Connection, owner: Connection, size: int) -> None:
+    """An array of 10,000 notes must fit into a gigabyte; the values are compared by their hashes."""
+    owner.execute("SELECT pgaudit.add_guard('claims', 'claim', '{id}', with_changes => true)")
+    with owner.transaction(force_rollback=True):
+        owner.execute("UPDATE claims SET note = repeat('a', 90000), tenant = repeat('b', 90000)")
+        largest = "SELECT max(octet_length(event)) FROM pgaudit.guarded_change, unnest(events) event"
+        ((noted,),) = owner.execute(largest).fetchall()
+    assert noted < 50_000
+    for before, after in (("x", "a"), ("a", "b")):
+        guarded.execute("UPDATE claims SET note = repeat(%s, %s) WHERE id = 7", [after, size])
+        record(guarded, paid(changes=[Change(path="note", after=before * size)]))
+        refused(guarded)
+        guarded.execute("UPDATE claims SET note = repeat(%s, %s) WHERE id = 7", [after, size])
+        record(guarded, paid(changes=[Change(path="note", after=after * size)]))
+        guarded.commit()
+
+
 def test_a_missing_event_is_captured(guarded: Connection, owner: Connection) -> None:
     """Only rows without an event of the application are captured."""
     owner.execute("SELECT pgaudit.add_guard('claims', 'claim', '{id}', 'capture')")

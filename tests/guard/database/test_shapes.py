@@ -1,14 +1,12 @@
 """Tables that change their columns, have partitions or children, or are written to while they change."""
 
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
 from typing import Any
 
 import psycopg
 import pytest
-from psycopg.conninfo import make_conninfo
 
 from tests.guard.database.replay import actual, assert_replayed, captured, replayed
 from tests.support.queries import Connection
@@ -170,13 +168,6 @@ def test_a_replica_role_switches_nothing_off(owner: Connection, superuser: Conne
     owner.execute("SELECT pgaudit.add_guard('claims', 'claim', '{id}')")
     with pytest.raises(psycopg.Error, match="claim:8 inserted"):
         superuser.execute("INSERT INTO claims (id) VALUES (8)")
-
-
-@pytest.fixture
-def superuser(owned: str) -> Iterator[Connection]:
-    """A session of a superuser."""
-    with psycopg.connect(make_conninfo(owned, user="postgres"), autocommit=True) as conn:
-        yield conn
 
 
 def test_events_rebuild_rows_while_clients_write_and_columns_change(owned: str, owner: Connection) -> None:

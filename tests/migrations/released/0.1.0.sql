@@ -923,6 +923,7 @@ CREATE TABLE pgaudit.captured_table (
     excluded      text[]      NOT NULL DEFAULT '{}',
     masked        text[]      NOT NULL DEFAULT '{}',
     condition     text,
+    renamed_columns jsonb     NOT NULL DEFAULT '{}',
     known_columns jsonb       NOT NULL DEFAULT '{}',
     added_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
     added_by      text        NOT NULL DEFAULT session_user,
@@ -944,6 +945,7 @@ CREATE TABLE pgaudit.guarded_table (
     excluded      text[]      NOT NULL DEFAULT '{}',
     masked        text[]      NOT NULL DEFAULT '{}',
     condition     text,
+    renamed_columns jsonb     NOT NULL DEFAULT '{}',
     known_columns jsonb       NOT NULL DEFAULT '{}',
     added_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
     added_by      text        NOT NULL DEFAULT session_user,
@@ -1121,7 +1123,8 @@ CREATE TABLE pgaudit.stream_position (
     attempts        integer     NOT NULL DEFAULT 0,
     failing_since   timestamptz,
     next_attempt_at timestamptz NOT NULL DEFAULT '-infinity',
-    error           text
+    error           text,
+    started_at      timestamptz NOT NULL DEFAULT clock_timestamp()  -- when it was added, or set back last
 );
 
 -- What was sent, or could not be: one row for each chunk and attempt.
@@ -3011,16 +3014,108 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
               FROM pg_type t, text_expression(t.oid, value) as_text WHERE t.oid = base_type(type)) expression
 $$;
 
--- changed_expression(type, collation, before, after): returns the SQL condition under which a column was changed. Where
--- "=" takes different values for equal, as it does 1.0 and 1.00, or does not exist, the bytes are compared.
-CREATE OR REPLACE FUNCTION pgaudit.changed_expression(type oid, "collation" oid, before text, after text) RETURNS text
+-- changed_expression(type, before, after): returns the SQL condition under which a column was changed. Where "=" takes
+-- different values for equal, as it does 1.0 and 1.00, or does not exist, the bytes are compared. COLLATE "C": in the
+-- column's own collation "a" and "A" may be equal.
+CREATE OR REPLACE FUNCTION pgaudit.changed_expression(type oid, before text, after text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT format(CASE
         WHEN base_type(type) = ANY ('{bool,int2,int4,int8,oid,uuid,date,time,timestamp,timestamptz,bytea}'::regtype[]::oid[])
-          OR base_type(type) = ANY ('{text,varchar}'::regtype[]::oid[])
-             AND (SELECT collisdeterministic FROM pg_collation WHERE oid = "collation")
             THEN '%s IS DISTINCT FROM %s'
+        WHEN base_type(type) = ANY ('{text,varchar}'::regtype[]::oid[]) THEN '%s IS DISTINCT FROM (%s COLLATE "C")'
         ELSE 'pg_catalog.record_image_ne(ROW(%s), ROW(%s))' END, before, after)
+$$;
+
+-- The columns of captured and guarded tables: what they are, and what those are called now that options name.
+
+-- shape_of(relation): returns the columns of a table with their types, in one text: a generated function fits as long
+-- as it is the same.
+CREATE OR REPLACE FUNCTION pgaudit.shape_of(relation oid) RETURNS text
+LANGUAGE sql STABLE AS $$
+    SELECT pg_catalog.string_agg(attname || ' ' || atttypid, ',' ORDER BY attname) FROM pg_catalog.pg_attribute
+     WHERE attrelid = relation AND attnum > 0 AND NOT attisdropped
+$$;
+
+-- deep_shape_of(relation): returns shape_of, and the attributes of the composite types among its columns.
+CREATE OR REPLACE FUNCTION pgaudit.deep_shape_of(relation oid) RETURNS text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT concat_ws(';', shape_of(relation), (
+        SELECT string_agg(DISTINCT part || ' ' || shape_of(typrelid), ';')
+          FROM pg_attribute, LATERAL parts_of(atttypid), pg_type t
+         WHERE attrelid = relation AND attnum > 0 AND NOT attisdropped AND t.oid = part AND kind = 'composite'))
+$$;
+
+-- shape_function(relation): returns the function that gives the shape of a table: the cheaper one where it is enough.
+CREATE OR REPLACE FUNCTION pgaudit.shape_function(relation oid) RETURNS text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT CASE WHEN deep_shape_of(relation) = shape_of(relation) THEN 'shape_of' ELSE 'deep_shape_of' END
+$$;
+
+-- numbered_columns(relation): returns the numbers of a table's columns by their names.
+CREATE OR REPLACE FUNCTION pgaudit.numbered_columns(relation oid) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT jsonb_object_agg(attname, attnum) FROM pg_attribute WHERE attrelid = relation AND attnum > 0 AND NOT attisdropped
+$$;
+
+-- restored_numbers(known, present): returns the numbers that known columns have now by their names at that time. A
+-- restore closes the gaps that dropped columns have left: then columns have lower numbers, in the same order.
+CREATE OR REPLACE FUNCTION pgaudit.restored_numbers(known jsonb, present jsonb) RETURNS jsonb
+LANGUAGE sql IMMUTABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT CASE WHEN EXISTS (SELECT FROM jsonb_each(known) k JOIN jsonb_each(present) p USING (key) WHERE k.value > p.value)
+                THEN (SELECT jsonb_object_agg(key, n) FROM (
+                        SELECT key, row_number() OVER (ORDER BY value::integer) AS n FROM jsonb_each(known)) ranked)
+                ELSE known END
+$$;
+
+-- columns_now(known, relation): returns what columns of a table are called now: their name, if there is such a column,
+-- and the new name of the column with their number. Both, if a column was renamed and another one took its name.
+--   known  the numbers of all columns at the time when they had the names known_name
+CREATE OR REPLACE FUNCTION pgaudit.columns_now(known jsonb, relation oid)
+RETURNS TABLE (known_name text, present_name text, is_renamed boolean)
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT k.key, p.key, p.key <> k.key
+      FROM numbered_columns(relation) present, jsonb_each(restored_numbers(known, present)) k
+      JOIN jsonb_each(present) p ON p.key = k.key OR p.value = k.value AND NOT known ? p.key
+$$;
+
+-- names_now(names, known, relation): returns the present names of columns, without those that were dropped. A renamed
+-- column remains masked, excluded or chosen beside another one that took its name.
+CREATE OR REPLACE FUNCTION pgaudit.names_now(names text[], known jsonb, relation oid) RETURNS text[]
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT CASE WHEN names IS NOT NULL THEN array(
+        SELECT present_name
+          FROM unnest(names) WITH ORDINALITY AS given (name, n) JOIN columns_now(known, relation) ON known_name = name
+         ORDER BY n, is_renamed) END
+$$;
+
+-- key_now(names, known, relation): returns the present names of the columns of a key, without those that were dropped.
+CREATE OR REPLACE FUNCTION pgaudit.key_now(names text[], known jsonb, relation oid) RETURNS text[]
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT array(SELECT present_name FROM (
+        SELECT DISTINCT ON (n) n, present_name
+          FROM unnest(names) WITH ORDINALITY AS given (name, n) JOIN columns_now(known, relation) ON known_name = name
+         ORDER BY n, is_renamed) found ORDER BY n)
+$$;
+
+-- renamed_now(renamed, known, relation): returns the present names of the columns that a condition calls otherwise.
+--   renamed  the same at the time of known
+CREATE OR REPLACE FUNCTION pgaudit.renamed_now(renamed jsonb, known jsonb, relation oid) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT coalesce(jsonb_object_agg(name, present_name), '{}') FROM (
+        SELECT DISTINCT ON (name) coalesce(r.key, known_name) AS name, present_name
+          FROM columns_now(known, relation) LEFT JOIN jsonb_each_text(renamed) r ON r.value = known_name
+         ORDER BY name, is_renamed) found WHERE name <> present_name
+$$;
+
+-- columns_to_capture(relation, columns, excluded): returns the columns whose values go into events: the chosen ones, or
+-- all where columns is NULL. Virtual generated columns are left out: triggers do not see their values.
+CREATE OR REPLACE FUNCTION pgaudit.columns_to_capture(relation oid, columns text[], excluded text[])
+RETURNS TABLE (name text, type oid)
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT attname, atttypid FROM pg_attribute
+     WHERE attrelid = relation AND attnum > 0 AND NOT attisdropped AND attgenerated <> 'v'
+       AND (columns IS NULL OR attname = ANY (columns)) AND attname <> ALL (excluded)
+     ORDER BY attnum
 $$;
 
 -- The triggers of captured and guarded tables.
@@ -3036,7 +3131,7 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
                 WHEN EXISTS (SELECT FROM pg_inherits WHERE inhrelid = relation) THEN 'it is a part of another table'
                 ELSE (SELECT 'it has AFTER ROW triggers: ' || string_agg(tgname, ', ' ORDER BY tgname) FROM pg_trigger
                        WHERE tgrelid = relation AND NOT tgisinternal AND tgtype & 1 = 1 AND tgtype & 2 = 0
-                         AND NOT starts_with(tgname, '0_pgaudit')) END
+                         AND tgfoid NOT IN (SELECT oid FROM pg_proc WHERE pronamespace = 'pgaudit'::regnamespace)) END
 $$;
 
 -- level_of_capture(relation): returns what the triggers of a table must fire for: statement or row.
@@ -3071,20 +3166,27 @@ LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
     level     text := level_of_capture(relation);
     operation text;
-    member    regclass;
 BEGIN
-    PERFORM drop_triggers(relation, purpose);
+    PERFORM drop_triggers(relation, purpose, function);
     FOREACH operation IN ARRAY '{insert,update,delete}'::text[] LOOP
         EXECUTE format('CREATE TRIGGER %I AFTER %s ON %s %s FOR EACH %s EXECUTE FUNCTION pgaudit.%I()',
                        format('0_pgaudit_%s_%s', purpose, operation), operation, relation,
                        CASE WHEN level = 'statement' THEN 'REFERENCING' || CASE WHEN operation <> 'insert' THEN ' OLD TABLE AS old_rows' ELSE '' END
                             || CASE WHEN operation <> 'delete' THEN ' NEW TABLE AS new_rows' ELSE '' END END, level, function);
     END LOOP;
-    FOR member IN SELECT partition_tree(relation) LOOP
-        EXECUTE format('CREATE TRIGGER %I BEFORE TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION pgaudit.%I()',
-                       format('0_pgaudit_%s_truncate', purpose), member, function);
-    END LOOP;
+    PERFORM create_truncate_trigger(member, purpose, function) FROM partition_tree(relation) member;
     PERFORM enable_triggers(relation, purpose, true);
+END $$;
+
+-- create_truncate_trigger(relation, purpose, function): creates the trigger of a table, or of a partition.
+CREATE OR REPLACE FUNCTION pgaudit.create_truncate_trigger(relation regclass, purpose text, function text) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    name text := format('0_pgaudit_%s_truncate', purpose);
+BEGIN
+    EXECUTE format('CREATE TRIGGER %I BEFORE TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION pgaudit.%I()',
+                   name, relation, function);
+    EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %I', relation, name);
 END $$;
 
 -- enable_triggers(relation, purpose, enabled): enables or disables the triggers of a table and its partitions. Enabled
@@ -3100,19 +3202,23 @@ BEGIN
     END LOOP;
 END $$;
 
--- drop_triggers(relation, purpose): drops the triggers of a table. PostgreSQL drops its copies on the partitions; the
--- TRUNCATE triggers of the partitions are dropped here.
-CREATE OR REPLACE FUNCTION pgaudit.drop_triggers(relation regclass, purpose text) RETURNS void
+-- drop_triggers(relation, purpose, function): drops the triggers of a table, and all others that call its function:
+-- renamed ones, and those on partitions that were detached. PostgreSQL drops its copies on the partitions.
+CREATE OR REPLACE FUNCTION pgaudit.drop_triggers(relation regclass, purpose text, function text) RETURNS void
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
     member  regclass;
     trigger name;
 BEGIN
-    FOR member, trigger IN SELECT m, t FROM partition_tree(relation) m, triggers_of(m, purpose) t
-                            WHERE m = relation OR t = format('0_pgaudit_%s_truncate', purpose) LOOP
+    FOR member, trigger IN
+        SELECT tgrelid, tgname FROM pg_trigger t
+         WHERE tgparentid = 0 AND NOT tgisinternal
+           AND (tgfoid = (SELECT oid FROM pg_proc WHERE pronamespace = 'pgaudit'::regnamespace AND proname = function)
+                OR tgrelid IN (SELECT partition_tree(relation)) AND tgname IN (SELECT triggers_of(tgrelid, purpose))) LOOP
         EXECUTE format('DROP TRIGGER %I ON %s', trigger, member);
     END LOOP;
 END $$;
+
 -- install_triggers(purpose, relation, id, body, settings): creates function and triggers of a table, and records that.
 --   purpose   capture or guard
 --   id        its number in captured_table or guarded_table
@@ -3122,8 +3228,8 @@ LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 BEGIN
     PERFORM create_trigger_function(purpose || '_' || id, body);
     PERFORM create_triggers(relation, purpose, purpose || '_' || id);
-    PERFORM record_about_table(format('audit.%s_added', purpose), relation,
-                               jsonb_strip_nulls(settings - '{id,relation,known_columns,added_at,added_by}'::text[]));
+    PERFORM record_about_table(format('audit.%s_added', purpose), relation, jsonb_strip_nulls(
+        settings - '{id,relation,renamed_columns,known_columns,added_at,added_by}'::text[]));
 END $$;
 
 -- pause_triggers(purpose, relation, paused): disables the triggers of a table, or enables them again, and records that.
@@ -3139,7 +3245,7 @@ CREATE OR REPLACE FUNCTION pgaudit.remove_triggers(purpose text, relation regcla
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 BEGIN
     PERFORM record_about_table(format('audit.%s_removed', purpose), relation);
-    PERFORM drop_triggers(relation, purpose);
+    PERFORM drop_triggers(relation, purpose, purpose || '_' || id);
     EXECUTE format('DROP FUNCTION IF EXISTS pgaudit.%I()', purpose || '_' || id);
 END $$;
 
@@ -3152,69 +3258,38 @@ $$;
 -- Capture: triggers on the application's tables that record an event for each changed row, whoever changed it. Their
 -- functions are generated for each table, because comparing two rows of unknown columns takes three times as long.
 
--- shape_of(relation): returns the columns of a table with their types, in one text: a generated function fits as long
--- as it is the same.
-CREATE OR REPLACE FUNCTION pgaudit.shape_of(relation oid) RETURNS text
-LANGUAGE sql STABLE AS $$
-    SELECT pg_catalog.string_agg(attname || ' ' || atttypid, ',' ORDER BY attname) FROM pg_catalog.pg_attribute
-     WHERE attrelid = relation AND attnum > 0 AND NOT attisdropped
-$$;
-
--- deep_shape_of(relation): returns shape_of, and the attributes of the composite types among its columns.
-CREATE OR REPLACE FUNCTION pgaudit.deep_shape_of(relation oid) RETURNS text
+-- is_trusted_type(type): returns whether only a superuser or the schema's owner can make casts and operators for a type.
+-- A condition that uses another one might call them, with the rights of the schema's owner.
+CREATE OR REPLACE FUNCTION pgaudit.is_trusted_type(type oid) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
-    SELECT concat_ws(';', shape_of(relation), (
-        SELECT string_agg(DISTINCT part || ' ' || shape_of(typrelid), ';')
-          FROM pg_attribute, LATERAL parts_of(atttypid), pg_type t
-         WHERE attrelid = relation AND attnum > 0 AND NOT attisdropped AND t.oid = part AND kind = 'composite'))
+    SELECT rolsuper OR typowner = (SELECT nspowner FROM pg_namespace WHERE nspname = 'pgaudit')
+      FROM pg_type t JOIN pg_roles r ON r.oid = typowner WHERE t.oid = base_type(type)
 $$;
 
--- shape_function(relation): returns the function that gives the shape of a table: the cheaper one where it is enough.
-CREATE OR REPLACE FUNCTION pgaudit.shape_function(relation oid) RETURNS text
+-- condition_row(relation, renamed, row): returns the query of a row as a condition sees it. Columns of types that are not
+-- trusted are text.
+--   renamed  the present names of columns that the condition calls otherwise
+--   row      old or new; NULL for a row without values
+CREATE OR REPLACE FUNCTION pgaudit.condition_row(relation oid, renamed jsonb, "row" text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
-    SELECT CASE WHEN deep_shape_of(relation) = shape_of(relation) THEN 'shape_of' ELSE 'deep_shape_of' END
-$$;
-
--- numbered_columns(relation): returns the numbers of a table's columns by their names.
-CREATE OR REPLACE FUNCTION pgaudit.numbered_columns(relation oid) RETURNS jsonb
-LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
-    SELECT jsonb_object_agg(attname, attnum) FROM pg_attribute WHERE attrelid = relation AND attnum > 0 AND NOT attisdropped
-$$;
-
--- restored_numbers(known, present): returns the numbers that known columns have now by their names at that time. A
--- restore closes the gaps that dropped columns have left: then each column has another number, in the same order.
-CREATE OR REPLACE FUNCTION pgaudit.restored_numbers(known jsonb, present jsonb) RETURNS jsonb
-LANGUAGE sql IMMUTABLE SET search_path = pgaudit, pg_temp AS $$
-    SELECT CASE WHEN EXISTS (SELECT FROM jsonb_each(known) k JOIN jsonb_each(present) p USING (key) WHERE k.value <> p.value)
-                THEN (SELECT jsonb_object_agg(key, n) FROM (
-                        SELECT key, row_number() OVER (ORDER BY value::integer) AS n FROM jsonb_each(known)) ranked)
-                ELSE known END
-$$;
-
--- current_names(names, known, relation): returns the present names of columns, without those that were dropped.
---   known  the numbers of all columns at the time when they had these names
--- A column whose name no longer exists counts as renamed if the column with its number has a new name.
-CREATE OR REPLACE FUNCTION pgaudit.current_names(names text[], known jsonb, relation oid) RETURNS text[]
-LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
-    SELECT CASE WHEN names IS NOT NULL THEN array(
-        SELECT present_name
-          FROM numbered_columns(relation) present, restored_numbers(known, present) number,
-               unnest(names) WITH ORDINALITY AS given (name, n),
-               LATERAL (SELECT CASE WHEN present ? name THEN name
-                                    ELSE (SELECT key FROM jsonb_each(present) WHERE value = number->name AND NOT known ? key)
-                               END AS present_name) found
-         WHERE present_name IS NOT NULL ORDER BY n) END
-$$;
-
--- columns_to_capture(relation, columns, excluded): returns the columns whose values go into events: the chosen ones, or
--- all where columns is NULL. Virtual generated columns are left out: triggers do not see their values.
-CREATE OR REPLACE FUNCTION pgaudit.columns_to_capture(relation oid, columns text[], excluded text[])
-RETURNS TABLE (name text, type oid, "collation" oid)
-LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
-    SELECT attname, atttypid, attcollation FROM pg_attribute
+    SELECT 'SELECT ' || string_agg(format('%s AS %I',
+        CASE WHEN "row" IS NULL
+             THEN format('NULL::%s', CASE WHEN trusted THEN format_type(base_type(atttypid), NULL) ELSE 'text' END)
+             WHEN trusted THEN format('%s.%I', "row", attname)
+             ELSE text_expression(atttypid, format('%s.%I', "row", attname)) END, coalesce(name, attname)), ', ' ORDER BY attnum)
+      FROM pg_attribute LEFT JOIN jsonb_each_text(renamed) AS other (name, present_name) ON present_name = attname,
+           LATERAL is_trusted_type(atttypid) trusted
      WHERE attrelid = relation AND attnum > 0 AND NOT attisdropped AND attgenerated <> 'v'
-       AND (columns IS NULL OR attname = ANY (columns)) AND attname <> ALL (excluded)
-     ORDER BY attnum
+       AND (name IS NOT NULL OR NOT renamed ? attname)
+$$;
+
+-- condition_expression(capture, relation): returns the SQL expression of a capture's condition; NULL if it has none.
+CREATE OR REPLACE FUNCTION pgaudit.condition_expression(capture pgaudit.captured_table, relation oid) RETURNS text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT CASE WHEN capture.condition IS NOT NULL
+                THEN format(E'(SELECT (%s\n) FROM (%s) old, (%s) new)', capture.condition,
+                            condition_row(relation, capture.renamed_columns, 'old'),
+                            condition_row(relation, capture.renamed_columns, 'new')) END
 $$;
 
 -- key_expression(relation, key, row): returns the SQL expression of a row's key: the id of the target.
@@ -3222,8 +3297,8 @@ CREATE OR REPLACE FUNCTION pgaudit.key_expression(relation oid, key text[], "row
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT CASE WHEN cardinality(key) > 1
                 THEN 'pgaudit.fitting_key(' || string_agg(format('pgaudit.key_part(%s)', value), $s$ || ',' || $s$ ORDER BY n) || ')'
-                WHEN bool_and(atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'uuid'::regtype) AND attnotnull)
-                THEN min(value)
+                WHEN bool_and(atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'uuid'::regtype))
+                THEN format('coalesce(%s, ''NULL'')', min(value))
                 ELSE min(format('pgaudit.fitting_key(%s)', value)) END
       FROM unnest(key) WITH ORDINALITY AS part (name, n)
       JOIN pg_attribute ON attrelid = relation AND attname = name AND NOT attisdropped,
@@ -3232,11 +3307,11 @@ $$;
 
 -- change_expression(column, operation, masked): returns the SQL expression of a column's change, in JSON after a comma;
 -- it is NULL where there is none. Of a masked column it says that it was changed, but not its values.
-CREATE OR REPLACE FUNCTION pgaudit.change_expression(name text, type oid, "collation" oid, operation text, masked boolean)
+CREATE OR REPLACE FUNCTION pgaudit.change_expression(name text, type oid, operation text, masked boolean)
 RETURNS text LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT CASE operation
         WHEN 'UPDATE' THEN format($s$CASE WHEN %s THEN %L || coalesce(%s, 'null') || ',"after":' || coalesce(%s, 'null') || '}' END$s$,
-            changed_expression(type, "collation", o, n), format(',{"path":%s,"before":', to_json(name)),
+            changed_expression(type, o, n), format(',{"path":%s,"before":', to_json(name)),
             CASE WHEN masked THEN hidden ELSE json_expression(type, o) END,
             CASE WHEN masked THEN hidden ELSE json_expression(type, n) END)
         WHEN 'INSERT' THEN format($s$CASE WHEN %s IS DISTINCT FROM NULL THEN %L || %s || '}' END$s$,
@@ -3254,15 +3329,15 @@ CREATE OR REPLACE FUNCTION pgaudit.changes_expression(relation oid, columns text
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT coalesce(string_agg(portion, ' || '), $s$''$s$)
       FROM (SELECT format('pg_catalog.concat(%s)', string_agg(change_expression(
-                       name, type, "collation", operation, name = ANY (masked)), E',\n               ' ORDER BY n)) AS portion
-              FROM columns_to_capture(relation, columns, excluded) WITH ORDINALITY AS c (name, type, "collation", n)
+                       name, type, operation, name = ANY (masked)), E',\n               ' ORDER BY n)) AS portion
+              FROM columns_to_capture(relation, columns, excluded) WITH ORDINALITY AS c (name, type, n)
              GROUP BY n / 100) portions
 $$;
 
 -- changed_condition(…): returns the SQL condition under which an UPDATE has changed any recorded column.
 CREATE OR REPLACE FUNCTION pgaudit.changed_condition(relation oid, columns text[], excluded text[]) RETURNS text
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
-    SELECT coalesce(string_agg(changed_expression(type, "collation", format('old.%I', name), format('new.%I', name)), ' OR '), 'false')
+    SELECT coalesce(string_agg(changed_expression(type, format('old.%I', name), format('new.%I', name)), ' OR '), 'false')
       FROM columns_to_capture(relation, columns, excluded)
 $$;
 
@@ -3311,7 +3386,7 @@ BEGIN
         key_expression(relation, capture.key_columns, CASE operation WHEN 'DELETE' THEN 'old' ELSE 'new' END),
         changes_expression(relation, capture.columns, capture.excluded, capture.masked, operation),
         rows_of(operation, level, names[3], names[4]),
-        coalesce('(' || CASE WHEN operation = 'UPDATE' THEN capture.condition END || ')', 'true'),
+        coalesce(CASE WHEN operation = 'UPDATE' THEN condition_expression(capture, relation) END, 'true'),
         CASE operation WHEN 'UPDATE' THEN $s$c.changes <> ''$s$ ELSE 'true' END);
 END $$;
 
@@ -3323,7 +3398,7 @@ RETURNS text LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
         key_expression(relation, capture.key_columns, CASE operation WHEN 'INSERT' THEN 'new' ELSE 'old' END),
         key_expression(relation, capture.key_columns, CASE operation WHEN 'DELETE' THEN 'old' ELSE 'new' END),
         rows_of(operation, level, names[3], names[4]),
-        CASE operation WHEN 'UPDATE' THEN format('(%s) AND (%s)', coalesce(capture.condition, 'true'),
+        CASE operation WHEN 'UPDATE' THEN format('%s AND (%s)', coalesce(condition_expression(capture, relation), 'true'),
                                                  changed_condition(relation, capture.columns, capture.excluded)) ELSE 'true' END)
 $$;
 
@@ -3344,14 +3419,16 @@ $$;
 -- The functions of these triggers: generated for the columns of each captured table, and adapted when they change.
 
 -- create_trigger_function(name, body): creates a generated function, or replaces it. It fixes the settings that the
--- text of a value depends on. It forbids nested loops, because rows of transition tables are joined by their numbers,
--- and a plan that was made for one row may meet a million.
+-- text of a value depends on, and how strings in a condition are read. It forbids nested loops, because rows of
+-- transition tables are joined by their numbers, and a plan that was made for one row may meet a million.
 CREATE OR REPLACE FUNCTION pgaudit.create_trigger_function(name text, body text) RETURNS void
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 BEGIN
     EXECUTE format($function$CREATE OR REPLACE FUNCTION pgaudit.%I() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
         SET search_path = pgaudit, pg_temp SET timezone = 'UTC' SET datestyle = 'ISO' SET intervalstyle = 'postgres'
-        SET bytea_output = 'hex' SET extra_float_digits = 1 SET lc_monetary = 'C' SET enable_nestloop = off SET plan_cache_mode = force_generic_plan SET jit = off AS %L$function$,
+        SET bytea_output = 'hex' SET extra_float_digits = 1 SET lc_monetary = 'C'
+        SET standard_conforming_strings = on SET enable_nestloop = off SET plan_cache_mode = force_generic_plan
+        SET jit = off AS %L$function$,
         name, body);
     EXECUTE format('REVOKE ALL ON FUNCTION pgaudit.%I() FROM PUBLIC', name);
     EXECUTE format('COMMENT ON FUNCTION pgaudit.%I() IS %L', name, generated_comment(body));
@@ -3363,23 +3440,31 @@ CREATE OR REPLACE FUNCTION pgaudit.generated_comment(body text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS
 $$ SELECT 'Generated by pgaudit: ' || encode(sha256(convert_to(body, 'UTF8')), 'hex') $$;
 
+-- names_expression(rows): returns the SQL expression of a JSON object with the columns of changed rows as they are now;
+-- NULL if there are no rows. Its values are null: JSON of a value would call a cast that the owner of its type has made.
+CREATE OR REPLACE FUNCTION pgaudit.names_expression(rows text) RETURNS text
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT format('(SELECT pg_catalog.row_to_json(n) '
+                  'FROM (SELECT r.* FROM (SELECT FROM %s f LIMIT 1) f LEFT JOIN %1$s r ON false) n)', rows)
+$$;
+
 -- snapshot_check(level): returns the commands that compare the columns in the transaction's snapshot with those of a
 -- row. They do nothing in READ COMMITTED, where each command has a snapshot of its own.
 CREATE OR REPLACE FUNCTION pgaudit.snapshot_check(level text) RETURNS text
-LANGUAGE sql IMMUTABLE AS $$
+LANGUAGE sql IMMUTABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT format($body$IF pg_catalog.current_setting('transaction_isolation') <> 'read committed' THEN
         IF TG_OP = 'DELETE' THEN
-            captured.sample := %s;
+            captured.names := %s;
         ELSE
-            captured.sample := %s;
+            captured.names := %s;
         END IF;
-        IF captured.sample IS NULL THEN
+        IF captured.names IS NULL THEN
             RETURN NULL;
         END IF;
-        PERFORM pgaudit.check_columns(TG_RELID, captured.sample);
+        PERFORM pgaudit.check_columns(TG_RELID, captured.names);
     END IF;$body$,
-        CASE level WHEN 'row' THEN 'pg_catalog.row_to_json(OLD)' ELSE '(SELECT pg_catalog.row_to_json(r) FROM old_rows r LIMIT 1)' END,
-        CASE level WHEN 'row' THEN 'pg_catalog.row_to_json(NEW)' ELSE '(SELECT pg_catalog.row_to_json(r) FROM new_rows r LIMIT 1)' END)
+        names_expression(CASE level WHEN 'row' THEN '(SELECT OLD.*)' ELSE 'old_rows' END),
+        names_expression(CASE level WHEN 'row' THEN '(SELECT NEW.*)' ELSE 'new_rows' END))
 $$;
 
 -- one_or_many(operation, one, many): returns the command of a statement's trigger: one for a single row, or none; many
@@ -3408,7 +3493,7 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
 DECLARE
     head     text;
     receipts text := %4$s;
-    sample   json;
+    names    json;
 BEGIN
     IF pg_catalog.current_setting('session_replication_role') = 'replica' AND pgaudit.is_replicated() THEN
         RETURN NULL;
@@ -3463,7 +3548,7 @@ $$;
 CREATE OR REPLACE FUNCTION pgaudit.current_key(names text[], known jsonb, relation regclass) RETURNS text[]
 LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp AS $$
 DECLARE
-    present text[] := current_names(names, known, relation);
+    present text[] := key_now(names, known, relation);
 BEGIN
     IF cardinality(present) < cardinality(names) THEN
         RAISE EXCEPTION 'a key column of the table % no longer exists', relation
@@ -3479,9 +3564,10 @@ DECLARE
     capture captured_table := (SELECT c FROM captured_table c WHERE c.id = current_capture.id);
 BEGIN
     capture.key_columns := current_key(capture.key_columns, capture.known_columns, capture.relation);
-    capture.columns := current_names(capture.columns, capture.known_columns, capture.relation);
-    capture.excluded := current_names(capture.excluded, capture.known_columns, capture.relation);
-    capture.masked := current_names(capture.masked, capture.known_columns, capture.relation);
+    capture.columns := names_now(capture.columns, capture.known_columns, capture.relation);
+    capture.excluded := names_now(capture.excluded, capture.known_columns, capture.relation);
+    capture.masked := names_now(capture.masked, capture.known_columns, capture.relation);
+    capture.renamed_columns := renamed_now(capture.renamed_columns, capture.known_columns, capture.relation);
     RETURN capture;
 END $$;
 
@@ -3498,7 +3584,9 @@ BEGIN
     IF FOUND THEN
         capture := current_capture(id);
         UPDATE captured_table c SET key_columns = capture.key_columns, columns = capture.columns, excluded = capture.excluded,
-               masked = capture.masked, known_columns = numbered_columns(capture.relation) WHERE c.id = regenerate_capture.id;
+               masked = capture.masked, renamed_columns = capture.renamed_columns,
+               known_columns = numbered_columns(capture.relation)
+         WHERE c.id = regenerate_capture.id;
         PERFORM create_trigger_function('capture_' || id, capture_body(capture));
         PERFORM record_about_table('audit.columns_changed', capture.relation, jsonb_build_object(
             'columns', (SELECT jsonb_agg(name ORDER BY name) FROM jsonb_object_keys(numbered_columns(capture.relation)) name)));
@@ -3508,7 +3596,8 @@ END $$;
 -- Capture at run time.
 
 -- context_of_application(): returns actor, tenant and context as the application has set them in audit.context, without
--- fields that no event has; NULL if it is not set or not valid.
+-- fields that no event has; NULL if it is not set or not valid. Each field has at most 1,000 characters: the number
+-- 1e131071 is short in a setting, and long as text.
 CREATE OR REPLACE FUNCTION pgaudit.context_of_application() RETURNS jsonb
 LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp AS $$
 DECLARE
@@ -3521,9 +3610,9 @@ BEGIN
     END IF;
     RETURN jsonb_strip_nulls(jsonb_build_object(
         'actor', CASE WHEN is_reference(actor) THEN jsonb_build_object('type', actor->>'type', 'id', actor->>'id',
-                      'name', actor->>'name', 'on_behalf_of', actor->>'on_behalf_of') END,
+                      'name', left(actor->>'name', 500), 'on_behalf_of', left(actor->>'on_behalf_of', 500)) END,
         'tenant', left(said->>'tenant', 500),
-        'context', (SELECT jsonb_object_agg(key, value) FROM jsonb_each_text(
+        'context', (SELECT jsonb_object_agg(key, left(value, 1000)) FROM jsonb_each_text(
                         CASE WHEN jsonb_typeof(said->'context') = 'object' THEN said->'context' ELSE '{}' END)
                      WHERE key = ANY ('{request_id,trace_id,span_id,session_id,ip,user_agent,correlation_id,causation_id}'))));
 END $$;
@@ -3569,11 +3658,13 @@ BEGIN
        AND EXISTS (SELECT FROM pg_stat_subscription WHERE pid = pg_backend_pid());
 END $$;
 
--- event_about_table(action, relation, data): returns the text of an event about a table as a whole.
+-- event_about_table(action, relation, data): returns the text of an event about a table as a whole, by its number if it
+-- was dropped.
 CREATE OR REPLACE FUNCTION pgaudit.event_about_table(action text, relation regclass, data jsonb DEFAULT NULL) RETURNS text
 LANGUAGE sql SET search_path = pgaudit, pg_temp AS $$
     SELECT ((captured_head(action) || substr(gen_random_uuid()::text, 16) || '"}')::jsonb || jsonb_build_object(
-               'targets', jsonb_build_array(jsonb_build_object('type', 'table', 'id', table_name(relation))))
+               'targets', jsonb_build_array(jsonb_build_object(
+                   'type', 'table', 'id', coalesce(table_name(relation), relation::text))))
             || CASE WHEN data IS NULL THEN '{}' ELSE jsonb_build_object('data', data) END)::text
 $$;
 
@@ -3601,13 +3692,13 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT nspname || '.' || relname FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE c.oid = relation
 $$;
 
--- check_columns(relation, sample): raises if a transaction's snapshot is older than the columns of a table that it
+-- check_columns(relation, names): raises if a transaction's snapshot is older than the columns of a table that it
 -- changes: it cannot see which columns they were, so it has to be repeated.
---   sample  one of the changed rows: JSON names its columns as they are now
-CREATE OR REPLACE FUNCTION pgaudit.check_columns(relation regclass, sample json) RETURNS void
+--   names  JSON with the columns of the changed rows as they are now
+CREATE OR REPLACE FUNCTION pgaudit.check_columns(relation regclass, names json) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp AS $$
 BEGIN
-    IF (SELECT jsonb_object_agg(name, 0) FROM json_object_keys(sample) name)
+    IF (SELECT jsonb_object_agg(name, 0) FROM json_object_keys(names) name)
        <> (SELECT jsonb_object_agg(name, 0) FROM jsonb_object_keys(numbered_columns(relation)) name) THEN
         RAISE EXCEPTION 'could not serialize access: the columns of % have changed since the transaction began', relation
             USING ERRCODE = 'serialization_failure', HINT = 'Repeat the transaction.';
@@ -3650,10 +3741,12 @@ END $$;
 --   excluded   columns that are not recorded, such as a search vector; a change of these alone is no event
 --   masked     columns whose changes are recorded without their values
 --   condition  an UPDATE is recorded only where this SQL holds: new.status IS DISTINCT FROM old.status
+--   renamed_columns  the present names of columns that the condition calls otherwise, because they were renamed
 -- Raises:
 --   22023  the table cannot be captured in this way; the message says why
 CREATE OR REPLACE FUNCTION pgaudit.add_capture(relation regclass, target text, key text[], action text DEFAULT NULL,
-    columns text[] DEFAULT NULL, excluded text[] DEFAULT '{}', masked text[] DEFAULT '{}', condition text DEFAULT NULL)
+    columns text[] DEFAULT NULL, excluded text[] DEFAULT '{}', masked text[] DEFAULT '{}', condition text DEFAULT NULL,
+    renamed_columns jsonb DEFAULT '{}')
 RETURNS void LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
@@ -3662,19 +3755,21 @@ DECLARE
 BEGIN
     PERFORM check_captured(add_capture.relation, add_capture.target, add_capture.key, coalesce(add_capture.action, add_capture.target),
                            add_capture.key || add_capture.columns || add_capture.excluded || add_capture.masked);
-    PERFORM check_condition(add_capture.relation, add_capture.condition);
-    INSERT INTO captured_table AS c (relation, target_type, key_columns, action, columns, excluded, masked, condition, known_columns)
+    PERFORM check_condition(add_capture.relation, add_capture.condition, add_capture.renamed_columns);
+    INSERT INTO captured_table AS c (relation, target_type, key_columns, action, columns, excluded, masked, condition,
+                                     renamed_columns, known_columns)
     VALUES (add_capture.relation, target, key, coalesce(add_capture.action, target), add_capture.columns, add_capture.excluded,
-            add_capture.masked, add_capture.condition, numbered_columns(add_capture.relation))
+            add_capture.masked, add_capture.condition, add_capture.renamed_columns, numbered_columns(add_capture.relation))
     ON CONFLICT (relation) DO UPDATE SET
         target_type = excluded.target_type, key_columns = excluded.key_columns, action = excluded.action, columns = excluded.columns,
-        excluded = excluded.excluded, masked = excluded.masked, condition = excluded.condition, known_columns = excluded.known_columns,
+        excluded = excluded.excluded, masked = excluded.masked, condition = excluded.condition,
+        renamed_columns = excluded.renamed_columns, known_columns = excluded.known_columns,
         added_at = clock_timestamp(), added_by = session_user, paused_at = NULL, paused_by = NULL
     RETURNING c.* INTO capture;
     PERFORM install_triggers('capture', capture.relation, capture.id, capture_body(capture), to_jsonb(capture));
     FOR child IN SELECT children_of(capture.relation) LOOP
         PERFORM add_capture(child, target, key, add_capture.action, add_capture.columns, add_capture.excluded, add_capture.masked,
-                            add_capture.condition);
+                            add_capture.condition, add_capture.renamed_columns);
     END LOOP;
 END $$;
 
@@ -3691,6 +3786,8 @@ DECLARE
             THEN format('it belongs to %s, and only a role that owns schema and table can do this: GRANT %1$I TO %I',
                         pg_get_userbyid(found.relowner), current_user)
         WHEN coalesce(cardinality(key), 0) = 0 THEN 'the key has no column'
+        WHEN EXISTS (SELECT FROM pg_attribute WHERE attrelid = relation AND attname = ANY (key) AND attgenerated = 'v')
+            THEN 'a column of the key is virtual: triggers do not see its value'
         WHEN coalesce(length(target) NOT BETWEEN 1 AND 100, true) THEN 'the target type must have 1 to 100 characters'
         WHEN coalesce(action !~ '^[a-z][a-z0-9_]*([.][a-z][a-z0-9_]*)*$' OR length(action) > 180, true)
             THEN format('%L cannot begin an action: choose lower-case letters, digits and _, such as claim', action)
@@ -3702,15 +3799,17 @@ BEGIN
     END IF;
 END $$;
 
--- check_condition(relation, condition): raises if the condition is not valid for rows of the table: otherwise the first
--- UPDATE would fail. No row is read.
-CREATE OR REPLACE FUNCTION pgaudit.check_condition(relation regclass, condition text) RETURNS void
+-- check_condition(relation, condition, renamed_columns): raises if the condition is not valid for rows of the table:
+-- otherwise the first UPDATE would fail. The query does not name the table: planning it might call a function in a
+-- policy that the table's owner has made.
+CREATE OR REPLACE FUNCTION pgaudit.check_condition(relation regclass, condition text, renamed_columns jsonb) RETURNS void
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
     unused record;
 BEGIN
     IF condition IS NOT NULL THEN
-        FOR unused IN EXECUTE format('SELECT FROM ONLY %s old, ONLY %1$s new WHERE false AND (%s)', relation, condition) LOOP
+        FOR unused IN EXECUTE format(E'SELECT FROM (%s) old, (%1$s) new WHERE false AND (%s\n)',
+                                         condition_row(relation, renamed_columns, NULL), condition) LOOP
         END LOOP;  -- not EXECUTE alone, which takes several statements
     END IF;
 EXCEPTION WHEN syntax_error_or_access_rule_violation THEN
@@ -3759,7 +3858,7 @@ BEGIN
         RETURN false;
     END IF;
     PERFORM add_capture(relation, capture.target_type, capture.key_columns, capture.action, capture.columns, capture.excluded,
-                        capture.masked, capture.condition);
+                        capture.masked, capture.condition, capture.renamed_columns);
     IF capture.paused_at IS NOT NULL THEN
         PERFORM pause_capture(relation, true);
     END IF;
@@ -3774,12 +3873,13 @@ END $$;
 CREATE OR REPLACE FUNCTION pgaudit.as_capture(guard pgaudit.guarded_table) RETURNS pgaudit.captured_table
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT ROW(guard.id, guard.relation, guard.target_type, guard.key_columns, guard.action, guard.columns, guard.excluded,
-               guard.masked, guard.condition, guard.known_columns, guard.added_at, guard.added_by, NULL, NULL)::captured_table
+               guard.masked, guard.condition, guard.renamed_columns, guard.known_columns, guard.added_at, guard.added_by,
+               NULL, NULL)::captured_table
 $$;
 
 -- guard_query(guard, relation, operation, level, names): returns the statement that notes the changed rows of a table;
--- their events, too, if these are recorded or compared at commit. A note has up to 10,000 rows, because an array has a
--- gigabyte at most.
+-- their events, too, if these are recorded or compared at commit, each within max_event_bytes. A note has up to 10,000
+-- rows, because an array has a gigabyte at most.
 CREATE OR REPLACE FUNCTION pgaudit.guard_query(guard pgaudit.guarded_table, relation oid, operation text, level text,
                                                names text[] DEFAULT '{captured.head,captured.receipts,OLD,NEW}')
 RETURNS text LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
@@ -3789,10 +3889,13 @@ RETURNS text LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
      GROUP BY t.n / 10000$many$ ELSE $one$INSERT INTO pgaudit.guarded_change (guard, operation, keys, new_keys, events)
     SELECT %s, %L, ARRAY[t.key], ARRAY[t.new_key], %s FROM (%s) t$one$ END,
         guard.id, lower(operation),
-        CASE WHEN NOT with_events THEN 'NULL' WHEN level = 'statement' THEN 'pg_catalog.array_agg(t.content)' ELSE 'ARRAY[t.content]' END,
+        CASE WHEN NOT with_events THEN 'NULL'
+             ELSE format(CASE level WHEN 'statement' THEN 'pg_catalog.array_agg(%s)' ELSE 'ARRAY[%s]' END, fitting) END,
         CASE WHEN with_events THEN change_query(as_capture(guard), relation, operation, level, names)
              ELSE key_query(as_capture(guard), relation, operation, level, names) END)
-      FROM (SELECT guard.on_missing = 'capture' OR guard.with_changes AS with_events) needed
+      FROM (SELECT guard.on_missing = 'capture' OR guard.with_changes AS with_events) needed,
+           CAST('CASE WHEN pg_catalog.octet_length(t.content) > 8000 THEN pgaudit.fitting_event(t.content)::text '
+                'ELSE t.content END' AS text) AS fitting
 $$;
 
 -- guard_command(guard, operation, level): returns the command that notes the changed rows in the generated function.
@@ -3820,9 +3923,10 @@ DECLARE
     guard guarded_table := (SELECT g FROM guarded_table g WHERE g.id = current_guard.id);
 BEGIN
     guard.key_columns := current_key(guard.key_columns, guard.known_columns, guard.relation);
-    guard.columns := current_names(guard.columns, guard.known_columns, guard.relation);
-    guard.excluded := current_names(guard.excluded, guard.known_columns, guard.relation);
-    guard.masked := current_names(guard.masked, guard.known_columns, guard.relation);
+    guard.columns := names_now(guard.columns, guard.known_columns, guard.relation);
+    guard.excluded := names_now(guard.excluded, guard.known_columns, guard.relation);
+    guard.masked := names_now(guard.masked, guard.known_columns, guard.relation);
+    guard.renamed_columns := renamed_now(guard.renamed_columns, guard.known_columns, guard.relation);
     RETURN guard;
 END $$;
 
@@ -3837,7 +3941,9 @@ BEGIN
     IF FOUND THEN
         guard := current_guard(id);
         UPDATE guarded_table g SET key_columns = guard.key_columns, columns = guard.columns, excluded = guard.excluded,
-               masked = guard.masked, known_columns = numbered_columns(guard.relation) WHERE g.id = regenerate_guard.id;
+               masked = guard.masked, renamed_columns = guard.renamed_columns,
+               known_columns = numbered_columns(guard.relation)
+         WHERE g.id = regenerate_guard.id;
         PERFORM create_trigger_function('guard_' || id, guard_body(guard));
     END IF;
 END $$;
@@ -3851,7 +3957,8 @@ END $$;
 --   with_changes  the event must have the changes, too
 CREATE OR REPLACE FUNCTION pgaudit.add_guard(relation regclass, target text, key text[], on_missing text DEFAULT 'abort',
     actions jsonb DEFAULT '{}', with_changes boolean DEFAULT false, action text DEFAULT NULL, columns text[] DEFAULT NULL,
-    excluded text[] DEFAULT '{}', masked text[] DEFAULT '{}', condition text DEFAULT NULL)
+    excluded text[] DEFAULT '{}', masked text[] DEFAULT '{}', condition text DEFAULT NULL,
+    renamed_columns jsonb DEFAULT '{}')
 RETURNS void LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
@@ -3860,26 +3967,28 @@ DECLARE
 BEGIN
     PERFORM check_captured(add_guard.relation, add_guard.target, add_guard.key, coalesce(add_guard.action, add_guard.target),
                            add_guard.key || add_guard.columns || add_guard.excluded || add_guard.masked);
-    PERFORM check_condition(add_guard.relation, add_guard.condition);
+    PERFORM check_condition(add_guard.relation, add_guard.condition, add_guard.renamed_columns);
     PERFORM check_guard_options(add_guard.on_missing, add_guard.actions);
     IF to_regclass('pgaudit.audit_jobs_event_id_idx') IS NULL THEN  -- by which an event is found that is queued already
         CREATE INDEX audit_jobs_event_id_idx ON audit_jobs ((event->>'id'));
     END IF;
     INSERT INTO guarded_table AS g (relation, target_type, key_columns, action, actions, on_missing, with_changes, columns, excluded,
-                                    masked, condition, known_columns)
+                                    masked, condition, renamed_columns, known_columns)
     VALUES (add_guard.relation, target, key, coalesce(add_guard.action, target), add_guard.actions, add_guard.on_missing,
             add_guard.with_changes, add_guard.columns, add_guard.excluded, add_guard.masked, add_guard.condition,
-            numbered_columns(add_guard.relation))
+            add_guard.renamed_columns, numbered_columns(add_guard.relation))
     ON CONFLICT (relation) DO UPDATE SET
         target_type = excluded.target_type, key_columns = excluded.key_columns, action = excluded.action, actions = excluded.actions,
         on_missing = excluded.on_missing, with_changes = excluded.with_changes, columns = excluded.columns,
-        excluded = excluded.excluded, masked = excluded.masked, condition = excluded.condition, known_columns = excluded.known_columns,
+        excluded = excluded.excluded, masked = excluded.masked, condition = excluded.condition,
+        renamed_columns = excluded.renamed_columns, known_columns = excluded.known_columns,
         added_at = clock_timestamp(), added_by = session_user, paused_at = NULL, paused_by = NULL
     RETURNING g.* INTO guard;
     PERFORM install_triggers('guard', guard.relation, guard.id, guard_body(guard), to_jsonb(guard));
     FOR child IN SELECT children_of(guard.relation) LOOP
         PERFORM add_guard(child, target, key, add_guard.on_missing, add_guard.actions, add_guard.with_changes, add_guard.action,
-                          add_guard.columns, add_guard.excluded, add_guard.masked, add_guard.condition);
+                          add_guard.columns, add_guard.excluded, add_guard.masked, add_guard.condition,
+                          add_guard.renamed_columns);
     END LOOP;
 END $$;
 
@@ -3942,7 +4051,7 @@ BEGIN
         RETURN false;
     END IF;
     PERFORM add_guard(relation, guard.target_type, guard.key_columns, guard.on_missing, guard.actions, guard.with_changes,
-                      guard.action, guard.columns, guard.excluded, guard.masked, guard.condition);
+                      guard.action, guard.columns, guard.excluded, guard.masked, guard.condition, guard.renamed_columns);
     IF guard.paused_at IS NOT NULL THEN
         PERFORM pause_guard(relation, true);
     END IF;
@@ -3995,41 +4104,43 @@ LANGUAGE sql IMMUTABLE AS
 $$ SELECT pattern IS NULL OR action LIKE replace(replace(pattern, '_', '!_'), '*', '%') ESCAPE '!' $$;
 
 -- is_same_value(given, actual): returns whether two values are the same, as an application and as Postgres write them:
--- 1 and "1.00", or a time in two zones.
+-- 1 and "1.00", a time in two zones, or a large value and what stands for it in a captured event.
 CREATE OR REPLACE FUNCTION pgaudit.is_same_value(given jsonb, actual jsonb) RETURNS boolean
 LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp AS $$
 DECLARE
     ours  text := coalesce(given, 'null') #>> '{}';
     truth text := coalesce(actual, 'null') #>> '{}';
 BEGIN
-    IF ours IS NOT DISTINCT FROM truth THEN
+    IF ours IS NOT DISTINCT FROM truth OR actual->'omitted' = 'true' AND actual = omitted_value(ours) THEN
         RETURN true;
     ELSIF jsonb_typeof(actual) = 'number' AND ours ~ '^[-+]?[0-9]+([.][0-9]+)?$' AND length(ours) < 1000 THEN
         RETURN ours::numeric = truth::numeric;
+    ELSIF ours ~ '^[0-9]{4}-' AND truth ~ '^[0-9]{4}-' THEN  -- not 'now'
+        RETURN coalesce(try_timestamptz(ours) = try_timestamptz(truth), false);
     END IF;
-    RETURN coalesce(try_timestamptz(ours) = try_timestamptz(truth), false);
+    RETURN false;
 END $$;
 
--- has_changes(given, actual): returns whether the changes of an event have each change of a row, with the value that it
--- has now. Masked columns are not compared.
-CREATE OR REPLACE FUNCTION pgaudit.has_changes(given jsonb, actual jsonb) RETURNS boolean
+-- has_changes(given, actual, masked): returns whether the changes of an event have each change of a row, with the value
+-- that it has now. Masked columns are not compared.
+CREATE OR REPLACE FUNCTION pgaudit.has_changes(given jsonb, actual jsonb, masked text[]) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT NOT EXISTS (
         SELECT FROM jsonb_array_elements(coalesce(actual, '[]')) a
-         WHERE coalesce(a->>'after', a->>'before') IS DISTINCT FROM '***'
+         WHERE a->>'path' <> ALL (masked)
            AND NOT EXISTS (SELECT FROM jsonb_array_elements(CASE WHEN jsonb_typeof(given) = 'array' THEN given ELSE '[]' END) g
                             WHERE g->>'path' = a->>'path' AND is_same_value(g->'after', a->'after')))
 $$;
 
--- satisfies(action, changes, pattern, with_changes, event): returns whether a recorded event, which has the target already, is
--- what a guard demands.
---   action, changes        those of the event
---   pattern, with_changes  those of the guard
---   event                  how the change would be captured; NULL unless with_changes
+-- satisfies(action, changes, pattern, with_changes, event, masked): returns whether a recorded event, which has the target
+-- already, is what a guard demands.
+--   action, changes                those of the event
+--   pattern, with_changes, masked  those of the guard
+--   event                          how the change would be captured; NULL unless with_changes
 -- Without SET, so that it becomes a part of the query that compares all targets.
-CREATE OR REPLACE FUNCTION pgaudit.satisfies(action text, changes jsonb, pattern text, with_changes boolean, event text) RETURNS boolean
-LANGUAGE sql STABLE AS
-$$ SELECT pgaudit.fits_pattern(action, pattern) AND (NOT with_changes OR pgaudit.has_changes(changes, event::jsonb->'changes')) $$;
+CREATE OR REPLACE FUNCTION pgaudit.satisfies(action text, changes jsonb, pattern text, with_changes boolean, event text, masked text[])
+RETURNS boolean LANGUAGE sql STABLE AS
+$$ SELECT pgaudit.fits_pattern(action, pattern) AND (NOT with_changes OR pgaudit.has_changes(changes, event::jsonb->'changes', masked)) $$;
 
 -- check_guarded_changes(): compares what the transaction has changed in guarded tables with what it has recorded. The
 -- first of its deferred calls compares all of it; the others find nothing left.
@@ -4047,9 +4158,15 @@ BEGIN
     FOR missing IN
         WITH noted AS (
             DELETE FROM guarded_change WHERE xid = NEW.xid RETURNING guard, operation, keys, new_keys, events
+        ), guards AS MATERIALIZED (
+            SELECT g.*, CASE WHEN with_changes THEN names_now(masked, known_columns, relation) END AS hidden
+              FROM guarded_table g WHERE id IN (SELECT guard FROM noted)
         ), changed AS (
-            SELECT g.id AS guard, g.target_type, n.operation, g.actions->>n.operation AS pattern, g.with_changes, c.key, c.new_key, c.event
-              FROM noted n JOIN guarded_table g ON g.id = n.guard, LATERAL unnest(n.keys, n.new_keys, n.events) AS c (key, new_key, event)
+            SELECT g.id AS guard, g.target_type, n.operation, g.actions->>n.operation AS pattern, g.with_changes,
+                   g.hidden AS masked, c.key, c.new_key, c.event,
+                   CASE WHEN g.on_missing = 'capture' THEN row_number() OVER () / 10000 END AS portion  -- as in guard_query
+              FROM noted n JOIN guards g ON g.id = n.guard,
+                   LATERAL unnest(n.keys, n.new_keys, n.events) AS c (key, new_key, event)
         ), recorded AS MATERIALIZED (
             SELECT t.target->>'type' AS target_type, t.target->>'id' AS key, r.event->>'action' AS action, r.event->'changes' AS changes
               FROM recorded_events() AS r (event), LATERAL jsonb_array_elements(r.event->'targets') AS t (target)
@@ -4058,10 +4175,10 @@ BEGIN
                array_agg(c.event) FILTER (WHERE c.event IS NOT NULL) AS events
           FROM changed c
          WHERE NOT EXISTS (SELECT FROM recorded r WHERE r.target_type = c.target_type AND r.key = c.key
-                              AND satisfies(r.action, r.changes, c.pattern, c.with_changes, c.event))
+                              AND satisfies(r.action, r.changes, c.pattern, c.with_changes, c.event, c.masked))
            AND NOT EXISTS (SELECT FROM recorded r WHERE c.new_key <> c.key AND r.target_type = c.target_type AND r.key = c.new_key
-                              AND satisfies(r.action, r.changes, c.pattern, c.with_changes, c.event))
-         GROUP BY c.guard, c.operation LOOP
+                              AND satisfies(r.action, r.changes, c.pattern, c.with_changes, c.event, c.masked))
+         GROUP BY c.guard, c.operation, c.portion LOOP
         SELECT g.* INTO guarded FROM guarded_table g WHERE g.id = missing.guard;
         PERFORM note_unrecorded(guarded, guarded.relation, missing.operation, cardinality(missing.keys),
                                 array(SELECT guarded.target_type || ':' || key FROM unnest(missing.keys[:5]) key), missing.events);
@@ -4112,6 +4229,7 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
 $$;
 
 -- check_guarded_truncate(guard, relation): decides about a TRUNCATE at once: PostgreSQL defers no trigger of TRUNCATE.
+-- An event about a table is one about its partitions, which are truncated with it.
 CREATE OR REPLACE FUNCTION pgaudit.check_guarded_truncate(guard integer, relation oid) RETURNS void
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
@@ -4119,7 +4237,7 @@ DECLARE
     name    text := table_name(relation);
 BEGIN
     IF NOT EXISTS (SELECT FROM recorded_events() AS r (event), LATERAL jsonb_array_elements(r.event->'targets') t
-                    WHERE t->>'type' = 'table' AND t->>'id' = name
+                    WHERE t->>'type' = 'table' AND t->>'id' IN (name, table_name(guarded.relation))
                       AND fits_pattern(r.event->>'action', guarded.actions->>'truncate')) THEN
         PERFORM note_unrecorded(guarded, relation, 'truncate', 1, ARRAY['table:' || name],
                                 ARRAY[event_about_table(guarded.action || '.truncated', relation)]);
@@ -4389,7 +4507,8 @@ END $$;
 -- position does not fit the log is paused, and `mismatch` says why: the log was restored from an older backup.
 CREATE OR REPLACE FUNCTION pgaudit.look_at_stream(
     name text, OUT kind text, OUT url text, OUT query text, OUT form text, OUT ordered boolean, OUT allow_private boolean,
-    OUT continued boolean, OUT next_index bigint, OUT log_size bigint, OUT attempts integer, OUT failing_since timestamptz, OUT mismatch text)
+    OUT continued boolean, OUT next_index bigint, OUT log_size bigint, OUT attempts integer, OUT failing_since timestamptz,
+    OUT started_at timestamptz, OUT mismatch text)
 RETURNS SETOF record
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
 #variable_conflict use_column
@@ -4409,6 +4528,7 @@ BEGIN
     next_index := at.next_index;
     attempts := at.attempts;
     failing_since := at.failing_since;
+    started_at := at.started_at;
     mismatch := mismatch_of(at);
     IF mismatch IS NOT NULL THEN
         PERFORM pause_stream(at.name, 'mismatch', mismatch);
@@ -4649,7 +4769,7 @@ BEGIN
     SELECT next_index INTO before FROM stream_position p WHERE p.name = rewind_stream.name FOR UPDATE;
     UPDATE stream_position p
        SET next_index = rewind_stream.index, last_index = NULL, last_hash = NULL, attempts = 0, failing_since = NULL,
-           next_attempt_at = '-infinity', error = NULL
+           next_attempt_at = '-infinity', error = NULL, started_at = clock_timestamp()
      WHERE p.name = rewind_stream.name;
     DELETE FROM parked p WHERE p.stream = rewind_stream.name AND p.index >= rewind_stream.index;
     INSERT INTO delivery (stream, status, from_index, to_index, events, started_at)
@@ -5317,13 +5437,13 @@ END $$;
 -- watched(purpose): returns the captured or guarded tables, with the columns that both have.
 CREATE OR REPLACE FUNCTION pgaudit.watched(purpose text)
 RETURNS TABLE (id integer, relation regclass, key_columns text[], columns text[], excluded text[], masked text[], condition text,
-               known_columns jsonb, paused_at timestamptz)
+               renamed_columns jsonb, known_columns jsonb, paused_at timestamptz)
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
-    SELECT id, relation, key_columns, columns, excluded, masked, condition, known_columns, paused_at FROM captured_table
-     WHERE purpose = 'capture'
+    SELECT id, relation, key_columns, columns, excluded, masked, condition, renamed_columns, known_columns, paused_at
+      FROM captured_table WHERE purpose = 'capture'
     UNION ALL
-    SELECT id, relation, key_columns, columns, excluded, masked, condition, known_columns, paused_at FROM guarded_table
-     WHERE purpose = 'guard'
+    SELECT id, relation, key_columns, columns, excluded, masked, condition, renamed_columns, known_columns, paused_at
+      FROM guarded_table WHERE purpose = 'guard'
 $$;
 
 -- level_of_triggers(relation, purpose): returns what its triggers fire for, statement or row; NULL if it has none.
@@ -5359,17 +5479,17 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
       FROM pg_proc WHERE oid = function
 $$;
 
--- problem_of_columns(relation, key, known, condition): returns why rows can no longer be changed: key or condition
--- names a column that was dropped or renamed. NULL otherwise: for other columns, the next change of a row adapts the
--- function.
-CREATE OR REPLACE FUNCTION pgaudit.problem_of_columns(relation oid, key text[], known jsonb, condition text) RETURNS text
+-- problem_of_columns(relation, key, known, condition, renamed): returns why rows can no longer be changed: key or
+-- condition names a column that was dropped, or the condition does not fit the type of one. NULL otherwise: for other
+-- columns, the next change of a row adapts the function.
+CREATE OR REPLACE FUNCTION pgaudit.problem_of_columns(relation oid, key text[], known jsonb, condition text, renamed jsonb)
+RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp SET lock_timeout = '100ms' AS $$
 BEGIN
-    IF cardinality(current_names(key, known, relation)) < cardinality(key) THEN
+    IF cardinality(key_now(key, known, relation)) < cardinality(key) THEN
         RETURN 'cannot be changed, because a column of the key no longer exists';
-    ELSIF known <> numbered_columns(relation) THEN
-        PERFORM check_condition(relation, condition);
     END IF;
+    PERFORM check_condition(relation, condition, renamed_now(renamed, known, relation));
     RETURN NULL;
 EXCEPTION
     WHEN invalid_parameter_value THEN
@@ -5395,7 +5515,7 @@ BEGIN
          WHERE child NOT IN (SELECT w.relation FROM watched(purpose) w);
     END IF;
     IF problem IS NULL THEN
-        SELECT problem_of_columns(w.relation, w.key_columns, w.known_columns, w.condition) INTO problem
+        SELECT problem_of_columns(w.relation, w.key_columns, w.known_columns, w.condition, w.renamed_columns) INTO problem
           FROM watched(purpose) w WHERE w.id = problem_of.id;
     END IF;
     RETURN problem;
@@ -5407,9 +5527,9 @@ CREATE OR REPLACE FUNCTION pgaudit.watched_tables(purpose text)
 RETURNS TABLE (id integer, schema_name text, table_name text, key_columns text[], columns text[], excluded text[],
                masked text[], level text, level_reason text, children text[], problem text)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
-    SELECT w.id, n.nspname, c.relname, current_names(w.key_columns, known_columns, w.relation),
-           current_names(w.columns, known_columns, w.relation), current_names(w.excluded, known_columns, w.relation),
-           current_names(w.masked, known_columns, w.relation), level_of_triggers(w.relation, purpose),
+    SELECT w.id, n.nspname, c.relname, key_now(w.key_columns, known_columns, w.relation),
+           names_now(w.columns, known_columns, w.relation), names_now(w.excluded, known_columns, w.relation),
+           names_now(w.masked, known_columns, w.relation), level_of_triggers(w.relation, purpose),
            row_level_reason(w.relation), array(SELECT table_name(child) FROM children_of(w.relation) child ORDER BY 1),
            CASE WHEN paused_at IS NULL THEN problem_of(purpose, w.id, w.relation) END
       FROM watched(purpose) w
@@ -5437,6 +5557,53 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
            problem_of(p.purpose, w.id, c.oid) problem
      WHERE w.paused_at IS NULL AND problem IS NOT NULL ORDER BY 1, 3
 $$;
+
+
+-- tend_captures(): ends captures and guards of tables that were dropped, and adds the triggers of TRUNCATE to partitions
+-- that were created since; to those that are locked, the next time. For workers.
+CREATE OR REPLACE FUNCTION pgaudit.tend_captures() RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp SET lock_timeout = '100ms' AS $$
+DECLARE
+    purpose text;
+    id      integer;
+    member  regclass;
+BEGIN
+    FOREACH purpose IN ARRAY '{capture,guard}'::text[] LOOP
+        FOR id IN SELECT w.id FROM watched(purpose) w WHERE NOT EXISTS (SELECT FROM pg_class WHERE oid = w.relation) LOOP
+            PERFORM forget_dropped_table(purpose, id);
+        END LOOP;
+        FOR id, member IN
+            SELECT w.id, m FROM watched(purpose) w, partition_tree(w.relation) m
+             WHERE paused_at IS NULL AND m <> w.relation
+               AND format('0_pgaudit_%s_truncate', purpose) NOT IN (SELECT triggers_of(m, purpose)) LOOP
+            BEGIN
+                PERFORM create_truncate_trigger(member, purpose, purpose || '_' || id);
+            EXCEPTION WHEN lock_not_available OR insufficient_privilege OR undefined_table OR duplicate_object THEN
+                NULL;  -- another worker was faster, or the health check names it
+            END;
+        END LOOP;
+    END LOOP;
+END $$;
+
+-- forget_dropped_table(purpose, id): ends the capture or guard of a table that was dropped, and records that. Only the
+-- number of the table is known.
+CREATE OR REPLACE FUNCTION pgaudit.forget_dropped_table(purpose text, id integer) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    settings jsonb;
+BEGIN
+    IF purpose = 'capture' THEN
+        DELETE FROM captured_table c WHERE c.id = forget_dropped_table.id RETURNING to_jsonb(c) INTO settings;
+    ELSE
+        DELETE FROM guarded_table g WHERE g.id = forget_dropped_table.id RETURNING to_jsonb(g) INTO settings;
+    END IF;
+    IF settings IS NOT NULL THEN
+        PERFORM record_about_table(
+            format('audit.%s_removed', purpose), (settings->>'relation')::oid::regclass,
+            jsonb_build_object('reason', 'the table was dropped', 'target_type', settings->>'target_type'));
+        EXECUTE format('DROP FUNCTION IF EXISTS pgaudit.%I()', purpose || '_' || id);
+    END IF;
+END $$;
 
 -- Coverage: which tables of the application are captured or guarded, and which are neither.
 
@@ -6200,6 +6367,8 @@ COMMENT ON COLUMN pgaudit.captured_table.masked IS
     'Columns whose changes are recorded without their values.';
 COMMENT ON COLUMN pgaudit.captured_table.condition IS
     'An UPDATE counts only where this SQL holds.';
+COMMENT ON COLUMN pgaudit.captured_table.renamed_columns IS
+    'Present names of columns that the condition calls otherwise: {"status": "state"}.';
 COMMENT ON COLUMN pgaudit.captured_table.known_columns IS
     'Numbers of all columns by name, as of the last generation of the functions.';
 COMMENT ON COLUMN pgaudit.captured_table.added_at IS
@@ -6237,6 +6406,8 @@ COMMENT ON COLUMN pgaudit.guarded_table.masked IS
     'Columns whose changes are recorded without their values.';
 COMMENT ON COLUMN pgaudit.guarded_table.condition IS
     'An UPDATE counts only where this SQL holds.';
+COMMENT ON COLUMN pgaudit.guarded_table.renamed_columns IS
+    'Present names of columns that the condition calls otherwise: {"status": "state"}.';
 COMMENT ON COLUMN pgaudit.guarded_table.known_columns IS
     'Numbers of all columns by name, as of the last generation of the functions.';
 COMMENT ON COLUMN pgaudit.guarded_table.added_at IS
@@ -6313,7 +6484,7 @@ COMMENT ON COLUMN pgaudit.table_coverage.unrecorded_changes IS
 COMMENT ON FUNCTION pgaudit.claim_unrecorded_changes() IS
     'Returns changes without an event that no worker has reported yet, and marks them as reported.';
 
-COMMENT ON FUNCTION pgaudit.add_capture(regclass, text, text[], text, text[], text[], text[], text) IS
+COMMENT ON FUNCTION pgaudit.add_capture(regclass, text, text[], text, text[], text[], text[], text, jsonb) IS
     'Captures a table: records an event for each inserted, updated and deleted row, whoever changes it.';
 
 COMMENT ON FUNCTION pgaudit.remove_capture(regclass) IS
@@ -6322,7 +6493,7 @@ COMMENT ON FUNCTION pgaudit.remove_capture(regclass) IS
 COMMENT ON FUNCTION pgaudit.pause_capture(regclass, boolean) IS
     'Interrupts the capture of a table, or resumes it.';
 
-COMMENT ON FUNCTION pgaudit.add_guard(regclass, text, text[], text, jsonb, boolean, text, text[], text[], text[], text) IS
+COMMENT ON FUNCTION pgaudit.add_guard(regclass, text, text[], text, jsonb, boolean, text, text[], text[], text[], text, jsonb) IS
     'Guards a table: a transaction that changes a row must record an event for it.';
 
 COMMENT ON FUNCTION pgaudit.remove_guard(regclass) IS
@@ -6339,6 +6510,9 @@ COMMENT ON FUNCTION pgaudit.renew_capture(regclass) IS
 
 COMMENT ON FUNCTION pgaudit.renew_guard(regclass) IS
     'Adds the guard of a table again with the same options, which adapts it to what the table is now.';
+
+COMMENT ON FUNCTION pgaudit.tend_captures() IS
+    'Adds missing triggers of TRUNCATE to partitions, and ends the captures and guards of dropped tables. Workers call it.';
 
 COMMENT ON FUNCTION pgaudit.capture_problems() IS
     'Captured and guarded tables whose changes may pass: purpose, table and what is wrong.';
@@ -6473,6 +6647,8 @@ COMMENT ON COLUMN pgaudit.stream_position.next_attempt_at IS
     'When the next attempt is due.';
 COMMENT ON COLUMN pgaudit.stream_position.error IS
     'Why the last one failed.';
+COMMENT ON COLUMN pgaudit.stream_position.started_at IS
+    'When the stream was added, or set back last.';
 COMMENT ON TABLE pgaudit.delivery IS
     'What was sent to destinations, or could not be: a row for each chunk and attempt. Kept for 30 days.';
 COMMENT ON COLUMN pgaudit.delivery.id IS
@@ -6733,7 +6909,7 @@ END $$;
 
 
 DELETE FROM pgaudit.schema_code;
-INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('79115b1180a9dd2579a45ef290604c5529af14449c9debcf157bfdd20f280132', '0.1.0');
+INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('cf0c22116572086167eff9d2b98c40be67aef4160c2988b6f95723a515e1e8f3', '0.1.0');
 
 
 DO $renewal$
@@ -6790,7 +6966,8 @@ BEGIN
        pgaudit.fetch_job, pgaudit.persist, pgaudit.record_failure, pgaudit.release_jobs, pgaudit.running_jobs,
        pgaudit.reclaim_stalled_jobs,
        pgaudit.ensure_partitions, pgaudit.requeue_skipped_jobs, pgaudit.prune_batches, pgaudit.prune_job_errors,
-       pgaudit.prune_unrecorded_changes, pgaudit.claim_unrecorded_changes, pgaudit.retry_failed TO %1$s$$, role);
+       pgaudit.prune_unrecorded_changes, pgaudit.claim_unrecorded_changes, pgaudit.tend_captures,
+       pgaudit.retry_failed TO %1$s$$, role);
         EXECUTE format($$GRANT SELECT ON pgaudit.audit_jobs, pgaudit.job_error, pgaudit.acknowledged_jobs TO %1$s$$, role);
         EXECUTE format($$GRANT SELECT ON pgaudit.queue_stats, pgaudit.worker_stats, pgaudit.batch, pgaudit.conflicting_events,
        pgaudit.log_lock_holder, pgaudit.unrecorded_change, pgaudit.alembic_version TO %1$s$$, role);

@@ -21,9 +21,8 @@ from nats.js import JetStreamContext
 from nats.js.api import StreamConfig
 from nats.js.errors import APIError, NotFoundError
 
-from pgaudit._exact_json import to_json
 from pgaudit.streams.destinations.destination import Limits, Prompt
-from pgaudit.streams.forms import form_of
+from pgaudit.streams.forms import writer_of
 from pgaudit.streams.outcomes import DeliveryFailed, DestinationRefused, Receipt
 from pgaudit.streams.request import Request
 from pgaudit.trail.entry import Entry
@@ -52,7 +51,7 @@ class JetStream(Prompt):
     limits = Limits(events=1_000, bytes=8_000_000)
 
     def __init__(self, request: Request) -> None:
-        self._form = form_of(request.form)
+        self._write = writer_of(request.form)
         self._name = request.url.option("stream")
         self._prefix = request.url.option("prefix", "audit")
         self._replicas = request.url.number("replicas", 1)
@@ -148,7 +147,7 @@ class JetStream(Prompt):
         futures: list[asyncio.Future[Any]] = []
         size = 0
         for entry in entries:
-            payload = to_json(self._form(entry)).encode()
+            payload = self._write(entry).encode()
             size += len(payload)
             headers = {EXPECTED: str(entry.index), HASH: entry.leaf_hash.hex()}
             subject = subject_of(self._prefix, entry)
