@@ -79,7 +79,7 @@ class Dispatcher:
         while not self.stopping.is_set():
             before = time.thread_time()
             if self.step(conn):
-                self.pace.pause(time.thread_time() - before, self.stopping)
+                self.pace.give_way(time.thread_time() - before, self.stopping)
             else:
                 self.stopping.wait(LOOK_EVERY_SECONDS)
 
