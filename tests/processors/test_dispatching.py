@@ -31,7 +31,8 @@ def dispatch(settings: Settings) -> None:
     """Dispatches all that there is."""
     one = dispatcher(settings)
     with connected(settings, "test") as conn:
-        while one.step(conn):
+        one.keep_house(conn)
+        while one.dispatch_due(conn):
             pass
 
 
@@ -94,7 +95,7 @@ def test_a_backfill_gives_events_of_the_past_and_moves_nothing(dsn: str, setting
         conn.execute("UPDATE pgaudit.stream_position SET next_index = 2500")
         added = processors.backfill(conn, "mail", 100, 2_299)
         one = dispatcher(settings)
-        assert one.step(conn)
+        assert one.dispatch_due(conn)
         (half,) = processors.backfills(conn, "mail")
         assert (half.id, half.from_index, half.to_index, half.next_index, half.jobs) == (
             added,
@@ -105,7 +106,7 @@ def test_a_backfill_gives_events_of_the_past_and_moves_nothing(dsn: str, setting
         )
         assert half.progress == pytest.approx(1_000 / 2_200)
         assert processors.found(conn, "mail").backfill_events == 1_200
-        while one.step(conn):
+        while one.dispatch_due(conn):
             pass
         (done,) = processors.backfills(conn, "mail")
     assert (done.progress, done.jobs) == (1.0, 2_200)

@@ -4,6 +4,7 @@ The jobs are added in the transaction that moves the position, so each event get
 """
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -76,15 +77,18 @@ class Dispatcher:
 
     def dispatch(self, conn: Connection) -> None:
         """Dispatches chunk after chunk; gives way while the queue has a backlog."""
+        used = math.inf
         while not self.stopping.is_set():
+            self.keep_house(conn)
+            self.pace.give_way(used, self.stopping)
             before = time.thread_time()
-            if self.step(conn):
-                self.pace.give_way(time.thread_time() - before, self.stopping)
-            else:
+            more = self.dispatch_due(conn)
+            used = time.thread_time() - before
+            if not more:
                 self.stopping.wait(LOOK_EVERY_SECONDS)
 
-    def step(self, conn: Connection) -> bool:
-        """Does what is due. Returns whether there may be more."""
+    def keep_house(self, conn: Connection) -> None:
+        """Registers the processors, and takes jobs from stalled workers, when that is due."""
         now = time.monotonic()
         if now - self._registered_at >= REGISTER_EVERY_SECONDS:
             self.register(conn)
@@ -92,7 +96,6 @@ class Dispatcher:
         if now - self._reclaimed_at >= self.reclaim_every:
             reclaim(conn)
             self._reclaimed_at = now
-        return self.settings.run_streams and self.dispatch_due(conn)
 
     def register(self, conn: Connection) -> None:
         """Says which processors this worker knows. New ones begin here."""
@@ -108,6 +111,8 @@ class Dispatcher:
 
     def dispatch_due(self, conn: Connection) -> bool:
         """Dispatches a chunk for each processor that is due. Returns whether one of them has moved."""
+        if not self.settings.run_streams:
+            return False
         moved = False
         for name, backfill, start, end in fetch(conn, tuple_row, DUE, {"names": list(self.processors)}):
             if self.stopping.is_set():

@@ -21,6 +21,7 @@ from pgaudit.worker.state import WorkerState
 logger = logging.getLogger("pgaudit.worker")
 
 PAUSE_SECONDS = 1.0  # after an outage
+CANCEL_AGAIN_SECONDS = 1.0  # while it starts: see procrastinate_app
 LEAVE_SECONDS = 5.0  # for what is left to do after the jobs have ended
 
 
@@ -75,8 +76,7 @@ class Processing:
         self._loop = asyncio.get_running_loop()
         while not self._stopping.is_set():
             try:
-                async with app.open_async():
-                    await run_until(self._stop, app)
+                await run_until(self._stop, app)
             except Exception as error:  # noqa: BLE001 - whatever it was, the next round tries again
                 logger.warning("the jobs of processors were interrupted, will go on: %s", safe_summary(error))
             with suppress(TimeoutError):
@@ -85,11 +85,22 @@ class Processing:
 
 async def run_until(stop: asyncio.Event, app: ProcessorApp) -> None:
     """Runs jobs until ``stop`` is set; then waits for those that run."""
-    run = asyncio.create_task(app.run_worker_async())
+    run = asyncio.create_task(open_and_run(app))
     stopped = asyncio.create_task(stop.wait())
     await asyncio.wait({run, stopped}, return_when=asyncio.FIRST_COMPLETED)
     stopped.cancel()
     if not run.done():
         run.cancel()  # Procrastinate's worker takes it as the request to shut down gracefully
-    with suppress(asyncio.CancelledError):
-        await run
+    while not run.done():
+        await asyncio.wait({run}, timeout=CANCEL_AGAIN_SECONDS)
+        if not app.is_running:
+            run.cancel()
+    if not run.cancelled():
+        run.result()
+
+
+async def open_and_run(app: ProcessorApp) -> None:
+    """Opens the connections and runs jobs."""
+    app.latest = None
+    async with app.open_async():
+        await app.run_worker_async()

@@ -38,6 +38,11 @@ class ProcessorApp(App):
             run = task_of(processor, manager)
             self.task(name=processor.name, queue=QUEUE, pass_context=True, retry=RetryPolicy())(run)
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it has begun to take jobs: then it ends by itself once it was told to."""
+        return self.latest is not None and self.latest.run_task is not None
+
     def _worker(self, **options: Unpack[WorkerOptions]) -> Worker:
         self.latest = super()._worker(**options)
         return self.latest
