@@ -9,7 +9,8 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
       FROM stream s JOIN stream_position p USING (name), log_head
      WHERE s.kind <> 'cursor' AND s.paused_at IS NULL AND p.next_attempt_at <= clock_timestamp()
        AND (p.next_index <> size
-            OR EXISTS (SELECT FROM parked k WHERE k.stream = s.name AND k.retry_at <= clock_timestamp()))
+            OR EXISTS (SELECT FROM parked k WHERE k.stream = s.name AND k.retry_at <= clock_timestamp())
+            OR EXISTS (SELECT FROM stream_replay r WHERE r.stream = s.name AND r.next_attempt_at <= clock_timestamp()))
      ORDER BY s.name
 $$;
 
@@ -33,7 +34,8 @@ END $$;
 -- position does not fit the log is paused, and `mismatch` says why: the log was restored from an older backup.
 CREATE OR REPLACE FUNCTION pgaudit.look_at_stream(
     name text, OUT kind text, OUT url text, OUT query text, OUT form text, OUT ordered boolean, OUT allow_private boolean,
-    OUT continued boolean, OUT next_index bigint, OUT log_size bigint, OUT attempts integer, OUT failing_since timestamptz, OUT mismatch text)
+    OUT continued boolean, OUT next_index bigint, OUT log_size bigint, OUT attempts integer, OUT failing_since timestamptz,
+    OUT started_at timestamptz, OUT mismatch text)
 RETURNS SETOF record
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
 #variable_conflict use_column
@@ -53,6 +55,7 @@ BEGIN
     next_index := at.next_index;
     attempts := at.attempts;
     failing_since := at.failing_since;
+    started_at := at.started_at;
     mismatch := mismatch_of(at);
     IF mismatch IS NOT NULL THEN
         PERFORM pause_stream(at.name, 'mismatch', mismatch);
@@ -69,6 +72,15 @@ BEGIN
         FOR UPDATE SKIP LOCKED;
     RETURN FOUND;
 END $$;
+
+-- park(name, events): puts events aside: [{"index": …, "target": …, "error": …, "behind": …}].
+CREATE OR REPLACE FUNCTION pgaudit.park(name text, events jsonb) RETURNS void
+LANGUAGE sql SET search_path = pgaudit, pg_temp AS $$
+    INSERT INTO parked (stream, index, target, behind, error)
+    SELECT park.name, k.index, k.target, k.behind, left(k.error, 1000)
+      FROM jsonb_to_recordset(park.events) AS k (index bigint, target text, behind bigint, error text)
+        ON CONFLICT (stream, index) DO UPDATE SET attempts = parked.attempts + 1, error = excluded.error
+$$;
 
 -- move_stream(name, next_index, last_index, last_hash, events, bytes, parked, skipped, started_at): notes what was sent,
 -- and lets the stream go on with the event of that index.
@@ -92,10 +104,7 @@ BEGIN
            delivered_at = CASE WHEN events > 0 THEN clock_timestamp() ELSE at.delivered_at END,
            attempts = 0, failing_since = NULL, next_attempt_at = '-infinity', error = NULL
      WHERE p.name = at.name;
-    INSERT INTO parked (stream, index, target, behind, error)
-    SELECT at.name, k.index, k.target, k.behind, left(k.error, 1000)
-      FROM jsonb_to_recordset(parked) AS k (index bigint, target text, behind bigint, error text)
-        ON CONFLICT (stream, index) DO UPDATE SET attempts = parked.attempts + 1, error = excluded.error;
+    PERFORM park(at.name, parked);
     IF events > 0 OR number > 0 THEN
         INSERT INTO delivery (stream, status, from_index, to_index, events, parked, bytes, attempts, started_at)
         VALUES (at.name, 'delivered', at.next_index, move_stream.next_index - 1, events, number, bytes, at.attempts + 1,
@@ -173,6 +182,6 @@ $$;
 -- prune_deliveries(age): deletes the history of deliveries that is older.
 CREATE OR REPLACE FUNCTION pgaudit.prune_deliveries(age interval) RETURNS bigint
 LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
-    WITH pruned AS (DELETE FROM delivery WHERE ended_at < clock_timestamp() - age RETURNING 1)
+    WITH pruned AS (DELETE FROM delivery WHERE ended_at < statement_timestamp() - age RETURNING 1)
     SELECT count(*) FROM pruned
 $$;

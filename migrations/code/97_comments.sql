@@ -757,7 +757,7 @@ COMMENT ON COLUMN pgaudit.stream.added_by IS
 COMMENT ON COLUMN pgaudit.stream.paused_at IS
     'When it was paused; null while it runs.';
 COMMENT ON COLUMN pgaudit.stream.paused_by IS
-    'Database role that paused it.';
+    'Who paused it: the user that an application has named, as type:id, or a database role.';
 COMMENT ON COLUMN pgaudit.stream.pause_kind IS
     'Why it is paused: asked, refused by the destination, failing for days, or a mismatch with the log.';
 COMMENT ON COLUMN pgaudit.stream.pause_reason IS
@@ -784,6 +784,8 @@ COMMENT ON COLUMN pgaudit.stream_position.next_attempt_at IS
     'When the next attempt is due.';
 COMMENT ON COLUMN pgaudit.stream_position.error IS
     'Why the last one failed.';
+COMMENT ON COLUMN pgaudit.stream_position.started_at IS
+    'When the stream was added, or set back last.';
 COMMENT ON TABLE pgaudit.delivery IS
     'What was sent to destinations, or could not be: a row for each chunk and attempt. Kept for 30 days.';
 COMMENT ON COLUMN pgaudit.delivery.id IS
@@ -791,7 +793,7 @@ COMMENT ON COLUMN pgaudit.delivery.id IS
 COMMENT ON COLUMN pgaudit.delivery.stream IS
     'Name of the stream.';
 COMMENT ON COLUMN pgaudit.delivery.status IS
-    'delivered, failed, skipped, discarded or rewound.';
+    'delivered, replayed, failed, skipped, discarded or rewound.';
 COMMENT ON COLUMN pgaudit.delivery.from_index IS
     'First index of the range.';
 COMMENT ON COLUMN pgaudit.delivery.to_index IS
@@ -828,6 +830,28 @@ COMMENT ON COLUMN pgaudit.parked.parked_at IS
     'When it was parked.';
 COMMENT ON COLUMN pgaudit.parked.retry_at IS
     'When it is sent again; null until someone retries it.';
+COMMENT ON TABLE pgaudit.stream_replay IS
+    'Ranges that are sent again, one for each stream, while there is nothing newer to send.';
+COMMENT ON COLUMN pgaudit.stream_replay.stream IS
+    'Name of the stream.';
+COMMENT ON COLUMN pgaudit.stream_replay.from_index IS
+    'First index of the range.';
+COMMENT ON COLUMN pgaudit.stream_replay.to_index IS
+    'Last index of the range.';
+COMMENT ON COLUMN pgaudit.stream_replay.next_index IS
+    'Index of the event that it goes on with.';
+COMMENT ON COLUMN pgaudit.stream_replay.events IS
+    'Number of events that were sent again.';
+COMMENT ON COLUMN pgaudit.stream_replay.asked_at IS
+    'When it was asked for.';
+COMMENT ON COLUMN pgaudit.stream_replay.asked_by IS
+    'Who asked: the user that an application has named, as type:id, or a database role.';
+COMMENT ON COLUMN pgaudit.stream_replay.attempts IS
+    'Failed attempts since events were accepted last.';
+COMMENT ON COLUMN pgaudit.stream_replay.next_attempt_at IS
+    'When the next attempt is due.';
+COMMENT ON COLUMN pgaudit.stream_replay.error IS
+    'Why the last one failed.';
 COMMENT ON VIEW pgaudit.stream_stats IS
     'Each stream: how far it is, how far behind the log, and how it does.';
 COMMENT ON COLUMN pgaudit.stream_stats.name IS
@@ -849,7 +873,7 @@ COMMENT ON COLUMN pgaudit.stream_stats.state IS
 COMMENT ON COLUMN pgaudit.stream_stats.paused_at IS
     'When it was paused.';
 COMMENT ON COLUMN pgaudit.stream_stats.paused_by IS
-    'Database role that paused it.';
+    'Who paused it: the user that an application has named, as type:id, or a database role.';
 COMMENT ON COLUMN pgaudit.stream_stats.pause_kind IS
     'asked, refused, failing or mismatch.';
 COMMENT ON COLUMN pgaudit.stream_stats.pause_reason IS
@@ -882,3 +906,11 @@ COMMENT ON COLUMN pgaudit.stream_stats.added_at IS
     'When it was added.';
 COMMENT ON COLUMN pgaudit.stream_stats.added_by IS
     'Database role that added it.';
+COMMENT ON COLUMN pgaudit.stream_stats.replay_from IS
+    'First index of the range that is sent again; null if none is.';
+COMMENT ON COLUMN pgaudit.stream_stats.replay_to IS
+    'Last index of that range.';
+COMMENT ON COLUMN pgaudit.stream_stats.replay_next IS
+    'Index of the event that the replay goes on with.';
+COMMENT ON COLUMN pgaudit.stream_stats.replay_error IS
+    'Why its last attempt failed.';

@@ -59,10 +59,11 @@ WORKER: Final[tuple[LiteralString, ...]] = (
     "GRANT EXECUTE ON FUNCTION pgaudit.capture_problems TO {role}",
     # Sends the log to the destinations of streams.
     """GRANT SELECT ON pgaudit.audit_log, pgaudit.event_target, pgaudit.stream, pgaudit.stream_position,
-       pgaudit.delivery, pgaudit.parked, pgaudit.stream_stats TO {role}""",
+       pgaudit.delivery, pgaudit.parked, pgaudit.stream_replay, pgaudit.stream_stats TO {role}""",
     """GRANT EXECUTE ON FUNCTION pgaudit.due_streams, pgaudit.look_at_stream, pgaudit.lock_stream, pgaudit.move_stream,
        pgaudit.note_stream_failure, pgaudit.pause_stream, pgaudit.blocked_targets, pgaudit.due_parked,
-       pgaudit.settle_parked, pgaudit.note_parked_failure, pgaudit.prune_deliveries, pgaudit.index_ranges
+       pgaudit.settle_parked, pgaudit.note_parked_failure, pgaudit.prune_deliveries, pgaudit.index_ranges,
+       pgaudit.look_at_replay, pgaudit.move_replay, pgaudit.note_replay_failure
        TO {role}""",
 )
 
@@ -74,9 +75,10 @@ OPERATOR: Final[tuple[LiteralString, ...]] = (
        pgaudit.queue_state, pgaudit.schema_state TO {role}""",
     "GRANT SELECT ON pgaudit.audit_jobs, pgaudit.job_error, pgaudit.acknowledged_jobs TO {role}",
     """GRANT SELECT ON pgaudit.stream, pgaudit.stream_position, pgaudit.delivery, pgaudit.parked,
-       pgaudit.stream_stats TO {role}""",
+       pgaudit.stream_replay, pgaudit.stream_stats TO {role}""",
     """GRANT EXECUTE ON FUNCTION pgaudit.require_stream, pgaudit.pause_stream, pgaudit.resume_stream,
-       pgaudit.rewind_stream, pgaudit.retry_parked, pgaudit.discard_parked TO {role}""",
+       pgaudit.rewind_stream, pgaudit.replay_stream, pgaudit.stop_replay, pgaudit.retry_parked,
+       pgaudit.discard_parked TO {role}""",
 )
 
 # Reads the log, the queue with its errors, the views, and how healthy it all is; records that it has read; keeps
@@ -99,7 +101,7 @@ READER: Final[tuple[LiteralString, ...]] = (
        pgaudit.last_recorded_at, pgaudit.expected_actions TO {role}""",
     "GRANT SELECT ON pgaudit.capture_state, pgaudit.guard_state TO {role}",
     """GRANT SELECT ON pgaudit.stream, pgaudit.stream_position, pgaudit.delivery, pgaudit.parked,
-       pgaudit.stream_stats TO {role}""",
+       pgaudit.stream_replay, pgaudit.stream_stats TO {role}""",
     "GRANT EXECUTE ON FUNCTION pgaudit.open_cursor, pgaudit.lock_cursor, pgaudit.move_cursor TO {role}",
     "GRANT EXECUTE ON FUNCTION pgaudit.watched_tables, pgaudit.capture_problems TO {role}",
     """GRANT EXECUTE ON FUNCTION pgaudit.stalled_workers_jobs, pgaudit.try_timestamptz, pgaudit.low_watermark,

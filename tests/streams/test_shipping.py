@@ -253,6 +253,9 @@ def test_order_after_a_failure(dsn: str) -> None:
     assert (receiver.taken, found(dsn).next_index) == ([], 2)
     ship(dsn, "siem", Receiver(taken=receiver.taken))
     assert (receiver.taken, parked(dsn)) == ([2, 3], {0: None, 1: 0})
+    record_about(dsn, 2, 1)
+    ship(dsn, "siem", Receiver(failure=DeliveryFailed("no")))
+    assert (found(dsn).next_index, parked(dsn)) == (4, {0: None, 1: 0})
 
 
 def test_two_workers(dsn: str, stream: str) -> None:

@@ -28,10 +28,14 @@ from pgaudit.cli import (
     serve,
     show,
     stats,
+    stream,
+    stream_acts,
+    stream_history,
     tail,
     timeline,
     verify,
     verify_pack,
+    verify_segments,
 )
 from pgaudit.cli.database import ANSWER_TIMEOUT, LimitedConnection
 from pgaudit.cli.exit_codes import EPILOG, Code, code_of, sentence_of
@@ -91,6 +95,7 @@ for commands in (
     verify,
     reconcile,
     verify_pack,
+    verify_segments,
     doctor,
     serve,
 ):
@@ -99,6 +104,9 @@ app.add_typer(jobs.app, name="jobs")
 app.add_typer(index.app, name="index")
 app.add_typer(capture.app, name="capture")
 app.add_typer(guard.app, name="guard")
+for commands in (stream_acts, stream_history):
+    commands.register(stream.app)
+app.add_typer(stream.app, name="stream")
 app.add_typer(keys.app, name="keys")
 app.add_typer(archive.app, name="archive")
 

@@ -7,6 +7,7 @@ schema_checks   version, owner and changes by hand of the schema
 anchor_checks   how far anchors are behind the checkpoints
 archive_checks  whether archives follow, or leave WAL behind
 capture_checks  whether changes of captured tables may pass
+stream_checks   whether streams send what is in the log
 status          the types of a verdict
 ==============  =================================================
 """

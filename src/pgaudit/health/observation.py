@@ -6,6 +6,7 @@ from typing import Any, Final
 from pgaudit.health.anchor_checks import AnchorLag
 from pgaudit.health.archive_checks import ArchiveSlot
 from pgaudit.health.capture_checks import CaptureProblem
+from pgaudit.health.stream_checks import StreamState
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ class Observation:
     captures: list[dict[str, Any]]
     unrecorded_changes: int
     unrecorded_tables: str | None
+    streams: list[dict[str, Any]]
 
     @property
     def anchor_lags(self) -> list[AnchorLag]:
@@ -55,6 +57,11 @@ class Observation:
     def capture_problems(self) -> list[CaptureProblem]:
         """What is wrong with captured and guarded tables."""
         return [CaptureProblem(**problem) for problem in self.captures]
+
+    @property
+    def stream_states(self) -> list[StreamState]:
+        """How each stream to a destination does."""
+        return [StreamState(**stream) for stream in self.streams]
 
 
 OBSERVE: Final = """
@@ -123,7 +130,12 @@ OBSERVE: Final = """
                             '[]')
               FROM pgaudit.capture_problems()) AS captures,
            unrecorded_changes,
-           unrecorded_tables
+           unrecorded_tables,
+           (SELECT coalesce(json_agg(json_build_object(
+                       'name', name, 'pause_kind', pause_kind, 'reason', coalesce(pause_reason, error),
+                       'failing_seconds', coalesce(extract(epoch FROM clock_timestamp() - failing_since), 0),
+                       'lag_seconds', lag_seconds, 'parked', parked) ORDER BY name), '[]')
+              FROM pgaudit.stream_stats WHERE kind = 'destination') AS streams
       FROM pgaudit.queue_stats, pgaudit.sealing_stats,
            (SELECT coalesce(sum(count), 0)::bigint AS unrecorded_changes,
                    string_agg(DISTINCT relation::text, ', ') AS unrecorded_tables

@@ -13,6 +13,7 @@ from pgaudit.health.observation import Observation
 from pgaudit.health.schema_checks import SchemaObservation
 from pgaudit.health.seal_checks import sealed, verified
 from pgaudit.health.status import Check, Status
+from pgaudit.health.stream_checks import streaming
 from pgaudit.recording import spool
 from pgaudit.settings import Mode, Settings
 
@@ -66,6 +67,7 @@ def verdicts(seen: Observation, schema: SchemaObservation, settings: Settings) -
     yield verified(seen, settings)
     yield captured(seen.capture_problems)
     yield unrecorded(seen)
+    yield streaming(seen.stream_states, settings)
 
 
 def workers(alive: int, mode: Mode) -> Check:

@@ -12,6 +12,7 @@ class Kind:
     :ivar name: of the module in ``destinations``, for all schemes of one kind.
     :ivar transport: what is left of the scheme: ``https``, ``tls`` …
     :ivar example: a complete URL, for messages and the documentation.
+    :ivar native_only: whether it has events in the form ``native`` alone: an archive, which can be verified.
     :ivar whole_log: whether it takes nothing less than the log from its beginning.
     :ivar texts, numbers, flags, secrets: names of the options, by what their values are.
     :ivar choices: options of which the value is one of several.
@@ -21,6 +22,7 @@ class Kind:
     transport: str
     example: str
     has_host: bool = True
+    native_only: bool = False
     whole_log: bool = False
     required: tuple[str, ...] = ()
     texts: tuple[str, ...] = ()
@@ -63,9 +65,10 @@ FILE: Final = Kind(
     numbers=("rotate_bytes",), flags=("gzip",),
 )  # fmt: skip
 S3: Final = Kind(
-    "s3", "s3", "s3://BUCKET/PREFIX?linger=60", texts=("endpoint", "region"), numbers=("linger", "retain", "segment"),
+    "s3", "s3", "s3://BUCKET/PREFIX?linger=60", native_only=True, texts=("endpoint", "region"),
+    numbers=("linger", "retain", "segment"),
 )  # fmt: skip
-PARQUET: Final = Kind("parquet", "file", "parquet:/var/audit/parquet", has_host=False)
+PARQUET: Final = Kind("parquet", "file", "parquet:/var/audit/parquet", has_host=False, native_only=True)
 NATS: Final = Kind(
     "nats", "nats", "nats://HOST:4222?stream=AUDIT&creds=file:/run/secrets/nats.creds", whole_log=True,
     required=("stream",),

@@ -15,7 +15,7 @@ Connection = psycopg.Connection[Any]
 
 LOOK: Final = """
     SELECT %(name)s AS name, kind, url, query, form, ordered, allow_private, continued, next_index, log_size, attempts,
-           failing_since, mismatch
+           failing_since, started_at, mismatch
       FROM pgaudit.look_at_stream(%(name)s)
 """
 LOCK: Final = "SELECT pgaudit.lock_stream(%(name)s, %(next_index)s)"
@@ -49,6 +49,7 @@ class Due:
     log_size: int
     attempts: int
     failing_since: datetime | None
+    started_at: datetime
     mismatch: str | None
 
 

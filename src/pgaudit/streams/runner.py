@@ -11,7 +11,8 @@ from typing import Final
 from pgaudit._db_errors import safe_summary
 from pgaudit.errors import InvalidStream, MissingExtra
 from pgaudit.settings import Settings
-from pgaudit.streams import positions
+from pgaudit.streams import positions, replaying
+from pgaudit.streams.checkpoints import StoredCheckpoints
 from pgaudit.streams.destinations import open_destination
 from pgaudit.streams.destinations.destination import Destination
 from pgaudit.streams.outcomes import DestinationRefused
@@ -25,6 +26,7 @@ logger = logging.getLogger("pgaudit.worker")
 
 MOST_THREADS: Final = 32
 LOOK_EVERY_SECONDS: Final = 1.0
+REPLAY_SECONDS: Final = 1.0  # after which it looks for something newer to send
 IDLE_SECONDS: Final = 30.0  # after which a thread closes its destination and ends
 
 Connect = Callable[[Settings, str], Connection]
@@ -95,25 +97,45 @@ class StreamThread:
             self.close()
 
     def step(self) -> bool:
-        """Sends one chunk, if there is one. Returns whether there may be more."""
+        """Sends one chunk, if there is one; else a part of what is replayed. Returns whether there may be more."""
         due = positions.look(self._conn, self._name)
         if due is None:
             return False
         try:
-            destination = self.destination(due)
-        except (DestinationRefused, InvalidStream, MissingExtra) as error:
+            return Shipment(self._conn, self.destination(due), self._settings).ship(due) or self.replay(due)
+        except (InvalidStream, MissingExtra, DestinationRefused) as error:
             positions.pause(self._conn, due.name, "refused", str(error))
             return False
-        try:
-            return Shipment(self._conn, destination, self._settings).ship(due)
         except BaseException:
             self.close()
             raise
 
-    def destination(self, due: Due) -> Destination:
-        """Returns the destination; another one if the stream was changed."""
+    def replay(self, due: Due) -> bool:
+        """Sends a range again for a second, as if the stream was set back. Returns whether there may be more."""
+        replay = replaying.look(self._conn, self._name)
+        if replay is None or due.mismatch is not None:
+            return False
+        end, is_done = time.monotonic() + REPLAY_SECONDS, False
+        try:
+            shipment = Shipment(self._conn, self.destination(due, continued=False), self._settings)
+            while replay is not None and (is_done := replaying.replay_chunk(shipment, due, replay)):
+                has_time = time.monotonic() < end and not self._pace.is_backlog
+                replay = replaying.look(self._conn, self._name) if has_time else None
+        except DestinationRefused as error:
+            replaying.end(self._conn, self._name, str(error))
+        finally:
+            self.close()  # the stream goes on as it was
+        return is_done
+
+    def destination(self, due: Due, *, continued: bool | None = None) -> Destination:
+        """Returns the destination; another one if the stream was changed.
+
+        :param continued: what the destination is told, unless it is what the stream does.
+        """
         url = StreamURL.parse(due.url or "")
-        request = Request(due.name, url, due.form, due.allow_private, due.continued)
+        goes_on = due.continued if continued is None else continued
+        checkpoints = StoredCheckpoints(self._conn)
+        request = Request(due.name, url, due.form, due.allow_private, goes_on, due.started_at, checkpoints)
         if self._destination is None or request != self._opened_for:
             self.close()
             self._destination, self._opened_for = open_destination(request), request

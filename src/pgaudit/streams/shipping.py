@@ -41,6 +41,8 @@ class Shipment:
             return False
         if not self.retry_parked(due):
             return False
+        if self.destination.is_waiting(due.log_size, datetime.now(UTC)):
+            return False
         limits = self.destination.limits
         chunk = run(self.conn, read_chunk(parse(due.query), due.next_index, limits.events, limits.bytes))
         if chunk.entries:
@@ -65,7 +67,7 @@ class Shipment:
 
     def send(self, due: Due, entries: Sequence[Entry]) -> Sent:
         """Sends the events, in order of their targets if the stream asks for that."""
-        if due.ordered:
+        if due.ordered and not self.destination.takes_all:
             targets = sorted({entry.target for entry in entries if entry.target})
             sent = send_ordered(self.destination, entries, positions.blocked(self.conn, due.name, targets))
         else:

@@ -64,6 +64,14 @@ class StreamURL:
         require(PurePosixPath(parts.path).is_absolute() and not parts.netloc, f"write {kind.example}")
         return cls(text, kind.name, kind.transport, "", parts.path, options)
 
+    def check_form(self, form: str) -> None:
+        """Checks that the destination can have events in that form.
+
+        :raises InvalidStream: it cannot.
+        """
+        kind = KINDS[self.text.partition(":")[0].lower()]
+        require(form == "native" or not kind.native_only, f"{kind.name} has events in the form native alone")
+
     def option(self, name: str, default: str = "") -> str:
         """Returns an option, or the default."""
         return self.options.get(name, default)

@@ -12,6 +12,7 @@ OTHERS = [
     "concepts/guarantees.md",
     "concepts/tree.md",
     "concepts/queue.md",
+    "streams/index.md",
     "reference/views.md",
     "reference/python.md",
 ]

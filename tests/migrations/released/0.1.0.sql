@@ -1123,7 +1123,8 @@ CREATE TABLE pgaudit.stream_position (
     attempts        integer     NOT NULL DEFAULT 0,
     failing_since   timestamptz,
     next_attempt_at timestamptz NOT NULL DEFAULT '-infinity',
-    error           text
+    error           text,
+    started_at      timestamptz NOT NULL DEFAULT clock_timestamp()  -- when it was added, or set back last
 );
 
 -- What was sent, or could not be: one row for each chunk and attempt.
@@ -1140,10 +1141,11 @@ CREATE TABLE pgaudit.delivery (
     error      text,
     started_at timestamptz NOT NULL,
     ended_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
-    CHECK (status = ANY ('{delivered,failed,skipped,discarded,rewound}'))
+    CHECK (status = ANY ('{delivered,failed,skipped,discarded,rewound,replayed}'))
 );
 CREATE INDEX delivery_stream_idx ON pgaudit.delivery (stream, id);
 CREATE INDEX delivery_ended_idx ON pgaudit.delivery (ended_at);
+CREATE INDEX delivery_failed_idx ON pgaudit.delivery (stream, ended_at) WHERE status = 'failed';
 
 -- Events that a destination has refused for good, and those that wait behind one of the same target.
 CREATE TABLE pgaudit.parked (
@@ -1159,6 +1161,21 @@ CREATE TABLE pgaudit.parked (
 );
 CREATE INDEX parked_target_idx ON pgaudit.parked (stream, target, index) WHERE target IS NOT NULL;
 CREATE INDEX parked_due_idx ON pgaudit.parked (stream, index) WHERE retry_at IS NOT NULL;
+
+-- A range that is sent again, while there is nothing newer to send. The position stays where it is.
+CREATE TABLE pgaudit.stream_replay (
+    stream          text        NOT NULL PRIMARY KEY COLLATE "C" REFERENCES pgaudit.stream ON DELETE CASCADE,
+    from_index      bigint      NOT NULL,
+    to_index        bigint      NOT NULL,
+    next_index      bigint      NOT NULL,
+    events          bigint      NOT NULL DEFAULT 0,
+    asked_at        timestamptz NOT NULL DEFAULT clock_timestamp(),
+    asked_by        text        NOT NULL,
+    attempts        integer     NOT NULL DEFAULT 0,
+    next_attempt_at timestamptz NOT NULL DEFAULT '-infinity',
+    error           text,
+    CHECK (from_index >= 0 AND next_index BETWEEN from_index AND to_index)
+);
 
 -- Guards. ENABLE ALWAYS, so that they also fire under session_replication_role = replica.
 
@@ -4426,7 +4443,8 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
       FROM stream s JOIN stream_position p USING (name), log_head
      WHERE s.kind <> 'cursor' AND s.paused_at IS NULL AND p.next_attempt_at <= clock_timestamp()
        AND (p.next_index <> size
-            OR EXISTS (SELECT FROM parked k WHERE k.stream = s.name AND k.retry_at <= clock_timestamp()))
+            OR EXISTS (SELECT FROM parked k WHERE k.stream = s.name AND k.retry_at <= clock_timestamp())
+            OR EXISTS (SELECT FROM stream_replay r WHERE r.stream = s.name AND r.next_attempt_at <= clock_timestamp()))
      ORDER BY s.name
 $$;
 
@@ -4450,7 +4468,8 @@ END $$;
 -- position does not fit the log is paused, and `mismatch` says why: the log was restored from an older backup.
 CREATE OR REPLACE FUNCTION pgaudit.look_at_stream(
     name text, OUT kind text, OUT url text, OUT query text, OUT form text, OUT ordered boolean, OUT allow_private boolean,
-    OUT continued boolean, OUT next_index bigint, OUT log_size bigint, OUT attempts integer, OUT failing_since timestamptz, OUT mismatch text)
+    OUT continued boolean, OUT next_index bigint, OUT log_size bigint, OUT attempts integer, OUT failing_since timestamptz,
+    OUT started_at timestamptz, OUT mismatch text)
 RETURNS SETOF record
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
 #variable_conflict use_column
@@ -4470,6 +4489,7 @@ BEGIN
     next_index := at.next_index;
     attempts := at.attempts;
     failing_since := at.failing_since;
+    started_at := at.started_at;
     mismatch := mismatch_of(at);
     IF mismatch IS NOT NULL THEN
         PERFORM pause_stream(at.name, 'mismatch', mismatch);
@@ -4486,6 +4506,15 @@ BEGIN
         FOR UPDATE SKIP LOCKED;
     RETURN FOUND;
 END $$;
+
+-- park(name, events): puts events aside: [{"index": …, "target": …, "error": …, "behind": …}].
+CREATE OR REPLACE FUNCTION pgaudit.park(name text, events jsonb) RETURNS void
+LANGUAGE sql SET search_path = pgaudit, pg_temp AS $$
+    INSERT INTO parked (stream, index, target, behind, error)
+    SELECT park.name, k.index, k.target, k.behind, left(k.error, 1000)
+      FROM jsonb_to_recordset(park.events) AS k (index bigint, target text, behind bigint, error text)
+        ON CONFLICT (stream, index) DO UPDATE SET attempts = parked.attempts + 1, error = excluded.error
+$$;
 
 -- move_stream(name, next_index, last_index, last_hash, events, bytes, parked, skipped, started_at): notes what was sent,
 -- and lets the stream go on with the event of that index.
@@ -4509,10 +4538,7 @@ BEGIN
            delivered_at = CASE WHEN events > 0 THEN clock_timestamp() ELSE at.delivered_at END,
            attempts = 0, failing_since = NULL, next_attempt_at = '-infinity', error = NULL
      WHERE p.name = at.name;
-    INSERT INTO parked (stream, index, target, behind, error)
-    SELECT at.name, k.index, k.target, k.behind, left(k.error, 1000)
-      FROM jsonb_to_recordset(parked) AS k (index bigint, target text, behind bigint, error text)
-        ON CONFLICT (stream, index) DO UPDATE SET attempts = parked.attempts + 1, error = excluded.error;
+    PERFORM park(at.name, parked);
     IF events > 0 OR number > 0 THEN
         INSERT INTO delivery (stream, status, from_index, to_index, events, parked, bytes, attempts, started_at)
         VALUES (at.name, 'delivered', at.next_index, move_stream.next_index - 1, events, number, bytes, at.attempts + 1,
@@ -4590,7 +4616,7 @@ $$;
 -- prune_deliveries(age): deletes the history of deliveries that is older.
 CREATE OR REPLACE FUNCTION pgaudit.prune_deliveries(age interval) RETURNS bigint
 LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
-    WITH pruned AS (DELETE FROM delivery WHERE ended_at < clock_timestamp() - age RETURNING 1)
+    WITH pruned AS (DELETE FROM delivery WHERE ended_at < statement_timestamp() - age RETURNING 1)
     SELECT count(*) FROM pruned
 $$;
 
@@ -4622,6 +4648,23 @@ BEGIN
 END $$;
 
 -- Streams: adding, pausing and setting them back.
+
+-- acting_user(): returns who acts: the user that the application has named, as "type:id", or the role of the session.
+CREATE OR REPLACE FUNCTION pgaudit.acting_user() RETURNS text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT coalesce((actor->>'type') || ':' || (actor->>'id'), session_user)
+      FROM (SELECT context_of_application()->'actor' AS actor) said
+$$;
+
+-- record_about_stream(action, name, data): records an event about a stream: who changes what leaves the database is seen
+-- in the log, and by whom the events are sent to.
+CREATE OR REPLACE FUNCTION pgaudit.record_about_stream(action text, name text, data jsonb DEFAULT '{}') RETURNS void
+LANGUAGE sql SET search_path = pgaudit, pg_temp AS $$
+    SELECT record_contents(ARRAY[(
+        (captured_head(action) || substr(gen_random_uuid()::text, 16) || '"}')::jsonb || jsonb_build_object(
+            'targets', jsonb_build_array(jsonb_build_object('type', 'stream', 'id', name)),
+            'data', jsonb_strip_nulls(data)))::text])
+$$;
 
 -- add_stream(name, kind, url, query, form, ordered, allow_private, start): adds a stream that begins with the event of
 -- that index; with the next one that is appended if it is NULL. Raises PA003 if there is one of that name.
@@ -4670,16 +4713,20 @@ BEGIN
 END $$;
 
 -- pause_stream(name, kind, reason): keeps workers from sending more than the chunk that is on its way. The first reason
--- stays until the stream is resumed.
+-- stays until the stream is resumed. The pause is an event itself.
 CREATE OR REPLACE FUNCTION pgaudit.pause_stream(name text, kind text DEFAULT 'asked', reason text DEFAULT NULL)
 RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
 BEGIN
     PERFORM require_stream(name);
     UPDATE stream s
-       SET paused_at = clock_timestamp(), paused_by = session_user, pause_kind = pause_stream.kind,
+       SET paused_at = clock_timestamp(), paused_by = acting_user(), pause_kind = pause_stream.kind,
            pause_reason = left(pause_stream.reason, 1000)
      WHERE s.name = pause_stream.name AND s.paused_at IS NULL;
+    IF FOUND THEN
+        PERFORM record_about_stream('audit.stream_paused', name,
+                                    jsonb_build_object('kind', kind, 'reason', left(reason, 1000)));
+    END IF;
 END $$;
 
 -- resume_stream(name): ends the pause, and tries again at once.
@@ -4688,7 +4735,10 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
 BEGIN
     PERFORM require_stream(name);
     UPDATE stream s SET paused_at = NULL, paused_by = NULL, pause_kind = NULL, pause_reason = NULL
-     WHERE s.name = resume_stream.name;
+     WHERE s.name = resume_stream.name AND s.paused_at IS NOT NULL;
+    IF FOUND THEN
+        PERFORM record_about_stream('audit.stream_resumed', name);
+    END IF;
     UPDATE stream_position p SET attempts = 0, failing_since = NULL, next_attempt_at = '-infinity', error = NULL
      WHERE p.name = resume_stream.name;
 END $$;
@@ -4710,11 +4760,12 @@ BEGIN
     SELECT next_index INTO before FROM stream_position p WHERE p.name = rewind_stream.name FOR UPDATE;
     UPDATE stream_position p
        SET next_index = rewind_stream.index, last_index = NULL, last_hash = NULL, attempts = 0, failing_since = NULL,
-           next_attempt_at = '-infinity', error = NULL
+           next_attempt_at = '-infinity', error = NULL, started_at = clock_timestamp()
      WHERE p.name = rewind_stream.name;
     DELETE FROM parked p WHERE p.stream = rewind_stream.name AND p.index >= rewind_stream.index;
     INSERT INTO delivery (stream, status, from_index, to_index, events, started_at)
     VALUES (rewind_stream.name, 'rewound', before, rewind_stream.index, 0, clock_timestamp());
+    PERFORM record_about_stream('audit.stream_rewound', name, jsonb_build_object('from', before, 'to', index));
 END $$;
 
 -- retry_parked(name, index): lets workers send the parked event of that index again; all of them if it is NULL. Returns
@@ -4745,7 +4796,9 @@ BEGIN
     END IF;
     INSERT INTO delivery (stream, status, from_index, to_index, events, error, started_at)
     VALUES (discard_parked.name, 'discarded', discard_parked.index, discard_parked.index, 1,
-            left(reason, 900) || ', by ' || session_user, clock_timestamp());
+            left(reason, 900) || ', by ' || acting_user(), clock_timestamp());
+    PERFORM record_about_stream('audit.stream_event_discarded', name,
+                                jsonb_build_object('index', index, 'reason', left(reason, 900)));
     RETURN true;
 END $$;
 
@@ -4810,6 +4863,105 @@ BEGIN
      WHERE p.name = move_cursor.name AND p.next_index = old
        AND EXISTS (SELECT FROM stream s WHERE s.name = p.name AND s.kind = 'cursor');
     RETURN FOUND;
+END $$;
+
+-- Replays: a range of the log is sent to a destination again, while there is nothing newer to send. The position of the
+-- stream stays where it is.
+
+-- replay_stream(name, from_index, to_index): asks for a replay of these events, both ends included. Raises PA003 if the
+-- stream has not got that far, or a replay is under way.
+CREATE OR REPLACE FUNCTION pgaudit.replay_stream(name text, from_index bigint, to_index bigint) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    position bigint;
+BEGIN
+    PERFORM require_stream(name);
+    SELECT p.next_index INTO position FROM stream_position p WHERE p.name = replay_stream.name;
+    IF from_index < 0 OR from_index > to_index OR to_index >= position THEN
+        RAISE EXCEPTION 'a replay is about events that stream % has come past: from index 0 to index %, and not % to %',
+            name, position - 1, replay_stream.from_index, replay_stream.to_index USING ERRCODE = 'PA003';
+    END IF;
+    INSERT INTO stream_replay (stream, from_index, to_index, next_index, asked_by)
+    VALUES (replay_stream.name, replay_stream.from_index, replay_stream.to_index, replay_stream.from_index,
+            acting_user())
+        ON CONFLICT DO NOTHING;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'a replay of stream % is under way: wait for its end, or stop it first', name
+            USING ERRCODE = 'PA003';
+    END IF;
+    PERFORM record_about_stream('audit.stream_replayed', name, jsonb_build_object('from', from_index, 'to', to_index));
+END $$;
+
+-- stop_replay(name): ends a replay where it is. Returns whether there was one.
+CREATE OR REPLACE FUNCTION pgaudit.stop_replay(name text) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    PERFORM require_stream(name);
+    DELETE FROM stream_replay r WHERE r.stream = stop_replay.name;
+    RETURN FOUND;
+END $$;
+
+-- look_at_replay(name): returns what is to be sent again; no row if there is nothing, or it has to wait.
+CREATE OR REPLACE FUNCTION pgaudit.look_at_replay(
+    name text, OUT next_index bigint, OUT to_index bigint, OUT attempts integer) RETURNS SETOF record
+LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+    SELECT r.next_index, r.to_index, r.attempts
+      FROM stream_replay r JOIN stream s ON s.name = r.stream JOIN stream_position p ON p.name = r.stream
+     WHERE r.stream = look_at_replay.name AND s.paused_at IS NULL
+       AND greatest(r.next_attempt_at, p.next_attempt_at) <= clock_timestamp()
+$$;
+
+-- move_replay(name, next_index, events, bytes, parked, started_at): notes what was sent again; the replay ends behind its
+-- last event. `parked` is as for move_stream.
+CREATE OR REPLACE FUNCTION pgaudit.move_replay(
+    name text, next_index bigint, events bigint, bytes bigint, parked jsonb, started_at timestamptz) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    replay stream_replay;
+BEGIN
+    SELECT * INTO replay FROM stream_replay r WHERE r.stream = move_replay.name FOR UPDATE;
+    IF NOT FOUND THEN
+        RETURN;  -- stopped meanwhile
+    END IF;
+    IF move_replay.next_index > replay.to_index THEN
+        DELETE FROM stream_replay r WHERE r.stream = replay.stream;
+    ELSE
+        UPDATE stream_replay r
+           SET next_index = move_replay.next_index, events = replay.events + move_replay.events, attempts = 0,
+               error = NULL, next_attempt_at = '-infinity'
+         WHERE r.stream = replay.stream;
+    END IF;
+    PERFORM park(replay.stream, move_replay.parked);
+    INSERT INTO delivery (stream, status, from_index, to_index, events, parked, bytes, attempts, started_at)
+    VALUES (replay.stream, 'replayed', replay.next_index, least(move_replay.next_index - 1, replay.to_index),
+            move_replay.events, jsonb_array_length(move_replay.parked), move_replay.bytes, replay.attempts + 1,
+            move_replay.started_at);
+END $$;
+
+-- note_replay_failure(name, error, retry_in, started_at): notes that a chunk was not accepted, and when it is sent again;
+-- with NULL the replay ends.
+CREATE OR REPLACE FUNCTION pgaudit.note_replay_failure(name text, error text, retry_in interval, started_at timestamptz)
+RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    replay stream_replay;
+BEGIN
+    UPDATE stream_replay r
+       SET attempts = least(r.attempts, 1000000) + 1, error = left(note_replay_failure.error, 1000),
+           next_attempt_at = clock_timestamp() + coalesce(retry_in, '0')
+     WHERE r.stream = note_replay_failure.name RETURNING * INTO replay;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    INSERT INTO delivery (stream, status, from_index, to_index, events, attempts, error, started_at)
+    VALUES (replay.stream, 'failed', replay.next_index, replay.to_index, 0, replay.attempts,
+            CASE WHEN retry_in IS NULL THEN 'the replay has ended: ' ELSE 'replay: ' END || replay.error, started_at);
+    IF retry_in IS NULL THEN
+        DELETE FROM stream_replay r WHERE r.stream = replay.stream;
+    END IF;
 END $$;
 
 -- Trigger functions that protect the log and the queue against mistakes, and against roles with rights on all tables.
@@ -5336,25 +5488,30 @@ DO $$ BEGIN PERFORM pgaudit.ensure_partitions(); END $$;
 
 -- Streams as people and health read them.
 
--- Each destination and cursor with its lag: the events that it has not got to yet, and the age of the oldest of them.
+-- Each stream with its lag: the events that it has not got to yet, and the age of the oldest of them. That is the age of
+-- its batch: a look at the log would lock all partitions, and wait for one that is being detached. The history is read
+-- by statement_timestamp, for which an index can be used.
 CREATE OR REPLACE VIEW pgaudit.stream_stats AS
     SELECT s.name, s.kind, s.url, s.query, s.form, s.ordered, s.allow_private,
            CASE WHEN s.paused_at IS NOT NULL THEN 'paused' WHEN p.attempts > 0 THEN 'failing' ELSE 'active' END AS state,
            s.paused_at, s.paused_by, s.pause_kind, s.pause_reason,
            p.next_index, greatest(size - p.next_index, 0) AS lag_events,
-           coalesce((SELECT extract(epoch FROM clock_timestamp() - l.persisted_at)::double precision
-                       FROM pgaudit.audit_log l WHERE l.index = p.next_index), 0) AS lag_seconds,
+           CASE WHEN p.next_index < size THEN coalesce(
+               (SELECT extract(epoch FROM clock_timestamp() - b.persisted_at)::double precision FROM pgaudit.batch b
+                 WHERE b.first_index <= p.next_index ORDER BY b.first_index DESC LIMIT 1), 0) ELSE 0 END AS lag_seconds,
            p.delivered, p.delivered_at, p.attempts, p.failing_since,
            nullif(p.next_attempt_at, '-infinity') AS next_attempt_at, p.error,
            (SELECT coalesce(sum(d.events), 0) / 300.0 FROM pgaudit.delivery d
              WHERE d.stream = s.name AND d.status = 'delivered'
-               AND d.ended_at > clock_timestamp() - interval '5 minutes')::double precision AS events_per_second,
+               AND d.ended_at > statement_timestamp() - interval '5 minutes')::double precision AS events_per_second,
            (SELECT count(*) FROM pgaudit.delivery d
              WHERE d.stream = s.name AND d.status = 'failed'
-               AND d.ended_at > clock_timestamp() - interval '1 day') AS failures_last_day,
+               AND d.ended_at > statement_timestamp() - interval '1 day') AS failures_last_day,
            (SELECT count(*) FROM pgaudit.parked k WHERE k.stream = s.name) AS parked,
-           s.added_at, s.added_by
-      FROM pgaudit.stream s JOIN pgaudit.stream_position p USING (name), pgaudit.log_head;
+           s.added_at, s.added_by,
+           r.from_index AS replay_from, r.to_index AS replay_to, r.next_index AS replay_next, r.error AS replay_error
+      FROM pgaudit.stream s JOIN pgaudit.stream_position p USING (name)
+      LEFT JOIN pgaudit.stream_replay r ON r.stream = s.name, pgaudit.log_head;
 
 -- Comments that psql shows with \d+ and \df+. ASCII only, so that a script does not depend on the encoding of psql.
 
@@ -6115,7 +6272,7 @@ COMMENT ON COLUMN pgaudit.stream.added_by IS
 COMMENT ON COLUMN pgaudit.stream.paused_at IS
     'When it was paused; null while it runs.';
 COMMENT ON COLUMN pgaudit.stream.paused_by IS
-    'Database role that paused it.';
+    'Who paused it: the user that an application has named, as type:id, or a database role.';
 COMMENT ON COLUMN pgaudit.stream.pause_kind IS
     'Why it is paused: asked, refused by the destination, failing for days, or a mismatch with the log.';
 COMMENT ON COLUMN pgaudit.stream.pause_reason IS
@@ -6142,6 +6299,8 @@ COMMENT ON COLUMN pgaudit.stream_position.next_attempt_at IS
     'When the next attempt is due.';
 COMMENT ON COLUMN pgaudit.stream_position.error IS
     'Why the last one failed.';
+COMMENT ON COLUMN pgaudit.stream_position.started_at IS
+    'When the stream was added, or set back last.';
 COMMENT ON TABLE pgaudit.delivery IS
     'What was sent to destinations, or could not be: a row for each chunk and attempt. Kept for 30 days.';
 COMMENT ON COLUMN pgaudit.delivery.id IS
@@ -6149,7 +6308,7 @@ COMMENT ON COLUMN pgaudit.delivery.id IS
 COMMENT ON COLUMN pgaudit.delivery.stream IS
     'Name of the stream.';
 COMMENT ON COLUMN pgaudit.delivery.status IS
-    'delivered, failed, skipped, discarded or rewound.';
+    'delivered, replayed, failed, skipped, discarded or rewound.';
 COMMENT ON COLUMN pgaudit.delivery.from_index IS
     'First index of the range.';
 COMMENT ON COLUMN pgaudit.delivery.to_index IS
@@ -6186,6 +6345,28 @@ COMMENT ON COLUMN pgaudit.parked.parked_at IS
     'When it was parked.';
 COMMENT ON COLUMN pgaudit.parked.retry_at IS
     'When it is sent again; null until someone retries it.';
+COMMENT ON TABLE pgaudit.stream_replay IS
+    'Ranges that are sent again, one for each stream, while there is nothing newer to send.';
+COMMENT ON COLUMN pgaudit.stream_replay.stream IS
+    'Name of the stream.';
+COMMENT ON COLUMN pgaudit.stream_replay.from_index IS
+    'First index of the range.';
+COMMENT ON COLUMN pgaudit.stream_replay.to_index IS
+    'Last index of the range.';
+COMMENT ON COLUMN pgaudit.stream_replay.next_index IS
+    'Index of the event that it goes on with.';
+COMMENT ON COLUMN pgaudit.stream_replay.events IS
+    'Number of events that were sent again.';
+COMMENT ON COLUMN pgaudit.stream_replay.asked_at IS
+    'When it was asked for.';
+COMMENT ON COLUMN pgaudit.stream_replay.asked_by IS
+    'Who asked: the user that an application has named, as type:id, or a database role.';
+COMMENT ON COLUMN pgaudit.stream_replay.attempts IS
+    'Failed attempts since events were accepted last.';
+COMMENT ON COLUMN pgaudit.stream_replay.next_attempt_at IS
+    'When the next attempt is due.';
+COMMENT ON COLUMN pgaudit.stream_replay.error IS
+    'Why the last one failed.';
 COMMENT ON VIEW pgaudit.stream_stats IS
     'Each stream: how far it is, how far behind the log, and how it does.';
 COMMENT ON COLUMN pgaudit.stream_stats.name IS
@@ -6207,7 +6388,7 @@ COMMENT ON COLUMN pgaudit.stream_stats.state IS
 COMMENT ON COLUMN pgaudit.stream_stats.paused_at IS
     'When it was paused.';
 COMMENT ON COLUMN pgaudit.stream_stats.paused_by IS
-    'Database role that paused it.';
+    'Who paused it: the user that an application has named, as type:id, or a database role.';
 COMMENT ON COLUMN pgaudit.stream_stats.pause_kind IS
     'asked, refused, failing or mismatch.';
 COMMENT ON COLUMN pgaudit.stream_stats.pause_reason IS
@@ -6240,6 +6421,14 @@ COMMENT ON COLUMN pgaudit.stream_stats.added_at IS
     'When it was added.';
 COMMENT ON COLUMN pgaudit.stream_stats.added_by IS
     'Database role that added it.';
+COMMENT ON COLUMN pgaudit.stream_stats.replay_from IS
+    'First index of the range that is sent again; null if none is.';
+COMMENT ON COLUMN pgaudit.stream_stats.replay_to IS
+    'Last index of that range.';
+COMMENT ON COLUMN pgaudit.stream_stats.replay_next IS
+    'Index of the event that the replay goes on with.';
+COMMENT ON COLUMN pgaudit.stream_stats.replay_error IS
+    'Why its last attempt failed.';
 
 -- The functions of captured and guarded tables are generated anew, because the code that generates them may have changed.
 
@@ -6271,7 +6460,7 @@ END $$;
 
 
 DELETE FROM pgaudit.schema_code;
-INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('0c9bfeaa5b169fb9aa9f65e606e6680bc2d4acdcbcb911615b1583600df775eb', '0.1.0');
+INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('d762aa57f0f87b6d0dac8c0c54a569e05fc6f47b39397cc155439479dae7ac73', '0.1.0');
 
 
 DO $renewal$
@@ -6338,10 +6527,11 @@ BEGIN
        pgaudit.lag_bucket_bounds, pgaudit.log_partitions, pgaudit.is_partition_ahead TO %1$s$$, role);
         EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.capture_problems TO %1$s$$, role);
         EXECUTE format($$GRANT SELECT ON pgaudit.audit_log, pgaudit.event_target, pgaudit.stream, pgaudit.stream_position,
-       pgaudit.delivery, pgaudit.parked, pgaudit.stream_stats TO %1$s$$, role);
+       pgaudit.delivery, pgaudit.parked, pgaudit.stream_replay, pgaudit.stream_stats TO %1$s$$, role);
         EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.due_streams, pgaudit.look_at_stream, pgaudit.lock_stream, pgaudit.move_stream,
        pgaudit.note_stream_failure, pgaudit.pause_stream, pgaudit.blocked_targets, pgaudit.due_parked,
-       pgaudit.settle_parked, pgaudit.note_parked_failure, pgaudit.prune_deliveries, pgaudit.index_ranges
+       pgaudit.settle_parked, pgaudit.note_parked_failure, pgaudit.prune_deliveries, pgaudit.index_ranges,
+       pgaudit.look_at_replay, pgaudit.move_replay, pgaudit.note_replay_failure
        TO %1$s$$, role);
     END LOOP;
     FOR role IN SELECT DISTINCT grantee::regrole FROM (
@@ -6355,9 +6545,10 @@ BEGIN
        pgaudit.queue_state, pgaudit.schema_state TO %1$s$$, role);
         EXECUTE format($$GRANT SELECT ON pgaudit.audit_jobs, pgaudit.job_error, pgaudit.acknowledged_jobs TO %1$s$$, role);
         EXECUTE format($$GRANT SELECT ON pgaudit.stream, pgaudit.stream_position, pgaudit.delivery, pgaudit.parked,
-       pgaudit.stream_stats TO %1$s$$, role);
+       pgaudit.stream_replay, pgaudit.stream_stats TO %1$s$$, role);
         EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.require_stream, pgaudit.pause_stream, pgaudit.resume_stream,
-       pgaudit.rewind_stream, pgaudit.retry_parked, pgaudit.discard_parked TO %1$s$$, role);
+       pgaudit.rewind_stream, pgaudit.replay_stream, pgaudit.stop_replay, pgaudit.retry_parked,
+       pgaudit.discard_parked TO %1$s$$, role);
     END LOOP;
     FOR role IN SELECT DISTINCT grantee::regrole FROM (
                     SELECT proname, proacl, proowner FROM pg_proc WHERE pronamespace = 'pgaudit'::regnamespace
@@ -6382,7 +6573,7 @@ BEGIN
        pgaudit.last_recorded_at, pgaudit.expected_actions TO %1$s$$, role);
         EXECUTE format($$GRANT SELECT ON pgaudit.capture_state, pgaudit.guard_state TO %1$s$$, role);
         EXECUTE format($$GRANT SELECT ON pgaudit.stream, pgaudit.stream_position, pgaudit.delivery, pgaudit.parked,
-       pgaudit.stream_stats TO %1$s$$, role);
+       pgaudit.stream_replay, pgaudit.stream_stats TO %1$s$$, role);
         EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.open_cursor, pgaudit.lock_cursor, pgaudit.move_cursor TO %1$s$$, role);
         EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.watched_tables, pgaudit.capture_problems TO %1$s$$, role);
         EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.stalled_workers_jobs, pgaudit.try_timestamptz, pgaudit.low_watermark,

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from pgaudit.streams.forms.wording import in_utc
 from pgaudit.trail.entry import Entry
 
 
@@ -9,13 +10,8 @@ def text(entry: Entry) -> str:
     """Returns the same as JSON, with the stored text of the event: parsing it would take ten times as long."""
     return (
         f'{{"index": {entry.index}, "leaf_hash": "{entry.leaf_hash.hex()}", '
-        f'"persisted_at": "{time_of(entry)}", "event": {entry.text}}}'
+        f'"persisted_at": "{in_utc(entry.persisted_at)}", "event": {entry.text}}}'
     )
-
-
-def time_of(entry: Entry) -> str:
-    """Returns when the event was appended."""
-    return entry.persisted_at.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def form(entry: Entry) -> dict[str, Any]:
@@ -26,6 +22,6 @@ def form(entry: Entry) -> dict[str, Any]:
     return {
         "index": entry.index,
         "leaf_hash": entry.leaf_hash.hex(),
-        "persisted_at": time_of(entry),
+        "persisted_at": in_utc(entry.persisted_at),
         "event": entry.exact_event(),
     }
