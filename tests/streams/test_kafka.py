@@ -24,7 +24,7 @@ from pgaudit.testing import run_worker_once
 from pgaudit.testing.copies import fresh_database
 from pgaudit.testing.server import Server
 from pgaudit.trail.entry import Entry, at
-from tests.support.kafka import Kafka, kafka_brokers, tls_listener
+from tests.support.kafka import INIT_PRODUCER_ID, Kafka, kafka_brokers, tls_listener
 from tests.support.streams import append, send_all
 from tests.support.waiting import wait_until
 
@@ -189,6 +189,20 @@ def test_no_right_to_write(dsn: str, siem: str, kafka: Kafka) -> None:
     send_all(dsn, siem)
     assert (state(dsn).state, state(dsn).pause_kind) == ("paused", "refused")
     assert "TOPIC_AUTHORIZATION_FAILED" in (state(dsn).pause_reason or "")
+    kafka.answer()
+    with psycopg.connect(dsn) as conn:
+        streams.resume(conn, siem)
+    send_all(dsn, siem)
+    assert kafka.indexes() == list(range(5))
+
+
+def test_producer_is_idempotent(dsn: str, siem: str, kafka: Kafka) -> None:
+    """A user without the right to an idempotent producer, which old brokers ask for, pauses the stream."""
+    append(dsn, 5)
+    kafka.fail(*[KafkaError.CLUSTER_AUTHORIZATION_FAILED] * 9, request=INIT_PRODUCER_ID)
+    send_all(dsn, siem)
+    assert (state(dsn).state, state(dsn).pause_kind) == ("paused", "refused")
+    assert kafka.indexes() == []
     kafka.answer()
     with psycopg.connect(dsn) as conn:
         streams.resume(conn, siem)

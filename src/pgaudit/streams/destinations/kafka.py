@@ -65,6 +65,10 @@ class Topic(Prompt):
             receipt = self._publish(producer, entries)
         except KafkaException as error:
             raise self._failure(error.args[0]) from None
+        except SystemError as error:  # how the client raises what is fatal for the producer, while it reports
+            if not isinstance(error.__cause__, KafkaException):
+                raise
+            raise self._failure(error.__cause__.args[0]) from None
         for entry in entries:
             self._published.pop(entry.index, None)
         self._position = max(self._position, entries[-1].index + 1)
