@@ -914,3 +914,134 @@ COMMENT ON COLUMN pgaudit.stream_stats.replay_next IS
     'Index of the event that the replay goes on with.';
 COMMENT ON COLUMN pgaudit.stream_stats.replay_error IS
     'Why its last attempt failed.';
+
+COMMENT ON TABLE pgaudit.processor IS
+    'Functions of the application that get a job for each event they ask for: their limits, and how their jobs end.';
+COMMENT ON COLUMN pgaudit.processor.name IS
+    'Name of the processor, and of its stream.';
+COMMENT ON COLUMN pgaudit.processor.concurrency IS
+    'Most jobs that run at the same time, in all workers together; null without a limit.';
+COMMENT ON COLUMN pgaudit.processor.rate IS
+    'Most jobs that are begun in a second, in all workers together; null without a limit.';
+COMMENT ON COLUMN pgaudit.processor.break_after IS
+    'Failed attempts in a row after which it is paused as failing; null for never.';
+COMMENT ON COLUMN pgaudit.processor.known_at IS
+    'When a worker has last said that it knows this processor; each does once per minute.';
+COMMENT ON COLUMN pgaudit.processor.next_at IS
+    'When the rate allows the next job.';
+COMMENT ON COLUMN pgaudit.processor.probe_at IS
+    'When the next job is tried, while it is paused as failing.';
+COMMENT ON COLUMN pgaudit.processor.failures IS
+    'Failed attempts in a row, of any of its jobs.';
+COMMENT ON COLUMN pgaudit.processor.succeeded IS
+    'Number of jobs that were done.';
+COMMENT ON COLUMN pgaudit.processor.discarded IS
+    'Number of jobs that it has given up by Discard.';
+COMMENT ON COLUMN pgaudit.processor.per_second IS
+    'Jobs per second as of ended_at, a decaying mean of five minutes; processor_stats has it as of now.';
+COMMENT ON COLUMN pgaudit.processor.ended_at IS
+    'When a job was last done or discarded.';
+COMMENT ON COLUMN pgaudit.processor.error IS
+    'The last error of any of its jobs.';
+COMMENT ON TABLE pgaudit.processor_jobs IS
+    'The jobs of processors, a child table of procrastinate_jobs: one for each event that a processor asks for.';
+COMMENT ON COLUMN pgaudit.processor_jobs.id IS
+    'Number of the job, from the same sequence as all jobs.';
+COMMENT ON COLUMN pgaudit.processor_jobs.queue_name IS
+    'audit_processors.';
+COMMENT ON COLUMN pgaudit.processor_jobs.task_name IS
+    'Name of the processor.';
+COMMENT ON COLUMN pgaudit.processor_jobs.args IS
+    'The index, and whether the processor has still to be asked if it wants the event.';
+COMMENT ON COLUMN pgaudit.processor_jobs.status IS
+    'todo, doing or failed; a job that is done leaves the queue.';
+COMMENT ON COLUMN pgaudit.processor_jobs.scheduled_at IS
+    'When it is due, or was.';
+COMMENT ON COLUMN pgaudit.processor_jobs.attempts IS
+    'Number of failed attempts.';
+COMMENT ON COLUMN pgaudit.processor_jobs.worker_id IS
+    'Worker that runs it.';
+COMMENT ON COLUMN pgaudit.processor_jobs.index IS
+    'Index of the event in the log.';
+COMMENT ON COLUMN pgaudit.processor_jobs.stalls IS
+    'How often its worker has vanished while it ran.';
+COMMENT ON COLUMN pgaudit.processor_jobs.started_at IS
+    'When its last attempt began.';
+COMMENT ON TABLE pgaudit.processor_backfill IS
+    'Ranges of the log that a processor gets in addition, behind its position.';
+COMMENT ON COLUMN pgaudit.processor_backfill.id IS
+    'Number of the backfill.';
+COMMENT ON COLUMN pgaudit.processor_backfill.processor IS
+    'Name of the processor.';
+COMMENT ON COLUMN pgaudit.processor_backfill.from_index IS
+    'Index of the first event.';
+COMMENT ON COLUMN pgaudit.processor_backfill.to_index IS
+    'Index of the last event.';
+COMMENT ON COLUMN pgaudit.processor_backfill.next_index IS
+    'Index of the event with which it goes on.';
+COMMENT ON COLUMN pgaudit.processor_backfill.jobs IS
+    'Number of jobs that it has added.';
+COMMENT ON COLUMN pgaudit.processor_backfill.added_at IS
+    'When it was asked for.';
+COMMENT ON COLUMN pgaudit.processor_backfill.added_by IS
+    'Database role that asked for it.';
+COMMENT ON COLUMN pgaudit.processor_backfill.ended_at IS
+    'When its last job was added; null while it goes on.';
+COMMENT ON VIEW pgaudit.processor_stats IS
+    'Each processor: how far it is, how far behind the log, and what its jobs do.';
+COMMENT ON COLUMN pgaudit.processor_stats.name IS
+    'Name of the processor.';
+COMMENT ON COLUMN pgaudit.processor_stats.query IS
+    'Which events it asks for, as a search; its code may select from them.';
+COMMENT ON COLUMN pgaudit.processor_stats.state IS
+    'active or paused.';
+COMMENT ON COLUMN pgaudit.processor_stats.paused_at IS
+    'When it was paused; null while it runs.';
+COMMENT ON COLUMN pgaudit.processor_stats.paused_by IS
+    'Database role that paused it.';
+COMMENT ON COLUMN pgaudit.processor_stats.pause_kind IS
+    'Why it is paused: asked; failing, with one job tried each minute; or a mismatch with the log.';
+COMMENT ON COLUMN pgaudit.processor_stats.pause_reason IS
+    'The reason in words.';
+COMMENT ON COLUMN pgaudit.processor_stats.next_index IS
+    'Index of the first event that was not looked at yet.';
+COMMENT ON COLUMN pgaudit.processor_stats.lag_events IS
+    'Events of the log from there on, whether it asks for them or not.';
+COMMENT ON COLUMN pgaudit.processor_stats.lag_seconds IS
+    'How long the first of them has been in the log.';
+COMMENT ON COLUMN pgaudit.processor_stats.waiting IS
+    'Jobs that are due.';
+COMMENT ON COLUMN pgaudit.processor_stats.delayed IS
+    'Jobs that are tried again later.';
+COMMENT ON COLUMN pgaudit.processor_stats.running IS
+    'Jobs that a worker runs.';
+COMMENT ON COLUMN pgaudit.processor_stats.failed IS
+    'Jobs that have failed for good, and stay until someone retries or discards them.';
+COMMENT ON COLUMN pgaudit.processor_stats.oldest_waiting_seconds IS
+    'How long the oldest job that waits has been due; null if none waits.';
+COMMENT ON COLUMN pgaudit.processor_stats.longest_running_seconds IS
+    'How long the oldest attempt has been running; null if none runs.';
+COMMENT ON COLUMN pgaudit.processor_stats.succeeded IS
+    'Number of jobs that were done.';
+COMMENT ON COLUMN pgaudit.processor_stats.discarded IS
+    'Number of jobs that it has given up by Discard.';
+COMMENT ON COLUMN pgaudit.processor_stats.jobs_per_second IS
+    'Jobs that were done per second, a decaying mean of five minutes.';
+COMMENT ON COLUMN pgaudit.processor_stats.failures_in_a_row IS
+    'Failed attempts since the last job was done.';
+COMMENT ON COLUMN pgaudit.processor_stats.last_error IS
+    'The last error of any of its jobs.';
+COMMENT ON COLUMN pgaudit.processor_stats.last_ended_at IS
+    'When a job was last done or discarded.';
+COMMENT ON COLUMN pgaudit.processor_stats.backfill_events IS
+    'Events of its backfills that were not looked at yet.';
+COMMENT ON COLUMN pgaudit.processor_stats.concurrency IS
+    'Most jobs that run at the same time, in all workers together; null without a limit.';
+COMMENT ON COLUMN pgaudit.processor_stats.rate IS
+    'Most jobs that are begun in a second, in all workers together; null without a limit.';
+COMMENT ON COLUMN pgaudit.processor_stats.break_after IS
+    'Failed attempts in a row after which it is paused as failing; null for never.';
+COMMENT ON COLUMN pgaudit.processor_stats.added_at IS
+    'When a worker has first said that it knows this processor.';
+COMMENT ON COLUMN pgaudit.processor_stats.known_at IS
+    'When a worker has last said so; each does once per minute.';

@@ -22,6 +22,7 @@
     ├── InvalidCursor      a cursor of the log cannot be made, read or moved
     ├── StreamNotFound     there is no stream of that name
     ├── ArchiveRefused     an archive cannot be set up or looked at as asked
+    ├── InvalidProcessor   a processor cannot be declared as asked
     ├── InvalidNote        a checkpoint, signature or public key cannot be understood or verified
     ├── InvalidKey         there is no usable private key to sign checkpoints with
     ├── LogDamaged         rows or tiles of the log are missing
@@ -173,3 +174,7 @@ class InvalidCursor(PgauditError, ValueError):
 
 class StreamNotFound(PgauditError, LookupError):
     """There is no stream, processor or cursor of that name."""
+
+
+class InvalidProcessor(PgauditError, ValueError):
+    """A processor cannot be declared as asked, or its name is taken; the message says what to write."""

@@ -20,6 +20,7 @@ from pgaudit.cli import (
     jobs,
     keys,
     operate,
+    processors,
     queries,
     reconcile,
     roles,
@@ -101,6 +102,7 @@ for commands in (
 ):
     commands.register(app)
 app.add_typer(jobs.app, name="jobs")
+app.add_typer(processors.app, name="processors")
 app.add_typer(index.app, name="index")
 app.add_typer(capture.app, name="capture")
 app.add_typer(guard.app, name="guard")

@@ -6,6 +6,7 @@ from typing import Any, Final
 from pgaudit.health.anchor_checks import AnchorLag
 from pgaudit.health.archive_checks import ArchiveSlot
 from pgaudit.health.capture_checks import CaptureProblem
+from pgaudit.health.processor_checks import ProcessorState
 from pgaudit.health.stream_checks import StreamState
 
 
@@ -39,6 +40,7 @@ class Observation:
     anchors: list[dict[str, Any]]
     archives: list[dict[str, Any]]
     captures: list[dict[str, Any]]
+    processors: list[dict[str, Any]]
     unrecorded_changes: int
     unrecorded_tables: str | None
     streams: list[dict[str, Any]]
@@ -62,6 +64,11 @@ class Observation:
     def stream_states(self) -> list[StreamState]:
         """How each stream to a destination does."""
         return [StreamState(**stream) for stream in self.streams]
+
+    @property
+    def processor_states(self) -> list[ProcessorState]:
+        """How each processor does."""
+        return [ProcessorState(**processor) for processor in self.processors]
 
 
 OBSERVE: Final = """
@@ -129,6 +136,11 @@ OBSERVE: Final = """
            (SELECT coalesce(json_agg(json_build_object('purpose', purpose, 'table', table_name, 'problem', problem)),
                             '[]')
               FROM pgaudit.capture_problems()) AS captures,
+           (SELECT coalesce(json_agg(json_build_object(
+                       'name', name, 'pause_kind', pause_kind, 'failed', failed,
+                       'late', greatest(lag_seconds, oldest_waiting_seconds),
+                       'unknown_seconds', extract(epoch FROM clock_timestamp() - known_at)) ORDER BY name), '[]')
+              FROM pgaudit.processor_stats) AS processors,
            unrecorded_changes,
            unrecorded_tables,
            (SELECT coalesce(json_agg(json_build_object(

@@ -10,6 +10,7 @@ from pgaudit.health.anchor_checks import anchored
 from pgaudit.health.archive_checks import archived
 from pgaudit.health.capture_checks import captured
 from pgaudit.health.observation import Observation
+from pgaudit.health.processor_checks import processing
 from pgaudit.health.schema_checks import SchemaObservation
 from pgaudit.health.seal_checks import sealed, verified
 from pgaudit.health.status import Check, Status
@@ -68,6 +69,7 @@ def verdicts(seen: Observation, schema: SchemaObservation, settings: Settings) -
     yield captured(seen.capture_problems)
     yield unrecorded(seen)
     yield streaming(seen.stream_states, settings)
+    yield processing(seen.processor_states, settings.health_max_processor_lag)
 
 
 def workers(alive: int, mode: Mode) -> Check:

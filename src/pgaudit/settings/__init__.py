@@ -4,7 +4,7 @@
 ``database``   where the database is
 ``recording``  what happens to an event, and what it must have
 ``worker``     batches, retries, stalled jobs and shutdown
-``streams``    whether a worker sends streams, and how long a destination may fail
+``streams``    whether a worker sends streams, and the processors that it runs
 ``sealing``    when a worker signs and verifies, its key, and the anchors
 ``web``        thresholds of health, tokens, and the port of a worker's probes
 ``requests``   what the middlewares keep of a request, and which proxies they believe

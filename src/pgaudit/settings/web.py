@@ -33,6 +33,11 @@ class WebSettings(BaseModel, frozen=True, defer_build=True):
     health_max_stream_failure: float = Field(
         300.0, gt=0, description="Seconds for which a destination may fail before health is `degraded`."
     )
+    health_max_processor_lag: float = Field(
+        300.0,
+        gt=0,
+        description="Seconds that an event or job may wait for a processor before health is `degraded`.",
+    )
     admin_token: SecretStr | None = Field(
         None,
         description="Token of the dashboard and the admin routes of `pgaudit.web`, at least 16 characters; without "

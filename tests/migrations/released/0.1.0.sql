@@ -1177,6 +1177,61 @@ CREATE TABLE pgaudit.stream_replay (
     CHECK (from_index >= 0 AND next_index BETWEEN from_index AND to_index)
 );
 
+-- Processors: functions of the application that get a job for each event that they ask for. Each follows the log as a
+-- stream of kind 'processor'.
+
+-- What a processor's code says of it, and how its jobs end. A worker locks its row to take a job, if it has limits.
+CREATE TABLE pgaudit.processor (
+    name        text        NOT NULL PRIMARY KEY COLLATE "C" REFERENCES pgaudit.stream ON DELETE CASCADE,
+    concurrency integer     CHECK (concurrency > 0),
+    rate        double precision CHECK (rate > 0),
+    break_after integer     CHECK (break_after > 0),
+    known_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
+    next_at     timestamptz NOT NULL DEFAULT '-infinity',  -- when the rate allows another job
+    probe_at    timestamptz NOT NULL DEFAULT '-infinity',  -- when one is tried while it is paused as failing
+    failures    integer     NOT NULL DEFAULT 0,
+    succeeded   bigint      NOT NULL DEFAULT 0,
+    discarded   bigint      NOT NULL DEFAULT 0,
+    per_second  double precision NOT NULL DEFAULT 0,       -- as it was at ended_at: it decays by 1/e in five minutes
+    ended_at    timestamptz,
+    error       text
+);
+ALTER TABLE pgaudit.processor SET (fillfactor = 50);
+
+-- Their jobs: Procrastinate's, in a child table for the reasons that audit jobs have one. Each has a scheduled_at.
+CREATE TABLE pgaudit.processor_jobs (
+    index      bigint  NOT NULL,
+    stalls     integer NOT NULL DEFAULT 0,
+    started_at timestamptz,
+    PRIMARY KEY (id),
+    UNIQUE (task_name, index)
+) INHERITS (pgaudit.procrastinate_jobs);
+ALTER TABLE pgaudit.processor_jobs
+    ALTER queue_name SET DEFAULT 'audit_processors',
+    ALTER scheduled_at SET DEFAULT clock_timestamp(), ALTER scheduled_at SET NOT NULL;
+ALTER TABLE pgaudit.procrastinate_jobs ADD CONSTRAINT no_processor_jobs CHECK (queue_name <> 'audit_processors') NO INHERIT;
+CREATE INDEX processor_jobs_due_idx ON pgaudit.processor_jobs (task_name, scheduled_at, id) WHERE status = 'todo';
+CREATE INDEX processor_jobs_running_idx ON pgaudit.processor_jobs (task_name) WHERE status = 'doing';
+CREATE INDEX processor_jobs_worker_idx ON pgaudit.processor_jobs (worker_id) WHERE status = 'doing';
+CREATE INDEX processor_jobs_failed_idx ON pgaudit.processor_jobs (task_name, id) WHERE status = 'failed';
+ALTER TABLE pgaudit.processor_jobs SET (
+    autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_cost_delay = 0
+);
+
+-- Ranges of the log that a processor gets once more, or for the first time: they lie behind its position.
+CREATE TABLE pgaudit.processor_backfill (
+    id         bigint      PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
+    processor  text        NOT NULL COLLATE "C" REFERENCES pgaudit.processor ON DELETE CASCADE,
+    from_index bigint      NOT NULL CHECK (from_index >= 0),
+    to_index   bigint      NOT NULL CHECK (to_index >= from_index),
+    next_index bigint      NOT NULL,
+    jobs       bigint      NOT NULL DEFAULT 0,
+    added_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
+    added_by   text        NOT NULL DEFAULT session_user,
+    ended_at   timestamptz
+);
+CREATE INDEX processor_backfill_open_idx ON pgaudit.processor_backfill (processor, id) WHERE ended_at IS NULL;
+
 -- Guards. ENABLE ALWAYS, so that they also fire under session_replication_role = replica.
 
 -- The log: rows are only inserted, and only by append_rows().
@@ -1210,7 +1265,8 @@ DECLARE
     name text;
 BEGIN
     FOREACH name IN ARRAY '{settings,job_error,procrastinate_workers,saved_search,schema_code,anchor,captured_table,
-                            guarded_table,stream,stream_position,delivery,parked}'::text[] LOOP
+                            guarded_table,stream,stream_position,delivery,parked,processor,
+                            processor_jobs,processor_backfill}'::text[] LOOP
         EXECUTE format('CREATE TRIGGER reject_foreign_write BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON pgaudit.%I
                         FOR EACH STATEMENT EXECUTE FUNCTION pgaudit.reject_foreign_write()', name);
         EXECUTE format('ALTER TABLE pgaudit.%I ENABLE ALWAYS TRIGGER reject_foreign_write', name);
@@ -2753,7 +2809,7 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
         DELETE FROM job_error WHERE id IN (
             SELECT e.id FROM job_error e
              WHERE failed_at < clock_timestamp() - (SELECT job_error_retention FROM settings)
-               AND NOT EXISTS (SELECT FROM audit_jobs j WHERE j.id = e.job_id)
+               AND NOT EXISTS (SELECT FROM procrastinate_jobs j WHERE j.id = e.job_id)
              ORDER BY failed_at LIMIT max_rows FOR UPDATE SKIP LOCKED)
         RETURNING 1)
     SELECT count(*) FROM pruned
@@ -4865,6 +4921,423 @@ BEGIN
     RETURN FOUND;
 END $$;
 
+-- The jobs of processors. A worker takes one, and says how it ended; whoever calls with the token of another worker, or
+-- for a job that was taken from it meanwhile, changes nothing.
+
+-- fetch_processor_jobs(worker, names, running, most): marks jobs as the worker's. Processors get their turns by chance, and
+-- each its share, so that none keeps the others waiting; of one, those come first that have been due for longest.
+--   names    the processors that the worker knows
+--   running  all jobs that it runs: others that it holds are given back, because it has not heard of them
+--   most     number of jobs that it can run now
+-- As for the audit queue, statistics are stale: the indexes are named by forbidding other plans.
+CREATE OR REPLACE FUNCTION pgaudit.fetch_processor_jobs(worker uuid, names text[], running bigint[], most integer)
+RETURNS TABLE (job_id bigint, processor text, index bigint, attempts integer, unchecked boolean)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp
+SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off AS $$
+#variable_conflict use_column
+DECLARE
+    holder     bigint := worker_id_of(worker);
+    candidates text[];
+    candidate  text;
+    taken      bigint[] := '{}';
+BEGIN
+    IF holder IS NULL THEN
+        RETURN;
+    END IF;
+    PERFORM release_processor_jobs(array(
+        SELECT j.id FROM processor_jobs j WHERE j.status = 'doing' AND j.worker_id = holder AND j.id <> ALL (running)), worker);
+    candidates := array(SELECT p.name FROM processor p JOIN stream s USING (name)
+                         WHERE p.name = ANY (names) AND p.next_at <= clock_timestamp()
+                           AND (s.paused_at IS NULL OR s.pause_kind = 'failing' AND p.probe_at <= clock_timestamp())
+                           AND find_due_processor_job(p.name) ORDER BY random());
+    FOREACH candidate IN ARRAY candidates LOOP
+        EXIT WHEN cardinality(taken) >= most;
+        taken := taken || take_processor_jobs(candidate, greatest(most / cardinality(candidates), 1));
+    END LOOP;
+    RETURN QUERY
+        UPDATE processor_jobs j SET status = 'doing', worker_id = holder, started_at = clock_timestamp()
+         WHERE j.id = ANY (taken)
+        RETURNING j.id, j.task_name::text, j.index, j.attempts, coalesce((j.args->>'unchecked')::boolean, false);
+END $$;
+
+-- find_due_processor_job(name): returns whether a job of the processor is due.
+CREATE OR REPLACE FUNCTION pgaudit.find_due_processor_job(name text) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp SET enable_sort = off AS $$
+DECLARE
+    due timestamptz := clock_timestamp();  -- a condition for the index, which a volatile function is not
+BEGIN
+    PERFORM FROM processor_jobs j WHERE j.task_name = name AND j.status = 'todo' AND j.scheduled_at <= due
+      ORDER BY j.scheduled_at, j.id LIMIT 1;
+    RETURN FOUND;
+END $$;
+
+-- take_processor_jobs(name, most): locks jobs of a processor, those that have been due for longest, as many as its limits
+-- allow to run now. A processor that is paused as failing may try one each minute. Returns their ids.
+CREATE OR REPLACE FUNCTION pgaudit.take_processor_jobs(name text, most integer) RETURNS bigint[]
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp SET enable_sort = off AS $$
+#variable_conflict use_column
+DECLARE
+    at       processor;
+    is_probe boolean := (SELECT paused_at IS NOT NULL FROM stream s WHERE s.name = take_processor_jobs.name);
+    saved    timestamptz;  -- since when what the rate allows was not used: for a second at most
+    due      timestamptz;
+    taken    bigint[];
+BEGIN
+    SELECT * INTO at FROM processor p WHERE p.name = take_processor_jobs.name;
+    IF at.concurrency IS NOT NULL OR at.rate IS NOT NULL OR is_probe THEN
+        -- Of two workers, the second one waits here, and then sees what the first has taken.
+        SELECT * INTO at FROM processor p WHERE p.name = take_processor_jobs.name FOR UPDATE;
+        IF is_probe THEN
+            most := CASE WHEN at.probe_at <= clock_timestamp() THEN 1 ELSE 0 END;
+        END IF;
+        IF at.concurrency IS NOT NULL THEN
+            most := least(most, at.concurrency - (SELECT count(*) FROM processor_jobs j
+                                                   WHERE j.task_name = at.name AND j.status = 'doing'));
+        END IF;
+        IF at.rate IS NOT NULL THEN
+            saved := greatest(at.next_at, clock_timestamp() - make_interval(secs => greatest(1 - 1 / at.rate, 0)));
+            most := least(most, floor(extract(epoch FROM clock_timestamp() - saved) * at.rate + 1));
+        END IF;
+    END IF;
+    due := clock_timestamp();
+    taken := array(SELECT j.id FROM processor_jobs j
+                    WHERE j.task_name = at.name AND j.status = 'todo' AND j.scheduled_at <= due
+                    ORDER BY j.scheduled_at, j.id LIMIT greatest(most, 0) FOR UPDATE SKIP LOCKED);
+    IF cardinality(taken) > 0 AND (is_probe OR at.rate IS NOT NULL) THEN
+        UPDATE processor p
+           SET probe_at = CASE WHEN is_probe THEN clock_timestamp() + interval '1 minute' ELSE at.probe_at END,
+               next_at = CASE WHEN at.rate IS NULL THEN at.next_at
+                              ELSE saved + make_interval(secs => least(cardinality(taken) / at.rate, 1e6)) END
+         WHERE p.name = at.name;
+    END IF;
+    RETURN taken;
+END $$;
+
+-- count_processed(name, succeeded, discarded): counts jobs that have left the queue. Ends the pause of a processor that
+-- was failing.
+CREATE OR REPLACE FUNCTION pgaudit.count_processed(name text, succeeded integer, discarded integer) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    -- Each job of a processor updates this row: it must not stay locked while the disk writes. After a crash of the
+    -- server, a job that had just ended may run again.
+    PERFORM set_config('synchronous_commit', 'off', true);
+    UPDATE processor p
+       SET failures = 0, succeeded = p.succeeded + count_processed.succeeded,
+           discarded = p.discarded + count_processed.discarded,
+           per_second = p.per_second * exp(least(-extract(epoch FROM clock_timestamp() - coalesce(p.ended_at, '-infinity')) / 300, 0))
+                        + (count_processed.succeeded + count_processed.discarded) / 300.0,
+           ended_at = clock_timestamp()
+     WHERE p.name = count_processed.name;
+    PERFORM resume_stream(s.name) FROM stream s
+      WHERE s.name = count_processed.name AND s.pause_kind = 'failing';
+END $$;
+
+-- succeed_processor_jobs(jobs, worker): the jobs are done, and leave the queue. Ends the pause of a processor that was
+-- failing. Jobs that the worker does not hold stay.
+CREATE OR REPLACE FUNCTION pgaudit.succeed_processor_jobs(jobs bigint[], worker uuid) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+    WITH done AS (
+        DELETE FROM processor_jobs j WHERE j.id = ANY (jobs) AND j.status = 'doing' AND j.worker_id = worker_id_of(worker)
+        RETURNING j.task_name
+    )
+    SELECT count_processed(task_name, count(*)::integer, 0) FROM done GROUP BY task_name ORDER BY task_name
+$$;
+
+-- discard_processor_job(job, worker, reason): the processor gives the event up. The job leaves the queue, and its history
+-- keeps the reason. Returns false if the worker does not hold the job.
+CREATE OR REPLACE FUNCTION pgaudit.discard_processor_job(job bigint, worker uuid, reason text) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    done processor_jobs;
+BEGIN
+    DELETE FROM processor_jobs j WHERE j.id = job AND j.status = 'doing' AND j.worker_id = worker_id_of(worker)
+        RETURNING * INTO done;
+    IF done.id IS NULL THEN
+        RETURN false;
+    END IF;
+    PERFORM note_processor_error(done, 'Discard', NULL, reason, NULL), count_processed(done.task_name, 0, 1);
+    RETURN true;
+END $$;
+
+-- note_processor_error(job, error_class, sqlstate, message, traceback): adds an attempt that did not succeed to the
+-- history of a job.
+CREATE OR REPLACE FUNCTION pgaudit.note_processor_error(
+    job pgaudit.processor_jobs, error_class text, sqlstate text, message text, traceback text) RETURNS void
+LANGUAGE sql SET search_path = pgaudit, pg_temp AS $$
+    INSERT INTO job_error (job_id, event_id, task_name, attempt, error_class, sqlstate, message, traceback)
+    VALUES (job.id, (SELECT event_id::text FROM audit_log WHERE index = job.index), job.task_name, job.attempts + 1,
+            left(error_class, 200), left(sqlstate, 5), left(message, 2000), right(traceback, 2000))
+$$;
+
+-- fail_processor_job(job, worker, counted, retry_in, error_class, sqlstate, message, traceback): an attempt has failed.
+--   counted   whether the processor counts as failing; false if it has asked for another attempt itself
+--   retry_in  seconds until the next attempt; NULL ends the job as failed
+-- After break_after failures in a row, of any jobs, the processor is paused; while it is, an attempt costs a job nothing.
+-- Returns the job's new status, NULL if the worker does not hold it, the seconds until the next attempt, and whether this
+-- has paused the processor.
+CREATE OR REPLACE FUNCTION pgaudit.fail_processor_job(
+    job bigint, worker uuid, counted boolean, retry_in double precision, error_class text, sqlstate text, message text,
+    traceback text, OUT status text, OUT again_in double precision, OUT paused boolean)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    held     processor_jobs;
+    at       processor;
+    is_probe boolean;
+BEGIN
+    SELECT * INTO held FROM processor_jobs j
+     WHERE j.id = job AND j.status = 'doing' AND j.worker_id = worker_id_of(worker) FOR UPDATE;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    is_probe := EXISTS (SELECT FROM stream s WHERE s.name = held.task_name AND s.pause_kind = 'failing');
+    again_in := CASE WHEN is_probe THEN coalesce(retry_in, 60) ELSE retry_in END;
+    status := CASE WHEN again_in IS NULL THEN 'failed' ELSE 'todo' END;
+    UPDATE processor_jobs j
+       SET status = fail_processor_job.status::procrastinate_job_status,
+           attempts = held.attempts + (NOT is_probe)::integer, worker_id = NULL, abort_requested = false,
+           scheduled_at = clock_timestamp() + make_interval(secs => least(greatest(again_in, 0), 1e8))
+     WHERE j.id = job;
+    PERFORM note_processor_error(held, error_class, sqlstate, message, traceback);
+    UPDATE processor p SET failures = p.failures + counted::integer, error = left(fail_processor_job.message, 1000)
+     WHERE p.name = held.task_name RETURNING * INTO at;
+    paused := NOT is_probe AND at.failures >= at.break_after AND EXISTS (
+        SELECT FROM stream s WHERE s.name = at.name AND s.paused_at IS NULL);
+    IF paused THEN
+        UPDATE processor p SET probe_at = clock_timestamp() + interval '1 minute' WHERE p.name = at.name;
+        PERFORM pause_stream(at.name, 'failing', format('%s attempts in a row have failed, the last one with %s: %s',
+                                                        at.failures, error_class, message));
+    END IF;
+END $$;
+
+-- note_processor_overrun(job, worker, message): notes that a job runs for longer than its timeout, and goes on.
+CREATE OR REPLACE FUNCTION pgaudit.note_processor_overrun(job bigint, worker uuid, message text) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+    SELECT note_processor_error(j, 'TimeoutError', NULL, message, NULL)
+      FROM processor_jobs j WHERE j.id = job AND j.status = 'doing' AND j.worker_id = worker_id_of(worker)
+$$;
+
+-- release_processor_jobs(jobs, worker): gives jobs that the worker holds back to the queue, without counting an attempt.
+CREATE OR REPLACE FUNCTION pgaudit.release_processor_jobs(jobs bigint[], worker uuid) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+    UPDATE processor_jobs SET status = 'todo', scheduled_at = clock_timestamp(), worker_id = NULL, abort_requested = false
+     WHERE id = ANY (jobs) AND status = 'doing' AND worker_id = worker_id_of(worker)
+$$;
+
+-- reclaim_stalled_processor_jobs(): gives the jobs of stalled workers back to the queue; ends those as failed that have
+-- stalled more often than their worker's max_stalls. Returns them, and how often each has stalled.
+CREATE OR REPLACE FUNCTION pgaudit.reclaim_stalled_processor_jobs()
+RETURNS TABLE (job_id bigint, processor text, worker_id bigint, stalls integer, failed boolean)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    WITH stalled AS (
+        SELECT j.id, j.worker_id AS lost_worker, coalesce(w.max_stalls, 5) AS max_stalls
+          FROM processor_jobs j LEFT JOIN procrastinate_workers w ON w.id = j.worker_id
+         WHERE j.status = 'doing' AND (w.id IS NULL OR w.last_heartbeat < clock_timestamp() - w.stalled_after)
+           FOR UPDATE OF j SKIP LOCKED
+    ), reclaimed AS (
+        UPDATE processor_jobs j
+           SET status = CASE WHEN j.stalls + 1 > s.max_stalls THEN 'failed' ELSE 'todo' END::procrastinate_job_status,
+               stalls = j.stalls + 1, scheduled_at = clock_timestamp(), worker_id = NULL, abort_requested = false
+          FROM stalled s WHERE j.id = s.id
+        RETURNING j AS job, j.id, j.task_name, j.stalls, j.status, s.lost_worker, s.max_stalls
+    ), noted AS (
+        SELECT id, note_processor_error(job, 'JobStalled', NULL, format(
+                   'worker %s vanished, or sent no heartbeat, while it ran this job (stall %s of at most %s)', lost_worker,
+                   stalls, max_stalls), NULL)
+          FROM reclaimed
+    )
+    SELECT id, task_name::text, lost_worker, stalls, status = 'failed' FROM reclaimed JOIN noted USING (id);
+END $$;
+
+-- retry_processor_jobs(processor, jobs): makes failed jobs of a processor due again, with all their attempts; NULL means
+-- all failed ones. Returns the ids of those that had failed.
+CREATE OR REPLACE FUNCTION pgaudit.retry_processor_jobs(processor text, jobs bigint[]) RETURNS bigint[]
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    retried bigint[];
+BEGIN
+    PERFORM require_processor(processor);
+    WITH retried AS (
+        UPDATE processor_jobs SET status = 'todo', attempts = 0, stalls = 0, scheduled_at = clock_timestamp()
+         WHERE status = 'failed' AND task_name = processor AND (jobs IS NULL OR id = ANY (jobs)) RETURNING id)
+    SELECT coalesce(array_agg(id ORDER BY id), '{}') INTO retried FROM retried;
+    RETURN retried;
+END $$;
+
+-- drop_processor_jobs(processor, jobs, reason): gives failed jobs of a processor up; NULL means all failed ones. They leave
+-- the queue, and the history of each keeps the reason. Returns their ids.
+CREATE OR REPLACE FUNCTION pgaudit.drop_processor_jobs(processor text, jobs bigint[], reason text) RETURNS bigint[]
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    dropped bigint[];
+BEGIN
+    PERFORM require_processor(processor);
+    WITH dropped AS (
+        DELETE FROM processor_jobs j
+         WHERE status = 'failed' AND task_name = processor AND (jobs IS NULL OR id = ANY (jobs))
+        RETURNING j AS job, id
+    ), noted AS (
+        SELECT id, note_processor_error(job, 'Discard', NULL, reason || ', by ' || session_user, NULL) FROM dropped
+    )
+    SELECT coalesce(array_agg(id ORDER BY id), '{}') INTO dropped FROM noted;
+    RETURN dropped;
+END $$;
+
+-- Processors: what workers and people do with them. The functions for their jobs are in 89_processor_jobs.sql.
+
+-- register_processor(name, query, start, concurrency, rate, break_after): notes that a worker knows a processor. A new
+-- one begins with the event of the index `start`; with the next one that is appended if that is NULL.
+CREATE OR REPLACE FUNCTION pgaudit.register_processor(
+    name text, query text, start bigint, concurrency integer, rate double precision, break_after integer)
+RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    log_size bigint := (SELECT size FROM log_head);
+BEGIN
+    INSERT INTO stream (name, kind, query) VALUES (register_processor.name, 'processor', register_processor.query)
+        ON CONFLICT DO NOTHING;
+    IF FOUND THEN
+        INSERT INTO stream_position (name, next_index)
+        VALUES (register_processor.name, least(coalesce(register_processor.start, log_size), log_size));
+    ELSIF (SELECT kind FROM stream s WHERE s.name = register_processor.name) <> 'processor' THEN
+        RAISE EXCEPTION 'there is a stream % already, which is no processor', register_processor.name
+            USING ERRCODE = 'PA003', HINT = 'Give the processor another name.';
+    END IF;
+    UPDATE stream s SET query = register_processor.query
+     WHERE s.name = register_processor.name AND s.query <> register_processor.query;
+    INSERT INTO processor AS p (name, concurrency, rate, break_after)
+    VALUES (register_processor.name, register_processor.concurrency, register_processor.rate,
+            register_processor.break_after)
+        ON CONFLICT (name) DO UPDATE
+       SET concurrency = excluded.concurrency, rate = excluded.rate, break_after = excluded.break_after,
+           known_at = excluded.known_at;
+END $$;
+
+-- due_processors(names): returns what is to be dispatched for the processors that a worker knows: what comes after their
+-- position, and the backfills, with their number. A processor with 10,000 jobs that wait gets no more of them.
+CREATE OR REPLACE FUNCTION pgaudit.due_processors(names text[])
+RETURNS TABLE (name text, backfill bigint, next_index bigint, end_index bigint)
+LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+    SELECT due.* FROM (
+        SELECT d.name, NULL::bigint AS backfill, NULL::bigint AS next_index, NULL::bigint AS end_index
+          FROM due_streams() d WHERE d.kind = 'processor' AND d.name = ANY (names)
+        UNION ALL
+        (SELECT DISTINCT ON (b.processor) b.processor, b.id, b.next_index, b.to_index + 1
+           FROM processor_backfill b JOIN stream s ON s.name = b.processor
+          WHERE b.ended_at IS NULL AND s.paused_at IS NULL AND b.processor = ANY (names) ORDER BY b.processor, b.id)
+    ) due
+     WHERE NOT EXISTS (SELECT FROM processor_jobs j WHERE j.task_name = due.name AND j.status = 'todo'
+                       ORDER BY j.scheduled_at OFFSET 9999)
+     ORDER BY due.backfill NULLS FIRST, due.name
+$$;
+
+-- defer_processor_jobs(processor, indexes, unchecked): adds a job for each of these events, unless it has one that
+-- waits, runs or has failed. Those in `unchecked` still have to be asked whether the processor wants them. Returns how
+-- many were added.
+CREATE OR REPLACE FUNCTION pgaudit.defer_processor_jobs(processor text, indexes bigint[], unchecked bigint[])
+RETURNS bigint
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    added bigint;
+BEGIN
+    INSERT INTO processor_jobs (task_name, index, args)
+    SELECT processor, i, jsonb_build_object('index', i, 'unchecked', i = ANY (unchecked))
+      FROM unnest(indexes) i ORDER BY i
+        ON CONFLICT (task_name, index) DO NOTHING;
+    GET DIAGNOSTICS added = ROW_COUNT;
+    RETURN added;
+END $$;
+
+-- dispatch_events(name, next_index, moved_to, indexes, unchecked, last_index, last_hash, started_at): adds the jobs for
+-- the events of a chunk, and moves the position behind the chunk. Returns false, and does nothing, if another worker has
+-- moved it.
+CREATE OR REPLACE FUNCTION pgaudit.dispatch_events(
+    name text, next_index bigint, moved_to bigint, indexes bigint[], unchecked bigint[], last_index bigint,
+    last_hash bytea, started_at timestamptz)
+RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    added bigint;
+BEGIN
+    IF NOT lock_stream(name, next_index) THEN
+        RETURN false;
+    END IF;
+    added := defer_processor_jobs(name, indexes, unchecked);
+    PERFORM move_stream(name, moved_to, last_index, last_hash, added, 0, '[]', NULL, started_at);
+    RETURN true;
+END $$;
+
+-- dispatch_backfill(id, next_index, moved_to, indexes, unchecked): the same for a backfill, which ends at its last index.
+CREATE OR REPLACE FUNCTION pgaudit.dispatch_backfill(
+    id bigint, next_index bigint, moved_to bigint, indexes bigint[], unchecked bigint[])
+RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    at processor_backfill;
+BEGIN
+    SELECT * INTO at FROM processor_backfill b
+     WHERE b.id = dispatch_backfill.id AND b.next_index = dispatch_backfill.next_index AND b.ended_at IS NULL
+       FOR UPDATE SKIP LOCKED;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    UPDATE processor_backfill b
+       SET next_index = least(moved_to, at.to_index + 1),
+           jobs = at.jobs + defer_processor_jobs(at.processor, indexes, unchecked),
+           ended_at = CASE WHEN moved_to > at.to_index THEN clock_timestamp() END
+     WHERE b.id = at.id;
+    RETURN true;
+END $$;
+
+-- require_processor(name): raises PA003 if there is no processor of that name.
+CREATE OR REPLACE FUNCTION pgaudit.require_processor(name text) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM processor p WHERE p.name = require_processor.name) THEN
+        RAISE EXCEPTION 'there is no processor %', require_processor.name
+            USING ERRCODE = 'PA003', HINT = 'pgaudit processors list names them all.';
+    END IF;
+END $$;
+
+-- backfill_processor(name, from_index, to_index): lets workers add jobs for the events of that range, both ends
+-- included; up to the position of the processor if to_index is NULL. Returns the number of the backfill.
+CREATE OR REPLACE FUNCTION pgaudit.backfill_processor(name text, from_index bigint, to_index bigint DEFAULT NULL)
+RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    position bigint;
+    added    bigint;
+BEGIN
+    PERFORM require_processor(name);
+    position := (SELECT next_index FROM stream_position p WHERE p.name = backfill_processor.name FOR UPDATE);
+    to_index := coalesce(backfill_processor.to_index, position - 1);
+    IF backfill_processor.from_index < 0 OR to_index < backfill_processor.from_index OR to_index >= position THEN
+        RAISE EXCEPTION 'the processor % is at index %, so it cannot be given % to %', backfill_processor.name, position,
+                        backfill_processor.from_index, to_index
+            USING ERRCODE = 'PA003', HINT = 'Events from there on come by themselves.';
+    END IF;
+    INSERT INTO processor_backfill (processor, from_index, to_index, next_index)
+    VALUES (backfill_processor.name, backfill_processor.from_index, to_index, backfill_processor.from_index)
+    RETURNING id INTO added;
+    RETURN added;
+END $$;
+
+-- remove_processor(name): removes a processor that no code has any more, with its jobs.
+CREATE OR REPLACE FUNCTION pgaudit.remove_processor(name text) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    PERFORM require_processor(name);
+    DELETE FROM processor_jobs j WHERE j.task_name = remove_processor.name;
+    PERFORM remove_stream(name);
+END $$;
+
 -- Replays: a range of the log is sent to a destination again, while there is nothing newer to send. The position of the
 -- stream stays where it is.
 
@@ -5485,6 +5958,35 @@ SELECT head.size,
 
 -- Creates the first partition and the one ahead of it: ensure_partitions() needs the view log_head.
 DO $$ BEGIN PERFORM pgaudit.ensure_partitions(); END $$;
+
+-- Processors as people and health read them.
+
+-- Each processor with its lag, which is what was not dispatched yet, and with its jobs.
+CREATE OR REPLACE VIEW pgaudit.processor_stats AS
+    SELECT s.name, s.query, CASE WHEN s.paused_at IS NULL THEN 'active' ELSE 'paused' END AS state,
+           s.paused_at, s.paused_by, s.pause_kind, s.pause_reason,
+           at.next_index, greatest(size - at.next_index, 0) AS lag_events,
+           coalesce((SELECT extract(epoch FROM clock_timestamp() - l.persisted_at)::double precision
+                       FROM pgaudit.audit_log l WHERE l.index = at.next_index), 0) AS lag_seconds,
+           jobs.waiting, jobs.delayed, jobs.running, jobs.failed,
+           extract(epoch FROM clock_timestamp() - jobs.oldest_due)::double precision AS oldest_waiting_seconds,
+           extract(epoch FROM clock_timestamp() - jobs.oldest_started)::double precision AS longest_running_seconds,
+           p.succeeded, p.discarded,
+           p.per_second * exp(least(extract(epoch FROM p.ended_at - clock_timestamp())::double precision / 300, 0)) AS jobs_per_second,
+           p.failures AS failures_in_a_row, p.error AS last_error, p.ended_at AS last_ended_at,
+           (SELECT coalesce(sum(b.to_index + 1 - b.next_index), 0)::bigint FROM pgaudit.processor_backfill b
+             WHERE b.processor = p.name AND b.ended_at IS NULL) AS backfill_events,
+           p.concurrency, p.rate, p.break_after, s.added_at, p.known_at
+      FROM pgaudit.processor p JOIN pgaudit.stream s USING (name) JOIN pgaudit.stream_position at USING (name),
+           LATERAL (SELECT count(*) FILTER (WHERE j.status = 'todo' AND j.scheduled_at <= clock_timestamp()) AS waiting,
+                           count(*) FILTER (WHERE j.status = 'todo' AND j.scheduled_at > clock_timestamp()) AS delayed,
+                           count(*) FILTER (WHERE j.status = 'doing') AS running,
+                           count(*) FILTER (WHERE j.status = 'failed') AS failed,
+                           min(j.scheduled_at) FILTER (WHERE j.status = 'todo' AND j.scheduled_at <= clock_timestamp())
+                               AS oldest_due,
+                           min(j.started_at) FILTER (WHERE j.status = 'doing') AS oldest_started
+                      FROM pgaudit.processor_jobs j WHERE j.task_name = p.name) jobs,
+           pgaudit.log_head;
 
 -- Streams as people and health read them.
 
@@ -6430,6 +6932,137 @@ COMMENT ON COLUMN pgaudit.stream_stats.replay_next IS
 COMMENT ON COLUMN pgaudit.stream_stats.replay_error IS
     'Why its last attempt failed.';
 
+COMMENT ON TABLE pgaudit.processor IS
+    'Functions of the application that get a job for each event they ask for: their limits, and how their jobs end.';
+COMMENT ON COLUMN pgaudit.processor.name IS
+    'Name of the processor, and of its stream.';
+COMMENT ON COLUMN pgaudit.processor.concurrency IS
+    'Most jobs that run at the same time, in all workers together; null without a limit.';
+COMMENT ON COLUMN pgaudit.processor.rate IS
+    'Most jobs that are begun in a second, in all workers together; null without a limit.';
+COMMENT ON COLUMN pgaudit.processor.break_after IS
+    'Failed attempts in a row after which it is paused as failing; null for never.';
+COMMENT ON COLUMN pgaudit.processor.known_at IS
+    'When a worker has last said that it knows this processor; each does once per minute.';
+COMMENT ON COLUMN pgaudit.processor.next_at IS
+    'When the rate allows the next job.';
+COMMENT ON COLUMN pgaudit.processor.probe_at IS
+    'When the next job is tried, while it is paused as failing.';
+COMMENT ON COLUMN pgaudit.processor.failures IS
+    'Failed attempts in a row, of any of its jobs.';
+COMMENT ON COLUMN pgaudit.processor.succeeded IS
+    'Number of jobs that were done.';
+COMMENT ON COLUMN pgaudit.processor.discarded IS
+    'Number of jobs that it has given up by Discard.';
+COMMENT ON COLUMN pgaudit.processor.per_second IS
+    'Jobs per second as of ended_at, a decaying mean of five minutes; processor_stats has it as of now.';
+COMMENT ON COLUMN pgaudit.processor.ended_at IS
+    'When a job was last done or discarded.';
+COMMENT ON COLUMN pgaudit.processor.error IS
+    'The last error of any of its jobs.';
+COMMENT ON TABLE pgaudit.processor_jobs IS
+    'The jobs of processors, a child table of procrastinate_jobs: one for each event that a processor asks for.';
+COMMENT ON COLUMN pgaudit.processor_jobs.id IS
+    'Number of the job, from the same sequence as all jobs.';
+COMMENT ON COLUMN pgaudit.processor_jobs.queue_name IS
+    'audit_processors.';
+COMMENT ON COLUMN pgaudit.processor_jobs.task_name IS
+    'Name of the processor.';
+COMMENT ON COLUMN pgaudit.processor_jobs.args IS
+    'The index, and whether the processor has still to be asked if it wants the event.';
+COMMENT ON COLUMN pgaudit.processor_jobs.status IS
+    'todo, doing or failed; a job that is done leaves the queue.';
+COMMENT ON COLUMN pgaudit.processor_jobs.scheduled_at IS
+    'When it is due, or was.';
+COMMENT ON COLUMN pgaudit.processor_jobs.attempts IS
+    'Number of failed attempts.';
+COMMENT ON COLUMN pgaudit.processor_jobs.worker_id IS
+    'Worker that runs it.';
+COMMENT ON COLUMN pgaudit.processor_jobs.index IS
+    'Index of the event in the log.';
+COMMENT ON COLUMN pgaudit.processor_jobs.stalls IS
+    'How often its worker has vanished while it ran.';
+COMMENT ON COLUMN pgaudit.processor_jobs.started_at IS
+    'When its last attempt began.';
+COMMENT ON TABLE pgaudit.processor_backfill IS
+    'Ranges of the log that a processor gets in addition, behind its position.';
+COMMENT ON COLUMN pgaudit.processor_backfill.id IS
+    'Number of the backfill.';
+COMMENT ON COLUMN pgaudit.processor_backfill.processor IS
+    'Name of the processor.';
+COMMENT ON COLUMN pgaudit.processor_backfill.from_index IS
+    'Index of the first event.';
+COMMENT ON COLUMN pgaudit.processor_backfill.to_index IS
+    'Index of the last event.';
+COMMENT ON COLUMN pgaudit.processor_backfill.next_index IS
+    'Index of the event with which it goes on.';
+COMMENT ON COLUMN pgaudit.processor_backfill.jobs IS
+    'Number of jobs that it has added.';
+COMMENT ON COLUMN pgaudit.processor_backfill.added_at IS
+    'When it was asked for.';
+COMMENT ON COLUMN pgaudit.processor_backfill.added_by IS
+    'Database role that asked for it.';
+COMMENT ON COLUMN pgaudit.processor_backfill.ended_at IS
+    'When its last job was added; null while it goes on.';
+COMMENT ON VIEW pgaudit.processor_stats IS
+    'Each processor: how far it is, how far behind the log, and what its jobs do.';
+COMMENT ON COLUMN pgaudit.processor_stats.name IS
+    'Name of the processor.';
+COMMENT ON COLUMN pgaudit.processor_stats.query IS
+    'Which events it asks for, as a search; its code may select from them.';
+COMMENT ON COLUMN pgaudit.processor_stats.state IS
+    'active or paused.';
+COMMENT ON COLUMN pgaudit.processor_stats.paused_at IS
+    'When it was paused; null while it runs.';
+COMMENT ON COLUMN pgaudit.processor_stats.paused_by IS
+    'Database role that paused it.';
+COMMENT ON COLUMN pgaudit.processor_stats.pause_kind IS
+    'Why it is paused: asked; failing, with one job tried each minute; or a mismatch with the log.';
+COMMENT ON COLUMN pgaudit.processor_stats.pause_reason IS
+    'The reason in words.';
+COMMENT ON COLUMN pgaudit.processor_stats.next_index IS
+    'Index of the first event that was not looked at yet.';
+COMMENT ON COLUMN pgaudit.processor_stats.lag_events IS
+    'Events of the log from there on, whether it asks for them or not.';
+COMMENT ON COLUMN pgaudit.processor_stats.lag_seconds IS
+    'How long the first of them has been in the log.';
+COMMENT ON COLUMN pgaudit.processor_stats.waiting IS
+    'Jobs that are due.';
+COMMENT ON COLUMN pgaudit.processor_stats.delayed IS
+    'Jobs that are tried again later.';
+COMMENT ON COLUMN pgaudit.processor_stats.running IS
+    'Jobs that a worker runs.';
+COMMENT ON COLUMN pgaudit.processor_stats.failed IS
+    'Jobs that have failed for good, and stay until someone retries or discards them.';
+COMMENT ON COLUMN pgaudit.processor_stats.oldest_waiting_seconds IS
+    'How long the oldest job that waits has been due; null if none waits.';
+COMMENT ON COLUMN pgaudit.processor_stats.longest_running_seconds IS
+    'How long the oldest attempt has been running; null if none runs.';
+COMMENT ON COLUMN pgaudit.processor_stats.succeeded IS
+    'Number of jobs that were done.';
+COMMENT ON COLUMN pgaudit.processor_stats.discarded IS
+    'Number of jobs that it has given up by Discard.';
+COMMENT ON COLUMN pgaudit.processor_stats.jobs_per_second IS
+    'Jobs that were done per second, a decaying mean of five minutes.';
+COMMENT ON COLUMN pgaudit.processor_stats.failures_in_a_row IS
+    'Failed attempts since the last job was done.';
+COMMENT ON COLUMN pgaudit.processor_stats.last_error IS
+    'The last error of any of its jobs.';
+COMMENT ON COLUMN pgaudit.processor_stats.last_ended_at IS
+    'When a job was last done or discarded.';
+COMMENT ON COLUMN pgaudit.processor_stats.backfill_events IS
+    'Events of its backfills that were not looked at yet.';
+COMMENT ON COLUMN pgaudit.processor_stats.concurrency IS
+    'Most jobs that run at the same time, in all workers together; null without a limit.';
+COMMENT ON COLUMN pgaudit.processor_stats.rate IS
+    'Most jobs that are begun in a second, in all workers together; null without a limit.';
+COMMENT ON COLUMN pgaudit.processor_stats.break_after IS
+    'Failed attempts in a row after which it is paused as failing; null for never.';
+COMMENT ON COLUMN pgaudit.processor_stats.added_at IS
+    'When a worker has first said that it knows this processor.';
+COMMENT ON COLUMN pgaudit.processor_stats.known_at IS
+    'When a worker has last said so; each does once per minute.';
+
 -- The functions of captured and guarded tables are generated anew, because the code that generates them may have changed.
 
 DO $$ BEGIN PERFORM pgaudit.create_trigger_function('capture_' || id, pgaudit.capture_body(pgaudit.current_capture(id)))
@@ -6460,7 +7093,7 @@ END $$;
 
 
 DELETE FROM pgaudit.schema_code;
-INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('d762aa57f0f87b6d0dac8c0c54a569e05fc6f47b39397cc155439479dae7ac73', '0.1.0');
+INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('14f800a1af0b52421c2dff579b03aef92f936162cc430444c9146ac4e2d7b81b', '0.1.0');
 
 
 DO $renewal$
@@ -6533,6 +7166,11 @@ BEGIN
        pgaudit.settle_parked, pgaudit.note_parked_failure, pgaudit.prune_deliveries, pgaudit.index_ranges,
        pgaudit.look_at_replay, pgaudit.move_replay, pgaudit.note_replay_failure
        TO %1$s$$, role);
+        EXECUTE format($$GRANT SELECT ON pgaudit.processor_jobs, pgaudit.processor_backfill, pgaudit.processor_stats TO %1$s$$, role);
+        EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.register_processor, pgaudit.due_processors, pgaudit.dispatch_events,
+       pgaudit.dispatch_backfill, pgaudit.fetch_processor_jobs, pgaudit.succeed_processor_jobs,
+       pgaudit.discard_processor_job, pgaudit.fail_processor_job, pgaudit.note_processor_overrun,
+       pgaudit.release_processor_jobs, pgaudit.reclaim_stalled_processor_jobs TO %1$s$$, role);
     END LOOP;
     FOR role IN SELECT DISTINCT grantee::regrole FROM (
                     SELECT proname, proacl, proowner FROM pg_proc WHERE pronamespace = 'pgaudit'::regnamespace
@@ -6549,6 +7187,9 @@ BEGIN
         EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.require_stream, pgaudit.pause_stream, pgaudit.resume_stream,
        pgaudit.rewind_stream, pgaudit.replay_stream, pgaudit.stop_replay, pgaudit.retry_parked,
        pgaudit.discard_parked TO %1$s$$, role);
+        EXECUTE format($$GRANT SELECT ON pgaudit.processor_jobs, pgaudit.processor_backfill, pgaudit.processor_stats TO %1$s$$, role);
+        EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.backfill_processor, pgaudit.retry_processor_jobs, pgaudit.drop_processor_jobs
+       TO %1$s$$, role);
     END LOOP;
     FOR role IN SELECT DISTINCT grantee::regrole FROM (
                     SELECT proname, proacl, proowner FROM pg_proc WHERE pronamespace = 'pgaudit'::regnamespace
@@ -6575,6 +7216,7 @@ BEGIN
         EXECUTE format($$GRANT SELECT ON pgaudit.stream, pgaudit.stream_position, pgaudit.delivery, pgaudit.parked,
        pgaudit.stream_replay, pgaudit.stream_stats TO %1$s$$, role);
         EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.open_cursor, pgaudit.lock_cursor, pgaudit.move_cursor TO %1$s$$, role);
+        EXECUTE format($$GRANT SELECT ON pgaudit.processor_jobs, pgaudit.processor_backfill, pgaudit.processor_stats TO %1$s$$, role);
         EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.watched_tables, pgaudit.capture_problems TO %1$s$$, role);
         EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.stalled_workers_jobs, pgaudit.try_timestamptz, pgaudit.low_watermark,
        pgaudit.count_jobs, pgaudit.queue_state,
