@@ -14,6 +14,7 @@ from psycopg.conninfo import conninfo_to_dict
 from pgaudit import AuditEvent, AuditLog, Settings, streams
 from pgaudit._reading import run
 from pgaudit.errors import InvalidStream
+from pgaudit.streams import positions
 from pgaudit.streams.destinations.kafka import Topic, open_destination
 from pgaudit.streams.destinations.kafka_client import connection_options
 from pgaudit.streams.outcomes import DeliveryFailed
@@ -23,7 +24,7 @@ from pgaudit.testing import run_worker_once
 from pgaudit.testing.copies import fresh_database
 from pgaudit.testing.server import Server
 from pgaudit.trail.entry import Entry, at
-from tests.support.kafka import Kafka, kafka_brokers, tls_listener
+from tests.support.kafka import INIT_PRODUCER_ID, Kafka, kafka_brokers, tls_listener
 from tests.support.streams import append, send_all
 from tests.support.waiting import wait_until
 
@@ -61,15 +62,14 @@ def entries(dsn: str, *indexes: int) -> list[Entry]:
         return run(conn, at(list(indexes)))
 
 
-def opened(kafka: Kafka, *, continued: bool = True) -> Topic:
-    """Returns the destination, as a worker opens it."""
-    url = StreamURL.parse(f"kafka://{kafka.place}/audit")
-    return open_destination(Request("siem", url, continued=continued))
-
-
-def publish_and_forget(kafka: Kafka, sent: list[Entry]) -> None:
+def publish_and_forget(dsn: str, kafka: Kafka, sent: list[Entry]) -> None:
     """Publishes events as a worker does that dies before it has noted them."""
-    topic = opened(kafka)
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        due = positions.look(conn, "siem")
+    assert due is not None
+    url = StreamURL.parse(f"kafka://{kafka.place}/audit")
+    request = Request("siem", url, continued=True, started_at=due.started_at, next_index=due.next_index)
+    topic = open_destination(request)
     topic.send(sent)
     topic.close()
 
@@ -96,8 +96,11 @@ def test_headers(dsn: str, siem: str, kafka: Kafka) -> None:
     send_all(dsn, siem)
     (entry,) = entries(dsn, 0)
     (message,) = [message for partition in kafka.messages() for message in partition]
+    index, key, headers = message
+    assert (index, key) == (0, None)
+    assert headers.pop("pgaudit-stream").startswith("siem 20")
     expected = {"index": "0", "leaf-hash": entry.leaf_hash.hex(), "event-id": str(entry.event_id)}
-    assert message == (0, None, {f"pgaudit-{name}": value for name, value in expected.items()})
+    assert headers == {f"pgaudit-{name}": value for name, value in expected.items()}
 
 
 def test_worker_that_dies_before_it_has_noted_what_it_sent(dsn: str, siem: str, kafka: Kafka) -> None:
@@ -105,7 +108,7 @@ def test_worker_that_dies_before_it_has_noted_what_it_sent(dsn: str, siem: str, 
     append(dsn, 10)
     send_all(dsn, siem)
     append(dsn, 10)
-    publish_and_forget(kafka, entries(dsn, 10, 11, 12, 14, 17))
+    publish_and_forget(dsn, kafka, entries(dsn, 10, 11, 12, 14, 17))
     send_all(dsn, siem)
     append(dsn, 1)
     send_all(dsn, siem)
@@ -144,7 +147,7 @@ def test_brokers_are_away_for_a_moment(dsn: str, siem: str, kafka: Kafka) -> Non
 def test_some_events_are_not_taken(dsn: str, kafka: Kafka) -> None:
     """A broker that does not store some events fails the delivery; the next attempt publishes those alone."""
     append(dsn, 40)
-    topic = opened(kafka, continued=False)
+    topic = open_destination(Request("siem", StreamURL.parse(f"kafka://{kafka.place}/audit")))
     sent = entries(dsn, *range(40))
     kafka.fail(KafkaError.POLICY_VIOLATION)
     with pytest.raises(DeliveryFailed, match="POLICY_VIOLATION") as caught:
@@ -193,6 +196,20 @@ def test_no_right_to_write(dsn: str, siem: str, kafka: Kafka) -> None:
     assert kafka.indexes() == list(range(5))
 
 
+def test_producer_is_idempotent(dsn: str, siem: str, kafka: Kafka) -> None:
+    """A user without the right to an idempotent producer, which old brokers ask for, pauses the stream."""
+    append(dsn, 5)
+    kafka.fail(*[KafkaError.CLUSTER_AUTHORIZATION_FAILED] * 9, request=INIT_PRODUCER_ID)
+    send_all(dsn, siem)
+    assert (state(dsn).state, state(dsn).pause_kind) == ("paused", "refused")
+    assert kafka.indexes() == []
+    kafka.answer()
+    with psycopg.connect(dsn) as conn:
+        streams.resume(conn, siem)
+    send_all(dsn, siem)
+    assert kafka.indexes() == list(range(5))
+
+
 def test_log_of_an_older_backup(dsn: str, siem: str, kafka: Kafka, server: Server) -> None:
     """A log that was restored, and has gone on otherwise, is noticed; nothing of it is published."""
     append(dsn, 5)
@@ -213,14 +230,14 @@ def test_log_of_a_much_older_backup(dsn: str, siem: str, kafka: Kafka, server: S
     append(dsn, 5)
     send_all(dsn, siem)
     with fresh_database(server, template=str(conninfo_to_dict(dsn)["dbname"])) as backup:
-        append(dsn, 9_000)
+        append(dsn, 12_000)
         send_all(dsn, siem)
         append(backup.dsn, 1)
         send_all(backup.dsn, siem)
         found = state(backup.dsn)
     assert (found.state, found.pause_kind) == ("paused", "refused")
-    assert "more than 2000 events from index 5 on" in (found.pause_reason or "")
-    assert len(kafka.indexes()) == 9_005
+    assert "more than 4000 events from index 5 on" in (found.pause_reason or "")
+    assert len(kafka.indexes()) == 12_005
 
 
 def test_set_back_on_purpose(dsn: str, siem: str, kafka: Kafka, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -232,6 +249,34 @@ def test_set_back_on_purpose(dsn: str, siem: str, kafka: Kafka, monkeypatch: pyt
         streams.rewind(conn, siem, 10)
     send_all(dsn, siem)
     assert kafka.indexes() == sorted([*range(30), *range(10, 30)])
+
+
+def test_parked_event_is_sent_long_after(dsn: str, siem: str, kafka: Kafka, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is behind the position: what the topic has got since is no sign of an older backup."""
+    monkeypatch.setattr("pgaudit.streams.destinations.kafka.MOST_EVENTS", 3)
+    append(dsn, 1)
+    kafka.fail(KafkaError.MSG_SIZE_TOO_LARGE)
+    send_all(dsn, siem)
+    append(dsn, 40)
+    send_all(dsn, siem)
+    assert kafka.indexes() == list(range(1, 41))
+    with psycopg.connect(dsn) as conn:
+        streams.retry(conn, siem)
+    send_all(dsn, siem)
+    assert kafka.indexes() == list(range(41))
+    assert state(dsn).state == "active"
+
+
+def test_replay(dsn: str, siem: str, kafka: Kafka) -> None:
+    """A range is published again when someone asks for it, and the stream goes on."""
+    append(dsn, 30)
+    send_all(dsn, siem)
+    with psycopg.connect(dsn) as conn:
+        streams.replay(conn, siem, 5, 9)
+    send_all(dsn, siem)
+    append(dsn, 5)
+    send_all(dsn, siem)
+    assert kafka.indexes() == sorted([*range(36), *range(5, 10)])  # 30 says that it was replayed
 
 
 def test_messages_of_others_in_the_topic(dsn: str, siem: str, kafka: Kafka) -> None:

@@ -16,7 +16,7 @@ from confluent_kafka import Consumer, TopicPartition
 
 from pgaudit.streams.destinations.kafka_end import READING
 
-PRODUCE = 0  # the keys of requests in Kafka's protocol
+PRODUCE, INIT_PRODUCER_ID = 0, 22  # the keys of requests in Kafka's protocol
 (LIBRARY,) = (Path(confluent_kafka.__file__).parents[1] / "confluent_kafka.libs").glob("librdkafka*")
 POINTER, TEXT, NUMBER = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int
 
@@ -58,7 +58,9 @@ class Kafka:
 
     def answer(self) -> None:
         """Answers as it should again."""
-        function("rd_kafka_mock_clear_request_errors", None, POINTER, ctypes.c_int16)(self._cluster, PRODUCE)
+        clear = function("rd_kafka_mock_clear_request_errors", None, POINTER, ctypes.c_int16)
+        for request in (PRODUCE, INIT_PRODUCER_ID):
+            clear(self._cluster, request)
 
     def down(self, *, is_down: bool) -> None:
         """Stops all brokers, or starts them."""

@@ -27,6 +27,7 @@ class Request:
     :ivar form: ``native``, ``cloudevents``, ``ocsf`` or ``ecs``.
     :ivar allow_private: whether addresses of private networks are allowed.
     :ivar continued: whether it goes on behind the last event that was accepted; it was not just added or set back.
+    :ivar next_index: the stream's position when the destination is opened.
     :ivar started_at: when it was added, or set back last: what is sent again on purpose has another one.
     """
 
@@ -36,4 +37,5 @@ class Request:
     allow_private: bool = False
     continued: bool = False
     started_at: datetime | None = None
+    next_index: int = field(default=0, compare=False)
     checkpoints: Checkpoints | None = field(default=None, compare=False, repr=False)

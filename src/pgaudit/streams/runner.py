@@ -135,7 +135,9 @@ class StreamThread:
         url = StreamURL.parse(due.url or "")
         goes_on = due.continued if continued is None else continued
         checkpoints = StoredCheckpoints(self._conn)
-        request = Request(due.name, url, due.form, due.allow_private, goes_on, due.started_at, checkpoints)
+        request = Request(
+            due.name, url, due.form, due.allow_private, goes_on, due.started_at, due.next_index, checkpoints
+        )
         if self._destination is None or request != self._opened_for:
             self.close()
             self._destination, self._opened_for = open_destination(request), request

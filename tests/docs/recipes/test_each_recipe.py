@@ -13,6 +13,7 @@ OTHERS = [
     "concepts/tree.md",
     "concepts/queue.md",
     "streams/index.md",
+    "streams/archive.md",
     "reference/views.md",
     "reference/python.md",
 ]

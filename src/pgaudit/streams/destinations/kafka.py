@@ -15,7 +15,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from pgaudit.streams.destinations.destination import Limits, Prompt
 from pgaudit.streams.destinations.kafka_client import ANSWER_SECONDS, Heard, connection_options
-from pgaudit.streams.destinations.kafka_end import EVENT, HASH, INDEX, published_from
+from pgaudit.streams.destinations.kafka_end import EVENT, HASH, INDEX, STREAM, published_from
 from pgaudit.streams.forms import writer_of
 from pgaudit.streams.outcomes import DeliveryFailed, DestinationRefused, EventsRefused, Receipt
 from pgaudit.streams.request import Request
@@ -50,6 +50,8 @@ class Topic(Prompt):
             raise DestinationRefused("the URL names no topic: write kafka://HOST:9092/TOPIC")
         self._write = writer_of(request.form)
         self._continued = request.continued
+        self._run = f"{request.stream} {request.started_at}"
+        self._position = request.next_index
         self._heard = Heard()
         self._options = connection_options(request) | {"error_cb": self._heard}
         self._producer: Producer | None = None
@@ -58,13 +60,18 @@ class Topic(Prompt):
     def send(self, entries: Sequence[Entry]) -> Receipt:
         """Publishes what the topic does not have yet; returns when all its replicas have it."""
         try:
-            producer = self._connected(entries[0].index)
+            producer = self._connected()
             self._compare(entries)
             receipt = self._publish(producer, entries)
         except KafkaException as error:
             raise self._failure(error.args[0]) from None
+        except SystemError as error:  # how the client raises what is fatal for the producer, while it reports
+            if not isinstance(error.__cause__, KafkaException):
+                raise
+            raise self._failure(error.__cause__.args[0]) from None
         for entry in entries:
             self._published.pop(entry.index, None)
+        self._position = max(self._position, entries[-1].index + 1)
         return receipt
 
     def close(self) -> None:
@@ -74,14 +81,14 @@ class Topic(Prompt):
             self._producer.close()
             self._producer = None
 
-    def _connected(self, index: int) -> Producer:
+    def _connected(self) -> Producer:
         """Returns the producer. A new one begins with a look at the end of the topic."""
         if self._producer is None:
             self._heard.reason = None
             self._producer = Producer(self._options | IDEMPOTENT)
             self._require_topic(self._producer)
             if self._continued:
-                self._published |= published_from(self._options, self._name, index, MOST_EVENTS)
+                self._published |= published_from(self._options, self._name, self._run, self._position, 2 * MOST_EVENTS)
         return self._producer
 
     def _require_topic(self, producer: Producer) -> None:
@@ -129,10 +136,8 @@ class Topic(Prompt):
         """Publishes an event, without waiting. Returns its size."""
         payload = self._write(entry).encode()
         headers: dict[str, str | bytes | None] = {
-            INDEX: str(entry.index),
-            HASH: entry.leaf_hash.hex(),
-            EVENT: str(entry.event_id),
-        }
+            INDEX: str(entry.index), HASH: entry.leaf_hash.hex(), EVENT: str(entry.event_id), STREAM: self._run
+        }  # fmt: skip
         answered = partial(self._note, entry, errors)
         producer.produce(self._name, payload, entry.target, headers=headers, on_delivery=answered)
         return len(payload)

@@ -1,7 +1,7 @@
 """The end of a topic: which events it has that are not known to be accepted."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,24 +13,25 @@ from pgaudit.streams.outcomes import DestinationRefused
 INDEX: Final = "pgaudit-index"
 HASH: Final = "pgaudit-leaf-hash"
 EVENT: Final = "pgaudit-event-id"
+STREAM: Final = "pgaudit-stream"
 READING: Final = {"enable.auto.commit": False, "enable.partition.eof": True, "fetch.wait.max.ms": 20}
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class Published:
-    """An event that a topic has: when it was published, in milliseconds, its index, and the hash of its leaf."""
+    """An event that a topic has: its index, the hash of its leaf, and which stream has published it."""
 
-    timestamp: int
     index: int
     leaf_hash: str
+    stream: str
 
 
-def published_from(options: dict[str, Any], topic: str, index: int, most: int) -> dict[int, str]:
-    """Returns the events that a topic has from this index on, and that were published last, each with its hash.
+def published_from(options: dict[str, Any], topic: str, stream: str, position: int, most: int) -> dict[int, str]:
+    """Returns the events from this index on that a stream has published already, each with its hash.
 
-    They were published by someone who could not note it any more. Those before the newest one with a smaller index do
-    not count: the stream was set back since.
+    That was done by someone who could not note it any more. It is at the end of each partition.
 
+    :param stream: its name, and when it was added or set back: what it has published before that does not count.
     :param most: that there can be.
     :raises DestinationRefused: there are more.
     :raises KafkaException: Kafka does not answer.
@@ -38,21 +39,22 @@ def published_from(options: dict[str, Any], topic: str, index: int, most: int) -
     group = f"pgaudit-{topic}"  # asked for by the client; nothing is stored in it
     consumer = Consumer(options | READING | {"group.id": group})
     try:
-        if all(last.index < index for last in ends(consumer, topic, 1)):
-            return {}
-        found: dict[int, str] = {}
-        for event in sorted(ends(consumer, topic, most + 1), reverse=True):
-            if event.index < index:
-                return found
-            found[event.index] = event.leaf_hash
+        found = ahead(ends(consumer, topic, 1), stream, position)
+        if found:
+            found = ahead(ends(consumer, topic, most + 1), stream, position)
     finally:
         consumer.close()
     if len(found) > most:
         raise DestinationRefused(
-            f"the topic {topic} has more than {most} events from index {index} on, which is next here: the database "
+            f"the topic {topic} has more than {most} events from index {position} on, which is next here: the database "
             "was restored from an older backup. Send the log to a new topic, and keep the old one as evidence"
         )
     return found
+
+
+def ahead(events: Iterable[Published], stream: str, position: int) -> dict[int, str]:
+    """Returns the events of a stream from this index on, each with its hash."""
+    return {event.index: event.leaf_hash for event in events if event.stream == stream and event.index >= position}
 
 
 def ends(consumer: Consumer, topic: str, most: int) -> list[Published]:
@@ -87,8 +89,7 @@ def messages(consumer: Consumer, partitions: int) -> Iterator[Message]:
 
 def published(message: Message) -> Published | None:
     """Returns the event of a message; None if it is not one of pgaudit."""
-    headers = dict(message.headers() or [])
-    index, leaf_hash = headers.get(INDEX), headers.get(HASH)
-    if not isinstance(index, bytes) or not isinstance(leaf_hash, bytes) or not index.isdigit():
+    headers = {name: value for name, value in dict(message.headers() or {}).items() if isinstance(value, bytes)}
+    if not {INDEX, HASH, STREAM} <= headers.keys() or not headers[INDEX].isdigit():
         return None
-    return Published(message.timestamp()[1], int(index), leaf_hash.decode(errors="replace"))
+    return Published(int(headers[INDEX]), headers[HASH].decode(), headers[STREAM].decode())
