@@ -30,7 +30,8 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
                               'sha256', encode(sha256(convert_to(value, 'UTF8')), 'hex'))
 $$;
 
--- fitting_event(content): returns the event. While it is larger than max_event_bytes, its largest value is omitted.
+-- fitting_event(content): returns the event. While it is larger than max_event_bytes, its largest value is omitted; if
+-- all are small, changes are.
 CREATE OR REPLACE FUNCTION pgaudit.fitting_event(content text) RETURNS jsonb
 LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp AS $$
 DECLARE
@@ -44,11 +45,25 @@ BEGIN
           FROM jsonb_array_elements(event->'changes') WITH ORDINALITY AS given (change, position),
                unnest('{before,after}'::text[]) side
          WHERE change ? side ORDER BY octet_length(change->>side) DESC NULLS LAST LIMIT 1;
-        EXIT WHEN octet_length(event #>> path) < 200;  -- a table of a thousand columns: record reports what is wrong
+        IF octet_length(event #>> path) < 200 THEN  -- a table of a thousand columns
+            RETURN with_fewer_changes(event, allowed);
+        END IF;
         event := jsonb_set(event, path, omitted_value(event #>> path));
     END LOOP;
     RETURN event;
 END $$;
+
+-- with_fewer_changes(event, allowed): returns a captured event with as many of its changes as fit into that many bytes.
+-- data.omitted_changes says how many are left out, with the size and hash of their text.
+CREATE OR REPLACE FUNCTION pgaudit.with_fewer_changes(event jsonb, allowed integer) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT event || jsonb_build_object('changes', coalesce(jsonb_agg(change ORDER BY n) FILTER (WHERE fits), '[]'),
+               'data', jsonb_build_object('omitted_changes', jsonb_build_object('count', count(*) FILTER (WHERE NOT fits))
+                   || omitted_value((jsonb_agg(change ORDER BY n) FILTER (WHERE NOT fits))::text)))
+      FROM (SELECT change, n, sum(octet_length(change::text) + 2) OVER (ORDER BY n)
+                              <= allowed - 300 - octet_length((event - 'changes')::text) AS fits  -- 300: data
+              FROM jsonb_array_elements(event->'changes') WITH ORDINALITY AS given (change, n)) measured
+$$;
 
 -- fitting_key(value): returns the id of a target: of 1 to 500 characters. A longer one ends with its hash.
 CREATE OR REPLACE FUNCTION pgaudit.fitting_key(value text) RETURNS text

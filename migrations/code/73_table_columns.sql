@@ -1,14 +1,14 @@
 -- The columns of captured and guarded tables: what they are, and what those are called now that options name.
 
--- shape_of(relation): returns the columns of a table with their types, in one text: a generated function fits as long
--- as it is the same.
-CREATE OR REPLACE FUNCTION pgaudit.shape_of(relation oid) RETURNS text
+-- shape_of(relation): returns a number for the columns of a table with their types, in any order: a generated function
+-- fits as long as it is the same. No sort, and no cast to text, because each changing statement pays for it.
+CREATE OR REPLACE FUNCTION pgaudit.shape_of(relation oid) RETURNS bigint
 LANGUAGE sql STABLE AS $$
-    SELECT pg_catalog.string_agg(attname || ' ' || atttypid, ',' ORDER BY attname) FROM pg_catalog.pg_attribute
+    SELECT pg_catalog.bit_xor(pg_catalog.hashnameextended(attname, atttypid::bigint)) FROM pg_catalog.pg_attribute
      WHERE attrelid = relation AND attnum > 0 AND NOT attisdropped
 $$;
 
--- deep_shape_of(relation): returns shape_of, and the attributes of the composite types among its columns.
+-- deep_shape_of(relation): returns shape_of, and that of the composite types among its columns, in one text.
 CREATE OR REPLACE FUNCTION pgaudit.deep_shape_of(relation oid) RETURNS text
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT concat_ws(';', shape_of(relation), (
@@ -17,10 +17,15 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
          WHERE attrelid = relation AND attnum > 0 AND NOT attisdropped AND t.oid = part AND kind = 'composite'))
 $$;
 
--- shape_function(relation): returns the function that gives the shape of a table: the cheaper one where it is enough.
-CREATE OR REPLACE FUNCTION pgaudit.shape_function(relation oid) RETURNS text
+-- shape_condition(relation): returns the SQL condition under which the columns are no longer those that a function was
+-- generated for. The query of shape_of stands in it, because calling that function takes longer than the query.
+CREATE OR REPLACE FUNCTION pgaudit.shape_condition(relation oid) RETURNS text
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
-    SELECT CASE WHEN deep_shape_of(relation) = shape_of(relation) THEN 'shape_of' ELSE 'deep_shape_of' END
+    SELECT CASE WHEN deep_shape_of(relation) = shape_of(relation)::text
+                THEN format('(SELECT pg_catalog.bit_xor(pg_catalog.hashnameextended(attname, atttypid::bigint)) '
+                            'FROM pg_catalog.pg_attribute WHERE attrelid = TG_RELID AND attnum > 0 AND NOT attisdropped) '
+                            'IS DISTINCT FROM %s', shape_of(relation))
+                ELSE format('pgaudit.deep_shape_of(TG_RELID) <> %L', deep_shape_of(relation)) END
 $$;
 
 -- numbered_columns(relation): returns the numbers of a table's columns by their names.

@@ -85,7 +85,8 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
 $$;
 
 -- rows_of(operation, level, old_row, new_row): returns the SQL of the changed rows: old before, new after. The two
--- transition tables of an UPDATE have its rows in the same order.
+-- transition tables of an UPDATE have its rows in the same order. Their number is called ctid, as no column of a table
+-- can be.
 --   level  statement or row: what the trigger fires for; single: a statement that has changed one row, or none
 CREATE OR REPLACE FUNCTION pgaudit.rows_of(operation text, level text, old_row text, new_row text) RETURNS text
 LANGUAGE sql IMMUTABLE AS $$
@@ -95,11 +96,33 @@ LANGUAGE sql IMMUTABLE AS $$
         WHEN 'single UPDATE' THEN 'old_rows old, new_rows new'
         WHEN 'statement INSERT' THEN 'new_rows new'
         WHEN 'statement DELETE' THEN 'old_rows old'
-        WHEN 'statement UPDATE' THEN '(SELECT pg_catalog.row_number() OVER () AS "pgaudit row", * FROM old_rows) old '
-                                     'JOIN (SELECT pg_catalog.row_number() OVER () AS "pgaudit row", * FROM new_rows) new USING ("pgaudit row")'
+        WHEN 'statement UPDATE' THEN '(SELECT pg_catalog.row_number() OVER () AS ctid, * FROM old_rows) old '
+                                     'JOIN (SELECT pg_catalog.row_number() OVER () AS ctid, * FROM new_rows) new USING (ctid)'
         WHEN 'row INSERT' THEN format('(SELECT %s.*) new', new_row)
         WHEN 'row DELETE' THEN format('(SELECT %s.*) old', old_row)
         WHEN 'row UPDATE' THEN format('(SELECT %s.*) old, (SELECT %s.*) new', old_row, new_row) END
+$$;
+
+-- event_expression(capture, head, key, new_key, changes): returns the SQL expression of an event's text, of those for its
+-- parts; changes are in JSON, with commas between them.
+CREATE OR REPLACE FUNCTION pgaudit.event_expression(capture pgaudit.captured_table, head text, key text, new_key text, changes text)
+RETURNS text LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT format($expression$%1$s || pg_catalog.substr(pg_catalog.gen_random_uuid()::text, 16)
+           || %2$L || pg_catalog.to_json(%4$s)::text || CASE WHEN %4$s = %5$s THEN '}' ELSE %3$L || pg_catalog.to_json(%5$s)::text || ',"role":"new"}' END
+           || '],"changes":[' || %6$s || ']}'$expression$, head, '","targets":[' || target, '},' || target, key, new_key, changes)
+      FROM format('{"type":%s,"id":', to_json(capture.target_type)) target
+$$;
+
+-- fitting_expression(content): returns the SQL expression of an event of which that expression is the text.
+CREATE OR REPLACE FUNCTION pgaudit.fitting_expression(content text) RETURNS text
+LANGUAGE sql IMMUTABLE AS
+$$ SELECT format('CASE WHEN pg_catalog.octet_length(%1$s) > 8000 THEN pgaudit.fitting_event(%1$s) ELSE %1$s::jsonb END', content) $$;
+
+-- hash_expression(content, receipts): returns the SQL expression of an event's leaf hash.
+CREATE OR REPLACE FUNCTION pgaudit.hash_expression(content text, receipts text) RETURNS text
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT format($expression$CASE WHEN %2$s IS NULL THEN pg_catalog.sha256(pg_catalog.decode('00', 'hex') || pg_catalog.convert_to(%1$s, 'UTF8'))
+                         ELSE pgaudit.hash_with_receipt(%1$s, %2$s) END$expression$, content, receipts)
 $$;
 
 -- change_query(capture, relation, operation, level, names): returns the query of the changed rows of a table: key,
@@ -110,28 +133,23 @@ $$;
 --             generated function, or parameters
 CREATE OR REPLACE FUNCTION pgaudit.change_query(capture pgaudit.captured_table, relation oid, operation text, level text,
                                                 names text[] DEFAULT '{captured.head,captured.receipts,OLD,NEW}')
-RETURNS text LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp AS $$
-DECLARE
-    target text := format('{"type":%s,"id":', to_json(capture.target_type));
-BEGIN
-    RETURN format($query$SELECT c.key, c.new_key, %1$s || pg_catalog.substr(pg_catalog.gen_random_uuid()::text, 16)
-           || %2$L || pg_catalog.to_json(c.key)::text || CASE WHEN c.key = c.new_key THEN '}' ELSE %3$L || pg_catalog.to_json(c.new_key)::text || ',"role":"new"}' END
-           || '],"changes":[' || pg_catalog.substr(c.changes, 2) || ']}' AS content
-      FROM (SELECT %4$s AS key, %5$s AS new_key,
-               %6$s AS changes
-              FROM %7$s
-             WHERE %8$s
+RETURNS text LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT format($query$SELECT c.key, c.new_key, %1$s AS content
+      FROM (SELECT %2$s AS key, %3$s AS new_key,
+               %4$s AS changes
+              FROM %5$s
+             WHERE %6$s
             OFFSET 0) c
-     WHERE %9$s
+     WHERE %7$s
     OFFSET 0$query$,
-        names[1], '","targets":[' || target, '},' || target,
+        event_expression(capture, names[1], 'c.key', 'c.new_key', 'pg_catalog.substr(c.changes, 2)'),
         key_expression(relation, capture.key_columns, CASE operation WHEN 'INSERT' THEN 'new' ELSE 'old' END),
         key_expression(relation, capture.key_columns, CASE operation WHEN 'DELETE' THEN 'old' ELSE 'new' END),
         changes_expression(relation, capture.columns, capture.excluded, capture.masked, operation),
         rows_of(operation, level, names[3], names[4]),
         coalesce(CASE WHEN operation = 'UPDATE' THEN condition_expression(capture, relation) END, 'true'),
-        CASE operation WHEN 'UPDATE' THEN $s$c.changes <> ''$s$ ELSE 'true' END);
-END $$;
+        CASE operation WHEN 'UPDATE' THEN $s$c.changes <> ''$s$ ELSE 'true' END)
+$$;
 
 -- key_query(…): returns the query of the keys of the changed rows alone: key and new_key; takes what change_query
 -- takes.
@@ -150,11 +168,11 @@ CREATE OR REPLACE FUNCTION pgaudit.capture_query(capture pgaudit.captured_table,
                                                  names text[] DEFAULT '{captured.head,captured.receipts,OLD,NEW}')
 RETURNS text LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT format($query$INSERT INTO pgaudit.audit_jobs (event, leaf_hash, event_bytes)
-    SELECT e.event, CASE WHEN %2$s IS NULL THEN pg_catalog.sha256(pg_catalog.decode('00', 'hex') || pg_catalog.convert_to(e.content, 'UTF8'))
-                         ELSE pgaudit.hash_with_receipt(e.content, %2$s) END, pg_catalog.octet_length(e.content)
+    SELECT e.event, %1$s, pg_catalog.octet_length(e.content)
       FROM (SELECT f.event, f.event::text AS content
-              FROM (SELECT CASE WHEN pg_catalog.octet_length(t.content) > 8000 THEN pgaudit.fitting_event(t.content) ELSE t.content::jsonb END AS event
-                      FROM (%1$s) t
+              FROM (SELECT %2$s AS event
+                      FROM (%3$s) t
                     OFFSET 0) f
-            OFFSET 0) e$query$, change_query(capture, relation, operation, level, names), names[2])
+            OFFSET 0) e$query$, hash_expression('e.content', names[2]), fitting_expression('t.content'),
+        change_query(capture, relation, operation, level, names))
 $$;

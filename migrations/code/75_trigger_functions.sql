@@ -86,21 +86,21 @@ BEGIN
     END IF;
     captured.head := %3$s;
     %6$s
-    IF pgaudit.%7$s(TG_RELID) <> %9$L THEN
+    IF %7$s THEN
         PERFORM pgaudit.regenerate_%1$s(%2$s);
-        EXECUTE pgaudit.%1$s_query(pgaudit.current_%1$s(%2$s), TG_RELID, TG_OP, %10$L, '{$1,$2,$3,$4}')
-          USING captured.head, captured.receipts%11$s;
+        EXECUTE pgaudit.%1$s_query(pgaudit.current_%1$s(%2$s), TG_RELID, TG_OP, %9$L, '{$1,$2,$3,$4}')
+          USING captured.head, captured.receipts%10$s;
     ELSIF TG_OP = 'INSERT' THEN
-    %12$s;
+    %11$s;
     ELSIF TG_OP = 'UPDATE' THEN
-    %13$s;
+    %12$s;
     ELSE
-    %14$s;
+    %13$s;
     END IF;
     RETURN NULL;
 END $body$,
-        purpose, id, head, receipts, truncated, snapshot_check(level), shape_function(relation),
-        CASE purpose WHEN 'capture' THEN 'captured_table' ELSE 'guarded_table' END, deep_shape_of(relation), level,
+        purpose, id, head, receipts, truncated, snapshot_check(level), shape_condition(relation),
+        CASE purpose WHEN 'capture' THEN 'captured_table' ELSE 'guarded_table' END, level,
         CASE level WHEN 'row' THEN ', OLD, NEW' ELSE '' END, commands[1], commands[2], commands[3])
       FROM level_of_capture(relation) level
 $$;
@@ -120,8 +120,7 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
         format('pgaudit.record_about_table(%L, TG_RELID)', capture.action || '.truncated'),
         ARRAY[capture_query(capture, capture.relation, 'INSERT', level),
               CASE level WHEN 'row' THEN capture_query(capture, capture.relation, 'UPDATE', level)
-                         ELSE one_or_many('UPDATE', capture_query(capture, capture.relation, 'UPDATE', 'single'),
-                                          capture_query(capture, capture.relation, 'UPDATE', level)) END,
+                         ELSE single_update(capture, capture_query(capture, capture.relation, 'UPDATE', level)) END,
               capture_query(capture, capture.relation, 'DELETE', level)])
       FROM level_of_capture(capture.relation) level
 $$;

@@ -22,8 +22,8 @@ DECLARE
     child   regclass;
 BEGIN
     PERFORM check_captured(add_capture.relation, add_capture.target, add_capture.key, coalesce(add_capture.action, add_capture.target),
-                           add_capture.key || add_capture.columns || add_capture.excluded || add_capture.masked);
-    PERFORM check_condition(add_capture.relation, add_capture.condition, add_capture.renamed_columns);
+                           add_capture.key || add_capture.columns || add_capture.excluded || add_capture.masked, 'captured');
+    PERFORM check_condition(add_capture.relation, add_capture.condition, add_capture.renamed_columns, 'captured');
     INSERT INTO captured_table AS c (relation, target_type, key_columns, action, columns, excluded, masked, condition,
                                      renamed_columns, known_columns)
     VALUES (add_capture.relation, target, key, coalesce(add_capture.action, target), add_capture.columns, add_capture.excluded,
@@ -41,8 +41,11 @@ BEGIN
     END LOOP;
 END $$;
 
--- check_captured(relation, target, key, action, columns): raises if a table cannot be captured or guarded in this way.
-CREATE OR REPLACE FUNCTION pgaudit.check_captured(relation regclass, target text, key text[], action text, columns text[])
+-- check_captured(relation, target, key, action, columns, purpose): raises if a table cannot be captured or guarded in this
+-- way.
+--   columns  all that are named anywhere
+--   purpose  captured or guarded
+CREATE OR REPLACE FUNCTION pgaudit.check_captured(relation regclass, target text, key text[], action text, columns text[], purpose text)
 RETURNS void LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
     found   pg_class := (SELECT c FROM pg_class c WHERE oid = relation);
@@ -59,18 +62,19 @@ DECLARE
         WHEN coalesce(length(target) NOT BETWEEN 1 AND 100, true) THEN 'the target type must have 1 to 100 characters'
         WHEN coalesce(action !~ '^[a-z][a-z0-9_]*([.][a-z][a-z0-9_]*)*$' OR length(action) > 180, true)
             THEN format('%L cannot begin an action: choose lower-case letters, digits and _, such as claim', action)
-        ELSE (SELECT format('it has no column %s; its columns are %s', name, (SELECT string_agg(known, ', ' ORDER BY known) FROM jsonb_object_keys(present) known))
-                FROM unnest(columns) name, numbered_columns(relation) present WHERE NOT present ? name LIMIT 1) END;
+        ELSE (SELECT format('it has no column %s; its columns are %s', coalesce(name, 'NULL'),
+                              (SELECT string_agg(known, ', ' ORDER BY known) FROM jsonb_object_keys(present) known))
+                FROM unnest(columns) name, numbered_columns(relation) present WHERE (present ? name) IS NOT TRUE LIMIT 1) END;
 BEGIN
     IF problem IS NOT NULL THEN
-        RAISE EXCEPTION '% cannot be captured or guarded: %', relation, problem USING ERRCODE = 'invalid_parameter_value';
+        RAISE EXCEPTION '% cannot be %: %', relation, purpose, problem USING ERRCODE = 'invalid_parameter_value';
     END IF;
 END $$;
 
--- check_condition(relation, condition, renamed_columns): raises if the condition is not valid for rows of the table:
+-- check_condition(relation, condition, renamed_columns, purpose): raises if the condition is not valid for rows of the table:
 -- otherwise the first UPDATE would fail. The query does not name the table: planning it might call a function in a
 -- policy that the table's owner has made.
-CREATE OR REPLACE FUNCTION pgaudit.check_condition(relation regclass, condition text, renamed_columns jsonb) RETURNS void
+CREATE OR REPLACE FUNCTION pgaudit.check_condition(relation regclass, condition text, renamed_columns jsonb, purpose text) RETURNS void
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
     unused record;
@@ -81,7 +85,7 @@ BEGIN
         END LOOP;  -- not EXECUTE alone, which takes several statements
     END IF;
 EXCEPTION WHEN syntax_error_or_access_rule_violation THEN
-    RAISE EXCEPTION '% cannot be captured or guarded: the condition is not valid: %', relation, SQLERRM USING ERRCODE = 'invalid_parameter_value',
+    RAISE EXCEPTION '% cannot be %: the condition is not valid: %', relation, purpose, SQLERRM USING ERRCODE = 'invalid_parameter_value',
         HINT = 'Name columns as new.status and old.status, and functions, types and operators that are not of PostgreSQL '
                'with their schema, such as public.is_large(new.amount).';
 END $$;

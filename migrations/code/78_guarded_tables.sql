@@ -83,7 +83,8 @@ END $$;
 
 -- add_guard(relation, target, key, …): from now on a transaction that changes a row of the table must record an event
 -- for it. Replaces what was added before. Children are guarded, too. For the role that owns schema and table.
---   target, key, action, columns, excluded, masked, condition  as for add_capture
+--   target, key, columns, excluded, masked, condition  as for add_capture
+--   action        the same, for changes that are captured
 --   on_missing    abort: the transaction fails; capture: its change is captured; warn: it is noted, with a warning
 --   actions       the action of the event for each operation, such as {"insert": "claim.*", "delete": "claim.deleted"};
 --                 any action for those left out
@@ -99,9 +100,9 @@ DECLARE
     child regclass;
 BEGIN
     PERFORM check_captured(add_guard.relation, add_guard.target, add_guard.key, coalesce(add_guard.action, add_guard.target),
-                           add_guard.key || add_guard.columns || add_guard.excluded || add_guard.masked);
-    PERFORM check_condition(add_guard.relation, add_guard.condition, add_guard.renamed_columns);
-    PERFORM check_guard_options(add_guard.on_missing, add_guard.actions);
+                           add_guard.key || add_guard.columns || add_guard.excluded || add_guard.masked, 'guarded');
+    PERFORM check_condition(add_guard.relation, add_guard.condition, add_guard.renamed_columns, 'guarded');
+    PERFORM check_guard_options(add_guard.on_missing, add_guard.actions, add_guard.action, add_guard.target);
     IF to_regclass('pgaudit.audit_jobs_event_id_idx') IS NULL THEN  -- by which an event is found that is queued already
         CREATE INDEX audit_jobs_event_id_idx ON audit_jobs ((event->>'id'));
     END IF;
@@ -125,12 +126,15 @@ BEGIN
     END LOOP;
 END $$;
 
--- check_guard_options(on_missing, actions): raises if the options of a guard are not valid.
-CREATE OR REPLACE FUNCTION pgaudit.check_guard_options(on_missing text, actions jsonb) RETURNS void
+-- check_guard_options(on_missing, actions, action, target): raises if the options of a guard are not valid.
+CREATE OR REPLACE FUNCTION pgaudit.check_guard_options(on_missing text, actions jsonb, action text, target text) RETURNS void
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
     problem text := CASE
         WHEN coalesce(on_missing NOT IN ('abort', 'capture', 'warn'), true) THEN 'on_missing must be abort, capture or warn'
+        WHEN on_missing <> 'capture' AND action <> target
+            THEN format('%L is how captured actions begin, but with on_missing = %s nothing is captured: leave it out, or choose capture',
+                        action, on_missing)
         WHEN jsonb_typeof(actions) IS DISTINCT FROM 'object' THEN 'actions must be an object, such as {"delete": "claim.deleted"}'
         ELSE (SELECT format('%s: %s is no pattern of an action: use lower-case letters, digits, _, dots and *, such as claim.*',
                             operation, pattern)

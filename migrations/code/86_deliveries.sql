@@ -14,13 +14,18 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
      ORDER BY s.name
 $$;
 
--- mismatch_of(at): returns why a position does not fit the log, which was restored from an older backup; NULL if it fits.
+-- mismatch_of(at): returns why a position does not fit the log, which was restored from an older backup, or does not have
+-- the next events any more; NULL if it fits.
 CREATE OR REPLACE FUNCTION pgaudit.mismatch_of(at pgaudit.stream_position) RETURNS text
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
     log_size bigint := (SELECT size FROM log_head);
+    first    bigint := (SELECT min(first_index) FROM log_partitions());
 BEGIN
-    IF at.next_index > log_size THEN
+    IF at.next_index < least(first, log_size) THEN
+        RETURN format('the events from index %s to %s are no longer in the log: their partition was detached. Set the '
+                      'position to %s to go on without them', at.next_index, first - 1, first);
+    ELSIF at.next_index > log_size THEN
         RETURN format('it is at index %s, but the log has %s events: the log was restored from an older backup',
                       at.next_index, log_size);
     ELSIF EXISTS (SELECT FROM audit_log WHERE index = at.last_index AND leaf_hash <> at.last_hash) THEN
@@ -42,6 +47,9 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
 DECLARE
     at stream_position;
 BEGIN
+    IF NOT EXISTS (SELECT FROM due_streams() due WHERE due.name = look_at_stream.name) THEN
+        RETURN;  -- without a lock, which would write
+    END IF;
     SELECT * INTO at FROM stream_position p
      WHERE p.name = look_at_stream.name AND p.next_attempt_at <= clock_timestamp() FOR UPDATE SKIP LOCKED;
     SELECT s.kind, s.url, s.query, s.form, s.ordered, s.allow_private

@@ -18,7 +18,8 @@ LANGUAGE sql SET search_path = pgaudit, pg_temp AS $$
 $$;
 
 -- add_stream(name, kind, url, query, form, ordered, allow_private, start): adds a stream that begins with the event of
--- that index; with the next one that is appended if it is NULL. Raises PA003 if there is one of that name.
+-- that index, or with the first one of the log if that is later; with the next one that is appended if it is NULL.
+-- Returns the index. Raises PA003 if there is a stream of that name.
 CREATE OR REPLACE FUNCTION pgaudit.add_stream(
     name text, kind text, url text, query text, form text, ordered boolean, allow_private boolean, start bigint)
 RETURNS bigint
@@ -26,6 +27,8 @@ LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     log_size bigint := (SELECT size FROM log_head);
+    first    bigint := CASE WHEN start IS NULL THEN log_size
+                            ELSE greatest(start, least((SELECT min(first_index) FROM log_partitions()), log_size)) END;
 BEGIN
     IF start > log_size THEN
         RAISE EXCEPTION 'the log has % events, so a stream cannot begin with index %', log_size, start
@@ -39,8 +42,8 @@ BEGIN
         RAISE EXCEPTION 'there is a stream % already', add_stream.name
             USING ERRCODE = 'PA003', HINT = 'Remove it first, or choose another name.';
     END IF;
-    INSERT INTO stream_position (name, next_index) VALUES (add_stream.name, coalesce(start, log_size));
-    RETURN coalesce(start, log_size);
+    INSERT INTO stream_position (name, next_index) VALUES (add_stream.name, first);
+    RETURN first;
 END $$;
 
 -- require_stream(name): raises PA003 if there is no stream of that name.

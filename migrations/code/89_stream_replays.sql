@@ -37,9 +37,10 @@ END $$;
 
 -- look_at_replay(name): returns what is to be sent again; no row if there is nothing, or it has to wait.
 CREATE OR REPLACE FUNCTION pgaudit.look_at_replay(
-    name text, OUT next_index bigint, OUT to_index bigint, OUT attempts integer) RETURNS SETOF record
+    name text, OUT next_index bigint, OUT to_index bigint, OUT attempts integer, OUT asked_at timestamptz)
+RETURNS SETOF record
 LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
-    SELECT r.next_index, r.to_index, r.attempts
+    SELECT r.next_index, r.to_index, r.attempts, r.asked_at
       FROM stream_replay r JOIN stream s ON s.name = r.stream JOIN stream_position p ON p.name = r.stream
      WHERE r.stream = look_at_replay.name AND s.paused_at IS NULL
        AND greatest(r.next_attempt_at, p.next_attempt_at) <= clock_timestamp()

@@ -30,7 +30,9 @@ BEGIN
         RETURN NULL;
     END IF;
     RAISE EXCEPTION '% on %: only the functions of pgaudit can write to it', TG_OP, TG_TABLE_NAME
-        USING ERRCODE = 'insufficient_privilege', HINT = 'Record an event: SELECT pgaudit.record(…).';
+        USING ERRCODE = 'insufficient_privilege',
+              HINT = CASE WHEN starts_with(TG_TABLE_NAME, 'audit_log') THEN 'Record an event: SELECT pgaudit.record(…).'
+                          ELSE 'Workers and triggers keep this table; use the commands of pgaudit.' END;
 END $$;
 
 -- reject_foreign_write(): rejects a write by a role other than the owner: a role with rights on all tables must not

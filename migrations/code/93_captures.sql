@@ -56,7 +56,7 @@ BEGIN
     IF cardinality(key_now(key, known, relation)) < cardinality(key) THEN
         RETURN 'cannot be changed, because a column of the key no longer exists';
     END IF;
-    PERFORM check_condition(relation, condition, renamed_now(renamed, known, relation));
+    PERFORM check_condition(relation, condition, renamed_now(renamed, known, relation), 'captured');
     RETURN NULL;
 EXCEPTION
     WHEN invalid_parameter_value THEN

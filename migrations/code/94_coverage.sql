@@ -46,7 +46,8 @@ SELECT n.nspname::text AS schema_name, c.relname::text AS table_name,
             WHEN g.id IS NOT NULL
             THEN pgaudit.last_recorded_at(array(SELECT pgaudit.logged_actions(pgaudit.expected_actions(g.action, g.actions))))
        END AS last_event_at,
-       coalesce(passed.unrecorded_changes, 0) AS unrecorded_changes
+       coalesce(passed.unrecorded_changes, 0) AS unrecorded_changes,
+       coalesce(k.added_at, g.added_at) AS added_at
   FROM pg_class c
   JOIN pg_namespace n ON n.oid = c.relnamespace
   LEFT JOIN pgaudit.captured_table k ON k.relation = c.oid

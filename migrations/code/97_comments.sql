@@ -618,6 +618,8 @@ COMMENT ON COLUMN pgaudit.table_coverage.last_event_at IS
     'When the newest event in the log was recorded that has an action of its capture, such as claim.updated. With a guard alone: whose action begins as the guard expects, such as claim. NULL if there is none.';
 COMMENT ON COLUMN pgaudit.table_coverage.unrecorded_changes IS
     'Number of rows changed without an event in the last day, as a guard with on_missing = warn has counted.';
+COMMENT ON COLUMN pgaudit.table_coverage.added_at IS
+    'When it was captured, or guarded if it is not captured: since then it may have events. NULL with neither.';
 COMMENT ON FUNCTION pgaudit.claim_unrecorded_changes() IS
     'Returns changes without an event that no worker has reported yet, and marks them as reported.';
 

@@ -53,11 +53,11 @@ def test_a_table_is_captured_shown_and_removed(run: Run) -> None:
 def test_a_table_is_guarded_shown_and_removed(run: Run) -> None:
     """Patterns of one operation win over that of all."""
     added = run(
-        "guard", "add", "claims", "--target", "claim", "--key", "tenant", "--key", "id", "--on-missing", "warn",
+        "guard", "add", "claims", "--target", "claim", "--key", "tenant", "--key", "id", "--on-missing", "capture",
         "--action", "claim.*", "--on-delete", "claim.deleted", "--changes", "--columns", "status,iban",
         "--captured-as", "case",
     )  # fmt: skip
-    assert added.stdout == "public.claims is guarded: changes without an event are noted.\n", added.stderr
+    assert added.stdout == "public.claims is guarded: changes without an event are captured.\n", added.stderr
     found = json.loads(run("guard", "show", "claims", "--json").stdout)
     assert found["actions"] == {
         "insert": "claim.*", "update": "claim.*", "delete": "claim.deleted", "truncate": "claim.*",
@@ -65,7 +65,7 @@ def test_a_table_is_guarded_shown_and_removed(run: Run) -> None:
     assert (found["changes"], found["columns"], found["action"]) == (True, ["status", "iban"], "case")
     assert found["key"] == ["tenant", "id"]
     shown = run("guard", "show", "claims").stdout
-    assert "on missing  warn" in shown
+    assert "on missing  capture" in shown
     assert "delete: claim.deleted" in shown
     for command, sentence in {
         "pause": "The guard of public.claims is paused: its changes need no event.",
@@ -122,6 +122,16 @@ def test_the_list_says_what_is_broken_and_renew_solves_it(run: Run, dsn: str) ->
             "exclude each",
         ),
         (["capture", "add", "claims", "--target", "x"], 2, "Missing option '--key'"),
+        (
+            ["guard", "add", "claims", "--target", "x", "--key", "no", "--on-missing", "warn"],
+            1,
+            "claims cannot be guarded: it has no column no",
+        ),
+        (
+            ["guard", "add", "claims", "--target", "x", "--key", "id", "--on-missing", "warn", "--captured-as", "y"],
+            1,
+            "'y' is how captured actions begin, but with on_missing = warn nothing is captured: leave it out",
+        ),
         (["guard", "add", "claims", "--target", "x", "--key", "id"], 2, "from: abort, capture, warn;"),
         (["guard", "add", "claims", "--target", "x", "--key", "id", "--on-missing", "no"], 2, "'no' is not one of"),
         (["capture", "remove", "claims"], 1, "claims is not captured: `pgaudit capture list` shows"),

@@ -14,6 +14,8 @@ TABLES = """
     SELECT pgaudit.add_capture('claims', 'claim', '{id}');
     SELECT pgaudit.add_guard('payments', 'payment', '{id}', 'warn');
     INSERT INTO payments VALUES (1), (2);
+    UPDATE pgaudit.captured_table SET added_at = added_at - interval '8 days';
+    UPDATE pgaudit.guarded_table SET added_at = added_at - interval '8 days';
 """
 
 

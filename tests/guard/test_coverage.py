@@ -130,7 +130,12 @@ def test_coverage_has_the_time_of_the_newest_event_of_a_guarded_table(shop: Conn
 
 
 def test_tables_without_events_are_silent(shop: Connection) -> None:
-    """Captured and guarded tables without an event for the given time are listed."""
+    """Captured and guarded tables without an event for the given time are listed; not those that were just added."""
+    report = coverage.report(shop)
+    assert report.silent(timedelta(days=1)) == []
+    assert [table.added_at is None for table in report.tables] == [False, True, False]
+    for table in ("captured_table", "guarded_table"):
+        shop.execute(f"UPDATE pgaudit.{table} SET added_at = added_at - interval '2 days'".encode())
     shop.execute("INSERT INTO claims VALUES (1, 'open')")
     persist_and_commit(shop)
     report = coverage.report(shop)

@@ -28,7 +28,7 @@ PROMISED = {
     "waiting delayed running failed oldest_waiting_seconds longest_running_seconds succeeded discarded jobs_per_second "
     "failures_in_a_row last_error last_ended_at backfill_events concurrency rate break_after added_at known_at",
     "table_coverage": "schema_name table_name capture guard on_missing target_type estimated_rows changed_rows "
-    "last_event_at unrecorded_changes",
+    "last_event_at unrecorded_changes added_at",
 }
 COLUMNS = """
     SELECT c.relname, string_agg(a.attname, ' ' ORDER BY a.attnum)

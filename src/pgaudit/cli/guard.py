@@ -73,7 +73,8 @@ def add(  # noqa: PLR0913 - each is an option
         bool, typer.Option("--changes", help="The event must have the changes of the row, too.")
     ] = False,
     captured_as: Annotated[
-        str | None, typer.Option(help="What captured actions begin with; the target's type when left out.")
+        str | None,
+        typer.Option(help="What actions begin with, with --on-missing capture; the target's type when left out."),
     ] = None,
     columns: Columns = None,
     exclude: Exclude = None,

@@ -17,7 +17,7 @@ from pgaudit._driver import fetch, reading
 LATEST: Final = 100
 TABLES: Final = """
     SELECT schema_name, table_name, capture, guard, on_missing, target_type, estimated_rows, changed_rows,
-           last_event_at, unrecorded_changes
+           last_event_at, unrecorded_changes, added_at
       FROM pgaudit.table_coverage ORDER BY schema_name, table_name
 """
 UNRECORDED: Final = """
@@ -53,6 +53,8 @@ class TableCoverage:
     """When the newest event in the log was recorded that has an action of the table."""
     unrecorded_changes: int
     """Rows that were changed without an event in the last day."""
+    added_at: datetime | None
+    """When it was captured, or guarded if it is not captured; None with neither."""
 
     @property
     def name(self) -> str:
@@ -111,12 +113,12 @@ class Coverage:
         return [table for table in self.tables if not table.is_covered]
 
     def silent(self, after: timedelta) -> list[TableCoverage]:
-        """Returns the captured and guarded tables without an event in the log for that long."""
+        """Returns the tables that are captured or guarded for that long, without an event in the log since then."""
         since = self.observed_at - after
         return [
             table
             for table in self.tables
-            if table.is_covered and (table.last_event_at is None or table.last_event_at < since)
+            if table.is_covered and not any(at and at >= since for at in (table.last_event_at, table.added_at))
         ]
 
 

@@ -80,7 +80,8 @@ def add(  # noqa: PLR0913 - each an option of the guard, all but the table by na
     :param actions: what the action of the event must be like, such as ``"claim.*"``; by operation (``insert``,
         ``update``, ``delete``, ``truncate``) in a mapping. Any action when left out.
     :param changes: the event must have the changes of the row, too.
-    :param action: what the actions of captured changes begin with; the target's type when left out.
+    :param action: what the actions of captured changes begin with, with ``on_missing="capture"``; the target's type
+        when left out.
     :param columns: those that count; all when left out.
     :param exclude: columns that may change without an event.
     :param mask: columns whose changes are captured without their values, with ``on_missing="capture"``.

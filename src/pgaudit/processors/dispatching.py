@@ -139,7 +139,7 @@ def follow(conn: Connection, processor: Processor) -> bool:
         signals.stream_paused.send(stream=due.name, kind="mismatch", reason=due.mismatch)
         return False
     chunk = run(conn, read_chunk(processor.query, due.next_index, MOST_EVENTS, MOST_BYTES))
-    if chunk.next_index <= due.next_index:
+    if chunk.next_index <= due.next_index or positions.pause_if_hidden(conn, due, chunk.next_index):
         return False
     last = chunk.entries[-1] if chunk.entries else None
     given: dict[str, object] = wanted(processor, chunk.entries) | {

@@ -16,7 +16,7 @@ from pgaudit.streams.shipping import Shipment, backoff, move_of, tell_parked
 from pgaudit.trail.chunks import Chunk, read_chunk
 from pgaudit.trail.query import parse
 
-LOOK: Final = "SELECT next_index, to_index, attempts FROM pgaudit.look_at_replay(%(name)s)"
+LOOK: Final = "SELECT next_index, to_index, attempts, asked_at FROM pgaudit.look_at_replay(%(name)s)"
 MOVE: Final = """
     SELECT pgaudit.move_replay(%(name)s, %(next_index)s, %(events)s, %(bytes)s, %(parked)s, %(started_at)s)
 """
@@ -30,6 +30,7 @@ class Replay:
     next_index: int
     to_index: int
     attempts: int
+    asked_at: datetime
 
 
 def look(conn: Connection, name: str) -> Replay | None:

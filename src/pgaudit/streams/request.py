@@ -28,7 +28,8 @@ class Request:
     :ivar allow_private: whether addresses of private networks are allowed.
     :ivar continued: whether it goes on behind the last event that was accepted; it was not just added or set back.
     :ivar next_index: the stream's position when the destination is opened.
-    :ivar started_at: when it was added, or set back last: what is sent again on purpose has another one.
+    :ivar started_at: when it was added, set back or replayed last: what is sent again on purpose has another one.
+    :ivar is_replay: whether a range is sent again, beside what the stream goes on to send.
     """
 
     stream: str
@@ -37,5 +38,6 @@ class Request:
     allow_private: bool = False
     continued: bool = False
     started_at: datetime | None = None
+    is_replay: bool = False
     next_index: int = field(default=0, compare=False)
     checkpoints: Checkpoints | None = field(default=None, compare=False, repr=False)

@@ -9,17 +9,18 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from pgaudit._db_errors import safe_summary
+from pgaudit._log import warn_once
 from pgaudit.errors import InvalidStream, MissingExtra
 from pgaudit.settings import Settings
 from pgaudit.streams import positions, replaying
 from pgaudit.streams.checkpoints import StoredCheckpoints
 from pgaudit.streams.destinations import open_destination
 from pgaudit.streams.destinations.destination import Destination
-from pgaudit.streams.outcomes import DestinationRefused
+from pgaudit.streams.outcomes import DeliveryFailed, DestinationRefused
 from pgaudit.streams.pace import Pace
 from pgaudit.streams.positions import Connection, Due
 from pgaudit.streams.request import Request
-from pgaudit.streams.shipping import Shipment
+from pgaudit.streams.shipping import Shipment, note_failure
 from pgaudit.streams.urls import StreamURL
 
 logger = logging.getLogger("pgaudit.worker")
@@ -102,13 +103,25 @@ class StreamThread:
         if due is None:
             return False
         try:
-            return Shipment(self._conn, self.destination(due), self._settings).ship(due) or self.replay(due)
-        except (InvalidStream, MissingExtra, DestinationRefused) as error:
-            positions.pause(self._conn, due.name, "refused", str(error))
-            return False
+            return self.ship(due) or self.replay(due)
         except BaseException:
             self.close()
             raise
+
+    def ship(self, due: Due) -> bool:
+        """Sends one chunk. Returns whether there may be more."""
+        try:
+            destination = self.destination(due)
+        except DeliveryFailed as failure:
+            note_failure(self._conn, self._settings, due, failure)
+            return False
+        except InvalidStream as error:
+            note_failure(self._conn, self._settings, due, DestinationRefused(str(error)))
+            return False
+        except MissingExtra as error:
+            warn_once(f"this worker cannot send the stream {due.name}: {error}")
+            return False
+        return Shipment(self._conn, destination, self._settings).ship(due)
 
     def replay(self, due: Due) -> bool:
         """Sends a range again for a second, as if the stream was set back. Returns whether there may be more."""
@@ -117,26 +130,30 @@ class StreamThread:
             return False
         end, is_done = time.monotonic() + REPLAY_SECONDS, False
         try:
-            shipment = Shipment(self._conn, self.destination(due, continued=False), self._settings)
+            shipment = Shipment(self._conn, self.destination(due, replay), self._settings)
             while replay is not None and (is_done := replaying.replay_chunk(shipment, due, replay)):
                 has_time = time.monotonic() < end and not self._pace.is_backlog
                 replay = replaying.look(self._conn, self._name) if has_time else None
-        except DestinationRefused as error:
+        except (DestinationRefused, InvalidStream, MissingExtra) as error:
             replaying.end(self._conn, self._name, str(error))
         finally:
             self.close()  # the stream goes on as it was
         return is_done
 
-    def destination(self, due: Due, *, continued: bool | None = None) -> Destination:
+    def destination(self, due: Due, replay: replaying.Replay | None = None) -> Destination:
         """Returns the destination; another one if the stream was changed.
 
-        :param continued: what the destination is told, unless it is what the stream does.
+        :param replay: what it is asked to take again; it is opened as for a stream that was set back.
         """
-        url = StreamURL.parse(due.url or "")
-        goes_on = due.continued if continued is None else continued
-        checkpoints = StoredCheckpoints(self._conn)
         request = Request(
-            due.name, url, due.form, due.allow_private, goes_on, due.started_at, due.next_index, checkpoints
+            stream=due.name,
+            url=StreamURL.parse(due.url or ""),
+            form=due.form,
+            allow_private=due.allow_private,
+            continued=due.continued and replay is None,
+            started_at=replay.asked_at if replay else due.started_at,
+            is_replay=replay is not None,
+            checkpoints=StoredCheckpoints(self._conn),
         )
         if self._destination is None or request != self._opened_for:
             self.close()

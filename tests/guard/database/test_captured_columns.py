@@ -3,6 +3,8 @@
 import hashlib
 import json
 
+import pytest
+
 from pgaudit.testing import run_worker_once
 from tests.guard.database.capturing import ADD, changes, targets
 from tests.guard.database.replay import captured
@@ -103,6 +105,20 @@ def test_values_that_no_event_can_hold_are_captured_as_text_or_hash(owner: Conne
     assert run_worker_once(owner) == 15
 
 
+@pytest.mark.parametrize("rows", [1, 2])
+def test_a_number_of_many_digits_is_captured_as_text(owner: Connection, app: Connection, rows: int) -> None:
+    """Whether a statement changes one row or several."""
+    owner.execute("ALTER TABLE claims ALTER amount TYPE numeric")
+    owner.execute("INSERT INTO claims (id, amount) SELECT n, 1 FROM generate_series(1, %s) n", [rows])
+    owner.execute(ADD)
+    app.execute("UPDATE claims SET amount = 1e1000")
+    app.execute("UPDATE claims SET amount = 1e-1000, note = repeat('a', 200000)")
+    events = captured(owner)
+    large, small = "1" + "0" * 1_000, "0." + "0" * 999 + "1"
+    assert [changes(event)["amount"][1] for event in events] == [large] * rows + [small] * rows
+    assert {changes(event)["note"][1]["bytes"] for event in events[rows:]} == {200_000}
+
+
 def test_a_cast_that_a_user_has_made_is_not_called(owner: Connection, app: Connection) -> None:
     """Triggers run with the rights of the schema's owner: a type's owner could have code run with them."""
     app.execute("""
@@ -119,6 +135,8 @@ def test_a_cast_that_a_user_has_made_is_not_called(owner: Connection, app: Conne
     app.execute("INSERT INTO days VALUES ('sad', '{ok,sad}', ROW('a'))")
     app.execute("ALTER TYPE place ADD ATTRIBUTE mood mood")
     app.execute("UPDATE days SET moods = NULL, at = ROW('b', 'ok')")
-    created, _, updated, _ = captured(owner, "day.%")
+    app.execute("UPDATE days SET day = 'ok', moods = '{sad}', at = NULL")  # by the adapted function
+    created, _, updated, _, again, _ = captured(owner, "day.%")
     assert changes(created) == {"day": ("sad",), "moods": ("{ok,sad}",), "at": ({"street": "a"},)}
     assert changes(updated) == {"moods": ("{ok,sad}", None), "at": ("(a,)", "(b,ok)")}
+    assert changes(again) == {"day": ("sad", "ok"), "moods": (None, "{sad}"), "at": ("(b,ok)", None)}

@@ -103,22 +103,28 @@ def test_a_missing_event_is_captured(guarded: Connection, owner: Connection) -> 
 
 
 def test_a_missing_event_is_noted(guarded: Connection, owner: Connection) -> None:
-    """With transaction and role; the client gets a warning."""
+    """With transaction and role; the client gets a warning, and a hint at the remedy."""
     owner.execute("SELECT pgaudit.add_guard('claims', 'claim', '{id}', 'warn')")
     warnings: list[str | None] = []
+    hints: list[str | None] = []
     guarded.add_notice_handler(lambda diagnostic: warnings.append(diagnostic.message_primary))
+    guarded.add_notice_handler(lambda diagnostic: hints.append(diagnostic.message_hint))
     guarded.execute("UPDATE claims SET status = 'paid'")
     guarded.execute("INSERT INTO claims (id) VALUES (9)")
     guarded.commit()
+    guarded.execute("TRUNCATE claims")
+    guarded.rollback()
     noted = "SELECT relation::text, operation, count, targets, recorded_by FROM pgaudit.unrecorded_change ORDER BY 2"
     assert owner.execute(noted).fetchall() == [
         ("claims", "insert", 1, ["claim:9"], "claims_app"),
         ("claims", "update", 2, ["claim:7", "claim:8"], "claims_app"),
     ]
     assert sorted(map(str, warnings)) == [
+        "TRUNCATE of public.claims without an audit event",
         "public.claims: claim:7, claim:8 updated without an audit event",
         "public.claims: claim:9 inserted without an audit event",
     ]
+    assert all(str(hint).startswith("Record a new event") for hint in hints)
 
 
 def test_a_guard_is_paused_resumed_and_removed(guarded: Connection, owner: Connection) -> None:

@@ -2939,7 +2939,8 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
                               'sha256', encode(sha256(convert_to(value, 'UTF8')), 'hex'))
 $$;
 
--- fitting_event(content): returns the event. While it is larger than max_event_bytes, its largest value is omitted.
+-- fitting_event(content): returns the event. While it is larger than max_event_bytes, its largest value is omitted; if
+-- all are small, changes are.
 CREATE OR REPLACE FUNCTION pgaudit.fitting_event(content text) RETURNS jsonb
 LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp AS $$
 DECLARE
@@ -2953,11 +2954,25 @@ BEGIN
           FROM jsonb_array_elements(event->'changes') WITH ORDINALITY AS given (change, position),
                unnest('{before,after}'::text[]) side
          WHERE change ? side ORDER BY octet_length(change->>side) DESC NULLS LAST LIMIT 1;
-        EXIT WHEN octet_length(event #>> path) < 200;  -- a table of a thousand columns: record reports what is wrong
+        IF octet_length(event #>> path) < 200 THEN  -- a table of a thousand columns
+            RETURN with_fewer_changes(event, allowed);
+        END IF;
         event := jsonb_set(event, path, omitted_value(event #>> path));
     END LOOP;
     RETURN event;
 END $$;
+
+-- with_fewer_changes(event, allowed): returns a captured event with as many of its changes as fit into that many bytes.
+-- data.omitted_changes says how many are left out, with the size and hash of their text.
+CREATE OR REPLACE FUNCTION pgaudit.with_fewer_changes(event jsonb, allowed integer) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT event || jsonb_build_object('changes', coalesce(jsonb_agg(change ORDER BY n) FILTER (WHERE fits), '[]'),
+               'data', jsonb_build_object('omitted_changes', jsonb_build_object('count', count(*) FILTER (WHERE NOT fits))
+                   || omitted_value((jsonb_agg(change ORDER BY n) FILTER (WHERE NOT fits))::text)))
+      FROM (SELECT change, n, sum(octet_length(change::text) + 2) OVER (ORDER BY n)
+                              <= allowed - 300 - octet_length((event - 'changes')::text) AS fits  -- 300: data
+              FROM jsonb_array_elements(event->'changes') WITH ORDINALITY AS given (change, n)) measured
+$$;
 
 -- fitting_key(value): returns the id of a target: of 1 to 500 characters. A longer one ends with its hash.
 CREATE OR REPLACE FUNCTION pgaudit.fitting_key(value text) RETURNS text
@@ -3044,15 +3059,15 @@ $$;
 
 -- The columns of captured and guarded tables: what they are, and what those are called now that options name.
 
--- shape_of(relation): returns the columns of a table with their types, in one text: a generated function fits as long
--- as it is the same.
-CREATE OR REPLACE FUNCTION pgaudit.shape_of(relation oid) RETURNS text
+-- shape_of(relation): returns a number for the columns of a table with their types, in any order: a generated function
+-- fits as long as it is the same. No sort, and no cast to text, because each changing statement pays for it.
+CREATE OR REPLACE FUNCTION pgaudit.shape_of(relation oid) RETURNS bigint
 LANGUAGE sql STABLE AS $$
-    SELECT pg_catalog.string_agg(attname || ' ' || atttypid, ',' ORDER BY attname) FROM pg_catalog.pg_attribute
+    SELECT pg_catalog.bit_xor(pg_catalog.hashnameextended(attname, atttypid::bigint)) FROM pg_catalog.pg_attribute
      WHERE attrelid = relation AND attnum > 0 AND NOT attisdropped
 $$;
 
--- deep_shape_of(relation): returns shape_of, and the attributes of the composite types among its columns.
+-- deep_shape_of(relation): returns shape_of, and that of the composite types among its columns, in one text.
 CREATE OR REPLACE FUNCTION pgaudit.deep_shape_of(relation oid) RETURNS text
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT concat_ws(';', shape_of(relation), (
@@ -3061,10 +3076,15 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
          WHERE attrelid = relation AND attnum > 0 AND NOT attisdropped AND t.oid = part AND kind = 'composite'))
 $$;
 
--- shape_function(relation): returns the function that gives the shape of a table: the cheaper one where it is enough.
-CREATE OR REPLACE FUNCTION pgaudit.shape_function(relation oid) RETURNS text
+-- shape_condition(relation): returns the SQL condition under which the columns are no longer those that a function was
+-- generated for. The query of shape_of stands in it, because calling that function takes longer than the query.
+CREATE OR REPLACE FUNCTION pgaudit.shape_condition(relation oid) RETURNS text
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
-    SELECT CASE WHEN deep_shape_of(relation) = shape_of(relation) THEN 'shape_of' ELSE 'deep_shape_of' END
+    SELECT CASE WHEN deep_shape_of(relation) = shape_of(relation)::text
+                THEN format('(SELECT pg_catalog.bit_xor(pg_catalog.hashnameextended(attname, atttypid::bigint)) '
+                            'FROM pg_catalog.pg_attribute WHERE attrelid = TG_RELID AND attnum > 0 AND NOT attisdropped) '
+                            'IS DISTINCT FROM %s', shape_of(relation))
+                ELSE format('pgaudit.deep_shape_of(TG_RELID) <> %L', deep_shape_of(relation)) END
 $$;
 
 -- numbered_columns(relation): returns the numbers of a table's columns by their names.
@@ -3358,7 +3378,8 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
 $$;
 
 -- rows_of(operation, level, old_row, new_row): returns the SQL of the changed rows: old before, new after. The two
--- transition tables of an UPDATE have its rows in the same order.
+-- transition tables of an UPDATE have its rows in the same order. Their number is called ctid, as no column of a table
+-- can be.
 --   level  statement or row: what the trigger fires for; single: a statement that has changed one row, or none
 CREATE OR REPLACE FUNCTION pgaudit.rows_of(operation text, level text, old_row text, new_row text) RETURNS text
 LANGUAGE sql IMMUTABLE AS $$
@@ -3368,11 +3389,33 @@ LANGUAGE sql IMMUTABLE AS $$
         WHEN 'single UPDATE' THEN 'old_rows old, new_rows new'
         WHEN 'statement INSERT' THEN 'new_rows new'
         WHEN 'statement DELETE' THEN 'old_rows old'
-        WHEN 'statement UPDATE' THEN '(SELECT pg_catalog.row_number() OVER () AS "pgaudit row", * FROM old_rows) old '
-                                     'JOIN (SELECT pg_catalog.row_number() OVER () AS "pgaudit row", * FROM new_rows) new USING ("pgaudit row")'
+        WHEN 'statement UPDATE' THEN '(SELECT pg_catalog.row_number() OVER () AS ctid, * FROM old_rows) old '
+                                     'JOIN (SELECT pg_catalog.row_number() OVER () AS ctid, * FROM new_rows) new USING (ctid)'
         WHEN 'row INSERT' THEN format('(SELECT %s.*) new', new_row)
         WHEN 'row DELETE' THEN format('(SELECT %s.*) old', old_row)
         WHEN 'row UPDATE' THEN format('(SELECT %s.*) old, (SELECT %s.*) new', old_row, new_row) END
+$$;
+
+-- event_expression(capture, head, key, new_key, changes): returns the SQL expression of an event's text, of those for its
+-- parts; changes are in JSON, with commas between them.
+CREATE OR REPLACE FUNCTION pgaudit.event_expression(capture pgaudit.captured_table, head text, key text, new_key text, changes text)
+RETURNS text LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT format($expression$%1$s || pg_catalog.substr(pg_catalog.gen_random_uuid()::text, 16)
+           || %2$L || pg_catalog.to_json(%4$s)::text || CASE WHEN %4$s = %5$s THEN '}' ELSE %3$L || pg_catalog.to_json(%5$s)::text || ',"role":"new"}' END
+           || '],"changes":[' || %6$s || ']}'$expression$, head, '","targets":[' || target, '},' || target, key, new_key, changes)
+      FROM format('{"type":%s,"id":', to_json(capture.target_type)) target
+$$;
+
+-- fitting_expression(content): returns the SQL expression of an event of which that expression is the text.
+CREATE OR REPLACE FUNCTION pgaudit.fitting_expression(content text) RETURNS text
+LANGUAGE sql IMMUTABLE AS
+$$ SELECT format('CASE WHEN pg_catalog.octet_length(%1$s) > 8000 THEN pgaudit.fitting_event(%1$s) ELSE %1$s::jsonb END', content) $$;
+
+-- hash_expression(content, receipts): returns the SQL expression of an event's leaf hash.
+CREATE OR REPLACE FUNCTION pgaudit.hash_expression(content text, receipts text) RETURNS text
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT format($expression$CASE WHEN %2$s IS NULL THEN pg_catalog.sha256(pg_catalog.decode('00', 'hex') || pg_catalog.convert_to(%1$s, 'UTF8'))
+                         ELSE pgaudit.hash_with_receipt(%1$s, %2$s) END$expression$, content, receipts)
 $$;
 
 -- change_query(capture, relation, operation, level, names): returns the query of the changed rows of a table: key,
@@ -3383,28 +3426,23 @@ $$;
 --             generated function, or parameters
 CREATE OR REPLACE FUNCTION pgaudit.change_query(capture pgaudit.captured_table, relation oid, operation text, level text,
                                                 names text[] DEFAULT '{captured.head,captured.receipts,OLD,NEW}')
-RETURNS text LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp AS $$
-DECLARE
-    target text := format('{"type":%s,"id":', to_json(capture.target_type));
-BEGIN
-    RETURN format($query$SELECT c.key, c.new_key, %1$s || pg_catalog.substr(pg_catalog.gen_random_uuid()::text, 16)
-           || %2$L || pg_catalog.to_json(c.key)::text || CASE WHEN c.key = c.new_key THEN '}' ELSE %3$L || pg_catalog.to_json(c.new_key)::text || ',"role":"new"}' END
-           || '],"changes":[' || pg_catalog.substr(c.changes, 2) || ']}' AS content
-      FROM (SELECT %4$s AS key, %5$s AS new_key,
-               %6$s AS changes
-              FROM %7$s
-             WHERE %8$s
+RETURNS text LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT format($query$SELECT c.key, c.new_key, %1$s AS content
+      FROM (SELECT %2$s AS key, %3$s AS new_key,
+               %4$s AS changes
+              FROM %5$s
+             WHERE %6$s
             OFFSET 0) c
-     WHERE %9$s
+     WHERE %7$s
     OFFSET 0$query$,
-        names[1], '","targets":[' || target, '},' || target,
+        event_expression(capture, names[1], 'c.key', 'c.new_key', 'pg_catalog.substr(c.changes, 2)'),
         key_expression(relation, capture.key_columns, CASE operation WHEN 'INSERT' THEN 'new' ELSE 'old' END),
         key_expression(relation, capture.key_columns, CASE operation WHEN 'DELETE' THEN 'old' ELSE 'new' END),
         changes_expression(relation, capture.columns, capture.excluded, capture.masked, operation),
         rows_of(operation, level, names[3], names[4]),
         coalesce(CASE WHEN operation = 'UPDATE' THEN condition_expression(capture, relation) END, 'true'),
-        CASE operation WHEN 'UPDATE' THEN $s$c.changes <> ''$s$ ELSE 'true' END);
-END $$;
+        CASE operation WHEN 'UPDATE' THEN $s$c.changes <> ''$s$ ELSE 'true' END)
+$$;
 
 -- key_query(…): returns the query of the keys of the changed rows alone: key and new_key; takes what change_query
 -- takes.
@@ -3423,13 +3461,95 @@ CREATE OR REPLACE FUNCTION pgaudit.capture_query(capture pgaudit.captured_table,
                                                  names text[] DEFAULT '{captured.head,captured.receipts,OLD,NEW}')
 RETURNS text LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT format($query$INSERT INTO pgaudit.audit_jobs (event, leaf_hash, event_bytes)
-    SELECT e.event, CASE WHEN %2$s IS NULL THEN pg_catalog.sha256(pg_catalog.decode('00', 'hex') || pg_catalog.convert_to(e.content, 'UTF8'))
-                         ELSE pgaudit.hash_with_receipt(e.content, %2$s) END, pg_catalog.octet_length(e.content)
+    SELECT e.event, %1$s, pg_catalog.octet_length(e.content)
       FROM (SELECT f.event, f.event::text AS content
-              FROM (SELECT CASE WHEN pg_catalog.octet_length(t.content) > 8000 THEN pgaudit.fitting_event(t.content) ELSE t.content::jsonb END AS event
-                      FROM (%1$s) t
+              FROM (SELECT %2$s AS event
+                      FROM (%3$s) t
                     OFFSET 0) f
-            OFFSET 0) e$query$, change_query(capture, relation, operation, level, names), names[2])
+            OFFSET 0) e$query$, hash_expression('e.content', names[2]), fitting_expression('t.content'),
+        change_query(capture, relation, operation, level, names))
+$$;
+
+-- Capture of an UPDATE of one row, which most statements are: Postgres prepares each expression anew in each transaction,
+-- which takes longer than to evaluate it. So the values are given to json_build_object. It cannot hold those of unusual
+-- size: they are left to the statement for any number of rows.
+
+-- argument_expression(type, value): returns the SQL expression of a column's value as an argument of json_build_object,
+-- which makes of it what json_expression does, if it is not unusual.
+CREATE OR REPLACE FUNCTION pgaudit.argument_expression(type oid, value text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT CASE WHEN oid IN ('bytea'::regtype, 'xml'::regtype) OR has_foreign_parts(oid) THEN text_expression(oid, value)
+                WHEN oid = 'json'::regtype THEN format('pgaudit.capturable(%s::text)::json', value)
+                WHEN oid <> 'uuid'::regtype AND typcategory IN ('A', 'C', 'U', 'R')
+                    THEN format('pgaudit.capturable(pg_catalog.to_json(%s)::text)::json', value)
+                ELSE value END
+      FROM pg_type t WHERE t.oid = base_type(type)
+$$;
+
+-- unusual_expression(type, value): returns the SQL condition under which a value needs json_expression: it is large, or a
+-- number of many digits; NULL if no value of the type does.
+CREATE OR REPLACE FUNCTION pgaudit.unusual_expression(type oid, value text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT CASE WHEN oid = 'numeric'::regtype
+                THEN format('pg_catalog.abs(%1$s) >= ''1e1000'' OR pg_catalog.scale(%1$s) >= 1000', value)
+                WHEN typlen = -1 THEN format('pg_catalog.pg_column_size(%s) > 100000', value) END
+      FROM pg_type t WHERE t.oid = base_type(type)
+$$;
+
+-- single_changes(capture): returns the SQL expression of the changes of the row, in JSON with commas between them. A
+-- function call takes at most 100 arguments.
+CREATE OR REPLACE FUNCTION pgaudit.single_changes(capture pgaudit.captured_table) RETURNS text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT format('pg_catalog.concat_ws('','', %s)', coalesce(string_agg(portion, E',\n               ' ORDER BY first), 'NULL'))
+      FROM (SELECT CASE WHEN count(*) OVER () = 1 THEN list ELSE format('nullif(pg_catalog.concat_ws('','', %s), '''')', list) END AS portion, first
+              FROM (SELECT string_agg(format('CASE WHEN %s THEN pg_catalog.json_build_object(''path'', %L, ''before'', %s, ''after'', %s) END',
+                               changed_expression(type, o, n), name,
+                               CASE WHEN masked THEN $s$'***'$s$ ELSE argument_expression(type, o) END,
+                               CASE WHEN masked THEN $s$'***'$s$ ELSE argument_expression(type, n) END), E',\n               ' ORDER BY number) AS list, min(number) AS first
+                      FROM columns_to_capture(capture.relation, capture.columns, capture.excluded) WITH ORDINALITY AS c (name, type, number),
+                           LATERAL (SELECT format('old.%I', name) AS o, format('new.%I', name) AS n,
+                                           name = ANY (capture.masked) AS masked) row
+                     GROUP BY number / 90) lists) portions
+$$;
+
+-- unusual_row(capture): returns the SQL condition under which a value of the row before or after is unusual.
+CREATE OR REPLACE FUNCTION pgaudit.unusual_row(capture pgaudit.captured_table) RETURNS text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT coalesce(string_agg(condition, ' OR '), 'false')
+      FROM columns_to_capture(capture.relation, capture.columns, capture.excluded),
+           unnest('{old,new}'::text[]) side, LATERAL unusual_expression(type, format('%I.%I', side, name)) condition
+     WHERE name <> ALL (capture.masked)
+$$;
+
+-- single_update(capture, many): returns the commands of a statement's trigger for UPDATE.
+--   many  the statement for any number of rows
+CREATE OR REPLACE FUNCTION pgaudit.single_update(capture pgaudit.captured_table, many text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT format($commands$<<single>>
+    DECLARE
+        key     text;
+        new_key text;
+        changes text;  -- NULL: several rows, or unusual ones; empty: nothing to record
+        content text;
+        event   jsonb;
+    BEGIN
+        SELECT %1$s, %2$s,
+               CASE WHEN EXISTS (SELECT FROM old_rows OFFSET 1) THEN NULL WHEN (%3$s) IS NOT TRUE THEN '' WHEN %4$s THEN NULL ELSE %5$s END
+          INTO single.key, single.new_key, single.changes FROM old_rows old, new_rows new;
+        IF single.changes <> '' THEN
+            single.content := %6$s;
+            single.event := %7$s;
+            single.content := single.event::text;
+            INSERT INTO pgaudit.audit_jobs (event, leaf_hash, event_bytes)
+            VALUES (single.event, %8$s, pg_catalog.octet_length(single.content));
+        ELSIF FOUND AND single.changes IS NULL THEN
+            %9$s;
+        END IF;
+    END$commands$,
+        key_expression(capture.relation, capture.key_columns, 'old'), key_expression(capture.relation, capture.key_columns, 'new'),
+        coalesce(condition_expression(capture, capture.relation), 'true'), unusual_row(capture), single_changes(capture),
+        event_expression(capture, 'captured.head', 'single.key', 'single.new_key', 'single.changes'),
+        fitting_expression('single.content'), hash_expression('single.content', 'captured.receipts'), many)
 $$;
 
 -- The functions of these triggers: generated for the columns of each captured table, and adapted when they change.
@@ -3520,21 +3640,21 @@ BEGIN
     END IF;
     captured.head := %3$s;
     %6$s
-    IF pgaudit.%7$s(TG_RELID) <> %9$L THEN
+    IF %7$s THEN
         PERFORM pgaudit.regenerate_%1$s(%2$s);
-        EXECUTE pgaudit.%1$s_query(pgaudit.current_%1$s(%2$s), TG_RELID, TG_OP, %10$L, '{$1,$2,$3,$4}')
-          USING captured.head, captured.receipts%11$s;
+        EXECUTE pgaudit.%1$s_query(pgaudit.current_%1$s(%2$s), TG_RELID, TG_OP, %9$L, '{$1,$2,$3,$4}')
+          USING captured.head, captured.receipts%10$s;
     ELSIF TG_OP = 'INSERT' THEN
-    %12$s;
+    %11$s;
     ELSIF TG_OP = 'UPDATE' THEN
-    %13$s;
+    %12$s;
     ELSE
-    %14$s;
+    %13$s;
     END IF;
     RETURN NULL;
 END $body$,
-        purpose, id, head, receipts, truncated, snapshot_check(level), shape_function(relation),
-        CASE purpose WHEN 'capture' THEN 'captured_table' ELSE 'guarded_table' END, deep_shape_of(relation), level,
+        purpose, id, head, receipts, truncated, snapshot_check(level), shape_condition(relation),
+        CASE purpose WHEN 'capture' THEN 'captured_table' ELSE 'guarded_table' END, level,
         CASE level WHEN 'row' THEN ', OLD, NEW' ELSE '' END, commands[1], commands[2], commands[3])
       FROM level_of_capture(relation) level
 $$;
@@ -3554,8 +3674,7 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
         format('pgaudit.record_about_table(%L, TG_RELID)', capture.action || '.truncated'),
         ARRAY[capture_query(capture, capture.relation, 'INSERT', level),
               CASE level WHEN 'row' THEN capture_query(capture, capture.relation, 'UPDATE', level)
-                         ELSE one_or_many('UPDATE', capture_query(capture, capture.relation, 'UPDATE', 'single'),
-                                          capture_query(capture, capture.relation, 'UPDATE', level)) END,
+                         ELSE single_update(capture, capture_query(capture, capture.relation, 'UPDATE', level)) END,
               capture_query(capture, capture.relation, 'DELETE', level)])
       FROM level_of_capture(capture.relation) level
 $$;
@@ -3770,8 +3889,8 @@ DECLARE
     child   regclass;
 BEGIN
     PERFORM check_captured(add_capture.relation, add_capture.target, add_capture.key, coalesce(add_capture.action, add_capture.target),
-                           add_capture.key || add_capture.columns || add_capture.excluded || add_capture.masked);
-    PERFORM check_condition(add_capture.relation, add_capture.condition, add_capture.renamed_columns);
+                           add_capture.key || add_capture.columns || add_capture.excluded || add_capture.masked, 'captured');
+    PERFORM check_condition(add_capture.relation, add_capture.condition, add_capture.renamed_columns, 'captured');
     INSERT INTO captured_table AS c (relation, target_type, key_columns, action, columns, excluded, masked, condition,
                                      renamed_columns, known_columns)
     VALUES (add_capture.relation, target, key, coalesce(add_capture.action, target), add_capture.columns, add_capture.excluded,
@@ -3789,8 +3908,11 @@ BEGIN
     END LOOP;
 END $$;
 
--- check_captured(relation, target, key, action, columns): raises if a table cannot be captured or guarded in this way.
-CREATE OR REPLACE FUNCTION pgaudit.check_captured(relation regclass, target text, key text[], action text, columns text[])
+-- check_captured(relation, target, key, action, columns, purpose): raises if a table cannot be captured or guarded in this
+-- way.
+--   columns  all that are named anywhere
+--   purpose  captured or guarded
+CREATE OR REPLACE FUNCTION pgaudit.check_captured(relation regclass, target text, key text[], action text, columns text[], purpose text)
 RETURNS void LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
     found   pg_class := (SELECT c FROM pg_class c WHERE oid = relation);
@@ -3807,18 +3929,19 @@ DECLARE
         WHEN coalesce(length(target) NOT BETWEEN 1 AND 100, true) THEN 'the target type must have 1 to 100 characters'
         WHEN coalesce(action !~ '^[a-z][a-z0-9_]*([.][a-z][a-z0-9_]*)*$' OR length(action) > 180, true)
             THEN format('%L cannot begin an action: choose lower-case letters, digits and _, such as claim', action)
-        ELSE (SELECT format('it has no column %s; its columns are %s', name, (SELECT string_agg(known, ', ' ORDER BY known) FROM jsonb_object_keys(present) known))
-                FROM unnest(columns) name, numbered_columns(relation) present WHERE NOT present ? name LIMIT 1) END;
+        ELSE (SELECT format('it has no column %s; its columns are %s', coalesce(name, 'NULL'),
+                              (SELECT string_agg(known, ', ' ORDER BY known) FROM jsonb_object_keys(present) known))
+                FROM unnest(columns) name, numbered_columns(relation) present WHERE (present ? name) IS NOT TRUE LIMIT 1) END;
 BEGIN
     IF problem IS NOT NULL THEN
-        RAISE EXCEPTION '% cannot be captured or guarded: %', relation, problem USING ERRCODE = 'invalid_parameter_value';
+        RAISE EXCEPTION '% cannot be %: %', relation, purpose, problem USING ERRCODE = 'invalid_parameter_value';
     END IF;
 END $$;
 
--- check_condition(relation, condition, renamed_columns): raises if the condition is not valid for rows of the table:
+-- check_condition(relation, condition, renamed_columns, purpose): raises if the condition is not valid for rows of the table:
 -- otherwise the first UPDATE would fail. The query does not name the table: planning it might call a function in a
 -- policy that the table's owner has made.
-CREATE OR REPLACE FUNCTION pgaudit.check_condition(relation regclass, condition text, renamed_columns jsonb) RETURNS void
+CREATE OR REPLACE FUNCTION pgaudit.check_condition(relation regclass, condition text, renamed_columns jsonb, purpose text) RETURNS void
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
     unused record;
@@ -3829,7 +3952,7 @@ BEGIN
         END LOOP;  -- not EXECUTE alone, which takes several statements
     END IF;
 EXCEPTION WHEN syntax_error_or_access_rule_violation THEN
-    RAISE EXCEPTION '% cannot be captured or guarded: the condition is not valid: %', relation, SQLERRM USING ERRCODE = 'invalid_parameter_value',
+    RAISE EXCEPTION '% cannot be %: the condition is not valid: %', relation, purpose, SQLERRM USING ERRCODE = 'invalid_parameter_value',
         HINT = 'Name columns as new.status and old.status, and functions, types and operators that are not of PostgreSQL '
                'with their schema, such as public.is_large(new.amount).';
 END $$;
@@ -3966,7 +4089,8 @@ END $$;
 
 -- add_guard(relation, target, key, …): from now on a transaction that changes a row of the table must record an event
 -- for it. Replaces what was added before. Children are guarded, too. For the role that owns schema and table.
---   target, key, action, columns, excluded, masked, condition  as for add_capture
+--   target, key, columns, excluded, masked, condition  as for add_capture
+--   action        the same, for changes that are captured
 --   on_missing    abort: the transaction fails; capture: its change is captured; warn: it is noted, with a warning
 --   actions       the action of the event for each operation, such as {"insert": "claim.*", "delete": "claim.deleted"};
 --                 any action for those left out
@@ -3982,9 +4106,9 @@ DECLARE
     child regclass;
 BEGIN
     PERFORM check_captured(add_guard.relation, add_guard.target, add_guard.key, coalesce(add_guard.action, add_guard.target),
-                           add_guard.key || add_guard.columns || add_guard.excluded || add_guard.masked);
-    PERFORM check_condition(add_guard.relation, add_guard.condition, add_guard.renamed_columns);
-    PERFORM check_guard_options(add_guard.on_missing, add_guard.actions);
+                           add_guard.key || add_guard.columns || add_guard.excluded || add_guard.masked, 'guarded');
+    PERFORM check_condition(add_guard.relation, add_guard.condition, add_guard.renamed_columns, 'guarded');
+    PERFORM check_guard_options(add_guard.on_missing, add_guard.actions, add_guard.action, add_guard.target);
     IF to_regclass('pgaudit.audit_jobs_event_id_idx') IS NULL THEN  -- by which an event is found that is queued already
         CREATE INDEX audit_jobs_event_id_idx ON audit_jobs ((event->>'id'));
     END IF;
@@ -4008,12 +4132,15 @@ BEGIN
     END LOOP;
 END $$;
 
--- check_guard_options(on_missing, actions): raises if the options of a guard are not valid.
-CREATE OR REPLACE FUNCTION pgaudit.check_guard_options(on_missing text, actions jsonb) RETURNS void
+-- check_guard_options(on_missing, actions, action, target): raises if the options of a guard are not valid.
+CREATE OR REPLACE FUNCTION pgaudit.check_guard_options(on_missing text, actions jsonb, action text, target text) RETURNS void
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
     problem text := CASE
         WHEN coalesce(on_missing NOT IN ('abort', 'capture', 'warn'), true) THEN 'on_missing must be abort, capture or warn'
+        WHEN on_missing <> 'capture' AND action <> target
+            THEN format('%L is how captured actions begin, but with on_missing = %s nothing is captured: leave it out, or choose capture',
+                        action, on_missing)
         WHEN jsonb_typeof(actions) IS DISTINCT FROM 'object' THEN 'actions must be an object, such as {"delete": "claim.deleted"}'
         ELSE (SELECT format('%s: %s is no pattern of an action: use lower-case letters, digits, _, dots and *, such as claim.*',
                             operation, pattern)
@@ -4504,13 +4631,18 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
      ORDER BY s.name
 $$;
 
--- mismatch_of(at): returns why a position does not fit the log, which was restored from an older backup; NULL if it fits.
+-- mismatch_of(at): returns why a position does not fit the log, which was restored from an older backup, or does not have
+-- the next events any more; NULL if it fits.
 CREATE OR REPLACE FUNCTION pgaudit.mismatch_of(at pgaudit.stream_position) RETURNS text
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
     log_size bigint := (SELECT size FROM log_head);
+    first    bigint := (SELECT min(first_index) FROM log_partitions());
 BEGIN
-    IF at.next_index > log_size THEN
+    IF at.next_index < least(first, log_size) THEN
+        RETURN format('the events from index %s to %s are no longer in the log: their partition was detached. Set the '
+                      'position to %s to go on without them', at.next_index, first - 1, first);
+    ELSIF at.next_index > log_size THEN
         RETURN format('it is at index %s, but the log has %s events: the log was restored from an older backup',
                       at.next_index, log_size);
     ELSIF EXISTS (SELECT FROM audit_log WHERE index = at.last_index AND leaf_hash <> at.last_hash) THEN
@@ -4532,6 +4664,9 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
 DECLARE
     at stream_position;
 BEGIN
+    IF NOT EXISTS (SELECT FROM due_streams() due WHERE due.name = look_at_stream.name) THEN
+        RETURN;  -- without a lock, which would write
+    END IF;
     SELECT * INTO at FROM stream_position p
      WHERE p.name = look_at_stream.name AND p.next_attempt_at <= clock_timestamp() FOR UPDATE SKIP LOCKED;
     SELECT s.kind, s.url, s.query, s.form, s.ordered, s.allow_private
@@ -4723,7 +4858,8 @@ LANGUAGE sql SET search_path = pgaudit, pg_temp AS $$
 $$;
 
 -- add_stream(name, kind, url, query, form, ordered, allow_private, start): adds a stream that begins with the event of
--- that index; with the next one that is appended if it is NULL. Raises PA003 if there is one of that name.
+-- that index, or with the first one of the log if that is later; with the next one that is appended if it is NULL.
+-- Returns the index. Raises PA003 if there is a stream of that name.
 CREATE OR REPLACE FUNCTION pgaudit.add_stream(
     name text, kind text, url text, query text, form text, ordered boolean, allow_private boolean, start bigint)
 RETURNS bigint
@@ -4731,6 +4867,8 @@ LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     log_size bigint := (SELECT size FROM log_head);
+    first    bigint := CASE WHEN start IS NULL THEN log_size
+                            ELSE greatest(start, least((SELECT min(first_index) FROM log_partitions()), log_size)) END;
 BEGIN
     IF start > log_size THEN
         RAISE EXCEPTION 'the log has % events, so a stream cannot begin with index %', log_size, start
@@ -4744,8 +4882,8 @@ BEGIN
         RAISE EXCEPTION 'there is a stream % already', add_stream.name
             USING ERRCODE = 'PA003', HINT = 'Remove it first, or choose another name.';
     END IF;
-    INSERT INTO stream_position (name, next_index) VALUES (add_stream.name, coalesce(start, log_size));
-    RETURN coalesce(start, log_size);
+    INSERT INTO stream_position (name, next_index) VALUES (add_stream.name, first);
+    RETURN first;
 END $$;
 
 -- require_stream(name): raises PA003 if there is no stream of that name.
@@ -5377,9 +5515,10 @@ END $$;
 
 -- look_at_replay(name): returns what is to be sent again; no row if there is nothing, or it has to wait.
 CREATE OR REPLACE FUNCTION pgaudit.look_at_replay(
-    name text, OUT next_index bigint, OUT to_index bigint, OUT attempts integer) RETURNS SETOF record
+    name text, OUT next_index bigint, OUT to_index bigint, OUT attempts integer, OUT asked_at timestamptz)
+RETURNS SETOF record
 LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
-    SELECT r.next_index, r.to_index, r.attempts
+    SELECT r.next_index, r.to_index, r.attempts, r.asked_at
       FROM stream_replay r JOIN stream s ON s.name = r.stream JOIN stream_position p ON p.name = r.stream
      WHERE r.stream = look_at_replay.name AND s.paused_at IS NULL
        AND greatest(r.next_attempt_at, p.next_attempt_at) <= clock_timestamp()
@@ -5469,7 +5608,9 @@ BEGIN
         RETURN NULL;
     END IF;
     RAISE EXCEPTION '% on %: only the functions of pgaudit can write to it', TG_OP, TG_TABLE_NAME
-        USING ERRCODE = 'insufficient_privilege', HINT = 'Record an event: SELECT pgaudit.record(…).';
+        USING ERRCODE = 'insufficient_privilege',
+              HINT = CASE WHEN starts_with(TG_TABLE_NAME, 'audit_log') THEN 'Record an event: SELECT pgaudit.record(…).'
+                          ELSE 'Workers and triggers keep this table; use the commands of pgaudit.' END;
 END $$;
 
 -- reject_foreign_write(): rejects a write by a role other than the owner: a role with rights on all tables must not
@@ -5638,7 +5779,7 @@ BEGIN
     IF cardinality(key_now(key, known, relation)) < cardinality(key) THEN
         RETURN 'cannot be changed, because a column of the key no longer exists';
     END IF;
-    PERFORM check_condition(relation, condition, renamed_now(renamed, known, relation));
+    PERFORM check_condition(relation, condition, renamed_now(renamed, known, relation), 'captured');
     RETURN NULL;
 EXCEPTION
     WHEN invalid_parameter_value THEN
@@ -5802,7 +5943,8 @@ SELECT n.nspname::text AS schema_name, c.relname::text AS table_name,
             WHEN g.id IS NOT NULL
             THEN pgaudit.last_recorded_at(array(SELECT pgaudit.logged_actions(pgaudit.expected_actions(g.action, g.actions))))
        END AS last_event_at,
-       coalesce(passed.unrecorded_changes, 0) AS unrecorded_changes
+       coalesce(passed.unrecorded_changes, 0) AS unrecorded_changes,
+       coalesce(k.added_at, g.added_at) AS added_at
   FROM pg_class c
   JOIN pg_namespace n ON n.oid = c.relnamespace
   LEFT JOIN pgaudit.captured_table k ON k.relation = c.oid
@@ -6635,6 +6777,8 @@ COMMENT ON COLUMN pgaudit.table_coverage.last_event_at IS
     'When the newest event in the log was recorded that has an action of its capture, such as claim.updated. With a guard alone: whose action begins as the guard expects, such as claim. NULL if there is none.';
 COMMENT ON COLUMN pgaudit.table_coverage.unrecorded_changes IS
     'Number of rows changed without an event in the last day, as a guard with on_missing = warn has counted.';
+COMMENT ON COLUMN pgaudit.table_coverage.added_at IS
+    'When it was captured, or guarded if it is not captured: since then it may have events. NULL with neither.';
 COMMENT ON FUNCTION pgaudit.claim_unrecorded_changes() IS
     'Returns changes without an event that no worker has reported yet, and marks them as reported.';
 
@@ -7093,7 +7237,7 @@ END $$;
 
 
 DELETE FROM pgaudit.schema_code;
-INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('14f800a1af0b52421c2dff579b03aef92f936162cc430444c9146ac4e2d7b81b', '0.1.0');
+INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('aa96d21aaf5efa534c7a8c8543cb4df83fb4be6c13565fae62eb702d322f0746', '0.1.0');
 
 
 DO $renewal$

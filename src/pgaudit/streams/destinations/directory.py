@@ -11,16 +11,18 @@ from pgaudit.streams.outcomes import DeliveryFailed, DestinationRefused
 from pgaudit.streams.request import Request
 
 POSITION: Final = "position.json"
+REPLAYED: Final = "replay.json"
 
 
 class Directory:
-    """The directory of a stream. ``position.json`` there names the stream."""
+    """The directory of a stream. ``position.json`` there names the stream; a range that is replayed has a note of its own."""
 
     def __init__(self, request: Request) -> None:
         self.path = Path(request.url.path)
         self.continued = request.continued
         self.run = request.started_at.isoformat() if request.started_at else ""
         self._stream = request.stream
+        self._note = REPLAYED if request.is_replay else POSITION
 
     @contextmanager
     def locked(self) -> Generator[dict[str, Any] | None]:
@@ -50,12 +52,12 @@ class Directory:
     def note(self, position: Mapping[str, Any]) -> None:
         """Stores what was written, in one step."""
         content = json.dumps({"stream": self._stream, **position}, indent=1) + "\n"
-        temporary = self.path / f"{POSITION}.new"
+        temporary = self.path / f"{self._note}.new"
         with temporary.open("w", encoding="utf-8") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(self.path / POSITION)
+        temporary.replace(self.path / self._note)
         self.sync()
 
     def sync(self, path: Path | None = None) -> None:
@@ -73,19 +75,19 @@ class Directory:
         :raises DestinationRefused: the note cannot be read, or is another stream's.
         """
         try:
-            position: dict[str, Any] = json.loads((self.path / POSITION).read_text(encoding="utf-8"))
+            position: dict[str, Any] = json.loads((self.path / self._note).read_text(encoding="utf-8"))
             stream = position.pop("stream")
         except FileNotFoundError:
             if self.continued:
                 raise DeliveryFailed(
-                    f"{self.path} has no {POSITION}, which the stream has written there: is the file system mounted, "
+                    f"{self.path} has no {self._note}, which the stream has written there: is the file system mounted, "
                     "and is it the same one for all workers? If the files are lost, pgaudit stream rewind writes them "
                     "again"
                 ) from None
             return None
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DestinationRefused(
-                f"{self.path / POSITION} cannot be read ({type(error).__name__}): choose another directory"
+                f"{self.path / self._note} cannot be read ({type(error).__name__}): choose another directory"
             ) from None
         if stream != self._stream:
             raise DestinationRefused(f"{self.path} has the files of the stream {stream}: choose a directory for each")
