@@ -186,7 +186,7 @@ def test_a_stream_is_tested(run: Run, siem: Path) -> None:
     assert "result" in told(run, "test", "siem")
     (siem / "position.json").write_text("broken")
     refused = run("stream", "test", "siem")
-    assert (refused.returncode, "cannot be used" in refused.stderr) == (1, True)
+    assert (refused.returncode, "cannot be read" in refused.stderr) == (1, True)
 
 
 def test_a_role_is_told_which_right_it_lacks(run: Run, siem: Path, dsn: str) -> None:

@@ -153,6 +153,7 @@ class StreamThread:
             continued=due.continued and replay is None,
             started_at=replay.asked_at if replay else due.started_at,
             is_replay=replay is not None,
+            next_index=due.next_index,
             checkpoints=StoredCheckpoints(self._conn),
         )
         if self._destination is None or request != self._opened_for:

@@ -100,7 +100,7 @@ class Shipment:
         return sent if sent.accepted or len(sent.refused) < MOST_REFUSED else all_refused(sent, entries)
 
 
-def note_failure(
+def note_failure(  # noqa: PLR0913, PLR0917 - what was tried, and when
     conn: Connection,
     settings: Settings,
     due: Due,

@@ -80,5 +80,8 @@ def test_a_rewound_stream_writes_again_in_a_new_file(dsn: str, admin: psycopg.Co
     send_all(dsn, "archive")
     append(dsn, 1)
     send_all(dsn, "archive")
-    assert [len(path.read_text().splitlines()) for path in sorted(tmp_path.glob("*.ndjson"))] == [4, 3]
-    assert sorted(indexes(tmp_path)) == [0, 0, 1, 1, 2, 2, 3]
+    assert [len(path.read_text().splitlines()) for path in sorted(tmp_path.glob("*.ndjson"))] == [
+        5,
+        3,
+    ]  # with that of the rewind
+    assert sorted(indexes(tmp_path)) == [0, 0, 1, 1, 2, 2, 3, 4]

@@ -52,6 +52,13 @@ class Destination(Protocol):
         """
         ...
 
+    def check(self) -> None:
+        """Checks, without sending anything, that events could be sent.
+
+        :raises DeliveryFailed: not now; or, DestinationRefused, not until someone acts.
+        """
+        ...
+
     def close(self) -> None:
         """Closes connections and files."""
         ...
@@ -70,6 +77,9 @@ class Prompt:
     def ready(self, entries: Sequence[Entry], now: datetime, *, is_full: bool) -> int:  # noqa: ARG002 - see Destination
         """Returns the number of the events: all of them."""
         return len(entries)
+
+    def check(self) -> None:
+        """Has nothing to check: a test event shows more."""
 
     def close(self) -> None:
         """Has nothing to close."""

@@ -2,6 +2,7 @@
 
 import json
 import os
+import tempfile
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +16,7 @@ REPLAYED: Final = "replay.json"
 
 
 class Directory:
-    """The directory of a stream. ``position.json`` there names the stream; a range that is replayed has a note of its own."""
+    """The directory of a stream. ``position.json`` there names it; a range that is replayed has a note of its own."""
 
     def __init__(self, request: Request) -> None:
         self.path = Path(request.url.path)
@@ -48,6 +49,14 @@ class Directory:
             raise DeliveryFailed(f"another process writes to {self.path}") from None
         except OSError as error:
             raise DeliveryFailed(f"{self.path} cannot be written: {error.strerror or error}") from None
+
+    def check(self) -> None:
+        """Checks that the stream can write here.
+
+        :raises DeliveryFailed: it cannot now; or, DestinationRefused, not until someone acts.
+        """
+        with self.locked(), tempfile.TemporaryFile(dir=self.path) as file:
+            file.write(b"0")
 
     def note(self, position: Mapping[str, Any]) -> None:
         """Stores what was written, in one step."""

@@ -78,6 +78,10 @@ class Files(Prompt):
                 ))  # fmt: skip
         return Receipt(len(lines))
 
+    def check(self) -> None:
+        """Checks that files can be written."""
+        self._directory.check()
+
     def _known(self, last: Written | None, entries: Sequence[Entry]) -> int:
         """Returns how many events, from the first on, are there: a worker has written them, and could not say so.
 

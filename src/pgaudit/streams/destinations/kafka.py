@@ -7,7 +7,8 @@ no transaction: a request that is on its way when a worker dies may arrive after
 there twice.
 """
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Final
 
@@ -59,20 +60,31 @@ class Topic(Prompt):
 
     def send(self, entries: Sequence[Entry]) -> Receipt:
         """Publishes what the topic does not have yet; returns when all its replicas have it."""
-        try:
+        with self._translated():
             producer = self._connected()
             self._compare(entries)
             receipt = self._publish(producer, entries)
+        for entry in entries:
+            self._published.pop(entry.index, None)
+        self._position = max(self._position, entries[-1].index + 1)
+        return receipt
+
+    def check(self) -> None:
+        """Checks that Kafka lets us in, and has the topic."""
+        with self._translated():
+            self._connected()
+
+    @contextmanager
+    def _translated(self) -> Generator[None]:
+        """Raises what the client raises inside the block as DeliveryFailed or DestinationRefused."""
+        try:
+            yield
         except KafkaException as error:
             raise self._failure(error.args[0]) from None
         except SystemError as error:  # how the client raises what is fatal for the producer, while it reports
             if not isinstance(error.__cause__, KafkaException):
                 raise
             raise self._failure(error.__cause__.args[0]) from None
-        for entry in entries:
-            self._published.pop(entry.index, None)
-        self._position = max(self._position, entries[-1].index + 1)
-        return receipt
 
     def close(self) -> None:
         """Closes the connection, and gives up what is on its way."""

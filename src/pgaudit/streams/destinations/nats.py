@@ -63,6 +63,13 @@ class JetStream(Prompt):
         """Publishes what the stream does not have yet; returns when it is stored."""
         return self._run(self._send(entries))
 
+    def check(self) -> None:
+        """Checks that the server lets us in, and has the stream, which is made if there is none."""
+        self._run(self._check())
+
+    async def _check(self) -> None:
+        await self._stream(await self._connected())
+
     def close(self) -> None:
         """Closes the connection."""
         try:

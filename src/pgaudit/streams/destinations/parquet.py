@@ -65,6 +65,10 @@ class ParquetFiles(Lingering):
                 size = self._write(rest)
         return Receipt(size)
 
+    def check(self) -> None:
+        """Checks that files can be written."""
+        self._directory.check()
+
     def _held(self, first: int, last: int) -> Iterator[tuple[int, str]]:
         """Yields index and hash of the events in files that overlap this range."""
         for path in sorted(self._path.rglob("*.parquet")):

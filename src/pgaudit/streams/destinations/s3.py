@@ -67,6 +67,10 @@ class Segments(Lingering):
         self._cover(last + 1)
         return Receipt(size)
 
+    def check(self) -> None:
+        """Checks that the bucket answers, and lets us in."""
+        next(iter(self._bucket.names(page=1)), None)
+
     def close(self) -> None:
         """Closes connections."""
         self._bucket.close()
