@@ -1,8 +1,4 @@
-"""Follows the log: every event from an index on, and then each new one, through outages of the database.
-
->>> async for entry in pgaudit.stream(from_index=last_seen + 1):
-...     print(entry.index, entry.action)
-"""
+"""Follows the log: every event from an index on, and then each new one, through outages of the database."""
 
 import asyncio
 import logging
@@ -38,6 +34,8 @@ async def stream(
     from_index: int | None = None, query: Query | str = "", settings: Settings | None = None
 ) -> AsyncGenerator[Entry]:
     """Yields the events from an index on, in the order of the log, and waits for new ones; it does not end by itself.
+
+    ``async for entry in pgaudit.stream(from_index=last_seen + 1): …``
 
     Index order is commit order, so no event is missed, and none comes twice. A connection that is lost is opened again,
     for as long as it takes; the first one has to succeed.

@@ -171,8 +171,7 @@ class JetStream(Prompt):
 def subject_of(prefix: str, entry: Entry) -> str:
     """Returns ``prefix.tenant.action``; what a subject cannot have is written as ``%XX``, and no tenant as ``_``.
 
-    >>> subject_of("audit", entry)
-    'audit.north%20sea.claim.approved'
+    Such as ``audit.north%20sea.claim.approved``.
     """
     action = ".".join(token(part) for part in entry.action.split("."))
     return f"{prefix}.{token(entry.tenant or '')}.{action}"
