@@ -120,24 +120,16 @@ def test_other_columns_are_no_problem(owner: Connection) -> None:
     assert check(owner).status is Status.HEALTHY
 
 
-@pytest.mark.parametrize(
-    ("change", "problem"),
-    [
-        ("DROP COLUMN id", "cannot be changed, because a column of the key no longer exists"),
-        (
-            "RENAME status TO state",
-            "cannot be updated, because the condition is not valid: column new.status does not exist",
-        ),
-    ],
-)
-def test_columns_that_are_missed_are_named(owner: Connection, change: str, problem: str) -> None:
-    """The key and the condition need them: changes of rows fail, until capture is added anew."""
+def test_a_column_that_is_missed_is_named(owner: Connection) -> None:
+    """The key needs it: changes of rows fail, until capture is added anew. One that was renamed is found."""
     captures.add(owner, "claims", target="claim", key="id", when="new.status <> old.status")
     guards.remove(owner, "claims")
     owner.execute("INSERT INTO claims (id, status) VALUES (1, 'open')")
-    owner.execute(f"ALTER TABLE claims {change}".encode())
-    found = check(owner)
-    assert f"public.claims {problem}: as the owner, run `pgaudit capture" in found.message
+    owner.execute("ALTER TABLE claims RENAME status TO state")
+    assert check(owner).status is Status.HEALTHY
+    owner.execute("ALTER TABLE claims DROP COLUMN id")
+    problem = "cannot be changed, because a column of the key no longer exists"
+    assert f"public.claims {problem}: as the owner, run `pgaudit capture" in check(owner).message
     with pytest.raises(psycopg.errors.UndefinedColumn):
         owner.execute("UPDATE claims SET amount = 2")
     captures.add(owner, "claims", target="claim", key="amount")
