@@ -5,6 +5,7 @@ catalog       adds, lists, pauses, sets back and removes streams
 urls          the URLs of destinations, and the secrets that they refer to; ``kinds`` has the options
 request       what a stream asks of its destination
 runner        a worker's threads, one for each stream that has something to send
+probing       sends one event to test a destination
 shipping      sends one chunk, and moves the position
 sending       sends events in order, and finds out which of them are refused
 positions     how far a stream is, in the database

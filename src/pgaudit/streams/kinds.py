@@ -37,7 +37,7 @@ class Kind:
 
 WEBHOOK: Final = Kind(
     "webhook", "https", "https://HOST/PATH?secret=env:VARIABLE",
-    texts=("ca",), flags=("thin",), secrets=("secret", "previous"),
+    required=("secret",), texts=("ca", "link"), flags=("thin",), secrets=("secret", "previous"),
 )  # fmt: skip
 SPLUNK: Final = Kind(
     "splunk", "https", "splunk+https://HOST:8088?token=env:VARIABLE", required=("token",),
