@@ -55,7 +55,7 @@ def relaying(port: int, context: ssl.SSLContext, *, farewell: bool = True) -> Se
     """
 
     def serve(connection: socket.socket, _: Event) -> None:
-        with context.wrap_socket(connection, server_side=True) as encrypted:
+        with context.wrap_socket(connection, server_side=True, suppress_ragged_eofs=False) as encrypted:
             content = read_all(encrypted)
             with socket.create_connection(("127.0.0.1", port)) as plain:
                 plain.sendall(content)

@@ -38,7 +38,6 @@ def hand_over(connection: socket.socket, content: bytes, *, confirm: bool) -> No
         if confirm:
             await_end(connection, end)
         else:
-            require_open(connection)
             say_goodbye(connection)
     except OSError as error:
         raise DeliveryFailed(f"the receiver has not taken everything: {why(error)}") from None
@@ -82,14 +81,6 @@ def await_end(connection: socket.socket, end: float) -> None:
             "the receiver has not closed the connection after it had everything, so nobody knows that it has read it: "
             "if it never does, add confirm=false to the URL"
         ) from None
-
-
-def require_open(connection: socket.socket) -> None:
-    """Raises OSError if the other side has closed the connection."""
-    connection.settimeout(0)
-    with suppress(BlockingIOError):
-        if not socket.socket.recv(connection, 1, socket.MSG_PEEK):
-            raise ConnectionError(0, "it has closed the connection early")
 
 
 def say_goodbye(connection: socket.socket) -> None:
