@@ -47,7 +47,7 @@ class Mailbox:
             envelope.rcpt_tos.append(address)
         return answer
 
-    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802, ARG002 - aiosmtpd's
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802 - aiosmtpd's
         """Takes a message, or answers otherwise; or takes it, and ends the connection without an answer."""
         answer = self.answers.get("DATA", "250 OK")
         message = message_from_bytes(cast("bytes", envelope.content), policy=default)
