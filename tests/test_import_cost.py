@@ -3,7 +3,7 @@
 Measured: 66 ms, of which 34 are pydantic's, which it loads when the first model is made. That is the least of 15 runs
 of ``python -c "import psycopg, psycopg_pool, procrastinate, pydantic; import pgaudit"``, 292 ms, less the least of 15
 without pgaudit, 226 ms, in turn with the others, on two cores with Python 3.11. Reading the environment with
-pydantic-settings took 28 ms more.
+pydantic-settings took 28 ms more. The parts of the settings, which have a module each, take 2 ms of processor time.
 
 A clock would make these tests fail on a busy machine: they count modules.
 """
@@ -72,8 +72,8 @@ def test_an_import_adds_nothing_but_pgaudit_pydantic_and_the_standard_library(ad
 
 
 def test_an_import_adds_few_modules(added: set[str]) -> None:
-    """There are 31 modules of pgaudit; each takes about half a millisecond."""
-    assert len({name for name in added if name.startswith("pgaudit")}) <= 31
+    """There are 38 modules of pgaudit; each takes about half a millisecond."""
+    assert len({name for name in added if name.startswith("pgaudit")}) <= 38
     assert len(packages(added) & sys.stdlib_module_names) <= 16
 
 

@@ -23,9 +23,10 @@ $$;
 
 -- has_long_number(event): returns whether it contains a number of more than 4,000 digits. jsonb stores 1e131071 in 8
 -- bytes and prints 131,072 digits: 8,191 such numbers make a gigabyte of text, which pg_dump cannot read.
+-- As one array: jsonb_path_query moves all remaining items for each one that it returns.
 CREATE OR REPLACE FUNCTION pgaudit.has_long_number(event jsonb) RETURNS boolean
 LANGUAGE sql IMMUTABLE SET search_path = pgaudit, pg_temp AS $$
-    SELECT EXISTS (SELECT FROM jsonb_path_query(event, '$.** ? (@.type() == "number")') number
+    SELECT EXISTS (SELECT FROM jsonb_array_elements(jsonb_path_query_array(event, '$.** ? (@.type() == "number")')) number
                     WHERE length(number::text) > 4000)
 $$;
 

@@ -9,8 +9,8 @@ EXCEPTION WHEN data_exception OR program_limit_exceeded OR statement_too_complex
     RETURN NULL;
 END $$;
 
--- capturable(value): returns a value that consists of others (JSON, arrays, composites, ranges) as an event can hold it:
--- its text as a string if it is nested too deep, has a reserved key or a number of more than 4,000 digits.
+-- capturable(value): returns a value that consists of others (JSON, arrays, composites, ranges) as an event can hold
+-- it: its text as a string if it is nested too deep, has a reserved key or a number of more than 4,000 digits.
 CREATE OR REPLACE FUNCTION pgaudit.capturable(value text) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp AS $$
 DECLARE
@@ -30,7 +30,8 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
                               'sha256', encode(sha256(convert_to(value, 'UTF8')), 'hex'))
 $$;
 
--- fitting_event(content): returns the event. While it is larger than max_event_bytes, its largest value is omitted.
+-- fitting_event(content): returns the event. While it is larger than max_event_bytes, its largest value is omitted; if
+-- all are small, changes are.
 CREATE OR REPLACE FUNCTION pgaudit.fitting_event(content text) RETURNS jsonb
 LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp AS $$
 DECLARE
@@ -44,11 +45,25 @@ BEGIN
           FROM jsonb_array_elements(event->'changes') WITH ORDINALITY AS given (change, position),
                unnest('{before,after}'::text[]) side
          WHERE change ? side ORDER BY octet_length(change->>side) DESC NULLS LAST LIMIT 1;
-        EXIT WHEN octet_length(event #>> path) < 200;  -- a table of a thousand columns: record reports what is wrong
+        IF octet_length(event #>> path) < 200 THEN  -- a table of a thousand columns
+            RETURN with_fewer_changes(event, allowed);
+        END IF;
         event := jsonb_set(event, path, omitted_value(event #>> path));
     END LOOP;
     RETURN event;
 END $$;
+
+-- with_fewer_changes(event, allowed): returns a captured event with as many of its changes as fit into that many bytes.
+-- data.omitted_changes says how many are left out, with the size and hash of their text.
+CREATE OR REPLACE FUNCTION pgaudit.with_fewer_changes(event jsonb, allowed integer) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT event || jsonb_build_object('changes', coalesce(jsonb_agg(change ORDER BY n) FILTER (WHERE fits), '[]'),
+               'data', jsonb_build_object('omitted_changes', jsonb_build_object('count', count(*) FILTER (WHERE NOT fits))
+                   || omitted_value((jsonb_agg(change ORDER BY n) FILTER (WHERE NOT fits))::text)))
+      FROM (SELECT change, n, sum(octet_length(change::text) + 2) OVER (ORDER BY n)
+                              <= allowed - 300 - octet_length((event - 'changes')::text) AS fits  -- 300: data
+              FROM jsonb_array_elements(event->'changes') WITH ORDINALITY AS given (change, n)) measured
+$$;
 
 -- fitting_key(value): returns the id of a target: of 1 to 500 characters. A longer one ends with its hash.
 CREATE OR REPLACE FUNCTION pgaudit.fitting_key(value text) RETURNS text
@@ -71,7 +86,8 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT oid FROM base WHERE below = 0
 $$;
 
--- parts_of(type): returns the types that a value consists of: itself, or the base type of a domain, elements and attributes.
+-- parts_of(type): returns the types that a value consists of: itself, or the base type of a domain, elements and
+-- attributes.
 CREATE OR REPLACE FUNCTION pgaudit.parts_of(type oid) RETURNS TABLE (part oid, kind text)
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     WITH RECURSIVE parts (oid) AS (
@@ -84,13 +100,14 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
       FROM parts JOIN pg_type t USING (oid)
 $$;
 
--- has_foreign_parts(type): returns whether a value has parts of types that are not PostgreSQL's. to_json and ::text would
--- call a cast that the owner of such a type has made, with the rights of the schema's owner; their text is safe.
+-- has_foreign_parts(type): returns whether a value has parts of types that are not PostgreSQL's. to_json and ::text
+-- would call a cast that the owner of such a type has made, with the rights of the schema's owner; their text is safe.
 CREATE OR REPLACE FUNCTION pgaudit.has_foreign_parts(type oid) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS
 $$ SELECT EXISTS (SELECT FROM parts_of(type) WHERE kind = 'scalar' AND part >= 16384) $$;
 
--- text_expression(type, value): returns the SQL expression of a value's text, without calling a cast that a user has made.
+-- text_expression(type, value): returns the SQL expression of a value's text, without calling a cast that a user has
+-- made.
 CREATE OR REPLACE FUNCTION pgaudit.text_expression(type oid, value text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT format(CASE WHEN kind = 'scalar' AND part < 16384 THEN '%1$s::text'
@@ -99,7 +116,8 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
 $$;
 
 -- json_expression(type, value): returns the SQL expression of a column's value as JSON text. value is the expression of
--- the column, such as new.amount. The functions in which it stands fix the settings that the text of a value depends on.
+-- the column, such as new.amount. The functions in which it stands fix the settings that the text of a value depends
+-- on.
 CREATE OR REPLACE FUNCTION pgaudit.json_expression(type oid, value text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT CASE WHEN typlen = -1 THEN format('CASE WHEN pg_catalog.pg_column_size(%s) > 100000 '
@@ -118,14 +136,14 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
               FROM pg_type t, text_expression(t.oid, value) as_text WHERE t.oid = base_type(type)) expression
 $$;
 
--- changed_expression(type, collation, before, after): returns the SQL condition under which a column was changed. Where
--- "=" takes different values for equal, as it does 1.0 and 1.00, or does not exist, the bytes are compared.
-CREATE OR REPLACE FUNCTION pgaudit.changed_expression(type oid, "collation" oid, before text, after text) RETURNS text
+-- changed_expression(type, before, after): returns the SQL condition under which a column was changed. Where "=" takes
+-- different values for equal, as it does 1.0 and 1.00, or does not exist, the bytes are compared. COLLATE "C": in the
+-- column's own collation "a" and "A" may be equal.
+CREATE OR REPLACE FUNCTION pgaudit.changed_expression(type oid, before text, after text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT format(CASE
         WHEN base_type(type) = ANY ('{bool,int2,int4,int8,oid,uuid,date,time,timestamp,timestamptz,bytea}'::regtype[]::oid[])
-          OR base_type(type) = ANY ('{text,varchar}'::regtype[]::oid[])
-             AND (SELECT collisdeterministic FROM pg_collation WHERE oid = "collation")
             THEN '%s IS DISTINCT FROM %s'
+        WHEN base_type(type) = ANY ('{text,varchar}'::regtype[]::oid[]) THEN '%s IS DISTINCT FROM (%s COLLATE "C")'
         ELSE 'pg_catalog.record_image_ne(ROW(%s), ROW(%s))' END, before, after)
 $$;

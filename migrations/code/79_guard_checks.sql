@@ -1,7 +1,8 @@
 -- Guards at run time: what a transaction has changed is compared with what it has recorded.
 
--- recorded_events(): returns the events of success that this transaction has recorded, and that will be in the log: not
--- captured ones, not those whose id the log or the queue has already, nor the second of one id.
+-- recorded_events(): returns the events that satisfy a guard: the application has recorded them in this transaction
+-- with the outcome success, and the log will have them. So neither captured events, nor one whose id is in the log
+-- already, in the queue, or in another event of the transaction.
 CREATE OR REPLACE FUNCTION pgaudit.recorded_events() RETURNS SETOF jsonb
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off SET enable_bitmapscan = off SET enable_nestloop = on  -- by the indexes, however large queue and log are
@@ -24,7 +25,8 @@ BEGIN
     END IF;
 END $$;
 
--- recorded_inline_events(first_index): returns those that are in the log already, because it has recorded them in mode inline.
+-- recorded_inline_events(first_index): returns those that are in the log already, because they were recorded in mode
+-- inline.
 --   first_index  no event of this transaction has a lower index
 CREATE OR REPLACE FUNCTION pgaudit.recorded_inline_events(first_index bigint) RETURNS SETOF jsonb
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp SET plan_cache_mode = force_custom_plan AS $$  -- locks only the last partitions
@@ -35,45 +37,60 @@ BEGIN
            AND l.conflicts_with IS NULL AND NOT coalesce(l.event->'context' ? 'source', false);
 END $$;
 
--- fits_pattern(action, pattern): returns whether an action fits, such as claim.paid fits claim.*; NULL is any.
+-- fits_pattern(action, pattern): returns whether an action fits a pattern, as claim.paid fits claim.*; any action fits
+-- NULL.
 CREATE OR REPLACE FUNCTION pgaudit.fits_pattern(action text, pattern text) RETURNS boolean
 LANGUAGE sql IMMUTABLE AS
 $$ SELECT pattern IS NULL OR action LIKE replace(replace(pattern, '_', '!_'), '*', '%') ESCAPE '!' $$;
 
--- says_same(given, actual): returns whether two values are the same, as an application and as Postgres write them: 1 and
--- "1.00", or a time in two zones.
-CREATE OR REPLACE FUNCTION pgaudit.says_same(given jsonb, actual jsonb) RETURNS boolean
+-- is_same_value(given, actual): returns whether two values are the same, as an application and as Postgres write them:
+-- 1 and "1.00", a time in two zones, or a large value and what stands for it in a captured event.
+CREATE OR REPLACE FUNCTION pgaudit.is_same_value(given jsonb, actual jsonb) RETURNS boolean
 LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp AS $$
 DECLARE
     ours  text := coalesce(given, 'null') #>> '{}';
     truth text := coalesce(actual, 'null') #>> '{}';
 BEGIN
-    IF ours IS NOT DISTINCT FROM truth THEN
+    IF ours IS NOT DISTINCT FROM truth OR actual->'omitted' = 'true' AND actual = omitted_value(ours) THEN
         RETURN true;
     ELSIF jsonb_typeof(actual) = 'number' AND ours ~ '^[-+]?[0-9]+([.][0-9]+)?$' AND length(ours) < 1000 THEN
         RETURN ours::numeric = truth::numeric;
+    ELSIF ours ~ '^[0-9]{4}-' AND truth ~ '^[0-9]{4}-' THEN  -- not 'now'
+        RETURN coalesce(try_timestamptz(ours) = try_timestamptz(truth), false);
     END IF;
-    RETURN coalesce(try_timestamptz(ours) = try_timestamptz(truth), false);
+    RETURN false;
 END $$;
 
--- has_changes(given, actual): returns whether the changes of an event have each change of a row, with what it is now.
-CREATE OR REPLACE FUNCTION pgaudit.has_changes(given jsonb, actual jsonb) RETURNS boolean
+-- has_changes(given, actual, masked): returns whether the changes of an event have each change of a row, with the value
+-- that it has now. Masked columns are not compared.
+CREATE OR REPLACE FUNCTION pgaudit.has_changes(given jsonb, actual jsonb, masked text[]) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT NOT EXISTS (
         SELECT FROM jsonb_array_elements(coalesce(actual, '[]')) a
-         WHERE coalesce(a->>'after', a->>'before') IS DISTINCT FROM '***'
+         WHERE a->>'path' <> ALL (masked)
            AND NOT EXISTS (SELECT FROM jsonb_array_elements(CASE WHEN jsonb_typeof(given) = 'array' THEN given ELSE '[]' END) g
-                            WHERE g->>'path' = a->>'path' AND says_same(g->'after', a->'after')))
+                            WHERE g->>'path' = a->>'path' AND is_same_value(g->'after', a->'after')))
 $$;
 
--- check_guarded_changes(): compares what the transaction has changed in guarded tables with what it has recorded. All of it
--- is compared when the first of its deferred calls comes; the others find nothing left.
+-- satisfies(action, changes, pattern, with_changes, event, masked): returns whether a recorded event, which has the target
+-- already, is what a guard demands.
+--   action, changes                those of the event
+--   pattern, with_changes, masked  those of the guard
+--   event                          how the change would be captured; NULL unless with_changes
+-- Without SET, so that it becomes a part of the query that compares all targets.
+CREATE OR REPLACE FUNCTION pgaudit.satisfies(action text, changes jsonb, pattern text, with_changes boolean, event text, masked text[])
+RETURNS boolean LANGUAGE sql STABLE AS
+$$ SELECT pgaudit.fits_pattern(action, pattern) AND (NOT with_changes OR pgaudit.has_changes(changes, event::jsonb->'changes', masked)) $$;
+
+-- check_guarded_changes(): compares what the transaction has changed in guarded tables with what it has recorded. The
+-- first of its deferred calls compares all of it; the others find nothing left.
 CREATE OR REPLACE FUNCTION pgaudit.check_guarded_changes() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp
 SET timezone = 'UTC' SET datestyle = 'ISO' SET enable_nestloop = off SET enable_seqscan = off
 SET plan_cache_mode = force_generic_plan SET jit = off AS $$
 DECLARE
     missing record;
+    guarded guarded_table;
 BEGIN
     IF NOT EXISTS (SELECT FROM guarded_change WHERE xid = NEW.xid AND number = NEW.number) THEN
         RETURN NULL;
@@ -81,9 +98,15 @@ BEGIN
     FOR missing IN
         WITH noted AS (
             DELETE FROM guarded_change WHERE xid = NEW.xid RETURNING guard, operation, keys, new_keys, events
+        ), guards AS MATERIALIZED (
+            SELECT g.*, CASE WHEN with_changes THEN names_now(masked, known_columns, relation) END AS hidden
+              FROM guarded_table g WHERE id IN (SELECT guard FROM noted)
         ), changed AS (
-            SELECT g.id AS guard, g.target_type, n.operation, g.actions->>n.operation AS pattern, g.with_changes, c.key, c.new_key, c.event
-              FROM noted n JOIN guarded_table g ON g.id = n.guard, LATERAL unnest(n.keys, n.new_keys, n.events) AS c (key, new_key, event)
+            SELECT g.id AS guard, g.target_type, n.operation, g.actions->>n.operation AS pattern, g.with_changes,
+                   g.hidden AS masked, c.key, c.new_key, c.event,
+                   CASE WHEN g.on_missing = 'capture' THEN row_number() OVER () / 10000 END AS portion  -- as in guard_query
+              FROM noted n JOIN guards g ON g.id = n.guard,
+                   LATERAL unnest(n.keys, n.new_keys, n.events) AS c (key, new_key, event)
         ), recorded AS MATERIALIZED (
             SELECT t.target->>'type' AS target_type, t.target->>'id' AS key, r.event->>'action' AS action, r.event->'changes' AS changes
               FROM recorded_events() AS r (event), LATERAL jsonb_array_elements(r.event->'targets') AS t (target)
@@ -92,90 +115,76 @@ BEGIN
                array_agg(c.event) FILTER (WHERE c.event IS NOT NULL) AS events
           FROM changed c
          WHERE NOT EXISTS (SELECT FROM recorded r WHERE r.target_type = c.target_type AND r.key = c.key
-                              AND fits_pattern(r.action, c.pattern)
-                              AND (NOT c.with_changes OR has_changes(r.changes, c.event::jsonb->'changes')))
+                              AND satisfies(r.action, r.changes, c.pattern, c.with_changes, c.event, c.masked))
            AND NOT EXISTS (SELECT FROM recorded r WHERE c.new_key <> c.key AND r.target_type = c.target_type AND r.key = c.new_key
-                              AND fits_pattern(r.action, c.pattern)
-                              AND (NOT c.with_changes OR has_changes(r.changes, c.event::jsonb->'changes')))
-         GROUP BY c.guard, c.operation LOOP
-        PERFORM note_unrecorded(missing.guard, missing.operation, missing.keys, missing.events);
+                              AND satisfies(r.action, r.changes, c.pattern, c.with_changes, c.event, c.masked))
+         GROUP BY c.guard, c.operation, c.portion LOOP
+        SELECT g.* INTO guarded FROM guarded_table g WHERE g.id = missing.guard;
+        PERFORM note_unrecorded(guarded, guarded.relation, missing.operation, cardinality(missing.keys),
+                                array(SELECT guarded.target_type || ':' || key FROM unnest(missing.keys[:5]) key), missing.events);
     END LOOP;
     RETURN NULL;
 END $$;
 
--- note_unrecorded(guard, operation, keys, events): does with changes without an event what the guard says: aborts,
--- captures them, or warns.
-CREATE OR REPLACE FUNCTION pgaudit.note_unrecorded(guard integer, operation text, keys text[], events text[]) RETURNS void
+-- note_unrecorded(guard, relation, operation, count, targets, events): does what the guard says about changes without
+-- an event: aborts, records the events that were captured for that case, or notes them and warns.
+--   relation  the table, or the partition that was truncated
+--   count     number of changed rows; targets has the first five
+CREATE OR REPLACE FUNCTION pgaudit.note_unrecorded(guard pgaudit.guarded_table, relation regclass, operation text, count bigint,
+                                                   targets text[], events text[]) RETURNS void
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
-    guarded guarded_table := (SELECT g FROM guarded_table g WHERE g.id = guard);
-    targets text[] := array(SELECT guarded.target_type || ':' || key FROM unnest(keys[:5]) key);
-    pattern text := coalesce(guarded.actions->>operation, guarded.action || '.*');
-    problem text := format('%s: %s%s %s without an audit event', table_name(guarded.relation), array_to_string(targets[:3], ', '),
-        CASE WHEN cardinality(keys) > 3 THEN format(' and %s more', cardinality(keys) - 3) ELSE '' END,
-        CASE operation WHEN 'insert' THEN 'inserted' WHEN 'update' THEN 'updated' ELSE 'deleted' END);
+    problem text := unrecorded_problem(relation, operation, count, targets);
+    remedy  text := unrecorded_remedy(guard, operation, targets[1]);
 BEGIN
-    CASE guarded.on_missing
+    CASE guard.on_missing
         WHEN 'abort' THEN
-            RAISE EXCEPTION '%', problem USING ERRCODE = 'PA002', SCHEMA = split_part(table_name(guarded.relation), '.', 1),
-                TABLE = split_part(table_name(guarded.relation), '.', 2), HINT = remedy_for(guarded, targets[1], pattern);
+            RAISE EXCEPTION '%', problem USING ERRCODE = 'PA002', SCHEMA = split_part(table_name(relation), '.', 1),
+                TABLE = split_part(table_name(relation), '.', 2), HINT = remedy;
         WHEN 'capture' THEN
             PERFORM record_contents(events);
         ELSE
             INSERT INTO unrecorded_change (relation, operation, count, targets, xid, recorded_by, application_name)
-            VALUES (guarded.relation, operation, cardinality(keys), targets, pg_current_xact_id(), session_user,
-                    current_setting('application_name'));
-            RAISE WARNING '%', problem USING ERRCODE = '01PA2', HINT = remedy_for(guarded, targets[1], pattern);
+            VALUES (relation, operation, count, targets, pg_current_xact_id(), session_user, current_setting('application_name'));
+            RAISE WARNING '%', problem USING ERRCODE = '01PA2', HINT = remedy;
     END CASE;
 END $$;
 
--- remedy_for(guard, target, pattern): returns what a developer has to do about a change without its event.
-CREATE OR REPLACE FUNCTION pgaudit.remedy_for(guard pgaudit.guarded_table, target text, pattern text) RETURNS text
+-- unrecorded_problem(relation, operation, count, targets): returns the sentence about changes without an event.
+CREATE OR REPLACE FUNCTION pgaudit.unrecorded_problem(relation regclass, operation text, count bigint, targets text[]) RETURNS text
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
-    SELECT format('Record a new event in the same transaction: audit.record(conn, AuditEvent(action="%s", target="%s"%s)).',
-                  replace(pattern, '*', '…'), target, CASE WHEN guard.with_changes THEN ', changes=[…]' ELSE '' END)
+    SELECT CASE operation WHEN 'truncate' THEN format('TRUNCATE of %s without an audit event', table_name(relation))
+                          ELSE format('%s: %s%s %s without an audit event', table_name(relation), array_to_string(targets[:3], ', '),
+                                      CASE WHEN count > 3 THEN format(' and %s more', count - 3) ELSE '' END,
+                                      CASE operation WHEN 'insert' THEN 'inserted' WHEN 'update' THEN 'updated' ELSE 'deleted' END) END
 $$;
 
--- record_contents(contents): records captured events, each given as its text.
-CREATE OR REPLACE FUNCTION pgaudit.record_contents(contents text[]) RETURNS void
-LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
-DECLARE
-    receipts text := CASE WHEN current_setting('audit.wal_receipts', true) = 'on' THEN receipt_prefix() END;
-BEGIN
-    INSERT INTO audit_jobs (event, leaf_hash, event_bytes)
-    SELECT event, CASE WHEN receipts IS NULL THEN sha256(decode('00', 'hex') || convert_to(event::text, 'UTF8'))
-                       ELSE hash_with_receipt(event::text, receipts) END, octet_length(event::text)
-      FROM (SELECT CASE WHEN octet_length(content) > 8000 THEN fitting_event(content) ELSE content::jsonb END AS event
-              FROM unnest(contents) content OFFSET 0) given;
-END $$;
+-- unrecorded_remedy(guard, operation, target): returns what a developer has to do about a change without an event.
+CREATE OR REPLACE FUNCTION pgaudit.unrecorded_remedy(guard pgaudit.guarded_table, operation text, target text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT format('Record a new event%s in the same transaction: audit.record(conn, AuditEvent(action="%s", target="%s"%s)).',
+                  CASE operation WHEN 'truncate' THEN ' before it,' ELSE '' END, replace(pattern, '*', '…'), target,
+                  CASE WHEN guard.with_changes AND operation <> 'truncate' THEN ', changes=[…]' ELSE '' END)
+      FROM coalesce(guard.actions->>operation, guard.action || CASE operation WHEN 'truncate' THEN '.truncated' ELSE '.*' END) pattern
+$$;
 
--- check_guarded_truncate(guard, relation): decides about a TRUNCATE at once, because nothing can defer it.
+-- check_guarded_truncate(guard, relation): decides about a TRUNCATE at once: PostgreSQL defers no trigger of TRUNCATE.
+-- An event about a table is one about its partitions, which are truncated with it.
 CREATE OR REPLACE FUNCTION pgaudit.check_guarded_truncate(guard integer, relation oid) RETURNS void
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
     guarded guarded_table := (SELECT g FROM guarded_table g WHERE g.id = guard);
-    target  text := 'table:' || table_name(relation);
+    name    text := table_name(relation);
 BEGIN
-    IF EXISTS (SELECT FROM recorded_events() AS r (event), LATERAL jsonb_array_elements(r.event->'targets') t
-                WHERE t->>'type' = 'table' AND t->>'id' = table_name(relation)
-                  AND fits_pattern(r.event->>'action', guarded.actions->>'truncate')) THEN
-        RETURN;
+    IF NOT EXISTS (SELECT FROM recorded_events() AS r (event), LATERAL jsonb_array_elements(r.event->'targets') t
+                    WHERE t->>'type' = 'table' AND t->>'id' IN (name, table_name(guarded.relation))
+                      AND fits_pattern(r.event->>'action', guarded.actions->>'truncate')) THEN
+        PERFORM note_unrecorded(guarded, relation, 'truncate', 1, ARRAY['table:' || name],
+                                ARRAY[event_about_table(guarded.action || '.truncated', relation)]);
     END IF;
-    CASE guarded.on_missing
-        WHEN 'abort' THEN
-            RAISE EXCEPTION 'TRUNCATE of % without an audit event', table_name(relation) USING ERRCODE = 'PA002',
-                HINT = format('Record an event before it, in the same transaction: audit.record(conn, AuditEvent('
-                              'action="%s.truncated", target="%s")).', guarded.action, target);
-        WHEN 'capture' THEN
-            PERFORM record_about_table(guarded.action || '.truncated', relation);
-        ELSE
-            INSERT INTO unrecorded_change (relation, operation, count, targets, xid, recorded_by, application_name)
-            VALUES (relation, 'truncate', 1, ARRAY[target], pg_current_xact_id(), session_user, current_setting('application_name'));
-            RAISE WARNING 'TRUNCATE of % without an audit event', table_name(relation) USING ERRCODE = '01PA2';
-    END CASE;
 END $$;
 
--- prune_unrecorded_changes(age): deletes older ones.
+-- prune_unrecorded_changes(age): deletes the notes that are older.
 CREATE OR REPLACE FUNCTION pgaudit.prune_unrecorded_changes(age interval) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS
 $$ DELETE FROM unrecorded_change WHERE found_at < clock_timestamp() - age $$;

@@ -9,17 +9,23 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
       FROM stream s JOIN stream_position p USING (name), log_head
      WHERE s.kind <> 'cursor' AND s.paused_at IS NULL AND p.next_attempt_at <= clock_timestamp()
        AND (p.next_index <> size
-            OR EXISTS (SELECT FROM parked k WHERE k.stream = s.name AND k.retry_at <= clock_timestamp()))
+            OR EXISTS (SELECT FROM parked k WHERE k.stream = s.name AND k.retry_at <= clock_timestamp())
+            OR EXISTS (SELECT FROM stream_replay r WHERE r.stream = s.name AND r.next_attempt_at <= clock_timestamp()))
      ORDER BY s.name
 $$;
 
--- mismatch_of(at): returns why a position does not fit the log, which was restored from an older backup; NULL if it fits.
+-- mismatch_of(at): returns why a position does not fit the log, which was restored from an older backup, or does not have
+-- the next events any more; NULL if it fits.
 CREATE OR REPLACE FUNCTION pgaudit.mismatch_of(at pgaudit.stream_position) RETURNS text
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
     log_size bigint := (SELECT size FROM log_head);
+    first    bigint := (SELECT min(first_index) FROM log_partitions());
 BEGIN
-    IF at.next_index > log_size THEN
+    IF at.next_index < least(first, log_size) THEN
+        RETURN format('the events from index %s to %s are no longer in the log: their partition was detached. Set the '
+                      'position to %s to go on without them', at.next_index, first - 1, first);
+    ELSIF at.next_index > log_size THEN
         RETURN format('it is at index %s, but the log has %s events: the log was restored from an older backup',
                       at.next_index, log_size);
     ELSIF EXISTS (SELECT FROM audit_log WHERE index = at.last_index AND leaf_hash <> at.last_hash) THEN
@@ -33,13 +39,17 @@ END $$;
 -- position does not fit the log is paused, and `mismatch` says why: the log was restored from an older backup.
 CREATE OR REPLACE FUNCTION pgaudit.look_at_stream(
     name text, OUT kind text, OUT url text, OUT query text, OUT form text, OUT ordered boolean, OUT allow_private boolean,
-    OUT continued boolean, OUT next_index bigint, OUT log_size bigint, OUT attempts integer, OUT failing_since timestamptz, OUT mismatch text)
+    OUT continued boolean, OUT next_index bigint, OUT log_size bigint, OUT attempts integer, OUT failing_since timestamptz,
+    OUT started_at timestamptz, OUT mismatch text)
 RETURNS SETOF record
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     at stream_position;
 BEGIN
+    IF NOT EXISTS (SELECT FROM due_streams() due WHERE due.name = look_at_stream.name) THEN
+        RETURN;  -- without a lock, which would write
+    END IF;
     SELECT * INTO at FROM stream_position p
      WHERE p.name = look_at_stream.name AND p.next_attempt_at <= clock_timestamp() FOR UPDATE SKIP LOCKED;
     SELECT s.kind, s.url, s.query, s.form, s.ordered, s.allow_private
@@ -53,6 +63,7 @@ BEGIN
     next_index := at.next_index;
     attempts := at.attempts;
     failing_since := at.failing_since;
+    started_at := at.started_at;
     mismatch := mismatch_of(at);
     IF mismatch IS NOT NULL THEN
         PERFORM pause_stream(at.name, 'mismatch', mismatch);
@@ -69,6 +80,15 @@ BEGIN
         FOR UPDATE SKIP LOCKED;
     RETURN FOUND;
 END $$;
+
+-- park(name, events): puts events aside: [{"index": …, "target": …, "error": …, "behind": …}].
+CREATE OR REPLACE FUNCTION pgaudit.park(name text, events jsonb) RETURNS void
+LANGUAGE sql SET search_path = pgaudit, pg_temp AS $$
+    INSERT INTO parked (stream, index, target, behind, error)
+    SELECT park.name, k.index, k.target, k.behind, left(k.error, 1000)
+      FROM jsonb_to_recordset(park.events) AS k (index bigint, target text, behind bigint, error text)
+        ON CONFLICT (stream, index) DO UPDATE SET attempts = parked.attempts + 1, error = excluded.error
+$$;
 
 -- move_stream(name, next_index, last_index, last_hash, events, bytes, parked, skipped, started_at): notes what was sent,
 -- and lets the stream go on with the event of that index.
@@ -92,10 +112,7 @@ BEGIN
            delivered_at = CASE WHEN events > 0 THEN clock_timestamp() ELSE at.delivered_at END,
            attempts = 0, failing_since = NULL, next_attempt_at = '-infinity', error = NULL
      WHERE p.name = at.name;
-    INSERT INTO parked (stream, index, target, behind, error)
-    SELECT at.name, k.index, k.target, k.behind, left(k.error, 1000)
-      FROM jsonb_to_recordset(parked) AS k (index bigint, target text, behind bigint, error text)
-        ON CONFLICT (stream, index) DO UPDATE SET attempts = parked.attempts + 1, error = excluded.error;
+    PERFORM park(at.name, parked);
     IF events > 0 OR number > 0 THEN
         INSERT INTO delivery (stream, status, from_index, to_index, events, parked, bytes, attempts, started_at)
         VALUES (at.name, 'delivered', at.next_index, move_stream.next_index - 1, events, number, bytes, at.attempts + 1,
@@ -173,6 +190,6 @@ $$;
 -- prune_deliveries(age): deletes the history of deliveries that is older.
 CREATE OR REPLACE FUNCTION pgaudit.prune_deliveries(age interval) RETURNS bigint
 LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
-    WITH pruned AS (DELETE FROM delivery WHERE ended_at < clock_timestamp() - age RETURNING 1)
+    WITH pruned AS (DELETE FROM delivery WHERE ended_at < statement_timestamp() - age RETURNING 1)
     SELECT count(*) FROM pruned
 $$;

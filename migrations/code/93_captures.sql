@@ -1,28 +1,16 @@
--- What capture and guard of a table are like now, and what is wrong with them. No table is locked: a migration of the
--- application that holds one does not stop the health check.
+-- The state of captures and guards, and what is wrong with them. No table is locked, so that a migration of the
+-- application that holds a lock does not block the health check.
 
--- partition_tree(relation): returns a table and its partitions, of all levels. pg_partition_tree would lock them all.
-CREATE OR REPLACE FUNCTION pgaudit.partition_tree(relation oid) RETURNS SETOF oid
+-- watched(purpose): returns the captured or guarded tables, with the columns that both have.
+CREATE OR REPLACE FUNCTION pgaudit.watched(purpose text)
+RETURNS TABLE (id integer, relation regclass, key_columns text[], columns text[], excluded text[], masked text[], condition text,
+               renamed_columns jsonb, known_columns jsonb, paused_at timestamptz)
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
-    WITH RECURSIVE tree (relation) AS (
-        SELECT partition_tree.relation
-        UNION ALL
-        SELECT inhrelid FROM tree JOIN pg_inherits ON inhparent = tree.relation JOIN pg_class c ON c.oid = inhrelid
-         WHERE relispartition)
-    SELECT relation FROM tree
-$$;
-
--- row_level_reason(relation): returns why each of its rows is captured by itself; NULL where a statement is: see
--- level_of_capture.
-CREATE OR REPLACE FUNCTION pgaudit.row_level_reason(relation oid) RETURNS text
-LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
-    SELECT CASE WHEN EXISTS (SELECT FROM pg_class WHERE oid = relation AND relkind = 'p') THEN 'it is partitioned'
-                WHEN EXISTS (SELECT FROM pg_inherits WHERE inhparent = relation) THEN 'tables inherit from it'
-                WHEN EXISTS (SELECT FROM pg_inherits WHERE inhrelid = relation) THEN 'it is a part of another table'
-                ELSE (SELECT 'it has AFTER ROW triggers: ' || string_agg(tgname, ', ' ORDER BY tgname) FROM pg_trigger
-                       WHERE tgrelid = relation AND NOT tgisinternal AND tgtype & 1 = 1 AND tgtype & 2 = 0
-                         AND NOT starts_with(tgname, '0_pgaudit')) END
-     WHERE level_of_capture(relation) = 'row'
+    SELECT id, relation, key_columns, columns, excluded, masked, condition, renamed_columns, known_columns, paused_at
+      FROM captured_table WHERE purpose = 'capture'
+    UNION ALL
+    SELECT id, relation, key_columns, columns, excluded, masked, condition, renamed_columns, known_columns, paused_at
+      FROM guarded_table WHERE purpose = 'guard'
 $$;
 
 -- level_of_triggers(relation, purpose): returns what its triggers fire for, statement or row; NULL if it has none.
@@ -30,12 +18,11 @@ CREATE OR REPLACE FUNCTION pgaudit.level_of_triggers(relation oid, purpose text)
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT min(CASE tgtype & 1 WHEN 1 THEN 'row' ELSE 'statement' END) FROM pg_trigger
      WHERE tgrelid = relation AND NOT tgisinternal
-       AND tgname = ANY (array(SELECT format('0_pgaudit_%s_%s', purpose, operation)
-                                 FROM unnest('{insert,update,delete}'::text[]) operation)::name[])
+       AND tgname IN (SELECT triggers_of(relation, purpose)) AND tgtype & 32 = 0  -- not those of TRUNCATE
 $$;
 
--- problem_of_triggers(relation, purpose, function): returns what is wrong with the triggers of a table and its partitions;
--- NULL if nothing is.
+-- problem_of_triggers(relation, purpose, function): returns what is wrong with the triggers of a table and its
+-- partitions; NULL if nothing is.
 CREATE OR REPLACE FUNCTION pgaudit.problem_of_triggers(relation oid, purpose text, function oid) RETURNS text
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     WITH found AS (
@@ -50,8 +37,8 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
       FROM found WHERE problem IS NOT NULL GROUP BY problem ORDER BY problem LIMIT 1
 $$;
 
--- problem_of_function(relation, function): returns what is wrong with the generated function of a table; NULL if nothing is.
--- Generating it anew, to compare, would take 20 ms.
+-- problem_of_function(relation, function): returns what is wrong with the generated function of a table; NULL if
+-- nothing is. Generating it anew, to compare, would take 20 ms.
 CREATE OR REPLACE FUNCTION pgaudit.problem_of_function(relation oid, function oid) RETURNS text
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT CASE WHEN NOT prosecdef OR obj_description(oid, 'pg_proc') IS DISTINCT FROM generated_comment(prosrc)
@@ -59,16 +46,17 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
       FROM pg_proc WHERE oid = function
 $$;
 
--- problem_of_columns(relation, key, known, condition): returns why no row can be changed any more, because columns were
--- dropped or renamed; NULL if none is missing. Other columns are no problem: the next change of a row adapts the function.
-CREATE OR REPLACE FUNCTION pgaudit.problem_of_columns(relation oid, key text[], known jsonb, condition text) RETURNS text
+-- problem_of_columns(relation, key, known, condition, renamed): returns why rows can no longer be changed: key or
+-- condition names a column that was dropped, or the condition does not fit the type of one. NULL otherwise: for other
+-- columns, the next change of a row adapts the function.
+CREATE OR REPLACE FUNCTION pgaudit.problem_of_columns(relation oid, key text[], known jsonb, condition text, renamed jsonb)
+RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp SET lock_timeout = '100ms' AS $$
 BEGIN
-    IF cardinality(current_names(key, known, relation)) < cardinality(key) THEN
+    IF cardinality(key_now(key, known, relation)) < cardinality(key) THEN
         RETURN 'cannot be changed, because a column of the key no longer exists';
-    ELSIF known <> numbered_columns(relation) THEN
-        PERFORM check_condition(relation, condition);
     END IF;
+    PERFORM check_condition(relation, condition, renamed_now(renamed, known, relation), 'captured');
     RETURN NULL;
 EXCEPTION
     WHEN invalid_parameter_value THEN
@@ -77,8 +65,8 @@ EXCEPTION
         RETURN NULL;
 END $$;
 
--- problem_of(purpose, id, relation): returns why changes of a captured or guarded table may pass, or fail, as the rest of a
--- sentence about it; NULL if they do not.
+-- problem_of(purpose, id, relation): returns why changes of a captured or guarded table may pass unseen, or fail: the
+-- rest of a sentence that begins with the table. NULL without a problem.
 CREATE OR REPLACE FUNCTION pgaudit.problem_of(purpose text, id integer, relation oid) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp AS $$
 DECLARE
@@ -91,34 +79,27 @@ BEGIN
     IF problem IS NULL THEN
         SELECT 'has a child of which no change is seen: ' || string_agg(table_name(child), ', ') INTO problem
           FROM children_of(relation) child
-         WHERE NOT EXISTS (SELECT FROM captured_table c WHERE purpose = 'capture' AND c.relation = child
-                           UNION ALL SELECT FROM guarded_table g WHERE purpose = 'guard' AND g.relation = child);
+         WHERE child NOT IN (SELECT w.relation FROM watched(purpose) w);
     END IF;
     IF problem IS NULL THEN
-        SELECT problem_of_columns(relation, key_columns, known_columns, condition) INTO problem
-          FROM (SELECT c.id, key_columns, known_columns, condition FROM captured_table c WHERE purpose = 'capture'
-                UNION ALL
-                SELECT g.id, key_columns, known_columns, condition FROM guarded_table g WHERE purpose = 'guard') w
-         WHERE w.id = problem_of.id;
+        SELECT problem_of_columns(w.relation, w.key_columns, w.known_columns, w.condition, w.renamed_columns) INTO problem
+          FROM watched(purpose) w WHERE w.id = problem_of.id;
     END IF;
     RETURN problem;
 END $$;
 
--- watched_tables(purpose): returns the captured or guarded tables as they are now, with the present names of their columns.
+-- watched_tables(purpose): returns the captured or guarded tables as they are now, with the present names of their
+-- columns.
 CREATE OR REPLACE FUNCTION pgaudit.watched_tables(purpose text)
 RETURNS TABLE (id integer, schema_name text, table_name text, key_columns text[], columns text[], excluded text[],
                masked text[], level text, level_reason text, children text[], problem text)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
-    SELECT w.id, n.nspname, c.relname, current_names(w.key_columns, known_columns, w.relation),
-           current_names(w.columns, known_columns, w.relation), current_names(w.excluded, known_columns, w.relation),
-           current_names(w.masked, known_columns, w.relation), level_of_triggers(w.relation, purpose),
+    SELECT w.id, n.nspname, c.relname, key_now(w.key_columns, known_columns, w.relation),
+           names_now(w.columns, known_columns, w.relation), names_now(w.excluded, known_columns, w.relation),
+           names_now(w.masked, known_columns, w.relation), level_of_triggers(w.relation, purpose),
            row_level_reason(w.relation), array(SELECT table_name(child) FROM children_of(w.relation) child ORDER BY 1),
            CASE WHEN paused_at IS NULL THEN problem_of(purpose, w.id, w.relation) END
-      FROM (SELECT id, relation, key_columns, columns, excluded, masked, known_columns, paused_at FROM captured_table
-             WHERE purpose = 'capture'
-            UNION ALL
-            SELECT id, relation, key_columns, columns, excluded, masked, known_columns, paused_at FROM guarded_table
-             WHERE purpose = 'guard') w
+      FROM watched(purpose) w
       JOIN pg_class c ON c.oid = w.relation
       JOIN pg_namespace n ON n.oid = c.relnamespace
 $$;
@@ -134,15 +115,59 @@ SELECT w.schema_name, w.table_name, g.target_type, w.key_columns, g.action, g.on
        g.added_at, g.added_by, g.paused_at, g.paused_by
   FROM pgaudit.guarded_table g JOIN pgaudit.watched_tables('guard') w USING (id);
 
--- capture_problems(): returns what is wrong with captured and guarded tables that are not paused. For readers and workers.
+-- capture_problems(): returns what is wrong with captured and guarded tables that are not paused. For readers and
+-- workers.
 CREATE OR REPLACE FUNCTION pgaudit.capture_problems() RETURNS TABLE (purpose text, relation oid, table_name text, problem text)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
-    SELECT w.purpose, w.relation, table_name(w.relation), w.problem
-      FROM (SELECT 'capture' AS purpose, relation, problem_of('capture', id, relation) AS problem FROM captured_table
-             WHERE paused_at IS NULL AND relation IN (SELECT oid FROM pg_class)
-            UNION ALL
-            SELECT 'guard', relation, problem_of('guard', id, relation) FROM guarded_table
-             WHERE paused_at IS NULL AND relation IN (SELECT oid FROM pg_class)) w
-     WHERE w.problem IS NOT NULL ORDER BY 1, 3
+    SELECT p.purpose, c.oid, table_name(c.oid), problem
+      FROM unnest('{capture,guard}'::text[]) p (purpose), watched(p.purpose) w JOIN pg_class c ON c.oid = w.relation,
+           problem_of(p.purpose, w.id, c.oid) problem
+     WHERE w.paused_at IS NULL AND problem IS NOT NULL ORDER BY 1, 3
 $$;
 
+
+-- tend_captures(): ends captures and guards of tables that were dropped, and adds the triggers of TRUNCATE to partitions
+-- that were created since; to those that are locked, the next time. For workers.
+CREATE OR REPLACE FUNCTION pgaudit.tend_captures() RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp SET lock_timeout = '100ms' AS $$
+DECLARE
+    purpose text;
+    id      integer;
+    member  regclass;
+BEGIN
+    FOREACH purpose IN ARRAY '{capture,guard}'::text[] LOOP
+        FOR id IN SELECT w.id FROM watched(purpose) w WHERE NOT EXISTS (SELECT FROM pg_class WHERE oid = w.relation) LOOP
+            PERFORM forget_dropped_table(purpose, id);
+        END LOOP;
+        FOR id, member IN
+            SELECT w.id, m FROM watched(purpose) w, partition_tree(w.relation) m
+             WHERE paused_at IS NULL AND m <> w.relation
+               AND format('0_pgaudit_%s_truncate', purpose) NOT IN (SELECT triggers_of(m, purpose)) LOOP
+            BEGIN
+                PERFORM create_truncate_trigger(member, purpose, purpose || '_' || id);
+            EXCEPTION WHEN lock_not_available OR insufficient_privilege OR undefined_table OR duplicate_object THEN
+                NULL;  -- another worker was faster, or the health check names it
+            END;
+        END LOOP;
+    END LOOP;
+END $$;
+
+-- forget_dropped_table(purpose, id): ends the capture or guard of a table that was dropped, and records that. Only the
+-- number of the table is known.
+CREATE OR REPLACE FUNCTION pgaudit.forget_dropped_table(purpose text, id integer) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    settings jsonb;
+BEGIN
+    IF purpose = 'capture' THEN
+        DELETE FROM captured_table c WHERE c.id = forget_dropped_table.id RETURNING to_jsonb(c) INTO settings;
+    ELSE
+        DELETE FROM guarded_table g WHERE g.id = forget_dropped_table.id RETURNING to_jsonb(g) INTO settings;
+    END IF;
+    IF settings IS NOT NULL THEN
+        PERFORM record_about_table(
+            format('audit.%s_removed', purpose), (settings->>'relation')::oid::regclass,
+            jsonb_build_object('reason', 'the table was dropped', 'target_type', settings->>'target_type'));
+        EXECUTE format('DROP FUNCTION IF EXISTS pgaudit.%I()', purpose || '_' || id);
+    END IF;
+END $$;

@@ -1,7 +1,7 @@
 -- Coverage: which tables of the application are captured or guarded, and which are neither.
 
--- logged_actions(prefixes): returns the actions in the log that begin so. Each is found by one step in each index, however
--- many events have it.
+-- logged_actions(prefixes): returns the actions in the log that begin with one of the prefixes. Each is found by one
+-- step in each index, however many events have it.
 CREATE OR REPLACE FUNCTION pgaudit.logged_actions(prefixes text[]) RETURNS SETOF text
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     WITH RECURSIVE wanted AS (
@@ -46,7 +46,8 @@ SELECT n.nspname::text AS schema_name, c.relname::text AS table_name,
             WHEN g.id IS NOT NULL
             THEN pgaudit.last_recorded_at(array(SELECT pgaudit.logged_actions(pgaudit.expected_actions(g.action, g.actions))))
        END AS last_event_at,
-       coalesce(passed.unrecorded_changes, 0) AS unrecorded_changes
+       coalesce(passed.unrecorded_changes, 0) AS unrecorded_changes,
+       coalesce(k.added_at, g.added_at) AS added_at
   FROM pg_class c
   JOIN pg_namespace n ON n.oid = c.relnamespace
   LEFT JOIN pgaudit.captured_table k ON k.relation = c.oid
@@ -64,8 +65,8 @@ SELECT n.nspname::text AS schema_name, c.relname::text AS table_name,
    AND c.relname NOT IN ('alembic_version', 'django_migrations')
    AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = c.oid AND deptype = 'e');
 
--- claim_unrecorded_changes(): returns what guards have let pass and no worker was told of yet, the oldest first: each is
--- told once, whichever worker asks. NULL for a table that no longer exists.
+-- claim_unrecorded_changes(): returns up to 1,000 changes that guards have let pass and that no worker has reported
+-- yet, the oldest first, and marks them as reported. table_name is NULL if the table no longer exists.
 CREATE OR REPLACE FUNCTION pgaudit.claim_unrecorded_changes()
 RETURNS TABLE (table_name text, operation text, count bigint, targets text[], xid text, recorded_by text, application_name text)
 LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$

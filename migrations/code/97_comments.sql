@@ -499,11 +499,13 @@ COMMENT ON COLUMN pgaudit.captured_table.action IS
 COMMENT ON COLUMN pgaudit.captured_table.columns IS
     'Columns that are recorded; NULL for all.';
 COMMENT ON COLUMN pgaudit.captured_table.excluded IS
-    'Columns that are not recorded. A change of these alone is none.';
+    'Columns that do not count: a change of these alone is no change.';
 COMMENT ON COLUMN pgaudit.captured_table.masked IS
     'Columns whose changes are recorded without their values.';
 COMMENT ON COLUMN pgaudit.captured_table.condition IS
     'An UPDATE counts only where this SQL holds.';
+COMMENT ON COLUMN pgaudit.captured_table.renamed_columns IS
+    'Present names of columns that the condition calls otherwise: {"status": "state"}.';
 COMMENT ON COLUMN pgaudit.captured_table.known_columns IS
     'Numbers of all columns by name, as of the last generation of the functions.';
 COMMENT ON COLUMN pgaudit.captured_table.added_at IS
@@ -536,11 +538,13 @@ COMMENT ON COLUMN pgaudit.guarded_table.with_changes IS
 COMMENT ON COLUMN pgaudit.guarded_table.columns IS
     'Columns that are recorded; NULL for all.';
 COMMENT ON COLUMN pgaudit.guarded_table.excluded IS
-    'Columns that are not recorded. A change of these alone is none.';
+    'Columns that do not count: a change of these alone is no change.';
 COMMENT ON COLUMN pgaudit.guarded_table.masked IS
     'Columns whose changes are recorded without their values.';
 COMMENT ON COLUMN pgaudit.guarded_table.condition IS
     'An UPDATE counts only where this SQL holds.';
+COMMENT ON COLUMN pgaudit.guarded_table.renamed_columns IS
+    'Present names of columns that the condition calls otherwise: {"status": "state"}.';
 COMMENT ON COLUMN pgaudit.guarded_table.known_columns IS
     'Numbers of all columns by name, as of the last generation of the functions.';
 COMMENT ON COLUMN pgaudit.guarded_table.added_at IS
@@ -614,10 +618,12 @@ COMMENT ON COLUMN pgaudit.table_coverage.last_event_at IS
     'When the newest event in the log was recorded that has an action of its capture, such as claim.updated. With a guard alone: whose action begins as the guard expects, such as claim. NULL if there is none.';
 COMMENT ON COLUMN pgaudit.table_coverage.unrecorded_changes IS
     'Number of rows changed without an event in the last day, as a guard with on_missing = warn has counted.';
+COMMENT ON COLUMN pgaudit.table_coverage.added_at IS
+    'When it was captured, or guarded if it is not captured: since then it may have events. NULL with neither.';
 COMMENT ON FUNCTION pgaudit.claim_unrecorded_changes() IS
-    'Returns changes without an event that no worker was told of yet, and marks them as told.';
+    'Returns changes without an event that no worker has reported yet, and marks them as reported.';
 
-COMMENT ON FUNCTION pgaudit.add_capture(regclass, text, text[], text, text[], text[], text[], text) IS
+COMMENT ON FUNCTION pgaudit.add_capture(regclass, text, text[], text, text[], text[], text[], text, jsonb) IS
     'Captures a table: records an event for each inserted, updated and deleted row, whoever changes it.';
 
 COMMENT ON FUNCTION pgaudit.remove_capture(regclass) IS
@@ -626,7 +632,7 @@ COMMENT ON FUNCTION pgaudit.remove_capture(regclass) IS
 COMMENT ON FUNCTION pgaudit.pause_capture(regclass, boolean) IS
     'Interrupts the capture of a table, or resumes it.';
 
-COMMENT ON FUNCTION pgaudit.add_guard(regclass, text, text[], text, jsonb, boolean, text, text[], text[], text[], text) IS
+COMMENT ON FUNCTION pgaudit.add_guard(regclass, text, text[], text, jsonb, boolean, text, text[], text[], text[], text, jsonb) IS
     'Guards a table: a transaction that changes a row must record an event for it.';
 
 COMMENT ON FUNCTION pgaudit.remove_guard(regclass) IS
@@ -635,17 +641,17 @@ COMMENT ON FUNCTION pgaudit.remove_guard(regclass) IS
 COMMENT ON FUNCTION pgaudit.pause_guard(regclass, boolean) IS
     'Interrupts the guard of a table, or resumes it.';
 
-COMMENT ON FUNCTION pgaudit.is_captured(oid) IS
-    'Whether inserted, updated and deleted rows of a table are captured.';
-
 COMMENT ON FUNCTION pgaudit.record_uncaptured(jsonb) IS
     'Records the events of changes that no trigger captures.';
 
 COMMENT ON FUNCTION pgaudit.renew_capture(regclass) IS
-    'Adds the capture of a table anew as it was, for what the table is now.';
+    'Adds the capture of a table again with the same options, which adapts it to what the table is now.';
 
 COMMENT ON FUNCTION pgaudit.renew_guard(regclass) IS
-    'Adds the guard of a table anew as it was, for what the table is now.';
+    'Adds the guard of a table again with the same options, which adapts it to what the table is now.';
+
+COMMENT ON FUNCTION pgaudit.tend_captures() IS
+    'Adds missing triggers of TRUNCATE to partitions, and ends the captures and guards of dropped tables. Workers call it.';
 
 COMMENT ON FUNCTION pgaudit.capture_problems() IS
     'Captured and guarded tables whose changes may pass: purpose, table and what is wrong.';
@@ -673,7 +679,7 @@ COMMENT ON COLUMN pgaudit.capture_state.condition IS
 COMMENT ON COLUMN pgaudit.capture_state.level IS
     'What its triggers fire for, statement or row; NULL if they are missing.';
 COMMENT ON COLUMN pgaudit.capture_state.level_reason IS
-    'Why each row is captured by itself; NULL if a statement is.';
+    'Why the triggers must fire for each row; NULL if they may fire for each statement.';
 COMMENT ON COLUMN pgaudit.capture_state.children IS
     'Tables that inherit from it, without its partitions.';
 COMMENT ON COLUMN pgaudit.capture_state.problem IS
@@ -716,7 +722,7 @@ COMMENT ON COLUMN pgaudit.guard_state.condition IS
 COMMENT ON COLUMN pgaudit.guard_state.level IS
     'What its triggers fire for, statement or row; NULL if they are missing.';
 COMMENT ON COLUMN pgaudit.guard_state.level_reason IS
-    'Why each row is noted by itself; NULL if a statement is.';
+    'Why the triggers must fire for each row; NULL if they may fire for each statement.';
 COMMENT ON COLUMN pgaudit.guard_state.children IS
     'Tables that inherit from it, without its partitions.';
 COMMENT ON COLUMN pgaudit.guard_state.problem IS
@@ -753,7 +759,7 @@ COMMENT ON COLUMN pgaudit.stream.added_by IS
 COMMENT ON COLUMN pgaudit.stream.paused_at IS
     'When it was paused; null while it runs.';
 COMMENT ON COLUMN pgaudit.stream.paused_by IS
-    'Database role that paused it.';
+    'Who paused it: the user that an application has named, as type:id, or a database role.';
 COMMENT ON COLUMN pgaudit.stream.pause_kind IS
     'Why it is paused: asked, refused by the destination, failing for days, or a mismatch with the log.';
 COMMENT ON COLUMN pgaudit.stream.pause_reason IS
@@ -780,6 +786,8 @@ COMMENT ON COLUMN pgaudit.stream_position.next_attempt_at IS
     'When the next attempt is due.';
 COMMENT ON COLUMN pgaudit.stream_position.error IS
     'Why the last one failed.';
+COMMENT ON COLUMN pgaudit.stream_position.started_at IS
+    'When the stream was added, or set back last.';
 COMMENT ON TABLE pgaudit.delivery IS
     'What was sent to destinations, or could not be: a row for each chunk and attempt. Kept for 30 days.';
 COMMENT ON COLUMN pgaudit.delivery.id IS
@@ -787,7 +795,7 @@ COMMENT ON COLUMN pgaudit.delivery.id IS
 COMMENT ON COLUMN pgaudit.delivery.stream IS
     'Name of the stream.';
 COMMENT ON COLUMN pgaudit.delivery.status IS
-    'delivered, failed, skipped, discarded or rewound.';
+    'delivered, replayed, failed, skipped, discarded or rewound.';
 COMMENT ON COLUMN pgaudit.delivery.from_index IS
     'First index of the range.';
 COMMENT ON COLUMN pgaudit.delivery.to_index IS
@@ -824,6 +832,28 @@ COMMENT ON COLUMN pgaudit.parked.parked_at IS
     'When it was parked.';
 COMMENT ON COLUMN pgaudit.parked.retry_at IS
     'When it is sent again; null until someone retries it.';
+COMMENT ON TABLE pgaudit.stream_replay IS
+    'Ranges that are sent again, one for each stream, while there is nothing newer to send.';
+COMMENT ON COLUMN pgaudit.stream_replay.stream IS
+    'Name of the stream.';
+COMMENT ON COLUMN pgaudit.stream_replay.from_index IS
+    'First index of the range.';
+COMMENT ON COLUMN pgaudit.stream_replay.to_index IS
+    'Last index of the range.';
+COMMENT ON COLUMN pgaudit.stream_replay.next_index IS
+    'Index of the event that it goes on with.';
+COMMENT ON COLUMN pgaudit.stream_replay.events IS
+    'Number of events that were sent again.';
+COMMENT ON COLUMN pgaudit.stream_replay.asked_at IS
+    'When it was asked for.';
+COMMENT ON COLUMN pgaudit.stream_replay.asked_by IS
+    'Who asked: the user that an application has named, as type:id, or a database role.';
+COMMENT ON COLUMN pgaudit.stream_replay.attempts IS
+    'Failed attempts since events were accepted last.';
+COMMENT ON COLUMN pgaudit.stream_replay.next_attempt_at IS
+    'When the next attempt is due.';
+COMMENT ON COLUMN pgaudit.stream_replay.error IS
+    'Why the last one failed.';
 COMMENT ON VIEW pgaudit.stream_stats IS
     'Each stream: how far it is, how far behind the log, and how it does.';
 COMMENT ON COLUMN pgaudit.stream_stats.name IS
@@ -845,7 +875,7 @@ COMMENT ON COLUMN pgaudit.stream_stats.state IS
 COMMENT ON COLUMN pgaudit.stream_stats.paused_at IS
     'When it was paused.';
 COMMENT ON COLUMN pgaudit.stream_stats.paused_by IS
-    'Database role that paused it.';
+    'Who paused it: the user that an application has named, as type:id, or a database role.';
 COMMENT ON COLUMN pgaudit.stream_stats.pause_kind IS
     'asked, refused, failing or mismatch.';
 COMMENT ON COLUMN pgaudit.stream_stats.pause_reason IS
@@ -878,3 +908,142 @@ COMMENT ON COLUMN pgaudit.stream_stats.added_at IS
     'When it was added.';
 COMMENT ON COLUMN pgaudit.stream_stats.added_by IS
     'Database role that added it.';
+COMMENT ON COLUMN pgaudit.stream_stats.replay_from IS
+    'First index of the range that is sent again; null if none is.';
+COMMENT ON COLUMN pgaudit.stream_stats.replay_to IS
+    'Last index of that range.';
+COMMENT ON COLUMN pgaudit.stream_stats.replay_next IS
+    'Index of the event that the replay goes on with.';
+COMMENT ON COLUMN pgaudit.stream_stats.replay_error IS
+    'Why its last attempt failed.';
+
+COMMENT ON TABLE pgaudit.processor IS
+    'Functions of the application that get a job for each event they ask for: their limits, and how their jobs end.';
+COMMENT ON COLUMN pgaudit.processor.name IS
+    'Name of the processor, and of its stream.';
+COMMENT ON COLUMN pgaudit.processor.concurrency IS
+    'Most jobs that run at the same time, in all workers together; null without a limit.';
+COMMENT ON COLUMN pgaudit.processor.rate IS
+    'Most jobs that are begun in a second, in all workers together; null without a limit.';
+COMMENT ON COLUMN pgaudit.processor.break_after IS
+    'Failed attempts in a row after which it is paused as failing; null for never.';
+COMMENT ON COLUMN pgaudit.processor.known_at IS
+    'When a worker has last said that it knows this processor; each does once per minute.';
+COMMENT ON COLUMN pgaudit.processor.next_at IS
+    'When the rate allows the next job.';
+COMMENT ON COLUMN pgaudit.processor.probe_at IS
+    'When the next job is tried, while it is paused as failing.';
+COMMENT ON COLUMN pgaudit.processor.failures IS
+    'Failed attempts in a row, of any of its jobs.';
+COMMENT ON COLUMN pgaudit.processor.succeeded IS
+    'Number of jobs that were done.';
+COMMENT ON COLUMN pgaudit.processor.discarded IS
+    'Number of jobs that it has given up by Discard.';
+COMMENT ON COLUMN pgaudit.processor.per_second IS
+    'Jobs per second as of ended_at, a decaying mean of five minutes; processor_stats has it as of now.';
+COMMENT ON COLUMN pgaudit.processor.ended_at IS
+    'When a job was last done or discarded.';
+COMMENT ON COLUMN pgaudit.processor.error IS
+    'The last error of any of its jobs.';
+COMMENT ON TABLE pgaudit.processor_jobs IS
+    'The jobs of processors, a child table of procrastinate_jobs: one for each event that a processor asks for.';
+COMMENT ON COLUMN pgaudit.processor_jobs.id IS
+    'Number of the job, from the same sequence as all jobs.';
+COMMENT ON COLUMN pgaudit.processor_jobs.queue_name IS
+    'audit_processors.';
+COMMENT ON COLUMN pgaudit.processor_jobs.task_name IS
+    'Name of the processor.';
+COMMENT ON COLUMN pgaudit.processor_jobs.args IS
+    'The index, and whether the processor has still to be asked if it wants the event.';
+COMMENT ON COLUMN pgaudit.processor_jobs.status IS
+    'todo, doing or failed; a job that is done leaves the queue.';
+COMMENT ON COLUMN pgaudit.processor_jobs.scheduled_at IS
+    'When it is due, or was.';
+COMMENT ON COLUMN pgaudit.processor_jobs.attempts IS
+    'Number of failed attempts.';
+COMMENT ON COLUMN pgaudit.processor_jobs.worker_id IS
+    'Worker that runs it.';
+COMMENT ON COLUMN pgaudit.processor_jobs.index IS
+    'Index of the event in the log.';
+COMMENT ON COLUMN pgaudit.processor_jobs.stalls IS
+    'How often its worker has vanished while it ran.';
+COMMENT ON COLUMN pgaudit.processor_jobs.started_at IS
+    'When its last attempt began.';
+COMMENT ON TABLE pgaudit.processor_backfill IS
+    'Ranges of the log that a processor gets in addition, behind its position.';
+COMMENT ON COLUMN pgaudit.processor_backfill.id IS
+    'Number of the backfill.';
+COMMENT ON COLUMN pgaudit.processor_backfill.processor IS
+    'Name of the processor.';
+COMMENT ON COLUMN pgaudit.processor_backfill.from_index IS
+    'Index of the first event.';
+COMMENT ON COLUMN pgaudit.processor_backfill.to_index IS
+    'Index of the last event.';
+COMMENT ON COLUMN pgaudit.processor_backfill.next_index IS
+    'Index of the event with which it goes on.';
+COMMENT ON COLUMN pgaudit.processor_backfill.jobs IS
+    'Number of jobs that it has added.';
+COMMENT ON COLUMN pgaudit.processor_backfill.added_at IS
+    'When it was asked for.';
+COMMENT ON COLUMN pgaudit.processor_backfill.added_by IS
+    'Database role that asked for it.';
+COMMENT ON COLUMN pgaudit.processor_backfill.ended_at IS
+    'When its last job was added; null while it goes on.';
+COMMENT ON VIEW pgaudit.processor_stats IS
+    'Each processor: how far it is, how far behind the log, and what its jobs do.';
+COMMENT ON COLUMN pgaudit.processor_stats.name IS
+    'Name of the processor.';
+COMMENT ON COLUMN pgaudit.processor_stats.query IS
+    'Which events it asks for, as a search; its code may select from them.';
+COMMENT ON COLUMN pgaudit.processor_stats.state IS
+    'active or paused.';
+COMMENT ON COLUMN pgaudit.processor_stats.paused_at IS
+    'When it was paused; null while it runs.';
+COMMENT ON COLUMN pgaudit.processor_stats.paused_by IS
+    'Database role that paused it.';
+COMMENT ON COLUMN pgaudit.processor_stats.pause_kind IS
+    'Why it is paused: asked; failing, with one job tried each minute; or a mismatch with the log.';
+COMMENT ON COLUMN pgaudit.processor_stats.pause_reason IS
+    'The reason in words.';
+COMMENT ON COLUMN pgaudit.processor_stats.next_index IS
+    'Index of the first event that was not looked at yet.';
+COMMENT ON COLUMN pgaudit.processor_stats.lag_events IS
+    'Events of the log from there on, whether it asks for them or not.';
+COMMENT ON COLUMN pgaudit.processor_stats.lag_seconds IS
+    'How long the first of them has been in the log.';
+COMMENT ON COLUMN pgaudit.processor_stats.waiting IS
+    'Jobs that are due.';
+COMMENT ON COLUMN pgaudit.processor_stats.delayed IS
+    'Jobs that are tried again later.';
+COMMENT ON COLUMN pgaudit.processor_stats.running IS
+    'Jobs that a worker runs.';
+COMMENT ON COLUMN pgaudit.processor_stats.failed IS
+    'Jobs that have failed for good, and stay until someone retries or discards them.';
+COMMENT ON COLUMN pgaudit.processor_stats.oldest_waiting_seconds IS
+    'How long the oldest job that waits has been due; null if none waits.';
+COMMENT ON COLUMN pgaudit.processor_stats.longest_running_seconds IS
+    'How long the oldest attempt has been running; null if none runs.';
+COMMENT ON COLUMN pgaudit.processor_stats.succeeded IS
+    'Number of jobs that were done.';
+COMMENT ON COLUMN pgaudit.processor_stats.discarded IS
+    'Number of jobs that it has given up by Discard.';
+COMMENT ON COLUMN pgaudit.processor_stats.jobs_per_second IS
+    'Jobs that were done per second, a decaying mean of five minutes.';
+COMMENT ON COLUMN pgaudit.processor_stats.failures_in_a_row IS
+    'Failed attempts since the last job was done.';
+COMMENT ON COLUMN pgaudit.processor_stats.last_error IS
+    'The last error of any of its jobs.';
+COMMENT ON COLUMN pgaudit.processor_stats.last_ended_at IS
+    'When a job was last done or discarded.';
+COMMENT ON COLUMN pgaudit.processor_stats.backfill_events IS
+    'Events of its backfills that were not looked at yet.';
+COMMENT ON COLUMN pgaudit.processor_stats.concurrency IS
+    'Most jobs that run at the same time, in all workers together; null without a limit.';
+COMMENT ON COLUMN pgaudit.processor_stats.rate IS
+    'Most jobs that are begun in a second, in all workers together; null without a limit.';
+COMMENT ON COLUMN pgaudit.processor_stats.break_after IS
+    'Failed attempts in a row after which it is paused as failing; null for never.';
+COMMENT ON COLUMN pgaudit.processor_stats.added_at IS
+    'When a worker has first said that it knows this processor.';
+COMMENT ON COLUMN pgaudit.processor_stats.known_at IS
+    'When a worker has last said so; each does once per minute.';

@@ -6,7 +6,8 @@
 ...     audit.record(conn, AuditEvent(action="claim.approved", actor="user:42", target="claim:7"))
 """
 
-from typing import TYPE_CHECKING, Any
+import importlib
+import typing
 
 from pgaudit.errors import (
     InvalidEvent,
@@ -25,7 +26,8 @@ from pgaudit.recording.context import bind
 from pgaudit.recording.identification import identify, identify_async
 from pgaudit.settings import Mode, OnFailure, Settings
 
-if TYPE_CHECKING:
+if typing.TYPE_CHECKING:
+    from pgaudit.processors import Backoff, Discard, ProcessorEntry, Retry, processor
     from pgaudit.trail.following import stream
 
 __all__ = [
@@ -33,7 +35,9 @@ __all__ = [
     "AuditContext",
     "AuditEvent",
     "AuditLog",
+    "Backoff",
     "Change",
+    "Discard",
     "InvalidEvent",
     "InvalidSettings",
     "Mode",
@@ -41,6 +45,8 @@ __all__ = [
     "NotInTransaction",
     "OnFailure",
     "PgauditError",
+    "ProcessorEntry",
+    "Retry",
     "Settings",
     "Target",
     "UnknownConnection",
@@ -48,16 +54,24 @@ __all__ = [
     "bind",
     "identify",
     "identify_async",
+    "processor",
     "stream",
 ]
 __version__ = "0.1.0"
 
+_LATER: typing.Final = {
+    "Backoff": "pgaudit.processors",
+    "Discard": "pgaudit.processors",
+    "ProcessorEntry": "pgaudit.processors",
+    "Retry": "pgaudit.processors",
+    "processor": "pgaudit.processors",
+    "stream": "pgaudit.trail.following",
+}
 
-def __getattr__(name: str) -> Any:
+
+def __getattr__(name: str) -> typing.Any:
     """Imports what an application needs that reads the log, when it asks for it: recording costs no more for it."""
-    if name != "stream":
+    if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from pgaudit.trail.following import stream as found  # noqa: PLC0415 - see above
-
-    globals()[name] = found
+    globals()[name] = found = getattr(importlib.import_module(_LATER[name]), name)
     return found

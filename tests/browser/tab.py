@@ -15,6 +15,8 @@ from tests.support.http import TOKEN
 
 PROGRAM = which("chromium") or "/usr/bin/chromium"
 AXE = Axe()
+CUT_OFF = """() => [...document.querySelectorAll('.table-scroll')]
+    .filter(one => one.scrollWidth > one.clientWidth).map(one => one.ariaLabel)"""
 WIDTHS = "() => [document.documentElement.scrollWidth, document.documentElement.clientWidth]"
 
 
@@ -80,3 +82,7 @@ class Tab:
         """Returns by how many pixels the page is wider than the window."""
         content, window = self.page.evaluate(WIDTHS)
         return int(content) - int(window)
+
+    def cut_off(self) -> list[str]:
+        """Returns the names of tables that are wider than their place: on paper, nobody can scroll them."""
+        return list(self.page.evaluate(CUT_OFF))

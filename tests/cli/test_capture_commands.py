@@ -26,7 +26,7 @@ def _tables(dsn: str) -> None:
 def test_a_table_is_captured_shown_and_removed(run: Run) -> None:
     """Each command ends with a sentence; show has the settings and an example."""
     added = run(
-        "capture", "add", "claims", "--target", "claim", "--key", "tenant", "--key", "id", "--mask", "email, iban",
+        "capture", "add", "claims", "--target", "claim", "--key", "tenant, id", "--mask", "email, iban",
         "--exclude", "status", "--when", "new.email <> old.email",
     )  # fmt: skip
     assert added.stdout == "public.claims is captured: claim.created, .updated, .deleted.\n", added.stderr
@@ -41,7 +41,7 @@ def test_a_table_is_captured_shown_and_removed(run: Run) -> None:
     assert (as_json["state"], as_json["key"]) == ("captured", ["tenant", "id"])
     assert as_json["example"]["action"] == "claim.updated"
     assert run("capture", "pause", "claims").stdout == (
-        "The capture of public.claims is paused: its changes are no events.\n"
+        "The capture of public.claims is paused: its changes are not recorded.\n"
     )
     assert "paused      by postgres" in run("capture", "show", "claims").stdout
     assert json.loads(run("capture", "list", "--json").stdout)[0]["state"] == "paused"
@@ -53,28 +53,30 @@ def test_a_table_is_captured_shown_and_removed(run: Run) -> None:
 def test_a_table_is_guarded_shown_and_removed(run: Run) -> None:
     """Patterns of one operation win over that of all."""
     added = run(
-        "guard", "add", "claims", "--target", "claim", "--key", "id", "--on-missing", "warn", "--action", "claim.*",
-        "--on-delete", "claim.deleted", "--changes", "--columns", "status,iban", "--captured-as", "case",
+        "guard", "add", "claims", "--target", "claim", "--key", "tenant", "--key", "id", "--on-missing", "capture",
+        "--action", "claim.*", "--on-delete", "claim.deleted", "--changes", "--columns", "status,iban",
+        "--captured-as", "case",
     )  # fmt: skip
-    assert added.stdout == "public.claims is guarded: changes without an event are noted.\n", added.stderr
+    assert added.stdout == "public.claims is guarded: changes without an event are captured.\n", added.stderr
     found = json.loads(run("guard", "show", "claims", "--json").stdout)
     assert found["actions"] == {
         "insert": "claim.*", "update": "claim.*", "delete": "claim.deleted", "truncate": "claim.*",
     }  # fmt: skip
     assert (found["changes"], found["columns"], found["action"]) == (True, ["status", "iban"], "case")
+    assert found["key"] == ["tenant", "id"]
     shown = run("guard", "show", "claims").stdout
-    assert "on missing  warn" in shown
+    assert "on missing  capture" in shown
     assert "delete: claim.deleted" in shown
     for command, sentence in {
         "pause": "The guard of public.claims is paused: its changes need no event.",
         "resume": "public.claims is guarded again.",
-        "renew": "The guard of public.claims is that for its present columns and triggers.",
+        "renew": "The guard of public.claims fits its present columns and triggers again.",
         "remove": "claims is no longer guarded.",
     }.items():
         assert run("guard", command, "claims").stdout == f"{sentence}\n"
 
 
-def test_the_list_says_what_is_broken_and_renew_mends_it(run: Run, dsn: str) -> None:
+def test_the_list_says_what_is_broken_and_renew_solves_it(run: Run, dsn: str) -> None:
     """Doctor and health say it, too; the level is explained."""
     run("capture", "add", "parts", "--target", "part", "--key", "id")
     assert "level       row, because tables inherit from it" in run("capture", "show", "parts").stdout
@@ -89,7 +91,9 @@ def test_the_list_says_what_is_broken_and_renew_mends_it(run: Run, dsn: str) -> 
     assert examined.returncode == 1
     assert "as the owner, run `pgaudit capture renew public.parts`" in examined.stdout
     assert "captured_tables" in run("health", COLUMNS="300").stdout
-    assert run("capture", "renew", "public.parts").stdout.startswith("The capture of public.parts is that for")
+    assert run("capture", "renew", "public.parts").stdout.startswith(
+        "The capture of public.parts fits its present columns"
+    )
     assert json.loads(run("capture", "list", "--json").stdout)[0]["state"] == "captured"
     assert run("migrate", "--check").returncode == 0
 
@@ -97,7 +101,11 @@ def test_the_list_says_what_is_broken_and_renew_mends_it(run: Run, dsn: str) -> 
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [
-        (["capture", "add", "nowhere", "--target", "x", "--key", "id"], 1, 'relation "nowhere" does not exist'),
+        (
+            ["capture", "add", "nowhere", "--target", "x", "--key", "id"],
+            1,
+            'relation "nowhere" does not exist. If it is in a schema that the search path does not have, name that',
+        ),
         (
             ["capture", "add", "claims", "--target", "x", "--key", "no"],
             1,
@@ -114,7 +122,17 @@ def test_the_list_says_what_is_broken_and_renew_mends_it(run: Run, dsn: str) -> 
             "exclude each",
         ),
         (["capture", "add", "claims", "--target", "x"], 2, "Missing option '--key'"),
-        (["guard", "add", "claims", "--target", "x", "--key", "id"], 2, "Missing option '--on-missing'"),
+        (
+            ["guard", "add", "claims", "--target", "x", "--key", "no", "--on-missing", "warn"],
+            1,
+            "claims cannot be guarded: it has no column no",
+        ),
+        (
+            ["guard", "add", "claims", "--target", "x", "--key", "id", "--on-missing", "warn", "--captured-as", "y"],
+            1,
+            "'y' is how captured actions begin, but with on_missing = warn nothing is captured: leave it out",
+        ),
+        (["guard", "add", "claims", "--target", "x", "--key", "id"], 2, "from: abort, capture, warn;"),
         (["guard", "add", "claims", "--target", "x", "--key", "id", "--on-missing", "no"], 2, "'no' is not one of"),
         (["capture", "remove", "claims"], 1, "claims is not captured: `pgaudit capture list` shows"),
         (["guard", "show", "claims"], 1, "claims is not guarded: `pgaudit guard list` shows"),

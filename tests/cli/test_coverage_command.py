@@ -14,6 +14,8 @@ TABLES = """
     SELECT pgaudit.add_capture('claims', 'claim', '{id}');
     SELECT pgaudit.add_guard('payments', 'payment', '{id}', 'warn');
     INSERT INTO payments VALUES (1), (2);
+    UPDATE pgaudit.captured_table SET added_at = added_at - interval '8 days';
+    UPDATE pgaudit.guarded_table SET added_at = added_at - interval '8 days';
 """
 
 
@@ -63,21 +65,33 @@ def test_programs_get_one_document(run_in_shop: Run) -> None:
         ("--fail-under 34 --require guarded", 1),
         ("--fail-under 33 --require guarded", 0),
         ("--require any --table claim", 2),
+        ("--require any --except *", 2),
+        ("--fail-under 0 --except *", 2),
+        ("--except *", 0),
         ("--fail-under 101", 2),
     ],
 )
 def test_ci_fails_when_a_table_is_not_as_required(run_in_shop: Run, arguments: str, code: int) -> None:
-    """Also when a pattern is like no table, because a check of nothing would always succeed."""
+    """Also when a pattern matches no table, or all are left out, because a check of nothing would always succeed."""
     assert run_in_shop("coverage", *arguments.split()).returncode == code
+
+
+def test_what_passed_is_that_of_the_chosen_tables(run_in_shop: Run) -> None:
+    """Not that of the others."""
+    of_claims = json.loads(run_in_shop("coverage", "--json", "--table", "claims").stdout)
+    assert (of_claims["unrecorded_changes"], of_claims["latest"]) == (0, [])
+    of_payments = json.loads(run_in_shop("coverage", "--json", "--table", "pay*").stdout)
+    assert (of_payments["unrecorded_changes"], len(of_payments["latest"])) == (2, 1)
 
 
 def test_the_refusal_names_the_tables(run_in_shop: Run, dsn: str) -> None:
     """On standard error, in one line; what is paused is not guarded."""
     refused = run_in_shop("coverage", "--require", "any", "--json")
     assert (
-        refused.stderr == "pgaudit: 66.7 % of the tables are captured or guarded, and 100 % must be; not public.notes\n"
+        refused.stderr
+        == "pgaudit: 66.7 % of the tables are captured or guarded, but 100 % must be. These are not: public.notes\n"
     )
     assert json.loads(refused.stdout)["uncovered"] == ["public.notes"]
     with psycopg.connect(dsn, autocommit=True) as conn:
         conn.execute("SELECT pgaudit.pause_guard('payments', true)")
-    assert "not public.payments\n" in run_in_shop("coverage", "--require", "guarded", "--table", "payments").stderr
+    assert "are not: public.payments\n" in run_in_shop("coverage", "--require", "guarded", "--table", "payments").stderr

@@ -82,10 +82,22 @@ print(given.describe(), given.migration_name_fragment)
     assert run("django", "shell", "-c", program, **APPS).stdout.splitlines()[-1] == f"{told} {fragment}"
 
 
+def test_a_system_check_names_the_option_that_tells_who(run: Run) -> None:
+    """Once a table is captured; ``migrate`` and the test runner run the checks of databases."""
+    look = ("django", "check", "--database", "default")
+    run("django", "migrate", "claims", "0001", **APPS)
+    assert "pgaudit.W002" not in run(*look, **APPS).stderr
+    run("django", "migrate", "claims", "0002", **APPS)
+    assert "pgaudit.W002" in run("django", "migrate", **APPS).stderr
+    assert "HINT: Set PGAUDIT['IDENTIFY'] to True" in run(*look, **APPS).stderr
+    assert "pgaudit.W002" not in run(*look, PROJECT_PGAUDIT='{"IDENTIFY": true}', **APPS).stderr
+
+
 def test_other_databases_are_left_alone(run: Run, tmp_path: object) -> None:
     """On SQLite the operations do nothing, so that a project's tests may run on it."""
     sqlite = {"PROJECT_ENGINE": "django.db.backends.sqlite3", "PROJECT_DSN": f"dbname={tmp_path}/db"}
     run("django", "migrate", "claims", PGAUDIT_MODE="off", **sqlite, **APPS)
+    run("django", "check", "--database", "default", PGAUDIT_MODE="off", **sqlite, **APPS)
 
 
 def test_a_field_that_does_not_exist_is_named(run: Run) -> None:

@@ -17,7 +17,7 @@ from tests.docs.printed import ROOT, blocks, commands
 from tests.support.http import client_of
 from tests.support.streams import append, send_all
 
-PAGES = ("webhook", "splunk", "datadog", "otlp")
+PAGES = ("webhook", "splunk", "datadog", "otlp", "nats", "kafka")
 TO = re.compile(r'--to "?([^" ]+)"?')
 
 

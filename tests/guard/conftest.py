@@ -15,6 +15,12 @@ TABLES = """
     SELECT pgaudit.add_capture('claims', 'claim', '{id}');
     SELECT pgaudit.add_guard('payments', 'payment', '{id}', 'warn');
 """
+CLAIMS = """
+    CREATE TABLE claims (id bigint PRIMARY KEY, tenant text, status text, amount numeric, iban text, at timestamptz);
+    CREATE SCHEMA insurance;
+    CREATE TABLE insurance.claims (id bigint PRIMARY KEY, status text);
+    CREATE TABLE "Odd name" (id bigint PRIMARY KEY)
+"""
 
 
 @pytest.fixture
@@ -30,3 +36,11 @@ def small(conn: Connection) -> Connection:
     """A connection to an empty log with partitions of 256 events."""
     make_small_partitions_and_commit(conn)
     return conn
+
+
+@pytest.fixture
+def owner(dsn: str) -> Iterator[Connection]:
+    """A session in autocommit, and tables of the application."""
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        conn.execute(CLAIMS)
+        yield conn

@@ -93,7 +93,7 @@ def assert_added(conn: psycopg.Connection) -> None:
     assert (guard.on_missing, guard.actions, guard.state) == ("warn", {"delete": "claim.deleted"}, "guarded")
 
 
-def test_a_migration_adds_and_removes_them(project: Config, conn: psycopg.Connection) -> None:
+def test_a_migration_adds_and_removes_capture_and_guard(project: Config, conn: psycopg.Connection) -> None:
     """With the table, in one transaction, and back again."""
     command.upgrade(project, "head")
     assert_added(conn)
@@ -112,7 +112,7 @@ def test_the_script_of_the_offline_mode_does_the_same(project: Config, dsn: str,
 
 
 def test_a_refused_capture_ends_the_migration(project: Config, conn: psycopg.Connection, tmp_path: Path) -> None:
-    """Nothing of it remains."""
+    """The migration fails as a whole, and leaves nothing behind."""
     (tmp_path / "versions" / "1.py").write_text(REVISION.replace('key="id"', 'key="no"'))
     with pytest.raises(Exception, match="it has no column no"):
         command.upgrade(project, "head")
@@ -142,7 +142,7 @@ def test_an_unknown_option_is_refused_at_once() -> None:
 
 
 def test_the_migration_of_the_documentation_runs(project: Config, conn: psycopg.Connection, tmp_path: Path) -> None:
-    """Forwards and backwards."""
+    """The migration that the documentation prints runs forwards and backwards."""
     shutil.copy(ROOT / "docs" / "code" / "alembic_capture.py", tmp_path / "versions" / "1.py")
     command.upgrade(project, "head")
     assert [[each.table for each in kind] for kind in added(conn)] == [["public.claims"], ["public.claims"]]

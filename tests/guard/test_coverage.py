@@ -63,8 +63,8 @@ def test_changed_rows_are_counted(shop: Connection) -> None:
 
 
 @pytest.mark.parametrize(("table", "purpose"), [("claims", "capture"), ("payments", "guard")])
-def test_paused_and_broken_are_told_apart(shop: Connection, table: str, purpose: str) -> None:
-    """A pause is somebody's decision; a trigger that is disabled or dropped without one is not."""
+def test_a_pause_is_distinguished_from_a_broken_trigger(shop: Connection, table: str, purpose: str) -> None:
+    """A trigger that is disabled or dropped without a pause is broken."""
 
     def state() -> str | None:
         found: str | None = getattr(tables(shop)[f"public.{table}"], purpose)
@@ -97,7 +97,7 @@ def test_a_partition_without_its_triggers_breaks_the_capture(shop: Connection) -
     assert tables(shop)["public.visits"].capture == "broken"
 
 
-def test_the_newest_captured_event_is_told(shop: Connection) -> None:
+def test_coverage_has_the_time_of_the_newest_captured_event(shop: Connection) -> None:
     """By the actions of its capture; not when it was recorded by the application under another one."""
     assert tables(shop)["public.claims"].last_event_at is None
     record_persist_and_commit(shop, AuditEvent(action="claim.approved"), AuditEvent(action="claims.created"))
@@ -115,7 +115,7 @@ def test_the_newest_captured_event_is_told(shop: Connection) -> None:
     assert newest > last
 
 
-def test_the_newest_event_of_a_guarded_table_is_told(shop: Connection) -> None:
+def test_coverage_has_the_time_of_the_newest_event_of_a_guarded_table(shop: Connection) -> None:
     """By the beginning of the actions that its guard expects: payment., and those of its patterns."""
     record_persist_and_commit(shop, AuditEvent(action="payments.sent"), AuditEvent(action="paymen.t"))
     assert tables(shop)["public.payments"].last_event_at is None
@@ -130,7 +130,12 @@ def test_the_newest_event_of_a_guarded_table_is_told(shop: Connection) -> None:
 
 
 def test_tables_without_events_are_silent(shop: Connection) -> None:
-    """Captured and guarded ones, for as long as one asks for."""
+    """Captured and guarded tables without an event for the given time are listed; not those that were just added."""
+    report = coverage.report(shop)
+    assert report.silent(timedelta(days=1)) == []
+    assert [table.added_at is None for table in report.tables] == [False, True, False]
+    for table in ("captured_table", "guarded_table"):
+        shop.execute(f"UPDATE pgaudit.{table} SET added_at = added_at - interval '2 days'".encode())
     shop.execute("INSERT INTO claims VALUES (1, 'open')")
     persist_and_commit(shop)
     report = coverage.report(shop)
@@ -138,7 +143,7 @@ def test_tables_without_events_are_silent(shop: Connection) -> None:
     assert [table.name for table in report.silent(timedelta())] == ["public.claims", "public.payments"]
 
 
-def test_what_passed_without_an_event_is_told(shop: Connection) -> None:
+def test_changes_without_an_event_are_listed(shop: Connection) -> None:
     """With transaction, role, application and targets, for a day; changes with an event are not there."""
     shop.execute("SET application_name = 'nightly'")
     with shop.transaction():
@@ -159,8 +164,8 @@ def test_what_passed_without_an_event_is_told(shop: Connection) -> None:
     assert (report.unrecorded_changes, report.latest, tables(shop)["public.payments"].unrecorded_changes) == (0, [], 0)
 
 
-def test_the_finding_of_a_dropped_table_stays_readable(shop: Connection) -> None:
-    """Under its number."""
+def test_changes_of_a_dropped_table_stay_readable(shop: Connection) -> None:
+    """A dropped table has no name, so its number stands there."""
     shop.execute("INSERT INTO payments VALUES (1, 1)")
     shop.execute("DROP TABLE payments")
     (change,) = coverage.report(shop).latest
@@ -176,7 +181,7 @@ def test_a_reader_sees_the_coverage(shop: Connection) -> None:
 
 
 def test_names_are_matched_with_and_without_their_schema(shop: Connection) -> None:
-    """By patterns of the shell."""
+    """Patterns are those of the shell, such as pay*."""
     claims = tables(shop)["public.claims"]
     assert all(claims.matches([pattern]) for pattern in ("claims", "public.claims", "public.*", "cl?ims"))
     assert not claims.matches(["claim", "other.*", "Claims"])

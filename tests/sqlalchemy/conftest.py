@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
+import psycopg
 import pytest
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.orm import Session
@@ -60,3 +61,14 @@ def sides(event: AuditEvent) -> dict[str, dict[str, object]]:
         change.path: {side: value for side, value in change.model_dump().items() if side != "path"}
         for change in event.changes
     }
+
+
+def capture(dsn: str, table: str) -> None:
+    """Captures a table, as its owner does."""
+    with psycopg.connect(dsn) as conn:
+        conn.execute("SELECT pgaudit.add_capture(%s::regclass, %s, '{id}')", [table, table.rstrip("s")])
+
+
+def actions(recorded: Recorded) -> list[str]:
+    """Returns action and target of each event."""
+    return [f"{entry.action} {entry.targets[0]}" for entry in recorded()]

@@ -95,6 +95,7 @@ class Price(Base):
     product: Mapped[str] = mapped_column(primary_key=True)
     day: Mapped[date] = mapped_column(primary_key=True)
     price: Mapped[Decimal]
+    terms: Mapped[Any | None] = mapped_column(JSONB)
 
 
 class Team(Base):

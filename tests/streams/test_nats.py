@@ -67,8 +67,8 @@ def test_sent_again(dsn: str, siem: str, nats: NatsServer) -> None:
         streams.rewind(conn, siem, 10)
     append(dsn, 5)
     send_all(dsn, siem)
-    assert indexes(nats) == dense(35)
-    assert state(dsn).next_index == 35
+    assert indexes(nats) == dense(36)  # with the event that it was set back
+    assert state(dsn).next_index == 36
 
 
 def test_server_is_killed(dsn: str, siem: str, nats: NatsServer) -> None:

@@ -53,18 +53,25 @@ def test_a_receiver_that_does_not_take_it(conn: psycopg.Connection, status: int,
         assert streams.found(conn, "hook").state == "active"
 
 
-def test_a_directory_is_opened_and_nothing_is_written(conn: psycopg.Connection, tmp_path: Path) -> None:
+def test_a_directory_is_tried_and_no_event_is_written(conn: psycopg.Connection, tmp_path: Path) -> None:
     """Its files are evidence: they have the events of the log, and no others."""
     streams.add(conn, "files", to=f"file:{tmp_path}/out")
-    assert probe(conn, "files") == f"file:{tmp_path}/out can be opened"
+    assert (
+        probe(conn, "files")
+        == f"file:{tmp_path}/out lets us in; no event was sent there, because it keeps only those of the log"
+    )
     assert list((tmp_path / "out").iterdir()) == []
+    (tmp_path / "out").rmdir()
+    (tmp_path / "out").write_text("no directory")
+    with pytest.raises(DeliveryFailed, match="cannot be written: File exists"):
+        probe(conn, "files")
 
 
 def test_a_secret_that_is_not_there(conn: psycopg.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is looked for where the test runs."""
     monkeypatch.delenv("KEY")
     streams.add(conn, "hook", to="https://siem.example.com?secret=env:KEY")
-    with pytest.raises(DestinationRefused, match="the secret env:KEY is not set"):
+    with pytest.raises(DeliveryFailed, match="the secret env:KEY is not set"):
         probe(conn, "hook")
 
 

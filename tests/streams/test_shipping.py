@@ -6,14 +6,16 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
-from pgaudit import AuditEvent, AuditLog, Settings, signals, streams
+from pgaudit import AuditEvent, AuditLog, Settings, grants, signals, streams
 from pgaudit.streams import positions
 from pgaudit.streams.destinations.destination import Limits
 from pgaudit.streams.outcomes import DeliveryFailed, DestinationRefused, Receipt
 from pgaudit.streams.shipping import Shipment
 from pgaudit.testing import run_worker_once
 from pgaudit.trail import Entry
-from tests.support.streams import Receiver, append, ship
+from tests.support.audit_log import make_small_partitions_and_commit
+from tests.support.roles import temporary_roles
+from tests.support.streams import Receiver, append, send_all, ship
 
 FILE = "file:/nowhere"
 
@@ -253,6 +255,9 @@ def test_order_after_a_failure(dsn: str) -> None:
     assert (receiver.taken, found(dsn).next_index) == ([], 2)
     ship(dsn, "siem", Receiver(taken=receiver.taken))
     assert (receiver.taken, parked(dsn)) == ([2, 3], {0: None, 1: 0})
+    record_about(dsn, 2, 1)
+    ship(dsn, "siem", Receiver(failure=DeliveryFailed("no")))
+    assert (found(dsn).next_index, parked(dsn)) == (4, {0: None, 1: 0})
 
 
 def test_two_workers(dsn: str, stream: str) -> None:
@@ -338,6 +343,60 @@ def test_detaching_a_partition_while_sending(dsn: str, stream: str) -> None:
             assert not [name for (name,) in locks if "audit_log" in name], locks
             return super().send(entries)
 
-    receiver = Watching()
+    receiver = Watching(poison={0})
     ship(dsn, stream, receiver)
-    assert receiver.taken == [0]
+    receiver.poison.clear()
+    append(dsn, 1)
+    with psycopg.connect(dsn) as conn:
+        streams.retry(conn, stream)
+    ship(dsn, stream, receiver)
+    assert receiver.taken == [0, 1]
+
+
+def test_events_that_were_detached(dsn: str, stream: str) -> None:
+    """A stream whose next events have left the log is paused, and says where it can go on; none is left out unseen."""
+    with psycopg.connect(dsn) as conn:
+        make_small_partitions_and_commit(conn)
+    append(dsn, 300)
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        (partition,) = conn.execute("SELECT partition::text FROM pgaudit.log_partitions() LIMIT 1").fetchall()[0]
+        conn.execute(f"ALTER TABLE pgaudit.audit_log DETACH PARTITION {partition} CONCURRENTLY")
+    receiver = Receiver()
+    ship(dsn, stream, receiver)
+    assert (receiver.taken, found(dsn).pause_kind) == ([], "mismatch")
+    assert "from index 0 to 255 are no longer in the log" in (found(dsn).pause_reason or "")
+    with psycopg.connect(dsn) as conn:
+        streams.rewind(conn, stream, 256)
+        streams.resume(conn, stream)
+        assert streams.add(conn, "fresh", to=FILE, start=0).next_index == 256
+    ship(dsn, stream, receiver)
+    assert receiver.taken[:44] == list(range(256, 300))
+
+
+def test_policies_that_hide_events(dsn: str, stream: str) -> None:
+    """A worker that may not see all events leaves none of them out: the stream is paused, with the remedy."""
+    append(dsn, 4)
+    with temporary_roles(dsn, "stream_worker"):
+        with psycopg.connect(dsn) as conn:
+            grants.grant(conn, worker="stream_worker")
+            conn.execute("ALTER TABLE pgaudit.audit_log ENABLE ROW LEVEL SECURITY")
+            conn.execute("CREATE POLICY few ON pgaudit.audit_log FOR SELECT USING (index <> 2)")
+        receiver = Receiver()
+        ship(f"{dsn} user=stream_worker", stream, receiver)
+        assert (receiver.taken, found(dsn).pause_kind) == ([], "mismatch")
+        assert "hides 1 event(s) of the log from stream_worker" in (found(dsn).pause_reason or "")
+        with psycopg.connect(dsn) as conn:
+            conn.execute("CREATE POLICY all_of_them ON pgaudit.audit_log FOR SELECT TO stream_worker USING (true)")
+            streams.resume(conn, stream)
+        ship(f"{dsn} user=stream_worker", stream, receiver)
+        assert receiver.taken[:4] == [0, 1, 2, 3]
+
+
+def test_a_secret_that_this_worker_lacks(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stream whose secret is not set fails and is tried again: another worker may have it."""
+    append(dsn, 1)
+    monkeypatch.delenv("ABSENT", raising=False)
+    with psycopg.connect(dsn) as conn:
+        streams.add(conn, "siem", to="https://siem.example.com/?secret=env:ABSENT", start=0)
+    send_all(dsn, "siem")
+    assert (found(dsn).state, found(dsn).error) == ("failing", "the secret env:ABSENT is not set where the worker runs")

@@ -260,6 +260,12 @@ def test_a_receiver_that_refuses_everything_is_at_fault() -> None:
             destination.send(entries(10))
 
 
+def test_a_receiver_that_refuses_many_events_and_not_all_is_not_at_fault() -> None:
+    """However many they are: the events are parked, and the stream goes on."""
+    with opened(lambda request: Reply(400 if request.json["index"] % 2 else 204)) as destination:
+        assert len(destination.send(entries(250)).refused) == 125
+
+
 def test_a_slow_receiver_gets_small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """The stream is locked for about ten seconds at a time, however slow it is, and never for much longer."""
     monkeypatch.setattr(webhook, "CHUNK_SECONDS", 0.5)

@@ -2,27 +2,31 @@
 
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import psycopg
 
 from pgaudit import AuditLog, Settings
 from pgaudit.streams import positions
-from pgaudit.streams.destinations.destination import Limits
+from pgaudit.streams.destinations.destination import Limits, Prompt
 from pgaudit.streams.outcomes import DeliveryFailed, EventsRefused, Receipt
+from pgaudit.streams.pace import Pace
 from pgaudit.streams.runner import StreamThread
 from pgaudit.streams.shipping import Shipment
 from pgaudit.testing import run_worker_once
+from pgaudit.testing.copies import fresh_database
+from pgaudit.testing.server import Server
 from pgaudit.trail.entry import Entry
 from tests.support.events import events
 
 
 @dataclass
-class Receiver:
+class Receiver(Prompt):
     """A destination in the test's memory: it takes events, refuses some of them, or fails.
 
     :ivar poison: the indexes that it refuses, each together with all that is sent with it.
@@ -34,10 +38,6 @@ class Receiver:
     poison: set[int] = field(default_factory=set[int])
     failure: DeliveryFailed | None = None
     closed: bool = False
-
-    def ready(self, entries: Sequence[Entry], now: datetime, *, is_full: bool) -> int:  # noqa: ARG002 - see Destination
-        """Takes events as they come."""
-        return len(entries)
 
     def send(self, entries: Sequence[Entry]) -> Receipt:
         """Takes all of the events, or none."""
@@ -69,7 +69,7 @@ def lines(directory: Path) -> list[dict[str, Any]]:
 def send_all(dsn: str, name: str, settings: Settings | None = None) -> None:
     """Sends what a stream has to its own destination, as a worker does."""
     with psycopg.connect(dsn, autocommit=True) as conn:
-        thread = StreamThread(conn, name, settings or Settings(dsn=dsn), threading.Event())
+        thread = StreamThread(conn, name, settings or Settings(dsn=dsn), threading.Event(), Pace())
         while thread.step():
             pass
         thread.close()
@@ -81,3 +81,10 @@ def append(dsn: str, count: int) -> None:
         AuditLog(Settings(dsn=dsn)).record(conn, *events(count))
         conn.commit()
         run_worker_once(conn)
+
+
+@contextmanager
+def fresh_directory(server: Server) -> Iterator[tuple[str, Path]]:
+    """Yields the DSN of a new database, and a new directory: for each example of a property."""
+    with fresh_database(server) as database, TemporaryDirectory() as directory:
+        yield database.dsn, Path(directory)

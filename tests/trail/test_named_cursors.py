@@ -59,6 +59,8 @@ def test_rollback_moves_nothing(conn: Connection) -> None:
 
 def test_two_processes(dsn: str, conn: Connection) -> None:
     """A second process waits for the first one's transaction, and goes on behind it."""
+    trail.cursor(conn, "siem", start=0)
+    conn.commit()
     handle(conn, 6)
 
     def other() -> None:

@@ -31,7 +31,8 @@ CREATE TABLE pgaudit.stream_position (
     attempts        integer     NOT NULL DEFAULT 0,
     failing_since   timestamptz,
     next_attempt_at timestamptz NOT NULL DEFAULT '-infinity',
-    error           text
+    error           text,
+    started_at      timestamptz NOT NULL DEFAULT clock_timestamp()  -- when it was added, or set back last
 );
 
 -- What was sent, or could not be: one row for each chunk and attempt.
@@ -48,10 +49,11 @@ CREATE TABLE pgaudit.delivery (
     error      text,
     started_at timestamptz NOT NULL,
     ended_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
-    CHECK (status = ANY ('{delivered,failed,skipped,discarded,rewound}'))
+    CHECK (status = ANY ('{delivered,failed,skipped,discarded,rewound,replayed}'))
 );
 CREATE INDEX delivery_stream_idx ON pgaudit.delivery (stream, id);
 CREATE INDEX delivery_ended_idx ON pgaudit.delivery (ended_at);
+CREATE INDEX delivery_failed_idx ON pgaudit.delivery (stream, ended_at) WHERE status = 'failed';
 
 -- Events that a destination has refused for good, and those that wait behind one of the same target.
 CREATE TABLE pgaudit.parked (
@@ -67,3 +69,18 @@ CREATE TABLE pgaudit.parked (
 );
 CREATE INDEX parked_target_idx ON pgaudit.parked (stream, target, index) WHERE target IS NOT NULL;
 CREATE INDEX parked_due_idx ON pgaudit.parked (stream, index) WHERE retry_at IS NOT NULL;
+
+-- A range that is sent again, while there is nothing newer to send. The position stays where it is.
+CREATE TABLE pgaudit.stream_replay (
+    stream          text        NOT NULL PRIMARY KEY COLLATE "C" REFERENCES pgaudit.stream ON DELETE CASCADE,
+    from_index      bigint      NOT NULL,
+    to_index        bigint      NOT NULL,
+    next_index      bigint      NOT NULL,
+    events          bigint      NOT NULL DEFAULT 0,
+    asked_at        timestamptz NOT NULL DEFAULT clock_timestamp(),
+    asked_by        text        NOT NULL,
+    attempts        integer     NOT NULL DEFAULT 0,
+    next_attempt_at timestamptz NOT NULL DEFAULT '-infinity',
+    error           text,
+    CHECK (from_index >= 0 AND next_index BETWEEN from_index AND to_index)
+);

@@ -6,8 +6,7 @@ from typing import Annotated
 import typer
 
 from pgaudit.cli.database import connect
-from pgaudit.cli.output import AsJson, print_json, print_rows
-from pgaudit.cli.terminal import say
+from pgaudit.cli.output import AsJson, print_json
 from pgaudit.cli.watched import (
     Columns,
     Exclude,
@@ -18,7 +17,11 @@ from pgaudit.cli.watched import (
     When,
     as_json,
     columns_of,
+    key_of,
     names,
+    print_changed,
+    print_list,
+    print_removed,
     print_settings,
     settings_of,
 )
@@ -55,14 +58,14 @@ def add(  # noqa: PLR0913 - each is an option
     when: When = None,
     json: AsJson = False,
 ) -> None:
-    """Capture a table, or change how it is captured. Waits while a transaction keeps the table locked."""
+    """Capture a table, or replace how it is captured. Waits while a transaction keeps the table locked."""
     chosen = columns_of(columns, exclude)
     with connect("owner") as conn:
         capture = captures.add(
-            conn, table, target=target, key=key, action=action, columns=chosen, exclude=names(exclude),
+            conn, table, target=target, key=key_of(key), action=action, columns=chosen, exclude=names(exclude),
             mask=names(mask), when=when,
         )  # fmt: skip
-    report(capture, f"{capture.table} is captured: {capture.action}.created, .updated, .deleted.", in_json=json)
+    print_changed(capture, f"{capture.table} is captured: {capture.action}.created, .updated, .deleted.", in_json=json)
 
 
 @app.command("list")
@@ -70,16 +73,7 @@ def list_(*, json: AsJson = False) -> None:
     """List the captured tables: captured, paused, or broken when changes may pass without an event."""
     with connect("reader") as conn:
         found = captures.listed(conn)
-    if json:
-        print_json([as_json(capture, capture.state) for capture in found])
-    else:
-        print_rows(Line, [line(capture) for capture in found], as_json=False)
-
-
-def line(capture: Capture) -> Line:
-    """Returns the line of a table."""
-    key = ", ".join(capture.key)
-    return Line(capture.table, capture.target, key, capture.state, capture.level, capture.problem)
+    print_list(Line, found, in_json=json)
 
 
 @app.command()
@@ -89,9 +83,9 @@ def show(table: Table, *, json: AsJson = False) -> None:
         capture = captures.found(conn, table)
         example = example_event(conn, capture)
     if json:
-        print_json(as_json(capture, capture.state, example))
+        print_json(as_json(capture, example))
     else:
-        print_settings(list(settings_of(capture, capture.state)), example)
+        print_settings(list(settings_of(capture)), example)
 
 
 @app.command()
@@ -99,10 +93,7 @@ def remove(table: Table, *, json: AsJson = False) -> None:
     """End the capture of a table and of those that inherit from it."""
     with connect("owner") as conn:
         captures.remove(conn, table)
-    if json:
-        print_json({"removed": table})
-    else:
-        say(f"{table} is no longer captured.")
+    print_removed(Capture, table, in_json=json)
 
 
 @app.command()
@@ -111,7 +102,7 @@ def pause(table: Table, *, json: AsJson = False) -> None:
     with connect("owner") as conn:
         captures.pause(conn, table)
         capture = captures.found(conn, table)
-    report(capture, f"The capture of {capture.table} is paused: its changes are no events.", in_json=json)
+    print_changed(capture, f"The capture of {capture.table} is paused: its changes are not recorded.", in_json=json)
 
 
 @app.command()
@@ -120,20 +111,12 @@ def resume(table: Table, *, json: AsJson = False) -> None:
     with connect("owner") as conn:
         captures.resume(conn, table)
         capture = captures.found(conn, table)
-    report(capture, f"{capture.table} is captured again.", in_json=json)
+    print_changed(capture, f"{capture.table} is captured again.", in_json=json)
 
 
 @app.command()
 def renew(table: Table, *, json: AsJson = False) -> None:
-    """Make triggers and function anew with the same settings: after changes of the table that `capture list` names."""
+    """Adapt triggers and function to a changed table, with the same settings: where `capture list` says so."""
     with connect("owner") as conn:
         capture = captures.renew(conn, table)
-    report(capture, f"The capture of {capture.table} is that for its present columns and triggers.", in_json=json)
-
-
-def report(capture: Capture, sentence: str, *, in_json: bool) -> None:
-    """Prints a sentence about a table, or the table as JSON."""
-    if in_json:
-        print_json(as_json(capture, capture.state))
-    else:
-        say(sentence)
+    print_changed(capture, f"The capture of {capture.table} fits its present columns and triggers again.", in_json=json)

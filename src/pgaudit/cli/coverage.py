@@ -1,7 +1,7 @@
 """``pgaudit coverage``: which tables of the application are captured or guarded."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated
@@ -21,7 +21,7 @@ Patterns = list[str]
 
 
 class Requirement(StrEnum):
-    """What a table has to be."""
+    """What a table has to be, for ``--require``."""
 
     ANY = "any"
     CAPTURED = "captured"
@@ -85,78 +85,98 @@ def coverage(  # noqa: PLR0913 - the options of a command
     *,
     tables: Annotated[
         Patterns | None,
-        typer.Option("--table", help="Look at these tables alone: a name or a pattern, such as 'insurance.*'."),
+        typer.Option("--table", help="Look only at these tables: a name or a pattern, such as 'insurance.*'."),
     ] = None,
     left_out: Annotated[
         Patterns | None, typer.Option("--except", help="Leave these tables out, such as 'django_*'.")
     ] = None,
     require: Annotated[
         Requirement | None,
-        typer.Option("--require", help="Exit with 1 unless each table is captured, guarded, or any of both."),
+        typer.Option("--require", help="Exit with 1 unless each table is captured, guarded, or one of both (any)."),
     ] = None,
     fail_under: Annotated[
         float | None,
-        typer.Option("--fail-under", min=0, max=100, help="Exit with 1 if a smaller percentage of the tables is so."),
+        typer.Option(
+            "--fail-under",
+            min=0,
+            max=100,
+            help="Exit with 1 if less than this percentage of the tables meets --require.",
+        ),
     ] = None,
     silent_after: Annotated[
-        float, typer.Option("--silent-after", min=0, max=36_500, help="Days after which a table is named as silent.")
+        float,
+        typer.Option(
+            "--silent-after", min=0, max=36_500, help="Days without an event after which a table counts as silent."
+        ),
     ] = 7.0,
     json: AsJson = False,
 ) -> None:
     """Show which tables are captured or guarded, which are silent, and what passed without an event in the last day."""
     with connect("reader") as conn:
-        report = coverage_.report(conn)
-    chosen = [table for table in select(report.tables, tables) if not table.matches(left_out or [])]
+        found = coverage_.report(conn)
+    report = about(select(found.tables, tables, left_out or []), found) if tables or left_out else found
+    if not report.tables and (require or fail_under is not None):
+        raise typer.BadParameter("there is no table to check: run it after the migrations of the application")
     requirement = require or Requirement.ANY
-    failing = [table for table in chosen if not requirement.is_met(table)]
-    percentage = 100 * (1 - len(failing) / len(chosen)) if chosen else 100.0
+    failing = [table for table in report.tables if not requirement.is_met(table)]
+    percentage = 100 * (1 - len(failing) / len(report.tables)) if report.tables else 100.0
+    silent = [table.name for table in report.silent(timedelta(days=silent_after))]
     if json:
-        print_json(as_document(report, chosen, percentage, timedelta(days=silent_after)))
+        print_json(as_document(report, percentage, silent))
     else:
-        console.print(picture(report, chosen, timedelta(days=silent_after)))
+        console.print(picture(report, silent, silent_after))
     limit = fail_under if fail_under is not None else 100.0 if require else 0.0
     if percentage < limit:
-        named = ", ".join(table.name for table in failing)
-        wanted = "captured or guarded" if requirement is Requirement.ANY else requirement.value
-        say(f"pgaudit: {percentage:.1f} % of the tables are {wanted}, and {limit:g} % must be; not {named}", error=True)
+        say(shortfall(requirement, failing, percentage, limit), error=True)
         raise typer.Exit(Code.BAD)
 
 
-def select(tables: Sequence[TableCoverage], patterns: Patterns | None) -> list[TableCoverage]:
-    """Returns the tables that are like one of the patterns; all without patterns.
+def shortfall(requirement: Requirement, failing: Sequence[TableCoverage], percentage: float, limit: float) -> str:
+    """Returns the sentence about tables that do not meet the requirement."""
+    wanted = "captured or guarded" if requirement is Requirement.ANY else requirement.value
+    names = ", ".join(table.name for table in failing)
+    return f"pgaudit: {percentage:.1f} % of the tables are {wanted}, but {limit:g} % must be. These are not: {names}"
 
-    :raises typer.BadParameter: no table is like one of them: a check of no table would always succeed.
+
+def select(tables: Sequence[TableCoverage], patterns: Patterns | None, left_out: Patterns) -> list[TableCoverage]:
+    """Returns the tables that match one of the patterns, or all without patterns; not those to be left out.
+
+    :raises typer.BadParameter: no table matches one of them: a check of no table would always succeed.
     """
     for pattern in patterns or []:
         if not any(table.matches([pattern]) for table in tables):
-            raise typer.BadParameter(f"no table of the application is like {pattern!r}", param_hint="--table")
-    return [table for table in tables if not patterns or table.matches(patterns)]
+            raise typer.BadParameter(f"no table of the application matches {pattern!r}", param_hint="--table")
+    return [table for table in tables if not table.matches(left_out) and (not patterns or table.matches(patterns))]
 
 
-def as_document(
-    report: Coverage, chosen: list[TableCoverage], percentage: float, silent_after: timedelta
-) -> dict[str, object]:
+def about(tables: list[TableCoverage], report: Coverage) -> Coverage:
+    """Returns what a report says of some tables."""
+    names = {table.name for table in tables}
+    latest = [change for change in report.latest if change.table in names]
+    return replace(
+        report, tables=tables, unrecorded_changes=sum(table.unrecorded_changes for table in tables), latest=latest
+    )
+
+
+def as_document(report: Coverage, percentage: float, silent: list[str]) -> dict[str, object]:
     """Returns the report as a JSON document."""
     return {
         "observed_at": report.observed_at,
         "percentage": percentage,
-        "tables": [asdict(table) for table in chosen],
-        "uncovered": [table.name for table in chosen if not table.is_covered],
-        "silent": [table.name for table in report.silent(silent_after) if table in chosen],
+        "tables": [asdict(table) for table in report.tables],
+        "uncovered": [table.name for table in report.uncovered],
+        "silent": silent,
         "unrecorded_changes": report.unrecorded_changes,
         "latest": [asdict(change) for change in report.latest],
     }
 
 
-def picture(report: Coverage, chosen: list[TableCoverage], silent_after: timedelta) -> Group:
+def picture(report: Coverage, silent: list[str], silent_after: float) -> Group:
     """Returns the report as people read it."""
-    uncovered = [table.name for table in chosen if not table.is_covered]
-    silent = [table.name for table in report.silent(silent_after) if table in chosen]
-    days = silent_after / timedelta(days=1)
     parts: list[RenderableType] = [
-        table(Line, [Line.of(one) for one in chosen]),
-        sentence("neither captured nor guarded", uncovered),
-        sentence(f"no event for {days:g} days", silent),
+        table(Line, [Line.of(one) for one in report.tables]),
+        sentence("neither captured nor guarded", [one.name for one in report.uncovered]),
+        sentence(f"no event for {silent_after:g} days", silent),
     ]
     if not report.latest:
         return Group(*parts, Text("No change of the last day passed a guard without an event."))

@@ -7,8 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from pgaudit.cli.database import connect
-from pgaudit.cli.output import AsJson, print_json, print_rows
-from pgaudit.cli.terminal import say
+from pgaudit.cli.output import AsJson, print_json
 from pgaudit.cli.watched import (
     Columns,
     Exclude,
@@ -19,7 +18,11 @@ from pgaudit.cli.watched import (
     When,
     as_json,
     columns_of,
+    key_of,
     names,
+    print_changed,
+    print_list,
+    print_removed,
     print_settings,
     settings_of,
 )
@@ -31,7 +34,7 @@ OnMissing = Annotated[
     Literal["abort", "capture", "warn"],
     typer.Option(help="Without an event: abort the transaction, capture the change, or warn and note it."),
 ]
-Pattern = Annotated[str | None, typer.Option(help="The same for this operation alone.")]
+Pattern = Annotated[str | None, typer.Option(help="Pattern for this operation; that of --action when left out.")]
 CONSEQUENCES = {
     "abort": "a transaction that changes it without an event fails",
     "capture": "changes without an event are captured",
@@ -70,7 +73,8 @@ def add(  # noqa: PLR0913 - each is an option
         bool, typer.Option("--changes", help="The event must have the changes of the row, too.")
     ] = False,
     captured_as: Annotated[
-        str | None, typer.Option(help="What captured actions begin with; the target's type when left out.")
+        str | None,
+        typer.Option(help="What actions begin with, with --on-missing capture; the target's type when left out."),
     ] = None,
     columns: Columns = None,
     exclude: Exclude = None,
@@ -78,15 +82,15 @@ def add(  # noqa: PLR0913 - each is an option
     when: When = None,
     json: AsJson = False,
 ) -> None:
-    """Guard a table, or change how it is guarded. Waits while a transaction keeps the table locked."""
+    """Guard a table, or replace how it is guarded. Waits while a transaction keeps the table locked."""
     chosen = columns_of(columns, exclude)
     by_operation = {"insert": on_insert, "update": on_update, "delete": on_delete, "truncate": on_truncate}
     with connect("owner") as conn:
         guard = guards.add(
-            conn, table, target=target, key=key, on_missing=on_missing, actions=patterns(action, by_operation),
+            conn, table, target=target, key=key_of(key), on_missing=on_missing, actions=patterns(action, by_operation),
             changes=changes, action=captured_as, columns=chosen, exclude=names(exclude), mask=names(mask), when=when,
         )  # fmt: skip
-    report(guard, f"{guard.table} is guarded: {CONSEQUENCES[guard.on_missing]}.", in_json=json)
+    print_changed(guard, f"{guard.table} is guarded: {CONSEQUENCES[guard.on_missing]}.", in_json=json)
 
 
 def patterns(action: str | None, by_operation: Mapping[str, str | None]) -> dict[str, str]:
@@ -97,19 +101,10 @@ def patterns(action: str | None, by_operation: Mapping[str, str | None]) -> dict
 
 @app.command("list")
 def list_(*, json: AsJson = False) -> None:
-    """List the guarded tables: guarded, paused, or broken when changes may pass unnoticed."""
+    """List the guarded tables: guarded, paused, or broken when changes may pass unseen."""
     with connect("reader") as conn:
         found = guards.listed(conn)
-    if json:
-        print_json([as_json(guard, guard.state) for guard in found])
-    else:
-        print_rows(Line, [line(guard) for guard in found], as_json=False)
-
-
-def line(guard: Guard) -> Line:
-    """Returns the line of a table."""
-    key = ", ".join(guard.key)
-    return Line(guard.table, guard.target, key, guard.on_missing, guard.state, guard.level, guard.problem)
+    print_list(Line, found, in_json=json)
 
 
 @app.command()
@@ -119,11 +114,11 @@ def show(table: Table, *, json: AsJson = False) -> None:
         guard = guards.found(conn, table)
         example = example_event(conn, guard)
     if json:
-        print_json(as_json(guard, guard.state, example))
+        print_json(as_json(guard, example))
         return
     actions = ", ".join(f"{operation}: {pattern}" for operation, pattern in guard.actions.items()) or "any"
     own = [("on missing", guard.on_missing), ("actions", actions), ("changes", guard.changes)]
-    print_settings([*settings_of(guard, guard.state), *own], example)
+    print_settings([*settings_of(guard), *own], example)
 
 
 @app.command()
@@ -131,10 +126,7 @@ def remove(table: Table, *, json: AsJson = False) -> None:
     """End the guard of a table and of those that inherit from it."""
     with connect("owner") as conn:
         guards.remove(conn, table)
-    if json:
-        print_json({"removed": table})
-    else:
-        say(f"{table} is no longer guarded.")
+    print_removed(Guard, table, in_json=json)
 
 
 @app.command()
@@ -143,7 +135,7 @@ def pause(table: Table, *, json: AsJson = False) -> None:
     with connect("owner") as conn:
         guards.pause(conn, table)
         guard = guards.found(conn, table)
-    report(guard, f"The guard of {guard.table} is paused: its changes need no event.", in_json=json)
+    print_changed(guard, f"The guard of {guard.table} is paused: its changes need no event.", in_json=json)
 
 
 @app.command()
@@ -152,20 +144,12 @@ def resume(table: Table, *, json: AsJson = False) -> None:
     with connect("owner") as conn:
         guards.resume(conn, table)
         guard = guards.found(conn, table)
-    report(guard, f"{guard.table} is guarded again.", in_json=json)
+    print_changed(guard, f"{guard.table} is guarded again.", in_json=json)
 
 
 @app.command()
 def renew(table: Table, *, json: AsJson = False) -> None:
-    """Make triggers and function anew with the same settings: after changes of the table that `guard list` names."""
+    """Adapt triggers and function to a changed table, with the same settings: where `guard list` says so."""
     with connect("owner") as conn:
         guard = guards.renew(conn, table)
-    report(guard, f"The guard of {guard.table} is that for its present columns and triggers.", in_json=json)
-
-
-def report(guard: Guard, sentence: str, *, in_json: bool) -> None:
-    """Prints a sentence about a table, or the table as JSON."""
-    if in_json:
-        print_json(as_json(guard, guard.state))
-    else:
-        say(sentence)
+    print_changed(guard, f"The guard of {guard.table} fits its present columns and triggers again.", in_json=json)

@@ -1,27 +1,39 @@
 """``pgaudit reconcile``."""
 
-from dataclasses import asdict
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import psycopg
 import typer
 
 from pgaudit.cli.database import connect
 from pgaudit.cli.exit_codes import Code, sentence_of
-from pgaudit.cli.output import AsJson, in_utc, print_json
+from pgaudit.cli.output import AsJson, print_json
 from pgaudit.cli.progress import Progress
+from pgaudit.cli.reconcile_result import Report, as_json, is_reconciled, tell
 from pgaudit.cli.terminal import say
 from pgaudit.errors import PgauditError
 from pgaudit.sealing import reconcile as reconciling
-from pgaudit.sealing.reconcile import Finding, Inspected, Reconciled
 
 COULD_NOT_CHECK: Final = 2
-UNPROVED: Final = (
-    "Not proved: that no job was deleted from the queue, and no event from the end of the log since the last "
-    "checkpoint. The database remembers neither. With PGAUDIT_WAL_RECEIPTS=on and the archived WAL, `pgaudit reconcile "
-    "--wal DIR` does. Nothing proves that an event was recorded for each change."
-)
+
+WalDirectory = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Directory of WAL files: an archive, or pg_wal.", exists=True, file_okay=False),
+]
+Start = Annotated[str | None, typer.Option(metavar="LSN|FILE", help="Where to begin. Default: the first file.")]
+End = Annotated[str | None, typer.Option(metavar="LSN|FILE", help="Where to end. Default: the last file.")]
+Timeline = Annotated[int | None, typer.Option(min=1, help="Timeline to read. Default: the newest one there.")]
+PgWaldump = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="The program pg_waldump, of the version of the server.")
+]
+Every = Annotated[
+    bool,
+    typer.Option("--every", help="Also name events of the log that were recorded in that time without a receipt."),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -31,27 +43,13 @@ def register(app: typer.Typer) -> None:
 
 def reconcile(  # noqa: PLR0913 - its options
     *,
-    wal: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR", help="Directory of WAL files: an archive, or pg_wal.", exists=True, file_okay=False
-        ),
-    ] = None,
-    start: Annotated[
-        str | None, typer.Option(metavar="LSN|FILE", help="Where to begin. Default: the first file.")
-    ] = None,
-    end: Annotated[str | None, typer.Option(metavar="LSN|FILE", help="Where to end. Default: the last file.")] = None,
-    timeline: Annotated[
-        int | None, typer.Option(min=1, help="Timeline to read. Default: the newest one there.")
-    ] = None,
-    pg_waldump: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The program pg_waldump, of the version of the server.")
-    ] = None,
-    every: Annotated[
-        bool,
-        typer.Option("--every", help="Also name events of the log that were recorded in that time without a receipt."),
-    ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
+    wal: WalDirectory = None,
+    start: Start = None,
+    end: End = None,
+    timeline: Timeline = None,
+    pg_waldump: PgWaldump = None,
+    every: Every = False,
+    quiet: Quiet = False,
     json: AsJson = False,
 ) -> None:
     """Check that every committed event is in the log or in the queue, by the receipts in the WAL.
@@ -59,116 +57,33 @@ def reconcile(  # noqa: PLR0913 - its options
     Without --wal: what log and queue themselves can prove, and what they cannot.
     Exit with 0 when reconciled, 1 when something was found or there was nothing to check, 2 when it cannot be checked.
     """
-    if wal is None and (start or end or timeline or pg_waldump or every):
+    if wal:
+        part: dict[str, Any] = {"start": start, "end": end, "timeline": timeline}
+        compare = partial(reconciling.reconcile, directory=wal, program=pg_waldump, every=every, **part)
+        report = checked(compare, quiet=quiet)
+    elif start or end or timeline or pg_waldump or every:
         raise typer.BadParameter("--start, --end, --timeline, --pg-waldump and --every are for --wal")
+    else:
+        report = checked(reconciling.inspect, quiet=quiet)
+    if json:
+        print_json(as_json(report))
+    else:
+        tell(report)
+    raise typer.Exit(Code.FINE if is_reconciled(report) else Code.BAD)
+
+
+def checked(check: Callable[..., Report], *, quiet: bool) -> Report:
+    """Returns the report of a check, which runs with its progress. Ends the command if it cannot run."""
     progress = Progress(quiet=quiet)
 
     def show(done: int, of: int) -> None:
         progress.show(done, "compared", of)
 
-    report: Reconciled | Inspected
     try:
         with connect("reader") as conn:
-            if wal:
-                report = reconciling.reconcile(
-                    conn, wal, start=start, end=end, timeline=timeline, program=pg_waldump, every=every, show=show
-                )
-            else:
-                report = reconciling.inspect(conn, show)
+            return check(conn, show=show)
     except (psycopg.Error, PgauditError, OSError) as error:
         say(f"pgaudit: {sentence_of(error)}", error=True)
         raise typer.Exit(COULD_NOT_CHECK) from None
     finally:
         progress.clear()
-    is_fine = report.is_reconciled if isinstance(report, Reconciled) else not report.found
-    if json:
-        print_json({"reconciled": is_fine} | asdict(report))
-    elif isinstance(report, Reconciled):
-        print_reconciled(report)
-    else:
-        print_inspected(report)
-    raise typer.Exit(Code.FINE if is_fine else Code.BAD)
-
-
-def print_reconciled(report: Reconciled) -> None:
-    """Prints what was compared, what is missing, and what was not looked at."""
-    for finding in report.findings:
-        say(f"{finding.kind}: {described(finding)}")
-    listed = len(report.findings)
-    if (total := report.lost + report.altered + (report.unreceipted or 0) + report.gaps) > listed:
-        say(f"… and {total - listed:,} more.")
-    say(f"{verdict(report)}: {places(report)}")
-    say(coverage(report))
-    if sentence := beginning(report):
-        say(sentence)
-    for database, count in report.of_other_databases.items():
-        say(f"{count:,} receipts are of the database with the number {database}, and were not looked for.")
-
-
-def described(finding: Finding) -> str:
-    """Returns a finding as a sentence."""
-    if finding.committed_at is None:
-        return f"{finding.message} (leaf hash {finding.leaf_hash})" if finding.leaf_hash else finding.message
-    return (
-        f"{finding.message} (leaf hash {finding.leaf_hash}, at {finding.lsn}, transaction {finding.xid}, committed "
-        f"{in_utc(finding.committed_at, 'milliseconds')})"
-    )
-
-
-def verdict(report: Reconciled) -> str:
-    """Returns the verdict in one or two words."""
-    if report.is_reconciled:
-        return "Reconciled"
-    return "Not reconciled" if report.findings else "Nothing to check"
-
-
-def places(report: Reconciled) -> str:
-    """Returns where the events of the receipts are."""
-    if not report.receipts:
-        return "the WAL has no receipts of this database; set PGAUDIT_WAL_RECEIPTS=on where events are recorded"
-    without = "" if report.unreceipted is None else f"; {report.unreceipted:,} events of the log have no receipt"
-    return (
-        f"of {report.receipts:,} events that were committed, {report.in_log:,} are in the log, {report.in_queue:,} in "
-        f"the queue, {report.acknowledged:,} acknowledged, {report.sighted:,} known already; {report.lost:,} are lost, "
-        f"{report.altered:,} altered{without}"
-    )
-
-
-def coverage(report: Reconciled) -> str:
-    """Returns which part of the WAL was read, and which was not."""
-    parts = [f"Read: timeline {report.timeline} from {report.start} to {report.end}"]
-    if report.first_receipt and report.last_receipt:
-        first, last = (in_utc(moment, "seconds") for moment in (report.first_receipt, report.last_receipt))
-        parts.append(f"with receipts from {first} to {last}")
-    if report.unread_bytes:
-        parts.append(f"and not the {report.unread_bytes:,} bytes that the server has written since")
-    return (
-        f"{', '.join(parts)}. Receipts of rolled-back changes: {report.rolled_back:,}; of transactions without an end "
-        f"there: {report.unfinished:,}. Nothing is said of events without a receipt, and of WAL that was not read."
-    )
-
-
-def beginning(report: Reconciled) -> str:
-    """Returns a sentence if the log is older than the WAL; otherwise nothing."""
-    if not (report.log_begins and report.first_commit and report.log_begins < report.first_commit):
-        return ""
-    return (
-        f"The log begins at {in_utc(report.log_begins, 'seconds')}, and that WAL at "
-        f"{in_utc(report.first_commit, 'seconds')}: what was committed before is not proved."
-    )
-
-
-def print_inspected(report: Inspected) -> None:
-    """Prints what log and queue prove, and what they do not."""
-    for finding in report.findings:
-        say(f"{finding.kind}: {finding.place}: {finding.message}")
-    if report.found > len(report.findings):
-        say(f"… and {report.found - len(report.findings):,} more.")
-    altered = sum(finding.kind == "altered" for finding in report.findings)
-    say(f"Queue: {report.jobs:,} jobs; {altered:,} have another event than their leaf hash says.")
-    say(
-        f"Transactions of the {report.jobs:,} jobs and {report.events:,} events of the log: {report.committed:,} "
-        f"committed, {report.forgotten:,} too old for the server to know, {report.foreign:,} not of this server (it "
-        "was restored from a dump, or they were written by hand)."
-    )
-    say(UNPROVED)

@@ -1,10 +1,9 @@
 """``pgaudit verify``: whether the log is what was recorded and signed."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 import psycopg
 import typer
@@ -15,6 +14,7 @@ from pgaudit.cli.output import AsJson, print_json
 from pgaudit.cli.pack_policy import given_policy
 from pgaudit.cli.progress import Progress
 from pgaudit.cli.terminal import say
+from pgaudit.cli.verify_options import ALL, AnchorUrls, Jobs, PolicyFile, Quiet, Sample, Since, Vkeys
 from pgaudit.cli.verify_result import as_json, is_verified, tell
 from pgaudit.errors import AnchorFailed, InvalidNote, InvalidPolicy, InvalidSettings, LogDamaged
 from pgaudit.sealing.anchoring import kept
@@ -27,7 +27,6 @@ from pgaudit.settings import Settings
 
 COULD_NOT: Final = 2
 COULD_NOT_CHECK: Final = (AnchorFailed, CannotLook, InvalidNote, InvalidPolicy, InvalidSettings, OSError, psycopg.Error)
-ALL: Final = 100.0
 HELPER: Final[dict[str, Any]] = {"autocommit": True, "prepare_threshold": None, "application_name": "pgaudit verify"}
 UNSIGNED: Final = "no checkpoint is signed with a key that was given: none was made yet, or they were removed"
 UNANCHORED: Final = "{} has no checkpoint: is it the place that PGAUDIT_ANCHORS names, or was it emptied?"
@@ -41,46 +40,14 @@ def register(app: typer.Typer) -> None:
 
 def verify_log(  # noqa: PLR0913 - one for each option
     *,
-    vkey: Annotated[
-        list[str] | None,
-        typer.Option(metavar="VKEY", help="A public key of the log, from `pgaudit keys show`. May be repeated."),
-    ] = None,
-    policy: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="A C2SP tlog-policy, in place of --vkey: the keys of the log, and the witnesses that are required.",
-        ),
-    ] = None,
-    anchor: Annotated[
-        list[str] | None,
-        typer.Option(metavar="URL", help="A place that keeps checkpoints, as in PGAUDIT_ANCHORS. May be repeated."),
-    ] = None,
-    since: Annotated[
-        bool,
-        typer.Option(
-            "--since",
-            help="Only what was appended since the last verification that found nothing, as the database remembers it.",
-        ),
-    ] = False,
-    sample: Annotated[
-        float,
-        typer.Option(
-            min=0.001,
-            max=ALL,
-            metavar="PERCENT",
-            help="Compare only this percentage of the sealed events, chosen at random. The tree and all checkpoints "
-            "are verified as a whole.",
-        ),
-    ] = ALL,
-    jobs: Annotated[
-        int,
-        typer.Option(
-            min=0, max=64, help="Number of further connections that compute hashes, each on a core of the server."
-        ),
-    ] = 2,
+    vkey: Vkeys = None,
+    policy: PolicyFile = None,
+    anchor: AnchorUrls = None,
+    since: Since = False,
+    sample: Sample = ALL,
+    jobs: Jobs = 2,
     json: AsJson = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the result alone, without progress.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Verify the log: its events, its tree, its checkpoints, and that the schema is the installed one.
 
@@ -111,15 +78,9 @@ def verified(  # noqa: PLR0913 - those of the command
     :param policy: by default, the keys beside the private one that the settings name.
     :param anchor_urls: by default, those of the settings.
     """
-    settings, progress, found = Settings(), Progress(quiet=quiet), Counter[str]()
-
-    def show(done: int, of: int) -> None:
-        progress.show(done, f"{done:,} events", of)
-
+    settings, found = Settings(), Counter[str]()
     keys = [] if policy else verifier_keys(settings)
     with explained("reader") as conninfo, open_connection(conninfo) as conn, ExitStack() as stack:
-        # Plain connections: the time limit of the other one is a signal, which threads cannot have.
-        helpers = [stack.enter_context(psycopg.connect(conninfo, **HELPER)) for _ in range(jobs)]
         places = [anchor_at(url) for url in anchor_urls] or anchors_of(settings)
         result = verify(
             conn,
@@ -128,14 +89,32 @@ def verified(  # noqa: PLR0913 - those of the command
             anchors={place.name: counted_notes(place.name, kept(conn, place), found) for place in places},
             first=since_last(conn) if since else 0,
             percent=percent,
-            helpers=helpers,
-            progress=show,
+            helpers=helpers_of(stack, conninfo, jobs),
+            progress=shown(stack, quiet=quiet),
         )
-        progress.clear()
     result.add(*missing_signatures(result, policy, has_keys=bool(keys or policy)))
     if anchor_urls and result.level > Level.NOTHING:
         result.add(*(Finding("unanchored", UNANCHORED.format(place.name)) for place in places if not found[place.name]))
     return result
+
+
+def helpers_of(stack: ExitStack, conninfo: str, count: int) -> list[psycopg.Connection[Any]]:
+    """Returns that many connections, which the stack closes.
+
+    Plain ones: the time limit of the other one is a signal, which threads cannot have.
+    """
+    return [stack.enter_context(psycopg.connect(conninfo, **HELPER)) for _ in range(count)]
+
+
+def shown(stack: ExitStack, *, quiet: bool) -> Callable[[int, int], None]:
+    """Returns what shows the progress, whose line the stack removes."""
+    progress = Progress(quiet=quiet)
+    stack.callback(progress.clear)
+
+    def show(done: int, of: int) -> None:
+        progress.show(done, f"{done:,} events", of)
+
+    return show
 
 
 def counted_notes(name: str, notes: Iterable[Note], found: Counter[str]) -> Iterator[Note]:

@@ -3,7 +3,8 @@
 # pyright: basic, reportMissingTypeStubs=false
 # Django ships no types.
 
-from typing import Any
+from collections.abc import Collection
+from typing import Any, Final
 
 from django.apps import AppConfig, apps
 from django.core import checks
@@ -16,6 +17,12 @@ from pgaudit.django.audit_log import audit, project_settings
 from pgaudit.django.database import dsn_of
 from pgaudit.django.options import options
 from pgaudit.settings import Mode
+
+# Any role may see triggers, whereas only owner and readers may see what is captured.
+CAPTURED: Final = """
+    SELECT FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid JOIN pg_namespace n ON n.oid = p.pronamespace
+     WHERE n.nspname = 'pgaudit' AND p.proname ~ '^capture_[0-9]+$' LIMIT 1
+"""
 
 
 class PgauditConfig(AppConfig):  # type: ignore[misc]  # Django ships no types
@@ -30,6 +37,7 @@ class PgauditConfig(AppConfig):  # type: ignore[misc]  # Django ships no types
         pre_migrate.connect(create_schema, sender=self)
         setting_changed.connect(renew_settings)
         checks.register(check_database, checks.Tags.database)
+        checks.register(check_identified, checks.Tags.database)
         checks.register(check_admin)
         if chosen.logins:
             from pgaudit.django import logins  # noqa: PLC0415 - needs django.contrib.auth
@@ -71,6 +79,19 @@ def check_database(**_options: Any) -> list[Any]:
         return []
     hint = "Set PGAUDIT['ALIAS'] to one that is, or PGAUDIT['MODE'] to 'off', which checks events and drops them."
     return [checks.Error(f"DATABASES[{alias!r}] is not a PostgreSQL database.", hint=hint, id="pgaudit.E001")]
+
+
+def check_identified(databases: Collection[str] | None = None, **_options: Any) -> list[Any]:
+    """Returns a warning if triggers capture tables, and are not told who makes a change."""
+    chosen = options()
+    if chosen.identify or chosen.alias not in (databases or ()) or connections[chosen.alias].vendor != "postgresql":
+        return []
+    with connections[chosen.alias].cursor() as cursor:
+        cursor.execute(CAPTURED)
+        if not cursor.fetchall():
+            return []
+    hint = "Set PGAUDIT['IDENTIFY'] to True, unless each transaction calls pgaudit.identify(connection)."
+    return [checks.Warning("Captured changes name the database role alone.", hint=hint, id="pgaudit.W002")]
 
 
 def check_admin(**_options: Any) -> list[Any]:

@@ -26,8 +26,8 @@ def changes_of(
     >>> audit.record(connection, AuditEvent(action="claim.approved", target=f"claim:{claim.pk}", changes=changes))
 
     Reads the row, so that the values before are those that the database has, whatever the instance was loaded with. An
-    instance that ``select_for_update`` has fetched in the transaction cannot be changed by others meanwhile. Of a new
-    instance each value that is not null is told. A foreign key is told as its column's attribute, such as
+    instance that ``select_for_update`` has fetched in the transaction cannot be changed by others meanwhile. A new
+    instance has each value that is not null. A foreign key is named as its column's attribute, such as
     ``holder_id``.
 
     :param fields: the fields to include; all with a column when left out.

@@ -37,7 +37,7 @@ tables: Final[dict[str, TrackedTable]] = {}
 
 
 def add(tracked: Tracked) -> None:
-    """Tracks a model; replaces what was said about it before."""
+    """Tracks a model; replaces its earlier options."""
     models[tracked.model] = tracked
     tables.clear()
     for known in models.values():

@@ -1,4 +1,4 @@
-"""``PGAUDIT["IDENTIFY"]``: statements that write tell the triggers behind them who makes the change.
+"""``PGAUDIT["IDENTIFY"]``: statements that write name who makes the change, for the triggers that capture it.
 
 It travels in the same message, in front of the statement. Statements that only read, and those that write while
 nothing is bound, stay as they are.
@@ -47,7 +47,7 @@ class IdentifiedWrites:
     """Sees all statements of one connection, as one of Django's execute wrappers."""
 
     def __init__(self) -> None:
-        self._identified = False  # whether the current transaction may have been told of an actor
+        self._identified = False  # whether the current transaction may have an actor
 
     def __call__(self, execute: Execute, sql: Any, params: Any, many: bool, context: dict[str, Any]) -> Any:  # noqa: FBT001 - as Django calls it
         cursor = context["cursor"].cursor
@@ -64,7 +64,7 @@ class IdentifiedWrites:
             return execute(sql, params, many, context)
 
     def _setting(self, statement: str, conn: psycopg.Connection[Any]) -> str | None:
-        """Returns what a statement has to be told; None for nothing."""
+        """Returns the value of audit.context that a statement needs; None if none has to be set."""
         alone = conn.info.transaction_status == TransactionStatus.IDLE
         self._identified = self._identified and not alone
         if not writes(statement) or (conn.autocommit and alone and may_commit(statement)):

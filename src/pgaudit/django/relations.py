@@ -90,5 +90,5 @@ def _record(field: Any, using: str, operation: Operation, owners: Owners) -> Non
 def _event(described: Described, field: Any, operation: Operation, key: Any, keys: list[Any]) -> AuditEvent:
     """Returns the event of an instance that gains or loses others."""
     path, side = (f"{field.name}.added", "after") if operation == "insert" else (f"{field.name}.removed", "before")
-    told = MASKED if field.name in described.mask else [row_value(other) for other in keys]
-    return described.event("update", ([key], [key]), [Change(path=path, **{side: told})])
+    value = MASKED if field.name in described.mask else [row_value(other) for other in keys]
+    return described.event("update", ([key], [key]), [Change(path=path, **{side: value})])

@@ -31,7 +31,7 @@ REFUSED: Final = (
 )
 COMPILERS: Final = {"insert": SQLInsertCompiler, "update": SQLUpdateCompiler, "delete": SQLDeleteCompiler}
 
-# What signals tell of right now: (operation, table). "collect" stands for relations of instances that are deleted.
+# Writes whose signals were sent: (operation, table). "collect" stands for relations of instances that are deleted.
 _announced: Final[ContextVar[tuple[tuple[str, str], ...]]] = ContextVar("pgaudit.announced", default=())
 # Tables of relations, by the transaction.atomic() of Django's that changes them and sends m2m_changed.
 _relations: Final[WeakKeyDictionary[Any, set[str]]] = WeakKeyDictionary()
@@ -81,7 +81,7 @@ def _announcing(original: Any, operation: str) -> Any:
 
 
 def _announcing_deletes(original: Any) -> Any:
-    """Wraps the method that deletes instances whose signals were sent; nobody has listened to those of a migration."""
+    """Wraps the method that deletes instances whose signals were sent; no receiver has those of a migration."""
 
     @wraps(original)
     def delete_batch(self: DeleteQuery, *arguments: Any, **given: Any) -> Any:
@@ -124,11 +124,11 @@ def _checking(original: Any, operation: str) -> Any:
 
 
 def _refuse_unseen(conn: Any, found: TrackedTable, table: str, operation: str) -> None:
-    """Raises UntrackedChange unless signals tell of the statement, or a trigger captures what it does."""
+    """Raises UntrackedChange unless signals were sent for the statement, or a trigger captures what it does."""
     if found.tracked.audit.settings.mode == Mode.OFF or _is_announced(conn, found, table, operation):
         return
     name = conn.ops.quote_name(table)
-    captured = DjangoTransaction(conn).captured_operations(name).split(",") if conn.vendor == "postgresql" else []
+    captured = DjangoTransaction(conn).captured_operations(name) if conn.vendor == "postgresql" else []
     if operation not in captured:
         model = found.tracked.model.__name__
         raise UntrackedChange(REFUSED.format(operation=operation, table=table, model=model))

@@ -44,7 +44,7 @@ def track(  # noqa: PLR0913 - by name
     first: the event has what the database had, whatever the instance was loaded with. What a trigger captures is left
     to it. Proxies and child models count, the latter with the fields of this model, unless they are tracked themselves;
     ``QuerySet.delete`` fetches the instances. Statements that send no signals raise :class:`~pgaudit.UntrackedChange`,
-    unless the table is captured; SQL as text is not seen. A further call replaces what was said of the model before.
+    unless the table is captured; SQL as text is not seen. A further call replaces the options of the model.
 
     A save outside of a transaction raises ``NotInTransaction``, before anything is written: see ``ATOMIC_SAVES``.
 

@@ -12,17 +12,14 @@
 They run in the migration's transaction, as a role that owns schema and table; ``alembic upgrade --sql`` prints them.
 """
 
-from typing import Any, Final
+from typing import Any
 
 from alembic.autogenerate.api import AutogenContext
 from alembic.autogenerate.render import renderers
 from alembic.operations import MigrateOperation, Operations
 from sqlalchemy import text
 
-from pgaudit.guard import statements
-
-ADD: Final = {"capture": statements.add_capture, "guard": statements.add_guard}
-REMOVE: Final = {"capture": statements.remove_capture, "guard": statements.remove_guard}
+from pgaudit.guard.statements import ADD, REMOVE
 
 
 class TableOperation(MigrateOperation):

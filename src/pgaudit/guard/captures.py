@@ -6,9 +6,8 @@ from typing import Final
 from psycopg.rows import class_row
 
 from pgaudit._driver import fetch, reading
-from pgaudit.errors import CaptureRefused
 from pgaudit.guard.changing import change
-from pgaudit.guard.tables import FIELDS, NAMED, Names, WatchedTable, several, the_only
+from pgaudit.guard.tables import FIELDS, NAMED, Names, WatchedTable, require, several, the_only
 
 __all__ = ["Capture", "add", "found", "listed", "pause", "remove", "renew", "resume"]
 
@@ -34,10 +33,8 @@ SHOWN: Final = f"{CAPTURES} WHERE {NAMED}"
 class Capture(WatchedTable):
     """A captured table."""
 
-    @property
-    def state(self) -> str:
-        """``captured``, ``paused``, or ``broken`` when changes may pass without an event."""
-        return "paused" if self.is_paused else "broken" if self.problem else "captured"
+    purpose = "capture"
+    watched = "captured"
 
 
 def add(  # noqa: PLR0913 - each an option of the capture, all but the table by name
@@ -89,7 +86,7 @@ def remove(conn: object, table: str) -> None:
 
     :raises CaptureRefused: it is not captured, or as for :func:`add`.
     """
-    require(change(conn, ACTION, REMOVE, {"table": table}), table)
+    require(Capture, table, is_there=change(conn, ACTION, REMOVE, {"table": table}))
 
 
 def pause(conn: object, table: str) -> None:
@@ -99,7 +96,7 @@ def pause(conn: object, table: str) -> None:
 
     :raises CaptureRefused: it is not captured, or as for :func:`add`.
     """
-    require(change(conn, ACTION, PAUSE, {"table": table, "paused": True}), table)
+    require(Capture, table, is_there=change(conn, ACTION, PAUSE, {"table": table, "paused": True}))
 
 
 def resume(conn: object, table: str) -> None:
@@ -107,11 +104,11 @@ def resume(conn: object, table: str) -> None:
 
     :raises CaptureRefused: it is not captured, or as for :func:`add`.
     """
-    require(change(conn, ACTION, PAUSE, {"table": table, "paused": False}), table)
+    require(Capture, table, is_there=change(conn, ACTION, PAUSE, {"table": table, "paused": False}))
 
 
 def renew(conn: object, table: str) -> Capture:
-    """Adds a capture anew as it was, for what the table is now: that mends what its ``problem`` says.
+    """Adds a capture again with the same options, which adapts it to a changed table and ends its ``problem``.
 
     :raises CaptureRefused: it is not captured, or as for :func:`add`.
     """
@@ -132,12 +129,4 @@ def found(conn: object, table: str) -> Capture:
     :param table: its name, with the schema or without.
     :raises CaptureRefused: it is not captured, or several of that name are.
     """
-    captures = fetch(reading(conn), class_row(Capture), SHOWN, {"table": table})
-    require(bool(captures), table)
-    return the_only(captures, table)
-
-
-def require(is_captured: bool, table: str) -> None:  # noqa: FBT001 - what the database has answered
-    """Raises CaptureRefused if a table is not captured."""
-    if not is_captured:
-        raise CaptureRefused(f"{table} is not captured: `pgaudit capture list` shows the tables that are")
+    return the_only(Capture, fetch(reading(conn), class_row(Capture), SHOWN, {"table": table}), table)

@@ -21,15 +21,17 @@ PAUSE: Final = 0.5  # seconds
 PATIENCE: Final = "500ms"
 LIMIT: Final = "SELECT current_setting('lock_timeout')"
 SET_LIMIT: Final = "SELECT set_config('lock_timeout', %s, true)"
+NO_TABLE: Final = "42P01"
+ELSEWHERE: Final = "If it is in a schema that the search path does not have, name that, too, as in insurance.claims"
 # invalid parameter, no such table, not its owner, no such column, no name of a table (two), no such schema
-REFUSED: Final = frozenset({"22023", "42P01", "42501", "42703", "42601", "42602", "3F000"})
+REFUSED: Final = frozenset({"22023", NO_TABLE, "42501", "42703", "42601", "42602", "3F000"})
 
 
 def change(conn: object, action: str, call: LiteralString, parameters: Mapping[str, object]) -> Any:
     """Runs a statement that calls a function of the schema, and returns its result; None without a row.
 
     It is part of the caller's transaction, or a transaction of its own on a connection in autocommit outside of one.
-    When the table stays locked, what waits behind is let through before the next attempt.
+    While the table is locked, sessions that wait behind are let through between the attempts.
 
     :param action: what only the owner can do: "capture tables".
     :raises CaptureRefused: the database refuses it, or the table stayed locked.
@@ -71,6 +73,6 @@ def patiently(run: Callable[[], _Result], table: str) -> _Result:
 
 def refusal(error: psycopg.Error) -> CaptureRefused:
     """Returns the database's sentence, with its advice, as our error."""
-    hint = error.diag.message_hint
+    hint = ELSEWHERE if error.sqlstate == NO_TABLE else error.diag.message_hint
     sentence = (error.diag.message_primary or str(error)).rstrip(".")
     return CaptureRefused(f"{sentence}. {hint}" if hint else sentence)

@@ -17,7 +17,7 @@ from pgaudit._driver import fetch, reading
 LATEST: Final = 100
 TABLES: Final = """
     SELECT schema_name, table_name, capture, guard, on_missing, target_type, estimated_rows, changed_rows,
-           last_event_at, unrecorded_changes
+           last_event_at, unrecorded_changes, added_at
       FROM pgaudit.table_coverage ORDER BY schema_name, table_name
 """
 UNRECORDED: Final = """
@@ -50,9 +50,11 @@ class TableCoverage:
     changed_rows: int
     """Inserted, updated and deleted since the statistics were reset."""
     last_event_at: datetime | None
-    """When the newest event about the table in the log was recorded, as its actions tell."""
+    """When the newest event in the log was recorded that has an action of the table."""
     unrecorded_changes: int
     """Rows that were changed without an event in the last day."""
+    added_at: datetime | None
+    """When it was captured, or guarded if it is not captured; None with neither."""
 
     @property
     def name(self) -> str:
@@ -75,7 +77,7 @@ class TableCoverage:
         return self.is_captured or self.is_guarded
 
     def matches(self, patterns: Sequence[str]) -> bool:
-        """Returns whether its name, with or without the schema, is like one of the patterns, such as ``claim*``."""
+        """Returns whether its name, with or without the schema, matches one of the patterns, such as ``claim*``."""
         return any(fnmatchcase(name, pattern) for name in (self.name, self.table_name) for pattern in patterns)
 
 
@@ -111,12 +113,12 @@ class Coverage:
         return [table for table in self.tables if not table.is_covered]
 
     def silent(self, after: timedelta) -> list[TableCoverage]:
-        """Returns the captured and guarded tables without an event in the log for that long."""
+        """Returns the tables that are captured or guarded for that long, without an event in the log since then."""
         since = self.observed_at - after
         return [
             table
             for table in self.tables
-            if table.is_covered and (table.last_event_at is None or table.last_event_at < since)
+            if table.is_covered and not any(at and at >= since for at in (table.last_event_at, table.added_at))
         ]
 
 

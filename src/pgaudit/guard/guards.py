@@ -9,9 +9,8 @@ from psycopg.types.json import Jsonb
 
 from pgaudit._db_errors import causes
 from pgaudit._driver import fetch, reading
-from pgaudit.errors import CaptureRefused
 from pgaudit.guard.changing import change
-from pgaudit.guard.tables import FIELDS, NAMED, Names, WatchedTable, several, the_only
+from pgaudit.guard.tables import FIELDS, NAMED, Names, WatchedTable, require, several, the_only
 
 __all__ = ["Guard", "add", "found", "is_unrecorded", "listed", "pause", "remove", "renew", "resume"]
 
@@ -40,17 +39,15 @@ SHOWN: Final = f"{GUARDS} WHERE {NAMED}"
 class Guard(WatchedTable):
     """A guarded table."""
 
+    purpose = "guard"
+    watched = "guarded"
+
     on_missing: str
     """What happens without an event: ``abort``, ``capture`` or ``warn``."""
     actions: dict[str, str]
     """The pattern of the action by operation; any action where there is none."""
     changes: bool
     """Whether the event must have the changes, too."""
-
-    @property
-    def state(self) -> str:
-        """``guarded``, ``paused``, or ``broken`` when changes may pass unnoticed."""
-        return "paused" if self.is_paused else "broken" if self.problem else "guarded"
 
 
 def add(  # noqa: PLR0913 - each an option of the guard, all but the table by name
@@ -83,7 +80,8 @@ def add(  # noqa: PLR0913 - each an option of the guard, all but the table by na
     :param actions: what the action of the event must be like, such as ``"claim.*"``; by operation (``insert``,
         ``update``, ``delete``, ``truncate``) in a mapping. Any action when left out.
     :param changes: the event must have the changes of the row, too.
-    :param action: what the actions of captured changes begin with; the target's type when left out.
+    :param action: what the actions of captured changes begin with, with ``on_missing="capture"``; the target's type
+        when left out.
     :param columns: those that count; all when left out.
     :param exclude: columns that may change without an event.
     :param mask: columns whose changes are captured without their values, with ``on_missing="capture"``.
@@ -134,7 +132,7 @@ def remove(conn: object, table: str) -> None:
 
     :raises CaptureRefused: it is not guarded, or as for :func:`add`.
     """
-    require(change(conn, ACTION, REMOVE, {"table": table}), table)
+    require(Guard, table, is_there=change(conn, ACTION, REMOVE, {"table": table}))
 
 
 def pause(conn: object, table: str) -> None:
@@ -144,7 +142,7 @@ def pause(conn: object, table: str) -> None:
 
     :raises CaptureRefused: it is not guarded, or as for :func:`add`.
     """
-    require(change(conn, ACTION, PAUSE, {"table": table, "paused": True}), table)
+    require(Guard, table, is_there=change(conn, ACTION, PAUSE, {"table": table, "paused": True}))
 
 
 def resume(conn: object, table: str) -> None:
@@ -152,11 +150,11 @@ def resume(conn: object, table: str) -> None:
 
     :raises CaptureRefused: it is not guarded, or as for :func:`add`.
     """
-    require(change(conn, ACTION, PAUSE, {"table": table, "paused": False}), table)
+    require(Guard, table, is_there=change(conn, ACTION, PAUSE, {"table": table, "paused": False}))
 
 
 def renew(conn: object, table: str) -> Guard:
-    """Adds a guard anew as it was, for what the table is now: that mends what its ``problem`` says.
+    """Adds a guard again with the same options, which adapts it to a changed table and ends its ``problem``.
 
     :raises CaptureRefused: it is not guarded, or as for :func:`add`.
     """
@@ -177,12 +175,4 @@ def found(conn: object, table: str) -> Guard:
     :param table: its name, with the schema or without.
     :raises CaptureRefused: it is not guarded, or several of that name are.
     """
-    guards = fetch(reading(conn), class_row(Guard), SHOWN, {"table": table})
-    require(bool(guards), table)
-    return the_only(guards, table)
-
-
-def require(is_guarded: bool, table: str) -> None:  # noqa: FBT001 - what the database has answered
-    """Raises CaptureRefused if a table is not guarded."""
-    if not is_guarded:
-        raise CaptureRefused(f"{table} is not guarded: `pgaudit guard list` shows the tables that are")
+    return the_only(Guard, fetch(reading(conn), class_row(Guard), SHOWN, {"table": table}), table)

@@ -1,7 +1,8 @@
 """Capture and guard as SQL, for the migrations of the application: statements without parameters."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Final
 
 from psycopg import sql
 
@@ -69,6 +70,10 @@ def remove_capture(table: str) -> str:
 def remove_guard(table: str) -> str:
     """Returns the statement that ends the guard of a table; it does nothing without one."""
     return call("remove_guard", table, {})
+
+
+ADD: Final[Mapping[str, Callable[..., str]]] = {"capture": add_capture, "guard": add_guard}
+REMOVE: Final[Mapping[str, Callable[[str], str]]] = {"capture": remove_capture, "guard": remove_guard}
 
 
 def call(function: str, table: str, options: Mapping[str, object]) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, LiteralString, TypeVar
+from typing import ClassVar, Final, LiteralString, TypeVar
 
 from pgaudit.errors import CaptureRefused
 
@@ -29,20 +29,25 @@ _Watched = TypeVar("_Watched", bound="WatchedTable")
 class WatchedTable:
     """A table as the database has it now; columns have their present names."""
 
+    purpose: ClassVar[str]
+    """``capture`` or ``guard``: the command, and the SQL functions, are called so."""
+    watched: ClassVar[str]
+    """``captured`` or ``guarded``: the state in which no change passes unseen."""
+
     table: str
     """Its name with its schema."""
     target: str
     key: list[str]
     action: str
     columns: list[str] | None
-    """Those that count; None for all."""
+    """The columns that count; None for all."""
     exclude: list[str]
     mask: list[str]
     when: str | None
     level: str | None
     """What its triggers fire for: ``statement`` or ``row``; None if they are missing."""
     level_reason: str | None
-    """Why for each row; None for statements."""
+    """Why they must fire for each row; None if they may fire for each statement."""
     children: list[str]
     """Tables that inherit from it; not its partitions."""
     problem: str | None
@@ -57,6 +62,11 @@ class WatchedTable:
         """Whether it is paused."""
         return self.paused_at is not None
 
+    @property
+    def state(self) -> str:
+        """``captured`` or ``guarded``; ``paused``; or ``broken`` when changes may pass unseen."""
+        return "paused" if self.is_paused else "broken" if self.problem else self.watched
+
 
 def several(names: Names | None) -> list[str]:
     """Returns the names as a list.
@@ -67,11 +77,18 @@ def several(names: Names | None) -> list[str]:
     return [names] if isinstance(names, str) else list(names or ())
 
 
-def the_only(tables: Sequence[_Watched], name: str) -> _Watched:
+def require(kind: type[WatchedTable], table: str, *, is_there: object) -> None:
+    """Raises CaptureRefused if a table is not captured or guarded, as the database has answered."""
+    if not is_there:
+        raise CaptureRefused(f"{table} is not {kind.watched}: `pgaudit {kind.purpose} list` shows the tables that are")
+
+
+def the_only(kind: type[_Watched], tables: Sequence[_Watched], name: str) -> _Watched:
     """Returns the only table of that name.
 
-    :raises CaptureRefused: there are several.
+    :raises CaptureRefused: there is none, or there are several.
     """
+    require(kind, name, is_there=tables)
     if len(tables) > 1:
         raise CaptureRefused(f"{name} is ambiguous: name one of {', '.join(each.table for each in tables)}")
     return tables[0]

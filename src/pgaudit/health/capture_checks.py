@@ -23,12 +23,12 @@ class CaptureProblem:
 
     @property
     def sentence(self) -> str:
-        """What is wrong."""
+        """The table and its problem."""
         return f"{self.table} {self.problem}"
 
     @property
     def remedy(self) -> str:
-        """The command that mends it."""
+        """The command that solves it."""
         return f"as the owner, run `pgaudit {self.purpose} renew {self.table}`"
 
 
@@ -38,9 +38,9 @@ def problems(conn: psycopg.Connection[Any]) -> list[CaptureProblem]:
 
 
 def captured(found: Sequence[CaptureProblem]) -> Check:
-    """Returns the verdict on what was found."""
+    """Returns the verdict on these problems."""
     if not found:
-        message = "The triggers of captured and guarded tables are as they should be."
+        message = "All triggers of captured and guarded tables are in place."
         return Check("captured_tables", Status.HEALTHY, 0, 0, message)
     named = "; ".join(f"{problem.sentence}: {problem.remedy}" for problem in found[:SHOWN])
     more = f" … and {len(found) - SHOWN} more: see `pgaudit doctor`" if len(found) > SHOWN else ""

@@ -81,14 +81,14 @@ def describe_class(target: str, action: str | None, max_bytes: int, mask: Collec
 def uncaptured(transaction: Transaction, changes: Sequence[RowChange]) -> list[AuditEvent]:
     """Returns the events of the changes that no trigger captures."""
     captured = {table: transaction.captured_operations(table) for table in {change.table for change in changes}}
-    return [change.event for change in changes if change.operation not in captured[change.table].split(",")]
+    return [change.event for change in changes if change.operation not in captured[change.table]]
 
 
 def columns_to_record(transaction: Transaction, operation: Operation, tables: Mapping[str, str]) -> Mapping[str, str]:
     """Returns the columns of an object, and the table of each; of several tables, without those that are captured."""
     if len(names := set(tables.values())) == 1:
         return tables  # record_uncaptured looks itself
-    captured = {name for name in names if operation in transaction.captured_operations(name).split(",")}
+    captured = {name for name in names if operation in transaction.captured_operations(name)}
     return {column: table for column, table in tables.items() if table not in captured}
 
 

@@ -4,10 +4,10 @@
 >>> identify_transactions(engine)
 
 ============  ==================================================================================
-transactions  ``identify_transactions``: tells the triggers that capture changes who makes them
+transactions  ``identify_transactions``: names who makes a change, for the triggers that capture it
 tracking      ``track``: records created, updated and deleted objects of a class in each flush
-statements    refuses statements that change rows of such a class without a flush
-relations     the many-to-many relations of its objects
+statements    refuses statements that change rows of such a class, and are not a flush's
+relations     the many-to-many relations of its objects: what a flush changes there, and what it should not
 rows          the events of the objects that a flush has written
 classes       the classes that are tracked, and their tables
 changes       ``changes_of``: the changes of one object, for an event of the application's own

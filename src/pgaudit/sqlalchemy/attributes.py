@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Column, Connection, select, tuple_
+from sqlalchemy import JSON, Column, Connection, select, tuple_
 from sqlalchemy.orm import InstanceState, LoaderCallableStatus, Mapper
 
 from pgaudit.errors import InvalidEvent
@@ -41,9 +41,18 @@ def stored_before(state: InstanceState[Any], names: Collection[str]) -> dict[str
 
     ``UNKNOWN`` stands for values that were replaced, but never loaded.
     """
-    loaded = state.dict
-    known = {name: loaded[name] for name in names if name in loaded}
-    return known | {name: value for name, value in state.committed_state.items() if name in names}
+    known = present_values(state, names)
+    return known | {name: as_loaded(value) for name, value in state.committed_state.items() if name in names}
+
+
+def present_values(state: InstanceState[Any], names: Collection[str]) -> dict[str, Any]:
+    """Returns the values that an object has now, as far as they are loaded."""
+    return {name: as_loaded(state.dict[name]) for name in names if name in state.dict}
+
+
+def as_loaded(value: object) -> Any:
+    """Returns a value as SQLAlchemy loads it: JSON's null, which ``JSON.NULL`` sets, as None, like SQL's."""
+    return None if value is JSON.NULL else value
 
 
 def unknown_of(before: Mapping[str, Any], columns: Mapping[str, Column[Any]]) -> set[str]:

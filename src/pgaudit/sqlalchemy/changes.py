@@ -10,7 +10,7 @@ from sqlalchemy.orm import InstanceState, Session
 from pgaudit.errors import InvalidEvent, UntrackedChange
 from pgaudit.events import Change
 from pgaudit.recording.row_values import Operation, changes_between
-from pgaudit.sqlalchemy.attributes import UNKNOWN, chosen_by_database, chosen_columns, stored_values
+from pgaudit.sqlalchemy.attributes import UNKNOWN, chosen_by_database, chosen_columns, present_values, stored_values
 from pgaudit.sqlalchemy.memory import Flushed, flushed_in, replaced_by_flush
 
 FORGOTTEN: Final = (
@@ -30,8 +30,8 @@ def changes_of(obj: object, *, fields: Collection[str] | None = None, mask: Coll
     >>> changes = changes_of(claim, fields=["status"])
     >>> audit.record(session, AuditEvent(action="claim.approved", target=f"claim:{claim.id}", changes=changes))
 
-    Of a new object each value that is not null, of a deleted one what it had. Reads a value that was replaced without
-    having been loaded, and one that the database has chosen, with the session's connection.
+    A new object has each value that is not null, a deleted one the values that it had. Values that were replaced
+    without having been loaded, and those that the database has chosen, are read with the session's connection.
 
     :param fields: the attributes to include; all with a column when left out.
     :param mask: attributes whose values are recorded as ``"***"``.
@@ -43,7 +43,7 @@ def changes_of(obj: object, *, fields: Collection[str] | None = None, mask: Coll
         raise InvalidEvent(f"{type(obj).__name__} is not an object of a mapped class")
     columns = chosen_columns(state.mapper, fields, mask)
     done = flushed_in(state.session, state)
-    net = so_far(state, done)
+    net = net_change(state, done)
     before = {name: value for name, value in net.before.items() if name in columns}
     flushed = done.before.keys() if done else set[str]()
     before |= _read(
@@ -53,8 +53,8 @@ def changes_of(obj: object, *, fields: Collection[str] | None = None, mask: Coll
     return changes_between(net.operation, before, after, mask)
 
 
-def so_far(state: InstanceState[Any], done: Flushed | None) -> Flushed:
-    """Returns what the transaction has done to an object, with what the next flush will do."""
+def net_change(state: InstanceState[Any], done: Flushed | None) -> Flushed:
+    """Returns what the transaction has flushed of an object, together with what the next flush will do."""
     session = state.session
     deleted = state.deleted or (session is not None and state.obj() in session.deleted)
     operation: Operation = "delete" if deleted else "update" if state.key else "insert"
@@ -73,7 +73,7 @@ def _after(
     """Returns the present values, as far as they can have changed."""
     if operation == "delete":
         return {}
-    after = {name: state.dict[name] for name in columns if name in state.dict}
+    after = present_values(state, columns)
     for name, value in after.items():
         if isinstance(value, ClauseElement) or hasattr(value, "__clause_element__"):
             raise UntrackedChange(

@@ -24,6 +24,18 @@ class Tracked:
     fields: Collection[str] | None
 
 
+@dataclass(frozen=True, slots=True)
+class TrackedTable:
+    """A table of a tracked class: its own, or that of a many-to-many relation.
+
+    :param name: of the class.
+    """
+
+    name: str
+    tracked: Tracked
+    is_relation: bool
+
+
 tracked: Final[WeakKeyDictionary[Mapper[Any], Tracked]] = WeakKeyDictionary()
 
 
@@ -32,16 +44,14 @@ def tracked_as(mapper: Mapper[Any]) -> Tracked | None:
     return next((tracked[base] for base in mapper.iterate_to_root() if base in tracked), None)
 
 
-def tracked_table(table: FromClause) -> tuple[str, Tracked] | None:
+def tracked_table(table: FromClause) -> TrackedTable | None:
     """Returns the class whose rows, or whose many-to-many relations, a table has; None if it is not tracked."""
     for root in list(tracked):
         for mapper in root.self_and_descendants:
-            found = tracked_as(mapper)
-            if found and table in {
-                mapper.local_table,
-                *(each.secondary for each in relations_of(mapper, found.fields)),
-            }:
-                return mapper.class_.__name__, found
+            if found := tracked_as(mapper):
+                is_relation = table in {each.secondary for each in relations_of(mapper, found.fields)}
+                if is_relation or table == mapper.local_table:  # not "is": statements have annotated copies
+                    return TrackedTable(mapper.class_.__name__, found, is_relation)
     return None
 
 

@@ -11,7 +11,7 @@ from sqlalchemy.orm import InstanceState, Mapper
 from pgaudit.recording.connections.sqlalchemy_ import SqlalchemyTransaction
 from pgaudit.recording.row_changes import Row, RowChange, columns_to_record
 from pgaudit.recording.row_values import Operation
-from pgaudit.sqlalchemy.attributes import chosen_by_database, stored_values
+from pgaudit.sqlalchemy.attributes import chosen_by_database, present_values, stored_values
 from pgaudit.sqlalchemy.classes import Tracked, name_of
 
 
@@ -70,7 +70,7 @@ def row_change(conn: Connection, written: Written, stored: Mapping[str, Any]) ->
     """Returns the change of an object; None if there is none to record."""
     state, operation, key = written.state, written.operation, written.key
     tables = {name: name_of(conn, column.table) for name, column in written.columns.items()}
-    loaded = state.dict | {name: stored[name] for name in written.expired & stored.keys()}
+    loaded = present_values(state, written.columns) | {name: stored[name] for name in written.expired & stored.keys()}
     old_key = key if state.key is None or operation == "insert" else state.key[1]
     row = Row(
         key=old_key,

@@ -34,7 +34,7 @@ from pgaudit.sqlalchemy.classes import Tracked, relations_of, tracked_as
 from pgaudit.sqlalchemy.memory import flush_of, flushed_states, flushes
 from pgaudit.sqlalchemy.relations import rows_of_relations
 from pgaudit.sqlalchemy.rows import Written, row_changes
-from pgaudit.sqlalchemy.statements import flushing, watch
+from pgaudit.sqlalchemy.statements import flushing, refuse_unexplained, watch
 
 
 def track(  # noqa: PLR0913 - by name
@@ -55,7 +55,7 @@ def track(  # noqa: PLR0913 - by name
     Each flush sends one statement with all its events, called ``claim.created``, ``claim.updated`` and
     ``claim.deleted``. What a trigger captures is left to it. Objects of subclasses count, unless they are tracked
     themselves. Statements that change rows without a flush raise :class:`~pgaudit.UntrackedChange`, unless the table is
-    captured; SQL as text is not seen. A further call replaces what was said about the class before.
+    captured; SQL as text is not seen. A further call replaces the options of the class.
 
     :param target: the type of the target; its id is the object's primary key.
     :param action: what the actions begin with; ``target`` when left out.
@@ -65,7 +65,7 @@ def track(  # noqa: PLR0913 - by name
     """
     mapper: object = inspect(mapped, raiseerr=False)
     if not isinstance(mapper, Mapper):
-        raise InvalidEvent(f"{mapped!r} is not a mapped class")
+        raise InvalidEvent(f"{getattr(mapped, '__name__', type(mapped).__name__)} is not a mapped class")
     known = {*columns_of(mapper), *(relation.key for relation in relations_of(mapper))}
     refuse_unknown(mapper.class_.__name__, [*(fields or ()), *mask], known)
     described = describe_class(target, action, audit.settings.max_event_bytes, mask)
@@ -78,8 +78,17 @@ def track(  # noqa: PLR0913 - by name
 
 def _begin(_mapper: Mapper[Any], conn: Connection, obj: object) -> None:
     """Notes that a flush writes tracked objects through this connection."""
-    flushing.add(conn)
+    flushing.setdefault(conn, [])
     flush_of(obj).connections.add(conn)
+
+
+@event.listens_for(Session, "before_flush")
+def _begin_relations(session: Session, *_flush: object) -> None:
+    """Notes a flush of tracked objects with many-to-many relations: it begins with the rows of those."""
+    for obj in (*session.deleted, *session.dirty):
+        state = instance_state(obj)
+        if (tracked := tracked_as(state.mapper)) and any(relations_of(state.mapper, tracked.fields)):
+            _begin(state.mapper, connection_of(session, state), obj)
 
 
 def _update(mapper: Mapper[Any], conn: Connection, obj: object) -> None:
@@ -119,6 +128,8 @@ def _record(session: Session, context: UOWTransaction) -> None:
             columns = chosen_columns(state.mapper, _fields(tracked, state.mapper), ())
             before = _before(state, operation, columns) | kept.get(state, {})
             written[tracked.audit, conn].append(Written(state, operation, tracked, columns, before))
+    for conn in {conn for _, conn in written}:
+        refuse_unexplained(conn, [each for objects in written.values() for each in objects])
     for (audit, conn), objects in written.items():
         objects.sort(key=lambda each: (each.state.insert_order or 0, id_of(each.key)))
         if changes := [*row_changes(conn, objects), *_relations(conn, objects)]:
@@ -155,4 +166,4 @@ def _end(session: Session, _transaction: object = None) -> None:
     """Ends a flush, whether it has failed or not."""
     if flush := flushes.pop(session, None):
         for conn in flush.connections:
-            flushing.discard(conn)
+            flushing.pop(conn, None)

@@ -27,16 +27,16 @@ if TYPE_CHECKING:
     from pgaudit.events import AuditEvent
 
 IDENTIFY: Final = text("SELECT set_config('audit.context', :setting, true)" + UNLESS_EXPLICIT)
-KEY: Final = "pgaudit.identified"  # what a transaction was told of, among the notes of its connection
+KEY: Final = "pgaudit.identified"  # in Connection.info: the identity that its transaction has
 UNKNOWN: Final = object()
 
 
 def identify_transactions(engine: Engine | AsyncEngine) -> None:
-    """Lets transactions of an engine tell capture triggers what is bound: the actor, tenant and context.
+    """Gives the bound actor, tenant and context to transactions of an engine, for the triggers that capture changes.
 
-    They are told before their first statement that writes, and again where the binding has changed. On psycopg and
-    psycopg2 that takes no message of its own, elsewhere one for each transaction that writes. A connection in
-    ``AUTOCOMMIT`` tells it on these two drivers only. A second call does nothing.
+    That happens before the first statement that writes, and again where the binding has changed. On psycopg and
+    psycopg2 it takes no message of its own, elsewhere one for each transaction that writes. In ``AUTOCOMMIT`` it works
+    on these two drivers only. A second call does nothing.
 
     A SELECT that calls a function which writes is not recognized: call ``pgaudit.identify(conn)`` before it.
 
@@ -58,18 +58,18 @@ def identify_transactions(engine: Engine | AsyncEngine) -> None:
 
 
 def begun(conn: Connection, *_details: object) -> None:
-    """Forgets what the transaction before was told of."""
+    """Forgets the identity of the transaction before."""
     conn.info.pop(KEY, None)
 
 
 def execute(cursor: Any, statement: str, parameters: Any, context: ExecutionContext) -> bool:
-    """Executes a statement and what it has to tell, in one message if the driver can. Returns whether it did."""
+    """Executes a statement, and the identity in front of it, in one message. Returns False where the driver cannot."""
     conn = context.root_connection
-    if (found := to_tell(conn, statement)) is None:
+    if (found := identity_for(conn, statement)) is None:
         return False
     together = in_one_message(cursor, statement, conn)
     if together is None:
-        tell(conn, found)
+        identify(conn, found)
         return False
     with together as pipeline:
         if pipeline:
@@ -77,7 +77,7 @@ def execute(cursor: Any, statement: str, parameters: Any, context: ExecutionCont
         else:
             statement = in_front_of(statement, setting_of(found))
         conn.dialect.do_execute(cursor, statement, parameters, context)
-    conn.info[KEY] = what_matters(found)
+    conn.info[KEY] = comparable(found)
     return True
 
 
@@ -87,21 +87,21 @@ def execute_without_parameters(cursor: Any, statement: str, context: ExecutionCo
 
 
 def before_many(_cursor: Any, statement: str, _parameters: Any, context: ExecutionContext) -> None:
-    """Tells what a statement that is executed several times has to tell."""
+    """Identifies the transaction of a statement that is executed several times."""
     conn = context.root_connection
-    if (found := to_tell(conn, statement)) is not None:
-        tell(conn, found)
+    if (found := identity_for(conn, statement)) is not None:
+        identify(conn, found)
 
 
-def tell(conn: Connection, found: AuditEvent) -> None:
-    """Tells the transaction, if there is one: for a statement in AUTOCOMMIT it would be over at once."""
+def identify(conn: Connection, found: AuditEvent) -> None:
+    """Identifies the transaction. Does nothing in AUTOCOMMIT, where the setting would end with its statement."""
     if not is_autocommit(conn):
         conn.execute(IDENTIFY, {"setting": setting_of(found)}, execution_options={"stream_results": False})
-        conn.info[KEY] = what_matters(found)
+        conn.info[KEY] = comparable(found)
 
 
-def to_tell(conn: Connection, statement: str) -> AuditEvent | None:
-    """Returns an event with what the transaction has to be told before a statement; None for nothing."""
+def identity_for(conn: Connection, statement: str) -> AuditEvent | None:
+    """Returns an event with the actor, tenant and context that a statement needs; None if its transaction has them."""
     if ends_transaction(statement) or "audit.context" in statement:
         conn.info[KEY] = UNKNOWN  # such as what it was at a savepoint
     if not writes(statement):
@@ -109,19 +109,19 @@ def to_tell(conn: Connection, statement: str) -> AuditEvent | None:
     found = await_only(bound_async()) if conn.dialect.is_async else bound()
     if found is None or (is_autocommit(conn) and may_commit(statement)):
         return None
-    told = what_matters(NOTHING) if is_autocommit(conn) else conn.info.get(KEY, what_matters(NOTHING))
-    return None if what_matters(found) == told else found
+    present = comparable(NOTHING) if is_autocommit(conn) else conn.info.get(KEY, comparable(NOTHING))
+    return None if comparable(found) == present else found
 
 
-def what_matters(event: AuditEvent) -> tuple[object, ...]:
-    """Returns what a transaction is told of again if it changes: all but the span, which each statement may have."""
+def comparable(event: AuditEvent) -> tuple[object, ...]:
+    """Returns the parts of an identity whose change has to be sent: not the span, which each statement may have."""
     context = fields_of(event.context)
     context.pop("span_id", None)
     return event.actor, event.tenant, context
 
 
 def in_one_message(cursor: Any, statement: str, conn: Connection) -> AbstractContextManager[Any] | None:
-    """Returns what sends two statements of this driver together, and that is None where they become one text."""
+    """Returns a context that sends two statements together, yielding a pipeline, or None where they are one text."""
     if conn.dialect.driver == "psycopg2" and cursor.name is None:
         return nullcontext()
     if not isinstance(cursor, psycopg.Cursor) or isinstance(cursor, psycopg.ServerCursor) or ";" in statement:

@@ -6,28 +6,34 @@ from typing import Any, Final, LiteralString
 
 import psycopg
 from psycopg.rows import class_row, scalar_row
+from psycopg.types.json import Jsonb
 
 from pgaudit._driver import fetch, reading, undone_on_error
 from pgaudit.errors import InvalidStream, StreamNotFound
 from pgaudit.streams.forms import form_of
 from pgaudit.streams.urls import StreamURL
-from pgaudit.trail.query import parse
+from pgaudit.trail.fields import TIMES
+from pgaudit.trail.query import Query, parse
 
 REFUSED: Final = "PA003"
 ADD: Final = """
     SELECT pgaudit.add_stream(%(name)s, 'destination', %(url)s, %(query)s, %(form)s, %(ordered)s, %(allow_private)s,
                               %(start)s)
 """
+NOTE: Final = "SELECT pgaudit.record_about_stream(%(action)s, %(name)s, %(data)s)"
 REMOVE: Final = "SELECT pgaudit.remove_stream(%(name)s)"
 PAUSE: Final = "SELECT pgaudit.pause_stream(%(name)s, 'asked', %(reason)s)"
 RESUME: Final = "SELECT pgaudit.resume_stream(%(name)s)"
+REPLAY: Final = "SELECT pgaudit.replay_stream(%(name)s, %(first)s, %(last)s)"
+STOP_REPLAY: Final = "SELECT pgaudit.stop_replay(%(name)s)"
 REWIND: Final = "SELECT pgaudit.rewind_stream(%(name)s, %(index)s)"
 RETRY: Final = "SELECT pgaudit.retry_parked(%(name)s, %(index)s)"
 DISCARD: Final = "SELECT pgaudit.discard_parked(%(name)s, %(index)s, %(reason)s)"
 COLUMNS: Final = """
     SELECT name, kind, url, query, form, ordered, allow_private, state, paused_at, paused_by, pause_kind, pause_reason,
            next_index, lag_events, lag_seconds, delivered, delivered_at, attempts, failing_since, next_attempt_at,
-           error, events_per_second, failures_last_day, parked, added_at, added_by
+           error, events_per_second, failures_last_day, parked, added_at, added_by, replay_from, replay_to, replay_next,
+           replay_error
       FROM pgaudit.stream_stats
 """
 DELIVERIES: Final = """
@@ -70,6 +76,10 @@ class Stream:
     parked: int
     added_at: datetime
     added_by: str
+    replay_from: int | None
+    replay_to: int | None
+    replay_next: int | None
+    replay_error: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,14 +136,32 @@ def add(  # noqa: PLR0913 - each is a property of the stream, by name
     """
     url = StreamURL.parse(to)
     form_of(form)
+    url.check_form(form)
     if url.whole_log and (query or start != 0):
         raise InvalidStream(f"{url.kind} takes the whole log: leave out the query, and begin with index 0")
     given: dict[str, object] = {
-        "name": name, "url": url.text, "query": str(parse(query)), "form": form, "ordered": ordered,
+        "name": name, "url": url.text, "query": str(timeless(query)), "form": form, "ordered": ordered,
         "allow_private": allow_private, "start": start,
     }  # fmt: skip
     change(conn, ADD, given)
     return found(conn, name)
+
+
+def timeless(query: str) -> Query:
+    """Returns the query of a stream.
+
+    :raises InvalidStream: it asks for a time. The log is followed by index: an age would mean another moment with each
+        look, and events of another time would never come.
+    :raises InvalidQuery: it cannot be understood.
+    """
+    parsed = parse(query)
+    times = [term.field for term in parsed.terms if term.field in TIMES]
+    if times:
+        raise InvalidStream(
+            f"a stream follows the log by index, so leave {times[0]}: out of its query: --from says where it begins, "
+            "and `pgaudit export` has the events of a period"
+        )
+    return parsed
 
 
 def listed(conn: object) -> list[Stream]:
@@ -187,6 +215,23 @@ def rewind(conn: object, name: str, index: int) -> None:
     change(conn, REWIND, {"name": name, "index": index})
 
 
+def replay(conn: object, name: str, first: int, last: int) -> None:
+    """Lets workers send a range again, both ends included, while there is nothing newer to send.
+
+    :raises StreamNotFound: there is none of that name.
+    :raises InvalidStream: the stream has not come past these events, or another replay of it is under way.
+    """
+    change(conn, REPLAY, {"name": name, "first": first, "last": last})
+
+
+def stop_replay(conn: object, name: str) -> bool:
+    """Ends a replay where it is. Returns whether there was one.
+
+    :raises StreamNotFound: there is none of that name.
+    """
+    return bool(change(conn, STOP_REPLAY, {"name": name}))
+
+
 def retry(conn: object, name: str, index: int | None = None) -> int:
     """Lets workers send parked events again: that one, or all. Returns how many; those behind them follow.
 
@@ -209,6 +254,21 @@ def remove(conn: object, name: str) -> None:
     :raises StreamNotFound: there is none of that name.
     """
     change(conn, REMOVE, {"name": name})
+
+
+def note_added(conn: object, stream: Stream) -> None:
+    """Records as an event that a stream was added, as the owner of the schema. For people: code adds cursors, too."""
+    data: dict[str, object] = {
+        "to": stream.url, "match": stream.query or None, "form": stream.form, "first": stream.next_index,
+        "ordered": stream.ordered, "allow_private": stream.allow_private,
+    }  # fmt: skip
+    change(conn, NOTE, {"action": "audit.stream_added", "name": stream.name, "data": Jsonb(data)})
+
+
+def note_removed(conn: object, stream: Stream) -> None:
+    """Records as an event that a stream was removed, as the owner of the schema."""
+    data: dict[str, object] = {"to": stream.url, "next": stream.next_index, "parked": stream.parked}
+    change(conn, NOTE, {"action": "audit.stream_removed", "name": stream.name, "data": Jsonb(data)})
 
 
 def change(conn: object, statement: LiteralString, given: dict[str, object]) -> Any:

@@ -27,6 +27,7 @@ class Kind:
     :ivar name: of the module in ``destinations``, for all schemes of one kind.
     :ivar transport: what is left of the scheme: ``https``, ``tls`` …
     :ivar example: a complete URL, for messages and the documentation.
+    :ivar native_only: whether it has events in the form ``native`` alone: an archive, which can be verified.
     :ivar whole_log: whether it takes nothing less than the log from its beginning.
     :ivar texts, numbers, flags, secrets: names of the options, by what their values are.
     :ivar choices: options of which the value is one of several.
@@ -37,6 +38,7 @@ class Kind:
     transport: str
     example: str
     has_host: bool = True
+    native_only: bool = False
     whole_log: bool = False
     required: tuple[str, ...] = ()
     texts: tuple[str, ...] = ()
@@ -92,16 +94,18 @@ FILE: Final = Kind(
     numbers=("rotate_bytes",), flags=("gzip",),
 )  # fmt: skip
 S3: Final = Kind(
-    "s3", "s3", "s3://BUCKET/PREFIX?linger=60", texts=("endpoint", "region"), numbers=("linger", "retain", "segment"),
+    "s3", "s3", "s3://BUCKET/PREFIX?linger=60", native_only=True, texts=("endpoint", "region"),
+    numbers=("linger", "retain", "segment"),
 )  # fmt: skip
-PARQUET: Final = Kind("parquet", "file", "parquet:/var/audit/parquet", has_host=False)
+PARQUET: Final = Kind("parquet", "file", "parquet:/var/audit/parquet", has_host=False, native_only=True)
 NATS: Final = Kind(
     "nats", "nats", "nats://HOST:4222?stream=AUDIT&creds=file:/run/secrets/nats.creds", whole_log=True,
     required=("stream",),
     texts=("stream", "prefix", "user", "ca"), numbers=("replicas",), secrets=("password", "token", "creds"),
 )  # fmt: skip
 KAFKA: Final = Kind(
-    "kafka", "kafka", "kafka://HOST:9092/TOPIC", texts=("user", "mechanism", "ca"), secrets=("password",),
+    "kafka", "kafka", "kafka://HOST:9092/TOPIC", texts=("user", "ca"), secrets=("password",),
+    choices={"mechanism": ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")},
 )  # fmt: skip
 
 KINDS: Final[Mapping[str, Kind]] = {

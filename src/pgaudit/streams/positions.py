@@ -9,13 +9,14 @@ import psycopg
 from psycopg.rows import class_row, scalar_row, tuple_row
 from psycopg.types.json import Jsonb
 
+from pgaudit import signals
 from pgaudit._driver import fetch
 
 Connection = psycopg.Connection[Any]
 
 LOOK: Final = """
     SELECT %(name)s AS name, kind, url, query, form, ordered, allow_private, continued, next_index, log_size, attempts,
-           failing_since, mismatch
+           failing_since, started_at, mismatch
       FROM pgaudit.look_at_stream(%(name)s)
 """
 LOCK: Final = "SELECT pgaudit.lock_stream(%(name)s, %(next_index)s)"
@@ -27,6 +28,13 @@ FAIL: Final = """
     SELECT pgaudit.note_stream_failure(%(name)s, %(to_index)s, %(events)s, %(error)s, %(retry_in)s, %(started_at)s)
 """
 PAUSE: Final = "SELECT pgaudit.pause_stream(%(name)s, %(kind)s, %(reason)s)"
+# Nothing is counted unless policies may hide rows from this role.
+HIDDEN: Final = """
+    SELECT CASE WHEN row_security_active('pgaudit.audit_log')
+                THEN %(stop)s - %(start)s - (SELECT count(*) FROM pgaudit.audit_log
+                                              WHERE index >= %(start)s AND index < %(stop)s) ELSE 0 END,
+           current_user
+"""
 BLOCKED: Final = "SELECT target, index FROM pgaudit.blocked_targets(%(name)s, %(targets)s)"
 DUE_PARKED: Final = "SELECT index, attempts FROM pgaudit.due_parked(%(name)s, %(most)s)"
 SETTLE: Final = "SELECT pgaudit.settle_parked(%(name)s, %(indexes)s)"
@@ -49,6 +57,7 @@ class Due:
     log_size: int
     attempts: int
     failing_since: datetime | None
+    started_at: datetime
     mismatch: str | None
 
 
@@ -109,6 +118,16 @@ def fail(conn: Connection, name: str, to_index: int, events: int, error: str, re
 def pause(conn: Connection, name: str, kind: str, reason: str) -> None:
     """Pauses a stream: ``refused``, ``failing`` or ``mismatch``."""
     fetch(conn, tuple_row, PAUSE, {"name": name, "kind": kind, "reason": reason})
+
+
+def pause_if_hidden(conn: Connection, due: Due, stop: int) -> bool:
+    """Pauses a stream if policies hide events up to an index from this role: they would be left out in silence."""
+    ((hidden, role),) = fetch(conn, tuple_row, HIDDEN, {"start": due.next_index, "stop": stop})
+    if hidden:
+        reason = f"row level security hides {hidden} event(s) of the log from {role}: ALTER ROLE {role} BYPASSRLS"
+        pause(conn, due.name, "mismatch", reason)
+        signals.stream_paused.send(stream=due.name, kind="mismatch", reason=reason)
+    return bool(hidden)
 
 
 def blocked(conn: Connection, name: str, targets: Sequence[str]) -> dict[str, int]:

@@ -39,9 +39,12 @@ def probe(conn: object, name: str) -> str:
     destination = open_destination(Request(name, url, stream.form, stream.allow_private))
     shown = stream.url.partition("?")[0]
     try:
-        return send_test(destination, shown, name) if url.kind in TAKES_TESTS else f"{shown} can be opened"
+        if url.kind in TAKES_TESTS:
+            return send_test(destination, shown, name)
+        destination.check()
     finally:
         destination.close()
+    return f"{shown} lets us in; no event was sent there, because it keeps only those of the log"
 
 
 def send_test(destination: Destination, shown: str, name: str) -> str:

@@ -41,12 +41,39 @@ class Shipment:
             return False
         if not self.retry_parked(due):
             return False
+        if self.destination.is_waiting(due.log_size, datetime.now(UTC)):
+            return False
         limits = self.destination.limits
         chunk = run(self.conn, read_chunk(parse(due.query), due.next_index, limits.events, limits.bytes))
         if chunk.entries:
             now = datetime.now(UTC)
             chunk = chunk.first(self.destination.ready(chunk.entries, now, is_full=chunk.is_full))
-        return chunk.next_index > due.next_index and self.deliver(due, chunk)
+        if chunk.next_index == due.next_index or positions.pause_if_hidden(self.conn, due, chunk.next_index):
+            return False
+        return self.deliver(due, chunk)
+
+    def retry_parked(self, due: Due) -> bool:
+        """Sends parked events that are due, one by one. Returns False if the destination has failed."""
+        attempts = positions.due_parked(self.conn, due.name, MOST_RETRIED)
+        entries = run(self.conn, at(list(attempts)))
+        for index in attempts.keys() - {entry.index for entry in entries}:
+            positions.refuse_again(self.conn, due.name, index, "it is no longer in the log", None)
+        return all(self.retry(due, entry, attempts[entry.index]) for entry in entries)
+
+    def retry(self, due: Due, entry: Entry, attempts: int) -> bool:
+        """Sends a parked event while no other worker can. Returns False if the destination has failed."""
+        with self.conn.transaction():
+            if not positions.lock(self.conn, due):
+                return False
+            sent = send(self.destination, [entry])
+            if sent.failure is not None:
+                again = backoff(attempts, self.settings)
+                positions.refuse_again(self.conn, due.name, entry.index, str(sent.failure), again)
+            elif sent.refused:
+                positions.refuse_again(self.conn, due.name, entry.index, sent.refused[entry.index], None)
+            else:
+                positions.settle(self.conn, due.name, entry.index)
+        return sent.failure is None
 
     def deliver(self, due: Due, chunk: Chunk) -> bool:
         """Sends a chunk while no other worker can. Returns whether all of it is done."""
@@ -59,52 +86,43 @@ class Shipment:
             if moved.next_index > due.next_index:
                 positions.move(self.conn, due.name, moved, started)
             if sent.failure is not None:
-                self.note_failure(due, sent.failure, chunk, started)
+                note_failure(self.conn, self.settings, due, sent.failure, chunk, started)
         tell_parked(due, moved.parked)
         return sent.failure is None
 
     def send(self, due: Due, entries: Sequence[Entry]) -> Sent:
         """Sends the events, in order of their targets if the stream asks for that."""
-        if due.ordered:
+        if due.ordered and not self.destination.takes_all:
             targets = sorted({entry.target for entry in entries if entry.target})
             sent = send_ordered(self.destination, entries, positions.blocked(self.conn, due.name, targets))
         else:
             sent = send(self.destination, entries)
         return sent if sent.accepted or len(sent.refused) < MOST_REFUSED else all_refused(sent, entries)
 
-    def note_failure(self, due: Due, failure: DeliveryFailed, chunk: Chunk, started: datetime) -> None:
-        """Schedules the next attempt; pauses the stream if there is no use in one, or none has succeeded for days."""
-        delay = backoff(due.attempts + 1, self.settings)
-        delay = max(delay, failure.retry_after or 0.0)
-        positions.fail(self.conn, due.name, chunk.next_index - 1, len(chunk.entries), str(failure), delay, started)
-        lasting = due.failing_since and started - due.failing_since > timedelta(seconds=self.settings.stream_patience)
-        if isinstance(failure, DestinationRefused) or lasting:
-            kind = "refused" if isinstance(failure, DestinationRefused) else "failing"
-            positions.pause(self.conn, due.name, kind, str(failure))
-            signals.stream_paused.send(stream=due.name, kind=kind, reason=str(failure))
-        elif due.attempts == 0:
-            signals.stream_failing.send(stream=due.name, reason=str(failure), retry_in=delay)
 
-    def retry_parked(self, due: Due) -> bool:
-        """Sends parked events that are due, one by one. Returns False if the destination has failed."""
-        with self.conn.transaction():
-            indexes = positions.due_parked(self.conn, due.name, MOST_RETRIED)
-            if not indexes:
-                return True
-            if not positions.lock(self.conn, due):
-                return False
-            entries = run(self.conn, at(list(indexes)))
-            for entry in entries:
-                sent = send(self.destination, [entry])
-                if sent.failure is not None:
-                    again = backoff(indexes[entry.index], self.settings)
-                    positions.refuse_again(self.conn, due.name, entry.index, str(sent.failure), again)
-                    return False
-                if sent.refused:
-                    positions.refuse_again(self.conn, due.name, entry.index, sent.refused[entry.index], None)
-                else:
-                    positions.settle(self.conn, due.name, entry.index)
-        return True
+def note_failure(  # noqa: PLR0913, PLR0917 - what was tried, and when
+    conn: Connection,
+    settings: Settings,
+    due: Due,
+    failure: DeliveryFailed,
+    chunk: Chunk | None = None,
+    started: datetime | None = None,
+) -> None:
+    """Schedules the next attempt; pauses the stream if there is no use in one, or none has succeeded for days.
+
+    :param chunk: what was sent; None if the destination could not be opened.
+    """
+    started = started or datetime.now(UTC)
+    to_index, events = (chunk.next_index - 1, len(chunk.entries)) if chunk else (due.next_index, 0)
+    delay = max(backoff(due.attempts + 1, settings), failure.retry_after or 0.0)
+    positions.fail(conn, due.name, to_index, events, str(failure), delay, started)
+    lasting = due.failing_since and started - due.failing_since > timedelta(seconds=settings.stream_patience)
+    if isinstance(failure, DestinationRefused) or lasting:
+        kind = "refused" if isinstance(failure, DestinationRefused) else "failing"
+        positions.pause(conn, due.name, kind, str(failure))
+        signals.stream_paused.send(stream=due.name, kind=kind, reason=str(failure))
+    elif due.attempts == 0:
+        signals.stream_failing.send(stream=due.name, reason=str(failure), retry_in=delay)
 
 
 def all_refused(sent: Sent, entries: Sequence[Entry]) -> Sent:

@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 from pgaudit.errors import InvalidStream
 from pgaudit.streams.kinds import KINDS, Kind
-from pgaudit.streams.outcomes import DestinationRefused
+from pgaudit.streams.outcomes import DeliveryFailed
 
 REFERENCE: Final = re.compile(r"env:([A-Za-z_][A-Za-z0-9_]*)|file:(/.+)")
 HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+)(:[0-9]{1,5})?(,[A-Za-z0-9_.-]+(:[0-9]{1,5})?)*")
@@ -64,6 +64,14 @@ class StreamURL:
         require(PurePosixPath(parts.path).is_absolute() and not parts.netloc, f"write {kind.example}")
         return cls(text, kind.name, kind.transport, "", parts.path, options)
 
+    def check_form(self, form: str) -> None:
+        """Checks that the destination can have events in that form.
+
+        :raises InvalidStream: it cannot.
+        """
+        kind = KINDS[self.text.partition(":")[0].lower()]
+        require(form == "native" or not kind.native_only, f"{kind.name} has events in the form native alone")
+
     def option(self, name: str, default: str = "") -> str:
         """Returns an option, or the default."""
         return self.options.get(name, default)
@@ -79,7 +87,7 @@ class StreamURL:
     def secret(self, name: str) -> str | None:
         """Returns the secret that an option refers to; None without the option.
 
-        :raises DestinationRefused: the variable is not set, or the file cannot be read.
+        :raises DeliveryFailed: the variable is not set, or the file cannot be read.
         """
         reference = self.options.get(name)
         return None if reference is None else read_secret(reference)
@@ -88,18 +96,20 @@ class StreamURL:
 def read_secret(reference: str) -> str:
     """Returns what ``env:VARIABLE`` or ``file:/PATH`` holds, without blanks around it.
 
-    :raises DestinationRefused: there is nothing; the message has the reference alone.
+    Another worker may have it, or this one after a restart: the stream is not paused.
+
+    :raises DeliveryFailed: there is nothing; the message has the reference alone.
     """
     found = REFERENCE.fullmatch(reference)
     if found is None:
-        raise DestinationRefused("a secret is given as env:VARIABLE or file:/PATH")
+        raise DeliveryFailed("a secret is given as env:VARIABLE or file:/PATH")
     variable, path = found.groups()
     try:
         text = os.environ.get(variable, "") if variable else Path(path).read_bytes()[:LONGEST_SECRET].decode()
     except (OSError, UnicodeDecodeError) as error:
-        raise DestinationRefused(f"the secret {reference} cannot be read: {type(error).__name__}") from None
+        raise DeliveryFailed(f"the secret {reference} cannot be read: {type(error).__name__}") from None
     if not text.strip():
-        raise DestinationRefused(f"the secret {reference} is not set where the worker runs")
+        raise DeliveryFailed(f"the secret {reference} is not set where the worker runs")
     return text.strip()
 
 

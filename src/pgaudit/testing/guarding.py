@@ -54,6 +54,31 @@ class Finding:
         return "\n  ".join([self.message, *map(str, self.statements)])
 
 
+@dataclass(frozen=True, slots=True)
+class Added:
+    """A guard that a test has added, and the transaction that it was added in."""
+
+    conn: psycopg.Connection[Any]
+    dsn: str
+    table: str
+    transaction: str
+
+    @property
+    def is_open(self) -> bool:
+        """Whether that transaction has not ended: the guard goes when it is rolled back."""
+        return is_in_transaction(self.conn) and rows(self.conn, ADDED_IN) == [(self.transaction,)]
+
+    def remove(self) -> None:
+        """Removes it. A database that is gone by then, as that of audit_database may be, has taken it along."""
+        try:
+            other = psycopg.connect(self.dsn, options="-c lock_timeout=10s")
+        except psycopg.OperationalError:
+            return
+        with other:
+            if rows(other, "SELECT to_regclass(%s)", [self.table]) != [(None,)]:
+                rows(other, REMOVE, [self.table])
+
+
 class AuditGuard:
     """Watches the synchronous psycopg connections of a test, also those below SQLAlchemy and Django."""
 
@@ -64,7 +89,7 @@ class AuditGuard:
         self._latest: psycopg.Connection[Any] | None = None
         self._warnings: list[str] = []
         self._told: set[str] = set()
-        self._added: list[tuple[psycopg.Connection[Any], str, str]] = []
+        self._added: list[Added] = []
 
     def __call__(
         self,
@@ -92,7 +117,9 @@ class AuditGuard:
         keys = [key] if isinstance(key, str) else list(key)
         rows(driver, ADD, [table, target, keys, "abort", Jsonb(dict(actions or {}))])
         ((transaction,),) = rows(driver, ADDED_IN)
-        self._added.append((driver, table, transaction))
+        # Now, because the fixture of the connection may end, and close it, before this one.
+        dsn = make_conninfo(driver.info.dsn, password=driver.info.password or None)
+        self._added.append(Added(driver, dsn, table, transaction))
 
     def before(self, conn: psycopg.Connection[Any]) -> None:
         """Gets to know a connection."""
@@ -123,7 +150,7 @@ class AuditGuard:
         self.findings += found
 
     def examine(self, conn: psycopg.Connection[Any]) -> list[Finding]:
-        """Returns the changes without an event in the open transaction, as its guards will tell when it commits."""
+        """Returns the changes without an event in the open transaction, as its guards will report them at COMMIT."""
         watched = self._watched.get(conn)
         if watched is None or not watched.is_readable or not is_in_transaction(conn):
             return []
@@ -146,7 +173,7 @@ class AuditGuard:
             self.findings += self.examine(conn)
 
     def verdict(self) -> str | None:
-        """Returns what was changed without an event, in sentences; None if nothing was, or if it was told before."""
+        """Returns what was changed without an event, in sentences; None if there is nothing new."""
         self.examine_all()
         blind = {conn.info.user for conn, watched in self._watched.items() if watched.is_readable is False}
         found = [*dict.fromkeys(map(str, self.findings)), *(NO_RIGHT.format(role=role) for role in sorted(blind))]
@@ -156,13 +183,9 @@ class AuditGuard:
 
     def remove_added(self) -> None:
         """Removes the guards of this test that were committed; the others go with their transaction."""
-        for conn, table, transaction in self._added:
-            if is_in_transaction(conn) and rows(conn, ADDED_IN) == [(transaction,)]:
-                continue
-            dsn = make_conninfo(conn.info.dsn, password=conn.info.password or None)
-            with psycopg.connect(dsn, options="-c lock_timeout=10s") as other:
-                if rows(other, "SELECT to_regclass(%s)", [table]) != [(None,)]:
-                    rows(other, REMOVE, [table])
+        for added in self._added:
+            if not added.is_open:
+                added.remove()
 
     def _on_notice(self, notice: psycopg.errors.Diagnostic) -> None:
         """Keeps the warning of a guard."""

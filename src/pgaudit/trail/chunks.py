@@ -29,12 +29,13 @@ class Chunk:
         return Chunk(kept, kept[-1].index + 1 if kept else self.entries[0].index, is_full=True)
 
 
-def read_chunk(query: Query, start: int, most_events: int, most_bytes: int) -> Steps[Chunk]:
+def read_chunk(query: Query, start: int, most_events: int, most_bytes: int, stop: int = ALL.stop) -> Steps[Chunk]:
     """Reads matching events from the index ``start`` on; one of them at least, however large it is.
 
     :param most_bytes: of the events' texts together.
+    :param stop: the index before which it ends.
     """
-    looking = yield from start_search(query, range(start, ALL.stop), down=False, reads_entries=True)
+    looking = yield from start_search(query, range(start, stop), down=False, reads_entries=True)
     entries: list[Entry] = []
     next_index, examined, size = start, 0, 0
     while not looking.is_finished and examined < MOST_EXAMINED:

@@ -81,10 +81,9 @@ class Following:
                 if self._next_index is None:
                     self._next_index = await size_of_log(conn)
                 chunk = await run_async(conn, read_chunk(self._query, self._next_index, MOST_EVENTS, MOST_BYTES))
-                for entry in chunk.entries:
-                    self._next_index = entry.index + 1
-                    yield entry
                 self._next_index = chunk.next_index
+                for entry in chunk.entries:
+                    yield entry
                 if not chunk.is_full:
                     await asyncio.sleep(self._settings.poll_interval)
 

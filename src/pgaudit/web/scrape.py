@@ -7,10 +7,11 @@ import psycopg
 from psycopg.errors import LockNotAvailable
 from psycopg.rows import class_row
 
-from pgaudit import health, stats
+from pgaudit import health, stats, streams
 from pgaudit.health import HealthReport
 from pgaudit.settings import Mode, Settings
 from pgaudit.stats import QueueStats, WorkerStats
+from pgaudit.streams import Stream
 
 # Each batch adds its events to the totals of the batch before, so the last one has those of the whole log.
 LAG: Final = """
@@ -60,6 +61,7 @@ class Scrape:
     workers: list[WorkerStats]
     lag: Lag | None
     storage: Storage | None
+    streams: list[Stream]
     health: HealthReport
     mode: Mode
 
@@ -69,8 +71,9 @@ def look(conn: psycopg.Connection[Any], settings: Settings) -> Scrape:
     with conn.cursor(row_factory=class_row(Lag)) as cursor:
         lag = cursor.execute(LAG).fetchone()
     queues, workers, storage = stats.queue_stats(conn), stats.worker_stats(conn), measure_storage(conn)
+    sent = streams.listed(conn)
     # Last, because it turns an error of the database, which ends the transaction, into a verdict.
-    return Scrape(queues, workers, lag, storage, health.check(conn, settings), settings.mode)
+    return Scrape(queues, workers, lag, storage, sent, health.check(conn, settings), settings.mode)
 
 
 def measure_storage(conn: psycopg.Connection[Any]) -> Storage | None:

@@ -25,6 +25,7 @@ PRUNE: Final = """
     SELECT pgaudit.prune_batches(), pgaudit.prune_job_errors(), pgaudit.prune_unrecorded_changes(interval '90 days'),
            pgaudit.prune_deliveries(interval '30 days')
 """
+TEND_CAPTURES: Final = "SELECT pgaudit.tend_captures()"
 CLAIM_UNRECORDED: Final = """
     SELECT table_name AS "table", operation, count, targets, xid AS transaction, recorded_by AS role,
            application_name AS application
@@ -34,6 +35,7 @@ PARTITIONS_EVERY_SECONDS: Final = 60.0
 REQUEUE_EVERY_SECONDS: Final = 300.0  # it reads finished jobs that vacuum has not removed yet
 PRUNE_EVERY_SECONDS: Final = 300.0
 UNRECORDED_EVERY_SECONDS: Final = 30.0
+TEND_EVERY_SECONDS: Final = 60.0
 
 
 async def run_maintenance(connector: PsycopgConnector, job_manager: AuditJobManager, settings: Settings) -> None:
@@ -81,6 +83,7 @@ class Maintenance:
             self.requeue_skipped: REQUEUE_EVERY_SECONDS,
             self.prune: PRUNE_EVERY_SECONDS,
             self.tell_unrecorded: UNRECORDED_EVERY_SECONDS,
+            self.tend_captures: TEND_EVERY_SECONDS,
         }
 
     async def reclaim(self, conn: psycopg.AsyncConnection) -> None:
@@ -107,6 +110,10 @@ class Maintenance:
     async def prune(self, conn: psycopg.AsyncConnection) -> None:
         """Merges batches older than a day; deletes old errors of jobs that have left the queue, and old findings."""
         await conn.execute(PRUNE)
+
+    async def tend_captures(self, conn: psycopg.AsyncConnection) -> None:
+        """Completes the triggers of new partitions, and ends what is left of captured tables that were dropped."""
+        await conn.execute(TEND_CAPTURES)
 
     async def tell_unrecorded(self, conn: psycopg.AsyncConnection) -> None:
         """Sends a signal for each change that a guard has let pass without an event."""

@@ -8,16 +8,19 @@ import psycopg
 import pytest
 from psycopg.errors import QueryCanceled
 
-from pgaudit import AuditEvent, AuditLog, Settings
+from pgaudit import AuditEvent, AuditLog, Settings, trail
 from tests.docs.printed import ROOT, recipe, statements
 from tests.docs.recipes.site import Site
 from tests.support.audit_log import make_small_partitions_and_commit
 from tests.support.events import event, events
 from tests.support.jobs import record_persist_and_commit
+from tests.support.partitions import ranges
 from tests.support.queries import Connection, value
 from tests.support.waiting import wait_until
 
 PAGE = "operate/storage.md"
+LOCKS = """SELECT count(*) FROM pg_locks
+            WHERE pid = pg_backend_pid() AND relation::regclass::text LIKE 'pgaudit.audit_log%'"""
 
 
 @pytest.fixture
@@ -99,6 +102,17 @@ def test_a_full_partition_is_frozen(full: Connection) -> None:
     full.execute(freeze.encode())
     frozen = "SELECT age(relfrozenxid) < 50 FROM pg_class WHERE oid = 'pgaudit.audit_log_0'::regclass"
     assert value(full, frozen) is True
+
+
+def test_a_search_by_target_takes_as_many_locks_as_the_page_says(site: Site, full: Connection) -> None:
+    """It locks each partition and its indexes, as the page counts them; since PostgreSQL 16 those of the log, too."""
+    (factor,) = re.findall(r"= (\d+) \S \(number of partitions \+ 1\)", (ROOT / "docs" / PAGE).read_text())
+    with site.connect() as superuser:
+        record_persist_and_commit(superuser, *events(1_000))
+    with psycopg.connect(site.dsn("claims_dba")) as reader:
+        assert trail.of_target(reader, "claim", "of nobody") == []
+        partitions = len(ranges(full))
+        assert int(factor) * partitions < int(value(reader, LOCKS)) <= int(factor) * (partitions + 1)
 
 
 def test_the_oldest_partition_is_detached_and_archived(full: Connection) -> None:

@@ -56,8 +56,25 @@ def owner(owned: str) -> Iterator[Connection]:
 
 
 @pytest.fixture
+def superuser(owned: str) -> Iterator[Connection]:
+    """A session of a superuser."""
+    with psycopg.connect(make_conninfo(owned, user="postgres"), autocommit=True) as conn:
+        yield conn
+
+
+@pytest.fixture
 def app(owned: str, owner: Connection) -> Iterator[Connection]:
     """A session of the application, which is a writer and nothing else."""
     grant(owner, writer="claims_app")
     with psycopg.connect(make_conninfo(owned, user="claims_app"), autocommit=True) as conn:
         yield conn
+
+
+@pytest.fixture
+def guarded(owner: Connection, app: Connection) -> Iterator[Connection]:
+    """A session of the application; claims 7 and 8 exist, and the table is guarded."""
+    owner.execute("INSERT INTO claims (id) VALUES (7), (8)")
+    owner.execute("SELECT pgaudit.add_guard('claims', 'claim', '{id}')")
+    app.autocommit = False
+    yield app
+    app.rollback()

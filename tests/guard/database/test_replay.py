@@ -99,7 +99,7 @@ def run(conn: Connection, statement: str) -> None:
 
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(script=st.lists(statements, min_size=5, max_size=25))
-def test_the_events_lead_to_the_rows(table: Connection, script: list[str]) -> None:
+def test_the_events_rebuild_the_rows(table: Connection, script: list[str]) -> None:
     """After any statements, with savepoints and rollbacks."""
     table.execute("TRUNCATE claims")
     table.execute("BEGIN")

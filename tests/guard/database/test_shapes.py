@@ -1,14 +1,12 @@
 """Tables that change their columns, have partitions or children, or are written to while they change."""
 
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
 from typing import Any
 
 import psycopg
 import pytest
-from psycopg.conninfo import make_conninfo
 
 from tests.guard.database.replay import actual, assert_replayed, captured, replayed
 from tests.support.queries import Connection
@@ -22,8 +20,8 @@ def paths(event: dict[str, Any]) -> set[str]:
     return {change["path"] for change in event["changes"]}
 
 
-def test_columns_are_renamed_added_and_dropped(owner: Connection, app: Connection) -> None:
-    """Nobody has to add the table again; masked and excluded columns stay so under their new names."""
+def test_renamed_added_and_dropped_columns_are_followed(owner: Connection, app: Connection) -> None:
+    """The table need not be added again; masked and excluded columns stay so under their new names."""
     owner.execute(ADD)
     before = owner.execute(FUNCTION).fetchall()
     app.execute("INSERT INTO claims (id, note, doc) VALUES (7, 'secret', '{}')")
@@ -49,7 +47,7 @@ def test_columns_are_renamed_added_and_dropped(owner: Connection, app: Connectio
     assert len(captured(owner, "audit.columns_changed")) == 1
 
 
-def test_columns_change_in_the_transaction_that_writes(owner: Connection) -> None:
+def test_columns_may_change_in_the_transaction_that_writes(owner: Connection) -> None:
     """As in a migration; after a rollback everything is as before."""
     owner.execute(ADD)
     owner.execute("INSERT INTO claims (id) VALUES (7)")
@@ -61,10 +59,10 @@ def test_columns_change_in_the_transaction_that_writes(owner: Connection) -> Non
 
 
 @pytest.mark.parametrize("isolation", ["REPEATABLE READ", "SERIALIZABLE"])
-def test_columns_change_before_a_transaction_with_an_older_snapshot_writes(
+def test_a_transaction_with_an_older_snapshot_than_the_columns_has_to_be_repeated(
     owner: Connection, app: Connection, isolation: str
 ) -> None:
-    """It cannot know the columns, and is told to repeat."""
+    """Its snapshot does not have the present columns, so it fails with a serialization failure."""
     owner.execute(ADD)
     owner.execute("INSERT INTO claims (id) VALUES (7)")
     app.execute(f"BEGIN ISOLATION LEVEL {isolation}".encode())
@@ -82,7 +80,7 @@ def test_columns_change_before_a_transaction_with_an_older_snapshot_writes(
 
 
 def test_a_key_column_that_was_dropped_is_named(owner: Connection) -> None:
-    """Without it nobody could say which row has changed: the change fails with what to do."""
+    """No target could name the row, so the change fails with a hint at the remedy."""
     owner.execute(ADD)
     owner.execute("ALTER TABLE claims DROP id")
     with pytest.raises(
@@ -145,7 +143,7 @@ def test_children_are_captured_with_their_own_columns(owner: Connection) -> None
 
 
 def test_guards_see_partitions_children_and_renamed_keys(owner: Connection) -> None:
-    """As captures do."""
+    """A guard follows partitions, children and renamed columns as a capture does."""
     owner.execute("""
         CREATE TABLE parts (id int PRIMARY KEY, note text) PARTITION BY RANGE (id);
         CREATE TABLE part_1 PARTITION OF parts DEFAULT; CREATE TABLE old_claims () INHERITS (claims);
@@ -172,14 +170,7 @@ def test_a_replica_role_switches_nothing_off(owner: Connection, superuser: Conne
         superuser.execute("INSERT INTO claims (id) VALUES (8)")
 
 
-@pytest.fixture
-def superuser(owned: str) -> Iterator[Connection]:
-    """A session of a superuser."""
-    with psycopg.connect(make_conninfo(owned, user="postgres"), autocommit=True) as conn:
-        yield conn
-
-
-def test_many_clients_and_changing_columns(owned: str, owner: Connection) -> None:
+def test_events_rebuild_rows_while_clients_write_and_columns_change(owned: str, owner: Connection) -> None:
     """Random changes, savepoints and rollbacks, while columns come and go: the events lead to the rows.
 
     A column that is dropped takes its values with it, so the last one is compared without it.
@@ -259,7 +250,7 @@ def statement_at_random(random: Random) -> str:
     )
 
 
-def test_values_are_replayed_after_all_of_this(owner: Connection) -> None:
+def test_each_row_of_a_bulk_change_has_an_event(owner: Connection) -> None:
     """A bulk change of many rows has one event for each."""
     owner.execute("SELECT pgaudit.add_capture('claims', 'claim', '{id}')")
     owner.execute("INSERT INTO claims (id, amount) SELECT i, i FROM generate_series(1, 3000) i")

@@ -923,6 +923,7 @@ CREATE TABLE pgaudit.captured_table (
     excluded      text[]      NOT NULL DEFAULT '{}',
     masked        text[]      NOT NULL DEFAULT '{}',
     condition     text,
+    renamed_columns jsonb     NOT NULL DEFAULT '{}',
     known_columns jsonb       NOT NULL DEFAULT '{}',
     added_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
     added_by      text        NOT NULL DEFAULT session_user,
@@ -944,6 +945,7 @@ CREATE TABLE pgaudit.guarded_table (
     excluded      text[]      NOT NULL DEFAULT '{}',
     masked        text[]      NOT NULL DEFAULT '{}',
     condition     text,
+    renamed_columns jsonb     NOT NULL DEFAULT '{}',
     known_columns jsonb       NOT NULL DEFAULT '{}',
     added_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
     added_by      text        NOT NULL DEFAULT session_user,
@@ -1121,7 +1123,8 @@ CREATE TABLE pgaudit.stream_position (
     attempts        integer     NOT NULL DEFAULT 0,
     failing_since   timestamptz,
     next_attempt_at timestamptz NOT NULL DEFAULT '-infinity',
-    error           text
+    error           text,
+    started_at      timestamptz NOT NULL DEFAULT clock_timestamp()  -- when it was added, or set back last
 );
 
 -- What was sent, or could not be: one row for each chunk and attempt.
@@ -1138,10 +1141,11 @@ CREATE TABLE pgaudit.delivery (
     error      text,
     started_at timestamptz NOT NULL,
     ended_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
-    CHECK (status = ANY ('{delivered,failed,skipped,discarded,rewound}'))
+    CHECK (status = ANY ('{delivered,failed,skipped,discarded,rewound,replayed}'))
 );
 CREATE INDEX delivery_stream_idx ON pgaudit.delivery (stream, id);
 CREATE INDEX delivery_ended_idx ON pgaudit.delivery (ended_at);
+CREATE INDEX delivery_failed_idx ON pgaudit.delivery (stream, ended_at) WHERE status = 'failed';
 
 -- Events that a destination has refused for good, and those that wait behind one of the same target.
 CREATE TABLE pgaudit.parked (
@@ -1157,6 +1161,76 @@ CREATE TABLE pgaudit.parked (
 );
 CREATE INDEX parked_target_idx ON pgaudit.parked (stream, target, index) WHERE target IS NOT NULL;
 CREATE INDEX parked_due_idx ON pgaudit.parked (stream, index) WHERE retry_at IS NOT NULL;
+
+-- A range that is sent again, while there is nothing newer to send. The position stays where it is.
+CREATE TABLE pgaudit.stream_replay (
+    stream          text        NOT NULL PRIMARY KEY COLLATE "C" REFERENCES pgaudit.stream ON DELETE CASCADE,
+    from_index      bigint      NOT NULL,
+    to_index        bigint      NOT NULL,
+    next_index      bigint      NOT NULL,
+    events          bigint      NOT NULL DEFAULT 0,
+    asked_at        timestamptz NOT NULL DEFAULT clock_timestamp(),
+    asked_by        text        NOT NULL,
+    attempts        integer     NOT NULL DEFAULT 0,
+    next_attempt_at timestamptz NOT NULL DEFAULT '-infinity',
+    error           text,
+    CHECK (from_index >= 0 AND next_index BETWEEN from_index AND to_index)
+);
+
+-- Processors: functions of the application that get a job for each event that they ask for. Each follows the log as a
+-- stream of kind 'processor'.
+
+-- What a processor's code says of it, and how its jobs end. A worker locks its row to take a job, if it has limits.
+CREATE TABLE pgaudit.processor (
+    name        text        NOT NULL PRIMARY KEY COLLATE "C" REFERENCES pgaudit.stream ON DELETE CASCADE,
+    concurrency integer     CHECK (concurrency > 0),
+    rate        double precision CHECK (rate > 0),
+    break_after integer     CHECK (break_after > 0),
+    known_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
+    next_at     timestamptz NOT NULL DEFAULT '-infinity',  -- when the rate allows another job
+    probe_at    timestamptz NOT NULL DEFAULT '-infinity',  -- when one is tried while it is paused as failing
+    failures    integer     NOT NULL DEFAULT 0,
+    succeeded   bigint      NOT NULL DEFAULT 0,
+    discarded   bigint      NOT NULL DEFAULT 0,
+    per_second  double precision NOT NULL DEFAULT 0,       -- as it was at ended_at: it decays by 1/e in five minutes
+    ended_at    timestamptz,
+    error       text
+);
+ALTER TABLE pgaudit.processor SET (fillfactor = 50);
+
+-- Their jobs: Procrastinate's, in a child table for the reasons that audit jobs have one. Each has a scheduled_at.
+CREATE TABLE pgaudit.processor_jobs (
+    index      bigint  NOT NULL,
+    stalls     integer NOT NULL DEFAULT 0,
+    started_at timestamptz,
+    PRIMARY KEY (id),
+    UNIQUE (task_name, index)
+) INHERITS (pgaudit.procrastinate_jobs);
+ALTER TABLE pgaudit.processor_jobs
+    ALTER queue_name SET DEFAULT 'audit_processors',
+    ALTER scheduled_at SET DEFAULT clock_timestamp(), ALTER scheduled_at SET NOT NULL;
+ALTER TABLE pgaudit.procrastinate_jobs ADD CONSTRAINT no_processor_jobs CHECK (queue_name <> 'audit_processors') NO INHERIT;
+CREATE INDEX processor_jobs_due_idx ON pgaudit.processor_jobs (task_name, scheduled_at, id) WHERE status = 'todo';
+CREATE INDEX processor_jobs_running_idx ON pgaudit.processor_jobs (task_name) WHERE status = 'doing';
+CREATE INDEX processor_jobs_worker_idx ON pgaudit.processor_jobs (worker_id) WHERE status = 'doing';
+CREATE INDEX processor_jobs_failed_idx ON pgaudit.processor_jobs (task_name, id) WHERE status = 'failed';
+ALTER TABLE pgaudit.processor_jobs SET (
+    autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_cost_delay = 0
+);
+
+-- Ranges of the log that a processor gets once more, or for the first time: they lie behind its position.
+CREATE TABLE pgaudit.processor_backfill (
+    id         bigint      PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
+    processor  text        NOT NULL COLLATE "C" REFERENCES pgaudit.processor ON DELETE CASCADE,
+    from_index bigint      NOT NULL CHECK (from_index >= 0),
+    to_index   bigint      NOT NULL CHECK (to_index >= from_index),
+    next_index bigint      NOT NULL,
+    jobs       bigint      NOT NULL DEFAULT 0,
+    added_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
+    added_by   text        NOT NULL DEFAULT session_user,
+    ended_at   timestamptz
+);
+CREATE INDEX processor_backfill_open_idx ON pgaudit.processor_backfill (processor, id) WHERE ended_at IS NULL;
 
 -- Guards. ENABLE ALWAYS, so that they also fire under session_replication_role = replica.
 
@@ -1191,7 +1265,8 @@ DECLARE
     name text;
 BEGIN
     FOREACH name IN ARRAY '{settings,job_error,procrastinate_workers,saved_search,schema_code,anchor,captured_table,
-                            guarded_table,stream,stream_position,delivery,parked}'::text[] LOOP
+                            guarded_table,stream,stream_position,delivery,parked,processor,
+                            processor_jobs,processor_backfill}'::text[] LOOP
         EXECUTE format('CREATE TRIGGER reject_foreign_write BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON pgaudit.%I
                         FOR EACH STATEMENT EXECUTE FUNCTION pgaudit.reject_foreign_write()', name);
         EXECUTE format('ALTER TABLE pgaudit.%I ENABLE ALWAYS TRIGGER reject_foreign_write', name);
@@ -1263,9 +1338,10 @@ $$;
 
 -- has_long_number(event): returns whether it contains a number of more than 4,000 digits. jsonb stores 1e131071 in 8
 -- bytes and prints 131,072 digits: 8,191 such numbers make a gigabyte of text, which pg_dump cannot read.
+-- As one array: jsonb_path_query moves all remaining items for each one that it returns.
 CREATE OR REPLACE FUNCTION pgaudit.has_long_number(event jsonb) RETURNS boolean
 LANGUAGE sql IMMUTABLE SET search_path = pgaudit, pg_temp AS $$
-    SELECT EXISTS (SELECT FROM jsonb_path_query(event, '$.** ? (@.type() == "number")') number
+    SELECT EXISTS (SELECT FROM jsonb_array_elements(jsonb_path_query_array(event, '$.** ? (@.type() == "number")')) number
                     WHERE length(number::text) > 4000)
 $$;
 
@@ -2733,7 +2809,7 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
         DELETE FROM job_error WHERE id IN (
             SELECT e.id FROM job_error e
              WHERE failed_at < clock_timestamp() - (SELECT job_error_retention FROM settings)
-               AND NOT EXISTS (SELECT FROM audit_jobs j WHERE j.id = e.job_id)
+               AND NOT EXISTS (SELECT FROM procrastinate_jobs j WHERE j.id = e.job_id)
              ORDER BY failed_at LIMIT max_rows FOR UPDATE SKIP LOCKED)
         RETURNING 1)
     SELECT count(*) FROM pruned
@@ -2842,8 +2918,8 @@ EXCEPTION WHEN data_exception OR program_limit_exceeded OR statement_too_complex
     RETURN NULL;
 END $$;
 
--- capturable(value): returns a value that consists of others (JSON, arrays, composites, ranges) as an event can hold it:
--- its text as a string if it is nested too deep, has a reserved key or a number of more than 4,000 digits.
+-- capturable(value): returns a value that consists of others (JSON, arrays, composites, ranges) as an event can hold
+-- it: its text as a string if it is nested too deep, has a reserved key or a number of more than 4,000 digits.
 CREATE OR REPLACE FUNCTION pgaudit.capturable(value text) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp AS $$
 DECLARE
@@ -2863,7 +2939,8 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
                               'sha256', encode(sha256(convert_to(value, 'UTF8')), 'hex'))
 $$;
 
--- fitting_event(content): returns the event. While it is larger than max_event_bytes, its largest value is omitted.
+-- fitting_event(content): returns the event. While it is larger than max_event_bytes, its largest value is omitted; if
+-- all are small, changes are.
 CREATE OR REPLACE FUNCTION pgaudit.fitting_event(content text) RETURNS jsonb
 LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp AS $$
 DECLARE
@@ -2877,11 +2954,25 @@ BEGIN
           FROM jsonb_array_elements(event->'changes') WITH ORDINALITY AS given (change, position),
                unnest('{before,after}'::text[]) side
          WHERE change ? side ORDER BY octet_length(change->>side) DESC NULLS LAST LIMIT 1;
-        EXIT WHEN octet_length(event #>> path) < 200;  -- a table of a thousand columns: record reports what is wrong
+        IF octet_length(event #>> path) < 200 THEN  -- a table of a thousand columns
+            RETURN with_fewer_changes(event, allowed);
+        END IF;
         event := jsonb_set(event, path, omitted_value(event #>> path));
     END LOOP;
     RETURN event;
 END $$;
+
+-- with_fewer_changes(event, allowed): returns a captured event with as many of its changes as fit into that many bytes.
+-- data.omitted_changes says how many are left out, with the size and hash of their text.
+CREATE OR REPLACE FUNCTION pgaudit.with_fewer_changes(event jsonb, allowed integer) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT event || jsonb_build_object('changes', coalesce(jsonb_agg(change ORDER BY n) FILTER (WHERE fits), '[]'),
+               'data', jsonb_build_object('omitted_changes', jsonb_build_object('count', count(*) FILTER (WHERE NOT fits))
+                   || omitted_value((jsonb_agg(change ORDER BY n) FILTER (WHERE NOT fits))::text)))
+      FROM (SELECT change, n, sum(octet_length(change::text) + 2) OVER (ORDER BY n)
+                              <= allowed - 300 - octet_length((event - 'changes')::text) AS fits  -- 300: data
+              FROM jsonb_array_elements(event->'changes') WITH ORDINALITY AS given (change, n)) measured
+$$;
 
 -- fitting_key(value): returns the id of a target: of 1 to 500 characters. A longer one ends with its hash.
 CREATE OR REPLACE FUNCTION pgaudit.fitting_key(value text) RETURNS text
@@ -2904,7 +2995,8 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT oid FROM base WHERE below = 0
 $$;
 
--- parts_of(type): returns the types that a value consists of: itself, or the base type of a domain, elements and attributes.
+-- parts_of(type): returns the types that a value consists of: itself, or the base type of a domain, elements and
+-- attributes.
 CREATE OR REPLACE FUNCTION pgaudit.parts_of(type oid) RETURNS TABLE (part oid, kind text)
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     WITH RECURSIVE parts (oid) AS (
@@ -2917,13 +3009,14 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
       FROM parts JOIN pg_type t USING (oid)
 $$;
 
--- has_foreign_parts(type): returns whether a value has parts of types that are not PostgreSQL's. to_json and ::text would
--- call a cast that the owner of such a type has made, with the rights of the schema's owner; their text is safe.
+-- has_foreign_parts(type): returns whether a value has parts of types that are not PostgreSQL's. to_json and ::text
+-- would call a cast that the owner of such a type has made, with the rights of the schema's owner; their text is safe.
 CREATE OR REPLACE FUNCTION pgaudit.has_foreign_parts(type oid) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS
 $$ SELECT EXISTS (SELECT FROM parts_of(type) WHERE kind = 'scalar' AND part >= 16384) $$;
 
--- text_expression(type, value): returns the SQL expression of a value's text, without calling a cast that a user has made.
+-- text_expression(type, value): returns the SQL expression of a value's text, without calling a cast that a user has
+-- made.
 CREATE OR REPLACE FUNCTION pgaudit.text_expression(type oid, value text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT format(CASE WHEN kind = 'scalar' AND part < 16384 THEN '%1$s::text'
@@ -2932,7 +3025,8 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
 $$;
 
 -- json_expression(type, value): returns the SQL expression of a column's value as JSON text. value is the expression of
--- the column, such as new.amount. The functions in which it stands fix the settings that the text of a value depends on.
+-- the column, such as new.amount. The functions in which it stands fix the settings that the text of a value depends
+-- on.
 CREATE OR REPLACE FUNCTION pgaudit.json_expression(type oid, value text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT CASE WHEN typlen = -1 THEN format('CASE WHEN pg_catalog.pg_column_size(%s) > 100000 '
@@ -2951,29 +3045,29 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
               FROM pg_type t, text_expression(t.oid, value) as_text WHERE t.oid = base_type(type)) expression
 $$;
 
--- changed_expression(type, collation, before, after): returns the SQL condition under which a column was changed. Where
--- "=" takes different values for equal, as it does 1.0 and 1.00, or does not exist, the bytes are compared.
-CREATE OR REPLACE FUNCTION pgaudit.changed_expression(type oid, "collation" oid, before text, after text) RETURNS text
+-- changed_expression(type, before, after): returns the SQL condition under which a column was changed. Where "=" takes
+-- different values for equal, as it does 1.0 and 1.00, or does not exist, the bytes are compared. COLLATE "C": in the
+-- column's own collation "a" and "A" may be equal.
+CREATE OR REPLACE FUNCTION pgaudit.changed_expression(type oid, before text, after text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT format(CASE
         WHEN base_type(type) = ANY ('{bool,int2,int4,int8,oid,uuid,date,time,timestamp,timestamptz,bytea}'::regtype[]::oid[])
-          OR base_type(type) = ANY ('{text,varchar}'::regtype[]::oid[])
-             AND (SELECT collisdeterministic FROM pg_collation WHERE oid = "collation")
             THEN '%s IS DISTINCT FROM %s'
+        WHEN base_type(type) = ANY ('{text,varchar}'::regtype[]::oid[]) THEN '%s IS DISTINCT FROM (%s COLLATE "C")'
         ELSE 'pg_catalog.record_image_ne(ROW(%s), ROW(%s))' END, before, after)
 $$;
 
--- Capture: triggers on the application's tables that record an event for each changed row, whoever changed it.
--- Their functions are generated for each table, because comparing two rows of unknown columns takes three times as long.
+-- The columns of captured and guarded tables: what they are, and what those are called now that options name.
 
--- shape_of(relation): returns the columns of a table with their types, in one text: what a generated function is for.
-CREATE OR REPLACE FUNCTION pgaudit.shape_of(relation oid) RETURNS text
+-- shape_of(relation): returns a number for the columns of a table with their types, in any order: a generated function
+-- fits as long as it is the same. No sort, and no cast to text, because each changing statement pays for it.
+CREATE OR REPLACE FUNCTION pgaudit.shape_of(relation oid) RETURNS bigint
 LANGUAGE sql STABLE AS $$
-    SELECT pg_catalog.string_agg(attname || ' ' || atttypid, ',' ORDER BY attname) FROM pg_catalog.pg_attribute
+    SELECT pg_catalog.bit_xor(pg_catalog.hashnameextended(attname, atttypid::bigint)) FROM pg_catalog.pg_attribute
      WHERE attrelid = relation AND attnum > 0 AND NOT attisdropped
 $$;
 
--- deep_shape_of(relation): returns shape_of, and the attributes of the composite types among its columns.
+-- deep_shape_of(relation): returns shape_of, and that of the composite types among its columns, in one text.
 CREATE OR REPLACE FUNCTION pgaudit.deep_shape_of(relation oid) RETURNS text
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT concat_ws(';', shape_of(relation), (
@@ -2982,10 +3076,15 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
          WHERE attrelid = relation AND attnum > 0 AND NOT attisdropped AND t.oid = part AND kind = 'composite'))
 $$;
 
--- shape_function(relation): returns the function that gives the shape of a table: the cheaper one where it is enough.
-CREATE OR REPLACE FUNCTION pgaudit.shape_function(relation oid) RETURNS text
+-- shape_condition(relation): returns the SQL condition under which the columns are no longer those that a function was
+-- generated for. The query of shape_of stands in it, because calling that function takes longer than the query.
+CREATE OR REPLACE FUNCTION pgaudit.shape_condition(relation oid) RETURNS text
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
-    SELECT CASE WHEN deep_shape_of(relation) = shape_of(relation) THEN 'shape_of' ELSE 'deep_shape_of' END
+    SELECT CASE WHEN deep_shape_of(relation) = shape_of(relation)::text
+                THEN format('(SELECT pg_catalog.bit_xor(pg_catalog.hashnameextended(attname, atttypid::bigint)) '
+                            'FROM pg_catalog.pg_attribute WHERE attrelid = TG_RELID AND attnum > 0 AND NOT attisdropped) '
+                            'IS DISTINCT FROM %s', shape_of(relation))
+                ELSE format('pgaudit.deep_shape_of(TG_RELID) <> %L', deep_shape_of(relation)) END
 $$;
 
 -- numbered_columns(relation): returns the numbers of a table's columns by their names.
@@ -2994,40 +3093,239 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT jsonb_object_agg(attname, attnum) FROM pg_attribute WHERE attrelid = relation AND attnum > 0 AND NOT attisdropped
 $$;
 
--- restored_numbers(known, present): returns the numbers that known columns have now by their names at that time. A restore
--- closes the gaps that dropped columns have left: then each column has another number, in the same order.
+-- restored_numbers(known, present): returns the numbers that known columns have now by their names at that time. A
+-- restore closes the gaps that dropped columns have left: then columns have lower numbers, in the same order.
 CREATE OR REPLACE FUNCTION pgaudit.restored_numbers(known jsonb, present jsonb) RETURNS jsonb
 LANGUAGE sql IMMUTABLE SET search_path = pgaudit, pg_temp AS $$
-    SELECT CASE WHEN EXISTS (SELECT FROM jsonb_each(known) k JOIN jsonb_each(present) p USING (key) WHERE k.value <> p.value)
+    SELECT CASE WHEN EXISTS (SELECT FROM jsonb_each(known) k JOIN jsonb_each(present) p USING (key) WHERE k.value > p.value)
                 THEN (SELECT jsonb_object_agg(key, n) FROM (
                         SELECT key, row_number() OVER (ORDER BY value::integer) AS n FROM jsonb_each(known)) ranked)
                 ELSE known END
 $$;
 
--- current_names(names, known, relation): returns the present names of columns, without those that were dropped.
---   known  the numbers of all columns at the time when they had these names
--- A column whose name no longer exists has been renamed, if there is one of its number that has a new name.
-CREATE OR REPLACE FUNCTION pgaudit.current_names(names text[], known jsonb, relation oid) RETURNS text[]
+-- columns_now(known, relation): returns what columns of a table are called now: their name, if there is such a column,
+-- and the new name of the column with their number. Both, if a column was renamed and another one took its name.
+--   known  the numbers of all columns at the time when they had the names known_name
+CREATE OR REPLACE FUNCTION pgaudit.columns_now(known jsonb, relation oid)
+RETURNS TABLE (known_name text, present_name text, is_renamed boolean)
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT k.key, p.key, p.key <> k.key
+      FROM numbered_columns(relation) present, jsonb_each(restored_numbers(known, present)) k
+      JOIN jsonb_each(present) p ON p.key = k.key OR p.value = k.value AND NOT known ? p.key
+$$;
+
+-- names_now(names, known, relation): returns the present names of columns, without those that were dropped. A renamed
+-- column remains masked, excluded or chosen beside another one that took its name.
+CREATE OR REPLACE FUNCTION pgaudit.names_now(names text[], known jsonb, relation oid) RETURNS text[]
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT CASE WHEN names IS NOT NULL THEN array(
         SELECT present_name
-          FROM numbered_columns(relation) present, restored_numbers(known, present) number,
-               unnest(names) WITH ORDINALITY AS given (name, n),
-               LATERAL (SELECT CASE WHEN present ? name THEN name
-                                    ELSE (SELECT key FROM jsonb_each(present) WHERE value = number->name AND NOT known ? key)
-                               END AS present_name) found
-         WHERE present_name IS NOT NULL ORDER BY n) END
+          FROM unnest(names) WITH ORDINALITY AS given (name, n) JOIN columns_now(known, relation) ON known_name = name
+         ORDER BY n, is_renamed) END
 $$;
 
--- columns_to_capture(relation, columns, excluded): returns the columns whose values go into events: those that were
--- chosen, else all. Not those that are computed when they are read, which triggers do not see.
-CREATE OR REPLACE FUNCTION pgaudit.columns_to_capture(relation oid, columns text[], excluded text[])
-RETURNS TABLE (name text, type oid, "collation" oid)
+-- key_now(names, known, relation): returns the present names of the columns of a key, without those that were dropped.
+CREATE OR REPLACE FUNCTION pgaudit.key_now(names text[], known jsonb, relation oid) RETURNS text[]
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
-    SELECT attname, atttypid, attcollation FROM pg_attribute
+    SELECT array(SELECT present_name FROM (
+        SELECT DISTINCT ON (n) n, present_name
+          FROM unnest(names) WITH ORDINALITY AS given (name, n) JOIN columns_now(known, relation) ON known_name = name
+         ORDER BY n, is_renamed) found ORDER BY n)
+$$;
+
+-- renamed_now(renamed, known, relation): returns the present names of the columns that a condition calls otherwise.
+--   renamed  the same at the time of known
+CREATE OR REPLACE FUNCTION pgaudit.renamed_now(renamed jsonb, known jsonb, relation oid) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT coalesce(jsonb_object_agg(name, present_name), '{}') FROM (
+        SELECT DISTINCT ON (name) coalesce(r.key, known_name) AS name, present_name
+          FROM columns_now(known, relation) LEFT JOIN jsonb_each_text(renamed) r ON r.value = known_name
+         ORDER BY name, is_renamed) found WHERE name <> present_name
+$$;
+
+-- columns_to_capture(relation, columns, excluded): returns the columns whose values go into events: the chosen ones, or
+-- all where columns is NULL. Virtual generated columns are left out: triggers do not see their values.
+CREATE OR REPLACE FUNCTION pgaudit.columns_to_capture(relation oid, columns text[], excluded text[])
+RETURNS TABLE (name text, type oid)
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT attname, atttypid FROM pg_attribute
      WHERE attrelid = relation AND attnum > 0 AND NOT attisdropped AND attgenerated <> 'v'
        AND (columns IS NULL OR attname = ANY (columns)) AND attname <> ALL (excluded)
      ORDER BY attnum
+$$;
+
+-- The triggers of captured and guarded tables.
+
+-- row_level_reason(relation): returns why the triggers of a table must fire for each row; NULL where they may fire for
+-- each statement. Statement is the rule: its transition tables make one INSERT of a bulk change. But a statement fires
+-- only the triggers of the table that it names, and after all row triggers: rows that come through other tables, or
+-- that other row triggers may change again, would be missed or read too late. Our row triggers fire before those.
+CREATE OR REPLACE FUNCTION pgaudit.row_level_reason(relation oid) RETURNS text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT CASE WHEN EXISTS (SELECT FROM pg_class WHERE oid = relation AND relkind = 'p') THEN 'it is partitioned'
+                WHEN EXISTS (SELECT FROM pg_inherits WHERE inhparent = relation) THEN 'tables inherit from it'
+                WHEN EXISTS (SELECT FROM pg_inherits WHERE inhrelid = relation) THEN 'it is a part of another table'
+                ELSE (SELECT 'it has AFTER ROW triggers: ' || string_agg(tgname, ', ' ORDER BY tgname) FROM pg_trigger
+                       WHERE tgrelid = relation AND NOT tgisinternal AND tgtype & 1 = 1 AND tgtype & 2 = 0
+                         AND tgfoid NOT IN (SELECT oid FROM pg_proc WHERE pronamespace = 'pgaudit'::regnamespace)) END
+$$;
+
+-- level_of_capture(relation): returns what the triggers of a table must fire for: statement or row.
+CREATE OR REPLACE FUNCTION pgaudit.level_of_capture(relation oid) RETURNS text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS
+$$ SELECT CASE WHEN row_level_reason(relation) IS NULL THEN 'statement' ELSE 'row' END $$;
+
+-- triggers_of(relation, purpose): returns the names of its triggers for the purpose: capture or guard.
+CREATE OR REPLACE FUNCTION pgaudit.triggers_of(relation oid, purpose text) RETURNS SETOF name
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT tgname FROM pg_trigger WHERE tgrelid = relation AND NOT tgisinternal
+       AND tgname = ANY (array(SELECT format('0_pgaudit_%s_%s', purpose, operation)
+                                 FROM unnest('{insert,update,delete,truncate}'::text[]) operation)::name[])
+$$;
+
+-- partition_tree(relation): returns a table and its partitions, of all levels. pg_partition_tree would lock them all.
+CREATE OR REPLACE FUNCTION pgaudit.partition_tree(relation oid) RETURNS SETOF oid
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    WITH RECURSIVE tree (relation) AS (
+        SELECT partition_tree.relation
+        UNION ALL
+        SELECT inhrelid FROM tree JOIN pg_inherits ON inhparent = tree.relation JOIN pg_class c ON c.oid = inhrelid
+         WHERE relispartition)
+    SELECT relation FROM tree
+$$;
+
+-- create_triggers(relation, purpose, function): creates the triggers of a table. Their names begin with 0, because
+-- triggers fire in the order of their names. PostgreSQL copies row triggers to each partition, but not that of
+-- TRUNCATE.
+CREATE OR REPLACE FUNCTION pgaudit.create_triggers(relation regclass, purpose text, function text) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    level     text := level_of_capture(relation);
+    operation text;
+BEGIN
+    PERFORM drop_triggers(relation, purpose, function);
+    FOREACH operation IN ARRAY '{insert,update,delete}'::text[] LOOP
+        EXECUTE format('CREATE TRIGGER %I AFTER %s ON %s %s FOR EACH %s EXECUTE FUNCTION pgaudit.%I()',
+                       format('0_pgaudit_%s_%s', purpose, operation), operation, relation,
+                       CASE WHEN level = 'statement' THEN 'REFERENCING' || CASE WHEN operation <> 'insert' THEN ' OLD TABLE AS old_rows' ELSE '' END
+                            || CASE WHEN operation <> 'delete' THEN ' NEW TABLE AS new_rows' ELSE '' END END, level, function);
+    END LOOP;
+    PERFORM create_truncate_trigger(member, purpose, function) FROM partition_tree(relation) member;
+    PERFORM enable_triggers(relation, purpose, true);
+END $$;
+
+-- create_truncate_trigger(relation, purpose, function): creates the trigger of a table, or of a partition.
+CREATE OR REPLACE FUNCTION pgaudit.create_truncate_trigger(relation regclass, purpose text, function text) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    name text := format('0_pgaudit_%s_truncate', purpose);
+BEGIN
+    EXECUTE format('CREATE TRIGGER %I BEFORE TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION pgaudit.%I()',
+                   name, relation, function);
+    EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %I', relation, name);
+END $$;
+
+-- enable_triggers(relation, purpose, enabled): enables or disables the triggers of a table and its partitions. Enabled
+-- ones fire always, also where session_replication_role would switch others off.
+CREATE OR REPLACE FUNCTION pgaudit.enable_triggers(relation regclass, purpose text, enabled boolean) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    member  regclass;
+    trigger name;
+BEGIN
+    FOR member, trigger IN SELECT m, t FROM partition_tree(relation) m, triggers_of(m, purpose) t LOOP
+        EXECUTE format('ALTER TABLE %s %s TRIGGER %I', member, CASE WHEN enabled THEN 'ENABLE ALWAYS' ELSE 'DISABLE' END, trigger);
+    END LOOP;
+END $$;
+
+-- drop_triggers(relation, purpose, function): drops the triggers of a table, and all others that call its function:
+-- renamed ones, and those on partitions that were detached. PostgreSQL drops its copies on the partitions.
+CREATE OR REPLACE FUNCTION pgaudit.drop_triggers(relation regclass, purpose text, function text) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    member  regclass;
+    trigger name;
+BEGIN
+    FOR member, trigger IN
+        SELECT tgrelid, tgname FROM pg_trigger t
+         WHERE tgparentid = 0 AND NOT tgisinternal
+           AND (tgfoid = (SELECT oid FROM pg_proc WHERE pronamespace = 'pgaudit'::regnamespace AND proname = function)
+                OR tgrelid IN (SELECT partition_tree(relation)) AND tgname IN (SELECT triggers_of(tgrelid, purpose))) LOOP
+        EXECUTE format('DROP TRIGGER %I ON %s', trigger, member);
+    END LOOP;
+END $$;
+
+-- install_triggers(purpose, relation, id, body, settings): creates function and triggers of a table, and records that.
+--   purpose   capture or guard
+--   id        its number in captured_table or guarded_table
+--   settings  its row there
+CREATE OR REPLACE FUNCTION pgaudit.install_triggers(purpose text, relation regclass, id integer, body text, settings jsonb) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    PERFORM create_trigger_function(purpose || '_' || id, body);
+    PERFORM create_triggers(relation, purpose, purpose || '_' || id);
+    PERFORM record_about_table(format('audit.%s_added', purpose), relation, jsonb_strip_nulls(
+        settings - '{id,relation,renamed_columns,known_columns,added_at,added_by}'::text[]));
+END $$;
+
+-- pause_triggers(purpose, relation, paused): disables the triggers of a table, or enables them again, and records that.
+CREATE OR REPLACE FUNCTION pgaudit.pause_triggers(purpose text, relation regclass, paused boolean) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    PERFORM record_about_table(format('audit.%s_%s', purpose, CASE WHEN paused THEN 'paused' ELSE 'resumed' END), relation);
+    PERFORM enable_triggers(relation, purpose, NOT paused);
+END $$;
+
+-- remove_triggers(purpose, relation, id): drops function and triggers of a table, and records that.
+CREATE OR REPLACE FUNCTION pgaudit.remove_triggers(purpose text, relation regclass, id integer) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    PERFORM record_about_table(format('audit.%s_removed', purpose), relation);
+    PERFORM drop_triggers(relation, purpose, purpose || '_' || id);
+    EXECUTE format('DROP FUNCTION IF EXISTS pgaudit.%I()', purpose || '_' || id);
+END $$;
+
+-- children_of(relation): returns the tables that inherit from a table, without its partitions.
+CREATE OR REPLACE FUNCTION pgaudit.children_of(relation regclass) RETURNS SETOF regclass
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT inhrelid::regclass FROM pg_inherits JOIN pg_class c ON c.oid = inhrelid WHERE inhparent = relation AND NOT relispartition
+$$;
+
+-- Capture: triggers on the application's tables that record an event for each changed row, whoever changed it. Their
+-- functions are generated for each table, because comparing two rows of unknown columns takes three times as long.
+
+-- is_trusted_type(type): returns whether only a superuser or the schema's owner can make casts and operators for a type.
+-- A condition that uses another one might call them, with the rights of the schema's owner.
+CREATE OR REPLACE FUNCTION pgaudit.is_trusted_type(type oid) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT rolsuper OR typowner = (SELECT nspowner FROM pg_namespace WHERE nspname = 'pgaudit')
+      FROM pg_type t JOIN pg_roles r ON r.oid = typowner WHERE t.oid = base_type(type)
+$$;
+
+-- condition_row(relation, renamed, row): returns the query of a row as a condition sees it. Columns of types that are not
+-- trusted are text.
+--   renamed  the present names of columns that the condition calls otherwise
+--   row      old or new; NULL for a row without values
+CREATE OR REPLACE FUNCTION pgaudit.condition_row(relation oid, renamed jsonb, "row" text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT 'SELECT ' || string_agg(format('%s AS %I',
+        CASE WHEN "row" IS NULL
+             THEN format('NULL::%s', CASE WHEN trusted THEN format_type(base_type(atttypid), NULL) ELSE 'text' END)
+             WHEN trusted THEN format('%s.%I', "row", attname)
+             ELSE text_expression(atttypid, format('%s.%I', "row", attname)) END, coalesce(name, attname)), ', ' ORDER BY attnum)
+      FROM pg_attribute LEFT JOIN jsonb_each_text(renamed) AS other (name, present_name) ON present_name = attname,
+           LATERAL is_trusted_type(atttypid) trusted
+     WHERE attrelid = relation AND attnum > 0 AND NOT attisdropped AND attgenerated <> 'v'
+       AND (name IS NOT NULL OR NOT renamed ? attname)
+$$;
+
+-- condition_expression(capture, relation): returns the SQL expression of a capture's condition; NULL if it has none.
+CREATE OR REPLACE FUNCTION pgaudit.condition_expression(capture pgaudit.captured_table, relation oid) RETURNS text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT CASE WHEN capture.condition IS NOT NULL
+                THEN format(E'(SELECT (%s\n) FROM (%s) old, (%s) new)', capture.condition,
+                            condition_row(relation, capture.renamed_columns, 'old'),
+                            condition_row(relation, capture.renamed_columns, 'new')) END
 $$;
 
 -- key_expression(relation, key, row): returns the SQL expression of a row's key: the id of the target.
@@ -3035,8 +3333,8 @@ CREATE OR REPLACE FUNCTION pgaudit.key_expression(relation oid, key text[], "row
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT CASE WHEN cardinality(key) > 1
                 THEN 'pgaudit.fitting_key(' || string_agg(format('pgaudit.key_part(%s)', value), $s$ || ',' || $s$ ORDER BY n) || ')'
-                WHEN bool_and(atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'uuid'::regtype) AND attnotnull)
-                THEN min(value)
+                WHEN bool_and(atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'uuid'::regtype))
+                THEN format('coalesce(%s, ''NULL'')', min(value))
                 ELSE min(format('pgaudit.fitting_key(%s)', value)) END
       FROM unnest(key) WITH ORDINALITY AS part (name, n)
       JOIN pg_attribute ON attrelid = relation AND attname = name AND NOT attisdropped,
@@ -3044,12 +3342,12 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
 $$;
 
 -- change_expression(column, operation, masked): returns the SQL expression of a column's change, in JSON after a comma;
--- it is NULL where there is none. A masked value is not shown, but that it was changed is.
-CREATE OR REPLACE FUNCTION pgaudit.change_expression(name text, type oid, "collation" oid, operation text, masked boolean)
+-- it is NULL where there is none. Of a masked column it says that it was changed, but not its values.
+CREATE OR REPLACE FUNCTION pgaudit.change_expression(name text, type oid, operation text, masked boolean)
 RETURNS text LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT CASE operation
         WHEN 'UPDATE' THEN format($s$CASE WHEN %s THEN %L || coalesce(%s, 'null') || ',"after":' || coalesce(%s, 'null') || '}' END$s$,
-            changed_expression(type, "collation", o, n), format(',{"path":%s,"before":', to_json(name)),
+            changed_expression(type, o, n), format(',{"path":%s,"before":', to_json(name)),
             CASE WHEN masked THEN hidden ELSE json_expression(type, o) END,
             CASE WHEN masked THEN hidden ELSE json_expression(type, n) END)
         WHEN 'INSERT' THEN format($s$CASE WHEN %s IS DISTINCT FROM NULL THEN %L || %s || '}' END$s$,
@@ -3060,27 +3358,28 @@ RETURNS text LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
       FROM (SELECT format('old.%I', name) AS o, format('new.%I', name) AS n, $s$'"***"'$s$ AS hidden) row
 $$;
 
--- changes_expression(…): returns the SQL expression of the changes of a row, in JSON with a comma before each. A function
--- call takes at most 100 arguments.
+-- changes_expression(…): returns the SQL expression of the changes of a row, in JSON with a comma before each. A
+-- function call takes at most 100 arguments.
 CREATE OR REPLACE FUNCTION pgaudit.changes_expression(relation oid, columns text[], excluded text[], masked text[],
                                                       operation text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT coalesce(string_agg(portion, ' || '), $s$''$s$)
       FROM (SELECT format('pg_catalog.concat(%s)', string_agg(change_expression(
-                       name, type, "collation", operation, name = ANY (masked)), E',\n               ' ORDER BY n)) AS portion
-              FROM columns_to_capture(relation, columns, excluded) WITH ORDINALITY AS c (name, type, "collation", n)
+                       name, type, operation, name = ANY (masked)), E',\n               ' ORDER BY n)) AS portion
+              FROM columns_to_capture(relation, columns, excluded) WITH ORDINALITY AS c (name, type, n)
              GROUP BY n / 100) portions
 $$;
 
 -- changed_condition(…): returns the SQL condition under which an UPDATE has changed any recorded column.
 CREATE OR REPLACE FUNCTION pgaudit.changed_condition(relation oid, columns text[], excluded text[]) RETURNS text
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
-    SELECT coalesce(string_agg(changed_expression(type, "collation", format('old.%I', name), format('new.%I', name)), ' OR '), 'false')
+    SELECT coalesce(string_agg(changed_expression(type, format('old.%I', name), format('new.%I', name)), ' OR '), 'false')
       FROM columns_to_capture(relation, columns, excluded)
 $$;
 
--- rows_of(operation, level, old_row, new_row): returns the SQL of the changed rows: old before, new after. The two transition
--- tables of an UPDATE have its rows in the same order.
+-- rows_of(operation, level, old_row, new_row): returns the SQL of the changed rows: old before, new after. The two
+-- transition tables of an UPDATE have its rows in the same order. Their number is called ctid, as no column of a table
+-- can be.
 --   level  statement or row: what the trigger fires for; single: a statement that has changed one row, or none
 CREATE OR REPLACE FUNCTION pgaudit.rows_of(operation text, level text, old_row text, new_row text) RETURNS text
 LANGUAGE sql IMMUTABLE AS $$
@@ -3090,52 +3389,70 @@ LANGUAGE sql IMMUTABLE AS $$
         WHEN 'single UPDATE' THEN 'old_rows old, new_rows new'
         WHEN 'statement INSERT' THEN 'new_rows new'
         WHEN 'statement DELETE' THEN 'old_rows old'
-        WHEN 'statement UPDATE' THEN '(SELECT pg_catalog.row_number() OVER () AS "pgaudit row", * FROM old_rows) old '
-                                     'JOIN (SELECT pg_catalog.row_number() OVER () AS "pgaudit row", * FROM new_rows) new USING ("pgaudit row")'
+        WHEN 'statement UPDATE' THEN '(SELECT pg_catalog.row_number() OVER () AS ctid, * FROM old_rows) old '
+                                     'JOIN (SELECT pg_catalog.row_number() OVER () AS ctid, * FROM new_rows) new USING (ctid)'
         WHEN 'row INSERT' THEN format('(SELECT %s.*) new', new_row)
         WHEN 'row DELETE' THEN format('(SELECT %s.*) old', old_row)
         WHEN 'row UPDATE' THEN format('(SELECT %s.*) old, (SELECT %s.*) new', old_row, new_row) END
 $$;
 
--- change_query(capture, relation, operation, level, names): returns the query of the changed rows of a table: key, new_key
--- where that is another, and content, the text of the event.
+-- event_expression(capture, head, key, new_key, changes): returns the SQL expression of an event's text, of those for its
+-- parts; changes are in JSON, with commas between them.
+CREATE OR REPLACE FUNCTION pgaudit.event_expression(capture pgaudit.captured_table, head text, key text, new_key text, changes text)
+RETURNS text LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT format($expression$%1$s || pg_catalog.substr(pg_catalog.gen_random_uuid()::text, 16)
+           || %2$L || pg_catalog.to_json(%4$s)::text || CASE WHEN %4$s = %5$s THEN '}' ELSE %3$L || pg_catalog.to_json(%5$s)::text || ',"role":"new"}' END
+           || '],"changes":[' || %6$s || ']}'$expression$, head, '","targets":[' || target, '},' || target, key, new_key, changes)
+      FROM format('{"type":%s,"id":', to_json(capture.target_type)) target
+$$;
+
+-- fitting_expression(content): returns the SQL expression of an event of which that expression is the text.
+CREATE OR REPLACE FUNCTION pgaudit.fitting_expression(content text) RETURNS text
+LANGUAGE sql IMMUTABLE AS
+$$ SELECT format('CASE WHEN pg_catalog.octet_length(%1$s) > 8000 THEN pgaudit.fitting_event(%1$s) ELSE %1$s::jsonb END', content) $$;
+
+-- hash_expression(content, receipts): returns the SQL expression of an event's leaf hash.
+CREATE OR REPLACE FUNCTION pgaudit.hash_expression(content text, receipts text) RETURNS text
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT format($expression$CASE WHEN %2$s IS NULL THEN pg_catalog.sha256(pg_catalog.decode('00', 'hex') || pg_catalog.convert_to(%1$s, 'UTF8'))
+                         ELSE pgaudit.hash_with_receipt(%1$s, %2$s) END$expression$, content, receipts)
+$$;
+
+-- change_query(capture, relation, operation, level, names): returns the query of the changed rows of a table: key,
+-- new_key (another one if the key was changed), and content, the text of the event.
 --   relation  the table, or its partition or child
 --   level     what rows_of takes
---   names     what the query calls the values that do not depend on the row, and OLD and NEW: the variables of a
+--   names     of the results of captured_head and receipt_prefix, and of OLD and NEW, in the query: variables of a
 --             generated function, or parameters
 CREATE OR REPLACE FUNCTION pgaudit.change_query(capture pgaudit.captured_table, relation oid, operation text, level text,
                                                 names text[] DEFAULT '{captured.head,captured.receipts,OLD,NEW}')
-RETURNS text LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp AS $$
-DECLARE
-    target text := format('{"type":%s,"id":', to_json(capture.target_type));
-BEGIN
-    RETURN format($query$SELECT c.key, c.new_key, %1$s || pg_catalog.substr(pg_catalog.gen_random_uuid()::text, 16)
-           || %2$L || pg_catalog.to_json(c.key)::text || CASE WHEN c.key = c.new_key THEN '}' ELSE %3$L || pg_catalog.to_json(c.new_key)::text || ',"role":"new"}' END
-           || '],"changes":[' || pg_catalog.substr(c.changes, 2) || ']}' AS content
-      FROM (SELECT %4$s AS key, %5$s AS new_key,
-               %6$s AS changes
-              FROM %7$s
-             WHERE %8$s
+RETURNS text LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT format($query$SELECT c.key, c.new_key, %1$s AS content
+      FROM (SELECT %2$s AS key, %3$s AS new_key,
+               %4$s AS changes
+              FROM %5$s
+             WHERE %6$s
             OFFSET 0) c
-     WHERE %9$s
+     WHERE %7$s
     OFFSET 0$query$,
-        names[1], '","targets":[' || target, '},' || target,
+        event_expression(capture, names[1], 'c.key', 'c.new_key', 'pg_catalog.substr(c.changes, 2)'),
         key_expression(relation, capture.key_columns, CASE operation WHEN 'INSERT' THEN 'new' ELSE 'old' END),
         key_expression(relation, capture.key_columns, CASE operation WHEN 'DELETE' THEN 'old' ELSE 'new' END),
         changes_expression(relation, capture.columns, capture.excluded, capture.masked, operation),
         rows_of(operation, level, names[3], names[4]),
-        coalesce('(' || CASE WHEN operation = 'UPDATE' THEN capture.condition END || ')', 'true'),
-        CASE operation WHEN 'UPDATE' THEN $s$c.changes <> ''$s$ ELSE 'true' END);
-END $$;
+        coalesce(CASE WHEN operation = 'UPDATE' THEN condition_expression(capture, relation) END, 'true'),
+        CASE operation WHEN 'UPDATE' THEN $s$c.changes <> ''$s$ ELSE 'true' END)
+$$;
 
--- key_query(…): returns the query of the keys of the changed rows alone: key and new_key; takes what change_query takes.
+-- key_query(…): returns the query of the keys of the changed rows alone: key and new_key; takes what change_query
+-- takes.
 CREATE OR REPLACE FUNCTION pgaudit.key_query(capture pgaudit.captured_table, relation oid, operation text, level text, names text[])
 RETURNS text LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT format('SELECT %s AS key, %s AS new_key FROM %s WHERE %s',
         key_expression(relation, capture.key_columns, CASE operation WHEN 'INSERT' THEN 'new' ELSE 'old' END),
         key_expression(relation, capture.key_columns, CASE operation WHEN 'DELETE' THEN 'old' ELSE 'new' END),
         rows_of(operation, level, names[3], names[4]),
-        CASE operation WHEN 'UPDATE' THEN format('(%s) AND (%s)', coalesce(capture.condition, 'true'),
+        CASE operation WHEN 'UPDATE' THEN format('%s AND (%s)', coalesce(condition_expression(capture, relation), 'true'),
                                                  changed_condition(relation, capture.columns, capture.excluded)) ELSE 'true' END)
 $$;
 
@@ -3144,19 +3461,278 @@ CREATE OR REPLACE FUNCTION pgaudit.capture_query(capture pgaudit.captured_table,
                                                  names text[] DEFAULT '{captured.head,captured.receipts,OLD,NEW}')
 RETURNS text LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT format($query$INSERT INTO pgaudit.audit_jobs (event, leaf_hash, event_bytes)
-    SELECT e.event, CASE WHEN %2$s IS NULL THEN pg_catalog.sha256(pg_catalog.decode('00', 'hex') || pg_catalog.convert_to(e.content, 'UTF8'))
-                         ELSE pgaudit.hash_with_receipt(e.content, %2$s) END, pg_catalog.octet_length(e.content)
+    SELECT e.event, %1$s, pg_catalog.octet_length(e.content)
       FROM (SELECT f.event, f.event::text AS content
-              FROM (SELECT CASE WHEN pg_catalog.octet_length(t.content) > 8000 THEN pgaudit.fitting_event(t.content) ELSE t.content::jsonb END AS event
-                      FROM (%1$s) t
+              FROM (SELECT %2$s AS event
+                      FROM (%3$s) t
                     OFFSET 0) f
-            OFFSET 0) e$query$, change_query(capture, relation, operation, level, names), names[2])
+            OFFSET 0) e$query$, hash_expression('e.content', names[2]), fitting_expression('t.content'),
+        change_query(capture, relation, operation, level, names))
 $$;
 
--- Capture at run time, and adding it to tables and removing it.
+-- Capture of an UPDATE of one row, which most statements are: Postgres prepares each expression anew in each transaction,
+-- which takes longer than to evaluate it. So the values are given to json_build_object. It cannot hold those of unusual
+-- size: they are left to the statement for any number of rows.
 
--- context_of_application(): returns what the application has said about who it acts for, with the fields that an event
--- can have; NULL if it has said nothing, or what cannot be understood.
+-- argument_expression(type, value): returns the SQL expression of a column's value as an argument of json_build_object,
+-- which makes of it what json_expression does, if it is not unusual.
+CREATE OR REPLACE FUNCTION pgaudit.argument_expression(type oid, value text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT CASE WHEN oid IN ('bytea'::regtype, 'xml'::regtype) OR has_foreign_parts(oid) THEN text_expression(oid, value)
+                WHEN oid = 'json'::regtype THEN format('pgaudit.capturable(%s::text)::json', value)
+                WHEN oid <> 'uuid'::regtype AND typcategory IN ('A', 'C', 'U', 'R')
+                    THEN format('pgaudit.capturable(pg_catalog.to_json(%s)::text)::json', value)
+                ELSE value END
+      FROM pg_type t WHERE t.oid = base_type(type)
+$$;
+
+-- unusual_expression(type, value): returns the SQL condition under which a value needs json_expression: it is large, or a
+-- number of many digits; NULL if no value of the type does.
+CREATE OR REPLACE FUNCTION pgaudit.unusual_expression(type oid, value text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT CASE WHEN oid = 'numeric'::regtype
+                THEN format('pg_catalog.abs(%1$s) >= ''1e1000'' OR pg_catalog.scale(%1$s) >= 1000', value)
+                WHEN typlen = -1 THEN format('pg_catalog.pg_column_size(%s) > 100000', value) END
+      FROM pg_type t WHERE t.oid = base_type(type)
+$$;
+
+-- single_changes(capture): returns the SQL expression of the changes of the row, in JSON with commas between them. A
+-- function call takes at most 100 arguments.
+CREATE OR REPLACE FUNCTION pgaudit.single_changes(capture pgaudit.captured_table) RETURNS text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT format('pg_catalog.concat_ws('','', %s)', coalesce(string_agg(portion, E',\n               ' ORDER BY first), 'NULL'))
+      FROM (SELECT CASE WHEN count(*) OVER () = 1 THEN list ELSE format('nullif(pg_catalog.concat_ws('','', %s), '''')', list) END AS portion, first
+              FROM (SELECT string_agg(format('CASE WHEN %s THEN pg_catalog.json_build_object(''path'', %L, ''before'', %s, ''after'', %s) END',
+                               changed_expression(type, o, n), name,
+                               CASE WHEN masked THEN $s$'***'$s$ ELSE argument_expression(type, o) END,
+                               CASE WHEN masked THEN $s$'***'$s$ ELSE argument_expression(type, n) END), E',\n               ' ORDER BY number) AS list, min(number) AS first
+                      FROM columns_to_capture(capture.relation, capture.columns, capture.excluded) WITH ORDINALITY AS c (name, type, number),
+                           LATERAL (SELECT format('old.%I', name) AS o, format('new.%I', name) AS n,
+                                           name = ANY (capture.masked) AS masked) row
+                     GROUP BY number / 90) lists) portions
+$$;
+
+-- unusual_row(capture): returns the SQL condition under which a value of the row before or after is unusual.
+CREATE OR REPLACE FUNCTION pgaudit.unusual_row(capture pgaudit.captured_table) RETURNS text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT coalesce(string_agg(condition, ' OR '), 'false')
+      FROM columns_to_capture(capture.relation, capture.columns, capture.excluded),
+           unnest('{old,new}'::text[]) side, LATERAL unusual_expression(type, format('%I.%I', side, name)) condition
+     WHERE name <> ALL (capture.masked)
+$$;
+
+-- single_update(capture, many): returns the commands of a statement's trigger for UPDATE.
+--   many  the statement for any number of rows
+CREATE OR REPLACE FUNCTION pgaudit.single_update(capture pgaudit.captured_table, many text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT format($commands$<<single>>
+    DECLARE
+        key     text;
+        new_key text;
+        changes text;  -- NULL: several rows, or unusual ones; empty: nothing to record
+        content text;
+        event   jsonb;
+    BEGIN
+        SELECT %1$s, %2$s,
+               CASE WHEN EXISTS (SELECT FROM old_rows OFFSET 1) THEN NULL WHEN (%3$s) IS NOT TRUE THEN '' WHEN %4$s THEN NULL ELSE %5$s END
+          INTO single.key, single.new_key, single.changes FROM old_rows old, new_rows new;
+        IF single.changes <> '' THEN
+            single.content := %6$s;
+            single.event := %7$s;
+            single.content := single.event::text;
+            INSERT INTO pgaudit.audit_jobs (event, leaf_hash, event_bytes)
+            VALUES (single.event, %8$s, pg_catalog.octet_length(single.content));
+        ELSIF FOUND AND single.changes IS NULL THEN
+            %9$s;
+        END IF;
+    END$commands$,
+        key_expression(capture.relation, capture.key_columns, 'old'), key_expression(capture.relation, capture.key_columns, 'new'),
+        coalesce(condition_expression(capture, capture.relation), 'true'), unusual_row(capture), single_changes(capture),
+        event_expression(capture, 'captured.head', 'single.key', 'single.new_key', 'single.changes'),
+        fitting_expression('single.content'), hash_expression('single.content', 'captured.receipts'), many)
+$$;
+
+-- The functions of these triggers: generated for the columns of each captured table, and adapted when they change.
+
+-- create_trigger_function(name, body): creates a generated function, or replaces it. It fixes the settings that the
+-- text of a value depends on, and how strings in a condition are read. It forbids nested loops, because rows of
+-- transition tables are joined by their numbers, and a plan that was made for one row may meet a million.
+CREATE OR REPLACE FUNCTION pgaudit.create_trigger_function(name text, body text) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    EXECUTE format($function$CREATE OR REPLACE FUNCTION pgaudit.%I() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
+        SET search_path = pgaudit, pg_temp SET timezone = 'UTC' SET datestyle = 'ISO' SET intervalstyle = 'postgres'
+        SET bytea_output = 'hex' SET extra_float_digits = 1 SET lc_monetary = 'C'
+        SET standard_conforming_strings = on SET enable_nestloop = off SET plan_cache_mode = force_generic_plan
+        SET jit = off AS %L$function$,
+        name, body);
+    EXECUTE format('REVOKE ALL ON FUNCTION pgaudit.%I() FROM PUBLIC', name);
+    EXECUTE format('COMMENT ON FUNCTION pgaudit.%I() IS %L', name, generated_comment(body));
+END $$;
+
+-- generated_comment(body): returns the comment of a generated function. Its hash no longer fits a body that was
+-- altered.
+CREATE OR REPLACE FUNCTION pgaudit.generated_comment(body text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS
+$$ SELECT 'Generated by pgaudit: ' || encode(sha256(convert_to(body, 'UTF8')), 'hex') $$;
+
+-- names_expression(rows): returns the SQL expression of a JSON object with the columns of changed rows as they are now;
+-- NULL if there are no rows. Its values are null: JSON of a value would call a cast that the owner of its type has made.
+CREATE OR REPLACE FUNCTION pgaudit.names_expression(rows text) RETURNS text
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT format('(SELECT pg_catalog.row_to_json(n) '
+                  'FROM (SELECT r.* FROM (SELECT FROM %s f LIMIT 1) f LEFT JOIN %1$s r ON false) n)', rows)
+$$;
+
+-- snapshot_check(level): returns the commands that compare the columns in the transaction's snapshot with those of a
+-- row. They do nothing in READ COMMITTED, where each command has a snapshot of its own.
+CREATE OR REPLACE FUNCTION pgaudit.snapshot_check(level text) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT format($body$IF pg_catalog.current_setting('transaction_isolation') <> 'read committed' THEN
+        IF TG_OP = 'DELETE' THEN
+            captured.names := %s;
+        ELSE
+            captured.names := %s;
+        END IF;
+        IF captured.names IS NULL THEN
+            RETURN NULL;
+        END IF;
+        PERFORM pgaudit.check_columns(TG_RELID, captured.names);
+    END IF;$body$,
+        names_expression(CASE level WHEN 'row' THEN '(SELECT OLD.*)' ELSE 'old_rows' END),
+        names_expression(CASE level WHEN 'row' THEN '(SELECT NEW.*)' ELSE 'new_rows' END))
+$$;
+
+-- one_or_many(operation, one, many): returns the command of a statement's trigger: one for a single row, or none; many
+-- for any number. Most statements change one row, for which windows and joins take longer than all else.
+CREATE OR REPLACE FUNCTION pgaudit.one_or_many(operation text, one text, many text) RETURNS text
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT format(E'IF NOT EXISTS (SELECT FROM %s OFFSET 1) THEN\n    %s;\n    ELSE\n    %s;\n    END IF',
+                  CASE operation WHEN 'INSERT' THEN 'new_rows' ELSE 'old_rows' END, one, many)
+$$;
+
+-- trigger_body(purpose, id, relation, head, receipts, truncated, commands): returns the body of the trigger function of
+-- a captured or guarded table.
+--   purpose    capture or guard
+--   id         its number in captured_table or guarded_table
+--   head       expression of captured_head's result, or of '' where no event is made
+--   receipts   expression of receipt_prefix's result; NULL without receipts
+--   truncated  call of the function that is told of a TRUNCATE
+--   commands   what is done about INSERT, UPDATE and DELETE, as long as the columns are those that it was generated for
+CREATE OR REPLACE FUNCTION pgaudit.trigger_body(purpose text, id integer, relation oid, head text, receipts text, truncated text,
+                                                commands text[]) RETURNS text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT format($body$
+-- Generated by pgaudit for the table of %8$s %2$s. Replaced when its columns change.
+#variable_conflict use_column
+<<captured>>
+DECLARE
+    head     text;
+    receipts text := %4$s;
+    names    json;
+BEGIN
+    IF pg_catalog.current_setting('session_replication_role') = 'replica' AND pgaudit.is_replicated() THEN
+        RETURN NULL;
+    END IF;
+    IF TG_OP = 'TRUNCATE' THEN
+        PERFORM %5$s;
+        RETURN NULL;
+    END IF;
+    captured.head := %3$s;
+    %6$s
+    IF %7$s THEN
+        PERFORM pgaudit.regenerate_%1$s(%2$s);
+        EXECUTE pgaudit.%1$s_query(pgaudit.current_%1$s(%2$s), TG_RELID, TG_OP, %9$L, '{$1,$2,$3,$4}')
+          USING captured.head, captured.receipts%10$s;
+    ELSIF TG_OP = 'INSERT' THEN
+    %11$s;
+    ELSIF TG_OP = 'UPDATE' THEN
+    %12$s;
+    ELSE
+    %13$s;
+    END IF;
+    RETURN NULL;
+END $body$,
+        purpose, id, head, receipts, truncated, snapshot_check(level), shape_condition(relation),
+        CASE purpose WHEN 'capture' THEN 'captured_table' ELSE 'guarded_table' END, level,
+        CASE level WHEN 'row' THEN ', OLD, NEW' ELSE '' END, commands[1], commands[2], commands[3])
+      FROM level_of_capture(relation) level
+$$;
+
+-- head_expression(action): returns the expression of captured_head's result in a trigger function.
+CREATE OR REPLACE FUNCTION pgaudit.head_expression(action text) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT format('pgaudit.captured_head(CASE TG_OP WHEN ''INSERT'' THEN %L WHEN ''UPDATE'' THEN %L ELSE %L END)',
+                  action || '.created', action || '.updated', action || '.deleted')
+$$;
+
+-- capture_body(capture): returns the body of the trigger function of a captured table.
+CREATE OR REPLACE FUNCTION pgaudit.capture_body(capture pgaudit.captured_table) RETURNS text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT trigger_body('capture', capture.id, capture.relation, head_expression(capture.action),
+        $s$CASE WHEN pg_catalog.current_setting('audit.wal_receipts', true) = 'on' THEN pgaudit.receipt_prefix() END$s$,
+        format('pgaudit.record_about_table(%L, TG_RELID)', capture.action || '.truncated'),
+        ARRAY[capture_query(capture, capture.relation, 'INSERT', level),
+              CASE level WHEN 'row' THEN capture_query(capture, capture.relation, 'UPDATE', level)
+                         ELSE single_update(capture, capture_query(capture, capture.relation, 'UPDATE', level)) END,
+              capture_query(capture, capture.relation, 'DELETE', level)])
+      FROM level_of_capture(capture.relation) level
+$$;
+
+-- current_key(names, known, relation): returns the present names of the columns of a key.
+CREATE OR REPLACE FUNCTION pgaudit.current_key(names text[], known jsonb, relation regclass) RETURNS text[]
+LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    present text[] := key_now(names, known, relation);
+BEGIN
+    IF cardinality(present) < cardinality(names) THEN
+        RAISE EXCEPTION 'a key column of the table % no longer exists', relation
+            USING ERRCODE = 'undefined_column', HINT = 'Name the new key: pgaudit capture add, or pgaudit guard add.';
+    END IF;
+    RETURN present;
+END $$;
+
+-- current_capture(id): returns how a table is captured, with the present names of its columns.
+CREATE OR REPLACE FUNCTION pgaudit.current_capture(id integer) RETURNS pgaudit.captured_table
+LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    capture captured_table := (SELECT c FROM captured_table c WHERE c.id = current_capture.id);
+BEGIN
+    capture.key_columns := current_key(capture.key_columns, capture.known_columns, capture.relation);
+    capture.columns := names_now(capture.columns, capture.known_columns, capture.relation);
+    capture.excluded := names_now(capture.excluded, capture.known_columns, capture.relation);
+    capture.masked := names_now(capture.masked, capture.known_columns, capture.relation);
+    capture.renamed_columns := renamed_now(capture.renamed_columns, capture.known_columns, capture.relation);
+    RETURN capture;
+END $$;
+
+-- regenerate_capture(id): adapts a captured table's function to its columns, unless another transaction does so right
+-- now, or this one has a snapshot that others may be ahead of: any isolation level but READ COMMITTED. Until it is
+-- adapted, each change builds its statement at run time.
+CREATE OR REPLACE FUNCTION pgaudit.regenerate_capture(id integer) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    capture captured_table;
+BEGIN
+    PERFORM FROM captured_table c WHERE c.id = regenerate_capture.id AND current_setting('transaction_isolation') = 'read committed'
+        FOR UPDATE SKIP LOCKED;
+    IF FOUND THEN
+        capture := current_capture(id);
+        UPDATE captured_table c SET key_columns = capture.key_columns, columns = capture.columns, excluded = capture.excluded,
+               masked = capture.masked, renamed_columns = capture.renamed_columns,
+               known_columns = numbered_columns(capture.relation)
+         WHERE c.id = regenerate_capture.id;
+        PERFORM create_trigger_function('capture_' || id, capture_body(capture));
+        PERFORM record_about_table('audit.columns_changed', capture.relation, jsonb_build_object(
+            'columns', (SELECT jsonb_agg(name ORDER BY name) FROM jsonb_object_keys(numbered_columns(capture.relation)) name)));
+    END IF;
+END $$;
+
+-- Capture at run time.
+
+-- context_of_application(): returns actor, tenant and context as the application has set them in audit.context, without
+-- fields that no event has; NULL if it is not set or not valid. Each field has at most 1,000 characters: the number
+-- 1e131071 is short in a setting, and long as text.
 CREATE OR REPLACE FUNCTION pgaudit.context_of_application() RETURNS jsonb
 LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp AS $$
 DECLARE
@@ -3169,19 +3745,19 @@ BEGIN
     END IF;
     RETURN jsonb_strip_nulls(jsonb_build_object(
         'actor', CASE WHEN is_reference(actor) THEN jsonb_build_object('type', actor->>'type', 'id', actor->>'id',
-                      'name', actor->>'name', 'on_behalf_of', actor->>'on_behalf_of') END,
+                      'name', left(actor->>'name', 500), 'on_behalf_of', left(actor->>'on_behalf_of', 500)) END,
         'tenant', left(said->>'tenant', 500),
-        'context', (SELECT jsonb_object_agg(key, value) FROM jsonb_each_text(
+        'context', (SELECT jsonb_object_agg(key, left(value, 1000)) FROM jsonb_each_text(
                         CASE WHEN jsonb_typeof(said->'context') = 'object' THEN said->'context' ELSE '{}' END)
                      WHERE key = ANY ('{request_id,trace_id,span_id,session_id,ip,user_agent,correlation_id,causation_id}'))));
 END $$;
 
--- captured_head(action): returns the beginning of a captured event: all that does not depend on the row, and the first 15
--- characters of its id, a UUIDv7: the time and the version. substr(gen_random_uuid()::text, 16) is the rest of one.
---   context.source  application, if it has said who it acts for; database, if only the role is known
+-- captured_head(action): returns the beginning of a captured event: all that does not depend on the row, and the first
+-- 15 characters of its id, a UUIDv7: the time and the version. substr(gen_random_uuid()::text, 16) is the rest of one.
+--   context.source  application, if audit.context names the actor; database, if only the role is known
 --   context         session_user, current_user, client_address and application_name, as the server knows them
--- Text is joined here, and context_of_application called only if there is one: each change of a row pays for it. Without SET,
--- which takes as long as a fifth of the rest; so all names have their schema.
+-- It joins text, and calls context_of_application only if audit.context is set, because each changing statement pays
+-- for it. It has no SET, which would take a fifth longer; so all names have their schema.
 CREATE OR REPLACE FUNCTION pgaudit.captured_head(action text) RETURNS text
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -3217,19 +3793,32 @@ BEGIN
        AND EXISTS (SELECT FROM pg_stat_subscription WHERE pid = pg_backend_pid());
 END $$;
 
+-- event_about_table(action, relation, data): returns the text of an event about a table as a whole, by its number if it
+-- was dropped.
+CREATE OR REPLACE FUNCTION pgaudit.event_about_table(action text, relation regclass, data jsonb DEFAULT NULL) RETURNS text
+LANGUAGE sql SET search_path = pgaudit, pg_temp AS $$
+    SELECT ((captured_head(action) || substr(gen_random_uuid()::text, 16) || '"}')::jsonb || jsonb_build_object(
+               'targets', jsonb_build_array(jsonb_build_object(
+                   'type', 'table', 'id', coalesce(table_name(relation), relation::text))))
+            || CASE WHEN data IS NULL THEN '{}' ELSE jsonb_build_object('data', data) END)::text
+$$;
+
 -- record_about_table(action, relation, data): records an event about a table as a whole.
 CREATE OR REPLACE FUNCTION pgaudit.record_about_table(action text, relation regclass, data jsonb DEFAULT NULL) RETURNS void
+LANGUAGE sql SET search_path = pgaudit, pg_temp AS
+$$ SELECT record_contents(ARRAY[event_about_table(action, relation, data)]) $$;
+
+-- record_contents(contents): records captured events, each given as its text.
+CREATE OR REPLACE FUNCTION pgaudit.record_contents(contents text[]) RETURNS void
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
-    event   jsonb := (captured_head(action) || substr(gen_random_uuid()::text, 16) || '"}')::jsonb || jsonb_build_object(
-        'targets', jsonb_build_array(jsonb_build_object('type', 'table', 'id', table_name(relation))))
-        || CASE WHEN data IS NULL THEN '{}' ELSE jsonb_build_object('data', data) END;
-    content text := event::text;
     receipts text := CASE WHEN current_setting('audit.wal_receipts', true) = 'on' THEN receipt_prefix() END;
 BEGIN
     INSERT INTO audit_jobs (event, leaf_hash, event_bytes)
-    VALUES (event, CASE WHEN receipts IS NULL THEN sha256(decode('00', 'hex') || convert_to(content, 'UTF8'))
-                        ELSE hash_with_receipt(content, receipts) END, octet_length(content));
+    SELECT event, CASE WHEN receipts IS NULL THEN sha256(decode('00', 'hex') || convert_to(event::text, 'UTF8'))
+                       ELSE hash_with_receipt(event::text, receipts) END, octet_length(event::text)
+      FROM (SELECT CASE WHEN octet_length(content) > 8000 THEN fitting_event(content) ELSE content::jsonb END AS event
+              FROM unnest(contents) content OFFSET 0) given;
 END $$;
 
 -- table_name(relation): returns its name with its schema.
@@ -3238,380 +3827,29 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT nspname || '.' || relname FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE c.oid = relation
 $$;
 
--- check_columns(relation, sample): raises if a transaction's snapshot is older than the columns of a table that it changes:
--- it cannot see which columns they were, so it has to be repeated.
---   sample  one of the changed rows: JSON names its columns as they are now
-CREATE OR REPLACE FUNCTION pgaudit.check_columns(relation regclass, sample json) RETURNS void
+-- check_columns(relation, names): raises if a transaction's snapshot is older than the columns of a table that it
+-- changes: it cannot see which columns they were, so it has to be repeated.
+--   names  JSON with the columns of the changed rows as they are now
+CREATE OR REPLACE FUNCTION pgaudit.check_columns(relation regclass, names json) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp AS $$
 BEGIN
-    IF (SELECT jsonb_object_agg(name, 0) FROM json_object_keys(sample) name)
+    IF (SELECT jsonb_object_agg(name, 0) FROM json_object_keys(names) name)
        <> (SELECT jsonb_object_agg(name, 0) FROM jsonb_object_keys(numbered_columns(relation)) name) THEN
         RAISE EXCEPTION 'could not serialize access: the columns of % have changed since the transaction began', relation
             USING ERRCODE = 'serialization_failure', HINT = 'Repeat the transaction.';
     END IF;
 END $$;
 
--- Adding capture to tables of the application, and removing it: triggers, and their generated functions.
-
--- level_of_capture(relation): returns what its triggers fire for. Transition tables make one statement of a bulk change,
--- but a statement fires only the triggers of the table that it names, after all row triggers: where rows may come through
--- other tables, or row triggers may change them again, each row is captured by itself, before other triggers see it.
-CREATE OR REPLACE FUNCTION pgaudit.level_of_capture(relation oid) RETURNS text
-LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
-    SELECT CASE WHEN EXISTS (SELECT FROM pg_class WHERE oid = relation AND relkind = 'p')
-                  OR EXISTS (SELECT FROM pg_inherits WHERE relation IN (inhrelid, inhparent))
-                  OR EXISTS (SELECT FROM pg_trigger WHERE tgrelid = relation AND NOT tgisinternal AND tgtype & 1 = 1
-                                AND tgtype & 2 = 0 AND NOT starts_with(tgname, '0_pgaudit')) THEN 'row' ELSE 'statement' END
-$$;
-
--- triggers_of(relation, purpose): returns the names of its triggers for the purpose: capture or guard.
-CREATE OR REPLACE FUNCTION pgaudit.triggers_of(relation oid, purpose text) RETURNS SETOF name
-LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
-    SELECT tgname FROM pg_trigger WHERE tgrelid = relation AND NOT tgisinternal
-       AND tgname = ANY (array(SELECT format('0_pgaudit_%s_%s', purpose, operation)
-                                 FROM unnest('{insert,update,delete,truncate}'::text[]) operation)::name[])
-$$;
-
--- tables_of(relation): returns a table and its partitions.
-CREATE OR REPLACE FUNCTION pgaudit.tables_of(relation regclass) RETURNS SETOF regclass
-LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
-    SELECT relation UNION SELECT relid FROM pg_partition_tree(relation)
-$$;
-
--- create_triggers(relation, purpose, function, level): creates the triggers of a table. Their names come first, because
--- triggers fire in the order of their names. PostgreSQL copies row triggers to each partition, but not that of TRUNCATE.
-CREATE OR REPLACE FUNCTION pgaudit.create_triggers(relation regclass, purpose text, function text, level text) RETURNS void
-LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
-DECLARE
-    operation text;
-    member    regclass;
-BEGIN
-    PERFORM drop_triggers(relation, purpose);
-    FOREACH operation IN ARRAY '{insert,update,delete}'::text[] LOOP
-        EXECUTE format('CREATE TRIGGER %I AFTER %s ON %s %s FOR EACH %s EXECUTE FUNCTION pgaudit.%I()',
-                       format('0_pgaudit_%s_%s', purpose, operation), operation, relation,
-                       CASE WHEN level = 'statement' THEN 'REFERENCING' || CASE WHEN operation <> 'insert' THEN ' OLD TABLE AS old_rows' ELSE '' END
-                            || CASE WHEN operation <> 'delete' THEN ' NEW TABLE AS new_rows' ELSE '' END END, level, function);
-    END LOOP;
-    FOR member IN SELECT tables_of(relation) LOOP
-        EXECUTE format('CREATE TRIGGER %I BEFORE TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION pgaudit.%I()',
-                       format('0_pgaudit_%s_truncate', purpose), member, function);
-    END LOOP;
-    PERFORM enable_triggers(relation, purpose, true);
-END $$;
-
--- enable_triggers(relation, purpose, enabled): ENABLE ALWAYS, so that session_replication_role does not switch them off.
-CREATE OR REPLACE FUNCTION pgaudit.enable_triggers(relation regclass, purpose text, enabled boolean) RETURNS void
-LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
-DECLARE
-    member  regclass;
-    trigger name;
-BEGIN
-    FOR member, trigger IN SELECT m, t FROM tables_of(relation) m, triggers_of(m, purpose) t LOOP
-        EXECUTE format('ALTER TABLE %s %s TRIGGER %I', member, CASE WHEN enabled THEN 'ENABLE ALWAYS' ELSE 'DISABLE' END, trigger);
-    END LOOP;
-END $$;
-
--- drop_triggers(relation, purpose): drops those of the partitions with them, of which PostgreSQL drops only its copies.
-CREATE OR REPLACE FUNCTION pgaudit.drop_triggers(relation regclass, purpose text) RETURNS void
-LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
-DECLARE
-    member  regclass;
-    trigger name;
-BEGIN
-    FOR member, trigger IN SELECT m, t FROM tables_of(relation) m, triggers_of(m, purpose) t
-                            WHERE m = relation OR t = format('0_pgaudit_%s_truncate', purpose) LOOP
-        EXECUTE format('DROP TRIGGER %I ON %s', trigger, member);
-    END LOOP;
-END $$;
-
--- create_trigger_function(name, body): creates a generated function, or replaces it. What the text of a value depends on is fixed. Rows of transition tables
--- are joined by their numbers: a plan made for one row must not be a nested loop over a million.
-CREATE OR REPLACE FUNCTION pgaudit.create_trigger_function(name text, body text) RETURNS void
-LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
-BEGIN
-    EXECUTE format($function$CREATE OR REPLACE FUNCTION pgaudit.%I() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
-        SET search_path = pgaudit, pg_temp SET timezone = 'UTC' SET datestyle = 'ISO' SET intervalstyle = 'postgres'
-        SET bytea_output = 'hex' SET extra_float_digits = 1 SET lc_monetary = 'C' SET enable_nestloop = off SET plan_cache_mode = force_generic_plan SET jit = off AS %L$function$,
-        name, body);
-    EXECUTE format('REVOKE ALL ON FUNCTION pgaudit.%I() FROM PUBLIC', name);
-    EXECUTE format('COMMENT ON FUNCTION pgaudit.%I() IS %L', name, generated_comment(body));
-END $$;
-
--- generated_comment(body): returns the comment of a generated function, by which one is known that was altered since.
-CREATE OR REPLACE FUNCTION pgaudit.generated_comment(body text) RETURNS text
-LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS
-$$ SELECT 'Generated by pgaudit: ' || encode(sha256(convert_to(body, 'UTF8')), 'hex') $$;
-
--- snapshot_check(level): returns the commands that compare the columns in the transaction's snapshot with those of a row.
--- In READ COMMITTED each command has a snapshot of its own.
-CREATE OR REPLACE FUNCTION pgaudit.snapshot_check(level text) RETURNS text
-LANGUAGE sql IMMUTABLE AS $$
-    SELECT format($body$IF pg_catalog.current_setting('transaction_isolation') <> 'read committed' THEN
-        IF TG_OP = 'DELETE' THEN
-            captured.sample := %s;
-        ELSE
-            captured.sample := %s;
-        END IF;
-        IF captured.sample IS NULL THEN
-            RETURN NULL;
-        END IF;
-        PERFORM pgaudit.check_columns(TG_RELID, captured.sample);
-    END IF;$body$,
-        CASE level WHEN 'row' THEN 'pg_catalog.row_to_json(OLD)' ELSE '(SELECT pg_catalog.row_to_json(r) FROM old_rows r LIMIT 1)' END,
-        CASE level WHEN 'row' THEN 'pg_catalog.row_to_json(NEW)' ELSE '(SELECT pg_catalog.row_to_json(r) FROM new_rows r LIMIT 1)' END)
-$$;
-
--- one_or_many(operation, one, many): returns the command of a statement's trigger: one for a single row, or none; many for any
--- number. Most statements change one row, for which windows and joins take longer than all else.
-CREATE OR REPLACE FUNCTION pgaudit.one_or_many(operation text, one text, many text) RETURNS text
-LANGUAGE sql IMMUTABLE AS $$
-    SELECT format(E'IF NOT EXISTS (SELECT FROM %s OFFSET 1) THEN\n    %s;\n    ELSE\n    %s;\n    END IF',
-                  CASE operation WHEN 'INSERT' THEN 'new_rows' ELSE 'old_rows' END, one, many)
-$$;
-
--- capture_body(capture): returns the body of the trigger function of a table.
-CREATE OR REPLACE FUNCTION pgaudit.capture_body(capture pgaudit.captured_table) RETURNS text
-LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
-    SELECT format($body$
--- Generated by pgaudit for the table of %2$s. Replaced when its columns change.
-#variable_conflict use_column
-<<captured>>
-DECLARE
-    head     text;
-    receipts text := CASE WHEN pg_catalog.current_setting('audit.wal_receipts', true) = 'on' THEN pgaudit.receipt_prefix() END;
-    sample   json;
-BEGIN
-    IF pg_catalog.current_setting('session_replication_role') = 'replica' AND pgaudit.is_replicated() THEN
-        RETURN NULL;
-    END IF;
-    captured.head := pgaudit.captured_head(CASE TG_OP WHEN 'INSERT' THEN %3$L WHEN 'UPDATE' THEN %4$L WHEN 'DELETE' THEN %5$L ELSE %6$L END);
-    IF TG_OP = 'TRUNCATE' THEN
-        PERFORM pgaudit.record_about_table(%6$L, TG_RELID);
-        RETURN NULL;
-    END IF;
-    %13$s
-    IF pgaudit.%14$s(TG_RELID) <> %7$L THEN
-        PERFORM pgaudit.regenerate_capture(%1$s);
-        EXECUTE pgaudit.capture_query(pgaudit.current_capture(%1$s), TG_RELID, TG_OP, %8$L, '{$1,$2,$3,$4}')
-          USING captured.head, captured.receipts%9$s;
-    ELSIF TG_OP = 'INSERT' THEN
-    %10$s;
-    ELSIF TG_OP = 'UPDATE' THEN
-    %11$s;
-    ELSE
-    %12$s;
-    END IF;
-    RETURN NULL;
-END $body$,
-        capture.id, 'captured_table ' || capture.id, capture.action || '.created', capture.action || '.updated', capture.action || '.deleted',
-        capture.action || '.truncated',
-        deep_shape_of(capture.relation), level, CASE level WHEN 'row' THEN ', OLD, NEW' ELSE '' END,
-        capture_query(capture, capture.relation, 'INSERT', level),
-        CASE level WHEN 'row' THEN capture_query(capture, capture.relation, 'UPDATE', level)
-                   ELSE one_or_many('UPDATE', capture_query(capture, capture.relation, 'UPDATE', 'single'),
-                                    capture_query(capture, capture.relation, 'UPDATE', level)) END,
-        capture_query(capture, capture.relation, 'DELETE', level), snapshot_check(level), shape)
-      FROM level_of_capture(capture.relation) level, shape_function(capture.relation) shape
-$$;
-
--- current_key(names, known, relation): returns the present names of the columns of a key.
-CREATE OR REPLACE FUNCTION pgaudit.current_key(names text[], known jsonb, relation regclass) RETURNS text[]
-LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp AS $$
-DECLARE
-    present text[] := current_names(names, known, relation);
-BEGIN
-    IF cardinality(present) < cardinality(names) THEN
-        RAISE EXCEPTION 'a key column of the table % no longer exists', relation
-            USING ERRCODE = 'undefined_column', HINT = 'Name the new key: pgaudit capture add, or pgaudit guard add.';
-    END IF;
-    RETURN present;
-END $$;
-
--- current_capture(id): returns how a table is captured, with the present names of its columns.
-CREATE OR REPLACE FUNCTION pgaudit.current_capture(id integer) RETURNS pgaudit.captured_table
-LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp AS $$
-DECLARE
-    capture captured_table := (SELECT c FROM captured_table c WHERE c.id = current_capture.id);
-BEGIN
-    capture.key_columns := current_key(capture.key_columns, capture.known_columns, capture.relation);
-    capture.columns := current_names(capture.columns, capture.known_columns, capture.relation);
-    capture.excluded := current_names(capture.excluded, capture.known_columns, capture.relation);
-    capture.masked := current_names(capture.masked, capture.known_columns, capture.relation);
-    RETURN capture;
-END $$;
-
--- regenerate_capture(id): adapts a captured table's function to its columns, unless another transaction does so right now, or
--- this one does not see what others commit. Until somebody does, changes are captured by a statement made for the moment.
-CREATE OR REPLACE FUNCTION pgaudit.regenerate_capture(id integer) RETURNS void
-LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
-DECLARE
-    capture captured_table;
-BEGIN
-    PERFORM FROM captured_table c WHERE c.id = regenerate_capture.id AND current_setting('transaction_isolation') = 'read committed'
-        FOR UPDATE SKIP LOCKED;
-    IF FOUND THEN
-        capture := current_capture(id);
-        UPDATE captured_table c SET key_columns = capture.key_columns, columns = capture.columns, excluded = capture.excluded,
-               masked = capture.masked, known_columns = numbered_columns(capture.relation) WHERE c.id = regenerate_capture.id;
-        PERFORM create_trigger_function('capture_' || id, capture_body(capture));
-        PERFORM record_about_table('audit.columns_changed', capture.relation, jsonb_build_object(
-            'columns', (SELECT jsonb_agg(name ORDER BY name) FROM jsonb_object_keys(numbered_columns(capture.relation)) name)));
-    END IF;
-END $$;
-
--- children_of(relation): returns the tables that inherit from a table, without its partitions.
-CREATE OR REPLACE FUNCTION pgaudit.children_of(relation regclass) RETURNS SETOF regclass
-LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
-    SELECT inhrelid::regclass FROM pg_inherits JOIN pg_class c ON c.oid = inhrelid WHERE inhparent = relation AND NOT relispartition
-$$;
-
--- add_capture(relation, target, key, …): records an event for each change of a table from now on; replaces what was added
--- before. Its children are captured, too. For the role that owns schema and table.
---   target     type of the target, such as claim; its id is the row's key
---   key        columns of the key
---   action     what the actions begin with: claim.created, claim.updated …; the target's type when left out
---   columns    columns to record; all when left out
---   excluded   columns that are not recorded, such as a search vector; a change of these alone is no event
---   masked     columns whose changes are recorded without their values
---   condition  an UPDATE is recorded only where this SQL holds: new.status IS DISTINCT FROM old.status
--- Raises:
---   22023  what is asked for cannot be captured; the message says why
-CREATE OR REPLACE FUNCTION pgaudit.add_capture(relation regclass, target text, key text[], action text DEFAULT NULL,
-    columns text[] DEFAULT NULL, excluded text[] DEFAULT '{}', masked text[] DEFAULT '{}', condition text DEFAULT NULL)
-RETURNS void LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
-#variable_conflict use_column
-DECLARE
-    capture captured_table;
-    child   regclass;
-BEGIN
-    PERFORM check_captured(add_capture.relation, add_capture.target, add_capture.key, coalesce(add_capture.action, add_capture.target),
-                           add_capture.key || add_capture.columns || add_capture.excluded || add_capture.masked);
-    PERFORM check_condition(add_capture.relation, add_capture.condition);
-    INSERT INTO captured_table AS c (relation, target_type, key_columns, action, columns, excluded, masked, condition, known_columns)
-    VALUES (add_capture.relation, target, key, coalesce(add_capture.action, target), add_capture.columns, add_capture.excluded,
-            add_capture.masked, add_capture.condition, numbered_columns(add_capture.relation))
-    ON CONFLICT (relation) DO UPDATE SET
-        target_type = excluded.target_type, key_columns = excluded.key_columns, action = excluded.action, columns = excluded.columns,
-        excluded = excluded.excluded, masked = excluded.masked, condition = excluded.condition, known_columns = excluded.known_columns,
-        added_at = clock_timestamp(), added_by = session_user, paused_at = NULL, paused_by = NULL
-    RETURNING c.* INTO capture;
-    PERFORM create_trigger_function('capture_' || capture.id, capture_body(capture));
-    PERFORM create_triggers(capture.relation, 'capture', 'capture_' || capture.id, level_of_capture(capture.relation));
-    PERFORM record_about_table('audit.capture_added', capture.relation,
-        jsonb_strip_nulls(to_jsonb(capture) - '{id,relation,known_columns,added_at,added_by}'::text[]));
-    FOR child IN SELECT children_of(capture.relation) LOOP
-        PERFORM add_capture(child, target, key, add_capture.action, add_capture.columns, add_capture.excluded, add_capture.masked,
-                            add_capture.condition);
-    END LOOP;
-END $$;
-
--- check_captured(relation, target, key, action, columns): raises if a table cannot be captured or guarded in this way.
-CREATE OR REPLACE FUNCTION pgaudit.check_captured(relation regclass, target text, key text[], action text, columns text[])
-RETURNS void LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
-DECLARE
-    found   pg_class := (SELECT c FROM pg_class c WHERE oid = relation);
-    problem text := CASE
-        WHEN found.relkind NOT IN ('r', 'p') THEN 'it is not a table'
-        WHEN found.relnamespace IN ('pgaudit'::regnamespace, 'pg_catalog'::regnamespace) THEN 'it is not a table of the application'
-        WHEN found.relpersistence = 't' THEN 'it is temporary'
-        WHEN NOT pg_has_role(found.relowner, 'USAGE')
-            THEN format('it belongs to %s: only a role that owns both schema and table can: GRANT %1$I TO %I',
-                        pg_get_userbyid(found.relowner), current_user)
-        WHEN coalesce(cardinality(key), 0) = 0 THEN 'the key has no column'
-        WHEN coalesce(length(target) NOT BETWEEN 1 AND 100, true) THEN 'the target type must have 1 to 100 characters'
-        WHEN coalesce(action !~ '^[a-z][a-z0-9_]*([.][a-z][a-z0-9_]*)*$' OR length(action) > 180, true)
-            THEN format('%L cannot begin an action: choose lower-case letters, digits and _, such as claim', action)
-        ELSE (SELECT format('it has no column %s; its columns are %s', name, (SELECT string_agg(known, ', ' ORDER BY known) FROM jsonb_object_keys(present) known))
-                FROM unnest(columns) name, numbered_columns(relation) present WHERE NOT present ? name LIMIT 1) END;
-BEGIN
-    IF problem IS NOT NULL THEN
-        RAISE EXCEPTION '% cannot be captured: %', relation, problem USING ERRCODE = 'invalid_parameter_value';
-    END IF;
-END $$;
-
--- check_condition(relation, condition): raises if the condition cannot be evaluated for rows of the table: otherwise an
--- UPDATE would be the first to know. Nothing is evaluated.
-CREATE OR REPLACE FUNCTION pgaudit.check_condition(relation regclass, condition text) RETURNS void
-LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
-DECLARE
-    unused record;
-BEGIN
-    IF condition IS NOT NULL THEN
-        FOR unused IN EXECUTE format('SELECT FROM ONLY %s old, ONLY %1$s new WHERE false AND (%s)', relation, condition) LOOP
-        END LOOP;  -- not EXECUTE alone, which takes several statements
-    END IF;
-EXCEPTION WHEN syntax_error_or_access_rule_violation THEN
-    RAISE EXCEPTION '% cannot be captured: the condition is not valid: %', relation, SQLERRM USING ERRCODE = 'invalid_parameter_value',
-        HINT = 'Name columns as new.status and old.status, and functions, types and operators that are not of PostgreSQL '
-               'with their schema, such as public.is_large(new.amount).';
-END $$;
-
--- remove_capture(relation): ends the capture of a table and its children. Returns whether there was one.
-CREATE OR REPLACE FUNCTION pgaudit.remove_capture(relation regclass) RETURNS boolean
-LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
-DECLARE
-    capture captured_table;
-BEGIN
-    PERFORM remove_capture(child) FROM children_of(relation) child;
-    DELETE FROM captured_table c WHERE c.relation = remove_capture.relation RETURNING c.* INTO capture;
-    IF NOT FOUND THEN
-        RETURN false;
-    END IF;
-    PERFORM record_about_table('audit.capture_removed', relation);
-    PERFORM drop_triggers(relation, 'capture');
-    EXECUTE format('DROP FUNCTION IF EXISTS pgaudit.%I()', 'capture_' || capture.id);
-    RETURN true;
-END $$;
-
--- pause_capture(relation, paused): interrupts the capture of a table, or resumes it. Returns whether there is one.
-CREATE OR REPLACE FUNCTION pgaudit.pause_capture(relation regclass, paused boolean) RETURNS boolean
-LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
-BEGIN
-    UPDATE captured_table c SET paused_at = CASE WHEN paused THEN clock_timestamp() END, paused_by = CASE WHEN paused THEN session_user END
-     WHERE c.relation = pause_capture.relation;
-    IF NOT FOUND THEN
-        RETURN false;
-    END IF;
-    PERFORM record_about_table(CASE WHEN paused THEN 'audit.capture_paused' ELSE 'audit.capture_resumed' END, relation);
-    PERFORM enable_triggers(relation, 'capture', NOT paused);
-    RETURN true;
-END $$;
-
--- renew_capture(relation): adds the capture of a table anew as it was, with triggers and function for what the table is
--- now. Returns whether there is one.
-CREATE OR REPLACE FUNCTION pgaudit.renew_capture(relation regclass) RETURNS boolean
-LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
-DECLARE
-    capture captured_table;
-BEGIN
-    SELECT current.* INTO capture FROM captured_table c, current_capture(c.id) current WHERE c.relation = renew_capture.relation;
-    IF NOT FOUND THEN
-        RETURN false;
-    END IF;
-    PERFORM add_capture(relation, capture.target_type, capture.key_columns, capture.action, capture.columns, capture.excluded,
-                        capture.masked, capture.condition);
-    IF capture.paused_at IS NOT NULL THEN
-        PERFORM pause_capture(relation, true);
-    END IF;
-    RETURN true;
-END $$;
-
--- captured_operations(relation): returns the operations whose capture is enabled, such as {insert,update,delete}. Any role
--- may ask: the catalog is readable for everyone.
+-- captured_operations(relation): returns the operations whose capture is enabled, such as {insert,update,delete}. Any
+-- role may ask: the catalog is readable for everyone.
 CREATE OR REPLACE FUNCTION pgaudit.captured_operations(relation oid) RETURNS text[]
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT coalesce(array_agg(substr(tgname, 19) ORDER BY tgname), '{}') FROM pg_trigger
      WHERE tgrelid = relation AND NOT tgisinternal AND starts_with(tgname, '0_pgaudit_capture_') AND tgenabled = 'A'
 $$;
 
--- is_captured(relation): returns whether inserted, updated and deleted rows of a table are captured.
-CREATE OR REPLACE FUNCTION pgaudit.is_captured(relation oid) RETURNS boolean
-LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS
-$$ SELECT captured_operations(relation) @> '{insert,update,delete}' $$;
-
--- record_uncaptured(changes): records the events of changes that no trigger captures, so that a change that an ORM and a
--- trigger see is recorded once. For a JSON array of {"table": "public.claims", "operation": "update", "event": {…}}.
+-- record_uncaptured(changes): records the events of changes that no trigger captures, so that a change that an ORM and
+-- a trigger see is recorded once. For a JSON array of {"table": "public.claims", "operation": "update", "event": {…}}.
 -- Returns how many it has recorded; raises as record does.
 CREATE OR REPLACE FUNCTION pgaudit.record_uncaptured(changes jsonb) RETURNS integer
 LANGUAGE plpgsql AS $$
@@ -3627,18 +3865,160 @@ BEGIN
     RETURN jsonb_array_length(events);
 END $$;
 
--- Guards: a transaction that changes a row of a guarded table must record an event for that very target. Statements note
--- what they have changed, and a deferred trigger compares that with the recorded events when the transaction commits.
+-- Adding capture to tables of the application, pausing and removing it.
+
+-- add_capture(relation, target, key, …): records an event for each change of a table from now on; replaces what was
+-- added before. Its children are captured, too. For the role that owns schema and table.
+--   target     type of the target, such as claim; its id is the row's key
+--   key        columns of the key
+--   action     what the actions begin with: claim.created, claim.updated …; the target's type when left out
+--   columns    columns to record; all when left out
+--   excluded   columns that are not recorded, such as a search vector; a change of these alone is no event
+--   masked     columns whose changes are recorded without their values
+--   condition  an UPDATE is recorded only where this SQL holds: new.status IS DISTINCT FROM old.status
+--   renamed_columns  the present names of columns that the condition calls otherwise, because they were renamed
+-- Raises:
+--   22023  the table cannot be captured in this way; the message says why
+CREATE OR REPLACE FUNCTION pgaudit.add_capture(relation regclass, target text, key text[], action text DEFAULT NULL,
+    columns text[] DEFAULT NULL, excluded text[] DEFAULT '{}', masked text[] DEFAULT '{}', condition text DEFAULT NULL,
+    renamed_columns jsonb DEFAULT '{}')
+RETURNS void LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    capture captured_table;
+    child   regclass;
+BEGIN
+    PERFORM check_captured(add_capture.relation, add_capture.target, add_capture.key, coalesce(add_capture.action, add_capture.target),
+                           add_capture.key || add_capture.columns || add_capture.excluded || add_capture.masked, 'captured');
+    PERFORM check_condition(add_capture.relation, add_capture.condition, add_capture.renamed_columns, 'captured');
+    INSERT INTO captured_table AS c (relation, target_type, key_columns, action, columns, excluded, masked, condition,
+                                     renamed_columns, known_columns)
+    VALUES (add_capture.relation, target, key, coalesce(add_capture.action, target), add_capture.columns, add_capture.excluded,
+            add_capture.masked, add_capture.condition, add_capture.renamed_columns, numbered_columns(add_capture.relation))
+    ON CONFLICT (relation) DO UPDATE SET
+        target_type = excluded.target_type, key_columns = excluded.key_columns, action = excluded.action, columns = excluded.columns,
+        excluded = excluded.excluded, masked = excluded.masked, condition = excluded.condition,
+        renamed_columns = excluded.renamed_columns, known_columns = excluded.known_columns,
+        added_at = clock_timestamp(), added_by = session_user, paused_at = NULL, paused_by = NULL
+    RETURNING c.* INTO capture;
+    PERFORM install_triggers('capture', capture.relation, capture.id, capture_body(capture), to_jsonb(capture));
+    FOR child IN SELECT children_of(capture.relation) LOOP
+        PERFORM add_capture(child, target, key, add_capture.action, add_capture.columns, add_capture.excluded, add_capture.masked,
+                            add_capture.condition, add_capture.renamed_columns);
+    END LOOP;
+END $$;
+
+-- check_captured(relation, target, key, action, columns, purpose): raises if a table cannot be captured or guarded in this
+-- way.
+--   columns  all that are named anywhere
+--   purpose  captured or guarded
+CREATE OR REPLACE FUNCTION pgaudit.check_captured(relation regclass, target text, key text[], action text, columns text[], purpose text)
+RETURNS void LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    found   pg_class := (SELECT c FROM pg_class c WHERE oid = relation);
+    problem text := CASE
+        WHEN found.relkind NOT IN ('r', 'p') THEN 'it is not a table'
+        WHEN found.relnamespace IN ('pgaudit'::regnamespace, 'pg_catalog'::regnamespace) THEN 'it is not a table of the application'
+        WHEN found.relpersistence = 't' THEN 'it is temporary'
+        WHEN NOT pg_has_role(found.relowner, 'USAGE')
+            THEN format('it belongs to %s, and only a role that owns schema and table can do this: GRANT %1$I TO %I',
+                        pg_get_userbyid(found.relowner), current_user)
+        WHEN coalesce(cardinality(key), 0) = 0 THEN 'the key has no column'
+        WHEN EXISTS (SELECT FROM pg_attribute WHERE attrelid = relation AND attname = ANY (key) AND attgenerated = 'v')
+            THEN 'a column of the key is virtual: triggers do not see its value'
+        WHEN coalesce(length(target) NOT BETWEEN 1 AND 100, true) THEN 'the target type must have 1 to 100 characters'
+        WHEN coalesce(action !~ '^[a-z][a-z0-9_]*([.][a-z][a-z0-9_]*)*$' OR length(action) > 180, true)
+            THEN format('%L cannot begin an action: choose lower-case letters, digits and _, such as claim', action)
+        ELSE (SELECT format('it has no column %s; its columns are %s', coalesce(name, 'NULL'),
+                              (SELECT string_agg(known, ', ' ORDER BY known) FROM jsonb_object_keys(present) known))
+                FROM unnest(columns) name, numbered_columns(relation) present WHERE (present ? name) IS NOT TRUE LIMIT 1) END;
+BEGIN
+    IF problem IS NOT NULL THEN
+        RAISE EXCEPTION '% cannot be %: %', relation, purpose, problem USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+END $$;
+
+-- check_condition(relation, condition, renamed_columns, purpose): raises if the condition is not valid for rows of the table:
+-- otherwise the first UPDATE would fail. The query does not name the table: planning it might call a function in a
+-- policy that the table's owner has made.
+CREATE OR REPLACE FUNCTION pgaudit.check_condition(relation regclass, condition text, renamed_columns jsonb, purpose text) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    unused record;
+BEGIN
+    IF condition IS NOT NULL THEN
+        FOR unused IN EXECUTE format(E'SELECT FROM (%s) old, (%1$s) new WHERE false AND (%s\n)',
+                                         condition_row(relation, renamed_columns, NULL), condition) LOOP
+        END LOOP;  -- not EXECUTE alone, which takes several statements
+    END IF;
+EXCEPTION WHEN syntax_error_or_access_rule_violation THEN
+    RAISE EXCEPTION '% cannot be %: the condition is not valid: %', relation, purpose, SQLERRM USING ERRCODE = 'invalid_parameter_value',
+        HINT = 'Name columns as new.status and old.status, and functions, types and operators that are not of PostgreSQL '
+               'with their schema, such as public.is_large(new.amount).';
+END $$;
+
+-- remove_capture(relation): ends the capture of a table and its children. Returns whether there was one.
+CREATE OR REPLACE FUNCTION pgaudit.remove_capture(relation regclass) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    number integer;
+BEGIN
+    PERFORM remove_capture(child) FROM children_of(relation) child;
+    DELETE FROM captured_table c WHERE c.relation = remove_capture.relation RETURNING id INTO number;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    PERFORM remove_triggers('capture', relation, number);
+    RETURN true;
+END $$;
+
+-- pause_capture(relation, paused): interrupts the capture of a table, or resumes it. Returns whether there is one.
+CREATE OR REPLACE FUNCTION pgaudit.pause_capture(relation regclass, paused boolean) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    UPDATE captured_table c SET paused_at = CASE WHEN paused THEN clock_timestamp() END, paused_by = CASE WHEN paused THEN session_user END
+     WHERE c.relation = pause_capture.relation;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    PERFORM pause_triggers('capture', relation, paused);
+    RETURN true;
+END $$;
+
+-- renew_capture(relation): adds the capture of a table again with the same options, which adapts triggers and function
+-- to what the table is now. A pause goes on. Returns whether there is one.
+CREATE OR REPLACE FUNCTION pgaudit.renew_capture(relation regclass) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    capture captured_table;
+BEGIN
+    SELECT current.* INTO capture FROM captured_table c, current_capture(c.id) current WHERE c.relation = renew_capture.relation;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    PERFORM add_capture(relation, capture.target_type, capture.key_columns, capture.action, capture.columns, capture.excluded,
+                        capture.masked, capture.condition, capture.renamed_columns);
+    IF capture.paused_at IS NOT NULL THEN
+        PERFORM pause_capture(relation, true);
+    END IF;
+    RETURN true;
+END $$;
+
+-- Guards: a transaction that changes a row of a guarded table must record an event for that very target. Statements
+-- note what they have changed, and a deferred trigger compares that with the recorded events when the transaction
+-- commits.
 
 -- as_capture(guard): returns how the changes of a guarded table would be captured.
 CREATE OR REPLACE FUNCTION pgaudit.as_capture(guard pgaudit.guarded_table) RETURNS pgaudit.captured_table
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT ROW(guard.id, guard.relation, guard.target_type, guard.key_columns, guard.action, guard.columns, guard.excluded,
-               guard.masked, guard.condition, guard.known_columns, guard.added_at, guard.added_by, NULL, NULL)::captured_table
+               guard.masked, guard.condition, guard.renamed_columns, guard.known_columns, guard.added_at, guard.added_by,
+               NULL, NULL)::captured_table
 $$;
 
 -- guard_query(guard, relation, operation, level, names): returns the statement that notes the changed rows of a table;
--- their events, too, if they are recorded or compared at commit. 10,000 rows at a time: an array has a gigabyte at most.
+-- their events, too, if these are recorded or compared at commit, each within max_event_bytes. A note has up to 10,000
+-- rows, because an array has a gigabyte at most.
 CREATE OR REPLACE FUNCTION pgaudit.guard_query(guard pgaudit.guarded_table, relation oid, operation text, level text,
                                                names text[] DEFAULT '{captured.head,captured.receipts,OLD,NEW}')
 RETURNS text LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
@@ -3648,10 +4028,13 @@ RETURNS text LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
      GROUP BY t.n / 10000$many$ ELSE $one$INSERT INTO pgaudit.guarded_change (guard, operation, keys, new_keys, events)
     SELECT %s, %L, ARRAY[t.key], ARRAY[t.new_key], %s FROM (%s) t$one$ END,
         guard.id, lower(operation),
-        CASE WHEN NOT with_events THEN 'NULL' WHEN level = 'statement' THEN 'pg_catalog.array_agg(t.content)' ELSE 'ARRAY[t.content]' END,
+        CASE WHEN NOT with_events THEN 'NULL'
+             ELSE format(CASE level WHEN 'statement' THEN 'pg_catalog.array_agg(%s)' ELSE 'ARRAY[%s]' END, fitting) END,
         CASE WHEN with_events THEN change_query(as_capture(guard), relation, operation, level, names)
              ELSE key_query(as_capture(guard), relation, operation, level, names) END)
-      FROM (SELECT guard.on_missing = 'capture' OR guard.with_changes AS with_events) needed
+      FROM (SELECT guard.on_missing = 'capture' OR guard.with_changes AS with_events) needed,
+           CAST('CASE WHEN pg_catalog.octet_length(t.content) > 8000 THEN pgaudit.fitting_event(t.content)::text '
+                'ELSE t.content END' AS text) AS fitting
 $$;
 
 -- guard_command(guard, operation, level): returns the command that notes the changed rows in the generated function.
@@ -3665,45 +4048,11 @@ $$;
 -- guard_body(guard): returns the body of the trigger function of a guarded table.
 CREATE OR REPLACE FUNCTION pgaudit.guard_body(guard pgaudit.guarded_table) RETURNS text
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
-    SELECT format($body$
--- Generated by pgaudit for the table of %2$s. Replaced when its columns change.
-#variable_conflict use_column
-<<captured>>
-DECLARE
-    head     text := '';
-    receipts text;
-    sample   json;
-BEGIN
-    IF pg_catalog.current_setting('session_replication_role') = 'replica' AND pgaudit.is_replicated() THEN
-        RETURN NULL;
-    END IF;
-    IF TG_OP = 'TRUNCATE' THEN
-        PERFORM pgaudit.check_guarded_truncate(%1$s, TG_RELID);
-        RETURN NULL;
-    END IF;
-    %3$s
-    %10$s
-    IF pgaudit.%11$s(TG_RELID) <> %4$L THEN
-        PERFORM pgaudit.regenerate_guard(%1$s);
-        EXECUTE pgaudit.guard_query(pgaudit.current_guard(%1$s), TG_RELID, TG_OP, %5$L, '{$1,$2,$3,$4}')
-          USING captured.head, captured.receipts%6$s;
-    ELSIF TG_OP = 'INSERT' THEN
-    %7$s;
-    ELSIF TG_OP = 'UPDATE' THEN
-    %8$s;
-    ELSE
-    %9$s;
-    END IF;
-    RETURN NULL;
-END $body$,
-        guard.id, 'guarded_table ' || guard.id,
-        CASE WHEN guard.on_missing = 'capture' OR guard.with_changes THEN format(
-            'captured.head := pgaudit.captured_head(CASE TG_OP WHEN ''INSERT'' THEN %L WHEN ''UPDATE'' THEN %L ELSE %L END);',
-            guard.action || '.created', guard.action || '.updated', guard.action || '.deleted') ELSE '' END,
-        deep_shape_of(guard.relation), level, CASE level WHEN 'row' THEN ', OLD, NEW' ELSE '' END,
-        guard_command(guard, 'INSERT', level), guard_command(guard, 'UPDATE', level),
-        guard_command(guard, 'DELETE', level), snapshot_check(level), shape)
-      FROM level_of_capture(guard.relation) level, shape_function(guard.relation) shape
+    SELECT trigger_body('guard', guard.id, guard.relation,
+        CASE WHEN guard.on_missing = 'capture' OR guard.with_changes THEN head_expression(guard.action) ELSE quote_literal('') END,
+        'NULL', format('pgaudit.check_guarded_truncate(%s, TG_RELID)', guard.id),
+        array(SELECT guard_command(guard, operation, level_of_capture(guard.relation))
+                FROM unnest('{INSERT,UPDATE,DELETE}'::text[]) WITH ORDINALITY AS o (operation, n) ORDER BY n))
 $$;
 
 -- current_guard(id): returns how a table is guarded, with the present names of its columns.
@@ -3713,9 +4062,10 @@ DECLARE
     guard guarded_table := (SELECT g FROM guarded_table g WHERE g.id = current_guard.id);
 BEGIN
     guard.key_columns := current_key(guard.key_columns, guard.known_columns, guard.relation);
-    guard.columns := current_names(guard.columns, guard.known_columns, guard.relation);
-    guard.excluded := current_names(guard.excluded, guard.known_columns, guard.relation);
-    guard.masked := current_names(guard.masked, guard.known_columns, guard.relation);
+    guard.columns := names_now(guard.columns, guard.known_columns, guard.relation);
+    guard.excluded := names_now(guard.excluded, guard.known_columns, guard.relation);
+    guard.masked := names_now(guard.masked, guard.known_columns, guard.relation);
+    guard.renamed_columns := renamed_now(guard.renamed_columns, guard.known_columns, guard.relation);
     RETURN guard;
 END $$;
 
@@ -3730,21 +4080,25 @@ BEGIN
     IF FOUND THEN
         guard := current_guard(id);
         UPDATE guarded_table g SET key_columns = guard.key_columns, columns = guard.columns, excluded = guard.excluded,
-               masked = guard.masked, known_columns = numbered_columns(guard.relation) WHERE g.id = regenerate_guard.id;
+               masked = guard.masked, renamed_columns = guard.renamed_columns,
+               known_columns = numbered_columns(guard.relation)
+         WHERE g.id = regenerate_guard.id;
         PERFORM create_trigger_function('guard_' || id, guard_body(guard));
     END IF;
 END $$;
 
--- add_guard(relation, target, key, …): from now on a transaction that changes a row of the table must record an event for
--- it. Replaces what was added before. Children are guarded, too. For the role that owns schema and table.
---   target, key, action, columns, excluded, masked, condition  as for add_capture
---   on_missing    abort: the transaction fails; capture: its change is captured; warn: it is noted, and a warning
+-- add_guard(relation, target, key, …): from now on a transaction that changes a row of the table must record an event
+-- for it. Replaces what was added before. Children are guarded, too. For the role that owns schema and table.
+--   target, key, columns, excluded, masked, condition  as for add_capture
+--   action        the same, for changes that are captured
+--   on_missing    abort: the transaction fails; capture: its change is captured; warn: it is noted, with a warning
 --   actions       the action of the event for each operation, such as {"insert": "claim.*", "delete": "claim.deleted"};
 --                 any action for those left out
 --   with_changes  the event must have the changes, too
 CREATE OR REPLACE FUNCTION pgaudit.add_guard(relation regclass, target text, key text[], on_missing text DEFAULT 'abort',
     actions jsonb DEFAULT '{}', with_changes boolean DEFAULT false, action text DEFAULT NULL, columns text[] DEFAULT NULL,
-    excluded text[] DEFAULT '{}', masked text[] DEFAULT '{}', condition text DEFAULT NULL)
+    excluded text[] DEFAULT '{}', masked text[] DEFAULT '{}', condition text DEFAULT NULL,
+    renamed_columns jsonb DEFAULT '{}')
 RETURNS void LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
@@ -3752,39 +4106,41 @@ DECLARE
     child regclass;
 BEGIN
     PERFORM check_captured(add_guard.relation, add_guard.target, add_guard.key, coalesce(add_guard.action, add_guard.target),
-                           add_guard.key || add_guard.columns || add_guard.excluded || add_guard.masked);
-    PERFORM check_condition(add_guard.relation, add_guard.condition);
-    PERFORM check_guarded(add_guard.on_missing, add_guard.actions);
+                           add_guard.key || add_guard.columns || add_guard.excluded || add_guard.masked, 'guarded');
+    PERFORM check_condition(add_guard.relation, add_guard.condition, add_guard.renamed_columns, 'guarded');
+    PERFORM check_guard_options(add_guard.on_missing, add_guard.actions, add_guard.action, add_guard.target);
     IF to_regclass('pgaudit.audit_jobs_event_id_idx') IS NULL THEN  -- by which an event is found that is queued already
         CREATE INDEX audit_jobs_event_id_idx ON audit_jobs ((event->>'id'));
     END IF;
     INSERT INTO guarded_table AS g (relation, target_type, key_columns, action, actions, on_missing, with_changes, columns, excluded,
-                                    masked, condition, known_columns)
+                                    masked, condition, renamed_columns, known_columns)
     VALUES (add_guard.relation, target, key, coalesce(add_guard.action, target), add_guard.actions, add_guard.on_missing,
             add_guard.with_changes, add_guard.columns, add_guard.excluded, add_guard.masked, add_guard.condition,
-            numbered_columns(add_guard.relation))
+            add_guard.renamed_columns, numbered_columns(add_guard.relation))
     ON CONFLICT (relation) DO UPDATE SET
         target_type = excluded.target_type, key_columns = excluded.key_columns, action = excluded.action, actions = excluded.actions,
         on_missing = excluded.on_missing, with_changes = excluded.with_changes, columns = excluded.columns,
-        excluded = excluded.excluded, masked = excluded.masked, condition = excluded.condition, known_columns = excluded.known_columns,
+        excluded = excluded.excluded, masked = excluded.masked, condition = excluded.condition,
+        renamed_columns = excluded.renamed_columns, known_columns = excluded.known_columns,
         added_at = clock_timestamp(), added_by = session_user, paused_at = NULL, paused_by = NULL
     RETURNING g.* INTO guard;
-    PERFORM create_trigger_function('guard_' || guard.id, guard_body(guard));
-    PERFORM create_triggers(guard.relation, 'guard', 'guard_' || guard.id, level_of_capture(guard.relation));
-    PERFORM record_about_table('audit.guard_added', guard.relation,
-        jsonb_strip_nulls(to_jsonb(guard) - '{id,relation,known_columns,added_at,added_by}'::text[]));
+    PERFORM install_triggers('guard', guard.relation, guard.id, guard_body(guard), to_jsonb(guard));
     FOR child IN SELECT children_of(guard.relation) LOOP
         PERFORM add_guard(child, target, key, add_guard.on_missing, add_guard.actions, add_guard.with_changes, add_guard.action,
-                          add_guard.columns, add_guard.excluded, add_guard.masked, add_guard.condition);
+                          add_guard.columns, add_guard.excluded, add_guard.masked, add_guard.condition,
+                          add_guard.renamed_columns);
     END LOOP;
 END $$;
 
--- check_guarded(on_missing, actions): raises if a guard cannot be like this.
-CREATE OR REPLACE FUNCTION pgaudit.check_guarded(on_missing text, actions jsonb) RETURNS void
+-- check_guard_options(on_missing, actions, action, target): raises if the options of a guard are not valid.
+CREATE OR REPLACE FUNCTION pgaudit.check_guard_options(on_missing text, actions jsonb, action text, target text) RETURNS void
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
     problem text := CASE
         WHEN coalesce(on_missing NOT IN ('abort', 'capture', 'warn'), true) THEN 'on_missing must be abort, capture or warn'
+        WHEN on_missing <> 'capture' AND action <> target
+            THEN format('%L is how captured actions begin, but with on_missing = %s nothing is captured: leave it out, or choose capture',
+                        action, on_missing)
         WHEN jsonb_typeof(actions) IS DISTINCT FROM 'object' THEN 'actions must be an object, such as {"delete": "claim.deleted"}'
         ELSE (SELECT format('%s: %s is no pattern of an action: use lower-case letters, digits, _, dots and *, such as claim.*',
                             operation, pattern)
@@ -3800,16 +4156,14 @@ END $$;
 CREATE OR REPLACE FUNCTION pgaudit.remove_guard(relation regclass) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
-    guard guarded_table;
+    number integer;
 BEGIN
     PERFORM remove_guard(child) FROM children_of(relation) child;
-    DELETE FROM guarded_table g WHERE g.relation = remove_guard.relation RETURNING g.* INTO guard;
+    DELETE FROM guarded_table g WHERE g.relation = remove_guard.relation RETURNING id INTO number;
     IF NOT FOUND THEN
         RETURN false;
     END IF;
-    PERFORM record_about_table('audit.guard_removed', relation);
-    PERFORM drop_triggers(relation, 'guard');
-    EXECUTE format('DROP FUNCTION IF EXISTS pgaudit.%I()', 'guard_' || guard.id);
+    PERFORM remove_triggers('guard', relation, number);
     IF NOT EXISTS (SELECT FROM guarded_table) THEN
         DROP INDEX IF EXISTS audit_jobs_event_id_idx;
     END IF;
@@ -3825,12 +4179,11 @@ BEGIN
     IF NOT FOUND THEN
         RETURN false;
     END IF;
-    PERFORM record_about_table(CASE WHEN paused THEN 'audit.guard_paused' ELSE 'audit.guard_resumed' END, relation);
-    PERFORM enable_triggers(relation, 'guard', NOT paused);
+    PERFORM pause_triggers('guard', relation, paused);
     RETURN true;
 END $$;
 
--- renew_guard(relation): adds the guard of a table anew as it was, as renew_capture does.
+-- renew_guard(relation): adds the guard of a table again with the same options, as renew_capture does.
 CREATE OR REPLACE FUNCTION pgaudit.renew_guard(relation regclass) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
@@ -3841,7 +4194,7 @@ BEGIN
         RETURN false;
     END IF;
     PERFORM add_guard(relation, guard.target_type, guard.key_columns, guard.on_missing, guard.actions, guard.with_changes,
-                      guard.action, guard.columns, guard.excluded, guard.masked, guard.condition);
+                      guard.action, guard.columns, guard.excluded, guard.masked, guard.condition, guard.renamed_columns);
     IF guard.paused_at IS NOT NULL THEN
         PERFORM pause_guard(relation, true);
     END IF;
@@ -3850,8 +4203,9 @@ END $$;
 
 -- Guards at run time: what a transaction has changed is compared with what it has recorded.
 
--- recorded_events(): returns the events of success that this transaction has recorded, and that will be in the log: not
--- captured ones, not those whose id the log or the queue has already, nor the second of one id.
+-- recorded_events(): returns the events that satisfy a guard: the application has recorded them in this transaction
+-- with the outcome success, and the log will have them. So neither captured events, nor one whose id is in the log
+-- already, in the queue, or in another event of the transaction.
 CREATE OR REPLACE FUNCTION pgaudit.recorded_events() RETURNS SETOF jsonb
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off SET enable_bitmapscan = off SET enable_nestloop = on  -- by the indexes, however large queue and log are
@@ -3874,7 +4228,8 @@ BEGIN
     END IF;
 END $$;
 
--- recorded_inline_events(first_index): returns those that are in the log already, because it has recorded them in mode inline.
+-- recorded_inline_events(first_index): returns those that are in the log already, because they were recorded in mode
+-- inline.
 --   first_index  no event of this transaction has a lower index
 CREATE OR REPLACE FUNCTION pgaudit.recorded_inline_events(first_index bigint) RETURNS SETOF jsonb
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp SET plan_cache_mode = force_custom_plan AS $$  -- locks only the last partitions
@@ -3885,45 +4240,60 @@ BEGIN
            AND l.conflicts_with IS NULL AND NOT coalesce(l.event->'context' ? 'source', false);
 END $$;
 
--- fits_pattern(action, pattern): returns whether an action fits, such as claim.paid fits claim.*; NULL is any.
+-- fits_pattern(action, pattern): returns whether an action fits a pattern, as claim.paid fits claim.*; any action fits
+-- NULL.
 CREATE OR REPLACE FUNCTION pgaudit.fits_pattern(action text, pattern text) RETURNS boolean
 LANGUAGE sql IMMUTABLE AS
 $$ SELECT pattern IS NULL OR action LIKE replace(replace(pattern, '_', '!_'), '*', '%') ESCAPE '!' $$;
 
--- says_same(given, actual): returns whether two values are the same, as an application and as Postgres write them: 1 and
--- "1.00", or a time in two zones.
-CREATE OR REPLACE FUNCTION pgaudit.says_same(given jsonb, actual jsonb) RETURNS boolean
+-- is_same_value(given, actual): returns whether two values are the same, as an application and as Postgres write them:
+-- 1 and "1.00", a time in two zones, or a large value and what stands for it in a captured event.
+CREATE OR REPLACE FUNCTION pgaudit.is_same_value(given jsonb, actual jsonb) RETURNS boolean
 LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp AS $$
 DECLARE
     ours  text := coalesce(given, 'null') #>> '{}';
     truth text := coalesce(actual, 'null') #>> '{}';
 BEGIN
-    IF ours IS NOT DISTINCT FROM truth THEN
+    IF ours IS NOT DISTINCT FROM truth OR actual->'omitted' = 'true' AND actual = omitted_value(ours) THEN
         RETURN true;
     ELSIF jsonb_typeof(actual) = 'number' AND ours ~ '^[-+]?[0-9]+([.][0-9]+)?$' AND length(ours) < 1000 THEN
         RETURN ours::numeric = truth::numeric;
+    ELSIF ours ~ '^[0-9]{4}-' AND truth ~ '^[0-9]{4}-' THEN  -- not 'now'
+        RETURN coalesce(try_timestamptz(ours) = try_timestamptz(truth), false);
     END IF;
-    RETURN coalesce(try_timestamptz(ours) = try_timestamptz(truth), false);
+    RETURN false;
 END $$;
 
--- has_changes(given, actual): returns whether the changes of an event have each change of a row, with what it is now.
-CREATE OR REPLACE FUNCTION pgaudit.has_changes(given jsonb, actual jsonb) RETURNS boolean
+-- has_changes(given, actual, masked): returns whether the changes of an event have each change of a row, with the value
+-- that it has now. Masked columns are not compared.
+CREATE OR REPLACE FUNCTION pgaudit.has_changes(given jsonb, actual jsonb, masked text[]) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT NOT EXISTS (
         SELECT FROM jsonb_array_elements(coalesce(actual, '[]')) a
-         WHERE coalesce(a->>'after', a->>'before') IS DISTINCT FROM '***'
+         WHERE a->>'path' <> ALL (masked)
            AND NOT EXISTS (SELECT FROM jsonb_array_elements(CASE WHEN jsonb_typeof(given) = 'array' THEN given ELSE '[]' END) g
-                            WHERE g->>'path' = a->>'path' AND says_same(g->'after', a->'after')))
+                            WHERE g->>'path' = a->>'path' AND is_same_value(g->'after', a->'after')))
 $$;
 
--- check_guarded_changes(): compares what the transaction has changed in guarded tables with what it has recorded. All of it
--- is compared when the first of its deferred calls comes; the others find nothing left.
+-- satisfies(action, changes, pattern, with_changes, event, masked): returns whether a recorded event, which has the target
+-- already, is what a guard demands.
+--   action, changes                those of the event
+--   pattern, with_changes, masked  those of the guard
+--   event                          how the change would be captured; NULL unless with_changes
+-- Without SET, so that it becomes a part of the query that compares all targets.
+CREATE OR REPLACE FUNCTION pgaudit.satisfies(action text, changes jsonb, pattern text, with_changes boolean, event text, masked text[])
+RETURNS boolean LANGUAGE sql STABLE AS
+$$ SELECT pgaudit.fits_pattern(action, pattern) AND (NOT with_changes OR pgaudit.has_changes(changes, event::jsonb->'changes', masked)) $$;
+
+-- check_guarded_changes(): compares what the transaction has changed in guarded tables with what it has recorded. The
+-- first of its deferred calls compares all of it; the others find nothing left.
 CREATE OR REPLACE FUNCTION pgaudit.check_guarded_changes() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp
 SET timezone = 'UTC' SET datestyle = 'ISO' SET enable_nestloop = off SET enable_seqscan = off
 SET plan_cache_mode = force_generic_plan SET jit = off AS $$
 DECLARE
     missing record;
+    guarded guarded_table;
 BEGIN
     IF NOT EXISTS (SELECT FROM guarded_change WHERE xid = NEW.xid AND number = NEW.number) THEN
         RETURN NULL;
@@ -3931,9 +4301,15 @@ BEGIN
     FOR missing IN
         WITH noted AS (
             DELETE FROM guarded_change WHERE xid = NEW.xid RETURNING guard, operation, keys, new_keys, events
+        ), guards AS MATERIALIZED (
+            SELECT g.*, CASE WHEN with_changes THEN names_now(masked, known_columns, relation) END AS hidden
+              FROM guarded_table g WHERE id IN (SELECT guard FROM noted)
         ), changed AS (
-            SELECT g.id AS guard, g.target_type, n.operation, g.actions->>n.operation AS pattern, g.with_changes, c.key, c.new_key, c.event
-              FROM noted n JOIN guarded_table g ON g.id = n.guard, LATERAL unnest(n.keys, n.new_keys, n.events) AS c (key, new_key, event)
+            SELECT g.id AS guard, g.target_type, n.operation, g.actions->>n.operation AS pattern, g.with_changes,
+                   g.hidden AS masked, c.key, c.new_key, c.event,
+                   CASE WHEN g.on_missing = 'capture' THEN row_number() OVER () / 10000 END AS portion  -- as in guard_query
+              FROM noted n JOIN guards g ON g.id = n.guard,
+                   LATERAL unnest(n.keys, n.new_keys, n.events) AS c (key, new_key, event)
         ), recorded AS MATERIALIZED (
             SELECT t.target->>'type' AS target_type, t.target->>'id' AS key, r.event->>'action' AS action, r.event->'changes' AS changes
               FROM recorded_events() AS r (event), LATERAL jsonb_array_elements(r.event->'targets') AS t (target)
@@ -3942,90 +4318,76 @@ BEGIN
                array_agg(c.event) FILTER (WHERE c.event IS NOT NULL) AS events
           FROM changed c
          WHERE NOT EXISTS (SELECT FROM recorded r WHERE r.target_type = c.target_type AND r.key = c.key
-                              AND fits_pattern(r.action, c.pattern)
-                              AND (NOT c.with_changes OR has_changes(r.changes, c.event::jsonb->'changes')))
+                              AND satisfies(r.action, r.changes, c.pattern, c.with_changes, c.event, c.masked))
            AND NOT EXISTS (SELECT FROM recorded r WHERE c.new_key <> c.key AND r.target_type = c.target_type AND r.key = c.new_key
-                              AND fits_pattern(r.action, c.pattern)
-                              AND (NOT c.with_changes OR has_changes(r.changes, c.event::jsonb->'changes')))
-         GROUP BY c.guard, c.operation LOOP
-        PERFORM note_unrecorded(missing.guard, missing.operation, missing.keys, missing.events);
+                              AND satisfies(r.action, r.changes, c.pattern, c.with_changes, c.event, c.masked))
+         GROUP BY c.guard, c.operation, c.portion LOOP
+        SELECT g.* INTO guarded FROM guarded_table g WHERE g.id = missing.guard;
+        PERFORM note_unrecorded(guarded, guarded.relation, missing.operation, cardinality(missing.keys),
+                                array(SELECT guarded.target_type || ':' || key FROM unnest(missing.keys[:5]) key), missing.events);
     END LOOP;
     RETURN NULL;
 END $$;
 
--- note_unrecorded(guard, operation, keys, events): does with changes without an event what the guard says: aborts,
--- captures them, or warns.
-CREATE OR REPLACE FUNCTION pgaudit.note_unrecorded(guard integer, operation text, keys text[], events text[]) RETURNS void
+-- note_unrecorded(guard, relation, operation, count, targets, events): does what the guard says about changes without
+-- an event: aborts, records the events that were captured for that case, or notes them and warns.
+--   relation  the table, or the partition that was truncated
+--   count     number of changed rows; targets has the first five
+CREATE OR REPLACE FUNCTION pgaudit.note_unrecorded(guard pgaudit.guarded_table, relation regclass, operation text, count bigint,
+                                                   targets text[], events text[]) RETURNS void
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
-    guarded guarded_table := (SELECT g FROM guarded_table g WHERE g.id = guard);
-    targets text[] := array(SELECT guarded.target_type || ':' || key FROM unnest(keys[:5]) key);
-    pattern text := coalesce(guarded.actions->>operation, guarded.action || '.*');
-    problem text := format('%s: %s%s %s without an audit event', table_name(guarded.relation), array_to_string(targets[:3], ', '),
-        CASE WHEN cardinality(keys) > 3 THEN format(' and %s more', cardinality(keys) - 3) ELSE '' END,
-        CASE operation WHEN 'insert' THEN 'inserted' WHEN 'update' THEN 'updated' ELSE 'deleted' END);
+    problem text := unrecorded_problem(relation, operation, count, targets);
+    remedy  text := unrecorded_remedy(guard, operation, targets[1]);
 BEGIN
-    CASE guarded.on_missing
+    CASE guard.on_missing
         WHEN 'abort' THEN
-            RAISE EXCEPTION '%', problem USING ERRCODE = 'PA002', SCHEMA = split_part(table_name(guarded.relation), '.', 1),
-                TABLE = split_part(table_name(guarded.relation), '.', 2), HINT = remedy_for(guarded, targets[1], pattern);
+            RAISE EXCEPTION '%', problem USING ERRCODE = 'PA002', SCHEMA = split_part(table_name(relation), '.', 1),
+                TABLE = split_part(table_name(relation), '.', 2), HINT = remedy;
         WHEN 'capture' THEN
             PERFORM record_contents(events);
         ELSE
             INSERT INTO unrecorded_change (relation, operation, count, targets, xid, recorded_by, application_name)
-            VALUES (guarded.relation, operation, cardinality(keys), targets, pg_current_xact_id(), session_user,
-                    current_setting('application_name'));
-            RAISE WARNING '%', problem USING ERRCODE = '01PA2', HINT = remedy_for(guarded, targets[1], pattern);
+            VALUES (relation, operation, count, targets, pg_current_xact_id(), session_user, current_setting('application_name'));
+            RAISE WARNING '%', problem USING ERRCODE = '01PA2', HINT = remedy;
     END CASE;
 END $$;
 
--- remedy_for(guard, target, pattern): returns what a developer has to do about a change without its event.
-CREATE OR REPLACE FUNCTION pgaudit.remedy_for(guard pgaudit.guarded_table, target text, pattern text) RETURNS text
+-- unrecorded_problem(relation, operation, count, targets): returns the sentence about changes without an event.
+CREATE OR REPLACE FUNCTION pgaudit.unrecorded_problem(relation regclass, operation text, count bigint, targets text[]) RETURNS text
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
-    SELECT format('Record a new event in the same transaction: audit.record(conn, AuditEvent(action="%s", target="%s"%s)).',
-                  replace(pattern, '*', '…'), target, CASE WHEN guard.with_changes THEN ', changes=[…]' ELSE '' END)
+    SELECT CASE operation WHEN 'truncate' THEN format('TRUNCATE of %s without an audit event', table_name(relation))
+                          ELSE format('%s: %s%s %s without an audit event', table_name(relation), array_to_string(targets[:3], ', '),
+                                      CASE WHEN count > 3 THEN format(' and %s more', count - 3) ELSE '' END,
+                                      CASE operation WHEN 'insert' THEN 'inserted' WHEN 'update' THEN 'updated' ELSE 'deleted' END) END
 $$;
 
--- record_contents(contents): records captured events, each given as its text.
-CREATE OR REPLACE FUNCTION pgaudit.record_contents(contents text[]) RETURNS void
-LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
-DECLARE
-    receipts text := CASE WHEN current_setting('audit.wal_receipts', true) = 'on' THEN receipt_prefix() END;
-BEGIN
-    INSERT INTO audit_jobs (event, leaf_hash, event_bytes)
-    SELECT event, CASE WHEN receipts IS NULL THEN sha256(decode('00', 'hex') || convert_to(event::text, 'UTF8'))
-                       ELSE hash_with_receipt(event::text, receipts) END, octet_length(event::text)
-      FROM (SELECT CASE WHEN octet_length(content) > 8000 THEN fitting_event(content) ELSE content::jsonb END AS event
-              FROM unnest(contents) content OFFSET 0) given;
-END $$;
+-- unrecorded_remedy(guard, operation, target): returns what a developer has to do about a change without an event.
+CREATE OR REPLACE FUNCTION pgaudit.unrecorded_remedy(guard pgaudit.guarded_table, operation text, target text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT format('Record a new event%s in the same transaction: audit.record(conn, AuditEvent(action="%s", target="%s"%s)).',
+                  CASE operation WHEN 'truncate' THEN ' before it,' ELSE '' END, replace(pattern, '*', '…'), target,
+                  CASE WHEN guard.with_changes AND operation <> 'truncate' THEN ', changes=[…]' ELSE '' END)
+      FROM coalesce(guard.actions->>operation, guard.action || CASE operation WHEN 'truncate' THEN '.truncated' ELSE '.*' END) pattern
+$$;
 
--- check_guarded_truncate(guard, relation): decides about a TRUNCATE at once, because nothing can defer it.
+-- check_guarded_truncate(guard, relation): decides about a TRUNCATE at once: PostgreSQL defers no trigger of TRUNCATE.
+-- An event about a table is one about its partitions, which are truncated with it.
 CREATE OR REPLACE FUNCTION pgaudit.check_guarded_truncate(guard integer, relation oid) RETURNS void
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
     guarded guarded_table := (SELECT g FROM guarded_table g WHERE g.id = guard);
-    target  text := 'table:' || table_name(relation);
+    name    text := table_name(relation);
 BEGIN
-    IF EXISTS (SELECT FROM recorded_events() AS r (event), LATERAL jsonb_array_elements(r.event->'targets') t
-                WHERE t->>'type' = 'table' AND t->>'id' = table_name(relation)
-                  AND fits_pattern(r.event->>'action', guarded.actions->>'truncate')) THEN
-        RETURN;
+    IF NOT EXISTS (SELECT FROM recorded_events() AS r (event), LATERAL jsonb_array_elements(r.event->'targets') t
+                    WHERE t->>'type' = 'table' AND t->>'id' IN (name, table_name(guarded.relation))
+                      AND fits_pattern(r.event->>'action', guarded.actions->>'truncate')) THEN
+        PERFORM note_unrecorded(guarded, relation, 'truncate', 1, ARRAY['table:' || name],
+                                ARRAY[event_about_table(guarded.action || '.truncated', relation)]);
     END IF;
-    CASE guarded.on_missing
-        WHEN 'abort' THEN
-            RAISE EXCEPTION 'TRUNCATE of % without an audit event', table_name(relation) USING ERRCODE = 'PA002',
-                HINT = format('Record an event before it, in the same transaction: audit.record(conn, AuditEvent('
-                              'action="%s.truncated", target="%s")).', guarded.action, target);
-        WHEN 'capture' THEN
-            PERFORM record_about_table(guarded.action || '.truncated', relation);
-        ELSE
-            INSERT INTO unrecorded_change (relation, operation, count, targets, xid, recorded_by, application_name)
-            VALUES (relation, 'truncate', 1, ARRAY[target], pg_current_xact_id(), session_user, current_setting('application_name'));
-            RAISE WARNING 'TRUNCATE of % without an audit event', table_name(relation) USING ERRCODE = '01PA2';
-    END CASE;
 END $$;
 
--- prune_unrecorded_changes(age): deletes older ones.
+-- prune_unrecorded_changes(age): deletes the notes that are older.
 CREATE OR REPLACE FUNCTION pgaudit.prune_unrecorded_changes(age interval) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS
 $$ DELETE FROM unrecorded_change WHERE found_at < clock_timestamp() - age $$;
@@ -4264,17 +4626,23 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
       FROM stream s JOIN stream_position p USING (name), log_head
      WHERE s.kind <> 'cursor' AND s.paused_at IS NULL AND p.next_attempt_at <= clock_timestamp()
        AND (p.next_index <> size
-            OR EXISTS (SELECT FROM parked k WHERE k.stream = s.name AND k.retry_at <= clock_timestamp()))
+            OR EXISTS (SELECT FROM parked k WHERE k.stream = s.name AND k.retry_at <= clock_timestamp())
+            OR EXISTS (SELECT FROM stream_replay r WHERE r.stream = s.name AND r.next_attempt_at <= clock_timestamp()))
      ORDER BY s.name
 $$;
 
--- mismatch_of(at): returns why a position does not fit the log, which was restored from an older backup; NULL if it fits.
+-- mismatch_of(at): returns why a position does not fit the log, which was restored from an older backup, or does not have
+-- the next events any more; NULL if it fits.
 CREATE OR REPLACE FUNCTION pgaudit.mismatch_of(at pgaudit.stream_position) RETURNS text
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
     log_size bigint := (SELECT size FROM log_head);
+    first    bigint := (SELECT min(first_index) FROM log_partitions());
 BEGIN
-    IF at.next_index > log_size THEN
+    IF at.next_index < least(first, log_size) THEN
+        RETURN format('the events from index %s to %s are no longer in the log: their partition was detached. Set the '
+                      'position to %s to go on without them', at.next_index, first - 1, first);
+    ELSIF at.next_index > log_size THEN
         RETURN format('it is at index %s, but the log has %s events: the log was restored from an older backup',
                       at.next_index, log_size);
     ELSIF EXISTS (SELECT FROM audit_log WHERE index = at.last_index AND leaf_hash <> at.last_hash) THEN
@@ -4288,13 +4656,17 @@ END $$;
 -- position does not fit the log is paused, and `mismatch` says why: the log was restored from an older backup.
 CREATE OR REPLACE FUNCTION pgaudit.look_at_stream(
     name text, OUT kind text, OUT url text, OUT query text, OUT form text, OUT ordered boolean, OUT allow_private boolean,
-    OUT continued boolean, OUT next_index bigint, OUT log_size bigint, OUT attempts integer, OUT failing_since timestamptz, OUT mismatch text)
+    OUT continued boolean, OUT next_index bigint, OUT log_size bigint, OUT attempts integer, OUT failing_since timestamptz,
+    OUT started_at timestamptz, OUT mismatch text)
 RETURNS SETOF record
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     at stream_position;
 BEGIN
+    IF NOT EXISTS (SELECT FROM due_streams() due WHERE due.name = look_at_stream.name) THEN
+        RETURN;  -- without a lock, which would write
+    END IF;
     SELECT * INTO at FROM stream_position p
      WHERE p.name = look_at_stream.name AND p.next_attempt_at <= clock_timestamp() FOR UPDATE SKIP LOCKED;
     SELECT s.kind, s.url, s.query, s.form, s.ordered, s.allow_private
@@ -4308,6 +4680,7 @@ BEGIN
     next_index := at.next_index;
     attempts := at.attempts;
     failing_since := at.failing_since;
+    started_at := at.started_at;
     mismatch := mismatch_of(at);
     IF mismatch IS NOT NULL THEN
         PERFORM pause_stream(at.name, 'mismatch', mismatch);
@@ -4324,6 +4697,15 @@ BEGIN
         FOR UPDATE SKIP LOCKED;
     RETURN FOUND;
 END $$;
+
+-- park(name, events): puts events aside: [{"index": …, "target": …, "error": …, "behind": …}].
+CREATE OR REPLACE FUNCTION pgaudit.park(name text, events jsonb) RETURNS void
+LANGUAGE sql SET search_path = pgaudit, pg_temp AS $$
+    INSERT INTO parked (stream, index, target, behind, error)
+    SELECT park.name, k.index, k.target, k.behind, left(k.error, 1000)
+      FROM jsonb_to_recordset(park.events) AS k (index bigint, target text, behind bigint, error text)
+        ON CONFLICT (stream, index) DO UPDATE SET attempts = parked.attempts + 1, error = excluded.error
+$$;
 
 -- move_stream(name, next_index, last_index, last_hash, events, bytes, parked, skipped, started_at): notes what was sent,
 -- and lets the stream go on with the event of that index.
@@ -4347,10 +4729,7 @@ BEGIN
            delivered_at = CASE WHEN events > 0 THEN clock_timestamp() ELSE at.delivered_at END,
            attempts = 0, failing_since = NULL, next_attempt_at = '-infinity', error = NULL
      WHERE p.name = at.name;
-    INSERT INTO parked (stream, index, target, behind, error)
-    SELECT at.name, k.index, k.target, k.behind, left(k.error, 1000)
-      FROM jsonb_to_recordset(parked) AS k (index bigint, target text, behind bigint, error text)
-        ON CONFLICT (stream, index) DO UPDATE SET attempts = parked.attempts + 1, error = excluded.error;
+    PERFORM park(at.name, parked);
     IF events > 0 OR number > 0 THEN
         INSERT INTO delivery (stream, status, from_index, to_index, events, parked, bytes, attempts, started_at)
         VALUES (at.name, 'delivered', at.next_index, move_stream.next_index - 1, events, number, bytes, at.attempts + 1,
@@ -4428,7 +4807,7 @@ $$;
 -- prune_deliveries(age): deletes the history of deliveries that is older.
 CREATE OR REPLACE FUNCTION pgaudit.prune_deliveries(age interval) RETURNS bigint
 LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
-    WITH pruned AS (DELETE FROM delivery WHERE ended_at < clock_timestamp() - age RETURNING 1)
+    WITH pruned AS (DELETE FROM delivery WHERE ended_at < statement_timestamp() - age RETURNING 1)
     SELECT count(*) FROM pruned
 $$;
 
@@ -4461,8 +4840,26 @@ END $$;
 
 -- Streams: adding, pausing and setting them back.
 
+-- acting_user(): returns who acts: the user that the application has named, as "type:id", or the role of the session.
+CREATE OR REPLACE FUNCTION pgaudit.acting_user() RETURNS text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT coalesce((actor->>'type') || ':' || (actor->>'id'), session_user)
+      FROM (SELECT context_of_application()->'actor' AS actor) said
+$$;
+
+-- record_about_stream(action, name, data): records an event about a stream: who changes what leaves the database is seen
+-- in the log, and by whom the events are sent to.
+CREATE OR REPLACE FUNCTION pgaudit.record_about_stream(action text, name text, data jsonb DEFAULT '{}') RETURNS void
+LANGUAGE sql SET search_path = pgaudit, pg_temp AS $$
+    SELECT record_contents(ARRAY[(
+        (captured_head(action) || substr(gen_random_uuid()::text, 16) || '"}')::jsonb || jsonb_build_object(
+            'targets', jsonb_build_array(jsonb_build_object('type', 'stream', 'id', name)),
+            'data', jsonb_strip_nulls(data)))::text])
+$$;
+
 -- add_stream(name, kind, url, query, form, ordered, allow_private, start): adds a stream that begins with the event of
--- that index; with the next one that is appended if it is NULL. Raises PA003 if there is one of that name.
+-- that index, or with the first one of the log if that is later; with the next one that is appended if it is NULL.
+-- Returns the index. Raises PA003 if there is a stream of that name.
 CREATE OR REPLACE FUNCTION pgaudit.add_stream(
     name text, kind text, url text, query text, form text, ordered boolean, allow_private boolean, start bigint)
 RETURNS bigint
@@ -4470,6 +4867,8 @@ LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     log_size bigint := (SELECT size FROM log_head);
+    first    bigint := CASE WHEN start IS NULL THEN log_size
+                            ELSE greatest(start, least((SELECT min(first_index) FROM log_partitions()), log_size)) END;
 BEGIN
     IF start > log_size THEN
         RAISE EXCEPTION 'the log has % events, so a stream cannot begin with index %', log_size, start
@@ -4483,8 +4882,8 @@ BEGIN
         RAISE EXCEPTION 'there is a stream % already', add_stream.name
             USING ERRCODE = 'PA003', HINT = 'Remove it first, or choose another name.';
     END IF;
-    INSERT INTO stream_position (name, next_index) VALUES (add_stream.name, coalesce(start, log_size));
-    RETURN coalesce(start, log_size);
+    INSERT INTO stream_position (name, next_index) VALUES (add_stream.name, first);
+    RETURN first;
 END $$;
 
 -- require_stream(name): raises PA003 if there is no stream of that name.
@@ -4508,16 +4907,20 @@ BEGIN
 END $$;
 
 -- pause_stream(name, kind, reason): keeps workers from sending more than the chunk that is on its way. The first reason
--- stays until the stream is resumed.
+-- stays until the stream is resumed. The pause is an event itself.
 CREATE OR REPLACE FUNCTION pgaudit.pause_stream(name text, kind text DEFAULT 'asked', reason text DEFAULT NULL)
 RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
 BEGIN
     PERFORM require_stream(name);
     UPDATE stream s
-       SET paused_at = clock_timestamp(), paused_by = session_user, pause_kind = pause_stream.kind,
+       SET paused_at = clock_timestamp(), paused_by = acting_user(), pause_kind = pause_stream.kind,
            pause_reason = left(pause_stream.reason, 1000)
      WHERE s.name = pause_stream.name AND s.paused_at IS NULL;
+    IF FOUND THEN
+        PERFORM record_about_stream('audit.stream_paused', name,
+                                    jsonb_build_object('kind', kind, 'reason', left(reason, 1000)));
+    END IF;
 END $$;
 
 -- resume_stream(name): ends the pause, and tries again at once.
@@ -4526,7 +4929,10 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
 BEGIN
     PERFORM require_stream(name);
     UPDATE stream s SET paused_at = NULL, paused_by = NULL, pause_kind = NULL, pause_reason = NULL
-     WHERE s.name = resume_stream.name;
+     WHERE s.name = resume_stream.name AND s.paused_at IS NOT NULL;
+    IF FOUND THEN
+        PERFORM record_about_stream('audit.stream_resumed', name);
+    END IF;
     UPDATE stream_position p SET attempts = 0, failing_since = NULL, next_attempt_at = '-infinity', error = NULL
      WHERE p.name = resume_stream.name;
 END $$;
@@ -4548,11 +4954,12 @@ BEGIN
     SELECT next_index INTO before FROM stream_position p WHERE p.name = rewind_stream.name FOR UPDATE;
     UPDATE stream_position p
        SET next_index = rewind_stream.index, last_index = NULL, last_hash = NULL, attempts = 0, failing_since = NULL,
-           next_attempt_at = '-infinity', error = NULL
+           next_attempt_at = '-infinity', error = NULL, started_at = clock_timestamp()
      WHERE p.name = rewind_stream.name;
     DELETE FROM parked p WHERE p.stream = rewind_stream.name AND p.index >= rewind_stream.index;
     INSERT INTO delivery (stream, status, from_index, to_index, events, started_at)
     VALUES (rewind_stream.name, 'rewound', before, rewind_stream.index, 0, clock_timestamp());
+    PERFORM record_about_stream('audit.stream_rewound', name, jsonb_build_object('from', before, 'to', index));
 END $$;
 
 -- retry_parked(name, index): lets workers send the parked event of that index again; all of them if it is NULL. Returns
@@ -4583,7 +4990,9 @@ BEGIN
     END IF;
     INSERT INTO delivery (stream, status, from_index, to_index, events, error, started_at)
     VALUES (discard_parked.name, 'discarded', discard_parked.index, discard_parked.index, 1,
-            left(reason, 900) || ', by ' || session_user, clock_timestamp());
+            left(reason, 900) || ', by ' || acting_user(), clock_timestamp());
+    PERFORM record_about_stream('audit.stream_event_discarded', name,
+                                jsonb_build_object('index', index, 'reason', left(reason, 900)));
     RETURN true;
 END $$;
 
@@ -4650,6 +5059,523 @@ BEGIN
     RETURN FOUND;
 END $$;
 
+-- The jobs of processors. A worker takes one, and says how it ended; whoever calls with the token of another worker, or
+-- for a job that was taken from it meanwhile, changes nothing.
+
+-- fetch_processor_jobs(worker, names, running, most): marks jobs as the worker's. Processors get their turns by chance, and
+-- each its share, so that none keeps the others waiting; of one, those come first that have been due for longest.
+--   names    the processors that the worker knows
+--   running  all jobs that it runs: others that it holds are given back, because it has not heard of them
+--   most     number of jobs that it can run now
+-- As for the audit queue, statistics are stale: the indexes are named by forbidding other plans.
+CREATE OR REPLACE FUNCTION pgaudit.fetch_processor_jobs(worker uuid, names text[], running bigint[], most integer)
+RETURNS TABLE (job_id bigint, processor text, index bigint, attempts integer, unchecked boolean)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp
+SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off AS $$
+#variable_conflict use_column
+DECLARE
+    holder     bigint := worker_id_of(worker);
+    candidates text[];
+    candidate  text;
+    taken      bigint[] := '{}';
+BEGIN
+    IF holder IS NULL THEN
+        RETURN;
+    END IF;
+    PERFORM release_processor_jobs(array(
+        SELECT j.id FROM processor_jobs j WHERE j.status = 'doing' AND j.worker_id = holder AND j.id <> ALL (running)), worker);
+    candidates := array(SELECT p.name FROM processor p JOIN stream s USING (name)
+                         WHERE p.name = ANY (names) AND p.next_at <= clock_timestamp()
+                           AND (s.paused_at IS NULL OR s.pause_kind = 'failing' AND p.probe_at <= clock_timestamp())
+                           AND find_due_processor_job(p.name) ORDER BY random());
+    FOREACH candidate IN ARRAY candidates LOOP
+        EXIT WHEN cardinality(taken) >= most;
+        taken := taken || take_processor_jobs(candidate, greatest(most / cardinality(candidates), 1));
+    END LOOP;
+    RETURN QUERY
+        UPDATE processor_jobs j SET status = 'doing', worker_id = holder, started_at = clock_timestamp()
+         WHERE j.id = ANY (taken)
+        RETURNING j.id, j.task_name::text, j.index, j.attempts, coalesce((j.args->>'unchecked')::boolean, false);
+END $$;
+
+-- find_due_processor_job(name): returns whether a job of the processor is due.
+CREATE OR REPLACE FUNCTION pgaudit.find_due_processor_job(name text) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp SET enable_sort = off AS $$
+DECLARE
+    due timestamptz := clock_timestamp();  -- a condition for the index, which a volatile function is not
+BEGIN
+    PERFORM FROM processor_jobs j WHERE j.task_name = name AND j.status = 'todo' AND j.scheduled_at <= due
+      ORDER BY j.scheduled_at, j.id LIMIT 1;
+    RETURN FOUND;
+END $$;
+
+-- take_processor_jobs(name, most): locks jobs of a processor, those that have been due for longest, as many as its limits
+-- allow to run now. A processor that is paused as failing may try one each minute. Returns their ids.
+CREATE OR REPLACE FUNCTION pgaudit.take_processor_jobs(name text, most integer) RETURNS bigint[]
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp SET enable_sort = off AS $$
+#variable_conflict use_column
+DECLARE
+    at       processor;
+    is_probe boolean := (SELECT paused_at IS NOT NULL FROM stream s WHERE s.name = take_processor_jobs.name);
+    saved    timestamptz;  -- since when what the rate allows was not used: for a second at most
+    due      timestamptz;
+    taken    bigint[];
+BEGIN
+    SELECT * INTO at FROM processor p WHERE p.name = take_processor_jobs.name;
+    IF at.concurrency IS NOT NULL OR at.rate IS NOT NULL OR is_probe THEN
+        -- Of two workers, the second one waits here, and then sees what the first has taken.
+        SELECT * INTO at FROM processor p WHERE p.name = take_processor_jobs.name FOR UPDATE;
+        IF is_probe THEN
+            most := CASE WHEN at.probe_at <= clock_timestamp() THEN 1 ELSE 0 END;
+        END IF;
+        IF at.concurrency IS NOT NULL THEN
+            most := least(most, at.concurrency - (SELECT count(*) FROM processor_jobs j
+                                                   WHERE j.task_name = at.name AND j.status = 'doing'));
+        END IF;
+        IF at.rate IS NOT NULL THEN
+            saved := greatest(at.next_at, clock_timestamp() - make_interval(secs => greatest(1 - 1 / at.rate, 0)));
+            most := least(most, floor(extract(epoch FROM clock_timestamp() - saved) * at.rate + 1));
+        END IF;
+    END IF;
+    due := clock_timestamp();
+    taken := array(SELECT j.id FROM processor_jobs j
+                    WHERE j.task_name = at.name AND j.status = 'todo' AND j.scheduled_at <= due
+                    ORDER BY j.scheduled_at, j.id LIMIT greatest(most, 0) FOR UPDATE SKIP LOCKED);
+    IF cardinality(taken) > 0 AND (is_probe OR at.rate IS NOT NULL) THEN
+        UPDATE processor p
+           SET probe_at = CASE WHEN is_probe THEN clock_timestamp() + interval '1 minute' ELSE at.probe_at END,
+               next_at = CASE WHEN at.rate IS NULL THEN at.next_at
+                              ELSE saved + make_interval(secs => least(cardinality(taken) / at.rate, 1e6)) END
+         WHERE p.name = at.name;
+    END IF;
+    RETURN taken;
+END $$;
+
+-- count_processed(name, succeeded, discarded): counts jobs that have left the queue. Ends the pause of a processor that
+-- was failing.
+CREATE OR REPLACE FUNCTION pgaudit.count_processed(name text, succeeded integer, discarded integer) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    -- Each job of a processor updates this row: it must not stay locked while the disk writes. After a crash of the
+    -- server, a job that had just ended may run again.
+    PERFORM set_config('synchronous_commit', 'off', true);
+    UPDATE processor p
+       SET failures = 0, succeeded = p.succeeded + count_processed.succeeded,
+           discarded = p.discarded + count_processed.discarded,
+           per_second = p.per_second * exp(least(-extract(epoch FROM clock_timestamp() - coalesce(p.ended_at, '-infinity')) / 300, 0))
+                        + (count_processed.succeeded + count_processed.discarded) / 300.0,
+           ended_at = clock_timestamp()
+     WHERE p.name = count_processed.name;
+    PERFORM resume_stream(s.name) FROM stream s
+      WHERE s.name = count_processed.name AND s.pause_kind = 'failing';
+END $$;
+
+-- succeed_processor_jobs(jobs, worker): the jobs are done, and leave the queue. Ends the pause of a processor that was
+-- failing. Jobs that the worker does not hold stay.
+CREATE OR REPLACE FUNCTION pgaudit.succeed_processor_jobs(jobs bigint[], worker uuid) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+    WITH done AS (
+        DELETE FROM processor_jobs j WHERE j.id = ANY (jobs) AND j.status = 'doing' AND j.worker_id = worker_id_of(worker)
+        RETURNING j.task_name
+    )
+    SELECT count_processed(task_name, count(*)::integer, 0) FROM done GROUP BY task_name ORDER BY task_name
+$$;
+
+-- discard_processor_job(job, worker, reason): the processor gives the event up. The job leaves the queue, and its history
+-- keeps the reason. Returns false if the worker does not hold the job.
+CREATE OR REPLACE FUNCTION pgaudit.discard_processor_job(job bigint, worker uuid, reason text) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    done processor_jobs;
+BEGIN
+    DELETE FROM processor_jobs j WHERE j.id = job AND j.status = 'doing' AND j.worker_id = worker_id_of(worker)
+        RETURNING * INTO done;
+    IF done.id IS NULL THEN
+        RETURN false;
+    END IF;
+    PERFORM note_processor_error(done, 'Discard', NULL, reason, NULL), count_processed(done.task_name, 0, 1);
+    RETURN true;
+END $$;
+
+-- note_processor_error(job, error_class, sqlstate, message, traceback): adds an attempt that did not succeed to the
+-- history of a job.
+CREATE OR REPLACE FUNCTION pgaudit.note_processor_error(
+    job pgaudit.processor_jobs, error_class text, sqlstate text, message text, traceback text) RETURNS void
+LANGUAGE sql SET search_path = pgaudit, pg_temp AS $$
+    INSERT INTO job_error (job_id, event_id, task_name, attempt, error_class, sqlstate, message, traceback)
+    VALUES (job.id, (SELECT event_id::text FROM audit_log WHERE index = job.index), job.task_name, job.attempts + 1,
+            left(error_class, 200), left(sqlstate, 5), left(message, 2000), right(traceback, 2000))
+$$;
+
+-- fail_processor_job(job, worker, counted, retry_in, error_class, sqlstate, message, traceback): an attempt has failed.
+--   counted   whether the processor counts as failing; false if it has asked for another attempt itself
+--   retry_in  seconds until the next attempt; NULL ends the job as failed
+-- After break_after failures in a row, of any jobs, the processor is paused; while it is, an attempt costs a job nothing.
+-- Returns the job's new status, NULL if the worker does not hold it, the seconds until the next attempt, and whether this
+-- has paused the processor.
+CREATE OR REPLACE FUNCTION pgaudit.fail_processor_job(
+    job bigint, worker uuid, counted boolean, retry_in double precision, error_class text, sqlstate text, message text,
+    traceback text, OUT status text, OUT again_in double precision, OUT paused boolean)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    held     processor_jobs;
+    at       processor;
+    is_probe boolean;
+BEGIN
+    SELECT * INTO held FROM processor_jobs j
+     WHERE j.id = job AND j.status = 'doing' AND j.worker_id = worker_id_of(worker) FOR UPDATE;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    is_probe := EXISTS (SELECT FROM stream s WHERE s.name = held.task_name AND s.pause_kind = 'failing');
+    again_in := CASE WHEN is_probe THEN coalesce(retry_in, 60) ELSE retry_in END;
+    status := CASE WHEN again_in IS NULL THEN 'failed' ELSE 'todo' END;
+    UPDATE processor_jobs j
+       SET status = fail_processor_job.status::procrastinate_job_status,
+           attempts = held.attempts + (NOT is_probe)::integer, worker_id = NULL, abort_requested = false,
+           scheduled_at = clock_timestamp() + make_interval(secs => least(greatest(again_in, 0), 1e8))
+     WHERE j.id = job;
+    PERFORM note_processor_error(held, error_class, sqlstate, message, traceback);
+    UPDATE processor p SET failures = p.failures + counted::integer, error = left(fail_processor_job.message, 1000)
+     WHERE p.name = held.task_name RETURNING * INTO at;
+    paused := NOT is_probe AND at.failures >= at.break_after AND EXISTS (
+        SELECT FROM stream s WHERE s.name = at.name AND s.paused_at IS NULL);
+    IF paused THEN
+        UPDATE processor p SET probe_at = clock_timestamp() + interval '1 minute' WHERE p.name = at.name;
+        PERFORM pause_stream(at.name, 'failing', format('%s attempts in a row have failed, the last one with %s: %s',
+                                                        at.failures, error_class, message));
+    END IF;
+END $$;
+
+-- note_processor_overrun(job, worker, message): notes that a job runs for longer than its timeout, and goes on.
+CREATE OR REPLACE FUNCTION pgaudit.note_processor_overrun(job bigint, worker uuid, message text) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+    SELECT note_processor_error(j, 'TimeoutError', NULL, message, NULL)
+      FROM processor_jobs j WHERE j.id = job AND j.status = 'doing' AND j.worker_id = worker_id_of(worker)
+$$;
+
+-- release_processor_jobs(jobs, worker): gives jobs that the worker holds back to the queue, without counting an attempt.
+CREATE OR REPLACE FUNCTION pgaudit.release_processor_jobs(jobs bigint[], worker uuid) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+    UPDATE processor_jobs SET status = 'todo', scheduled_at = clock_timestamp(), worker_id = NULL, abort_requested = false
+     WHERE id = ANY (jobs) AND status = 'doing' AND worker_id = worker_id_of(worker)
+$$;
+
+-- reclaim_stalled_processor_jobs(): gives the jobs of stalled workers back to the queue; ends those as failed that have
+-- stalled more often than their worker's max_stalls. Returns them, and how often each has stalled.
+CREATE OR REPLACE FUNCTION pgaudit.reclaim_stalled_processor_jobs()
+RETURNS TABLE (job_id bigint, processor text, worker_id bigint, stalls integer, failed boolean)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    WITH stalled AS (
+        SELECT j.id, j.worker_id AS lost_worker, coalesce(w.max_stalls, 5) AS max_stalls
+          FROM processor_jobs j LEFT JOIN procrastinate_workers w ON w.id = j.worker_id
+         WHERE j.status = 'doing' AND (w.id IS NULL OR w.last_heartbeat < clock_timestamp() - w.stalled_after)
+           FOR UPDATE OF j SKIP LOCKED
+    ), reclaimed AS (
+        UPDATE processor_jobs j
+           SET status = CASE WHEN j.stalls + 1 > s.max_stalls THEN 'failed' ELSE 'todo' END::procrastinate_job_status,
+               stalls = j.stalls + 1, scheduled_at = clock_timestamp(), worker_id = NULL, abort_requested = false
+          FROM stalled s WHERE j.id = s.id
+        RETURNING j AS job, j.id, j.task_name, j.stalls, j.status, s.lost_worker, s.max_stalls
+    ), noted AS (
+        SELECT id, note_processor_error(job, 'JobStalled', NULL, format(
+                   'worker %s vanished, or sent no heartbeat, while it ran this job (stall %s of at most %s)', lost_worker,
+                   stalls, max_stalls), NULL)
+          FROM reclaimed
+    )
+    SELECT id, task_name::text, lost_worker, stalls, status = 'failed' FROM reclaimed JOIN noted USING (id);
+END $$;
+
+-- retry_processor_jobs(processor, jobs): makes failed jobs of a processor due again, with all their attempts; NULL means
+-- all failed ones. Returns the ids of those that had failed.
+CREATE OR REPLACE FUNCTION pgaudit.retry_processor_jobs(processor text, jobs bigint[]) RETURNS bigint[]
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    retried bigint[];
+BEGIN
+    PERFORM require_processor(processor);
+    WITH retried AS (
+        UPDATE processor_jobs SET status = 'todo', attempts = 0, stalls = 0, scheduled_at = clock_timestamp()
+         WHERE status = 'failed' AND task_name = processor AND (jobs IS NULL OR id = ANY (jobs)) RETURNING id)
+    SELECT coalesce(array_agg(id ORDER BY id), '{}') INTO retried FROM retried;
+    RETURN retried;
+END $$;
+
+-- drop_processor_jobs(processor, jobs, reason): gives failed jobs of a processor up; NULL means all failed ones. They leave
+-- the queue, and the history of each keeps the reason. Returns their ids.
+CREATE OR REPLACE FUNCTION pgaudit.drop_processor_jobs(processor text, jobs bigint[], reason text) RETURNS bigint[]
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    dropped bigint[];
+BEGIN
+    PERFORM require_processor(processor);
+    WITH dropped AS (
+        DELETE FROM processor_jobs j
+         WHERE status = 'failed' AND task_name = processor AND (jobs IS NULL OR id = ANY (jobs))
+        RETURNING j AS job, id
+    ), noted AS (
+        SELECT id, note_processor_error(job, 'Discard', NULL, reason || ', by ' || session_user, NULL) FROM dropped
+    )
+    SELECT coalesce(array_agg(id ORDER BY id), '{}') INTO dropped FROM noted;
+    RETURN dropped;
+END $$;
+
+-- Processors: what workers and people do with them. The functions for their jobs are in 89_processor_jobs.sql.
+
+-- register_processor(name, query, start, concurrency, rate, break_after): notes that a worker knows a processor. A new
+-- one begins with the event of the index `start`; with the next one that is appended if that is NULL.
+CREATE OR REPLACE FUNCTION pgaudit.register_processor(
+    name text, query text, start bigint, concurrency integer, rate double precision, break_after integer)
+RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    log_size bigint := (SELECT size FROM log_head);
+BEGIN
+    INSERT INTO stream (name, kind, query) VALUES (register_processor.name, 'processor', register_processor.query)
+        ON CONFLICT DO NOTHING;
+    IF FOUND THEN
+        INSERT INTO stream_position (name, next_index)
+        VALUES (register_processor.name, least(coalesce(register_processor.start, log_size), log_size));
+    ELSIF (SELECT kind FROM stream s WHERE s.name = register_processor.name) <> 'processor' THEN
+        RAISE EXCEPTION 'there is a stream % already, which is no processor', register_processor.name
+            USING ERRCODE = 'PA003', HINT = 'Give the processor another name.';
+    END IF;
+    UPDATE stream s SET query = register_processor.query
+     WHERE s.name = register_processor.name AND s.query <> register_processor.query;
+    INSERT INTO processor AS p (name, concurrency, rate, break_after)
+    VALUES (register_processor.name, register_processor.concurrency, register_processor.rate,
+            register_processor.break_after)
+        ON CONFLICT (name) DO UPDATE
+       SET concurrency = excluded.concurrency, rate = excluded.rate, break_after = excluded.break_after,
+           known_at = excluded.known_at;
+END $$;
+
+-- due_processors(names): returns what is to be dispatched for the processors that a worker knows: what comes after their
+-- position, and the backfills, with their number. A processor with 10,000 jobs that wait gets no more of them.
+CREATE OR REPLACE FUNCTION pgaudit.due_processors(names text[])
+RETURNS TABLE (name text, backfill bigint, next_index bigint, end_index bigint)
+LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+    SELECT due.* FROM (
+        SELECT d.name, NULL::bigint AS backfill, NULL::bigint AS next_index, NULL::bigint AS end_index
+          FROM due_streams() d WHERE d.kind = 'processor' AND d.name = ANY (names)
+        UNION ALL
+        (SELECT DISTINCT ON (b.processor) b.processor, b.id, b.next_index, b.to_index + 1
+           FROM processor_backfill b JOIN stream s ON s.name = b.processor
+          WHERE b.ended_at IS NULL AND s.paused_at IS NULL AND b.processor = ANY (names) ORDER BY b.processor, b.id)
+    ) due
+     WHERE NOT EXISTS (SELECT FROM processor_jobs j WHERE j.task_name = due.name AND j.status = 'todo'
+                       ORDER BY j.scheduled_at OFFSET 9999)
+     ORDER BY due.backfill NULLS FIRST, due.name
+$$;
+
+-- defer_processor_jobs(processor, indexes, unchecked): adds a job for each of these events, unless it has one that
+-- waits, runs or has failed. Those in `unchecked` still have to be asked whether the processor wants them. Returns how
+-- many were added.
+CREATE OR REPLACE FUNCTION pgaudit.defer_processor_jobs(processor text, indexes bigint[], unchecked bigint[])
+RETURNS bigint
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    added bigint;
+BEGIN
+    INSERT INTO processor_jobs (task_name, index, args)
+    SELECT processor, i, jsonb_build_object('index', i, 'unchecked', i = ANY (unchecked))
+      FROM unnest(indexes) i ORDER BY i
+        ON CONFLICT (task_name, index) DO NOTHING;
+    GET DIAGNOSTICS added = ROW_COUNT;
+    RETURN added;
+END $$;
+
+-- dispatch_events(name, next_index, moved_to, indexes, unchecked, last_index, last_hash, started_at): adds the jobs for
+-- the events of a chunk, and moves the position behind the chunk. Returns false, and does nothing, if another worker has
+-- moved it.
+CREATE OR REPLACE FUNCTION pgaudit.dispatch_events(
+    name text, next_index bigint, moved_to bigint, indexes bigint[], unchecked bigint[], last_index bigint,
+    last_hash bytea, started_at timestamptz)
+RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    added bigint;
+BEGIN
+    IF NOT lock_stream(name, next_index) THEN
+        RETURN false;
+    END IF;
+    added := defer_processor_jobs(name, indexes, unchecked);
+    PERFORM move_stream(name, moved_to, last_index, last_hash, added, 0, '[]', NULL, started_at);
+    RETURN true;
+END $$;
+
+-- dispatch_backfill(id, next_index, moved_to, indexes, unchecked): the same for a backfill, which ends at its last index.
+CREATE OR REPLACE FUNCTION pgaudit.dispatch_backfill(
+    id bigint, next_index bigint, moved_to bigint, indexes bigint[], unchecked bigint[])
+RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    at processor_backfill;
+BEGIN
+    SELECT * INTO at FROM processor_backfill b
+     WHERE b.id = dispatch_backfill.id AND b.next_index = dispatch_backfill.next_index AND b.ended_at IS NULL
+       FOR UPDATE SKIP LOCKED;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    UPDATE processor_backfill b
+       SET next_index = least(moved_to, at.to_index + 1),
+           jobs = at.jobs + defer_processor_jobs(at.processor, indexes, unchecked),
+           ended_at = CASE WHEN moved_to > at.to_index THEN clock_timestamp() END
+     WHERE b.id = at.id;
+    RETURN true;
+END $$;
+
+-- require_processor(name): raises PA003 if there is no processor of that name.
+CREATE OR REPLACE FUNCTION pgaudit.require_processor(name text) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM processor p WHERE p.name = require_processor.name) THEN
+        RAISE EXCEPTION 'there is no processor %', require_processor.name
+            USING ERRCODE = 'PA003', HINT = 'pgaudit processors list names them all.';
+    END IF;
+END $$;
+
+-- backfill_processor(name, from_index, to_index): lets workers add jobs for the events of that range, both ends
+-- included; up to the position of the processor if to_index is NULL. Returns the number of the backfill.
+CREATE OR REPLACE FUNCTION pgaudit.backfill_processor(name text, from_index bigint, to_index bigint DEFAULT NULL)
+RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    position bigint;
+    added    bigint;
+BEGIN
+    PERFORM require_processor(name);
+    position := (SELECT next_index FROM stream_position p WHERE p.name = backfill_processor.name FOR UPDATE);
+    to_index := coalesce(backfill_processor.to_index, position - 1);
+    IF backfill_processor.from_index < 0 OR to_index < backfill_processor.from_index OR to_index >= position THEN
+        RAISE EXCEPTION 'the processor % is at index %, so it cannot be given % to %', backfill_processor.name, position,
+                        backfill_processor.from_index, to_index
+            USING ERRCODE = 'PA003', HINT = 'Events from there on come by themselves.';
+    END IF;
+    INSERT INTO processor_backfill (processor, from_index, to_index, next_index)
+    VALUES (backfill_processor.name, backfill_processor.from_index, to_index, backfill_processor.from_index)
+    RETURNING id INTO added;
+    RETURN added;
+END $$;
+
+-- remove_processor(name): removes a processor that no code has any more, with its jobs.
+CREATE OR REPLACE FUNCTION pgaudit.remove_processor(name text) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    PERFORM require_processor(name);
+    DELETE FROM processor_jobs j WHERE j.task_name = remove_processor.name;
+    PERFORM remove_stream(name);
+END $$;
+
+-- Replays: a range of the log is sent to a destination again, while there is nothing newer to send. The position of the
+-- stream stays where it is.
+
+-- replay_stream(name, from_index, to_index): asks for a replay of these events, both ends included. Raises PA003 if the
+-- stream has not got that far, or a replay is under way.
+CREATE OR REPLACE FUNCTION pgaudit.replay_stream(name text, from_index bigint, to_index bigint) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    position bigint;
+BEGIN
+    PERFORM require_stream(name);
+    SELECT p.next_index INTO position FROM stream_position p WHERE p.name = replay_stream.name;
+    IF from_index < 0 OR from_index > to_index OR to_index >= position THEN
+        RAISE EXCEPTION 'a replay is about events that stream % has come past: from index 0 to index %, and not % to %',
+            name, position - 1, replay_stream.from_index, replay_stream.to_index USING ERRCODE = 'PA003';
+    END IF;
+    INSERT INTO stream_replay (stream, from_index, to_index, next_index, asked_by)
+    VALUES (replay_stream.name, replay_stream.from_index, replay_stream.to_index, replay_stream.from_index,
+            acting_user())
+        ON CONFLICT DO NOTHING;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'a replay of stream % is under way: wait for its end, or stop it first', name
+            USING ERRCODE = 'PA003';
+    END IF;
+    PERFORM record_about_stream('audit.stream_replayed', name, jsonb_build_object('from', from_index, 'to', to_index));
+END $$;
+
+-- stop_replay(name): ends a replay where it is. Returns whether there was one.
+CREATE OR REPLACE FUNCTION pgaudit.stop_replay(name text) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    PERFORM require_stream(name);
+    DELETE FROM stream_replay r WHERE r.stream = stop_replay.name;
+    RETURN FOUND;
+END $$;
+
+-- look_at_replay(name): returns what is to be sent again; no row if there is nothing, or it has to wait.
+CREATE OR REPLACE FUNCTION pgaudit.look_at_replay(
+    name text, OUT next_index bigint, OUT to_index bigint, OUT attempts integer, OUT asked_at timestamptz)
+RETURNS SETOF record
+LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+    SELECT r.next_index, r.to_index, r.attempts, r.asked_at
+      FROM stream_replay r JOIN stream s ON s.name = r.stream JOIN stream_position p ON p.name = r.stream
+     WHERE r.stream = look_at_replay.name AND s.paused_at IS NULL
+       AND greatest(r.next_attempt_at, p.next_attempt_at) <= clock_timestamp()
+$$;
+
+-- move_replay(name, next_index, events, bytes, parked, started_at): notes what was sent again; the replay ends behind its
+-- last event. `parked` is as for move_stream.
+CREATE OR REPLACE FUNCTION pgaudit.move_replay(
+    name text, next_index bigint, events bigint, bytes bigint, parked jsonb, started_at timestamptz) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    replay stream_replay;
+BEGIN
+    SELECT * INTO replay FROM stream_replay r WHERE r.stream = move_replay.name FOR UPDATE;
+    IF NOT FOUND THEN
+        RETURN;  -- stopped meanwhile
+    END IF;
+    IF move_replay.next_index > replay.to_index THEN
+        DELETE FROM stream_replay r WHERE r.stream = replay.stream;
+    ELSE
+        UPDATE stream_replay r
+           SET next_index = move_replay.next_index, events = replay.events + move_replay.events, attempts = 0,
+               error = NULL, next_attempt_at = '-infinity'
+         WHERE r.stream = replay.stream;
+    END IF;
+    PERFORM park(replay.stream, move_replay.parked);
+    INSERT INTO delivery (stream, status, from_index, to_index, events, parked, bytes, attempts, started_at)
+    VALUES (replay.stream, 'replayed', replay.next_index, least(move_replay.next_index - 1, replay.to_index),
+            move_replay.events, jsonb_array_length(move_replay.parked), move_replay.bytes, replay.attempts + 1,
+            move_replay.started_at);
+END $$;
+
+-- note_replay_failure(name, error, retry_in, started_at): notes that a chunk was not accepted, and when it is sent again;
+-- with NULL the replay ends.
+CREATE OR REPLACE FUNCTION pgaudit.note_replay_failure(name text, error text, retry_in interval, started_at timestamptz)
+RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    replay stream_replay;
+BEGIN
+    UPDATE stream_replay r
+       SET attempts = least(r.attempts, 1000000) + 1, error = left(note_replay_failure.error, 1000),
+           next_attempt_at = clock_timestamp() + coalesce(retry_in, '0')
+     WHERE r.stream = note_replay_failure.name RETURNING * INTO replay;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    INSERT INTO delivery (stream, status, from_index, to_index, events, attempts, error, started_at)
+    VALUES (replay.stream, 'failed', replay.next_index, replay.to_index, 0, replay.attempts,
+            CASE WHEN retry_in IS NULL THEN 'the replay has ended: ' ELSE 'replay: ' END || replay.error, started_at);
+    IF retry_in IS NULL THEN
+        DELETE FROM stream_replay r WHERE r.stream = replay.stream;
+    END IF;
+END $$;
+
 -- Trigger functions that protect the log and the queue against mistakes, and against roles with rights on all tables.
 -- The owner can drop a trigger; then the schema's fingerprint differs.
 
@@ -4682,18 +5608,22 @@ BEGIN
         RETURN NULL;
     END IF;
     RAISE EXCEPTION '% on %: only the functions of pgaudit can write to it', TG_OP, TG_TABLE_NAME
-        USING ERRCODE = 'insufficient_privilege', HINT = 'Record an event: SELECT pgaudit.record(…).';
+        USING ERRCODE = 'insufficient_privilege',
+              HINT = CASE WHEN starts_with(TG_TABLE_NAME, 'audit_log') THEN 'Record an event: SELECT pgaudit.record(…).'
+                          ELSE 'Workers and triggers keep this table; use the commands of pgaudit.' END;
 END $$;
 
 -- reject_foreign_write(): rejects a write by a role other than the owner: a role with rights on all tables must not
 -- end, delay or take over jobs, impersonate a worker, or change the settings.
 CREATE OR REPLACE FUNCTION pgaudit.reject_foreign_write() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    owner name := (SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = TG_RELID);
 BEGIN
-    IF current_user <> (SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = TG_RELID) THEN
+    IF current_user <> owner THEN
         RAISE EXCEPTION '% on %: only its owner and the functions of pgaudit can write to it', TG_OP, TG_TABLE_NAME
             USING ERRCODE = 'insufficient_privilege',
-                  HINT = 'Retry or acknowledge jobs with pgaudit jobs; change settings as the owner.';
+                  HINT = format('Use the commands of pgaudit, such as pgaudit jobs and pgaudit capture, or SET ROLE %I.', owner);
     END IF;
     RETURN NULL;
 END $$;
@@ -4791,31 +5721,19 @@ BEGIN
         USING ERRCODE = 'insufficient_privilege', HINT = 'Schedule it within the next 24 hours.';
 END $$;
 
--- What capture and guard of a table are like now, and what is wrong with them. No table is locked: a migration of the
--- application that holds one does not stop the health check.
+-- The state of captures and guards, and what is wrong with them. No table is locked, so that a migration of the
+-- application that holds a lock does not block the health check.
 
--- partition_tree(relation): returns a table and its partitions, of all levels. pg_partition_tree would lock them all.
-CREATE OR REPLACE FUNCTION pgaudit.partition_tree(relation oid) RETURNS SETOF oid
+-- watched(purpose): returns the captured or guarded tables, with the columns that both have.
+CREATE OR REPLACE FUNCTION pgaudit.watched(purpose text)
+RETURNS TABLE (id integer, relation regclass, key_columns text[], columns text[], excluded text[], masked text[], condition text,
+               renamed_columns jsonb, known_columns jsonb, paused_at timestamptz)
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
-    WITH RECURSIVE tree (relation) AS (
-        SELECT partition_tree.relation
-        UNION ALL
-        SELECT inhrelid FROM tree JOIN pg_inherits ON inhparent = tree.relation JOIN pg_class c ON c.oid = inhrelid
-         WHERE relispartition)
-    SELECT relation FROM tree
-$$;
-
--- row_level_reason(relation): returns why each of its rows is captured by itself; NULL where a statement is: see
--- level_of_capture.
-CREATE OR REPLACE FUNCTION pgaudit.row_level_reason(relation oid) RETURNS text
-LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
-    SELECT CASE WHEN EXISTS (SELECT FROM pg_class WHERE oid = relation AND relkind = 'p') THEN 'it is partitioned'
-                WHEN EXISTS (SELECT FROM pg_inherits WHERE inhparent = relation) THEN 'tables inherit from it'
-                WHEN EXISTS (SELECT FROM pg_inherits WHERE inhrelid = relation) THEN 'it is a part of another table'
-                ELSE (SELECT 'it has AFTER ROW triggers: ' || string_agg(tgname, ', ' ORDER BY tgname) FROM pg_trigger
-                       WHERE tgrelid = relation AND NOT tgisinternal AND tgtype & 1 = 1 AND tgtype & 2 = 0
-                         AND NOT starts_with(tgname, '0_pgaudit')) END
-     WHERE level_of_capture(relation) = 'row'
+    SELECT id, relation, key_columns, columns, excluded, masked, condition, renamed_columns, known_columns, paused_at
+      FROM captured_table WHERE purpose = 'capture'
+    UNION ALL
+    SELECT id, relation, key_columns, columns, excluded, masked, condition, renamed_columns, known_columns, paused_at
+      FROM guarded_table WHERE purpose = 'guard'
 $$;
 
 -- level_of_triggers(relation, purpose): returns what its triggers fire for, statement or row; NULL if it has none.
@@ -4823,12 +5741,11 @@ CREATE OR REPLACE FUNCTION pgaudit.level_of_triggers(relation oid, purpose text)
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT min(CASE tgtype & 1 WHEN 1 THEN 'row' ELSE 'statement' END) FROM pg_trigger
      WHERE tgrelid = relation AND NOT tgisinternal
-       AND tgname = ANY (array(SELECT format('0_pgaudit_%s_%s', purpose, operation)
-                                 FROM unnest('{insert,update,delete}'::text[]) operation)::name[])
+       AND tgname IN (SELECT triggers_of(relation, purpose)) AND tgtype & 32 = 0  -- not those of TRUNCATE
 $$;
 
--- problem_of_triggers(relation, purpose, function): returns what is wrong with the triggers of a table and its partitions;
--- NULL if nothing is.
+-- problem_of_triggers(relation, purpose, function): returns what is wrong with the triggers of a table and its
+-- partitions; NULL if nothing is.
 CREATE OR REPLACE FUNCTION pgaudit.problem_of_triggers(relation oid, purpose text, function oid) RETURNS text
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     WITH found AS (
@@ -4843,8 +5760,8 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
       FROM found WHERE problem IS NOT NULL GROUP BY problem ORDER BY problem LIMIT 1
 $$;
 
--- problem_of_function(relation, function): returns what is wrong with the generated function of a table; NULL if nothing is.
--- Generating it anew, to compare, would take 20 ms.
+-- problem_of_function(relation, function): returns what is wrong with the generated function of a table; NULL if
+-- nothing is. Generating it anew, to compare, would take 20 ms.
 CREATE OR REPLACE FUNCTION pgaudit.problem_of_function(relation oid, function oid) RETURNS text
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT CASE WHEN NOT prosecdef OR obj_description(oid, 'pg_proc') IS DISTINCT FROM generated_comment(prosrc)
@@ -4852,16 +5769,17 @@ LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
       FROM pg_proc WHERE oid = function
 $$;
 
--- problem_of_columns(relation, key, known, condition): returns why no row can be changed any more, because columns were
--- dropped or renamed; NULL if none is missing. Other columns are no problem: the next change of a row adapts the function.
-CREATE OR REPLACE FUNCTION pgaudit.problem_of_columns(relation oid, key text[], known jsonb, condition text) RETURNS text
+-- problem_of_columns(relation, key, known, condition, renamed): returns why rows can no longer be changed: key or
+-- condition names a column that was dropped, or the condition does not fit the type of one. NULL otherwise: for other
+-- columns, the next change of a row adapts the function.
+CREATE OR REPLACE FUNCTION pgaudit.problem_of_columns(relation oid, key text[], known jsonb, condition text, renamed jsonb)
+RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp SET lock_timeout = '100ms' AS $$
 BEGIN
-    IF cardinality(current_names(key, known, relation)) < cardinality(key) THEN
+    IF cardinality(key_now(key, known, relation)) < cardinality(key) THEN
         RETURN 'cannot be changed, because a column of the key no longer exists';
-    ELSIF known <> numbered_columns(relation) THEN
-        PERFORM check_condition(relation, condition);
     END IF;
+    PERFORM check_condition(relation, condition, renamed_now(renamed, known, relation), 'captured');
     RETURN NULL;
 EXCEPTION
     WHEN invalid_parameter_value THEN
@@ -4870,8 +5788,8 @@ EXCEPTION
         RETURN NULL;
 END $$;
 
--- problem_of(purpose, id, relation): returns why changes of a captured or guarded table may pass, or fail, as the rest of a
--- sentence about it; NULL if they do not.
+-- problem_of(purpose, id, relation): returns why changes of a captured or guarded table may pass unseen, or fail: the
+-- rest of a sentence that begins with the table. NULL without a problem.
 CREATE OR REPLACE FUNCTION pgaudit.problem_of(purpose text, id integer, relation oid) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pgaudit, pg_temp AS $$
 DECLARE
@@ -4884,34 +5802,27 @@ BEGIN
     IF problem IS NULL THEN
         SELECT 'has a child of which no change is seen: ' || string_agg(table_name(child), ', ') INTO problem
           FROM children_of(relation) child
-         WHERE NOT EXISTS (SELECT FROM captured_table c WHERE purpose = 'capture' AND c.relation = child
-                           UNION ALL SELECT FROM guarded_table g WHERE purpose = 'guard' AND g.relation = child);
+         WHERE child NOT IN (SELECT w.relation FROM watched(purpose) w);
     END IF;
     IF problem IS NULL THEN
-        SELECT problem_of_columns(relation, key_columns, known_columns, condition) INTO problem
-          FROM (SELECT c.id, key_columns, known_columns, condition FROM captured_table c WHERE purpose = 'capture'
-                UNION ALL
-                SELECT g.id, key_columns, known_columns, condition FROM guarded_table g WHERE purpose = 'guard') w
-         WHERE w.id = problem_of.id;
+        SELECT problem_of_columns(w.relation, w.key_columns, w.known_columns, w.condition, w.renamed_columns) INTO problem
+          FROM watched(purpose) w WHERE w.id = problem_of.id;
     END IF;
     RETURN problem;
 END $$;
 
--- watched_tables(purpose): returns the captured or guarded tables as they are now, with the present names of their columns.
+-- watched_tables(purpose): returns the captured or guarded tables as they are now, with the present names of their
+-- columns.
 CREATE OR REPLACE FUNCTION pgaudit.watched_tables(purpose text)
 RETURNS TABLE (id integer, schema_name text, table_name text, key_columns text[], columns text[], excluded text[],
                masked text[], level text, level_reason text, children text[], problem text)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
-    SELECT w.id, n.nspname, c.relname, current_names(w.key_columns, known_columns, w.relation),
-           current_names(w.columns, known_columns, w.relation), current_names(w.excluded, known_columns, w.relation),
-           current_names(w.masked, known_columns, w.relation), level_of_triggers(w.relation, purpose),
+    SELECT w.id, n.nspname, c.relname, key_now(w.key_columns, known_columns, w.relation),
+           names_now(w.columns, known_columns, w.relation), names_now(w.excluded, known_columns, w.relation),
+           names_now(w.masked, known_columns, w.relation), level_of_triggers(w.relation, purpose),
            row_level_reason(w.relation), array(SELECT table_name(child) FROM children_of(w.relation) child ORDER BY 1),
            CASE WHEN paused_at IS NULL THEN problem_of(purpose, w.id, w.relation) END
-      FROM (SELECT id, relation, key_columns, columns, excluded, masked, known_columns, paused_at FROM captured_table
-             WHERE purpose = 'capture'
-            UNION ALL
-            SELECT id, relation, key_columns, columns, excluded, masked, known_columns, paused_at FROM guarded_table
-             WHERE purpose = 'guard') w
+      FROM watched(purpose) w
       JOIN pg_class c ON c.oid = w.relation
       JOIN pg_namespace n ON n.oid = c.relnamespace
 $$;
@@ -4927,22 +5838,67 @@ SELECT w.schema_name, w.table_name, g.target_type, w.key_columns, g.action, g.on
        g.added_at, g.added_by, g.paused_at, g.paused_by
   FROM pgaudit.guarded_table g JOIN pgaudit.watched_tables('guard') w USING (id);
 
--- capture_problems(): returns what is wrong with captured and guarded tables that are not paused. For readers and workers.
+-- capture_problems(): returns what is wrong with captured and guarded tables that are not paused. For readers and
+-- workers.
 CREATE OR REPLACE FUNCTION pgaudit.capture_problems() RETURNS TABLE (purpose text, relation oid, table_name text, problem text)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
-    SELECT w.purpose, w.relation, table_name(w.relation), w.problem
-      FROM (SELECT 'capture' AS purpose, relation, problem_of('capture', id, relation) AS problem FROM captured_table
-             WHERE paused_at IS NULL AND relation IN (SELECT oid FROM pg_class)
-            UNION ALL
-            SELECT 'guard', relation, problem_of('guard', id, relation) FROM guarded_table
-             WHERE paused_at IS NULL AND relation IN (SELECT oid FROM pg_class)) w
-     WHERE w.problem IS NOT NULL ORDER BY 1, 3
+    SELECT p.purpose, c.oid, table_name(c.oid), problem
+      FROM unnest('{capture,guard}'::text[]) p (purpose), watched(p.purpose) w JOIN pg_class c ON c.oid = w.relation,
+           problem_of(p.purpose, w.id, c.oid) problem
+     WHERE w.paused_at IS NULL AND problem IS NOT NULL ORDER BY 1, 3
 $$;
+
+
+-- tend_captures(): ends captures and guards of tables that were dropped, and adds the triggers of TRUNCATE to partitions
+-- that were created since; to those that are locked, the next time. For workers.
+CREATE OR REPLACE FUNCTION pgaudit.tend_captures() RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp SET lock_timeout = '100ms' AS $$
+DECLARE
+    purpose text;
+    id      integer;
+    member  regclass;
+BEGIN
+    FOREACH purpose IN ARRAY '{capture,guard}'::text[] LOOP
+        FOR id IN SELECT w.id FROM watched(purpose) w WHERE NOT EXISTS (SELECT FROM pg_class WHERE oid = w.relation) LOOP
+            PERFORM forget_dropped_table(purpose, id);
+        END LOOP;
+        FOR id, member IN
+            SELECT w.id, m FROM watched(purpose) w, partition_tree(w.relation) m
+             WHERE paused_at IS NULL AND m <> w.relation
+               AND format('0_pgaudit_%s_truncate', purpose) NOT IN (SELECT triggers_of(m, purpose)) LOOP
+            BEGIN
+                PERFORM create_truncate_trigger(member, purpose, purpose || '_' || id);
+            EXCEPTION WHEN lock_not_available OR insufficient_privilege OR undefined_table OR duplicate_object THEN
+                NULL;  -- another worker was faster, or the health check names it
+            END;
+        END LOOP;
+    END LOOP;
+END $$;
+
+-- forget_dropped_table(purpose, id): ends the capture or guard of a table that was dropped, and records that. Only the
+-- number of the table is known.
+CREATE OR REPLACE FUNCTION pgaudit.forget_dropped_table(purpose text, id integer) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    settings jsonb;
+BEGIN
+    IF purpose = 'capture' THEN
+        DELETE FROM captured_table c WHERE c.id = forget_dropped_table.id RETURNING to_jsonb(c) INTO settings;
+    ELSE
+        DELETE FROM guarded_table g WHERE g.id = forget_dropped_table.id RETURNING to_jsonb(g) INTO settings;
+    END IF;
+    IF settings IS NOT NULL THEN
+        PERFORM record_about_table(
+            format('audit.%s_removed', purpose), (settings->>'relation')::oid::regclass,
+            jsonb_build_object('reason', 'the table was dropped', 'target_type', settings->>'target_type'));
+        EXECUTE format('DROP FUNCTION IF EXISTS pgaudit.%I()', purpose || '_' || id);
+    END IF;
+END $$;
 
 -- Coverage: which tables of the application are captured or guarded, and which are neither.
 
--- logged_actions(prefixes): returns the actions in the log that begin so. Each is found by one step in each index, however
--- many events have it.
+-- logged_actions(prefixes): returns the actions in the log that begin with one of the prefixes. Each is found by one
+-- step in each index, however many events have it.
 CREATE OR REPLACE FUNCTION pgaudit.logged_actions(prefixes text[]) RETURNS SETOF text
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     WITH RECURSIVE wanted AS (
@@ -4987,7 +5943,8 @@ SELECT n.nspname::text AS schema_name, c.relname::text AS table_name,
             WHEN g.id IS NOT NULL
             THEN pgaudit.last_recorded_at(array(SELECT pgaudit.logged_actions(pgaudit.expected_actions(g.action, g.actions))))
        END AS last_event_at,
-       coalesce(passed.unrecorded_changes, 0) AS unrecorded_changes
+       coalesce(passed.unrecorded_changes, 0) AS unrecorded_changes,
+       coalesce(k.added_at, g.added_at) AS added_at
   FROM pg_class c
   JOIN pg_namespace n ON n.oid = c.relnamespace
   LEFT JOIN pgaudit.captured_table k ON k.relation = c.oid
@@ -5005,8 +5962,8 @@ SELECT n.nspname::text AS schema_name, c.relname::text AS table_name,
    AND c.relname NOT IN ('alembic_version', 'django_migrations')
    AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = c.oid AND deptype = 'e');
 
--- claim_unrecorded_changes(): returns what guards have let pass and no worker was told of yet, the oldest first: each is
--- told once, whichever worker asks. NULL for a table that no longer exists.
+-- claim_unrecorded_changes(): returns up to 1,000 changes that guards have let pass and that no worker has reported
+-- yet, the oldest first, and marks them as reported. table_name is NULL if the table no longer exists.
 CREATE OR REPLACE FUNCTION pgaudit.claim_unrecorded_changes()
 RETURNS TABLE (table_name text, operation text, count bigint, targets text[], xid text, recorded_by text, application_name text)
 LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
@@ -5144,27 +6101,61 @@ SELECT head.size,
 -- Creates the first partition and the one ahead of it: ensure_partitions() needs the view log_head.
 DO $$ BEGIN PERFORM pgaudit.ensure_partitions(); END $$;
 
+-- Processors as people and health read them.
+
+-- Each processor with its lag, which is what was not dispatched yet, and with its jobs.
+CREATE OR REPLACE VIEW pgaudit.processor_stats AS
+    SELECT s.name, s.query, CASE WHEN s.paused_at IS NULL THEN 'active' ELSE 'paused' END AS state,
+           s.paused_at, s.paused_by, s.pause_kind, s.pause_reason,
+           at.next_index, greatest(size - at.next_index, 0) AS lag_events,
+           coalesce((SELECT extract(epoch FROM clock_timestamp() - l.persisted_at)::double precision
+                       FROM pgaudit.audit_log l WHERE l.index = at.next_index), 0) AS lag_seconds,
+           jobs.waiting, jobs.delayed, jobs.running, jobs.failed,
+           extract(epoch FROM clock_timestamp() - jobs.oldest_due)::double precision AS oldest_waiting_seconds,
+           extract(epoch FROM clock_timestamp() - jobs.oldest_started)::double precision AS longest_running_seconds,
+           p.succeeded, p.discarded,
+           p.per_second * exp(least(extract(epoch FROM p.ended_at - clock_timestamp())::double precision / 300, 0)) AS jobs_per_second,
+           p.failures AS failures_in_a_row, p.error AS last_error, p.ended_at AS last_ended_at,
+           (SELECT coalesce(sum(b.to_index + 1 - b.next_index), 0)::bigint FROM pgaudit.processor_backfill b
+             WHERE b.processor = p.name AND b.ended_at IS NULL) AS backfill_events,
+           p.concurrency, p.rate, p.break_after, s.added_at, p.known_at
+      FROM pgaudit.processor p JOIN pgaudit.stream s USING (name) JOIN pgaudit.stream_position at USING (name),
+           LATERAL (SELECT count(*) FILTER (WHERE j.status = 'todo' AND j.scheduled_at <= clock_timestamp()) AS waiting,
+                           count(*) FILTER (WHERE j.status = 'todo' AND j.scheduled_at > clock_timestamp()) AS delayed,
+                           count(*) FILTER (WHERE j.status = 'doing') AS running,
+                           count(*) FILTER (WHERE j.status = 'failed') AS failed,
+                           min(j.scheduled_at) FILTER (WHERE j.status = 'todo' AND j.scheduled_at <= clock_timestamp())
+                               AS oldest_due,
+                           min(j.started_at) FILTER (WHERE j.status = 'doing') AS oldest_started
+                      FROM pgaudit.processor_jobs j WHERE j.task_name = p.name) jobs,
+           pgaudit.log_head;
+
 -- Streams as people and health read them.
 
--- Each destination and cursor with its lag: the events that it has not got to yet, and the age of the oldest of them.
+-- Each stream with its lag: the events that it has not got to yet, and the age of the oldest of them. That is the age of
+-- its batch: a look at the log would lock all partitions, and wait for one that is being detached. The history is read
+-- by statement_timestamp, for which an index can be used.
 CREATE OR REPLACE VIEW pgaudit.stream_stats AS
     SELECT s.name, s.kind, s.url, s.query, s.form, s.ordered, s.allow_private,
            CASE WHEN s.paused_at IS NOT NULL THEN 'paused' WHEN p.attempts > 0 THEN 'failing' ELSE 'active' END AS state,
            s.paused_at, s.paused_by, s.pause_kind, s.pause_reason,
            p.next_index, greatest(size - p.next_index, 0) AS lag_events,
-           coalesce((SELECT extract(epoch FROM clock_timestamp() - l.persisted_at)::double precision
-                       FROM pgaudit.audit_log l WHERE l.index = p.next_index), 0) AS lag_seconds,
+           CASE WHEN p.next_index < size THEN coalesce(
+               (SELECT extract(epoch FROM clock_timestamp() - b.persisted_at)::double precision FROM pgaudit.batch b
+                 WHERE b.first_index <= p.next_index ORDER BY b.first_index DESC LIMIT 1), 0) ELSE 0 END AS lag_seconds,
            p.delivered, p.delivered_at, p.attempts, p.failing_since,
            nullif(p.next_attempt_at, '-infinity') AS next_attempt_at, p.error,
            (SELECT coalesce(sum(d.events), 0) / 300.0 FROM pgaudit.delivery d
              WHERE d.stream = s.name AND d.status = 'delivered'
-               AND d.ended_at > clock_timestamp() - interval '5 minutes')::double precision AS events_per_second,
+               AND d.ended_at > statement_timestamp() - interval '5 minutes')::double precision AS events_per_second,
            (SELECT count(*) FROM pgaudit.delivery d
              WHERE d.stream = s.name AND d.status = 'failed'
-               AND d.ended_at > clock_timestamp() - interval '1 day') AS failures_last_day,
+               AND d.ended_at > statement_timestamp() - interval '1 day') AS failures_last_day,
            (SELECT count(*) FROM pgaudit.parked k WHERE k.stream = s.name) AS parked,
-           s.added_at, s.added_by
-      FROM pgaudit.stream s JOIN pgaudit.stream_position p USING (name), pgaudit.log_head;
+           s.added_at, s.added_by,
+           r.from_index AS replay_from, r.to_index AS replay_to, r.next_index AS replay_next, r.error AS replay_error
+      FROM pgaudit.stream s JOIN pgaudit.stream_position p USING (name)
+      LEFT JOIN pgaudit.stream_replay r ON r.stream = s.name, pgaudit.log_head;
 
 -- Comments that psql shows with \d+ and \df+. ASCII only, so that a script does not depend on the encoding of psql.
 
@@ -5667,11 +6658,13 @@ COMMENT ON COLUMN pgaudit.captured_table.action IS
 COMMENT ON COLUMN pgaudit.captured_table.columns IS
     'Columns that are recorded; NULL for all.';
 COMMENT ON COLUMN pgaudit.captured_table.excluded IS
-    'Columns that are not recorded. A change of these alone is none.';
+    'Columns that do not count: a change of these alone is no change.';
 COMMENT ON COLUMN pgaudit.captured_table.masked IS
     'Columns whose changes are recorded without their values.';
 COMMENT ON COLUMN pgaudit.captured_table.condition IS
     'An UPDATE counts only where this SQL holds.';
+COMMENT ON COLUMN pgaudit.captured_table.renamed_columns IS
+    'Present names of columns that the condition calls otherwise: {"status": "state"}.';
 COMMENT ON COLUMN pgaudit.captured_table.known_columns IS
     'Numbers of all columns by name, as of the last generation of the functions.';
 COMMENT ON COLUMN pgaudit.captured_table.added_at IS
@@ -5704,11 +6697,13 @@ COMMENT ON COLUMN pgaudit.guarded_table.with_changes IS
 COMMENT ON COLUMN pgaudit.guarded_table.columns IS
     'Columns that are recorded; NULL for all.';
 COMMENT ON COLUMN pgaudit.guarded_table.excluded IS
-    'Columns that are not recorded. A change of these alone is none.';
+    'Columns that do not count: a change of these alone is no change.';
 COMMENT ON COLUMN pgaudit.guarded_table.masked IS
     'Columns whose changes are recorded without their values.';
 COMMENT ON COLUMN pgaudit.guarded_table.condition IS
     'An UPDATE counts only where this SQL holds.';
+COMMENT ON COLUMN pgaudit.guarded_table.renamed_columns IS
+    'Present names of columns that the condition calls otherwise: {"status": "state"}.';
 COMMENT ON COLUMN pgaudit.guarded_table.known_columns IS
     'Numbers of all columns by name, as of the last generation of the functions.';
 COMMENT ON COLUMN pgaudit.guarded_table.added_at IS
@@ -5782,10 +6777,12 @@ COMMENT ON COLUMN pgaudit.table_coverage.last_event_at IS
     'When the newest event in the log was recorded that has an action of its capture, such as claim.updated. With a guard alone: whose action begins as the guard expects, such as claim. NULL if there is none.';
 COMMENT ON COLUMN pgaudit.table_coverage.unrecorded_changes IS
     'Number of rows changed without an event in the last day, as a guard with on_missing = warn has counted.';
+COMMENT ON COLUMN pgaudit.table_coverage.added_at IS
+    'When it was captured, or guarded if it is not captured: since then it may have events. NULL with neither.';
 COMMENT ON FUNCTION pgaudit.claim_unrecorded_changes() IS
-    'Returns changes without an event that no worker was told of yet, and marks them as told.';
+    'Returns changes without an event that no worker has reported yet, and marks them as reported.';
 
-COMMENT ON FUNCTION pgaudit.add_capture(regclass, text, text[], text, text[], text[], text[], text) IS
+COMMENT ON FUNCTION pgaudit.add_capture(regclass, text, text[], text, text[], text[], text[], text, jsonb) IS
     'Captures a table: records an event for each inserted, updated and deleted row, whoever changes it.';
 
 COMMENT ON FUNCTION pgaudit.remove_capture(regclass) IS
@@ -5794,7 +6791,7 @@ COMMENT ON FUNCTION pgaudit.remove_capture(regclass) IS
 COMMENT ON FUNCTION pgaudit.pause_capture(regclass, boolean) IS
     'Interrupts the capture of a table, or resumes it.';
 
-COMMENT ON FUNCTION pgaudit.add_guard(regclass, text, text[], text, jsonb, boolean, text, text[], text[], text[], text) IS
+COMMENT ON FUNCTION pgaudit.add_guard(regclass, text, text[], text, jsonb, boolean, text, text[], text[], text[], text, jsonb) IS
     'Guards a table: a transaction that changes a row must record an event for it.';
 
 COMMENT ON FUNCTION pgaudit.remove_guard(regclass) IS
@@ -5803,17 +6800,17 @@ COMMENT ON FUNCTION pgaudit.remove_guard(regclass) IS
 COMMENT ON FUNCTION pgaudit.pause_guard(regclass, boolean) IS
     'Interrupts the guard of a table, or resumes it.';
 
-COMMENT ON FUNCTION pgaudit.is_captured(oid) IS
-    'Whether inserted, updated and deleted rows of a table are captured.';
-
 COMMENT ON FUNCTION pgaudit.record_uncaptured(jsonb) IS
     'Records the events of changes that no trigger captures.';
 
 COMMENT ON FUNCTION pgaudit.renew_capture(regclass) IS
-    'Adds the capture of a table anew as it was, for what the table is now.';
+    'Adds the capture of a table again with the same options, which adapts it to what the table is now.';
 
 COMMENT ON FUNCTION pgaudit.renew_guard(regclass) IS
-    'Adds the guard of a table anew as it was, for what the table is now.';
+    'Adds the guard of a table again with the same options, which adapts it to what the table is now.';
+
+COMMENT ON FUNCTION pgaudit.tend_captures() IS
+    'Adds missing triggers of TRUNCATE to partitions, and ends the captures and guards of dropped tables. Workers call it.';
 
 COMMENT ON FUNCTION pgaudit.capture_problems() IS
     'Captured and guarded tables whose changes may pass: purpose, table and what is wrong.';
@@ -5841,7 +6838,7 @@ COMMENT ON COLUMN pgaudit.capture_state.condition IS
 COMMENT ON COLUMN pgaudit.capture_state.level IS
     'What its triggers fire for, statement or row; NULL if they are missing.';
 COMMENT ON COLUMN pgaudit.capture_state.level_reason IS
-    'Why each row is captured by itself; NULL if a statement is.';
+    'Why the triggers must fire for each row; NULL if they may fire for each statement.';
 COMMENT ON COLUMN pgaudit.capture_state.children IS
     'Tables that inherit from it, without its partitions.';
 COMMENT ON COLUMN pgaudit.capture_state.problem IS
@@ -5884,7 +6881,7 @@ COMMENT ON COLUMN pgaudit.guard_state.condition IS
 COMMENT ON COLUMN pgaudit.guard_state.level IS
     'What its triggers fire for, statement or row; NULL if they are missing.';
 COMMENT ON COLUMN pgaudit.guard_state.level_reason IS
-    'Why each row is noted by itself; NULL if a statement is.';
+    'Why the triggers must fire for each row; NULL if they may fire for each statement.';
 COMMENT ON COLUMN pgaudit.guard_state.children IS
     'Tables that inherit from it, without its partitions.';
 COMMENT ON COLUMN pgaudit.guard_state.problem IS
@@ -5921,7 +6918,7 @@ COMMENT ON COLUMN pgaudit.stream.added_by IS
 COMMENT ON COLUMN pgaudit.stream.paused_at IS
     'When it was paused; null while it runs.';
 COMMENT ON COLUMN pgaudit.stream.paused_by IS
-    'Database role that paused it.';
+    'Who paused it: the user that an application has named, as type:id, or a database role.';
 COMMENT ON COLUMN pgaudit.stream.pause_kind IS
     'Why it is paused: asked, refused by the destination, failing for days, or a mismatch with the log.';
 COMMENT ON COLUMN pgaudit.stream.pause_reason IS
@@ -5948,6 +6945,8 @@ COMMENT ON COLUMN pgaudit.stream_position.next_attempt_at IS
     'When the next attempt is due.';
 COMMENT ON COLUMN pgaudit.stream_position.error IS
     'Why the last one failed.';
+COMMENT ON COLUMN pgaudit.stream_position.started_at IS
+    'When the stream was added, or set back last.';
 COMMENT ON TABLE pgaudit.delivery IS
     'What was sent to destinations, or could not be: a row for each chunk and attempt. Kept for 30 days.';
 COMMENT ON COLUMN pgaudit.delivery.id IS
@@ -5955,7 +6954,7 @@ COMMENT ON COLUMN pgaudit.delivery.id IS
 COMMENT ON COLUMN pgaudit.delivery.stream IS
     'Name of the stream.';
 COMMENT ON COLUMN pgaudit.delivery.status IS
-    'delivered, failed, skipped, discarded or rewound.';
+    'delivered, replayed, failed, skipped, discarded or rewound.';
 COMMENT ON COLUMN pgaudit.delivery.from_index IS
     'First index of the range.';
 COMMENT ON COLUMN pgaudit.delivery.to_index IS
@@ -5992,6 +6991,28 @@ COMMENT ON COLUMN pgaudit.parked.parked_at IS
     'When it was parked.';
 COMMENT ON COLUMN pgaudit.parked.retry_at IS
     'When it is sent again; null until someone retries it.';
+COMMENT ON TABLE pgaudit.stream_replay IS
+    'Ranges that are sent again, one for each stream, while there is nothing newer to send.';
+COMMENT ON COLUMN pgaudit.stream_replay.stream IS
+    'Name of the stream.';
+COMMENT ON COLUMN pgaudit.stream_replay.from_index IS
+    'First index of the range.';
+COMMENT ON COLUMN pgaudit.stream_replay.to_index IS
+    'Last index of the range.';
+COMMENT ON COLUMN pgaudit.stream_replay.next_index IS
+    'Index of the event that it goes on with.';
+COMMENT ON COLUMN pgaudit.stream_replay.events IS
+    'Number of events that were sent again.';
+COMMENT ON COLUMN pgaudit.stream_replay.asked_at IS
+    'When it was asked for.';
+COMMENT ON COLUMN pgaudit.stream_replay.asked_by IS
+    'Who asked: the user that an application has named, as type:id, or a database role.';
+COMMENT ON COLUMN pgaudit.stream_replay.attempts IS
+    'Failed attempts since events were accepted last.';
+COMMENT ON COLUMN pgaudit.stream_replay.next_attempt_at IS
+    'When the next attempt is due.';
+COMMENT ON COLUMN pgaudit.stream_replay.error IS
+    'Why the last one failed.';
 COMMENT ON VIEW pgaudit.stream_stats IS
     'Each stream: how far it is, how far behind the log, and how it does.';
 COMMENT ON COLUMN pgaudit.stream_stats.name IS
@@ -6013,7 +7034,7 @@ COMMENT ON COLUMN pgaudit.stream_stats.state IS
 COMMENT ON COLUMN pgaudit.stream_stats.paused_at IS
     'When it was paused.';
 COMMENT ON COLUMN pgaudit.stream_stats.paused_by IS
-    'Database role that paused it.';
+    'Who paused it: the user that an application has named, as type:id, or a database role.';
 COMMENT ON COLUMN pgaudit.stream_stats.pause_kind IS
     'asked, refused, failing or mismatch.';
 COMMENT ON COLUMN pgaudit.stream_stats.pause_reason IS
@@ -6046,6 +7067,145 @@ COMMENT ON COLUMN pgaudit.stream_stats.added_at IS
     'When it was added.';
 COMMENT ON COLUMN pgaudit.stream_stats.added_by IS
     'Database role that added it.';
+COMMENT ON COLUMN pgaudit.stream_stats.replay_from IS
+    'First index of the range that is sent again; null if none is.';
+COMMENT ON COLUMN pgaudit.stream_stats.replay_to IS
+    'Last index of that range.';
+COMMENT ON COLUMN pgaudit.stream_stats.replay_next IS
+    'Index of the event that the replay goes on with.';
+COMMENT ON COLUMN pgaudit.stream_stats.replay_error IS
+    'Why its last attempt failed.';
+
+COMMENT ON TABLE pgaudit.processor IS
+    'Functions of the application that get a job for each event they ask for: their limits, and how their jobs end.';
+COMMENT ON COLUMN pgaudit.processor.name IS
+    'Name of the processor, and of its stream.';
+COMMENT ON COLUMN pgaudit.processor.concurrency IS
+    'Most jobs that run at the same time, in all workers together; null without a limit.';
+COMMENT ON COLUMN pgaudit.processor.rate IS
+    'Most jobs that are begun in a second, in all workers together; null without a limit.';
+COMMENT ON COLUMN pgaudit.processor.break_after IS
+    'Failed attempts in a row after which it is paused as failing; null for never.';
+COMMENT ON COLUMN pgaudit.processor.known_at IS
+    'When a worker has last said that it knows this processor; each does once per minute.';
+COMMENT ON COLUMN pgaudit.processor.next_at IS
+    'When the rate allows the next job.';
+COMMENT ON COLUMN pgaudit.processor.probe_at IS
+    'When the next job is tried, while it is paused as failing.';
+COMMENT ON COLUMN pgaudit.processor.failures IS
+    'Failed attempts in a row, of any of its jobs.';
+COMMENT ON COLUMN pgaudit.processor.succeeded IS
+    'Number of jobs that were done.';
+COMMENT ON COLUMN pgaudit.processor.discarded IS
+    'Number of jobs that it has given up by Discard.';
+COMMENT ON COLUMN pgaudit.processor.per_second IS
+    'Jobs per second as of ended_at, a decaying mean of five minutes; processor_stats has it as of now.';
+COMMENT ON COLUMN pgaudit.processor.ended_at IS
+    'When a job was last done or discarded.';
+COMMENT ON COLUMN pgaudit.processor.error IS
+    'The last error of any of its jobs.';
+COMMENT ON TABLE pgaudit.processor_jobs IS
+    'The jobs of processors, a child table of procrastinate_jobs: one for each event that a processor asks for.';
+COMMENT ON COLUMN pgaudit.processor_jobs.id IS
+    'Number of the job, from the same sequence as all jobs.';
+COMMENT ON COLUMN pgaudit.processor_jobs.queue_name IS
+    'audit_processors.';
+COMMENT ON COLUMN pgaudit.processor_jobs.task_name IS
+    'Name of the processor.';
+COMMENT ON COLUMN pgaudit.processor_jobs.args IS
+    'The index, and whether the processor has still to be asked if it wants the event.';
+COMMENT ON COLUMN pgaudit.processor_jobs.status IS
+    'todo, doing or failed; a job that is done leaves the queue.';
+COMMENT ON COLUMN pgaudit.processor_jobs.scheduled_at IS
+    'When it is due, or was.';
+COMMENT ON COLUMN pgaudit.processor_jobs.attempts IS
+    'Number of failed attempts.';
+COMMENT ON COLUMN pgaudit.processor_jobs.worker_id IS
+    'Worker that runs it.';
+COMMENT ON COLUMN pgaudit.processor_jobs.index IS
+    'Index of the event in the log.';
+COMMENT ON COLUMN pgaudit.processor_jobs.stalls IS
+    'How often its worker has vanished while it ran.';
+COMMENT ON COLUMN pgaudit.processor_jobs.started_at IS
+    'When its last attempt began.';
+COMMENT ON TABLE pgaudit.processor_backfill IS
+    'Ranges of the log that a processor gets in addition, behind its position.';
+COMMENT ON COLUMN pgaudit.processor_backfill.id IS
+    'Number of the backfill.';
+COMMENT ON COLUMN pgaudit.processor_backfill.processor IS
+    'Name of the processor.';
+COMMENT ON COLUMN pgaudit.processor_backfill.from_index IS
+    'Index of the first event.';
+COMMENT ON COLUMN pgaudit.processor_backfill.to_index IS
+    'Index of the last event.';
+COMMENT ON COLUMN pgaudit.processor_backfill.next_index IS
+    'Index of the event with which it goes on.';
+COMMENT ON COLUMN pgaudit.processor_backfill.jobs IS
+    'Number of jobs that it has added.';
+COMMENT ON COLUMN pgaudit.processor_backfill.added_at IS
+    'When it was asked for.';
+COMMENT ON COLUMN pgaudit.processor_backfill.added_by IS
+    'Database role that asked for it.';
+COMMENT ON COLUMN pgaudit.processor_backfill.ended_at IS
+    'When its last job was added; null while it goes on.';
+COMMENT ON VIEW pgaudit.processor_stats IS
+    'Each processor: how far it is, how far behind the log, and what its jobs do.';
+COMMENT ON COLUMN pgaudit.processor_stats.name IS
+    'Name of the processor.';
+COMMENT ON COLUMN pgaudit.processor_stats.query IS
+    'Which events it asks for, as a search; its code may select from them.';
+COMMENT ON COLUMN pgaudit.processor_stats.state IS
+    'active or paused.';
+COMMENT ON COLUMN pgaudit.processor_stats.paused_at IS
+    'When it was paused; null while it runs.';
+COMMENT ON COLUMN pgaudit.processor_stats.paused_by IS
+    'Database role that paused it.';
+COMMENT ON COLUMN pgaudit.processor_stats.pause_kind IS
+    'Why it is paused: asked; failing, with one job tried each minute; or a mismatch with the log.';
+COMMENT ON COLUMN pgaudit.processor_stats.pause_reason IS
+    'The reason in words.';
+COMMENT ON COLUMN pgaudit.processor_stats.next_index IS
+    'Index of the first event that was not looked at yet.';
+COMMENT ON COLUMN pgaudit.processor_stats.lag_events IS
+    'Events of the log from there on, whether it asks for them or not.';
+COMMENT ON COLUMN pgaudit.processor_stats.lag_seconds IS
+    'How long the first of them has been in the log.';
+COMMENT ON COLUMN pgaudit.processor_stats.waiting IS
+    'Jobs that are due.';
+COMMENT ON COLUMN pgaudit.processor_stats.delayed IS
+    'Jobs that are tried again later.';
+COMMENT ON COLUMN pgaudit.processor_stats.running IS
+    'Jobs that a worker runs.';
+COMMENT ON COLUMN pgaudit.processor_stats.failed IS
+    'Jobs that have failed for good, and stay until someone retries or discards them.';
+COMMENT ON COLUMN pgaudit.processor_stats.oldest_waiting_seconds IS
+    'How long the oldest job that waits has been due; null if none waits.';
+COMMENT ON COLUMN pgaudit.processor_stats.longest_running_seconds IS
+    'How long the oldest attempt has been running; null if none runs.';
+COMMENT ON COLUMN pgaudit.processor_stats.succeeded IS
+    'Number of jobs that were done.';
+COMMENT ON COLUMN pgaudit.processor_stats.discarded IS
+    'Number of jobs that it has given up by Discard.';
+COMMENT ON COLUMN pgaudit.processor_stats.jobs_per_second IS
+    'Jobs that were done per second, a decaying mean of five minutes.';
+COMMENT ON COLUMN pgaudit.processor_stats.failures_in_a_row IS
+    'Failed attempts since the last job was done.';
+COMMENT ON COLUMN pgaudit.processor_stats.last_error IS
+    'The last error of any of its jobs.';
+COMMENT ON COLUMN pgaudit.processor_stats.last_ended_at IS
+    'When a job was last done or discarded.';
+COMMENT ON COLUMN pgaudit.processor_stats.backfill_events IS
+    'Events of its backfills that were not looked at yet.';
+COMMENT ON COLUMN pgaudit.processor_stats.concurrency IS
+    'Most jobs that run at the same time, in all workers together; null without a limit.';
+COMMENT ON COLUMN pgaudit.processor_stats.rate IS
+    'Most jobs that are begun in a second, in all workers together; null without a limit.';
+COMMENT ON COLUMN pgaudit.processor_stats.break_after IS
+    'Failed attempts in a row after which it is paused as failing; null for never.';
+COMMENT ON COLUMN pgaudit.processor_stats.added_at IS
+    'When a worker has first said that it knows this processor.';
+COMMENT ON COLUMN pgaudit.processor_stats.known_at IS
+    'When a worker has last said so; each does once per minute.';
 
 -- The functions of captured and guarded tables are generated anew, because the code that generates them may have changed.
 
@@ -6077,7 +7237,7 @@ END $$;
 
 
 DELETE FROM pgaudit.schema_code;
-INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('a869453c3798c22e098f4476388099ad68e6b15e3575a784379d7a1ae973a7dd', '0.1.0');
+INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('aa96d21aaf5efa534c7a8c8543cb4df83fb4be6c13565fae62eb702d322f0746', '0.1.0');
 
 
 DO $renewal$
@@ -6093,7 +7253,7 @@ BEGIN
         EXECUTE format($$GRANT USAGE ON SCHEMA pgaudit TO %1$s$$, role);
         EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.record, pgaudit.try_record, pgaudit.schema_state TO %1$s$$, role);
         EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.with_receipts TO %1$s$$, role);
-        EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.record_uncaptured, pgaudit.captured_operations, pgaudit.is_captured TO %1$s$$, role);
+        EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.record_uncaptured, pgaudit.captured_operations TO %1$s$$, role);
     END LOOP;
     FOR role IN SELECT DISTINCT grantee::regrole FROM (
                     SELECT proname, proacl, proowner FROM pg_proc WHERE pronamespace = 'pgaudit'::regnamespace
@@ -6104,7 +7264,7 @@ BEGIN
         EXECUTE format($$GRANT USAGE ON SCHEMA pgaudit TO %1$s$$, role);
         EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.record, pgaudit.try_record, pgaudit.schema_state TO %1$s$$, role);
         EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.with_receipts TO %1$s$$, role);
-        EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.record_uncaptured, pgaudit.captured_operations, pgaudit.is_captured TO %1$s$$, role);
+        EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.record_uncaptured, pgaudit.captured_operations TO %1$s$$, role);
         EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.record_inline TO %1$s$$, role);
     END LOOP;
     FOR role IN SELECT DISTINCT grantee::regrole FROM (
@@ -6116,7 +7276,7 @@ BEGIN
         EXECUTE format($$GRANT USAGE ON SCHEMA pgaudit TO %1$s$$, role);
         EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.record, pgaudit.try_record, pgaudit.schema_state TO %1$s$$, role);
         EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.with_receipts TO %1$s$$, role);
-        EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.record_uncaptured, pgaudit.captured_operations, pgaudit.is_captured TO %1$s$$, role);
+        EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.record_uncaptured, pgaudit.captured_operations TO %1$s$$, role);
         EXECUTE format($$GRANT USAGE ON SCHEMA pgaudit TO %1$s$$, role);
         EXECUTE format($$GRANT SELECT ON pgaudit.log_head, pgaudit.tile, pgaudit.checkpoint, pgaudit.verification,
        pgaudit.failed_verifications, pgaudit.sealing_stats,
@@ -6134,7 +7294,8 @@ BEGIN
        pgaudit.fetch_job, pgaudit.persist, pgaudit.record_failure, pgaudit.release_jobs, pgaudit.running_jobs,
        pgaudit.reclaim_stalled_jobs,
        pgaudit.ensure_partitions, pgaudit.requeue_skipped_jobs, pgaudit.prune_batches, pgaudit.prune_job_errors,
-       pgaudit.prune_unrecorded_changes, pgaudit.claim_unrecorded_changes, pgaudit.retry_failed TO %1$s$$, role);
+       pgaudit.prune_unrecorded_changes, pgaudit.claim_unrecorded_changes, pgaudit.tend_captures,
+       pgaudit.retry_failed TO %1$s$$, role);
         EXECUTE format($$GRANT SELECT ON pgaudit.audit_jobs, pgaudit.job_error, pgaudit.acknowledged_jobs TO %1$s$$, role);
         EXECUTE format($$GRANT SELECT ON pgaudit.queue_stats, pgaudit.worker_stats, pgaudit.batch, pgaudit.conflicting_events,
        pgaudit.log_lock_holder, pgaudit.unrecorded_change, pgaudit.alembic_version TO %1$s$$, role);
@@ -6143,11 +7304,17 @@ BEGIN
        pgaudit.lag_bucket_bounds, pgaudit.log_partitions, pgaudit.is_partition_ahead TO %1$s$$, role);
         EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.capture_problems TO %1$s$$, role);
         EXECUTE format($$GRANT SELECT ON pgaudit.audit_log, pgaudit.event_target, pgaudit.stream, pgaudit.stream_position,
-       pgaudit.delivery, pgaudit.parked, pgaudit.stream_stats TO %1$s$$, role);
+       pgaudit.delivery, pgaudit.parked, pgaudit.stream_replay, pgaudit.stream_stats TO %1$s$$, role);
         EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.due_streams, pgaudit.look_at_stream, pgaudit.lock_stream, pgaudit.move_stream,
        pgaudit.note_stream_failure, pgaudit.pause_stream, pgaudit.blocked_targets, pgaudit.due_parked,
-       pgaudit.settle_parked, pgaudit.note_parked_failure, pgaudit.prune_deliveries, pgaudit.index_ranges
+       pgaudit.settle_parked, pgaudit.note_parked_failure, pgaudit.prune_deliveries, pgaudit.index_ranges,
+       pgaudit.look_at_replay, pgaudit.move_replay, pgaudit.note_replay_failure
        TO %1$s$$, role);
+        EXECUTE format($$GRANT SELECT ON pgaudit.processor_jobs, pgaudit.processor_backfill, pgaudit.processor_stats TO %1$s$$, role);
+        EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.register_processor, pgaudit.due_processors, pgaudit.dispatch_events,
+       pgaudit.dispatch_backfill, pgaudit.fetch_processor_jobs, pgaudit.succeed_processor_jobs,
+       pgaudit.discard_processor_job, pgaudit.fail_processor_job, pgaudit.note_processor_overrun,
+       pgaudit.release_processor_jobs, pgaudit.reclaim_stalled_processor_jobs TO %1$s$$, role);
     END LOOP;
     FOR role IN SELECT DISTINCT grantee::regrole FROM (
                     SELECT proname, proacl, proowner FROM pg_proc WHERE pronamespace = 'pgaudit'::regnamespace
@@ -6160,9 +7327,13 @@ BEGIN
        pgaudit.queue_state, pgaudit.schema_state TO %1$s$$, role);
         EXECUTE format($$GRANT SELECT ON pgaudit.audit_jobs, pgaudit.job_error, pgaudit.acknowledged_jobs TO %1$s$$, role);
         EXECUTE format($$GRANT SELECT ON pgaudit.stream, pgaudit.stream_position, pgaudit.delivery, pgaudit.parked,
-       pgaudit.stream_stats TO %1$s$$, role);
+       pgaudit.stream_replay, pgaudit.stream_stats TO %1$s$$, role);
         EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.require_stream, pgaudit.pause_stream, pgaudit.resume_stream,
-       pgaudit.rewind_stream, pgaudit.retry_parked, pgaudit.discard_parked TO %1$s$$, role);
+       pgaudit.rewind_stream, pgaudit.replay_stream, pgaudit.stop_replay, pgaudit.retry_parked,
+       pgaudit.discard_parked TO %1$s$$, role);
+        EXECUTE format($$GRANT SELECT ON pgaudit.processor_jobs, pgaudit.processor_backfill, pgaudit.processor_stats TO %1$s$$, role);
+        EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.backfill_processor, pgaudit.retry_processor_jobs, pgaudit.drop_processor_jobs
+       TO %1$s$$, role);
     END LOOP;
     FOR role IN SELECT DISTINCT grantee::regrole FROM (
                     SELECT proname, proacl, proowner FROM pg_proc WHERE pronamespace = 'pgaudit'::regnamespace
@@ -6187,8 +7358,9 @@ BEGIN
        pgaudit.last_recorded_at, pgaudit.expected_actions TO %1$s$$, role);
         EXECUTE format($$GRANT SELECT ON pgaudit.capture_state, pgaudit.guard_state TO %1$s$$, role);
         EXECUTE format($$GRANT SELECT ON pgaudit.stream, pgaudit.stream_position, pgaudit.delivery, pgaudit.parked,
-       pgaudit.stream_stats TO %1$s$$, role);
+       pgaudit.stream_replay, pgaudit.stream_stats TO %1$s$$, role);
         EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.open_cursor, pgaudit.lock_cursor, pgaudit.move_cursor TO %1$s$$, role);
+        EXECUTE format($$GRANT SELECT ON pgaudit.processor_jobs, pgaudit.processor_backfill, pgaudit.processor_stats TO %1$s$$, role);
         EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.watched_tables, pgaudit.capture_problems TO %1$s$$, role);
         EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.stalled_workers_jobs, pgaudit.try_timestamptz, pgaudit.low_watermark,
        pgaudit.count_jobs, pgaudit.queue_state,

@@ -51,8 +51,8 @@ class DjangoTransaction:
     def record_uncaptured(self, changes: str, *, receipts: bool) -> None:
         self._fetch_row(statement(RECORD_UNCAPTURED, EVENTS, receipts=receipts), [changes])
 
-    def captured_operations(self, table: str) -> str:
-        return str(self._fetch_row(CAPTURED, [table])[0])
+    def captured_operations(self, table: str) -> list[str]:
+        return str(self._fetch_row(CAPTURED, [table])[0]).split(",")
 
     def fetch_row(self, query: LiteralString) -> Sequence[Any]:
         return self._fetch_row(query)

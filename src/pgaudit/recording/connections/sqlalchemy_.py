@@ -54,8 +54,8 @@ class SqlalchemyTransaction:
     def record_uncaptured(self, changes: str, *, receipts: bool) -> None:
         self._conn.execute(clause(RECORD_UNCAPTURED, receipts=receipts), {"events": changes})
 
-    def captured_operations(self, table: str) -> str:
-        return str(self._conn.execute(text(CAPTURED), {"table": table}).scalar_one())
+    def captured_operations(self, table: str) -> list[str]:
+        return str(self._conn.execute(text(CAPTURED), {"table": table}).scalar_one()).split(",")
 
     def fetch_row(self, query: LiteralString) -> Sequence[Any]:
         return self._conn.exec_driver_sql(query).one()

@@ -39,8 +39,8 @@ class Transaction(Protocol):
         """Calls ``pgaudit.record_uncaptured``."""
         ...
 
-    def captured_operations(self, table: str) -> str:
-        """Returns the operations on a table that triggers capture, joined with commas."""
+    def captured_operations(self, table: str) -> list[str]:
+        """Returns the operations on a table that triggers capture, such as ``insert``."""
         ...
 
     def fetch_row(self, query: LiteralString) -> Sequence[Any]:

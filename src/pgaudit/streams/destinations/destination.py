@@ -25,6 +25,15 @@ class Destination(Protocol):
         """The largest chunk."""
         ...
 
+    @property
+    def takes_all(self) -> bool:
+        """Whether it refuses no event: then none is parked, and a chunk of an ordered stream is sent as one, too."""
+        ...
+
+    def is_waiting(self, log_size: int, now: datetime) -> bool:
+        """Returns whether the events need not be read yet: ``ready`` would return 0 again."""
+        ...
+
     def ready(self, entries: Sequence[Entry], now: datetime, *, is_full: bool) -> int:
         """Returns how many of these events, from the first on, are to be sent now; 0 to wait for more.
 
@@ -43,6 +52,13 @@ class Destination(Protocol):
         """
         ...
 
+    def check(self) -> None:
+        """Checks, without sending anything, that events could be sent.
+
+        :raises DeliveryFailed: not now; or, DestinationRefused, not until someone acts.
+        """
+        ...
+
     def close(self) -> None:
         """Closes connections and files."""
         ...
@@ -52,10 +68,18 @@ class Prompt:
     """A destination that is sent what there is, as soon as it is there."""
 
     limits = Limits()
+    takes_all = False
+
+    def is_waiting(self, log_size: int, now: datetime) -> bool:  # noqa: ARG002 - see Destination
+        """Returns False: what is there is sent."""
+        return False
 
     def ready(self, entries: Sequence[Entry], now: datetime, *, is_full: bool) -> int:  # noqa: ARG002 - see Destination
         """Returns the number of the events: all of them."""
         return len(entries)
+
+    def check(self) -> None:
+        """Has nothing to check: a test event shows more."""
 
     def close(self) -> None:
         """Has nothing to close."""

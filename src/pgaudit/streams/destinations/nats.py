@@ -12,6 +12,7 @@ import asyncio
 import re
 import ssl
 from collections.abc import Coroutine, Sequence
+from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 from nats.aio.client import Client, RawCredentials
@@ -20,9 +21,8 @@ from nats.js import JetStreamContext
 from nats.js.api import StreamConfig
 from nats.js.errors import APIError, NotFoundError
 
-from pgaudit._exact_json import to_json
 from pgaudit.streams.destinations.destination import Limits, Prompt
-from pgaudit.streams.forms import form_of
+from pgaudit.streams.forms import writer_of
 from pgaudit.streams.outcomes import DeliveryFailed, DestinationRefused, Receipt
 from pgaudit.streams.request import Request
 from pgaudit.trail.entry import Entry
@@ -51,7 +51,7 @@ class JetStream(Prompt):
     limits = Limits(events=1_000, bytes=8_000_000)
 
     def __init__(self, request: Request) -> None:
-        self._form = form_of(request.form)
+        self._write = writer_of(request.form)
         self._name = request.url.option("stream")
         self._prefix = request.url.option("prefix", "audit")
         self._replicas = request.url.number("replicas", 1)
@@ -62,6 +62,13 @@ class JetStream(Prompt):
     def send(self, entries: Sequence[Entry]) -> Receipt:
         """Publishes what the stream does not have yet; returns when it is stored."""
         return self._run(self._send(entries))
+
+    def check(self) -> None:
+        """Checks that the server lets us in, and has the stream, which is made if there is none."""
+        self._run(self._check())
+
+    async def _check(self) -> None:
+        await self._stream(await self._connected())
 
     def close(self) -> None:
         """Closes the connection."""
@@ -115,8 +122,8 @@ class JetStream(Prompt):
             transport: Any = client._transport  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - see above
             if transport is not None:
                 transport.close()
-                closing = asyncio.gather(transport.wait_closed(), return_exceptions=True)
-                await asyncio.wait_for(closing, CONNECT_SECONDS)
+                with suppress(OSError, TimeoutError):
+                    await asyncio.wait_for(transport.wait_closed(), CONNECT_SECONDS)
 
     async def _stream(self, jetstream: JetStreamContext) -> Any:
         """Returns how the stream is. It is made if there is none: nothing can be deleted from it."""
@@ -147,7 +154,7 @@ class JetStream(Prompt):
         futures: list[asyncio.Future[Any]] = []
         size = 0
         for entry in entries:
-            payload = to_json(self._form(entry)).encode()
+            payload = self._write(entry).encode()
             size += len(payload)
             headers = {EXPECTED: str(entry.index), HASH: entry.leaf_hash.hex()}
             subject = subject_of(self._prefix, entry)

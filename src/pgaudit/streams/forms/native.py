@@ -2,7 +2,16 @@
 
 from typing import Any
 
+from pgaudit.streams.forms.wording import in_utc
 from pgaudit.trail.entry import Entry
+
+
+def text(entry: Entry) -> str:
+    """Returns the same as JSON, with the stored text of the event: parsing it would take ten times as long."""
+    return (
+        f'{{"index": {entry.index}, "leaf_hash": "{entry.leaf_hash.hex()}", '
+        f'"persisted_at": "{in_utc(entry.persisted_at)}", "event": {entry.text}}}'
+    )
 
 
 def form(entry: Entry) -> dict[str, Any]:
@@ -13,6 +22,6 @@ def form(entry: Entry) -> dict[str, Any]:
     return {
         "index": entry.index,
         "leaf_hash": entry.leaf_hash.hex(),
-        "persisted_at": entry.persisted_at.isoformat(timespec="microseconds").replace("+00:00", "Z"),
+        "persisted_at": in_utc(entry.persisted_at),
         "event": entry.exact_event(),
     }

@@ -72,3 +72,15 @@ class Payment(models.Model):  # type: ignore[misc]
 
     def __str__(self) -> str:
         return str(self.amount)
+
+
+class Instalment(models.Model):  # type: ignore[misc]
+    """A part of a payment, with a key of two fields."""
+
+    pk = models.CompositePrimaryKey("payment_id", "number")
+    payment = models.ForeignKey(Payment, models.CASCADE)
+    number = models.IntegerField(db_column="Number")
+    amount = models.IntegerField()
+
+    def __str__(self) -> str:
+        return str(self.amount)
