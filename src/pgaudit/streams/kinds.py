@@ -4,6 +4,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+# The facilities of syslog, by their numbers (RFC 5424).
+FACILITIES: Final = (
+    "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp", "ntp",
+    "audit", "alert", "clock", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
+)  # fmt: skip
+ADDRESS: Final = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9.-]{0,250}[A-Za-z0-9])?"
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """What the value of an option has to match, and what that is called."""
+
+    pattern: str
+    meaning: str
+
 
 @dataclass(frozen=True, slots=True)
 class Kind:
@@ -16,6 +31,7 @@ class Kind:
     :ivar whole_log: whether it takes nothing less than the log from its beginning.
     :ivar texts, numbers, flags, secrets: names of the options, by what their values are.
     :ivar choices: options of which the value is one of several.
+    :ivar patterns, bounds: what texts have to match; the least and the greatest of numbers.
     """
 
     name: str
@@ -30,6 +46,8 @@ class Kind:
     flags: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
     choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    patterns: Mapping[str, Pattern] = field(default_factory=dict[str, Pattern])
+    bounds: Mapping[str, tuple[int, int]] = field(default_factory=dict[str, tuple[int, int]])
 
     @property
     def known(self) -> frozenset[str]:
@@ -55,10 +73,21 @@ OTLP: Final = Kind(
 )  # fmt: skip
 SMTP: Final = Kind(
     "smtp", "starttls", "smtp+starttls://HOST:587?from=audit@example.com&to=soc@example.com&user=audit&password=env:VARIABLE",
-    required=("from", "to"), texts=("from", "to", "user", "subject", "template", "ca"), secrets=("password",),
+    required=("from", "to"), texts=("from", "to", "user", "subject", "template", "link", "ca"), numbers=("linger",),
+    secrets=("password",),
+    patterns={
+        "from": Pattern(ADDRESS, "an address such as audit@example.com"),
+        "to": Pattern(rf"{ADDRESS}(,{ADDRESS}){{0,49}}", "at most 50 addresses such as a@example.com,b@example.com"),
+        "template": Pattern(r"/.+\.jinja", "the path of a file whose name ends with .jinja"),
+        "link": Pattern(r"https?://.+", "the URL of the dashboard"),
+    },
+    bounds={"linger": (1, 86_400)},
 )  # fmt: skip
 SYSLOG: Final = Kind(
-    "syslog", "tls", "syslog+tls://HOST:6514?ca=/etc/ssl/siem.pem", texts=("facility", "app", "ca", "cert", "key"),
+    "syslog", "tls", "syslog+tls://HOST:6514?ca=/etc/ssl/siem.pem",
+    texts=("app",), numbers=("max", "enterprise"), flags=("confirm",), choices={"facility": FACILITIES},
+    patterns={"app": Pattern("[!-~]{1,48}", "1 to 48 printable characters of ASCII, without blanks")},
+    bounds={"max": (1_024, 1_000_000), "enterprise": (1, 2**32 - 1)},
 )  # fmt: skip
 FILE: Final = Kind(
     "file", "file", "file:/var/audit?rotate_bytes=100000000&gzip=true", has_host=False,
@@ -91,9 +120,15 @@ KINDS: Final[Mapping[str, Kind]] = {
     "smtp": replace(SMTP, transport="plain"),
     "smtp+starttls": SMTP,
     "smtps": replace(SMTP, transport="tls"),
-    "syslog+udp": replace(SYSLOG, transport="udp"),
-    "syslog+tcp": replace(SYSLOG, transport="tcp"),
-    "syslog+tls": SYSLOG,
+    "syslog+udp": replace(
+        SYSLOG,
+        transport="udp",
+        flags=(),
+        bounds={**SYSLOG.bounds, "max": (1_024, 65_507)},
+        example="syslog+udp://HOST:514",
+    ),
+    "syslog+tcp": replace(SYSLOG, transport="tcp", example="syslog+tcp://HOST:601"),
+    "syslog+tls": replace(SYSLOG, texts=(*SYSLOG.texts, "ca", "cert", "key")),
     "file": FILE,
     "s3": S3,
     "parquet": PARQUET,

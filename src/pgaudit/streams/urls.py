@@ -137,10 +137,15 @@ def check_option(name: str, value: str, kind: Kind, scheme: str) -> None:
         require(REFERENCE.fullmatch(value), f"{name} is a secret: write {name}=env:VARIABLE or {name}=file:/PATH")
     elif name in kind.numbers:
         require(re.fullmatch("[1-9][0-9]{0,11}", value), f"{name} is a whole number above 0")
+        least, greatest = kind.bounds.get(name, (1, 10**12))
+        require(least <= int(value) <= greatest, f"{name} is a number from {least} to {greatest}")
     elif name in kind.flags:
         require(value in {"true", "false"}, f"{name} is true or false")
     elif name in kind.choices:
         require(value in kind.choices[name], f"{name} is one of {', '.join(kind.choices[name])}")
+    elif name in kind.patterns:
+        pattern = kind.patterns[name]
+        require(re.fullmatch(pattern.pattern, value), f"{name} is {pattern.meaning}")
 
 
 def require(condition: object, message: str) -> None:
