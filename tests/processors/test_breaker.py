@@ -25,7 +25,9 @@ async def test_failing_jobs_pause_a_processor_until_one_succeeds(dsn: str, setti
     told: list[dict[str, object]] = []
     others: list[int] = []
 
-    @pgaudit.processor("mail", on="claim.*", start=0, break_after=5, retry=Backoff(attempts=2, delay=3_600, max_delay=3_600))
+    @pgaudit.processor(
+        "mail", on="claim.*", start=0, break_after=5, retry=Backoff(attempts=2, delay=3_600, max_delay=3_600)
+    )
     async def mail(entry: pgaudit.ProcessorEntry) -> None:
         if not works:
             raise ConnectionError("the mail server is down")
