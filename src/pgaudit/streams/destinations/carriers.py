@@ -93,11 +93,7 @@ class WebhookCarrier:
 
     def carry(self, document: Document) -> int:
         """Sends the request. Its id is the same for the same report."""
-        data: dict[str, Any] = {
-            **as_json(document.summary),
-            "html": document.html,
-            "csv": document.csv.decode("utf-8-sig"),
-        }
+        texts = {"html": document.html, "csv": document.csv.decode("utf-8-sig")}
         moment = text_of(document.summary.day.end.astimezone(UTC))
         data = as_json(document.summary) | texts
         body = to_json({"type": "pgaudit.report", "timestamp": moment, "data": data}).encode()
