@@ -12,9 +12,9 @@ import psycopg
 import pytest
 from standardwebhooks.webhooks import Webhook
 
-from pgaudit import AuditEvent, AuditLog, Settings, health, streams
+from pgaudit import AuditEvent, AuditLog, Settings, grants, health, streams
 from pgaudit.errors import InvalidStream
-from pgaudit.streams import counting
+from pgaudit.streams import counting, positions
 from pgaudit.streams.destinations import open_destination
 from pgaudit.streams.destinations.documents import document_of
 from pgaudit.streams.destinations.report import DailyReport
@@ -22,12 +22,14 @@ from pgaudit.streams.destinations.summary import Count, Group, Summary
 from pgaudit.streams.outcomes import DeliveryFailed, DestinationRefused
 from pgaudit.streams.pace import Pace
 from pgaudit.streams.probing import probe
+from pgaudit.streams.reporting import send_report
 from pgaudit.streams.runner import StreamThread
 from pgaudit.streams.urls import StreamURL
 from pgaudit.testing import run_worker_once
 from tests.support.mail_servers import Mailbox, mail_server
 from tests.support.object_storage import buckets, object_storage
 from tests.support.receivers import Reply, Request, request_to, serving
+from tests.support.roles import temporary_roles
 from tests.support.streams import send_all
 from tests.support.tampering import tamper
 
@@ -383,3 +385,48 @@ def test_log_of_an_older_backup(three_days: str, tmp_path: Path) -> None:
         conn.execute("UPDATE pgaudit.stream_position SET last_hash = '\\x00'")
     send_all(three_days, "daily")
     assert (found(three_days).state, found(three_days).pause_kind) == ("paused", "mismatch")
+
+
+def test_position_is_that_of_the_last_event(three_days: str, tmp_path: Path) -> None:
+    """So that a log of an older backup is noticed."""
+    add(three_days, f"report+file:{tmp_path}/out?zone={ZONE}")
+    send_all(three_days, "daily")
+    with psycopg.connect(three_days) as conn:
+        position = conn.execute("SELECT last_index, last_hash FROM pgaudit.stream_position").fetchone()
+        event_there = conn.execute("SELECT index, leaf_hash FROM pgaudit.audit_log WHERE index = 5").fetchone()
+    assert position == event_there
+
+
+def test_policies_that_hide_events(three_days: str, tmp_path: Path) -> None:
+    """A worker that may not see all events sends no report of a part: as a plain worker, it sends the whole one."""
+    add(three_days, f"report+file:{tmp_path}/out?zone={ZONE}")
+    with temporary_roles(three_days, "report_worker"):
+        worker = f"{three_days} user=report_worker"
+        with psycopg.connect(three_days) as conn:
+            grants.grant(conn, worker="report_worker")
+            conn.execute("ALTER TABLE pgaudit.audit_log ENABLE ROW LEVEL SECURITY")
+            conn.execute("CREATE POLICY few ON pgaudit.audit_log FOR SELECT USING (index <> 2)")
+        send_all(worker, "daily")
+        assert (found(three_days).pause_kind, found(three_days).next_index) == ("mismatch", 0)
+        with psycopg.connect(three_days) as conn:
+            conn.execute("ALTER TABLE pgaudit.audit_log DISABLE ROW LEVEL SECURITY")
+            streams.resume(conn, "daily")
+        send_all(worker, "daily")
+        assert found(three_days).next_index == 6
+
+
+def test_two_workers(three_days: str, tmp_path: Path) -> None:
+    """While one sends a report, another one does nothing; and what that one has counted before is not sent again."""
+    add(three_days, f"report+file:{tmp_path}/out?zone={ZONE}")
+    settings = Settings(dsn=three_days)
+    reporter = open_destination(request_to(f"report+file:{tmp_path}/other?zone={ZONE}"))
+    assert isinstance(reporter, DailyReport)
+    with psycopg.connect(three_days, autocommit=True) as one, psycopg.connect(three_days, autocommit=True) as other:
+        due = positions.look(one, "daily")
+        assert due is not None
+        with other.transaction():
+            assert positions.lock(other, due)
+            assert not send_report(one, settings, reporter, due)
+        send_all(three_days, "daily")
+        assert not send_report(one, settings, reporter, due)
+    assert not (tmp_path / "other").exists()

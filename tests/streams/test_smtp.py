@@ -72,6 +72,7 @@ def test_one_event(mailbox: Mailbox) -> None:
         assert said.replace("<", "&lt;").replace(">", "&gt;").replace('"', "&#34;") in html
     assert "https://audit.example.com/events/7" in text
     assert "https://audit.example.com/events/7" in html
+    assert mailbox.contents[0].isascii()  # every server takes it as it is
 
 
 def test_several_events_are_one_email(mailbox: Mailbox) -> None:
