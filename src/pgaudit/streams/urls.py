@@ -19,6 +19,7 @@ from pgaudit.streams.outcomes import DeliveryFailed
 
 REFERENCE: Final = re.compile(r"env:([A-Za-z_][A-Za-z0-9_]*)|file:(/.+)")
 HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+)(:[0-9]{1,5})?(,[A-Za-z0-9_.-]+(:[0-9]{1,5})?)*")
+WITH_USER: Final = re.compile("[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*@")
 LONGEST_SECRET: Final = 65_536  # bytes
 
 
@@ -58,6 +59,7 @@ class StreamURL:
                 "a URL with a user or password would store a secret in the database: write "
                 f"{next(iter(kind.secrets), 'token')}=env:VARIABLE or =file:/PATH in the query of the URL"
             )
+        require("#" not in text, "the URL of a stream cannot have the sign #, or a part behind it")
         options = options_of(parts.query, kind, scheme)
         if kind.has_host:
             require(HOST.fullmatch(parts.netloc), f"write {kind.example}")
@@ -122,10 +124,11 @@ def read_secret(reference: str) -> str:
 def options_of(query: str, kind: Kind, scheme: str) -> dict[str, str]:
     """Returns the options of a URL. A plus sign stays one.
 
-    :raises InvalidStream: one is missing, unknown, malformed, or a secret by itself.
+    :raises InvalidStream: one is missing, unknown, malformed, given twice, or a secret by itself.
     """
     pairs = [part.partition("=") for part in query.split("&") if part]
     options = {unquote(name): unquote(value) for name, _, value in pairs}
+    require(len(options) == len(pairs), "an option is given twice")  # the one that is not used may be a secret
     for name in kind.required:
         require(options.get(name), f"?{name}=… is missing: write {kind.example}")
     for name, value in options.items():
@@ -139,6 +142,8 @@ def check_option(name: str, value: str, kind: Kind, scheme: str) -> None:
     :raises InvalidStream: it is unknown, malformed, or a secret by itself.
     """
     require(name in kind.known, f"{scheme} has no option {name!r}: it has {', '.join(sorted(kind.known)) or 'none'}")
+    require(value.isprintable(), f"{name} has a line break, or another character that cannot be printed")
+    require(not WITH_USER.match(value), f"{name} has a user or password, which would be stored in the database")
     if name in kind.secrets:
         require(REFERENCE.fullmatch(value), f"{name} is a secret: write {name}=env:VARIABLE or {name}=file:/PATH")
     elif name in kind.numbers:
