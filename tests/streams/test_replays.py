@@ -139,6 +139,30 @@ def test_a_replay_that_fails_does_not_hold_up_the_stream(
     assert str(error) in (others[0].error or "")
 
 
+@pytest.mark.parametrize(
+    ("error", "goes_on"), [(DeliveryFailed("no connection"), True), (DestinationRefused("no such bucket"), False)]
+)
+def test_a_replay_waits_for_a_destination_that_cannot_be_opened(
+    dsn: str, sent: Path, monkeypatch: pytest.MonkeyPatch, error: DeliveryFailed, goes_on: bool
+) -> None:
+    """The stream's thread goes on: the failure is noted, and the next attempt has a delay; what is refused ends."""
+    assert sent
+
+    def open_or_fail(request: Request) -> Scripted:
+        if not request.continued:
+            raise error
+        return Scripted(request, error, [])
+
+    monkeypatch.setattr(runner, "open_destination", open_or_fail)
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        streams.replay(conn, "siem", 2, 5)
+        send_all(dsn, "siem")
+        found, newest = streams.found(conn, "siem"), streams.deliveries(conn, "siem")[0]
+    assert (found.state, found.replay_from) == ("active", 2 if goes_on else None)
+    assert newest.status == "failed"
+    assert str(error) in (newest.error or "")
+
+
 def test_a_failed_replay_is_tried_again(dsn: str, sent: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """From where it was, once its delay is over."""
     assert sent

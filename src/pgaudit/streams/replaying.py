@@ -9,6 +9,7 @@ from psycopg.types.json import Jsonb
 
 from pgaudit._driver import fetch
 from pgaudit._reading import run
+from pgaudit.settings import Settings
 from pgaudit.streams import positions
 from pgaudit.streams.outcomes import DeliveryFailed, DestinationRefused
 from pgaudit.streams.positions import Connection, Due, Move
@@ -62,7 +63,7 @@ def deliver(shipment: Shipment, due: Due, replay: Replay, chunk: Chunk) -> bool:
         if stopped > replay.next_index:
             move(conn, due.name, stopped, moved, started)
         if sent.failure is not None:
-            fail(shipment, due, replay, sent.failure, started)
+            put_off(conn, shipment.settings, due, replay, sent.failure)
     tell_parked(due, moved.parked)
     return sent.failure is None
 
@@ -77,11 +78,11 @@ def move(conn: Connection, name: str, next_index: int, moved: Move, started: dat
     fetch(conn, tuple_row, MOVE, given)
 
 
-def fail(shipment: Shipment, due: Due, replay: Replay, failure: DeliveryFailed, started: datetime) -> None:
+def put_off(conn: Connection, settings: Settings, due: Due, replay: Replay, failure: DeliveryFailed) -> None:
     """Schedules the next attempt. A destination that will not take the range ends the replay, and not the stream."""
-    delay = max(backoff(replay.attempts + 1, shipment.settings), failure.retry_after or 0.0)
+    delay = max(backoff(replay.attempts + 1, settings), failure.retry_after or 0.0)
     again = None if isinstance(failure, DestinationRefused) else timedelta(seconds=delay)
-    note_failure(shipment.conn, due.name, str(failure), again, started)
+    note_failure(conn, due.name, str(failure), again, datetime.now(UTC))
 
 
 def end(conn: Connection, name: str, reason: str) -> None:

@@ -138,8 +138,11 @@ class StreamThread:
             while replay is not None and (is_done := replaying.replay_chunk(shipment, due, replay)):
                 has_time = time.monotonic() < end and not self._pace.is_backlog
                 replay = replaying.look(self._conn, self._name) if has_time else None
-        except (DestinationRefused, InvalidStream, MissingExtra) as error:
+        except (InvalidStream, MissingExtra) as error:
             replaying.end(self._conn, self._name, str(error))
+        except DeliveryFailed as failure:  # its destination cannot be opened
+            if replay is not None:
+                replaying.put_off(self._conn, self._settings, due, replay, failure)
         finally:
             self.close()  # the stream goes on as it was
         return is_done
