@@ -150,7 +150,7 @@ BEGIN
     END IF;
     INSERT INTO delivery (stream, status, from_index, to_index, events, error, started_at)
     VALUES (discard_parked.name, 'discarded', discard_parked.index, discard_parked.index, 1,
-            left(reason, 900) || ', by ' || acting_user(), clock_timestamp());
+            concat(left(reason, 900), ', by ', acting_user()), clock_timestamp());
     PERFORM record_about_stream('audit.stream_event_discarded', name,
                                 jsonb_build_object('index', index, 'reason', left(reason, 900)));
     RETURN true;

@@ -13,6 +13,9 @@ BEGIN
         IF (SELECT count(*) FROM stream WHERE kind = 'cursor') >= 1000 THEN
             RETURN 'there are 1,000 cursors already: remove one with pgaudit.remove_stream(name), as the owner';
         END IF;
+        IF length(open_cursor.query) > 4000 THEN
+            RETURN 'a query has at most 4,000 characters';  -- as in Python, which a reader need not use
+        END IF;
         PERFORM add_stream(open_cursor.name, 'cursor', NULL, open_cursor.query, 'native', true, false, start);
     ELSIF known.kind <> 'cursor' THEN
         RETURN format('%s is the name of a %s', known.name, known.kind);

@@ -258,7 +258,7 @@ BEGIN
          WHERE status = 'failed' AND task_name = processor AND (jobs IS NULL OR id = ANY (jobs))
         RETURNING j AS job, id
     ), noted AS (
-        SELECT id, note_processor_error(job, 'Discard', NULL, reason || ', by ' || session_user, NULL) FROM dropped
+        SELECT id, note_processor_error(job, 'Discard', NULL, concat(reason, ', by ', acting_user()), NULL) FROM dropped
     )
     SELECT coalesce(array_agg(id ORDER BY id), '{}') INTO dropped FROM noted;
     RETURN dropped;

@@ -1,5 +1,7 @@
 """The rights that processors need: those of a worker, who owns nothing."""
 
+from typing import Final, LiteralString
+
 import psycopg
 import pytest
 
@@ -16,6 +18,11 @@ from tests.support.worker import working
 
 COUNT_RUNNING = "SELECT count(*) FROM pgaudit.processor_jobs WHERE status = 'doing'"
 TABLES = ("processor", "processor_jobs", "processor_backfill")
+BY_PARENT: Final[tuple[LiteralString, ...]] = (
+    "DELETE FROM pgaudit.procrastinate_jobs WHERE queue_name = 'audit_processors'",
+    "UPDATE pgaudit.procrastinate_jobs SET queue_name = 'other'",
+    "TRUNCATE pgaudit.procrastinate_jobs CASCADE",
+)
 
 
 async def test_a_worker_runs_processors_and_an_operator_decides(dsn: str, conn: Connection) -> None:
@@ -56,6 +63,18 @@ def test_a_role_with_rights_on_all_tables_cannot_write_to_them(dsn: str, conn: C
         conn.commit()
         with psycopg.connect(dsn, user="t_all") as other, pytest.raises(psycopg.errors.InsufficientPrivilege):
             other.execute(f"DELETE FROM pgaudit.{table}")
+
+
+@pytest.mark.parametrize("statement", BY_PARENT)
+def test_the_parent_table_is_no_way_to_their_jobs(dsn: str, conn: Connection, statement: str) -> None:
+    """A statement that names Procrastinate's table fires none of the triggers of the table of these jobs."""
+    conn.execute("SELECT pgaudit.register_processor('mail', '', 0, NULL, NULL, NULL)")
+    conn.execute("INSERT INTO pgaudit.processor_jobs (task_name, index, args) VALUES ('mail', 0, '{}')")
+    with temporary_roles(dsn, "t_all"):
+        conn.execute("GRANT USAGE ON SCHEMA pgaudit TO t_all; GRANT ALL ON ALL TABLES IN SCHEMA pgaudit TO t_all")
+        conn.commit()
+        with psycopg.connect(dsn, user="t_all") as other, pytest.raises(psycopg.errors.InsufficientPrivilege):
+            other.execute(statement)
 
 
 def test_a_worker_cannot_end_the_job_of_another(conn: Connection) -> None:

@@ -116,6 +116,13 @@ def test_invalid(conn: Connection, name: str, start: int, reason: str) -> None:
     assert handled(conn) == []
 
 
+def test_a_reader_cannot_fill_the_disk_with_queries(conn: Connection) -> None:
+    """The function itself refuses what is no query that anybody types: a reader may call it without Python."""
+    statement = "SELECT pgaudit.open_cursor('siem', repeat('a', 4001), 0)"
+    assert conn.execute(statement).fetchone() == ("a query has at most 4,000 characters",)
+    assert conn.execute("SELECT count(*) FROM pgaudit.stream").fetchone() == (0,)
+
+
 def test_nothing_read(conn: Connection) -> None:
     """A cursor that has read nothing cannot be advanced."""
     with pytest.raises(InvalidCursor, match=r"call read\(\) first"):

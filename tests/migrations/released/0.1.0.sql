@@ -1265,7 +1265,7 @@ DECLARE
     name text;
 BEGIN
     FOREACH name IN ARRAY '{settings,job_error,procrastinate_workers,saved_search,schema_code,anchor,captured_table,
-                            guarded_table,stream,stream_position,delivery,parked,processor,
+                            guarded_table,stream,stream_position,stream_replay,delivery,parked,processor,
                             processor_jobs,processor_backfill}'::text[] LOOP
         EXECUTE format('CREATE TRIGGER reject_foreign_write BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON pgaudit.%I
                         FOR EACH STATEMENT EXECUTE FUNCTION pgaudit.reject_foreign_write()', name);
@@ -4990,7 +4990,7 @@ BEGIN
     END IF;
     INSERT INTO delivery (stream, status, from_index, to_index, events, error, started_at)
     VALUES (discard_parked.name, 'discarded', discard_parked.index, discard_parked.index, 1,
-            left(reason, 900) || ', by ' || acting_user(), clock_timestamp());
+            concat(left(reason, 900), ', by ', acting_user()), clock_timestamp());
     PERFORM record_about_stream('audit.stream_event_discarded', name,
                                 jsonb_build_object('index', index, 'reason', left(reason, 900)));
     RETURN true;
@@ -5010,6 +5010,9 @@ BEGIN
     IF NOT FOUND THEN
         IF (SELECT count(*) FROM stream WHERE kind = 'cursor') >= 1000 THEN
             RETURN 'there are 1,000 cursors already: remove one with pgaudit.remove_stream(name), as the owner';
+        END IF;
+        IF length(open_cursor.query) > 4000 THEN
+            RETURN 'a query has at most 4,000 characters';  -- as in Python, which a reader need not use
         END IF;
         PERFORM add_stream(open_cursor.name, 'cursor', NULL, open_cursor.query, 'native', true, false, start);
     ELSIF known.kind <> 'cursor' THEN
@@ -5319,7 +5322,7 @@ BEGIN
          WHERE status = 'failed' AND task_name = processor AND (jobs IS NULL OR id = ANY (jobs))
         RETURNING j AS job, id
     ), noted AS (
-        SELECT id, note_processor_error(job, 'Discard', NULL, reason || ', by ' || session_user, NULL) FROM dropped
+        SELECT id, note_processor_error(job, 'Discard', NULL, concat(reason, ', by ', acting_user()), NULL) FROM dropped
     )
     SELECT coalesce(array_agg(id ORDER BY id), '{}') INTO dropped FROM noted;
     RETURN dropped;
@@ -5668,14 +5671,17 @@ BEGIN
     RETURN NULL;
 END $$;
 
--- reject_deletion_by_parent(): rejects a DELETE of audit jobs that names Procrastinate's table: its triggers do not see
--- the columns with the event.
+-- reject_deletion_by_parent(): rejects a DELETE of jobs that names Procrastinate's table: of audit jobs, because its
+-- triggers do not see the columns with the event; of the jobs of processors, because their own triggers do not fire.
 CREATE OR REPLACE FUNCTION pgaudit.reject_deletion_by_parent() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 BEGIN
     IF EXISTS (SELECT FROM deleted WHERE queue_name = 'audit') THEN
         RAISE EXCEPTION 'DELETE on procrastinate_jobs: audit jobs leave the queue when their events are in the audit log'
             USING ERRCODE = 'insufficient_privilege', HINT = 'Let a worker persist them.';
+    ELSIF EXISTS (SELECT FROM deleted WHERE queue_name = 'audit_processors') THEN
+        RAISE EXCEPTION 'DELETE on procrastinate_jobs: jobs of processors leave the queue when they have ended'
+            USING ERRCODE = 'insufficient_privilege', HINT = 'Let a worker run them. If they have failed, use pgaudit jobs discard.';
     END IF;
     RETURN NULL;
 END $$;
@@ -7237,7 +7243,7 @@ END $$;
 
 
 DELETE FROM pgaudit.schema_code;
-INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('aa96d21aaf5efa534c7a8c8543cb4df83fb4be6c13565fae62eb702d322f0746', '0.1.0');
+INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('e97740dc191f17701475858af3084c9ce1a3f5c4923fbbcb02bf15741d5ec80c', '0.1.0');
 
 
 DO $renewal$
