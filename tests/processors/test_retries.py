@@ -27,6 +27,34 @@ def test_delays_double_up_to_the_longest() -> None:
     assert backoff.delay_after(6) is None
 
 
+class Hostile(Exception):  # noqa: N818 - the application's
+    """An exception with what cannot be stored."""
+
+    sqlstate = 5
+
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+async def test_texts_that_postgres_cannot_store_end_the_attempt_as_others_do(dsn: str, settings: Settings) -> None:
+    """NUL, half a character, an sqlstate that is a number, an exception without a text: no attempt is made for ever."""
+    attempts: list[int] = []
+
+    @pgaudit.processor("odd", on="*", start="beginning", retry=1)
+    def handle(entry: pgaudit.ProcessorEntry) -> None:
+        attempts.append(entry.index)
+        raise (pgaudit.Discard("a\0b\ud800"), ValueError("a\0b\ud800"), Hostile())[entry.index]
+
+    append(dsn, 3)
+    async with working(settings):
+        await wait_until_async("one is discarded", lambda: stat(dsn, "odd", "discarded") == 1)
+        await wait_until_async("two have failed", lambda: stat(dsn, "odd", "failed") == 2)
+    assert sorted(attempts) == [0, 1, 2]
+    assert sorted((name, text) for _, name, text in errors(dsn, "odd")) == [
+        ("Discard", "ab?"), ("Hostile", "Hostile"), ("ValueError", "ab?"),
+    ]  # fmt: skip
+
+
 async def test_a_failed_attempt_is_retried_after_the_delay(dsn: str, settings: Settings) -> None:
     """The job waits for the time that its backoff says, and keeps the error."""
     pgaudit.processor("fails", on="*", start=0, retry=Backoff(delay=1_000, max_delay=9_999))(raise_value_error)

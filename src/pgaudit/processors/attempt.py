@@ -49,9 +49,9 @@ class Failed:
             counted=not isinstance(error, Retry),
             retry_in=retry_in,
             error_class=type(error).__name__,
-            sqlstate=getattr(error, "sqlstate", None),
-            message=str(error).replace("\0", "") or repr(error),
-            traceback="".join(traceback.format_exception(error)).replace("\0", ""),
+            sqlstate=state if isinstance(state := getattr(error, "sqlstate", None), str) else None,
+            message=storable(text_of(error)),
+            traceback=storable("".join(traceback.format_exception(error))),
         )
 
 
@@ -71,7 +71,7 @@ async def attempt(processor: Processor, entry: ProcessorEntry, overrun: Overrun,
         if not unchecked or (await in_thread(processor.wants, entry)).get():
             await call(processor, entry, overrun)
     except Discard as error:
-        return Discarded(str(error))
+        return Discarded(storable(str(error)))
     except Retry as error:
         return Failed.of(error, None if delay is None else error.in_seconds)
     except asyncio.CancelledError as error:
@@ -82,6 +82,19 @@ async def attempt(processor: Processor, entry: ProcessorEntry, overrun: Overrun,
     except (Exception, SystemExit) as error:  # noqa: BLE001 - it is the application's
         return Failed.of(error, delay)
     return Succeeded()
+
+
+def text_of(error: BaseException) -> str:
+    """Returns the message of an exception; its class if it has none."""
+    try:
+        return str(error) or repr(error)
+    except Exception:  # noqa: BLE001 - it is the application's
+        return type(error).__name__
+
+
+def storable(text: str) -> str:
+    """Returns a text that Postgres can store: without NUL and halves of characters, which may come from an event."""
+    return text.replace("\0", "").encode(errors="replace").decode()
 
 
 async def call(processor: Processor, entry: ProcessorEntry, overrun: Overrun) -> None:
