@@ -101,6 +101,16 @@ def test_failure_moves_nothing(dsn: str, stream: str) -> None:
     assert found(dsn).state == "active"
 
 
+def test_a_message_that_postgres_cannot_store_is_noted(dsn: str, stream: str) -> None:
+    """A receiver whose answer has NUL, half a character or a line break does not keep the failure from being noted."""
+    append(dsn, 1)
+    receiver = Receiver(failure=DeliveryFailed("busy\0\ud800\nthe stream other is paused"))
+    ship(dsn, stream, receiver)
+    with psycopg.connect(dsn) as conn:
+        found = streams.found(conn, stream)
+    assert (found.state, found.error) == ("failing", "busy   the stream other is paused")
+
+
 def test_backoff_doubles(dsn: str, stream: str) -> None:
     """Each failed attempt doubles the wait, with jitter of a fifth; a destination may ask for more."""
     append(dsn, 1)

@@ -23,6 +23,9 @@ class Receipt:
 class EventsRefused(PgauditError):
     """A destination will never accept these events as they are; the message says why, and has no secret."""
 
+    def __init__(self, message: str) -> None:
+        super().__init__(as_line(message))
+
 
 class DeliveryFailed(PgauditError):
     """A destination did not take events now: they are sent again. The message says why, and has no secret.
@@ -34,7 +37,7 @@ class DeliveryFailed(PgauditError):
     def __init__(
         self, message: str, *, retry_after: float | None = None, done: int = 0, receipt: Receipt | None = None
     ) -> None:
-        super().__init__(message)
+        super().__init__(as_line(message))
         self.retry_after = retry_after
         self.done = done
         self.receipt = receipt or Receipt()
@@ -42,3 +45,8 @@ class DeliveryFailed(PgauditError):
 
 class DestinationRefused(DeliveryFailed):
     """A destination takes nothing from us until someone acts: the token is wrong, or the endpoint is gone."""
+
+
+def as_line(message: str) -> str:
+    """Returns a message as one line: it may quote a receiver, and Postgres can store neither NUL nor half a character."""
+    return "".join(character if character.isprintable() else " " for character in message)
