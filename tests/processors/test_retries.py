@@ -27,7 +27,7 @@ def test_delays_double_up_to_the_longest() -> None:
     assert backoff.delay_after(6) is None
 
 
-class Hostile(Exception):  # noqa: N818 - the application's
+class Hostile(Exception):
     """An exception with what cannot be stored."""
 
     sqlstate = 5

@@ -48,5 +48,5 @@ class DestinationRefused(DeliveryFailed):
 
 
 def as_line(message: str) -> str:
-    """Returns a message as one line: it may quote a receiver, and Postgres can store neither NUL nor half a character."""
+    """Returns a message as one line: it may quote a receiver, and Postgres stores no NUL and no half character."""
     return "".join(character if character.isprintable() else " " for character in message)
