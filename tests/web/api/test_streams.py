@@ -102,7 +102,7 @@ def test_a_destination_that_refuses_the_test_is_told(as_user: Opened, siem: psyc
     assert siem
     (tmp_path / "out" / "position.json").write_text("broken")
     told = as_user(Staff(actions=EVERYTHING)).post(f"{SIEM}/test").json()
-    assert (told["accepted"], "cannot be used" in told["result"]) == (False, True)
+    assert (told["accepted"], "cannot be read" in told["result"]) == (False, True)
 
 
 def test_streams_are_for_those_who_see_the_whole_trail(as_user: Opened, siem: psycopg.Connection) -> None:
