@@ -17,8 +17,7 @@ from tests.docs.printed import ROOT, blocks, commands
 from tests.support.http import client_of
 from tests.support.streams import append, send_all
 
-PAGES = ("webhook", "splunk", "datadog", "otlp", "nats", "kafka", "syslog", "smtp")
-FILES = {"smtp": "mail"}  # kinds whose page has another name
+PAGES = ("webhook", "splunk", "datadog", "otlp", "syslog", "smtp", "report", "nats", "kafka")
 TO = re.compile(r'--to "?([^" ]+)"?')
 
 
@@ -82,7 +81,7 @@ def test_the_shared_secret_of_the_page() -> None:
 @pytest.mark.parametrize("page", PAGES)
 def test_each_url_of_a_page_can_be_used(page: str) -> None:
     """Its kind is that of the page, and each of its options is known."""
-    text = (ROOT / "docs/streams" / f"{FILES.get(page, page)}.md").read_text()
+    text = (ROOT / "docs/streams" / f"{page}.md").read_text()
     urls = [StreamURL.parse(url) for url in TO.findall(text)]
     assert {url.kind for url in urls} == {page}
 
@@ -90,8 +89,7 @@ def test_each_url_of_a_page_can_be_used(page: str) -> None:
 @pytest.mark.parametrize("page", PAGES)
 def test_each_option_of_a_kind_is_on_its_page(page: str) -> None:
     """And no other."""
-    text = (ROOT / "docs/streams" / f"{FILES.get(page, page)}.md").read_text()
+    text = (ROOT / "docs/streams" / f"{page}.md").read_text()
     table = text.partition("| Option | Value |")[2].partition("\n\n")[0]
     named = {name for row in table.splitlines()[1:] for name in re.findall("`([a-z_]+)`", row.split("|")[1])}
-    known = frozenset[str]().union(*(kind.known for kind in KINDS.values() if kind.name == page))
-    assert named == known
+    assert named == frozenset().union(*(kind.known for kind in KINDS.values() if kind.name == page))

@@ -27,6 +27,7 @@ class Mailbox:
     """
 
     messages: list[EmailMessage] = field(default_factory=list[EmailMessage])
+    contents: list[bytes] = field(default_factory=list[bytes])
     recipients: list[list[str]] = field(default_factory=list[list[str]])
     answers: dict[str, str] = field(default_factory=dict[str, str])
     refusal_of_login: str | None = None
@@ -50,9 +51,11 @@ class Mailbox:
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802 - aiosmtpd's
         """Takes a message, or answers otherwise; or takes it, and ends the connection without an answer."""
         answer = self.answers.get("DATA", "250 OK")
-        message = message_from_bytes(cast("bytes", envelope.content), policy=default)
+        content = cast("bytes", envelope.content)
+        message = message_from_bytes(content, policy=default)
         if answer.startswith("2"):
             self.messages.append(message)
+            self.contents.append(content)
             self.recipients.append(envelope.rcpt_tos)
             self.encrypted.append(session.ssl is not None)
         if self.drops:

@@ -146,7 +146,8 @@ OBSERVE: Final = """
            (SELECT coalesce(json_agg(json_build_object(
                        'name', name, 'pause_kind', pause_kind, 'reason', coalesce(pause_reason, error),
                        'failing_seconds', coalesce(extract(epoch FROM clock_timestamp() - failing_since), 0),
-                       'lag_seconds', lag_seconds, 'parked', parked) ORDER BY name), '[]')
+                       'lag_seconds', lag_seconds, 'parked', parked,
+                       'is_report', coalesce(starts_with(url, 'report+'), false)) ORDER BY name), '[]')
               FROM pgaudit.stream_stats WHERE kind = 'destination') AS streams
       FROM pgaudit.queue_stats, pgaudit.sealing_stats,
            (SELECT coalesce(sum(count), 0)::bigint AS unrecorded_changes,

@@ -11,10 +11,11 @@ from pgaudit.health.status import Check, Status
 from pgaudit.settings import Settings
 
 SHOWN: Final = 3  # problems in one message
+REPORT_SECONDS: Final = 172_800.0  # a day, and the longest time until the report of that day is due
 STATES: Final = """
     SELECT name, pause_kind, coalesce(pause_reason, error) AS reason,
            coalesce(extract(epoch FROM clock_timestamp() - failing_since), 0)::double precision AS failing_seconds,
-           lag_seconds, parked
+           lag_seconds, parked, coalesce(starts_with(url, 'report+'), false) AS is_report
       FROM pgaudit.stream_stats WHERE kind = 'destination' ORDER BY name
 """
 
@@ -26,6 +27,7 @@ class StreamState:
     :ivar pause_kind: why it is paused: ``asked``, ``refused``, ``failing`` or ``mismatch``; None while it is not.
     :ivar reason: of the pause, or of the last failure.
     :ivar lag_seconds: the age of the oldest event that it has not got to.
+    :ivar is_report: whether it sends reports of days, and no events.
     """
 
     name: str
@@ -34,6 +36,12 @@ class StreamState:
     failing_seconds: float
     lag_seconds: float
     parked: int
+    is_report: bool = False
+
+    @property
+    def overdue_seconds(self) -> float:
+        """The lag that counts: a report waits for the end of its day, and then for its time of day."""
+        return max(self.lag_seconds - (REPORT_SECONDS if self.is_report else 0.0), 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +70,8 @@ def problems_of(stream: StreamState, settings: Settings) -> Iterator[StreamProbl
     if stream.pause_kind not in {None, "asked"}:
         sentence = f"{name} is paused ({stream.pause_kind}): {stream.reason}"
         yield StreamProblem(Status.UNHEALTHY, sentence, f"mend it, then run `pgaudit stream resume {name}`")
-    elif stream.lag_seconds > limit / 2:
-        status = Status.UNHEALTHY if stream.lag_seconds > limit else Status.DEGRADED
+    elif stream.overdue_seconds > limit / 2:
+        status = Status.UNHEALTHY if stream.overdue_seconds > limit else Status.DEGRADED
         paused = ", and paused" if stream.pause_kind else ""
         sentence = f"{name} is {stream.lag_seconds:,.0f} s behind{paused}"
         yield StreamProblem(status, sentence, f"`pgaudit stream show {name}` says why")
@@ -77,7 +85,7 @@ def problems_of(stream: StreamState, settings: Settings) -> Iterator[StreamProbl
 
 def streaming(found: Sequence[StreamState], settings: Settings) -> Check:
     """Returns the verdict on the streams. What is observed is the age of the oldest event that one has not got to."""
-    lag, limit = max((stream.lag_seconds for stream in found), default=0.0), settings.health_max_stream_lag
+    lag, limit = max((stream.overdue_seconds for stream in found), default=0.0), settings.health_max_stream_lag
     named = problems(found, settings)
     if not named:
         message = f"{len(found)} stream(s) send what is in the log." if found else "There is no stream."

@@ -10,6 +10,8 @@ probing       sends one event to test a destination
 pace          lets streams give way while the queue has a backlog
 shipping      sends one chunk, and moves the position
 checkpoints   reads the signed checkpoints that cover what is sent
+reporting     sends the report of a day
+counting      counts the events of a day in the database
 replaying     sends a range again, while there is nothing newer to send
 sending       sends events in order, and finds out which of them are refused
 positions     how far a stream is, in the database

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Any, Final
 
 # The facilities of syslog, by their numbers (RFC 5424).
 FACILITIES: Final = (
@@ -28,8 +28,9 @@ class Kind:
     :ivar transport: what is left of the scheme: ``https``, ``tls`` …
     :ivar example: a complete URL, for messages and the documentation.
     :ivar native_only: whether it has events in the form ``native`` alone: an archive, which can be verified.
+    :ivar carrier: of a report: the name of the kind that it is sent by; empty for others.
     :ivar whole_log: whether it takes nothing less than the log from its beginning.
-    :ivar texts, numbers, flags, secrets: names of the options, by what their values are.
+    :ivar texts, numbers, flags, secrets, zones: names of the options, by what their values are.
     :ivar choices: options of which the value is one of several.
     :ivar patterns, bounds: what texts have to match; the least and the greatest of numbers.
     """
@@ -40,11 +41,13 @@ class Kind:
     has_host: bool = True
     native_only: bool = False
     whole_log: bool = False
+    carrier: str = ""
     required: tuple[str, ...] = ()
     texts: tuple[str, ...] = ()
     numbers: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
+    zones: tuple[str, ...] = ()
     choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     patterns: Mapping[str, Pattern] = field(default_factory=dict[str, Pattern])
     bounds: Mapping[str, tuple[int, int]] = field(default_factory=dict[str, tuple[int, int]])
@@ -52,7 +55,7 @@ class Kind:
     @property
     def known(self) -> frozenset[str]:
         """The names of all options."""
-        return frozenset((*self.texts, *self.numbers, *self.flags, *self.secrets, *self.choices))
+        return frozenset((*self.texts, *self.numbers, *self.flags, *self.secrets, *self.zones, *self.choices))
 
 
 WEBHOOK: Final = Kind(
@@ -81,7 +84,7 @@ SMTP: Final = Kind(
         "template": Pattern(r"/.+\.jinja", "the path of a file whose name ends with .jinja"),
         "link": Pattern(r"https?://.+", "the URL of the dashboard"),
     },
-    bounds={"linger": (1, 86_400)},
+    bounds={"linger": (1, 3_600)},
 )  # fmt: skip
 SYSLOG: Final = Kind(
     "syslog", "tls", "syslog+tls://HOST:6514?ca=/etc/ssl/siem.pem",
@@ -107,6 +110,24 @@ KAFKA: Final = Kind(
     "kafka", "kafka", "kafka://HOST:9092/TOPIC", texts=("user", "ca"), secrets=("password",),
     choices={"mechanism": ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")},
 )  # fmt: skip
+
+
+def reported(kind: Kind, **changes: Any) -> Kind:
+    """Returns the kind of the reports that are sent by another one: with its options, but those for single events."""
+    return replace(
+        kind,
+        name="report",
+        carrier=kind.name,
+        example=f"report+{kind.example.partition('?')[0]}?at=06:00&zone=Europe/Berlin",
+        native_only=True,
+        texts=(*(text for text in kind.texts if text not in {"template", "link"}), "at"),
+        numbers=("retain",) if kind is S3 else (),
+        flags=(),
+        zones=("zone",),
+        patterns={**kind.patterns, "at": Pattern("([01][0-9]|2[0-3]):[0-5][0-9]", "a time of day such as 06:00")},
+        **changes,
+    )
+
 
 KINDS: Final[Mapping[str, Kind]] = {
     "https": WEBHOOK,
@@ -136,4 +157,11 @@ KINDS: Final[Mapping[str, Kind]] = {
     "nats+tls": replace(NATS, transport="tls"),
     "kafka": KAFKA,
     "kafka+tls": replace(KAFKA, transport="tls"),
+    "report+https": reported(WEBHOOK),
+    "report+http": reported(WEBHOOK, transport="http"),
+    "report+smtp": reported(SMTP, transport="plain"),
+    "report+smtp+starttls": reported(SMTP),
+    "report+smtps": reported(SMTP, transport="tls"),
+    "report+file": reported(FILE),
+    "report+s3": reported(S3),
 }

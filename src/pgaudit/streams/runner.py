@@ -16,9 +16,11 @@ from pgaudit.streams import positions, replaying
 from pgaudit.streams.checkpoints import StoredCheckpoints
 from pgaudit.streams.destinations import open_destination
 from pgaudit.streams.destinations.destination import Destination
+from pgaudit.streams.destinations.summary import Reporter
 from pgaudit.streams.outcomes import DeliveryFailed, DestinationRefused
 from pgaudit.streams.pace import Pace
 from pgaudit.streams.positions import Connection, Due
+from pgaudit.streams.reporting import send_report
 from pgaudit.streams.request import Request
 from pgaudit.streams.shipping import Shipment, note_failure
 from pgaudit.streams.urls import StreamURL
@@ -121,6 +123,8 @@ class StreamThread:
         except MissingExtra as error:
             warn_once(f"this worker cannot send the stream {due.name}: {error}")
             return False
+        if isinstance(destination, Reporter):
+            return send_report(self._conn, self._settings, destination, due)
         return Shipment(self._conn, destination, self._settings).ship(due)
 
     def replay(self, due: Due) -> bool:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Final
 from urllib.parse import unquote, urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pgaudit.errors import InvalidStream
 from pgaudit.streams.kinds import KINDS, Kind
@@ -66,6 +67,11 @@ class StreamURL:
         is_path = PurePosixPath(parts.path).is_absolute() and not parts.netloc
         require(is_path, f"a directory is an absolute path: write {kind.example}")
         return cls(text, kind.name, kind.transport, "", parts.path, options)
+
+    @property
+    def carrier(self) -> str:
+        """What a report is sent by, such as ``smtp``; empty for other kinds."""
+        return KINDS[self.text.partition(":")[0].lower()].carrier
 
     def check_form(self, form: str) -> None:
         """Checks that the destination can have events in that form.
@@ -157,9 +163,20 @@ def check_option(name: str, value: str, kind: Kind, scheme: str) -> None:
         require(value in {"true", "false"}, f"{name} is true or false")
     elif name in kind.choices:
         require(value in kind.choices[name], f"{name} is one of {', '.join(kind.choices[name])}")
+    elif name in kind.zones:
+        require(is_zone(value), f"{name} is a time zone such as Europe/Berlin")
     elif name in kind.patterns:
         pattern = kind.patterns[name]
         require(re.fullmatch(pattern.pattern, value), f"{name} is {pattern.meaning}")
+
+
+def is_zone(name: str) -> bool:
+    """Returns whether there is a time zone of that name."""
+    try:
+        ZoneInfo(name)
+    except (ValueError, OSError, ZoneInfoNotFoundError):
+        return False
+    return True
 
 
 def require(condition: object, message: str) -> None:

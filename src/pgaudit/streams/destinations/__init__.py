@@ -21,6 +21,7 @@ MODULES: Final[dict[str, tuple[str, str]]] = {
     "parquet": ("parquet", "parquet"),
     "nats": ("nats", "nats"),
     "kafka": ("kafka", "kafka"),
+    "report": ("report", "streams"),
 }
 
 
@@ -35,6 +36,8 @@ def open_destination(request: Request) -> Destination:
     try:
         opened: Destination = import_module(f"{__name__}.{module}").open_destination(request)
     except ModuleNotFoundError as error:
+        if request.url.carrier == "s3":
+            extra = "s3,streams"
         raise MissingExtra(
             f'a stream to {request.url.kind} needs {error.name}: pip install "pgaudit[{extra}]"'
         ) from error

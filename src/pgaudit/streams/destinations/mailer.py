@@ -86,6 +86,12 @@ class Mailer:
                 raise self._refusal(error.smtp_code, error.smtp_error, EventsRefused, "the message") from None
         return len(content)
 
+    def check(self) -> None:
+        """Logs in, and says who an e-mail would be from and for. Raises what ``send`` raises."""
+        with self._dialogue() as dialogue:
+            self._log_in(dialogue)
+            self._address(dialogue, 0)
+
     @contextmanager
     def _dialogue(self) -> Generator[Dialogue]:
         """Opens a connection, which ends after the block, or when the time is over.
