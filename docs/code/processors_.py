@@ -1,6 +1,7 @@
 """Processors: functions that are called with each event they ask for."""
 
 import sqlite3
+from decimal import Decimal
 from typing import Any
 
 import pgaudit
@@ -18,7 +19,7 @@ async def send(to: str, subject: str, key: str) -> None:
 @pgaudit.processor(
     "large-claims",
     on="claim.approved",
-    when=lambda entry: entry.event["data"]["amount"] > LARGE,
+    when=lambda entry: Decimal(entry.event["data"]["amount"]) > LARGE,
     retry=pgaudit.Backoff(attempts=8, delay=2, max_delay=300),
     timeout=30,
     concurrency=4,

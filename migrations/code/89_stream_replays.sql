@@ -11,6 +11,10 @@ DECLARE
 BEGIN
     PERFORM require_stream(name);
     SELECT p.next_index INTO position FROM stream_position p WHERE p.name = replay_stream.name;
+    IF position = 0 THEN
+        RAISE EXCEPTION 'a replay sends again what was sent, and stream % has sent nothing yet', name
+            USING ERRCODE = 'PA003';
+    END IF;
     IF from_index < 0 OR from_index > to_index OR to_index >= position THEN
         RAISE EXCEPTION 'a replay is about events that stream % has come past: from index 0 to index %, and not % to %',
             name, position - 1, replay_stream.from_index, replay_stream.to_index USING ERRCODE = 'PA003';

@@ -1,12 +1,14 @@
 -- Processors as people and health read them.
 
--- Each processor with its lag, which is what was not dispatched yet, and with its jobs.
+-- Each processor with its lag, which is what was not dispatched yet, and with its jobs. Its age is that of its batch, as
+-- for streams: a look at the log would wait for a partition that is being detached.
 CREATE OR REPLACE VIEW pgaudit.processor_stats AS
     SELECT s.name, s.query, CASE WHEN s.paused_at IS NULL THEN 'active' ELSE 'paused' END AS state,
            s.paused_at, s.paused_by, s.pause_kind, s.pause_reason,
            at.next_index, greatest(size - at.next_index, 0) AS lag_events,
-           coalesce((SELECT extract(epoch FROM clock_timestamp() - l.persisted_at)::double precision
-                       FROM pgaudit.audit_log l WHERE l.index = at.next_index), 0) AS lag_seconds,
+           CASE WHEN at.next_index < size THEN coalesce(
+               (SELECT extract(epoch FROM clock_timestamp() - b.persisted_at)::double precision FROM pgaudit.batch b
+                 WHERE b.first_index <= at.next_index ORDER BY b.first_index DESC LIMIT 1), 0) ELSE 0 END AS lag_seconds,
            jobs.waiting, jobs.delayed, jobs.running, jobs.failed,
            extract(epoch FROM clock_timestamp() - jobs.oldest_due)::double precision AS oldest_waiting_seconds,
            extract(epoch FROM clock_timestamp() - jobs.oldest_started)::double precision AS longest_running_seconds,

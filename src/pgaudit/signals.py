@@ -104,7 +104,9 @@ stream_failing: Final = WorkerSignal(
 )
 """A destination did not take a chunk, after one that it took: ``stream``, ``reason``, ``retry_in`` seconds."""
 
-stream_paused: Final = WorkerSignal("stream_paused", logging.ERROR, "the stream %(stream)s is paused: %(reason)s")
+stream_paused: Final = WorkerSignal(
+    "stream_paused", logging.ERROR, "the stream or processor %(stream)s is paused: %(reason)s"
+)
 """Nothing is sent until someone resumes it: ``stream``, ``reason``, and ``kind``: ``refused``, ``failing`` for
 days, or ``mismatch`` with the log."""
 

@@ -27,7 +27,9 @@ async def test_they_do_what_the_page_says(
             with psycopg.connect(dsn) as conn:
                 AuditLog(settings).record(
                     conn,
-                    AuditEvent(action="claim.approved", actor="user:42", target="claim:7", data={"amount": 200_000}),
+                    AuditEvent(
+                        action="claim.approved", actor="user:42", target="claim:7", data={"amount": "200000.00"}
+                    ),
                     AuditEvent(action="claim.approved", actor="user:42", target="claim:8", data={"amount": 20}),
                     AuditEvent(action="policy.closed", actor="user:42"),
                 )

@@ -98,8 +98,12 @@ def test_a_stream_begins_where_it_is_told(run: Run, dsn: str, tmp_path: Path, st
         (["add", "siem", "--to", "gopher://x"], 1, "is no kind of destination: write one of"),
         (["add", "siem", "--to", "https://user:geheim@example.com"], 1, "would store a secret in the database"),
         (["add", "siem"], 2, "Missing option '--to'"),
+        (["add", "siem", "--to", "file:x"], 1, "a directory is an absolute path: write file:/var/audit"),
+        (["add", "siem", "--to", "http://siem?secret=env:S"], 1, "http can be read and changed on its way: use https"),
+        (["add", "siem", "--to", "syslog+tcp://siem"], 1, "use syslog+tls, or, in a network of your own"),
+        (["add", "siem", "--to", "smtp://siem?from=a@b.example&to=c@d.example"], 1, "use smtp+starttls or smtps"),
         (["show", "siem"], 1, "there is no stream siem: pgaudit stream list names them all"),
-        (["pause", "siem"], 1, "there is no stream siem"),
+        (["pause", "siem"], 1, "there is no stream siem: pgaudit stream list names them all"),
         (["remove", "siem"], 1, "there is no stream siem"),
         (["history", "siem"], 1, "there is no stream siem"),
         (["parked", "siem"], 1, "there is no stream siem"),
@@ -113,6 +117,29 @@ def test_a_mistake_is_named_in_one_line(run: Run, arguments: list[str], code: in
     done = run("stream", *arguments)
     assert (done.returncode, sentence in done.stderr, "geheim" in done.stderr) == (code, True, False), done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_name_that_is_taken_is_refused_with_what_to_do(run: Run, siem: Path) -> None:
+    """Another name, or the stream is removed first."""
+    again = run("stream", "add", "siem", "--to", f"file:{siem}-2")
+    assert again.returncode == 1
+    assert again.stderr.endswith("there is a stream siem already: choose another name, or remove that one first\n")
+
+
+def test_an_open_destination_is_taken_in_a_network_of_ones_own(run: Run) -> None:
+    """With --allow-private."""
+    assert run("stream", "add", "siem", "--to", "syslog+tcp://siem", "--allow-private").returncode == 0
+
+
+def test_retrying_what_was_not_refused_is_a_failure(run: Run, siem: Path) -> None:
+    """Of one event; of all of them, none is none."""
+    assert siem
+    one = run("stream", "retry", "siem", "--index", "3")
+    assert one.returncode == 1
+    assert one.stdout == "siem was not refused event 3: pgaudit stream parked siem lists what it was refused.\n"
+    nothing = run("stream", "retry", "siem", "--index", "3", "--json")
+    assert (nothing.returncode, json.loads(nothing.stdout)) == (1, {"retried": 0})
+    assert run("stream", "retry", "siem").returncode == 0
 
 
 def test_a_stream_is_paused_and_resumed(run: Run, siem: Path) -> None:
@@ -174,7 +201,6 @@ def test_parked_events_are_listed_retried_and_given_up(run: Run, siem: Path, dsn
     assert run("stream", "discard", "siem", "1", "--reason", "a test").stdout == "Event 1 is not sent to siem.\n"
     assert run("stream", "discard", "siem", "1", "--reason", "a test").returncode == 1
     assert run("stream", "retry", "siem").stdout == "1 parked event(s) of siem are sent again.\n"
-    assert told(run, "retry", "siem", "--index", "99") == {"retried": 0}
     assert "a test, by postgres" in run("stream", "history", "siem").stdout
 
 

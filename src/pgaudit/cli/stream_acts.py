@@ -105,13 +105,19 @@ def retry(
     index: Annotated[int | None, typer.Option(min=0, max=BIGINT, help="This event only.")] = None,
     json: AsJson = False,
 ) -> None:
-    """Send parked events again: all, or one. Those that wait behind another one follow it."""
+    """Send parked events again: all, or one. Those that wait behind another one follow it.
+
+    Exit with 1 if the one that --index names was not refused.
+    """
     with connect("operator") as conn:
         retried = streams.retry(conn, name, index)
     if json:
         print_json({"retried": retried})
+    elif index is not None and not retried:
+        say(not_parked(name, index))
     else:
         say(f"{retried:,} parked event(s) of {name} are sent again.")
+    raise typer.Exit(1 if index is not None and not retried else 0)
 
 
 def discard(name: Name, index: Index, *, reason: Reason, json: AsJson = False) -> None:
@@ -121,8 +127,13 @@ def discard(name: Name, index: Index, *, reason: Reason, json: AsJson = False) -
     if json:
         print_json({"discarded": is_discarded})
     else:
-        say(f"Event {index} is not sent to {name}." if is_discarded else f"{name} has not parked event {index}.")
+        say(f"Event {index} is not sent to {name}." if is_discarded else not_parked(name, index))
     raise typer.Exit(0 if is_discarded else 1)
+
+
+def not_parked(name: str, index: int) -> str:
+    """Returns what to do about an event that cannot be retried or given up."""
+    return f"{name} was not refused event {index}: pgaudit stream parked {name} lists what it was refused."
 
 
 def probe(name: Name, *, json: AsJson = False) -> None:

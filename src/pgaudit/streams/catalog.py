@@ -16,6 +16,7 @@ from pgaudit.trail.fields import TIMES
 from pgaudit.trail.query import Query, parse
 
 REFUSED: Final = "PA003"
+NAMES: Final = ": pgaudit stream list names them all"
 ADD: Final = """
     SELECT pgaudit.add_stream(%(name)s, 'destination', %(url)s, %(query)s, %(form)s, %(ordered)s, %(allow_private)s,
                               %(start)s)
@@ -137,6 +138,7 @@ def add(  # noqa: PLR0913 - each is a property of the stream, by name
     url = StreamURL.parse(to)
     form_of(form)
     url.check_form(form)
+    url.check_private(allow_private=allow_private)
     if url.whole_log and (query or start != 0):
         raise InvalidStream(f"{url.kind} takes the whole log: leave out the query, and begin with index 0")
     given: dict[str, object] = {
@@ -176,7 +178,7 @@ def found(conn: object, name: str) -> Stream:
     """
     rows = fetch(reading(conn), class_row(Stream), COLUMNS + " WHERE name = %(name)s", {"name": name})
     if not rows:
-        raise StreamNotFound(f"there is no stream {name}: pgaudit stream list names them all")
+        raise StreamNotFound(f"there is no stream {name}{NAMES}")
     return rows[0]
 
 
@@ -288,6 +290,14 @@ def change(conn: object, statement: LiteralString, given: dict[str, object]) -> 
     except psycopg.Error as error:
         if error.sqlstate != REFUSED:
             raise
-        message = error.diag.message_primary or ""
-        raise (StreamNotFound if message.startswith("there is no stream") else InvalidStream)(message) from None
+        raise refusal(error.diag.message_primary or "") from None
     return result
+
+
+def refusal(message: str) -> InvalidStream | StreamNotFound:
+    """Returns the error for what the database has refused, with what to do about it."""
+    if message.startswith("there is no stream"):
+        return StreamNotFound(message + NAMES)
+    if message.endswith("already"):
+        message += ": choose another name, or remove that one first"
+    return InvalidStream(message)

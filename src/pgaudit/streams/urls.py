@@ -21,6 +21,8 @@ REFERENCE: Final = re.compile(r"env:([A-Za-z_][A-Za-z0-9_]*)|file:(/.+)")
 HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+)(:[0-9]{1,5})?(,[A-Za-z0-9_.-]+(:[0-9]{1,5})?)*")
 WITH_USER: Final = re.compile("[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*@")
 LONGEST_SECRET: Final = 65_536  # bytes
+# Without encryption, and with another scheme that has it.
+OPEN: Final = {"http": "https", "plain": "smtp+starttls or smtps", "udp": "syslog+tls", "tcp": "syslog+tls"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,8 @@ class StreamURL:
         if kind.has_host:
             require(HOST.fullmatch(parts.netloc), f"write {kind.example}")
             return cls(text, kind.name, kind.transport, parts.netloc, parts.path, options, kind.whole_log)
-        require(PurePosixPath(parts.path).is_absolute() and not parts.netloc, f"write {kind.example}")
+        is_path = PurePosixPath(parts.path).is_absolute() and not parts.netloc
+        require(is_path, f"a directory is an absolute path: write {kind.example}")
         return cls(text, kind.name, kind.transport, "", parts.path, options)
 
     @property
@@ -79,6 +82,17 @@ class StreamURL:
         """
         kind = KINDS[self.text.partition(":")[0].lower()]
         require(form == "native" or not kind.native_only, f"{kind.name} has events in the form native alone")
+
+    def check_private(self, *, allow_private: bool) -> None:
+        """Checks that others cannot read what is sent there, unless the network is one of our own.
+
+        :raises InvalidStream: they can.
+        """
+        require(
+            allow_private or self.scheme not in OPEN,
+            f"{self.text.partition(':')[0].lower()} can be read and changed on its way: use {OPEN.get(self.scheme)}, "
+            "or, in a network of your own, --allow-private",
+        )
 
     def option(self, name: str, default: str = "") -> str:
         """Returns an option, or the default."""

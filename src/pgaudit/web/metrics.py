@@ -21,6 +21,7 @@ import pgaudit
 from pgaudit.health import HealthReport, Status
 from pgaudit.settings import Mode
 from pgaudit.stats import QueueStats, WorkerStats
+from pgaudit.web.processor_metrics import processor_families
 from pgaudit.web.scrape import Lag, Scrape, Storage
 from pgaudit.web.stream_metrics import stream_families
 
@@ -43,6 +44,7 @@ class Collector:
         if self.scrape.storage:
             yield from storage_families(self.scrape.storage)
         yield from stream_families(self.scrape.streams)
+        yield from processor_families(self.scrape.processors)
         yield from health_families(self.scrape.health)
         yield info_family(self.scrape.mode)
 

@@ -5492,6 +5492,10 @@ DECLARE
 BEGIN
     PERFORM require_stream(name);
     SELECT p.next_index INTO position FROM stream_position p WHERE p.name = replay_stream.name;
+    IF position = 0 THEN
+        RAISE EXCEPTION 'a replay sends again what was sent, and stream % has sent nothing yet', name
+            USING ERRCODE = 'PA003';
+    END IF;
     IF from_index < 0 OR from_index > to_index OR to_index >= position THEN
         RAISE EXCEPTION 'a replay is about events that stream % has come past: from index 0 to index %, and not % to %',
             name, position - 1, replay_stream.from_index, replay_stream.to_index USING ERRCODE = 'PA003';
@@ -6109,13 +6113,15 @@ DO $$ BEGIN PERFORM pgaudit.ensure_partitions(); END $$;
 
 -- Processors as people and health read them.
 
--- Each processor with its lag, which is what was not dispatched yet, and with its jobs.
+-- Each processor with its lag, which is what was not dispatched yet, and with its jobs. Its age is that of its batch, as
+-- for streams: a look at the log would wait for a partition that is being detached.
 CREATE OR REPLACE VIEW pgaudit.processor_stats AS
     SELECT s.name, s.query, CASE WHEN s.paused_at IS NULL THEN 'active' ELSE 'paused' END AS state,
            s.paused_at, s.paused_by, s.pause_kind, s.pause_reason,
            at.next_index, greatest(size - at.next_index, 0) AS lag_events,
-           coalesce((SELECT extract(epoch FROM clock_timestamp() - l.persisted_at)::double precision
-                       FROM pgaudit.audit_log l WHERE l.index = at.next_index), 0) AS lag_seconds,
+           CASE WHEN at.next_index < size THEN coalesce(
+               (SELECT extract(epoch FROM clock_timestamp() - b.persisted_at)::double precision FROM pgaudit.batch b
+                 WHERE b.first_index <= at.next_index ORDER BY b.first_index DESC LIMIT 1), 0) ELSE 0 END AS lag_seconds,
            jobs.waiting, jobs.delayed, jobs.running, jobs.failed,
            extract(epoch FROM clock_timestamp() - jobs.oldest_due)::double precision AS oldest_waiting_seconds,
            extract(epoch FROM clock_timestamp() - jobs.oldest_started)::double precision AS longest_running_seconds,
@@ -7243,7 +7249,7 @@ END $$;
 
 
 DELETE FROM pgaudit.schema_code;
-INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('e97740dc191f17701475858af3084c9ce1a3f5c4923fbbcb02bf15741d5ec80c', '0.1.0');
+INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('c4a5cd12042cde4ab4864dd330a45b460790e7721f7b1ec9d5ce99042b706491', '0.1.0');
 
 
 DO $renewal$

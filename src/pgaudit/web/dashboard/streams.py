@@ -11,7 +11,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from pgaudit import streams
+from pgaudit import processors, streams
+from pgaudit.processors import ProcessorStats
 from pgaudit.streams import Stream
 from pgaudit.streams.history import Interval, recent
 from pgaudit.web import stream_views
@@ -49,10 +50,10 @@ class Listed:
     spark: Spark
 
 
-def listed(conn: Connection) -> tuple[datetime, list[Listed]]:
-    """Returns the streams, and when they were looked at."""
+def listed(conn: Connection) -> tuple[datetime, list[Listed], list[ProcessorStats]]:
+    """Returns the streams and the processors, and when they were looked at."""
     now, found, intervals = datetime.now(UTC), streams.listed(conn), recent(conn, HOUR, DAY)
-    return now, [Listed(one, spark(of(one.name, intervals), now)) for one in found]
+    return now, [Listed(one, spark(of(one.name, intervals), now)) for one in found], processors.listed(conn)
 
 
 def of(name: str, intervals: Sequence[Interval]) -> list[Interval]:
@@ -106,8 +107,10 @@ class StreamPages:
 
     async def _render_list(self, request: Request, template: str) -> Response:
         viewer = await self._viewer(request)
-        now, found = await self._listed.result()
-        return self._dashboard.render(request, template, viewer, observed_at=now, streams=found, tones=TONES)
+        now, found, called = await self._listed.result()
+        return self._dashboard.render(
+            request, template, viewer, observed_at=now, streams=found, processors=called, tones=TONES
+        )
 
     async def _render_stream(self, request: Request, template: str, viewer: Viewer, **more: Any) -> Response:
         name, after = request.path_params["name"], after_of(request.query_params.get("after"))
