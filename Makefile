@@ -6,6 +6,7 @@ PYTHON := $(shell command -v python3.11 || echo python3)
 # Missing programs that some tests need. Each name is both the marker of these tests and a Debian package.
 MISSING := $(strip $(shell PATH="$$PATH:/usr/sbin"; command -v chromium >/dev/null || echo chromium; \
 	command -v pgbouncer >/dev/null || echo pgbouncer; \
+	command -v rsyslogd >/dev/null || echo rsyslog; \
 	command -v systemd-analyze >/dev/null || echo systemd))
 # The tests copy a database some thousand times: with 8 GB to spare, in memory, where they take a third of the time.
 ROOMY := $(shell awk '/^MemAvailable/ && $$2 > 8000000 {print "yes"}' /proc/meminfo 2>/dev/null)

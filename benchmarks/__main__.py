@@ -14,7 +14,7 @@ from benchmarks.support.server import Bench, server
 
 NAMES: Final = (
     "record", "crossover", "drain", "sustained", "latency", "footprint", "horizon", "backlog", "partitions", "stats",
-    "search", "capture", "seal", "soak",
+    "search", "capture", "seal", "streams", "engines", "soak",
 )  # fmt: skip
 # ``soak`` runs for a given time, and only if it is named.
 ONLY_IF_NAMED: Final = frozenset({"soak"})

@@ -17,7 +17,7 @@ from docs.source import ROOT, said
 from pgaudit import Actor, AuditContext, AuditEvent, Change, Settings, Target, errors, signals
 from pgaudit.events.event import Part
 from pgaudit.trail.fields import FIELDS
-from pgaudit.web import create_app, metrics
+from pgaudit.web import create_app, metrics, processor_metrics, stream_metrics
 
 MIGRATIONS: Final = ROOT / "migrations"
 OF_RELATION: Final = re.compile(
@@ -177,8 +177,10 @@ def worker_signals() -> str:
 
 
 def metric_families() -> str:
-    """A row for each metric: the families that ``pgaudit.web.metrics`` makes."""
-    return table(("Metric", "Labels", "Description"), *families(ast.parse(inspect.getsource(metrics))))
+    """A row for each metric: the families that ``pgaudit.web`` makes, those of the streams and processors last."""
+    sources = (inspect.getsource(module) for module in (metrics, stream_metrics, processor_metrics))
+    rows = (row for source in sources for row in families(ast.parse(source)))
+    return table(("Metric", "Labels", "Description"), *rows)
 
 
 def families(tree: ast.AST) -> Iterator[tuple[str, str, str]]:

@@ -100,7 +100,7 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
         DELETE FROM job_error WHERE id IN (
             SELECT e.id FROM job_error e
              WHERE failed_at < clock_timestamp() - (SELECT job_error_retention FROM settings)
-               AND NOT EXISTS (SELECT FROM audit_jobs j WHERE j.id = e.job_id)
+               AND NOT EXISTS (SELECT FROM procrastinate_jobs j WHERE j.id = e.job_id)
              ORDER BY failed_at LIMIT max_rows FOR UPDATE SKIP LOCKED)
         RETURNING 1)
     SELECT count(*) FROM pruned

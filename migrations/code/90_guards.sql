@@ -90,14 +90,17 @@ BEGIN
     RETURN NULL;
 END $$;
 
--- reject_deletion_by_parent(): rejects a DELETE of audit jobs that names Procrastinate's table: its triggers do not see
--- the columns with the event.
+-- reject_deletion_by_parent(): rejects a DELETE of jobs that names Procrastinate's table: of audit jobs, because its
+-- triggers do not see the columns with the event; of the jobs of processors, because their own triggers do not fire.
 CREATE OR REPLACE FUNCTION pgaudit.reject_deletion_by_parent() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 BEGIN
     IF EXISTS (SELECT FROM deleted WHERE queue_name = 'audit') THEN
         RAISE EXCEPTION 'DELETE on procrastinate_jobs: audit jobs leave the queue when their events are in the audit log'
             USING ERRCODE = 'insufficient_privilege', HINT = 'Let a worker persist them.';
+    ELSIF EXISTS (SELECT FROM deleted WHERE queue_name = 'audit_processors') THEN
+        RAISE EXCEPTION 'DELETE on procrastinate_jobs: jobs of processors leave the queue when they have ended'
+            USING ERRCODE = 'insufficient_privilege', HINT = 'Let a worker run them. If they have failed, use pgaudit jobs discard.';
     END IF;
     RETURN NULL;
 END $$;

@@ -735,3 +735,315 @@ COMMENT ON COLUMN pgaudit.guard_state.paused_at IS
     'Since when it is paused; NULL if it is not.';
 COMMENT ON COLUMN pgaudit.guard_state.paused_by IS
     'Role that has paused it.';
+
+COMMENT ON TABLE pgaudit.stream IS
+    'What follows the log by its index: destinations that get the events, processors, and cursors of the application.';
+COMMENT ON COLUMN pgaudit.stream.name IS
+    'Name of the stream.';
+COMMENT ON COLUMN pgaudit.stream.kind IS
+    'destination, processor or cursor.';
+COMMENT ON COLUMN pgaudit.stream.url IS
+    'Where a destination is; it refers to secrets and holds none.';
+COMMENT ON COLUMN pgaudit.stream.query IS
+    'Which events, as a search; all when empty.';
+COMMENT ON COLUMN pgaudit.stream.form IS
+    'Form of the events: native, cloudevents, ocsf or ecs.';
+COMMENT ON COLUMN pgaudit.stream.ordered IS
+    'Whether later events of a target wait behind one that was refused.';
+COMMENT ON COLUMN pgaudit.stream.allow_private IS
+    'Whether the destination may have an address of a private network.';
+COMMENT ON COLUMN pgaudit.stream.added_at IS
+    'When it was added.';
+COMMENT ON COLUMN pgaudit.stream.added_by IS
+    'Database role that added it.';
+COMMENT ON COLUMN pgaudit.stream.paused_at IS
+    'When it was paused; null while it runs.';
+COMMENT ON COLUMN pgaudit.stream.paused_by IS
+    'Who paused it: the user that an application has named, as type:id, or a database role.';
+COMMENT ON COLUMN pgaudit.stream.pause_kind IS
+    'Why it is paused: asked, refused by the destination, failing for days, or a mismatch with the log.';
+COMMENT ON COLUMN pgaudit.stream.pause_reason IS
+    'The reason in words.';
+COMMENT ON TABLE pgaudit.stream_position IS
+    'How far a stream is. A worker locks its row while it sends.';
+COMMENT ON COLUMN pgaudit.stream_position.name IS
+    'Name of the stream.';
+COMMENT ON COLUMN pgaudit.stream_position.next_index IS
+    'Index of the event that it goes on with.';
+COMMENT ON COLUMN pgaudit.stream_position.last_index IS
+    'Index of the last event that was accepted.';
+COMMENT ON COLUMN pgaudit.stream_position.last_hash IS
+    'Leaf hash of that event.';
+COMMENT ON COLUMN pgaudit.stream_position.delivered IS
+    'Number of events that were accepted, those sent again included.';
+COMMENT ON COLUMN pgaudit.stream_position.delivered_at IS
+    'When events were accepted last.';
+COMMENT ON COLUMN pgaudit.stream_position.attempts IS
+    'Failed attempts since then.';
+COMMENT ON COLUMN pgaudit.stream_position.failing_since IS
+    'When the first of these attempts failed.';
+COMMENT ON COLUMN pgaudit.stream_position.next_attempt_at IS
+    'When the next attempt is due.';
+COMMENT ON COLUMN pgaudit.stream_position.error IS
+    'Why the last one failed.';
+COMMENT ON COLUMN pgaudit.stream_position.started_at IS
+    'When the stream was added, or set back last.';
+COMMENT ON TABLE pgaudit.delivery IS
+    'What was sent to destinations, or could not be: a row for each chunk and attempt. Kept for 30 days.';
+COMMENT ON COLUMN pgaudit.delivery.id IS
+    'Number of the row.';
+COMMENT ON COLUMN pgaudit.delivery.stream IS
+    'Name of the stream.';
+COMMENT ON COLUMN pgaudit.delivery.status IS
+    'delivered, replayed, failed, skipped, discarded or rewound.';
+COMMENT ON COLUMN pgaudit.delivery.from_index IS
+    'First index of the range.';
+COMMENT ON COLUMN pgaudit.delivery.to_index IS
+    'Last index of the range; where it was set to, if rewound.';
+COMMENT ON COLUMN pgaudit.delivery.events IS
+    'Number of events.';
+COMMENT ON COLUMN pgaudit.delivery.parked IS
+    'Number of events of the chunk that were parked.';
+COMMENT ON COLUMN pgaudit.delivery.bytes IS
+    'Bytes that were sent.';
+COMMENT ON COLUMN pgaudit.delivery.attempts IS
+    'Which attempt this was.';
+COMMENT ON COLUMN pgaudit.delivery.error IS
+    'Why it failed, or was left out.';
+COMMENT ON COLUMN pgaudit.delivery.started_at IS
+    'When the attempt began.';
+COMMENT ON COLUMN pgaudit.delivery.ended_at IS
+    'When it ended.';
+COMMENT ON TABLE pgaudit.parked IS
+    'Events that a destination has refused for good, and those that wait behind one of the same target.';
+COMMENT ON COLUMN pgaudit.parked.stream IS
+    'Name of the stream.';
+COMMENT ON COLUMN pgaudit.parked.index IS
+    'Index of the event.';
+COMMENT ON COLUMN pgaudit.parked.target IS
+    'First target of the event, as type:id.';
+COMMENT ON COLUMN pgaudit.parked.behind IS
+    'Index of the event that it waits for; null if it was refused itself.';
+COMMENT ON COLUMN pgaudit.parked.attempts IS
+    'How often it was sent.';
+COMMENT ON COLUMN pgaudit.parked.error IS
+    'Why it was refused last.';
+COMMENT ON COLUMN pgaudit.parked.parked_at IS
+    'When it was parked.';
+COMMENT ON COLUMN pgaudit.parked.retry_at IS
+    'When it is sent again; null until someone retries it.';
+COMMENT ON TABLE pgaudit.stream_replay IS
+    'Ranges that are sent again, one for each stream, while there is nothing newer to send.';
+COMMENT ON COLUMN pgaudit.stream_replay.stream IS
+    'Name of the stream.';
+COMMENT ON COLUMN pgaudit.stream_replay.from_index IS
+    'First index of the range.';
+COMMENT ON COLUMN pgaudit.stream_replay.to_index IS
+    'Last index of the range.';
+COMMENT ON COLUMN pgaudit.stream_replay.next_index IS
+    'Index of the event that it goes on with.';
+COMMENT ON COLUMN pgaudit.stream_replay.events IS
+    'Number of events that were sent again.';
+COMMENT ON COLUMN pgaudit.stream_replay.asked_at IS
+    'When it was asked for.';
+COMMENT ON COLUMN pgaudit.stream_replay.asked_by IS
+    'Who asked: the user that an application has named, as type:id, or a database role.';
+COMMENT ON COLUMN pgaudit.stream_replay.attempts IS
+    'Failed attempts since events were accepted last.';
+COMMENT ON COLUMN pgaudit.stream_replay.next_attempt_at IS
+    'When the next attempt is due.';
+COMMENT ON COLUMN pgaudit.stream_replay.error IS
+    'Why the last one failed.';
+COMMENT ON VIEW pgaudit.stream_stats IS
+    'Each stream: how far it is, how far behind the log, and how it does.';
+COMMENT ON COLUMN pgaudit.stream_stats.name IS
+    'Name of the stream.';
+COMMENT ON COLUMN pgaudit.stream_stats.kind IS
+    'destination, processor or cursor.';
+COMMENT ON COLUMN pgaudit.stream_stats.url IS
+    'Where a destination is.';
+COMMENT ON COLUMN pgaudit.stream_stats.query IS
+    'Which events, as a search.';
+COMMENT ON COLUMN pgaudit.stream_stats.form IS
+    'Form of the events.';
+COMMENT ON COLUMN pgaudit.stream_stats.ordered IS
+    'Whether later events of a target wait behind one that was refused.';
+COMMENT ON COLUMN pgaudit.stream_stats.allow_private IS
+    'Whether an address of a private network is allowed.';
+COMMENT ON COLUMN pgaudit.stream_stats.state IS
+    'active, failing or paused.';
+COMMENT ON COLUMN pgaudit.stream_stats.paused_at IS
+    'When it was paused.';
+COMMENT ON COLUMN pgaudit.stream_stats.paused_by IS
+    'Who paused it: the user that an application has named, as type:id, or a database role.';
+COMMENT ON COLUMN pgaudit.stream_stats.pause_kind IS
+    'asked, refused, failing or mismatch.';
+COMMENT ON COLUMN pgaudit.stream_stats.pause_reason IS
+    'The reason in words.';
+COMMENT ON COLUMN pgaudit.stream_stats.next_index IS
+    'Index of the event that it goes on with.';
+COMMENT ON COLUMN pgaudit.stream_stats.lag_events IS
+    'Events of the log that it has not got to yet, whether they match or not.';
+COMMENT ON COLUMN pgaudit.stream_stats.lag_seconds IS
+    'Age of the oldest of them, since it was appended.';
+COMMENT ON COLUMN pgaudit.stream_stats.delivered IS
+    'Number of events that were accepted.';
+COMMENT ON COLUMN pgaudit.stream_stats.delivered_at IS
+    'When events were accepted last.';
+COMMENT ON COLUMN pgaudit.stream_stats.attempts IS
+    'Failed attempts since then.';
+COMMENT ON COLUMN pgaudit.stream_stats.failing_since IS
+    'When the first of them failed.';
+COMMENT ON COLUMN pgaudit.stream_stats.next_attempt_at IS
+    'When the next attempt is due.';
+COMMENT ON COLUMN pgaudit.stream_stats.error IS
+    'Why the last one failed.';
+COMMENT ON COLUMN pgaudit.stream_stats.events_per_second IS
+    'Accepted events per second, over the last 5 minutes.';
+COMMENT ON COLUMN pgaudit.stream_stats.failures_last_day IS
+    'Failed attempts of the last 24 hours.';
+COMMENT ON COLUMN pgaudit.stream_stats.parked IS
+    'Number of parked events.';
+COMMENT ON COLUMN pgaudit.stream_stats.added_at IS
+    'When it was added.';
+COMMENT ON COLUMN pgaudit.stream_stats.added_by IS
+    'Database role that added it.';
+COMMENT ON COLUMN pgaudit.stream_stats.replay_from IS
+    'First index of the range that is sent again; null if none is.';
+COMMENT ON COLUMN pgaudit.stream_stats.replay_to IS
+    'Last index of that range.';
+COMMENT ON COLUMN pgaudit.stream_stats.replay_next IS
+    'Index of the event that the replay goes on with.';
+COMMENT ON COLUMN pgaudit.stream_stats.replay_error IS
+    'Why its last attempt failed.';
+
+COMMENT ON TABLE pgaudit.processor IS
+    'Functions of the application that get a job for each event they ask for: their limits, and how their jobs end.';
+COMMENT ON COLUMN pgaudit.processor.name IS
+    'Name of the processor, and of its stream.';
+COMMENT ON COLUMN pgaudit.processor.concurrency IS
+    'Most jobs that run at the same time, in all workers together; null without a limit.';
+COMMENT ON COLUMN pgaudit.processor.rate IS
+    'Most jobs that are begun in a second, in all workers together; null without a limit.';
+COMMENT ON COLUMN pgaudit.processor.break_after IS
+    'Failed attempts in a row after which it is paused as failing; null for never.';
+COMMENT ON COLUMN pgaudit.processor.known_at IS
+    'When a worker has last said that it knows this processor; each does once per minute.';
+COMMENT ON COLUMN pgaudit.processor.next_at IS
+    'When the rate allows the next job.';
+COMMENT ON COLUMN pgaudit.processor.probe_at IS
+    'When the next job is tried, while it is paused as failing.';
+COMMENT ON COLUMN pgaudit.processor.failures IS
+    'Failed attempts in a row, of any of its jobs.';
+COMMENT ON COLUMN pgaudit.processor.succeeded IS
+    'Number of jobs that were done.';
+COMMENT ON COLUMN pgaudit.processor.discarded IS
+    'Number of jobs that it has given up by Discard.';
+COMMENT ON COLUMN pgaudit.processor.per_second IS
+    'Jobs per second as of ended_at, a decaying mean of five minutes; processor_stats has it as of now.';
+COMMENT ON COLUMN pgaudit.processor.ended_at IS
+    'When a job was last done or discarded.';
+COMMENT ON COLUMN pgaudit.processor.error IS
+    'The last error of any of its jobs.';
+COMMENT ON TABLE pgaudit.processor_jobs IS
+    'The jobs of processors, a child table of procrastinate_jobs: one for each event that a processor asks for.';
+COMMENT ON COLUMN pgaudit.processor_jobs.id IS
+    'Number of the job, from the same sequence as all jobs.';
+COMMENT ON COLUMN pgaudit.processor_jobs.queue_name IS
+    'audit_processors.';
+COMMENT ON COLUMN pgaudit.processor_jobs.task_name IS
+    'Name of the processor.';
+COMMENT ON COLUMN pgaudit.processor_jobs.args IS
+    'The index, and whether the processor has still to be asked if it wants the event.';
+COMMENT ON COLUMN pgaudit.processor_jobs.status IS
+    'todo, doing or failed; a job that is done leaves the queue.';
+COMMENT ON COLUMN pgaudit.processor_jobs.scheduled_at IS
+    'When it is due, or was.';
+COMMENT ON COLUMN pgaudit.processor_jobs.attempts IS
+    'Number of failed attempts.';
+COMMENT ON COLUMN pgaudit.processor_jobs.worker_id IS
+    'Worker that runs it.';
+COMMENT ON COLUMN pgaudit.processor_jobs.index IS
+    'Index of the event in the log.';
+COMMENT ON COLUMN pgaudit.processor_jobs.stalls IS
+    'How often its worker has vanished while it ran.';
+COMMENT ON COLUMN pgaudit.processor_jobs.started_at IS
+    'When its last attempt began.';
+COMMENT ON TABLE pgaudit.processor_backfill IS
+    'Ranges of the log that a processor gets in addition, behind its position.';
+COMMENT ON COLUMN pgaudit.processor_backfill.id IS
+    'Number of the backfill.';
+COMMENT ON COLUMN pgaudit.processor_backfill.processor IS
+    'Name of the processor.';
+COMMENT ON COLUMN pgaudit.processor_backfill.from_index IS
+    'Index of the first event.';
+COMMENT ON COLUMN pgaudit.processor_backfill.to_index IS
+    'Index of the last event.';
+COMMENT ON COLUMN pgaudit.processor_backfill.next_index IS
+    'Index of the event with which it goes on.';
+COMMENT ON COLUMN pgaudit.processor_backfill.jobs IS
+    'Number of jobs that it has added.';
+COMMENT ON COLUMN pgaudit.processor_backfill.added_at IS
+    'When it was asked for.';
+COMMENT ON COLUMN pgaudit.processor_backfill.added_by IS
+    'Database role that asked for it.';
+COMMENT ON COLUMN pgaudit.processor_backfill.ended_at IS
+    'When its last job was added; null while it goes on.';
+COMMENT ON VIEW pgaudit.processor_stats IS
+    'Each processor: how far it is, how far behind the log, and what its jobs do.';
+COMMENT ON COLUMN pgaudit.processor_stats.name IS
+    'Name of the processor.';
+COMMENT ON COLUMN pgaudit.processor_stats.query IS
+    'Which events it asks for, as a search; its code may select from them.';
+COMMENT ON COLUMN pgaudit.processor_stats.state IS
+    'active or paused.';
+COMMENT ON COLUMN pgaudit.processor_stats.paused_at IS
+    'When it was paused; null while it runs.';
+COMMENT ON COLUMN pgaudit.processor_stats.paused_by IS
+    'Database role that paused it.';
+COMMENT ON COLUMN pgaudit.processor_stats.pause_kind IS
+    'Why it is paused: asked; failing, with one job tried each minute; or a mismatch with the log.';
+COMMENT ON COLUMN pgaudit.processor_stats.pause_reason IS
+    'The reason in words.';
+COMMENT ON COLUMN pgaudit.processor_stats.next_index IS
+    'Index of the first event that was not looked at yet.';
+COMMENT ON COLUMN pgaudit.processor_stats.lag_events IS
+    'Events of the log from there on, whether it asks for them or not.';
+COMMENT ON COLUMN pgaudit.processor_stats.lag_seconds IS
+    'How long the first of them has been in the log.';
+COMMENT ON COLUMN pgaudit.processor_stats.waiting IS
+    'Jobs that are due.';
+COMMENT ON COLUMN pgaudit.processor_stats.delayed IS
+    'Jobs that are tried again later.';
+COMMENT ON COLUMN pgaudit.processor_stats.running IS
+    'Jobs that a worker runs.';
+COMMENT ON COLUMN pgaudit.processor_stats.failed IS
+    'Jobs that have failed for good, and stay until someone retries or discards them.';
+COMMENT ON COLUMN pgaudit.processor_stats.oldest_waiting_seconds IS
+    'How long the oldest job that waits has been due; null if none waits.';
+COMMENT ON COLUMN pgaudit.processor_stats.longest_running_seconds IS
+    'How long the oldest attempt has been running; null if none runs.';
+COMMENT ON COLUMN pgaudit.processor_stats.succeeded IS
+    'Number of jobs that were done.';
+COMMENT ON COLUMN pgaudit.processor_stats.discarded IS
+    'Number of jobs that it has given up by Discard.';
+COMMENT ON COLUMN pgaudit.processor_stats.jobs_per_second IS
+    'Jobs that were done per second, a decaying mean of five minutes.';
+COMMENT ON COLUMN pgaudit.processor_stats.failures_in_a_row IS
+    'Failed attempts since the last job was done.';
+COMMENT ON COLUMN pgaudit.processor_stats.last_error IS
+    'The last error of any of its jobs.';
+COMMENT ON COLUMN pgaudit.processor_stats.last_ended_at IS
+    'When a job was last done or discarded.';
+COMMENT ON COLUMN pgaudit.processor_stats.backfill_events IS
+    'Events of its backfills that were not looked at yet.';
+COMMENT ON COLUMN pgaudit.processor_stats.concurrency IS
+    'Most jobs that run at the same time, in all workers together; null without a limit.';
+COMMENT ON COLUMN pgaudit.processor_stats.rate IS
+    'Most jobs that are begun in a second, in all workers together; null without a limit.';
+COMMENT ON COLUMN pgaudit.processor_stats.break_after IS
+    'Failed attempts in a row after which it is paused as failing; null for never.';
+COMMENT ON COLUMN pgaudit.processor_stats.added_at IS
+    'When a worker has first said that it knows this processor.';
+COMMENT ON COLUMN pgaudit.processor_stats.known_at IS
+    'When a worker has last said so; each does once per minute.';

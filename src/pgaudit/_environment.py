@@ -34,3 +34,8 @@ def variable_of(field: str) -> str:
     """Returns the variable that a field is read from: the one of its old name only where the new one is not set."""
     variable, old = f"{PREFIX}{field.upper()}", LEGACY_NAMES.get(field, "")
     return old if os.environ.get(old) and not os.environ.get(variable) else variable
+
+
+def parse_words(value: object) -> object:
+    """Returns the words of a list such as "actor, target"; other values as they are."""
+    return [word.strip() for word in value.split(",") if word.strip()] if isinstance(value, str) else value

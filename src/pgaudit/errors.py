@@ -18,6 +18,11 @@
     ├── ExportRefused      the export cannot be made, continued or recorded as asked
     ├── IndexRefused       an index of the log cannot be added or removed
     ├── CaptureRefused     a table cannot be captured or guarded as asked
+    ├── InvalidStream      a stream cannot be added or changed as asked
+    ├── InvalidCursor      a cursor of the log cannot be made, read or moved
+    ├── StreamNotFound     there is no stream of that name
+    ├── ArchiveRefused     an archive cannot be set up or looked at as asked
+    ├── InvalidProcessor   a processor cannot be declared as asked
     ├── InvalidNote        a checkpoint, signature or public key cannot be understood or verified
     ├── InvalidKey         there is no usable private key to sign checkpoints with
     ├── LogDamaged         rows or tiles of the log are missing
@@ -153,3 +158,23 @@ class JobNotFound(PgauditError, LookupError):
 
 class SearchNotSaved(PgauditError, ValueError):
     """A saved search is too long, or its owner has too many of them; the message has the limit. Nothing was changed."""
+
+
+class InvalidStream(PgauditError, ValueError):
+    """A stream cannot be added or changed as asked; the message says what to write. Nothing was changed."""
+
+
+class ArchiveRefused(PgauditError):
+    """An archive cannot be set up or looked at as asked; the message says what to do, and has no secret."""
+
+
+class InvalidCursor(PgauditError, ValueError):
+    """A cursor of the log cannot be made, read or moved; the message says why. It was not moved."""
+
+
+class StreamNotFound(PgauditError, LookupError):
+    """There is no stream, processor or cursor of that name."""
+
+
+class InvalidProcessor(PgauditError, ValueError):
+    """A processor cannot be declared as asked, or its name is taken; the message says what to write."""

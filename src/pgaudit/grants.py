@@ -57,6 +57,20 @@ WORKER: Final[tuple[LiteralString, ...]] = (
        pgaudit.count_jobs, pgaudit.queue_state,
        pgaudit.lag_bucket_bounds, pgaudit.log_partitions, pgaudit.is_partition_ahead TO {role}""",
     "GRANT EXECUTE ON FUNCTION pgaudit.capture_problems TO {role}",
+    # Sends the log to the destinations of streams.
+    """GRANT SELECT ON pgaudit.audit_log, pgaudit.event_target, pgaudit.stream, pgaudit.stream_position,
+       pgaudit.delivery, pgaudit.parked, pgaudit.stream_replay, pgaudit.stream_stats TO {role}""",
+    """GRANT EXECUTE ON FUNCTION pgaudit.due_streams, pgaudit.look_at_stream, pgaudit.lock_stream, pgaudit.move_stream,
+       pgaudit.note_stream_failure, pgaudit.pause_stream, pgaudit.blocked_targets, pgaudit.due_parked,
+       pgaudit.settle_parked, pgaudit.note_parked_failure, pgaudit.prune_deliveries, pgaudit.index_ranges,
+       pgaudit.look_at_replay, pgaudit.move_replay, pgaudit.note_replay_failure
+       TO {role}""",
+    # Gives processors their jobs, and runs them.
+    "GRANT SELECT ON pgaudit.processor_jobs, pgaudit.processor_backfill, pgaudit.processor_stats TO {role}",
+    """GRANT EXECUTE ON FUNCTION pgaudit.register_processor, pgaudit.due_processors, pgaudit.dispatch_events,
+       pgaudit.dispatch_backfill, pgaudit.fetch_processor_jobs, pgaudit.succeed_processor_jobs,
+       pgaudit.discard_processor_job, pgaudit.fail_processor_job, pgaudit.note_processor_overrun,
+       pgaudit.release_processor_jobs, pgaudit.reclaim_stalled_processor_jobs TO {role}""",
 )
 
 # Looks at failed jobs, retries them, and gives up those that can never succeed. Not a worker's right: a worker can let
@@ -66,6 +80,14 @@ OPERATOR: Final[tuple[LiteralString, ...]] = (
     """GRANT EXECUTE ON FUNCTION pgaudit.retry_failed, pgaudit.acknowledge_job, pgaudit.count_jobs,
        pgaudit.queue_state, pgaudit.schema_state TO {role}""",
     "GRANT SELECT ON pgaudit.audit_jobs, pgaudit.job_error, pgaudit.acknowledged_jobs TO {role}",
+    """GRANT SELECT ON pgaudit.stream, pgaudit.stream_position, pgaudit.delivery, pgaudit.parked,
+       pgaudit.stream_replay, pgaudit.stream_stats TO {role}""",
+    """GRANT EXECUTE ON FUNCTION pgaudit.require_stream, pgaudit.pause_stream, pgaudit.resume_stream,
+       pgaudit.rewind_stream, pgaudit.replay_stream, pgaudit.stop_replay, pgaudit.retry_parked,
+       pgaudit.discard_parked TO {role}""",
+    "GRANT SELECT ON pgaudit.processor_jobs, pgaudit.processor_backfill, pgaudit.processor_stats TO {role}",
+    """GRANT EXECUTE ON FUNCTION pgaudit.backfill_processor, pgaudit.retry_processor_jobs, pgaudit.drop_processor_jobs
+       TO {role}""",
 )
 
 # Reads the log, the queue with its errors, the views, and how healthy it all is; records that it has read; keeps
@@ -87,6 +109,10 @@ READER: Final[tuple[LiteralString, ...]] = (
     """GRANT EXECUTE ON FUNCTION pgaudit.partition_tree, pgaudit.logged_actions,
        pgaudit.last_recorded_at, pgaudit.expected_actions TO {role}""",
     "GRANT SELECT ON pgaudit.capture_state, pgaudit.guard_state TO {role}",
+    """GRANT SELECT ON pgaudit.stream, pgaudit.stream_position, pgaudit.delivery, pgaudit.parked,
+       pgaudit.stream_replay, pgaudit.stream_stats TO {role}""",
+    "GRANT EXECUTE ON FUNCTION pgaudit.open_cursor, pgaudit.lock_cursor, pgaudit.move_cursor TO {role}",
+    "GRANT SELECT ON pgaudit.processor_jobs, pgaudit.processor_backfill, pgaudit.processor_stats TO {role}",
     "GRANT EXECUTE ON FUNCTION pgaudit.watched_tables, pgaudit.capture_problems TO {role}",
     """GRANT EXECUTE ON FUNCTION pgaudit.stalled_workers_jobs, pgaudit.try_timestamptz, pgaudit.low_watermark,
        pgaudit.count_jobs, pgaudit.queue_state,

@@ -98,3 +98,35 @@ worker_started: Final = WorkerSignal("worker_started", logging.INFO, "worker %(w
 
 worker_stopped: Final = WorkerSignal("worker_stopped", logging.INFO, "worker %(worker_id)d stopped")
 """A worker takes no more jobs; a drain may follow: ``worker_id``."""
+
+stream_failing: Final = WorkerSignal(
+    "stream_failing", logging.WARNING, "the stream %(stream)s fails, next attempt in %(retry_in).1f s: %(reason)s"
+)
+"""A destination did not take a chunk, after one that it took: ``stream``, ``reason``, ``retry_in`` seconds."""
+
+stream_paused: Final = WorkerSignal(
+    "stream_paused", logging.ERROR, "the stream or processor %(stream)s is paused: %(reason)s"
+)
+"""Nothing is sent until someone resumes it: ``stream``, ``reason``, and ``kind``: ``refused``, ``failing`` for
+days, or ``mismatch`` with the log."""
+
+events_parked: Final = WorkerSignal(
+    "events_parked", logging.WARNING, "%(count)d event(s) of the stream %(stream)s are parked, from index %(index)d on"
+)
+"""A destination has refused events for good: ``stream``, ``count``, and the ``index`` of the first."""
+
+processor_job_retried: Final = WorkerSignal(
+    "processor_job_retried",
+    logging.WARNING,
+    "job %(job_id)d of the processor %(processor)s runs again in %(retry_in).1f s: %(error_class)s",
+)
+"""An attempt of a processor did not succeed, another follows: ``processor``, ``job_id``, ``error_class``, ``attempt``,
+``retry_in`` seconds. Like all signals of processors, it is sent in another thread than those of the audit queue."""
+
+processor_job_failed: Final = WorkerSignal(
+    "processor_job_failed",
+    logging.ERROR,
+    "job %(job_id)d of the processor %(processor)s failed for good: %(error_class)s; "
+    "see `pgaudit jobs show %(job_id)d --processor %(processor)s`",
+)
+"""A job of a processor stays until someone retries or discards it: ``processor``, ``job_id``, ``error_class``."""

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 import yaml  # type: ignore[import-untyped]  # it ships no types
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from pgaudit import Mode
+from pgaudit import Mode, streams
 from pgaudit.testing.copies import fresh_database
 from pgaudit.testing.server import Server
 from tests.docs.printed import ROOT, blocks
@@ -36,6 +37,8 @@ MODES = {"mode": {str(mode) for mode in Mode}}
 def scrape(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scrape]:
     """The answer of ``pgaudit serve`` while a worker runs, after events have reached the log."""
     with fresh_database(server) as database, worker_process(database.dsn):
+        with psycopg.connect(database.dsn) as conn:
+            streams.add(conn, "siem", to=f"file:{tmp_path_factory.mktemp('out')}")
         queue_events(database.dsn, 3)
         wait_until("the log has 3 events", lambda: value_in(database.dsn, LOG_SIZE) == 3)
         with served("pgaudit serve", database.dsn, tmp_path_factory.mktemp("serve")) as address:
@@ -132,7 +135,7 @@ def test_the_dashboard_can_be_imported() -> None:
     assert "id" not in DASHBOARD
     assert [each["type"] for each in DASHBOARD["templating"]["list"] if each["name"] == "datasource"] == ["datasource"]
     rows = [panel["title"] for panel in DASHBOARD["panels"] if panel["type"] == "row"]
-    assert rows == ["Recording", "Queue", "Workers", "Log", "Storage"]
+    assert rows == ["Recording", "Queue", "Workers", "Log", "Storage", "Streams"]
     ids = [panel["id"] for panel in DASHBOARD["panels"]]
     assert len(ids) == len(set(ids))
     places = [cell for panel in DASHBOARD["panels"] for cell in cells(**panel["gridPos"])]

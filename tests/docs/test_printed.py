@@ -28,13 +28,13 @@ VARIES = re.compile(r"[\d:.-]{4,}Z?")
 def test_the_quick_start_of_the_readme(tmp_path: Path) -> None:
     """On an embedded Postgres: the commands print what the page says; the program then records another event."""
     (tmp_path / "docs").symlink_to(ROOT / "docs")
-    (session,) = (block for block in blocks("README.md", "console") if "embedded:" in block)
+    session = next(block for block in blocks("README.md", "console") if "embedded:" in block)
     install, *others = commands(session)
     assert "pip install" in install
     result = bash("\n".join(others), tmp_path)
     printed = [line for line in session.splitlines() if not line.startswith("$ ")]
     assert [VARIES.sub("", line) for line in result.splitlines()] == [VARIES.sub("", line) for line in printed]
-    (code,) = blocks("README.md", "python")
+    code = blocks("README.md", "python")[0]
     (tmp_path / "approve.py").write_text(code)
     rest = "export PGAUDIT_DSN=embedded:data; python approve.py; pgaudit jobs list waiting"
     assert "claim.approved" in bash(rest, tmp_path)

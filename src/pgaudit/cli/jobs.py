@@ -8,13 +8,21 @@ import typer
 from rich.text import Text
 
 from pgaudit import jobs
+from pgaudit.cli import processor_jobs
 from pgaudit.cli.database import connect
+from pgaudit.cli.job_errors import print_errors
 from pgaudit.cli.output import BIGINT, AsJson, cell, console, print_json, print_rows
 from pgaudit.cli.terminal import end_with_reader, escaped_lines, say
-from pgaudit.jobs import listing
+from pgaudit.jobs import listing, processed
 
 app = typer.Typer(help="Look at the jobs of the queue, and run failed ones again.", no_args_is_help=True)
 JobId = Annotated[int, typer.Argument(min=1, max=BIGINT, help="Number of the job.")]
+
+
+Processor = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Jobs of that processor, instead of those of the queue.", show_default=False),
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +51,18 @@ def list_(
     ] = "failed",
     *,
     limit: Annotated[int, typer.Option(min=1, max=BIGINT, help="Maximum number of jobs.")] = 100,
+    processor: Processor = None,
     json: AsJson = False,
 ) -> None:
     """Count the jobs in each state, and list those in one, the oldest first. --json: the list."""
     end_with_reader()
+    wanted = None if state == "all" else state
+    if processor is not None:
+        processor_jobs.list_(processor, wanted, limit, json=json)
+        return
     with connect("operator") as conn:
         counts = jobs.count_jobs(conn)
-        listed = jobs.list_jobs(conn, None if state == "all" else state, limit)
+        listed = jobs.list_jobs(conn, wanted, limit)
     if json:
         print_rows(jobs.Job, listed, as_json=True)
         return
@@ -60,8 +73,11 @@ def list_(
 
 
 @app.command()
-def show(job_id: JobId, *, json: AsJson = False) -> None:
+def show(job_id: JobId, *, processor: Processor = None, json: AsJson = False) -> None:
     """Show a job with its event and all its errors; with --json, their tracebacks, too."""
+    if processor is not None:
+        processor_jobs.show(processor, job_id, json=json)
+        return
     with connect("operator") as conn:
         details = jobs.get_job(conn, job_id)
     if json:
@@ -71,10 +87,7 @@ def show(job_id: JobId, *, json: AsJson = False) -> None:
         console.print(Text.assemble((f"{name:>14}", "bold"), "  ", cell(value, grouped=False)))
     console.print("\n[bold]event[/]")
     console.print(Text(escaped_lines(json_.dumps(details.event, indent=2, ensure_ascii=False, default=str))))
-    for error in details.errors:
-        title = (f"attempt {error.attempt}", "bold")
-        console.print(Text.assemble("\n", title, ", ", cell(error.failed_at), ": ", cell(error.error_class)))
-        console.print(Text(escaped_lines(error.message, indent="  ")))
+    print_errors(details.errors)
 
 
 @app.command()
@@ -84,19 +97,47 @@ def retry(
     ] = None,
     *,
     all_: Annotated[bool, typer.Option("--all", help="Every job that has failed.")] = False,
+    processor: Processor = None,
     json: AsJson = False,
 ) -> None:
     """Run failed jobs again, from their first attempt. --json: the numbers of these jobs."""
-    if job_ids and all_:
-        raise typer.BadParameter("name the jobs to retry or give --all, not both")
-    if not job_ids and not all_:
-        raise typer.BadParameter("name the jobs to retry, or give --all")
+    named = named_jobs(job_ids, all_=all_)
     with connect("operator") as conn:
-        retried = jobs.retry_jobs(conn, None if all_ else job_ids)
+        retried = jobs.retry_jobs(conn, named) if processor is None else processed.retry_jobs(conn, processor, named)
     if json:
         print_json(retried)
     else:
         say(f"{len(retried)} job(s) back in the queue.")
+
+
+@app.command()
+def discard(
+    job_ids: Annotated[
+        list[int] | None, typer.Argument(min=1, max=BIGINT, help="Numbers of failed jobs.", show_default=False)
+    ] = None,
+    *,
+    processor: Annotated[str, typer.Option(metavar="NAME", help="The processor whose jobs they are.")],
+    reason: Annotated[str, typer.Option(help="Why they are given up; kept in their history with your database role.")],
+    all_: Annotated[bool, typer.Option("--all", help="Every job of the processor that has failed.")] = False,
+    json: AsJson = False,
+) -> None:
+    """Give up failed jobs of a processor. Their events stay in the log. --json: the numbers of these jobs."""
+    named = named_jobs(job_ids, all_=all_)
+    with connect("operator") as conn:
+        discarded = processed.discard_jobs(conn, processor, named, reason)
+    if json:
+        print_json(discarded)
+    else:
+        say(f"{len(discarded)} job(s) discarded.")
+
+
+def named_jobs(job_ids: list[int] | None, *, all_: bool) -> list[int] | None:
+    """Returns the jobs that were named; None for all that have failed."""
+    if job_ids and all_:
+        raise typer.BadParameter("name the jobs or give --all, not both")
+    if not job_ids and not all_:
+        raise typer.BadParameter("name the jobs, or give --all")
+    return None if all_ else job_ids
 
 
 @app.command()

@@ -1,6 +1,7 @@
 """Commands that run something: worker, replay, demo."""
 
 import logging
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -35,6 +36,7 @@ def worker_() -> None:
     """Run a worker until SIGTERM or SIGINT, through outages of any length. A second signal exits at once."""
     from pgaudit import worker  # noqa: PLC0415 - half a second that the other commands need not wait
 
+    sys.path.insert(0, "")  # PGAUDIT_PROCESSORS may name modules of this directory
     worker.run()
 
 

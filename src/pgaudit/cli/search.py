@@ -15,7 +15,7 @@ from pgaudit.cli.queries import QueryCommand, QueryText, WithActor, WithTarget, 
 from pgaudit.cli.terminal import end_with_reader, say
 from pgaudit.trail import Page, Query, Stop
 from pgaudit.trail.bounded import LARGEST_PAGE
-from pgaudit.trail.cursor import NEWEST, Cursor
+from pgaudit.trail.page_cursor import NEWEST, Cursor
 
 SIZE: Final = 20
 

@@ -1,13 +1,16 @@
 """Is the audit trail keeping up? One query, and a sentence for each thing that matters.
 
-==============  =================================================
-observation     what is asked of the database
-verdicts        healthy, degraded or unhealthy, for each of them
-schema_checks   version, owner and changes by hand of the schema
-anchor_checks   how far anchors are behind the checkpoints
-capture_checks  whether changes of captured tables may pass
-status          the types of a verdict
-==============  =================================================
+================  =================================================
+observation       what is asked of the database
+verdicts          healthy, degraded or unhealthy, for each of them
+schema_checks     version, owner and changes by hand of the schema
+anchor_checks     how far anchors are behind the checkpoints
+archive_checks    whether archives follow, or leave WAL behind
+capture_checks    whether changes of captured tables may pass
+stream_checks     whether streams send what is in the log
+processor_checks  whether processors keep up
+status            the types of a verdict
+================  =================================================
 """
 
 import asyncio

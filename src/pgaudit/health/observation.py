@@ -4,7 +4,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from pgaudit.health.anchor_checks import AnchorLag
+from pgaudit.health.archive_checks import ArchiveSlot
 from pgaudit.health.capture_checks import CaptureProblem
+from pgaudit.health.processor_checks import ProcessorState
+from pgaudit.health.stream_checks import StreamState
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +38,12 @@ class Observation:
     fully_verified_seconds: float | None
     level: str | None
     anchors: list[dict[str, Any]]
+    archives: list[dict[str, Any]]
     captures: list[dict[str, Any]]
+    processors: list[dict[str, Any]]
     unrecorded_changes: int
     unrecorded_tables: str | None
+    streams: list[dict[str, Any]]
 
     @property
     def anchor_lags(self) -> list[AnchorLag]:
@@ -45,9 +51,24 @@ class Observation:
         return [AnchorLag(**anchor) for anchor in self.anchors]
 
     @property
+    def archive_slots(self) -> list[ArchiveSlot]:
+        """The replication slots of archives."""
+        return [ArchiveSlot(**slot) for slot in self.archives]
+
+    @property
     def capture_problems(self) -> list[CaptureProblem]:
         """What is wrong with captured and guarded tables."""
         return [CaptureProblem(**problem) for problem in self.captures]
+
+    @property
+    def stream_states(self) -> list[StreamState]:
+        """How each stream to a destination does."""
+        return [StreamState(**stream) for stream in self.streams]
+
+    @property
+    def processor_states(self) -> list[ProcessorState]:
+        """How each processor does."""
+        return [ProcessorState(**processor) for processor in self.processors]
 
 
 OBSERVE: Final = """
@@ -105,11 +126,29 @@ OBSERVE: Final = """
            (SELECT coalesce(json_agg(json_build_object('name', name, 'lag', lag_seconds, 'error', error) ORDER BY name),
                             '[]')
               FROM pgaudit.anchor_stats) AS anchors,
+           (SELECT coalesce(json_agg(json_build_object(
+                       'name', slot_name, 'active', active, 'wal_status', wal_status, 'safe', safe_wal_size,
+                       'kept', CASE WHEN NOT pg_is_in_recovery()
+                                    THEN pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)::bigint END)
+                                     ORDER BY slot_name), '[]')
+              FROM pg_replication_slots
+             WHERE database = current_database() AND slot_name ~ '^pgaudit_archive(_|$)') AS archives,
            (SELECT coalesce(json_agg(json_build_object('purpose', purpose, 'table', table_name, 'problem', problem)),
                             '[]')
               FROM pgaudit.capture_problems()) AS captures,
+           (SELECT coalesce(json_agg(json_build_object(
+                       'name', name, 'pause_kind', pause_kind, 'failed', failed,
+                       'late', greatest(lag_seconds, oldest_waiting_seconds),
+                       'unknown_seconds', extract(epoch FROM clock_timestamp() - known_at)) ORDER BY name), '[]')
+              FROM pgaudit.processor_stats) AS processors,
            unrecorded_changes,
-           unrecorded_tables
+           unrecorded_tables,
+           (SELECT coalesce(json_agg(json_build_object(
+                       'name', name, 'pause_kind', pause_kind, 'reason', coalesce(pause_reason, error),
+                       'failing_seconds', coalesce(extract(epoch FROM clock_timestamp() - failing_since), 0),
+                       'lag_seconds', lag_seconds, 'parked', parked,
+                       'is_report', coalesce(starts_with(url, 'report+'), false)) ORDER BY name), '[]')
+              FROM pgaudit.stream_stats WHERE kind = 'destination') AS streams
       FROM pgaudit.queue_stats, pgaudit.sealing_stats,
            (SELECT coalesce(sum(count), 0)::bigint AS unrecorded_changes,
                    string_agg(DISTINCT relation::text, ', ') AS unrecorded_tables

@@ -7,11 +7,14 @@ from typing import Final
 from pgaudit.errors import SpoolRefused
 from pgaudit.health import schema_checks
 from pgaudit.health.anchor_checks import anchored
+from pgaudit.health.archive_checks import archived
 from pgaudit.health.capture_checks import captured
 from pgaudit.health.observation import Observation
+from pgaudit.health.processor_checks import processing
 from pgaudit.health.schema_checks import SchemaObservation
 from pgaudit.health.seal_checks import sealed, verified
 from pgaudit.health.status import Check, Status
+from pgaudit.health.stream_checks import streaming
 from pgaudit.recording import spool
 from pgaudit.settings import Mode, Settings
 
@@ -52,6 +55,7 @@ def verdicts(seen: Observation, schema: SchemaObservation, settings: Settings) -
     )
     yield long_transactions(seen, settings.health_max_transaction)
     yield anchored(seen.anchor_lags, settings)
+    yield archived(seen.archive_slots)
     yield expect_none(
         "row_security",
         seen.row_security,
@@ -64,6 +68,8 @@ def verdicts(seen: Observation, schema: SchemaObservation, settings: Settings) -
     yield verified(seen, settings)
     yield captured(seen.capture_problems)
     yield unrecorded(seen)
+    yield streaming(seen.stream_states, settings)
+    yield processing(seen.processor_states, settings.health_max_processor_lag)
 
 
 def workers(alive: int, mode: Mode) -> Check:

@@ -4,6 +4,7 @@
 ``listing``       the first jobs of a state, one job with its errors, retry, acknowledge
 ``pages``         a queue of any size: page by page, filtered, run again in batches
 ``page_queries``  the filters and queries of the pages
+``processed``     the jobs of processors
 ================  ======================================================================
 """
 

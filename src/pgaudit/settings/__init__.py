@@ -4,6 +4,7 @@
 ``database``   where the database is
 ``recording``  what happens to an event, and what it must have
 ``worker``     batches, retries, stalled jobs and shutdown
+``streams``    whether a worker sends streams, and the processors that it runs
 ``sealing``    when a worker signs and verifies, its key, and the anchors
 ``web``        thresholds of health, tokens, and the port of a worker's probes
 ``requests``   what the middlewares keep of a request, and which proxies they believe
@@ -26,6 +27,7 @@ from pgaudit.settings.problems import describe
 from pgaudit.settings.recording import Mode, OnFailure, RecordingSettings
 from pgaudit.settings.requests import ClientAddress, RequestSettings
 from pgaudit.settings.sealing import SealingSettings
+from pgaudit.settings.streams import StreamSettings
 from pgaudit.settings.web import WebSettings
 from pgaudit.settings.worker import WorkerSettings
 
@@ -36,6 +38,7 @@ class Settings(  # the fields of the last part come first
     RequestSettings,
     WebSettings,
     SealingSettings,
+    StreamSettings,
     WorkerSettings,
     RecordingSettings,
     DatabaseSettings,

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
-from pgaudit._environment import variable_of
+from pgaudit._environment import parse_words, variable_of
 
 
 class Mode(StrEnum):
@@ -22,11 +22,6 @@ class OnFailure(StrEnum):
 
     RAISE = "raise"  # no change without its event
     SPOOL = "spool"  # the change goes on; the event waits in a file
-
-
-def parse_words(value: object) -> object:
-    """Returns the words of a list such as "actor, target"; other values as they are."""
-    return [word.strip() for word in value.split(",") if word.strip()] if isinstance(value, str) else value
 
 
 Required = Annotated[tuple[Literal["actor", "target"], ...], BeforeValidator(parse_words)]

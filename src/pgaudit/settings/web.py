@@ -24,6 +24,20 @@ class WebSettings(BaseModel, frozen=True, defer_build=True):
         description="Age of the oldest open transaction, in seconds, above which health is `degraded`: "
         "it holds back vacuum.",
     )
+    health_max_stream_lag: float = Field(
+        10_800.0,
+        gt=0,
+        description="Age of the oldest event that a stream has not got to, in seconds, above which health is "
+        "`unhealthy`; `degraded` from half of it. Three hours, because a file of each hour is an hour late.",
+    )
+    health_max_stream_failure: float = Field(
+        300.0, gt=0, description="Seconds for which a destination may fail before health is `degraded`."
+    )
+    health_max_processor_lag: float = Field(
+        300.0,
+        gt=0,
+        description="Seconds that an event or job may wait for a processor before health is `degraded`.",
+    )
     admin_token: SecretStr | None = Field(
         None,
         description="Token of the dashboard and the admin routes of `pgaudit.web`, at least 16 characters; without "

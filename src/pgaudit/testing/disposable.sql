@@ -22,7 +22,7 @@ BEGIN
         SELECT oid FROM pg_class
          WHERE relnamespace = 'pgaudit'::regnamespace AND relkind = 'r' AND relname NOT LIKE 'procrastinate\_%'
            AND relname NOT IN ('alembic_version', 'log_lock', 'queue_watermark', 'schema_code', 'sealing_state', 'settings',
-                               'target_lock', 'captured_table', 'guarded_table') LOOP
+                               'target_lock', 'captured_table', 'guarded_table', 'stream', 'stream_position') LOOP
         EXECUTE format('SELECT EXISTS (SELECT FROM %s)', candidate) INTO has_rows;
         IF has_rows THEN  -- TRUNCATE takes 10 ms for each table, and most are empty
             filled := filled || candidate;
@@ -40,5 +40,6 @@ BEGIN
     EXECUTE coalesce(disable, 'SELECT');
     EXECUTE 'TRUNCATE ' || array_to_string(filled, ', ');
     EXECUTE coalesce(enable, 'SELECT');
+    UPDATE pgaudit.stream_position SET next_index = 0, last_index = NULL, last_hash = NULL, delivered = 0;
 END $$;
 GRANT EXECUTE ON FUNCTION pgaudit_testing.empty_trail() TO PUBLIC;

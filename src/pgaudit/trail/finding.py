@@ -5,8 +5,8 @@ from uuid import UUID
 
 from pgaudit._reading import Steps, run, run_async
 from pgaudit.trail.bounded import LARGEST_PAGE, MOST_EXAMINED, search_bounded, start_search
-from pgaudit.trail.cursor import NEWEST
 from pgaudit.trail.entry import Entry
+from pgaudit.trail.page_cursor import NEWEST
 from pgaudit.trail.paging import page_of
 from pgaudit.trail.query import Query, Term, as_query
 from pgaudit.trail.spans import ALL

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from pgaudit._reading import Steps, run, run_async
 from pgaudit.trail.bounded import LARGEST_PAGE, Stop, search_bounded, start_search
-from pgaudit.trail.cursor import NEWEST, Cursor
 from pgaudit.trail.entry import Entry
+from pgaudit.trail.page_cursor import NEWEST, Cursor
 from pgaudit.trail.query import Query, as_query
 from pgaudit.trail.spans import ALL
 

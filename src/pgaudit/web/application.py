@@ -14,6 +14,7 @@ from pgaudit.settings import Settings
 from pgaudit.web import probes
 from pgaudit.web.access import Access, TokenAccess
 from pgaudit.web.api.routes import add_audit_routes
+from pgaudit.web.api.stream_routes import add_stream_routes
 from pgaudit.web.bodies import Problem, PublicHealth
 from pgaudit.web.dashboard import errors, pages
 from pgaudit.web.dashboard.frame import Dashboard
@@ -68,6 +69,7 @@ def create_app(settings: Settings | None = None, access: Access | None = None) -
     add_health_routes(app, health)
     add_queue_routes(app, QueueRoutes(lookups, settings, health), settings, guard)
     add_audit_routes(app, lookups, settings, guard, dashboard.exports)
+    add_stream_routes(app, lookups, settings, guard)
     app.add_api_route("/api/v1/openapi.json", openapi, operation_id="openapi", summary="This document.")
     allow_head(app)
     app.routes.extend(pages.routes(dashboard))

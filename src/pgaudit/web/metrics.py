@@ -21,7 +21,9 @@ import pgaudit
 from pgaudit.health import HealthReport, Status
 from pgaudit.settings import Mode
 from pgaudit.stats import QueueStats, WorkerStats
+from pgaudit.web.processor_metrics import processor_families
 from pgaudit.web.scrape import Lag, Scrape, Storage
+from pgaudit.web.stream_metrics import stream_families
 
 MEDIA_TYPE: Final = openmetrics.CONTENT_TYPE_LATEST
 # Each restart of a worker creates a new id, and Prometheus keeps a series for each id.
@@ -41,6 +43,8 @@ class Collector:
         yield lag_family(self.scrape.lag)
         if self.scrape.storage:
             yield from storage_families(self.scrape.storage)
+        yield from stream_families(self.scrape.streams)
+        yield from processor_families(self.scrape.processors)
         yield from health_families(self.scrape.health)
         yield info_family(self.scrape.mode)
 

@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from pgaudit.errors import InvalidQuery, JobNotFound, PgauditError
+from pgaudit.errors import InvalidQuery, InvalidStream, JobNotFound, PgauditError, StreamNotFound
 
 MEDIA_TYPE: Final = "application/problem+json"
 NEVER_CACHED: Final = {"Cache-Control": "no-store"}
@@ -32,9 +32,14 @@ async def http_error(request: Request, error: Exception) -> Response:
     return problem(error.status_code, detail, error.headers)
 
 
-async def job_not_failed(_request: Request, error: Exception) -> Response:
-    """Returns 404: there is no failed job of that number."""
+async def not_found(_request: Request, error: Exception) -> Response:
+    """Returns 404: there is no failed job of that number, or no stream of that name."""
     return problem(HTTPStatus.NOT_FOUND, f"{error}.")
+
+
+async def invalid_stream(_request: Request, error: Exception) -> Response:
+    """Returns 422: what is asked of a stream cannot be done."""
+    return problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"{error}.")
 
 
 async def invalid_query(_request: Request, error: Exception) -> Response:
@@ -70,7 +75,9 @@ async def internal_error(_request: Request, _error: Exception) -> Response:
 # They are asynchronous, because Starlette runs others in the threads of the application around this one.
 HANDLERS: Final[dict[Any, Callable[[Request, Exception], Awaitable[Response]]]] = {
     HTTPException: http_error,
-    JobNotFound: job_not_failed,
+    JobNotFound: not_found,
+    StreamNotFound: not_found,
+    InvalidStream: invalid_stream,
     InvalidQuery: invalid_query,
     PgauditError: unavailable,
     psycopg.errors.InsufficientPrivilege: insufficient_privilege,

@@ -1,4 +1,4 @@
-"""Records who has read the trail: every export, and looks at events if PGAUDIT_RECORD_READS says so."""
+"""Records who has read the trail: every export, and looks at events if PGAUDIT_RECORD_READS says so; and who acts."""
 
 from dataclasses import dataclass
 from typing import Any, Final, Self
@@ -10,6 +10,8 @@ from pgaudit.access_log import VIEWED, record_access
 from pgaudit.errors import InvalidEvent
 from pgaudit.events import Actor, AuditContext, AuditEvent
 from pgaudit.middleware.request import HEADERS, context_of, printable
+from pgaudit.recording.context import fields_of
+from pgaudit.recording.identification import identify
 from pgaudit.settings import Settings
 from pgaudit.web.guard import Viewer
 
@@ -18,7 +20,7 @@ LONGEST_ID: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """The user and the client of a request, as recorded in the events about reading."""
+    """The user and the client of a request, as recorded in the events about what they read or do."""
 
     actor: Actor
     context: AuditContext
@@ -42,6 +44,10 @@ class Reader:
         """
         if self.records_reads:
             record_access(conn, self.about(event_of(target, data)))
+
+    def acts(self, conn: psycopg.Connection[Any]) -> None:
+        """Names the user to the events that the database records of what they do in this transaction."""
+        identify(conn, actor=self.actor, **fields_of(self.context))
 
     def about(self, event: AuditEvent) -> AuditEvent:
         """Returns an event about reading, with who reads and from where."""

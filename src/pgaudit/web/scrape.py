@@ -7,10 +7,12 @@ import psycopg
 from psycopg.errors import LockNotAvailable
 from psycopg.rows import class_row
 
-from pgaudit import health, stats
+from pgaudit import health, processors, stats, streams
 from pgaudit.health import HealthReport
+from pgaudit.processors import ProcessorStats
 from pgaudit.settings import Mode, Settings
 from pgaudit.stats import QueueStats, WorkerStats
+from pgaudit.streams import Stream
 
 # Each batch adds its events to the totals of the batch before, so the last one has those of the whole log.
 LAG: Final = """
@@ -60,6 +62,8 @@ class Scrape:
     workers: list[WorkerStats]
     lag: Lag | None
     storage: Storage | None
+    streams: list[Stream]
+    processors: list[ProcessorStats]
     health: HealthReport
     mode: Mode
 
@@ -69,8 +73,9 @@ def look(conn: psycopg.Connection[Any], settings: Settings) -> Scrape:
     with conn.cursor(row_factory=class_row(Lag)) as cursor:
         lag = cursor.execute(LAG).fetchone()
     queues, workers, storage = stats.queue_stats(conn), stats.worker_stats(conn), measure_storage(conn)
+    sent, called = streams.listed(conn), processors.listed(conn)
     # Last, because it turns an error of the database, which ends the transaction, into a verdict.
-    return Scrape(queues, workers, lag, storage, health.check(conn, settings), settings.mode)
+    return Scrape(queues, workers, lag, storage, sent, called, health.check(conn, settings), settings.mode)
 
 
 def measure_storage(conn: psycopg.Connection[Any]) -> Storage | None:

@@ -20,6 +20,10 @@ retry_policy       delays between attempts
 rescue             jobs of stalled workers, and jobs that a worker holds and does not run
 maintenance        what runs beside the jobs: rescue, partitions, pruning, spooled events
 sealing            seals the log: tree, checkpoints, anchors, the index of targets
+streaming          sends streams to their destinations
+processing         runs processors in threads of their own
+processor_app      Procrastinate's App for the jobs of processors
+processor_jobs     fetches these jobs, and saves how they end
 verification       verifies the log: what is new, and now and then all of it
 congestion         how large batches are and how long pauses, while the infrastructure fails
 heartbeat          shows that the worker is alive

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import timedelta
 from typing import Any, Final, cast
 
@@ -25,6 +25,10 @@ UNREGISTER: Final = "SELECT pgaudit.unregister_worker(%(token)s)"
 FETCH_JOB: Final = "SELECT job_id, attempts FROM pgaudit.fetch_job(%(token)s, %(skip)s)"
 
 
+async def nothing() -> None:
+    """Does nothing."""
+
+
 class AuditJobManager(JobManager):
     """Registers the worker and fetches audit jobs.
 
@@ -38,6 +42,7 @@ class AuditJobManager(JobManager):
         self._settings = settings
         self.state = WorkerState(Congestion(settings.batch_size, settings.job_backoff_delay / 1_000))
         self.registration_lock = asyncio.Lock()  # held to send a heartbeat, or to end the registration
+        self.before_unregistering: Callable[[], Awaitable[None]] = nothing
 
     @property
     def worker_id(self) -> int | None:
@@ -73,6 +78,7 @@ class AuditJobManager(JobManager):
                 await self.connector.execute_query_async(UNREGISTER, token=registration.token)
 
     async def unregister_worker(self, worker_id: int) -> None:
+        await self.before_unregistering()
         try:
             await self.unregister()
         finally:

@@ -127,13 +127,16 @@ class Run:
 
     async def persist_next(self, conn: psycopg.AsyncConnection[Any]) -> bool:
         """Persists a batch as large as the worker takes now. Returns whether it was full."""
-        congestion = state_of(self.context).congestion
+        state = state_of(self.context)
+        congestion = state.congestion
         max_jobs = congestion.max_jobs
         worker, settings = registration_of(self.context), settings_of(self.context)
         batch = await persist_batch(conn, worker, self.first_job, settings, max_jobs)
         congestion.succeed()
         self.first_job = None
         self.taken += batch.taken
+        if batch.taken == max_jobs:
+            state.pace.note_backlog()
         return batch.taken == max_jobs
 
 

@@ -16,11 +16,12 @@ from procrastinate.worker import Worker
 from pgaudit._db_errors import safe_summary
 from pgaudit.jobs.listing import QUEUE, TASK
 from pgaudit.settings import Settings
-from pgaudit.worker import maintenance, persist, sealing, verification
+from pgaudit.worker import maintenance, persist, sealing, streaming, verification
 from pgaudit.worker.connector import AuditConnector
 from pgaudit.worker.failures import handle_failure
 from pgaudit.worker.heartbeat import send_heartbeats
 from pgaudit.worker.job_manager import AuditJobManager
+from pgaudit.worker.processing import Processing
 from pgaudit.worker.requirements import check_requirements
 from pgaudit.worker.retry_policy import RetryPolicy
 from pgaudit.worker.state import WorkerState
@@ -40,7 +41,7 @@ class AuditApp(App):
     job_manager: AuditJobManager
 
     def __init__(self, settings: Settings) -> None:
-        connector = AuditConnector(settings.conninfo, max_size=settings.worker_concurrency + 3)
+        connector = AuditConnector(settings.conninfo, max_size=settings.worker_concurrency + 4)
         # Procrastinate leaves open what one of its dicts holds.
         job_manager = AuditJobManager(connector, settings)
         super().__init__(  # pyright: ignore[reportUnknownMemberType] - partly untyped
@@ -52,6 +53,8 @@ class AuditApp(App):
         self._ending = False
         # It is never replaced, so a narrower type does no harm.
         self.job_manager = job_manager  # pyright: ignore[reportIncompatibleVariableOverride]
+        self.processing = Processing(settings, job_manager.state)
+        job_manager.before_unregistering = self.processing.end
         self.task(name=TASK, queue=QUEUE, pass_context=True, retry=RetryPolicy())(persist.persist)
 
     async def run_worker_async(self, **options: Unpack[WorkerOptions]) -> None:
@@ -69,11 +72,14 @@ class AuditApp(App):
             asyncio.create_task(sealing.run_anchoring(self.settings)),
             asyncio.create_task(verification.run_verification(self.settings)),
             asyncio.create_task(sealing.run_completeness(self.settings)),
+            asyncio.create_task(streaming.run_streams(self.connector, self.settings, self.job_manager.state.pace)),
         ]
+        self.processing.start()
         try:
             await super().run_worker_async(**options)
         finally:
             self._ending = True
+            await self.processing.end()
             if self.settings.drain_on_shutdown and self._latest is not None:
                 await self.drain(self._latest.time_left(self.settings.shutdown_timeout))
             await cancel_and_wait(background_tasks)
@@ -121,6 +127,7 @@ class AuditWorker(Worker):
             # A second Ctrl-C exits at once, as a second SIGTERM does; asyncio's own handler would wait for what runs.
             signal.signal(signal.SIGINT, signal.SIG_DFL)
         self.state.stopping = True
+        cast("AuditApp", self.app).processing.stop()
         super().stop()  # type: ignore[no-untyped-call]  # Procrastinate has left it untyped
 
     def time_left(self, timeout: float) -> float:

@@ -12,6 +12,8 @@ OTHERS = [
     "concepts/guarantees.md",
     "concepts/tree.md",
     "concepts/queue.md",
+    "streams/index.md",
+    "streams/archive.md",
     "reference/views.md",
     "reference/python.md",
 ]

@@ -82,7 +82,7 @@ def refuses_what_names_events(conn: Connection) -> None:
 
 
 def test_readers_and_workers_see_everything(limited: Site) -> None:
-    """A reader has a policy and a worker needs none; neither is told that rows are hidden."""
+    """Readers and workers have a policy; neither is told that rows are hidden."""
     with limited.connect() as superuser:
         assert record_persist_and_commit(superuser, shared("south")) == []
     with limited.connect("claims_dba") as reader:

@@ -1090,6 +1090,148 @@ ALTER TABLE pgaudit.target_tile ALTER keys SET STORAGE EXTERNAL, ALTER digests S
 CREATE TABLE pgaudit.target_lock (singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton));
 INSERT INTO pgaudit.target_lock DEFAULT VALUES;
 
+-- Streams: what follows the log by its index. A destination is sent the events, a processor gets a job for each of them,
+-- and a cursor is read by the application.
+
+CREATE TABLE pgaudit.stream (
+    name          text        NOT NULL PRIMARY KEY COLLATE "C",
+    kind          text        NOT NULL COLLATE "C",
+    url           text,
+    query         text        NOT NULL DEFAULT '',
+    form          text        NOT NULL DEFAULT 'native' COLLATE "C",
+    ordered       boolean     NOT NULL DEFAULT false,
+    allow_private boolean     NOT NULL DEFAULT false,
+    added_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    added_by      text        NOT NULL DEFAULT session_user,
+    paused_at     timestamptz,
+    paused_by     text,
+    pause_kind    text        COLLATE "C",
+    pause_reason  text,
+    CHECK (name ~ '^[a-z0-9][a-z0-9_.-]{0,62}$'),
+    CHECK (kind = ANY ('{destination,processor,cursor}')),
+    CHECK (pause_kind = ANY ('{asked,refused,failing,mismatch}'))
+);
+
+-- How far a stream is. In a table of its own: a worker locks its row while it sends, and a pause must not wait for that.
+CREATE TABLE pgaudit.stream_position (
+    name            text        NOT NULL PRIMARY KEY COLLATE "C" REFERENCES pgaudit.stream ON DELETE CASCADE,
+    next_index      bigint      NOT NULL CHECK (next_index >= 0),
+    last_index      bigint,  -- the last event that was accepted, and its hash
+    last_hash       bytea,
+    delivered       bigint      NOT NULL DEFAULT 0,
+    delivered_at    timestamptz,
+    attempts        integer     NOT NULL DEFAULT 0,
+    failing_since   timestamptz,
+    next_attempt_at timestamptz NOT NULL DEFAULT '-infinity',
+    error           text,
+    started_at      timestamptz NOT NULL DEFAULT clock_timestamp()  -- when it was added, or set back last
+);
+
+-- What was sent, or could not be: one row for each chunk and attempt.
+CREATE TABLE pgaudit.delivery (
+    id         bigint      PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
+    stream     text        NOT NULL COLLATE "C",
+    status     text        NOT NULL COLLATE "C",
+    from_index bigint      NOT NULL,
+    to_index   bigint      NOT NULL,
+    events     bigint      NOT NULL,
+    parked     bigint      NOT NULL DEFAULT 0,
+    bytes      bigint      NOT NULL DEFAULT 0,
+    attempts   integer     NOT NULL DEFAULT 1,
+    error      text,
+    started_at timestamptz NOT NULL,
+    ended_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
+    CHECK (status = ANY ('{delivered,failed,skipped,discarded,rewound,replayed}'))
+);
+CREATE INDEX delivery_stream_idx ON pgaudit.delivery (stream, id);
+CREATE INDEX delivery_ended_idx ON pgaudit.delivery (ended_at);
+CREATE INDEX delivery_failed_idx ON pgaudit.delivery (stream, ended_at) WHERE status = 'failed';
+
+-- Events that a destination has refused for good, and those that wait behind one of the same target.
+CREATE TABLE pgaudit.parked (
+    stream    text        NOT NULL COLLATE "C",
+    index     bigint      NOT NULL,
+    target    text        COLLATE "C",
+    behind    bigint,
+    attempts  integer     NOT NULL DEFAULT 1,
+    error     text,
+    parked_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    retry_at  timestamptz,
+    PRIMARY KEY (stream, index)
+);
+CREATE INDEX parked_target_idx ON pgaudit.parked (stream, target, index) WHERE target IS NOT NULL;
+CREATE INDEX parked_due_idx ON pgaudit.parked (stream, index) WHERE retry_at IS NOT NULL;
+
+-- A range that is sent again, while there is nothing newer to send. The position stays where it is.
+CREATE TABLE pgaudit.stream_replay (
+    stream          text        NOT NULL PRIMARY KEY COLLATE "C" REFERENCES pgaudit.stream ON DELETE CASCADE,
+    from_index      bigint      NOT NULL,
+    to_index        bigint      NOT NULL,
+    next_index      bigint      NOT NULL,
+    events          bigint      NOT NULL DEFAULT 0,
+    asked_at        timestamptz NOT NULL DEFAULT clock_timestamp(),
+    asked_by        text        NOT NULL,
+    attempts        integer     NOT NULL DEFAULT 0,
+    next_attempt_at timestamptz NOT NULL DEFAULT '-infinity',
+    error           text,
+    CHECK (from_index >= 0 AND next_index BETWEEN from_index AND to_index)
+);
+
+-- Processors: functions of the application that get a job for each event that they ask for. Each follows the log as a
+-- stream of kind 'processor'.
+
+-- What a processor's code says of it, and how its jobs end. A worker locks its row to take a job, if it has limits.
+CREATE TABLE pgaudit.processor (
+    name        text        NOT NULL PRIMARY KEY COLLATE "C" REFERENCES pgaudit.stream ON DELETE CASCADE,
+    concurrency integer     CHECK (concurrency > 0),
+    rate        double precision CHECK (rate > 0),
+    break_after integer     CHECK (break_after > 0),
+    known_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
+    next_at     timestamptz NOT NULL DEFAULT '-infinity',  -- when the rate allows another job
+    probe_at    timestamptz NOT NULL DEFAULT '-infinity',  -- when one is tried while it is paused as failing
+    failures    integer     NOT NULL DEFAULT 0,
+    succeeded   bigint      NOT NULL DEFAULT 0,
+    discarded   bigint      NOT NULL DEFAULT 0,
+    per_second  double precision NOT NULL DEFAULT 0,       -- as it was at ended_at: it decays by 1/e in five minutes
+    ended_at    timestamptz,
+    error       text
+);
+ALTER TABLE pgaudit.processor SET (fillfactor = 50);
+
+-- Their jobs: Procrastinate's, in a child table for the reasons that audit jobs have one. Each has a scheduled_at.
+CREATE TABLE pgaudit.processor_jobs (
+    index      bigint  NOT NULL,
+    stalls     integer NOT NULL DEFAULT 0,
+    started_at timestamptz,
+    PRIMARY KEY (id),
+    UNIQUE (task_name, index)
+) INHERITS (pgaudit.procrastinate_jobs);
+ALTER TABLE pgaudit.processor_jobs
+    ALTER queue_name SET DEFAULT 'audit_processors',
+    ALTER scheduled_at SET DEFAULT clock_timestamp(), ALTER scheduled_at SET NOT NULL;
+ALTER TABLE pgaudit.procrastinate_jobs ADD CONSTRAINT no_processor_jobs CHECK (queue_name <> 'audit_processors') NO INHERIT;
+CREATE INDEX processor_jobs_due_idx ON pgaudit.processor_jobs (task_name, scheduled_at, id) WHERE status = 'todo';
+CREATE INDEX processor_jobs_running_idx ON pgaudit.processor_jobs (task_name) WHERE status = 'doing';
+CREATE INDEX processor_jobs_worker_idx ON pgaudit.processor_jobs (worker_id) WHERE status = 'doing';
+CREATE INDEX processor_jobs_failed_idx ON pgaudit.processor_jobs (task_name, id) WHERE status = 'failed';
+ALTER TABLE pgaudit.processor_jobs SET (
+    autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_cost_delay = 0
+);
+
+-- Ranges of the log that a processor gets once more, or for the first time: they lie behind its position.
+CREATE TABLE pgaudit.processor_backfill (
+    id         bigint      PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
+    processor  text        NOT NULL COLLATE "C" REFERENCES pgaudit.processor ON DELETE CASCADE,
+    from_index bigint      NOT NULL CHECK (from_index >= 0),
+    to_index   bigint      NOT NULL CHECK (to_index >= from_index),
+    next_index bigint      NOT NULL,
+    jobs       bigint      NOT NULL DEFAULT 0,
+    added_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
+    added_by   text        NOT NULL DEFAULT session_user,
+    ended_at   timestamptz
+);
+CREATE INDEX processor_backfill_open_idx ON pgaudit.processor_backfill (processor, id) WHERE ended_at IS NULL;
+
 -- Guards. ENABLE ALWAYS, so that they also fire under session_replication_role = replica.
 
 -- The log: rows are only inserted, and only by append_rows().
@@ -1123,7 +1265,8 @@ DECLARE
     name text;
 BEGIN
     FOREACH name IN ARRAY '{settings,job_error,procrastinate_workers,saved_search,schema_code,anchor,captured_table,
-                            guarded_table}'::text[] LOOP
+                            guarded_table,stream,stream_position,stream_replay,delivery,parked,processor,
+                            processor_jobs,processor_backfill}'::text[] LOOP
         EXECUTE format('CREATE TRIGGER reject_foreign_write BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON pgaudit.%I
                         FOR EACH STATEMENT EXECUTE FUNCTION pgaudit.reject_foreign_write()', name);
         EXECUTE format('ALTER TABLE pgaudit.%I ENABLE ALWAYS TRIGGER reject_foreign_write', name);
@@ -2666,7 +2809,7 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
         DELETE FROM job_error WHERE id IN (
             SELECT e.id FROM job_error e
              WHERE failed_at < clock_timestamp() - (SELECT job_error_retention FROM settings)
-               AND NOT EXISTS (SELECT FROM audit_jobs j WHERE j.id = e.job_id)
+               AND NOT EXISTS (SELECT FROM procrastinate_jobs j WHERE j.id = e.job_id)
              ORDER BY failed_at LIMIT max_rows FOR UPDATE SKIP LOCKED)
         RETURNING 1)
     SELECT count(*) FROM pruned
@@ -4472,6 +4615,202 @@ SET timezone = 'UTC' SET datestyle = 'ISO' AS $$
        AND given.value IS DISTINCT FROM given.expected
 $$;
 
+-- Deliveries: what workers do for a stream. A worker looks at the stream and reads a chunk of the log in short
+-- transactions. Then it locks the position, sends, and moves the position in one transaction, which touches no partition
+-- of the log: one that is detached meanwhile waits for no destination.
+
+-- due_streams(): returns the streams that a worker has something to do for.
+CREATE OR REPLACE FUNCTION pgaudit.due_streams() RETURNS TABLE (name text, kind text)
+LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+    SELECT s.name, s.kind
+      FROM stream s JOIN stream_position p USING (name), log_head
+     WHERE s.kind <> 'cursor' AND s.paused_at IS NULL AND p.next_attempt_at <= clock_timestamp()
+       AND (p.next_index <> size
+            OR EXISTS (SELECT FROM parked k WHERE k.stream = s.name AND k.retry_at <= clock_timestamp())
+            OR EXISTS (SELECT FROM stream_replay r WHERE r.stream = s.name AND r.next_attempt_at <= clock_timestamp()))
+     ORDER BY s.name
+$$;
+
+-- mismatch_of(at): returns why a position does not fit the log, which was restored from an older backup, or does not have
+-- the next events any more; NULL if it fits.
+CREATE OR REPLACE FUNCTION pgaudit.mismatch_of(at pgaudit.stream_position) RETURNS text
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    log_size bigint := (SELECT size FROM log_head);
+    first    bigint := (SELECT min(first_index) FROM log_partitions());
+BEGIN
+    IF at.next_index < least(first, log_size) THEN
+        RETURN format('the events from index %s to %s are no longer in the log: their partition was detached. Set the '
+                      'position to %s to go on without them', at.next_index, first - 1, first);
+    ELSIF at.next_index > log_size THEN
+        RETURN format('it is at index %s, but the log has %s events: the log was restored from an older backup',
+                      at.next_index, log_size);
+    ELSIF EXISTS (SELECT FROM audit_log WHERE index = at.last_index AND leaf_hash <> at.last_hash) THEN
+        RETURN format('the event at index %s is not the one that it has got: the log was restored from an older backup',
+                      at.last_index);
+    END IF;
+    RETURN NULL;
+END $$;
+
+-- look_at_stream(name): returns a stream that is due and that no other worker is busy with; otherwise no row. One whose
+-- position does not fit the log is paused, and `mismatch` says why: the log was restored from an older backup.
+CREATE OR REPLACE FUNCTION pgaudit.look_at_stream(
+    name text, OUT kind text, OUT url text, OUT query text, OUT form text, OUT ordered boolean, OUT allow_private boolean,
+    OUT continued boolean, OUT next_index bigint, OUT log_size bigint, OUT attempts integer, OUT failing_since timestamptz,
+    OUT started_at timestamptz, OUT mismatch text)
+RETURNS SETOF record
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    at stream_position;
+BEGIN
+    IF NOT EXISTS (SELECT FROM due_streams() due WHERE due.name = look_at_stream.name) THEN
+        RETURN;  -- without a lock, which would write
+    END IF;
+    SELECT * INTO at FROM stream_position p
+     WHERE p.name = look_at_stream.name AND p.next_attempt_at <= clock_timestamp() FOR UPDATE SKIP LOCKED;
+    SELECT s.kind, s.url, s.query, s.form, s.ordered, s.allow_private
+      INTO kind, url, query, form, ordered, allow_private
+      FROM stream s WHERE s.name = at.name AND s.paused_at IS NULL;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    SELECT size INTO log_size FROM log_head;
+    continued := at.last_index IS NOT NULL;
+    next_index := at.next_index;
+    attempts := at.attempts;
+    failing_since := at.failing_since;
+    started_at := at.started_at;
+    mismatch := mismatch_of(at);
+    IF mismatch IS NOT NULL THEN
+        PERFORM pause_stream(at.name, 'mismatch', mismatch);
+    END IF;
+    RETURN NEXT;
+END $$;
+
+-- lock_stream(name, next_index): keeps other workers from sending until the transaction ends. Returns false if another
+-- one is busy, or the position is no longer that one.
+CREATE OR REPLACE FUNCTION pgaudit.lock_stream(name text, next_index bigint) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    PERFORM FROM stream_position p WHERE p.name = lock_stream.name AND p.next_index = lock_stream.next_index
+        FOR UPDATE SKIP LOCKED;
+    RETURN FOUND;
+END $$;
+
+-- park(name, events): puts events aside: [{"index": …, "target": …, "error": …, "behind": …}].
+CREATE OR REPLACE FUNCTION pgaudit.park(name text, events jsonb) RETURNS void
+LANGUAGE sql SET search_path = pgaudit, pg_temp AS $$
+    INSERT INTO parked (stream, index, target, behind, error)
+    SELECT park.name, k.index, k.target, k.behind, left(k.error, 1000)
+      FROM jsonb_to_recordset(park.events) AS k (index bigint, target text, behind bigint, error text)
+        ON CONFLICT (stream, index) DO UPDATE SET attempts = parked.attempts + 1, error = excluded.error
+$$;
+
+-- move_stream(name, next_index, last_index, last_hash, events, bytes, parked, skipped, started_at): notes what was sent,
+-- and lets the stream go on with the event of that index.
+--   last_index, last_hash  the last event that was sent; NULL if none was
+--   parked                 [{"index": …, "target": …, "error": …, "behind": …}]: what was refused, or waits behind that
+--   skipped                number of events that were left out, and why: {"events": …, "reason": …}; or NULL
+CREATE OR REPLACE FUNCTION pgaudit.move_stream(
+    name text, next_index bigint, last_index bigint, last_hash bytea, events bigint, bytes bigint, parked jsonb,
+    skipped jsonb, started_at timestamptz)
+RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    at     stream_position;
+    number bigint := jsonb_array_length(parked);
+BEGIN
+    SELECT * INTO STRICT at FROM stream_position p WHERE p.name = move_stream.name FOR UPDATE;
+    UPDATE stream_position p
+       SET next_index = move_stream.next_index, last_index = coalesce(move_stream.last_index, at.last_index),
+           last_hash = coalesce(move_stream.last_hash, at.last_hash), delivered = at.delivered + events,
+           delivered_at = CASE WHEN events > 0 THEN clock_timestamp() ELSE at.delivered_at END,
+           attempts = 0, failing_since = NULL, next_attempt_at = '-infinity', error = NULL
+     WHERE p.name = at.name;
+    PERFORM park(at.name, parked);
+    IF events > 0 OR number > 0 THEN
+        INSERT INTO delivery (stream, status, from_index, to_index, events, parked, bytes, attempts, started_at)
+        VALUES (at.name, 'delivered', at.next_index, move_stream.next_index - 1, events, number, bytes, at.attempts + 1,
+                started_at);
+    END IF;
+    IF skipped IS NOT NULL THEN
+        INSERT INTO delivery (stream, status, from_index, to_index, events, error, started_at)
+        VALUES (at.name, 'skipped', at.next_index, move_stream.next_index - 1, (skipped->>'events')::bigint,
+                left(skipped->>'reason', 1000), started_at);
+    END IF;
+END $$;
+
+-- note_stream_failure(name, to_index, events, error, retry_in, started_at): notes that a chunk was not accepted, and when
+-- it is sent again.
+CREATE OR REPLACE FUNCTION pgaudit.note_stream_failure(
+    name text, to_index bigint, events bigint, error text, retry_in interval, started_at timestamptz)
+RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    at stream_position;
+BEGIN
+    UPDATE stream_position p
+       SET attempts = least(p.attempts, 1000000) + 1, failing_since = coalesce(p.failing_since, clock_timestamp()),
+           next_attempt_at = clock_timestamp() + retry_in, error = left(note_stream_failure.error, 1000)
+     WHERE p.name = note_stream_failure.name RETURNING * INTO at;
+    IF FOUND THEN
+        INSERT INTO delivery (stream, status, from_index, to_index, events, attempts, error, started_at)
+        VALUES (at.name, 'failed', at.next_index, to_index, events, at.attempts, left(error, 1000), started_at);
+    END IF;
+END $$;
+
+-- blocked_targets(name, targets): returns those of the targets that have a parked event, each with the first one.
+CREATE OR REPLACE FUNCTION pgaudit.blocked_targets(name text, targets text[]) RETURNS TABLE (target text, index bigint)
+LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+    SELECT p.target, min(p.index) FROM parked p
+     WHERE p.stream = blocked_targets.name AND p.target = ANY (targets) GROUP BY p.target
+$$;
+
+-- due_parked(name, most): returns the parked events that are to be sent again, in the order of the log.
+CREATE OR REPLACE FUNCTION pgaudit.due_parked(name text, most integer) RETURNS TABLE (index bigint, attempts integer)
+LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+    SELECT p.index, p.attempts FROM parked p
+     WHERE p.stream = due_parked.name AND p.retry_at <= clock_timestamp() ORDER BY p.index LIMIT most
+$$;
+
+-- settle_parked(name, indexes): parked events were accepted, or given up; those that wait behind them are due. Returns
+-- how many there were.
+CREATE OR REPLACE FUNCTION pgaudit.settle_parked(name text, indexes bigint[]) RETURNS bigint
+LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+    WITH settled AS (
+        DELETE FROM parked p WHERE p.stream = settle_parked.name AND p.index = ANY (indexes) RETURNING p.target
+    ), released AS (
+        UPDATE parked p SET behind = NULL, retry_at = clock_timestamp()
+         WHERE p.stream = settle_parked.name
+           AND p.index IN (SELECT min(next.index) FROM settled JOIN parked next
+                               ON next.stream = settle_parked.name AND next.target = settled.target
+                              AND next.index <> ALL (indexes)
+                            GROUP BY next.target)
+    )
+    SELECT count(*) FROM settled
+$$;
+
+-- note_parked_failure(name, index, error, retry_in): a parked event was refused again; with NULL it waits until someone
+-- retries it.
+CREATE OR REPLACE FUNCTION pgaudit.note_parked_failure(name text, index bigint, error text, retry_in interval)
+RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+    UPDATE parked p
+       SET attempts = least(p.attempts, 1000000) + 1, error = left(note_parked_failure.error, 1000),
+           retry_at = clock_timestamp() + retry_in
+     WHERE p.stream = note_parked_failure.name AND p.index = note_parked_failure.index
+$$;
+
+-- prune_deliveries(age): deletes the history of deliveries that is older.
+CREATE OR REPLACE FUNCTION pgaudit.prune_deliveries(age interval) RETURNS bigint
+LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+    WITH pruned AS (DELETE FROM delivery WHERE ended_at < statement_timestamp() - age RETURNING 1)
+    SELECT count(*) FROM pruned
+$$;
+
 -- Saved searches. A reader calls these functions, because it can write to no table. The owner of a search is a user of
 -- the dashboard and not a database role: the application says who it is.
 
@@ -4497,6 +4836,751 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
 BEGIN
     DELETE FROM saved_search s WHERE s.owner = delete_search.owner AND s.name = delete_search.name;
     RETURN FOUND;
+END $$;
+
+-- Streams: adding, pausing and setting them back.
+
+-- acting_user(): returns who acts: the user that the application has named, as "type:id", or the role of the session.
+CREATE OR REPLACE FUNCTION pgaudit.acting_user() RETURNS text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT coalesce((actor->>'type') || ':' || (actor->>'id'), session_user)
+      FROM (SELECT context_of_application()->'actor' AS actor) said
+$$;
+
+-- record_about_stream(action, name, data): records an event about a stream: who changes what leaves the database is seen
+-- in the log, and by whom the events are sent to.
+CREATE OR REPLACE FUNCTION pgaudit.record_about_stream(action text, name text, data jsonb DEFAULT '{}') RETURNS void
+LANGUAGE sql SET search_path = pgaudit, pg_temp AS $$
+    SELECT record_contents(ARRAY[(
+        (captured_head(action) || substr(gen_random_uuid()::text, 16) || '"}')::jsonb || jsonb_build_object(
+            'targets', jsonb_build_array(jsonb_build_object('type', 'stream', 'id', name)),
+            'data', jsonb_strip_nulls(data)))::text])
+$$;
+
+-- add_stream(name, kind, url, query, form, ordered, allow_private, start): adds a stream that begins with the event of
+-- that index, or with the first one of the log if that is later; with the next one that is appended if it is NULL.
+-- Returns the index. Raises PA003 if there is a stream of that name.
+CREATE OR REPLACE FUNCTION pgaudit.add_stream(
+    name text, kind text, url text, query text, form text, ordered boolean, allow_private boolean, start bigint)
+RETURNS bigint
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    log_size bigint := (SELECT size FROM log_head);
+    first    bigint := CASE WHEN start IS NULL THEN log_size
+                            ELSE greatest(start, least((SELECT min(first_index) FROM log_partitions()), log_size)) END;
+BEGIN
+    IF start > log_size THEN
+        RAISE EXCEPTION 'the log has % events, so a stream cannot begin with index %', log_size, start
+            USING ERRCODE = 'PA003';
+    END IF;
+    INSERT INTO stream (name, kind, url, query, form, ordered, allow_private)
+    VALUES (add_stream.name, add_stream.kind, add_stream.url, add_stream.query, add_stream.form, add_stream.ordered,
+            add_stream.allow_private)
+        ON CONFLICT DO NOTHING;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'there is a stream % already', add_stream.name
+            USING ERRCODE = 'PA003', HINT = 'Remove it first, or choose another name.';
+    END IF;
+    INSERT INTO stream_position (name, next_index) VALUES (add_stream.name, first);
+    RETURN first;
+END $$;
+
+-- require_stream(name): raises PA003 if there is no stream of that name.
+CREATE OR REPLACE FUNCTION pgaudit.require_stream(name text) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM stream s WHERE s.name = require_stream.name) THEN
+        RAISE EXCEPTION 'there is no stream %', require_stream.name
+            USING ERRCODE = 'PA003', HINT = 'pgaudit stream list names them all.';
+    END IF;
+END $$;
+
+-- remove_stream(name): removes a stream, what it has parked, and the history of its deliveries.
+CREATE OR REPLACE FUNCTION pgaudit.remove_stream(name text) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    PERFORM require_stream(name);
+    DELETE FROM stream s WHERE s.name = remove_stream.name;
+    DELETE FROM parked p WHERE p.stream = remove_stream.name;
+    DELETE FROM delivery d WHERE d.stream = remove_stream.name;
+END $$;
+
+-- pause_stream(name, kind, reason): keeps workers from sending more than the chunk that is on its way. The first reason
+-- stays until the stream is resumed. The pause is an event itself.
+CREATE OR REPLACE FUNCTION pgaudit.pause_stream(name text, kind text DEFAULT 'asked', reason text DEFAULT NULL)
+RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    PERFORM require_stream(name);
+    UPDATE stream s
+       SET paused_at = clock_timestamp(), paused_by = acting_user(), pause_kind = pause_stream.kind,
+           pause_reason = left(pause_stream.reason, 1000)
+     WHERE s.name = pause_stream.name AND s.paused_at IS NULL;
+    IF FOUND THEN
+        PERFORM record_about_stream('audit.stream_paused', name,
+                                    jsonb_build_object('kind', kind, 'reason', left(reason, 1000)));
+    END IF;
+END $$;
+
+-- resume_stream(name): ends the pause, and tries again at once.
+CREATE OR REPLACE FUNCTION pgaudit.resume_stream(name text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    PERFORM require_stream(name);
+    UPDATE stream s SET paused_at = NULL, paused_by = NULL, pause_kind = NULL, pause_reason = NULL
+     WHERE s.name = resume_stream.name AND s.paused_at IS NOT NULL;
+    IF FOUND THEN
+        PERFORM record_about_stream('audit.stream_resumed', name);
+    END IF;
+    UPDATE stream_position p SET attempts = 0, failing_since = NULL, next_attempt_at = '-infinity', error = NULL
+     WHERE p.name = resume_stream.name;
+END $$;
+
+-- rewind_stream(name, index): lets a stream go on with the event of that index, which may lie ahead too. Waits for the
+-- chunk that is on its way. What was parked from there on comes again, so it is parked no longer.
+CREATE OR REPLACE FUNCTION pgaudit.rewind_stream(name text, index bigint) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    log_size bigint := (SELECT size FROM log_head);
+    before   bigint;
+BEGIN
+    PERFORM require_stream(name);
+    IF rewind_stream.index NOT BETWEEN 0 AND log_size THEN
+        RAISE EXCEPTION 'the log has % events, so a stream cannot go on with index %', log_size, rewind_stream.index
+            USING ERRCODE = 'PA003';
+    END IF;
+    SELECT next_index INTO before FROM stream_position p WHERE p.name = rewind_stream.name FOR UPDATE;
+    UPDATE stream_position p
+       SET next_index = rewind_stream.index, last_index = NULL, last_hash = NULL, attempts = 0, failing_since = NULL,
+           next_attempt_at = '-infinity', error = NULL, started_at = clock_timestamp()
+     WHERE p.name = rewind_stream.name;
+    DELETE FROM parked p WHERE p.stream = rewind_stream.name AND p.index >= rewind_stream.index;
+    INSERT INTO delivery (stream, status, from_index, to_index, events, started_at)
+    VALUES (rewind_stream.name, 'rewound', before, rewind_stream.index, 0, clock_timestamp());
+    PERFORM record_about_stream('audit.stream_rewound', name, jsonb_build_object('from', before, 'to', index));
+END $$;
+
+-- retry_parked(name, index): lets workers send the parked event of that index again; all of them if it is NULL. Returns
+-- how many: those that wait behind another one follow it.
+CREATE OR REPLACE FUNCTION pgaudit.retry_parked(name text, index bigint DEFAULT NULL) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    retried bigint;
+BEGIN
+    PERFORM require_stream(name);
+    UPDATE parked p SET retry_at = clock_timestamp()
+     WHERE p.stream = retry_parked.name AND p.behind IS NULL
+       AND (retry_parked.index IS NULL OR p.index = retry_parked.index);
+    GET DIAGNOSTICS retried = ROW_COUNT;
+    RETURN retried;
+END $$;
+
+-- discard_parked(name, index, reason): gives up a parked event; the events of its target that wait behind it are sent.
+-- Returns whether there was one.
+CREATE OR REPLACE FUNCTION pgaudit.discard_parked(name text, index bigint, reason text) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    PERFORM require_stream(name);
+    IF settle_parked(name, ARRAY[discard_parked.index]) = 0 THEN
+        RETURN false;
+    END IF;
+    INSERT INTO delivery (stream, status, from_index, to_index, events, error, started_at)
+    VALUES (discard_parked.name, 'discarded', discard_parked.index, discard_parked.index, 1,
+            concat(left(reason, 900), ', by ', acting_user()), clock_timestamp());
+    PERFORM record_about_stream('audit.stream_event_discarded', name,
+                                jsonb_build_object('index', index, 'reason', left(reason, 900)));
+    RETURN true;
+END $$;
+
+-- Cursors: streams that the application reads itself. Readers call these functions, because they can write to no table.
+
+-- open_cursor(name, query, start): makes a cursor, unless there is one: it begins with the event of the index `start`, or
+-- with the next one that is appended. Returns what is wrong: NULL if it can be used.
+CREATE OR REPLACE FUNCTION pgaudit.open_cursor(name text, query text, start bigint) RETURNS text
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    known stream;
+BEGIN
+    SELECT * INTO known FROM stream s WHERE s.name = open_cursor.name;
+    IF NOT FOUND THEN
+        IF (SELECT count(*) FROM stream WHERE kind = 'cursor') >= 1000 THEN
+            RETURN 'there are 1,000 cursors already: remove one with pgaudit.remove_stream(name), as the owner';
+        END IF;
+        IF length(open_cursor.query) > 4000 THEN
+            RETURN 'a query has at most 4,000 characters';  -- as in Python, which a reader need not use
+        END IF;
+        PERFORM add_stream(open_cursor.name, 'cursor', NULL, open_cursor.query, 'native', true, false, start);
+    ELSIF known.kind <> 'cursor' THEN
+        RETURN format('%s is the name of a %s', known.name, known.kind);
+    ELSIF known.query <> open_cursor.query THEN
+        RETURN format('the cursor %s has another query: %s', known.name, known.query);
+    END IF;
+    RETURN NULL;
+EXCEPTION
+    WHEN unique_violation OR SQLSTATE 'PA003' THEN
+        IF EXISTS (SELECT FROM stream s WHERE s.name = open_cursor.name AND s.kind = 'cursor') THEN
+            RETURN NULL;  -- another process was faster
+        END IF;
+        RETURN SQLERRM;
+    WHEN check_violation THEN
+        RETURN 'the name of a cursor has 1 to 63 small letters, digits, dots, hyphens and underscores';
+END $$;
+
+-- lock_cursor(name): returns where a cursor is, and what it reads. Other processes wait until the transaction ends.
+-- problem says why it cannot go on: the log was restored from an older backup.
+CREATE OR REPLACE FUNCTION pgaudit.lock_cursor(name text, OUT next_index bigint, OUT query text, OUT problem text)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    at stream_position;
+BEGIN
+    SELECT p.* INTO at FROM stream_position p JOIN stream s USING (name)
+     WHERE p.name = lock_cursor.name AND s.kind = 'cursor' FOR UPDATE OF p;
+    next_index := at.next_index;
+    query := (SELECT s.query FROM stream s WHERE s.name = at.name);
+    problem := CASE WHEN at.name IS NULL THEN 'it was removed' ELSE mismatch_of(at) END;
+END $$;
+
+-- move_cursor(name, old, new, last_index, last_hash, events): lets a cursor go on with the event of the index `new`.
+-- Returns false if it was not at `old` any longer.
+CREATE OR REPLACE FUNCTION pgaudit.move_cursor(
+    name text, old bigint, new bigint, last_index bigint, last_hash bytea, events bigint)
+RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    UPDATE stream_position p
+       SET next_index = new, last_index = coalesce(move_cursor.last_index, p.last_index),
+           last_hash = coalesce(move_cursor.last_hash, p.last_hash), delivered = p.delivered + events,
+           delivered_at = clock_timestamp()
+     WHERE p.name = move_cursor.name AND p.next_index = old
+       AND EXISTS (SELECT FROM stream s WHERE s.name = p.name AND s.kind = 'cursor');
+    RETURN FOUND;
+END $$;
+
+-- The jobs of processors. A worker takes one, and says how it ended; whoever calls with the token of another worker, or
+-- for a job that was taken from it meanwhile, changes nothing.
+
+-- fetch_processor_jobs(worker, names, running, most): marks jobs as the worker's. Processors get their turns by chance, and
+-- each its share, so that none keeps the others waiting; of one, those come first that have been due for longest.
+--   names    the processors that the worker knows
+--   running  all jobs that it runs: others that it holds are given back, because it has not heard of them
+--   most     number of jobs that it can run now
+-- As for the audit queue, statistics are stale: the indexes are named by forbidding other plans.
+CREATE OR REPLACE FUNCTION pgaudit.fetch_processor_jobs(worker uuid, names text[], running bigint[], most integer)
+RETURNS TABLE (job_id bigint, processor text, index bigint, attempts integer, unchecked boolean)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp
+SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off AS $$
+#variable_conflict use_column
+DECLARE
+    holder     bigint := worker_id_of(worker);
+    candidates text[];
+    candidate  text;
+    taken      bigint[] := '{}';
+BEGIN
+    IF holder IS NULL THEN
+        RETURN;
+    END IF;
+    PERFORM release_processor_jobs(array(
+        SELECT j.id FROM processor_jobs j WHERE j.status = 'doing' AND j.worker_id = holder AND j.id <> ALL (running)), worker);
+    candidates := array(SELECT p.name FROM processor p JOIN stream s USING (name)
+                         WHERE p.name = ANY (names) AND p.next_at <= clock_timestamp()
+                           AND (s.paused_at IS NULL OR s.pause_kind = 'failing' AND p.probe_at <= clock_timestamp())
+                           AND find_due_processor_job(p.name) ORDER BY random());
+    FOREACH candidate IN ARRAY candidates LOOP
+        EXIT WHEN cardinality(taken) >= most;
+        taken := taken || take_processor_jobs(candidate, greatest(most / cardinality(candidates), 1));
+    END LOOP;
+    RETURN QUERY
+        UPDATE processor_jobs j SET status = 'doing', worker_id = holder, started_at = clock_timestamp()
+         WHERE j.id = ANY (taken)
+        RETURNING j.id, j.task_name::text, j.index, j.attempts, coalesce((j.args->>'unchecked')::boolean, false);
+END $$;
+
+-- find_due_processor_job(name): returns whether a job of the processor is due.
+CREATE OR REPLACE FUNCTION pgaudit.find_due_processor_job(name text) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp SET enable_sort = off AS $$
+DECLARE
+    due timestamptz := clock_timestamp();  -- a condition for the index, which a volatile function is not
+BEGIN
+    PERFORM FROM processor_jobs j WHERE j.task_name = name AND j.status = 'todo' AND j.scheduled_at <= due
+      ORDER BY j.scheduled_at, j.id LIMIT 1;
+    RETURN FOUND;
+END $$;
+
+-- take_processor_jobs(name, most): locks jobs of a processor, those that have been due for longest, as many as its limits
+-- allow to run now. A processor that is paused as failing may try one each minute. Returns their ids.
+CREATE OR REPLACE FUNCTION pgaudit.take_processor_jobs(name text, most integer) RETURNS bigint[]
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp SET enable_sort = off AS $$
+#variable_conflict use_column
+DECLARE
+    at       processor;
+    is_probe boolean := (SELECT paused_at IS NOT NULL FROM stream s WHERE s.name = take_processor_jobs.name);
+    saved    timestamptz;  -- since when what the rate allows was not used: for a second at most
+    due      timestamptz;
+    taken    bigint[];
+BEGIN
+    SELECT * INTO at FROM processor p WHERE p.name = take_processor_jobs.name;
+    IF at.concurrency IS NOT NULL OR at.rate IS NOT NULL OR is_probe THEN
+        -- Of two workers, the second one waits here, and then sees what the first has taken.
+        SELECT * INTO at FROM processor p WHERE p.name = take_processor_jobs.name FOR UPDATE;
+        IF is_probe THEN
+            most := CASE WHEN at.probe_at <= clock_timestamp() THEN 1 ELSE 0 END;
+        END IF;
+        IF at.concurrency IS NOT NULL THEN
+            most := least(most, at.concurrency - (SELECT count(*) FROM processor_jobs j
+                                                   WHERE j.task_name = at.name AND j.status = 'doing'));
+        END IF;
+        IF at.rate IS NOT NULL THEN
+            saved := greatest(at.next_at, clock_timestamp() - make_interval(secs => greatest(1 - 1 / at.rate, 0)));
+            most := least(most, floor(extract(epoch FROM clock_timestamp() - saved) * at.rate + 1));
+        END IF;
+    END IF;
+    due := clock_timestamp();
+    taken := array(SELECT j.id FROM processor_jobs j
+                    WHERE j.task_name = at.name AND j.status = 'todo' AND j.scheduled_at <= due
+                    ORDER BY j.scheduled_at, j.id LIMIT greatest(most, 0) FOR UPDATE SKIP LOCKED);
+    IF cardinality(taken) > 0 AND (is_probe OR at.rate IS NOT NULL) THEN
+        UPDATE processor p
+           SET probe_at = CASE WHEN is_probe THEN clock_timestamp() + interval '1 minute' ELSE at.probe_at END,
+               next_at = CASE WHEN at.rate IS NULL THEN at.next_at
+                              ELSE saved + make_interval(secs => least(cardinality(taken) / at.rate, 1e6)) END
+         WHERE p.name = at.name;
+    END IF;
+    RETURN taken;
+END $$;
+
+-- count_processed(name, succeeded, discarded): counts jobs that have left the queue. Ends the pause of a processor that
+-- was failing.
+CREATE OR REPLACE FUNCTION pgaudit.count_processed(name text, succeeded integer, discarded integer) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    -- Each job of a processor updates this row: it must not stay locked while the disk writes. After a crash of the
+    -- server, a job that had just ended may run again.
+    PERFORM set_config('synchronous_commit', 'off', true);
+    UPDATE processor p
+       SET failures = 0, succeeded = p.succeeded + count_processed.succeeded,
+           discarded = p.discarded + count_processed.discarded,
+           per_second = p.per_second * exp(least(-extract(epoch FROM clock_timestamp() - coalesce(p.ended_at, '-infinity')) / 300, 0))
+                        + (count_processed.succeeded + count_processed.discarded) / 300.0,
+           ended_at = clock_timestamp()
+     WHERE p.name = count_processed.name;
+    PERFORM resume_stream(s.name) FROM stream s
+      WHERE s.name = count_processed.name AND s.pause_kind = 'failing';
+END $$;
+
+-- succeed_processor_jobs(jobs, worker): the jobs are done, and leave the queue. Ends the pause of a processor that was
+-- failing. Jobs that the worker does not hold stay.
+CREATE OR REPLACE FUNCTION pgaudit.succeed_processor_jobs(jobs bigint[], worker uuid) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+    WITH done AS (
+        DELETE FROM processor_jobs j WHERE j.id = ANY (jobs) AND j.status = 'doing' AND j.worker_id = worker_id_of(worker)
+        RETURNING j.task_name
+    )
+    SELECT count_processed(task_name, count(*)::integer, 0) FROM done GROUP BY task_name ORDER BY task_name
+$$;
+
+-- discard_processor_job(job, worker, reason): the processor gives the event up. The job leaves the queue, and its history
+-- keeps the reason. Returns false if the worker does not hold the job.
+CREATE OR REPLACE FUNCTION pgaudit.discard_processor_job(job bigint, worker uuid, reason text) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    done processor_jobs;
+BEGIN
+    DELETE FROM processor_jobs j WHERE j.id = job AND j.status = 'doing' AND j.worker_id = worker_id_of(worker)
+        RETURNING * INTO done;
+    IF done.id IS NULL THEN
+        RETURN false;
+    END IF;
+    PERFORM note_processor_error(done, 'Discard', NULL, reason, NULL), count_processed(done.task_name, 0, 1);
+    RETURN true;
+END $$;
+
+-- note_processor_error(job, error_class, sqlstate, message, traceback): adds an attempt that did not succeed to the
+-- history of a job.
+CREATE OR REPLACE FUNCTION pgaudit.note_processor_error(
+    job pgaudit.processor_jobs, error_class text, sqlstate text, message text, traceback text) RETURNS void
+LANGUAGE sql SET search_path = pgaudit, pg_temp AS $$
+    INSERT INTO job_error (job_id, event_id, task_name, attempt, error_class, sqlstate, message, traceback)
+    VALUES (job.id, (SELECT event_id::text FROM audit_log WHERE index = job.index), job.task_name, job.attempts + 1,
+            left(error_class, 200), left(sqlstate, 5), left(message, 2000), right(traceback, 2000))
+$$;
+
+-- fail_processor_job(job, worker, counted, retry_in, error_class, sqlstate, message, traceback): an attempt has failed.
+--   counted   whether the processor counts as failing; false if it has asked for another attempt itself
+--   retry_in  seconds until the next attempt; NULL ends the job as failed
+-- After break_after failures in a row, of any jobs, the processor is paused; while it is, an attempt costs a job nothing.
+-- Returns the job's new status, NULL if the worker does not hold it, the seconds until the next attempt, and whether this
+-- has paused the processor.
+CREATE OR REPLACE FUNCTION pgaudit.fail_processor_job(
+    job bigint, worker uuid, counted boolean, retry_in double precision, error_class text, sqlstate text, message text,
+    traceback text, OUT status text, OUT again_in double precision, OUT paused boolean)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    held     processor_jobs;
+    at       processor;
+    is_probe boolean;
+BEGIN
+    SELECT * INTO held FROM processor_jobs j
+     WHERE j.id = job AND j.status = 'doing' AND j.worker_id = worker_id_of(worker) FOR UPDATE;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    is_probe := EXISTS (SELECT FROM stream s WHERE s.name = held.task_name AND s.pause_kind = 'failing');
+    again_in := CASE WHEN is_probe THEN coalesce(retry_in, 60) ELSE retry_in END;
+    status := CASE WHEN again_in IS NULL THEN 'failed' ELSE 'todo' END;
+    UPDATE processor_jobs j
+       SET status = fail_processor_job.status::procrastinate_job_status,
+           attempts = held.attempts + (NOT is_probe)::integer, worker_id = NULL, abort_requested = false,
+           scheduled_at = clock_timestamp() + make_interval(secs => least(greatest(again_in, 0), 1e8))
+     WHERE j.id = job;
+    PERFORM note_processor_error(held, error_class, sqlstate, message, traceback);
+    UPDATE processor p SET failures = p.failures + counted::integer, error = left(fail_processor_job.message, 1000)
+     WHERE p.name = held.task_name RETURNING * INTO at;
+    paused := NOT is_probe AND at.failures >= at.break_after AND EXISTS (
+        SELECT FROM stream s WHERE s.name = at.name AND s.paused_at IS NULL);
+    IF paused THEN
+        UPDATE processor p SET probe_at = clock_timestamp() + interval '1 minute' WHERE p.name = at.name;
+        PERFORM pause_stream(at.name, 'failing', format('%s attempts in a row have failed, the last one with %s: %s',
+                                                        at.failures, error_class, message));
+    END IF;
+END $$;
+
+-- note_processor_overrun(job, worker, message): notes that a job runs for longer than its timeout, and goes on.
+CREATE OR REPLACE FUNCTION pgaudit.note_processor_overrun(job bigint, worker uuid, message text) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+    SELECT note_processor_error(j, 'TimeoutError', NULL, message, NULL)
+      FROM processor_jobs j WHERE j.id = job AND j.status = 'doing' AND j.worker_id = worker_id_of(worker)
+$$;
+
+-- release_processor_jobs(jobs, worker): gives jobs that the worker holds back to the queue, without counting an attempt.
+CREATE OR REPLACE FUNCTION pgaudit.release_processor_jobs(jobs bigint[], worker uuid) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+    UPDATE processor_jobs SET status = 'todo', scheduled_at = clock_timestamp(), worker_id = NULL, abort_requested = false
+     WHERE id = ANY (jobs) AND status = 'doing' AND worker_id = worker_id_of(worker)
+$$;
+
+-- reclaim_stalled_processor_jobs(): gives the jobs of stalled workers back to the queue; ends those as failed that have
+-- stalled more often than their worker's max_stalls. Returns them, and how often each has stalled.
+CREATE OR REPLACE FUNCTION pgaudit.reclaim_stalled_processor_jobs()
+RETURNS TABLE (job_id bigint, processor text, worker_id bigint, stalls integer, failed boolean)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    WITH stalled AS (
+        SELECT j.id, j.worker_id AS lost_worker, coalesce(w.max_stalls, 5) AS max_stalls
+          FROM processor_jobs j LEFT JOIN procrastinate_workers w ON w.id = j.worker_id
+         WHERE j.status = 'doing' AND (w.id IS NULL OR w.last_heartbeat < clock_timestamp() - w.stalled_after)
+           FOR UPDATE OF j SKIP LOCKED
+    ), reclaimed AS (
+        UPDATE processor_jobs j
+           SET status = CASE WHEN j.stalls + 1 > s.max_stalls THEN 'failed' ELSE 'todo' END::procrastinate_job_status,
+               stalls = j.stalls + 1, scheduled_at = clock_timestamp(), worker_id = NULL, abort_requested = false
+          FROM stalled s WHERE j.id = s.id
+        RETURNING j AS job, j.id, j.task_name, j.stalls, j.status, s.lost_worker, s.max_stalls
+    ), noted AS (
+        SELECT id, note_processor_error(job, 'JobStalled', NULL, format(
+                   'worker %s vanished, or sent no heartbeat, while it ran this job (stall %s of at most %s)', lost_worker,
+                   stalls, max_stalls), NULL)
+          FROM reclaimed
+    )
+    SELECT id, task_name::text, lost_worker, stalls, status = 'failed' FROM reclaimed JOIN noted USING (id);
+END $$;
+
+-- retry_processor_jobs(processor, jobs): makes failed jobs of a processor due again, with all their attempts; NULL means
+-- all failed ones. Returns the ids of those that had failed.
+CREATE OR REPLACE FUNCTION pgaudit.retry_processor_jobs(processor text, jobs bigint[]) RETURNS bigint[]
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    retried bigint[];
+BEGIN
+    PERFORM require_processor(processor);
+    WITH retried AS (
+        UPDATE processor_jobs SET status = 'todo', attempts = 0, stalls = 0, scheduled_at = clock_timestamp()
+         WHERE status = 'failed' AND task_name = processor AND (jobs IS NULL OR id = ANY (jobs)) RETURNING id)
+    SELECT coalesce(array_agg(id ORDER BY id), '{}') INTO retried FROM retried;
+    RETURN retried;
+END $$;
+
+-- drop_processor_jobs(processor, jobs, reason): gives failed jobs of a processor up; NULL means all failed ones. They leave
+-- the queue, and the history of each keeps the reason. Returns their ids.
+CREATE OR REPLACE FUNCTION pgaudit.drop_processor_jobs(processor text, jobs bigint[], reason text) RETURNS bigint[]
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    dropped bigint[];
+BEGIN
+    PERFORM require_processor(processor);
+    WITH dropped AS (
+        DELETE FROM processor_jobs j
+         WHERE status = 'failed' AND task_name = processor AND (jobs IS NULL OR id = ANY (jobs))
+        RETURNING j AS job, id
+    ), noted AS (
+        SELECT id, note_processor_error(job, 'Discard', NULL, concat(reason, ', by ', acting_user()), NULL) FROM dropped
+    )
+    SELECT coalesce(array_agg(id ORDER BY id), '{}') INTO dropped FROM noted;
+    RETURN dropped;
+END $$;
+
+-- Processors: what workers and people do with them. The functions for their jobs are in 89_processor_jobs.sql.
+
+-- register_processor(name, query, start, concurrency, rate, break_after): notes that a worker knows a processor. A new
+-- one begins with the event of the index `start`; with the next one that is appended if that is NULL.
+CREATE OR REPLACE FUNCTION pgaudit.register_processor(
+    name text, query text, start bigint, concurrency integer, rate double precision, break_after integer)
+RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    log_size bigint := (SELECT size FROM log_head);
+BEGIN
+    INSERT INTO stream (name, kind, query) VALUES (register_processor.name, 'processor', register_processor.query)
+        ON CONFLICT DO NOTHING;
+    IF FOUND THEN
+        INSERT INTO stream_position (name, next_index)
+        VALUES (register_processor.name, least(coalesce(register_processor.start, log_size), log_size));
+    ELSIF (SELECT kind FROM stream s WHERE s.name = register_processor.name) <> 'processor' THEN
+        RAISE EXCEPTION 'there is a stream % already, which is no processor', register_processor.name
+            USING ERRCODE = 'PA003', HINT = 'Give the processor another name.';
+    END IF;
+    UPDATE stream s SET query = register_processor.query
+     WHERE s.name = register_processor.name AND s.query <> register_processor.query;
+    INSERT INTO processor AS p (name, concurrency, rate, break_after)
+    VALUES (register_processor.name, register_processor.concurrency, register_processor.rate,
+            register_processor.break_after)
+        ON CONFLICT (name) DO UPDATE
+       SET concurrency = excluded.concurrency, rate = excluded.rate, break_after = excluded.break_after,
+           known_at = excluded.known_at;
+END $$;
+
+-- due_processors(names): returns what is to be dispatched for the processors that a worker knows: what comes after their
+-- position, and the backfills, with their number. A processor with 10,000 jobs that wait gets no more of them.
+CREATE OR REPLACE FUNCTION pgaudit.due_processors(names text[])
+RETURNS TABLE (name text, backfill bigint, next_index bigint, end_index bigint)
+LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+    SELECT due.* FROM (
+        SELECT d.name, NULL::bigint AS backfill, NULL::bigint AS next_index, NULL::bigint AS end_index
+          FROM due_streams() d WHERE d.kind = 'processor' AND d.name = ANY (names)
+        UNION ALL
+        (SELECT DISTINCT ON (b.processor) b.processor, b.id, b.next_index, b.to_index + 1
+           FROM processor_backfill b JOIN stream s ON s.name = b.processor
+          WHERE b.ended_at IS NULL AND s.paused_at IS NULL AND b.processor = ANY (names) ORDER BY b.processor, b.id)
+    ) due
+     WHERE NOT EXISTS (SELECT FROM processor_jobs j WHERE j.task_name = due.name AND j.status = 'todo'
+                       ORDER BY j.scheduled_at OFFSET 9999)
+     ORDER BY due.backfill NULLS FIRST, due.name
+$$;
+
+-- defer_processor_jobs(processor, indexes, unchecked): adds a job for each of these events, unless it has one that
+-- waits, runs or has failed. Those in `unchecked` still have to be asked whether the processor wants them. Returns how
+-- many were added.
+CREATE OR REPLACE FUNCTION pgaudit.defer_processor_jobs(processor text, indexes bigint[], unchecked bigint[])
+RETURNS bigint
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    added bigint;
+BEGIN
+    INSERT INTO processor_jobs (task_name, index, args)
+    SELECT processor, i, jsonb_build_object('index', i, 'unchecked', i = ANY (unchecked))
+      FROM unnest(indexes) i ORDER BY i
+        ON CONFLICT (task_name, index) DO NOTHING;
+    GET DIAGNOSTICS added = ROW_COUNT;
+    RETURN added;
+END $$;
+
+-- dispatch_events(name, next_index, moved_to, indexes, unchecked, last_index, last_hash, started_at): adds the jobs for
+-- the events of a chunk, and moves the position behind the chunk. Returns false, and does nothing, if another worker has
+-- moved it.
+CREATE OR REPLACE FUNCTION pgaudit.dispatch_events(
+    name text, next_index bigint, moved_to bigint, indexes bigint[], unchecked bigint[], last_index bigint,
+    last_hash bytea, started_at timestamptz)
+RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    added bigint;
+BEGIN
+    IF NOT lock_stream(name, next_index) THEN
+        RETURN false;
+    END IF;
+    added := defer_processor_jobs(name, indexes, unchecked);
+    PERFORM move_stream(name, moved_to, last_index, last_hash, added, 0, '[]', NULL, started_at);
+    RETURN true;
+END $$;
+
+-- dispatch_backfill(id, next_index, moved_to, indexes, unchecked): the same for a backfill, which ends at its last index.
+CREATE OR REPLACE FUNCTION pgaudit.dispatch_backfill(
+    id bigint, next_index bigint, moved_to bigint, indexes bigint[], unchecked bigint[])
+RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    at processor_backfill;
+BEGIN
+    SELECT * INTO at FROM processor_backfill b
+     WHERE b.id = dispatch_backfill.id AND b.next_index = dispatch_backfill.next_index AND b.ended_at IS NULL
+       FOR UPDATE SKIP LOCKED;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    UPDATE processor_backfill b
+       SET next_index = least(moved_to, at.to_index + 1),
+           jobs = at.jobs + defer_processor_jobs(at.processor, indexes, unchecked),
+           ended_at = CASE WHEN moved_to > at.to_index THEN clock_timestamp() END
+     WHERE b.id = at.id;
+    RETURN true;
+END $$;
+
+-- require_processor(name): raises PA003 if there is no processor of that name.
+CREATE OR REPLACE FUNCTION pgaudit.require_processor(name text) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM processor p WHERE p.name = require_processor.name) THEN
+        RAISE EXCEPTION 'there is no processor %', require_processor.name
+            USING ERRCODE = 'PA003', HINT = 'pgaudit processors list names them all.';
+    END IF;
+END $$;
+
+-- backfill_processor(name, from_index, to_index): lets workers add jobs for the events of that range, both ends
+-- included; up to the position of the processor if to_index is NULL. Returns the number of the backfill.
+CREATE OR REPLACE FUNCTION pgaudit.backfill_processor(name text, from_index bigint, to_index bigint DEFAULT NULL)
+RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    position bigint;
+    added    bigint;
+BEGIN
+    PERFORM require_processor(name);
+    position := (SELECT next_index FROM stream_position p WHERE p.name = backfill_processor.name FOR UPDATE);
+    to_index := coalesce(backfill_processor.to_index, position - 1);
+    IF backfill_processor.from_index < 0 OR to_index < backfill_processor.from_index OR to_index >= position THEN
+        RAISE EXCEPTION 'the processor % is at index %, so it cannot be given % to %', backfill_processor.name, position,
+                        backfill_processor.from_index, to_index
+            USING ERRCODE = 'PA003', HINT = 'Events from there on come by themselves.';
+    END IF;
+    INSERT INTO processor_backfill (processor, from_index, to_index, next_index)
+    VALUES (backfill_processor.name, backfill_processor.from_index, to_index, backfill_processor.from_index)
+    RETURNING id INTO added;
+    RETURN added;
+END $$;
+
+-- remove_processor(name): removes a processor that no code has any more, with its jobs.
+CREATE OR REPLACE FUNCTION pgaudit.remove_processor(name text) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    PERFORM require_processor(name);
+    DELETE FROM processor_jobs j WHERE j.task_name = remove_processor.name;
+    PERFORM remove_stream(name);
+END $$;
+
+-- Replays: a range of the log is sent to a destination again, while there is nothing newer to send. The position of the
+-- stream stays where it is.
+
+-- replay_stream(name, from_index, to_index): asks for a replay of these events, both ends included. Raises PA003 if the
+-- stream has not got that far, or a replay is under way.
+CREATE OR REPLACE FUNCTION pgaudit.replay_stream(name text, from_index bigint, to_index bigint) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    position bigint;
+BEGIN
+    PERFORM require_stream(name);
+    SELECT p.next_index INTO position FROM stream_position p WHERE p.name = replay_stream.name;
+    IF position = 0 THEN
+        RAISE EXCEPTION 'a replay sends again what was sent, and stream % has sent nothing yet', name
+            USING ERRCODE = 'PA003';
+    END IF;
+    IF from_index < 0 OR from_index > to_index OR to_index >= position THEN
+        RAISE EXCEPTION 'a replay is about events that stream % has come past: from index 0 to index %, and not % to %',
+            name, position - 1, replay_stream.from_index, replay_stream.to_index USING ERRCODE = 'PA003';
+    END IF;
+    INSERT INTO stream_replay (stream, from_index, to_index, next_index, asked_by)
+    VALUES (replay_stream.name, replay_stream.from_index, replay_stream.to_index, replay_stream.from_index,
+            acting_user())
+        ON CONFLICT DO NOTHING;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'a replay of stream % is under way: wait for its end, or stop it first', name
+            USING ERRCODE = 'PA003';
+    END IF;
+    PERFORM record_about_stream('audit.stream_replayed', name, jsonb_build_object('from', from_index, 'to', to_index));
+END $$;
+
+-- stop_replay(name): ends a replay where it is. Returns whether there was one.
+CREATE OR REPLACE FUNCTION pgaudit.stop_replay(name text) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    PERFORM require_stream(name);
+    DELETE FROM stream_replay r WHERE r.stream = stop_replay.name;
+    RETURN FOUND;
+END $$;
+
+-- look_at_replay(name): returns what is to be sent again; no row if there is nothing, or it has to wait.
+CREATE OR REPLACE FUNCTION pgaudit.look_at_replay(
+    name text, OUT next_index bigint, OUT to_index bigint, OUT attempts integer, OUT asked_at timestamptz)
+RETURNS SETOF record
+LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+    SELECT r.next_index, r.to_index, r.attempts, r.asked_at
+      FROM stream_replay r JOIN stream s ON s.name = r.stream JOIN stream_position p ON p.name = r.stream
+     WHERE r.stream = look_at_replay.name AND s.paused_at IS NULL
+       AND greatest(r.next_attempt_at, p.next_attempt_at) <= clock_timestamp()
+$$;
+
+-- move_replay(name, next_index, events, bytes, parked, started_at): notes what was sent again; the replay ends behind its
+-- last event. `parked` is as for move_stream.
+CREATE OR REPLACE FUNCTION pgaudit.move_replay(
+    name text, next_index bigint, events bigint, bytes bigint, parked jsonb, started_at timestamptz) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    replay stream_replay;
+BEGIN
+    SELECT * INTO replay FROM stream_replay r WHERE r.stream = move_replay.name FOR UPDATE;
+    IF NOT FOUND THEN
+        RETURN;  -- stopped meanwhile
+    END IF;
+    IF move_replay.next_index > replay.to_index THEN
+        DELETE FROM stream_replay r WHERE r.stream = replay.stream;
+    ELSE
+        UPDATE stream_replay r
+           SET next_index = move_replay.next_index, events = replay.events + move_replay.events, attempts = 0,
+               error = NULL, next_attempt_at = '-infinity'
+         WHERE r.stream = replay.stream;
+    END IF;
+    PERFORM park(replay.stream, move_replay.parked);
+    INSERT INTO delivery (stream, status, from_index, to_index, events, parked, bytes, attempts, started_at)
+    VALUES (replay.stream, 'replayed', replay.next_index, least(move_replay.next_index - 1, replay.to_index),
+            move_replay.events, jsonb_array_length(move_replay.parked), move_replay.bytes, replay.attempts + 1,
+            move_replay.started_at);
+END $$;
+
+-- note_replay_failure(name, error, retry_in, started_at): notes that a chunk was not accepted, and when it is sent again;
+-- with NULL the replay ends.
+CREATE OR REPLACE FUNCTION pgaudit.note_replay_failure(name text, error text, retry_in interval, started_at timestamptz)
+RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    replay stream_replay;
+BEGIN
+    UPDATE stream_replay r
+       SET attempts = least(r.attempts, 1000000) + 1, error = left(note_replay_failure.error, 1000),
+           next_attempt_at = clock_timestamp() + coalesce(retry_in, '0')
+     WHERE r.stream = note_replay_failure.name RETURNING * INTO replay;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    INSERT INTO delivery (stream, status, from_index, to_index, events, attempts, error, started_at)
+    VALUES (replay.stream, 'failed', replay.next_index, replay.to_index, 0, replay.attempts,
+            CASE WHEN retry_in IS NULL THEN 'the replay has ended: ' ELSE 'replay: ' END || replay.error, started_at);
+    IF retry_in IS NULL THEN
+        DELETE FROM stream_replay r WHERE r.stream = replay.stream;
+    END IF;
 END $$;
 
 -- Trigger functions that protect the log and the queue against mistakes, and against roles with rights on all tables.
@@ -4591,14 +5675,17 @@ BEGIN
     RETURN NULL;
 END $$;
 
--- reject_deletion_by_parent(): rejects a DELETE of audit jobs that names Procrastinate's table: its triggers do not see
--- the columns with the event.
+-- reject_deletion_by_parent(): rejects a DELETE of jobs that names Procrastinate's table: of audit jobs, because its
+-- triggers do not see the columns with the event; of the jobs of processors, because their own triggers do not fire.
 CREATE OR REPLACE FUNCTION pgaudit.reject_deletion_by_parent() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 BEGIN
     IF EXISTS (SELECT FROM deleted WHERE queue_name = 'audit') THEN
         RAISE EXCEPTION 'DELETE on procrastinate_jobs: audit jobs leave the queue when their events are in the audit log'
             USING ERRCODE = 'insufficient_privilege', HINT = 'Let a worker persist them.';
+    ELSIF EXISTS (SELECT FROM deleted WHERE queue_name = 'audit_processors') THEN
+        RAISE EXCEPTION 'DELETE on procrastinate_jobs: jobs of processors leave the queue when they have ended'
+            USING ERRCODE = 'insufficient_privilege', HINT = 'Let a worker run them. If they have failed, use pgaudit jobs discard.';
     END IF;
     RETURN NULL;
 END $$;
@@ -5023,6 +6110,64 @@ SELECT head.size,
 
 -- Creates the first partition and the one ahead of it: ensure_partitions() needs the view log_head.
 DO $$ BEGIN PERFORM pgaudit.ensure_partitions(); END $$;
+
+-- Processors as people and health read them.
+
+-- Each processor with its lag, which is what was not dispatched yet, and with its jobs. Its age is that of its batch, as
+-- for streams: a look at the log would wait for a partition that is being detached.
+CREATE OR REPLACE VIEW pgaudit.processor_stats AS
+    SELECT s.name, s.query, CASE WHEN s.paused_at IS NULL THEN 'active' ELSE 'paused' END AS state,
+           s.paused_at, s.paused_by, s.pause_kind, s.pause_reason,
+           at.next_index, greatest(size - at.next_index, 0) AS lag_events,
+           CASE WHEN at.next_index < size THEN coalesce(
+               (SELECT extract(epoch FROM clock_timestamp() - b.persisted_at)::double precision FROM pgaudit.batch b
+                 WHERE b.first_index <= at.next_index ORDER BY b.first_index DESC LIMIT 1), 0) ELSE 0 END AS lag_seconds,
+           jobs.waiting, jobs.delayed, jobs.running, jobs.failed,
+           extract(epoch FROM clock_timestamp() - jobs.oldest_due)::double precision AS oldest_waiting_seconds,
+           extract(epoch FROM clock_timestamp() - jobs.oldest_started)::double precision AS longest_running_seconds,
+           p.succeeded, p.discarded,
+           p.per_second * exp(least(extract(epoch FROM p.ended_at - clock_timestamp())::double precision / 300, 0)) AS jobs_per_second,
+           p.failures AS failures_in_a_row, p.error AS last_error, p.ended_at AS last_ended_at,
+           (SELECT coalesce(sum(b.to_index + 1 - b.next_index), 0)::bigint FROM pgaudit.processor_backfill b
+             WHERE b.processor = p.name AND b.ended_at IS NULL) AS backfill_events,
+           p.concurrency, p.rate, p.break_after, s.added_at, p.known_at
+      FROM pgaudit.processor p JOIN pgaudit.stream s USING (name) JOIN pgaudit.stream_position at USING (name),
+           LATERAL (SELECT count(*) FILTER (WHERE j.status = 'todo' AND j.scheduled_at <= clock_timestamp()) AS waiting,
+                           count(*) FILTER (WHERE j.status = 'todo' AND j.scheduled_at > clock_timestamp()) AS delayed,
+                           count(*) FILTER (WHERE j.status = 'doing') AS running,
+                           count(*) FILTER (WHERE j.status = 'failed') AS failed,
+                           min(j.scheduled_at) FILTER (WHERE j.status = 'todo' AND j.scheduled_at <= clock_timestamp())
+                               AS oldest_due,
+                           min(j.started_at) FILTER (WHERE j.status = 'doing') AS oldest_started
+                      FROM pgaudit.processor_jobs j WHERE j.task_name = p.name) jobs,
+           pgaudit.log_head;
+
+-- Streams as people and health read them.
+
+-- Each stream with its lag: the events that it has not got to yet, and the age of the oldest of them. That is the age of
+-- its batch: a look at the log would lock all partitions, and wait for one that is being detached. The history is read
+-- by statement_timestamp, for which an index can be used.
+CREATE OR REPLACE VIEW pgaudit.stream_stats AS
+    SELECT s.name, s.kind, s.url, s.query, s.form, s.ordered, s.allow_private,
+           CASE WHEN s.paused_at IS NOT NULL THEN 'paused' WHEN p.attempts > 0 THEN 'failing' ELSE 'active' END AS state,
+           s.paused_at, s.paused_by, s.pause_kind, s.pause_reason,
+           p.next_index, greatest(size - p.next_index, 0) AS lag_events,
+           CASE WHEN p.next_index < size THEN coalesce(
+               (SELECT extract(epoch FROM clock_timestamp() - b.persisted_at)::double precision FROM pgaudit.batch b
+                 WHERE b.first_index <= p.next_index ORDER BY b.first_index DESC LIMIT 1), 0) ELSE 0 END AS lag_seconds,
+           p.delivered, p.delivered_at, p.attempts, p.failing_since,
+           nullif(p.next_attempt_at, '-infinity') AS next_attempt_at, p.error,
+           (SELECT coalesce(sum(d.events), 0) / 300.0 FROM pgaudit.delivery d
+             WHERE d.stream = s.name AND d.status = 'delivered'
+               AND d.ended_at > statement_timestamp() - interval '5 minutes')::double precision AS events_per_second,
+           (SELECT count(*) FROM pgaudit.delivery d
+             WHERE d.stream = s.name AND d.status = 'failed'
+               AND d.ended_at > statement_timestamp() - interval '1 day') AS failures_last_day,
+           (SELECT count(*) FROM pgaudit.parked k WHERE k.stream = s.name) AS parked,
+           s.added_at, s.added_by,
+           r.from_index AS replay_from, r.to_index AS replay_to, r.next_index AS replay_next, r.error AS replay_error
+      FROM pgaudit.stream s JOIN pgaudit.stream_position p USING (name)
+      LEFT JOIN pgaudit.stream_replay r ON r.stream = s.name, pgaudit.log_head;
 
 -- Comments that psql shows with \d+ and \df+. ASCII only, so that a script does not depend on the encoding of psql.
 
@@ -5762,6 +6907,318 @@ COMMENT ON COLUMN pgaudit.guard_state.paused_at IS
 COMMENT ON COLUMN pgaudit.guard_state.paused_by IS
     'Role that has paused it.';
 
+COMMENT ON TABLE pgaudit.stream IS
+    'What follows the log by its index: destinations that get the events, processors, and cursors of the application.';
+COMMENT ON COLUMN pgaudit.stream.name IS
+    'Name of the stream.';
+COMMENT ON COLUMN pgaudit.stream.kind IS
+    'destination, processor or cursor.';
+COMMENT ON COLUMN pgaudit.stream.url IS
+    'Where a destination is; it refers to secrets and holds none.';
+COMMENT ON COLUMN pgaudit.stream.query IS
+    'Which events, as a search; all when empty.';
+COMMENT ON COLUMN pgaudit.stream.form IS
+    'Form of the events: native, cloudevents, ocsf or ecs.';
+COMMENT ON COLUMN pgaudit.stream.ordered IS
+    'Whether later events of a target wait behind one that was refused.';
+COMMENT ON COLUMN pgaudit.stream.allow_private IS
+    'Whether the destination may have an address of a private network.';
+COMMENT ON COLUMN pgaudit.stream.added_at IS
+    'When it was added.';
+COMMENT ON COLUMN pgaudit.stream.added_by IS
+    'Database role that added it.';
+COMMENT ON COLUMN pgaudit.stream.paused_at IS
+    'When it was paused; null while it runs.';
+COMMENT ON COLUMN pgaudit.stream.paused_by IS
+    'Who paused it: the user that an application has named, as type:id, or a database role.';
+COMMENT ON COLUMN pgaudit.stream.pause_kind IS
+    'Why it is paused: asked, refused by the destination, failing for days, or a mismatch with the log.';
+COMMENT ON COLUMN pgaudit.stream.pause_reason IS
+    'The reason in words.';
+COMMENT ON TABLE pgaudit.stream_position IS
+    'How far a stream is. A worker locks its row while it sends.';
+COMMENT ON COLUMN pgaudit.stream_position.name IS
+    'Name of the stream.';
+COMMENT ON COLUMN pgaudit.stream_position.next_index IS
+    'Index of the event that it goes on with.';
+COMMENT ON COLUMN pgaudit.stream_position.last_index IS
+    'Index of the last event that was accepted.';
+COMMENT ON COLUMN pgaudit.stream_position.last_hash IS
+    'Leaf hash of that event.';
+COMMENT ON COLUMN pgaudit.stream_position.delivered IS
+    'Number of events that were accepted, those sent again included.';
+COMMENT ON COLUMN pgaudit.stream_position.delivered_at IS
+    'When events were accepted last.';
+COMMENT ON COLUMN pgaudit.stream_position.attempts IS
+    'Failed attempts since then.';
+COMMENT ON COLUMN pgaudit.stream_position.failing_since IS
+    'When the first of these attempts failed.';
+COMMENT ON COLUMN pgaudit.stream_position.next_attempt_at IS
+    'When the next attempt is due.';
+COMMENT ON COLUMN pgaudit.stream_position.error IS
+    'Why the last one failed.';
+COMMENT ON COLUMN pgaudit.stream_position.started_at IS
+    'When the stream was added, or set back last.';
+COMMENT ON TABLE pgaudit.delivery IS
+    'What was sent to destinations, or could not be: a row for each chunk and attempt. Kept for 30 days.';
+COMMENT ON COLUMN pgaudit.delivery.id IS
+    'Number of the row.';
+COMMENT ON COLUMN pgaudit.delivery.stream IS
+    'Name of the stream.';
+COMMENT ON COLUMN pgaudit.delivery.status IS
+    'delivered, replayed, failed, skipped, discarded or rewound.';
+COMMENT ON COLUMN pgaudit.delivery.from_index IS
+    'First index of the range.';
+COMMENT ON COLUMN pgaudit.delivery.to_index IS
+    'Last index of the range; where it was set to, if rewound.';
+COMMENT ON COLUMN pgaudit.delivery.events IS
+    'Number of events.';
+COMMENT ON COLUMN pgaudit.delivery.parked IS
+    'Number of events of the chunk that were parked.';
+COMMENT ON COLUMN pgaudit.delivery.bytes IS
+    'Bytes that were sent.';
+COMMENT ON COLUMN pgaudit.delivery.attempts IS
+    'Which attempt this was.';
+COMMENT ON COLUMN pgaudit.delivery.error IS
+    'Why it failed, or was left out.';
+COMMENT ON COLUMN pgaudit.delivery.started_at IS
+    'When the attempt began.';
+COMMENT ON COLUMN pgaudit.delivery.ended_at IS
+    'When it ended.';
+COMMENT ON TABLE pgaudit.parked IS
+    'Events that a destination has refused for good, and those that wait behind one of the same target.';
+COMMENT ON COLUMN pgaudit.parked.stream IS
+    'Name of the stream.';
+COMMENT ON COLUMN pgaudit.parked.index IS
+    'Index of the event.';
+COMMENT ON COLUMN pgaudit.parked.target IS
+    'First target of the event, as type:id.';
+COMMENT ON COLUMN pgaudit.parked.behind IS
+    'Index of the event that it waits for; null if it was refused itself.';
+COMMENT ON COLUMN pgaudit.parked.attempts IS
+    'How often it was sent.';
+COMMENT ON COLUMN pgaudit.parked.error IS
+    'Why it was refused last.';
+COMMENT ON COLUMN pgaudit.parked.parked_at IS
+    'When it was parked.';
+COMMENT ON COLUMN pgaudit.parked.retry_at IS
+    'When it is sent again; null until someone retries it.';
+COMMENT ON TABLE pgaudit.stream_replay IS
+    'Ranges that are sent again, one for each stream, while there is nothing newer to send.';
+COMMENT ON COLUMN pgaudit.stream_replay.stream IS
+    'Name of the stream.';
+COMMENT ON COLUMN pgaudit.stream_replay.from_index IS
+    'First index of the range.';
+COMMENT ON COLUMN pgaudit.stream_replay.to_index IS
+    'Last index of the range.';
+COMMENT ON COLUMN pgaudit.stream_replay.next_index IS
+    'Index of the event that it goes on with.';
+COMMENT ON COLUMN pgaudit.stream_replay.events IS
+    'Number of events that were sent again.';
+COMMENT ON COLUMN pgaudit.stream_replay.asked_at IS
+    'When it was asked for.';
+COMMENT ON COLUMN pgaudit.stream_replay.asked_by IS
+    'Who asked: the user that an application has named, as type:id, or a database role.';
+COMMENT ON COLUMN pgaudit.stream_replay.attempts IS
+    'Failed attempts since events were accepted last.';
+COMMENT ON COLUMN pgaudit.stream_replay.next_attempt_at IS
+    'When the next attempt is due.';
+COMMENT ON COLUMN pgaudit.stream_replay.error IS
+    'Why the last one failed.';
+COMMENT ON VIEW pgaudit.stream_stats IS
+    'Each stream: how far it is, how far behind the log, and how it does.';
+COMMENT ON COLUMN pgaudit.stream_stats.name IS
+    'Name of the stream.';
+COMMENT ON COLUMN pgaudit.stream_stats.kind IS
+    'destination, processor or cursor.';
+COMMENT ON COLUMN pgaudit.stream_stats.url IS
+    'Where a destination is.';
+COMMENT ON COLUMN pgaudit.stream_stats.query IS
+    'Which events, as a search.';
+COMMENT ON COLUMN pgaudit.stream_stats.form IS
+    'Form of the events.';
+COMMENT ON COLUMN pgaudit.stream_stats.ordered IS
+    'Whether later events of a target wait behind one that was refused.';
+COMMENT ON COLUMN pgaudit.stream_stats.allow_private IS
+    'Whether an address of a private network is allowed.';
+COMMENT ON COLUMN pgaudit.stream_stats.state IS
+    'active, failing or paused.';
+COMMENT ON COLUMN pgaudit.stream_stats.paused_at IS
+    'When it was paused.';
+COMMENT ON COLUMN pgaudit.stream_stats.paused_by IS
+    'Who paused it: the user that an application has named, as type:id, or a database role.';
+COMMENT ON COLUMN pgaudit.stream_stats.pause_kind IS
+    'asked, refused, failing or mismatch.';
+COMMENT ON COLUMN pgaudit.stream_stats.pause_reason IS
+    'The reason in words.';
+COMMENT ON COLUMN pgaudit.stream_stats.next_index IS
+    'Index of the event that it goes on with.';
+COMMENT ON COLUMN pgaudit.stream_stats.lag_events IS
+    'Events of the log that it has not got to yet, whether they match or not.';
+COMMENT ON COLUMN pgaudit.stream_stats.lag_seconds IS
+    'Age of the oldest of them, since it was appended.';
+COMMENT ON COLUMN pgaudit.stream_stats.delivered IS
+    'Number of events that were accepted.';
+COMMENT ON COLUMN pgaudit.stream_stats.delivered_at IS
+    'When events were accepted last.';
+COMMENT ON COLUMN pgaudit.stream_stats.attempts IS
+    'Failed attempts since then.';
+COMMENT ON COLUMN pgaudit.stream_stats.failing_since IS
+    'When the first of them failed.';
+COMMENT ON COLUMN pgaudit.stream_stats.next_attempt_at IS
+    'When the next attempt is due.';
+COMMENT ON COLUMN pgaudit.stream_stats.error IS
+    'Why the last one failed.';
+COMMENT ON COLUMN pgaudit.stream_stats.events_per_second IS
+    'Accepted events per second, over the last 5 minutes.';
+COMMENT ON COLUMN pgaudit.stream_stats.failures_last_day IS
+    'Failed attempts of the last 24 hours.';
+COMMENT ON COLUMN pgaudit.stream_stats.parked IS
+    'Number of parked events.';
+COMMENT ON COLUMN pgaudit.stream_stats.added_at IS
+    'When it was added.';
+COMMENT ON COLUMN pgaudit.stream_stats.added_by IS
+    'Database role that added it.';
+COMMENT ON COLUMN pgaudit.stream_stats.replay_from IS
+    'First index of the range that is sent again; null if none is.';
+COMMENT ON COLUMN pgaudit.stream_stats.replay_to IS
+    'Last index of that range.';
+COMMENT ON COLUMN pgaudit.stream_stats.replay_next IS
+    'Index of the event that the replay goes on with.';
+COMMENT ON COLUMN pgaudit.stream_stats.replay_error IS
+    'Why its last attempt failed.';
+
+COMMENT ON TABLE pgaudit.processor IS
+    'Functions of the application that get a job for each event they ask for: their limits, and how their jobs end.';
+COMMENT ON COLUMN pgaudit.processor.name IS
+    'Name of the processor, and of its stream.';
+COMMENT ON COLUMN pgaudit.processor.concurrency IS
+    'Most jobs that run at the same time, in all workers together; null without a limit.';
+COMMENT ON COLUMN pgaudit.processor.rate IS
+    'Most jobs that are begun in a second, in all workers together; null without a limit.';
+COMMENT ON COLUMN pgaudit.processor.break_after IS
+    'Failed attempts in a row after which it is paused as failing; null for never.';
+COMMENT ON COLUMN pgaudit.processor.known_at IS
+    'When a worker has last said that it knows this processor; each does once per minute.';
+COMMENT ON COLUMN pgaudit.processor.next_at IS
+    'When the rate allows the next job.';
+COMMENT ON COLUMN pgaudit.processor.probe_at IS
+    'When the next job is tried, while it is paused as failing.';
+COMMENT ON COLUMN pgaudit.processor.failures IS
+    'Failed attempts in a row, of any of its jobs.';
+COMMENT ON COLUMN pgaudit.processor.succeeded IS
+    'Number of jobs that were done.';
+COMMENT ON COLUMN pgaudit.processor.discarded IS
+    'Number of jobs that it has given up by Discard.';
+COMMENT ON COLUMN pgaudit.processor.per_second IS
+    'Jobs per second as of ended_at, a decaying mean of five minutes; processor_stats has it as of now.';
+COMMENT ON COLUMN pgaudit.processor.ended_at IS
+    'When a job was last done or discarded.';
+COMMENT ON COLUMN pgaudit.processor.error IS
+    'The last error of any of its jobs.';
+COMMENT ON TABLE pgaudit.processor_jobs IS
+    'The jobs of processors, a child table of procrastinate_jobs: one for each event that a processor asks for.';
+COMMENT ON COLUMN pgaudit.processor_jobs.id IS
+    'Number of the job, from the same sequence as all jobs.';
+COMMENT ON COLUMN pgaudit.processor_jobs.queue_name IS
+    'audit_processors.';
+COMMENT ON COLUMN pgaudit.processor_jobs.task_name IS
+    'Name of the processor.';
+COMMENT ON COLUMN pgaudit.processor_jobs.args IS
+    'The index, and whether the processor has still to be asked if it wants the event.';
+COMMENT ON COLUMN pgaudit.processor_jobs.status IS
+    'todo, doing or failed; a job that is done leaves the queue.';
+COMMENT ON COLUMN pgaudit.processor_jobs.scheduled_at IS
+    'When it is due, or was.';
+COMMENT ON COLUMN pgaudit.processor_jobs.attempts IS
+    'Number of failed attempts.';
+COMMENT ON COLUMN pgaudit.processor_jobs.worker_id IS
+    'Worker that runs it.';
+COMMENT ON COLUMN pgaudit.processor_jobs.index IS
+    'Index of the event in the log.';
+COMMENT ON COLUMN pgaudit.processor_jobs.stalls IS
+    'How often its worker has vanished while it ran.';
+COMMENT ON COLUMN pgaudit.processor_jobs.started_at IS
+    'When its last attempt began.';
+COMMENT ON TABLE pgaudit.processor_backfill IS
+    'Ranges of the log that a processor gets in addition, behind its position.';
+COMMENT ON COLUMN pgaudit.processor_backfill.id IS
+    'Number of the backfill.';
+COMMENT ON COLUMN pgaudit.processor_backfill.processor IS
+    'Name of the processor.';
+COMMENT ON COLUMN pgaudit.processor_backfill.from_index IS
+    'Index of the first event.';
+COMMENT ON COLUMN pgaudit.processor_backfill.to_index IS
+    'Index of the last event.';
+COMMENT ON COLUMN pgaudit.processor_backfill.next_index IS
+    'Index of the event with which it goes on.';
+COMMENT ON COLUMN pgaudit.processor_backfill.jobs IS
+    'Number of jobs that it has added.';
+COMMENT ON COLUMN pgaudit.processor_backfill.added_at IS
+    'When it was asked for.';
+COMMENT ON COLUMN pgaudit.processor_backfill.added_by IS
+    'Database role that asked for it.';
+COMMENT ON COLUMN pgaudit.processor_backfill.ended_at IS
+    'When its last job was added; null while it goes on.';
+COMMENT ON VIEW pgaudit.processor_stats IS
+    'Each processor: how far it is, how far behind the log, and what its jobs do.';
+COMMENT ON COLUMN pgaudit.processor_stats.name IS
+    'Name of the processor.';
+COMMENT ON COLUMN pgaudit.processor_stats.query IS
+    'Which events it asks for, as a search; its code may select from them.';
+COMMENT ON COLUMN pgaudit.processor_stats.state IS
+    'active or paused.';
+COMMENT ON COLUMN pgaudit.processor_stats.paused_at IS
+    'When it was paused; null while it runs.';
+COMMENT ON COLUMN pgaudit.processor_stats.paused_by IS
+    'Database role that paused it.';
+COMMENT ON COLUMN pgaudit.processor_stats.pause_kind IS
+    'Why it is paused: asked; failing, with one job tried each minute; or a mismatch with the log.';
+COMMENT ON COLUMN pgaudit.processor_stats.pause_reason IS
+    'The reason in words.';
+COMMENT ON COLUMN pgaudit.processor_stats.next_index IS
+    'Index of the first event that was not looked at yet.';
+COMMENT ON COLUMN pgaudit.processor_stats.lag_events IS
+    'Events of the log from there on, whether it asks for them or not.';
+COMMENT ON COLUMN pgaudit.processor_stats.lag_seconds IS
+    'How long the first of them has been in the log.';
+COMMENT ON COLUMN pgaudit.processor_stats.waiting IS
+    'Jobs that are due.';
+COMMENT ON COLUMN pgaudit.processor_stats.delayed IS
+    'Jobs that are tried again later.';
+COMMENT ON COLUMN pgaudit.processor_stats.running IS
+    'Jobs that a worker runs.';
+COMMENT ON COLUMN pgaudit.processor_stats.failed IS
+    'Jobs that have failed for good, and stay until someone retries or discards them.';
+COMMENT ON COLUMN pgaudit.processor_stats.oldest_waiting_seconds IS
+    'How long the oldest job that waits has been due; null if none waits.';
+COMMENT ON COLUMN pgaudit.processor_stats.longest_running_seconds IS
+    'How long the oldest attempt has been running; null if none runs.';
+COMMENT ON COLUMN pgaudit.processor_stats.succeeded IS
+    'Number of jobs that were done.';
+COMMENT ON COLUMN pgaudit.processor_stats.discarded IS
+    'Number of jobs that it has given up by Discard.';
+COMMENT ON COLUMN pgaudit.processor_stats.jobs_per_second IS
+    'Jobs that were done per second, a decaying mean of five minutes.';
+COMMENT ON COLUMN pgaudit.processor_stats.failures_in_a_row IS
+    'Failed attempts since the last job was done.';
+COMMENT ON COLUMN pgaudit.processor_stats.last_error IS
+    'The last error of any of its jobs.';
+COMMENT ON COLUMN pgaudit.processor_stats.last_ended_at IS
+    'When a job was last done or discarded.';
+COMMENT ON COLUMN pgaudit.processor_stats.backfill_events IS
+    'Events of its backfills that were not looked at yet.';
+COMMENT ON COLUMN pgaudit.processor_stats.concurrency IS
+    'Most jobs that run at the same time, in all workers together; null without a limit.';
+COMMENT ON COLUMN pgaudit.processor_stats.rate IS
+    'Most jobs that are begun in a second, in all workers together; null without a limit.';
+COMMENT ON COLUMN pgaudit.processor_stats.break_after IS
+    'Failed attempts in a row after which it is paused as failing; null for never.';
+COMMENT ON COLUMN pgaudit.processor_stats.added_at IS
+    'When a worker has first said that it knows this processor.';
+COMMENT ON COLUMN pgaudit.processor_stats.known_at IS
+    'When a worker has last said so; each does once per minute.';
+
 -- The functions of captured and guarded tables are generated anew, because the code that generates them may have changed.
 
 DO $$ BEGIN PERFORM pgaudit.create_trigger_function('capture_' || id, pgaudit.capture_body(pgaudit.current_capture(id)))
@@ -5792,7 +7249,7 @@ END $$;
 
 
 DELETE FROM pgaudit.schema_code;
-INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('482eb09e9f6c2f7e793c1c668922ffd731d9ecece323957e778a3af076c7410c', '0.1.0');
+INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('c4a5cd12042cde4ab4864dd330a45b460790e7721f7b1ec9d5ce99042b706491', '0.1.0');
 
 
 DO $renewal$
@@ -5858,6 +7315,18 @@ BEGIN
        pgaudit.count_jobs, pgaudit.queue_state,
        pgaudit.lag_bucket_bounds, pgaudit.log_partitions, pgaudit.is_partition_ahead TO %1$s$$, role);
         EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.capture_problems TO %1$s$$, role);
+        EXECUTE format($$GRANT SELECT ON pgaudit.audit_log, pgaudit.event_target, pgaudit.stream, pgaudit.stream_position,
+       pgaudit.delivery, pgaudit.parked, pgaudit.stream_replay, pgaudit.stream_stats TO %1$s$$, role);
+        EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.due_streams, pgaudit.look_at_stream, pgaudit.lock_stream, pgaudit.move_stream,
+       pgaudit.note_stream_failure, pgaudit.pause_stream, pgaudit.blocked_targets, pgaudit.due_parked,
+       pgaudit.settle_parked, pgaudit.note_parked_failure, pgaudit.prune_deliveries, pgaudit.index_ranges,
+       pgaudit.look_at_replay, pgaudit.move_replay, pgaudit.note_replay_failure
+       TO %1$s$$, role);
+        EXECUTE format($$GRANT SELECT ON pgaudit.processor_jobs, pgaudit.processor_backfill, pgaudit.processor_stats TO %1$s$$, role);
+        EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.register_processor, pgaudit.due_processors, pgaudit.dispatch_events,
+       pgaudit.dispatch_backfill, pgaudit.fetch_processor_jobs, pgaudit.succeed_processor_jobs,
+       pgaudit.discard_processor_job, pgaudit.fail_processor_job, pgaudit.note_processor_overrun,
+       pgaudit.release_processor_jobs, pgaudit.reclaim_stalled_processor_jobs TO %1$s$$, role);
     END LOOP;
     FOR role IN SELECT DISTINCT grantee::regrole FROM (
                     SELECT proname, proacl, proowner FROM pg_proc WHERE pronamespace = 'pgaudit'::regnamespace
@@ -5869,6 +7338,14 @@ BEGIN
         EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.retry_failed, pgaudit.acknowledge_job, pgaudit.count_jobs,
        pgaudit.queue_state, pgaudit.schema_state TO %1$s$$, role);
         EXECUTE format($$GRANT SELECT ON pgaudit.audit_jobs, pgaudit.job_error, pgaudit.acknowledged_jobs TO %1$s$$, role);
+        EXECUTE format($$GRANT SELECT ON pgaudit.stream, pgaudit.stream_position, pgaudit.delivery, pgaudit.parked,
+       pgaudit.stream_replay, pgaudit.stream_stats TO %1$s$$, role);
+        EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.require_stream, pgaudit.pause_stream, pgaudit.resume_stream,
+       pgaudit.rewind_stream, pgaudit.replay_stream, pgaudit.stop_replay, pgaudit.retry_parked,
+       pgaudit.discard_parked TO %1$s$$, role);
+        EXECUTE format($$GRANT SELECT ON pgaudit.processor_jobs, pgaudit.processor_backfill, pgaudit.processor_stats TO %1$s$$, role);
+        EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.backfill_processor, pgaudit.retry_processor_jobs, pgaudit.drop_processor_jobs
+       TO %1$s$$, role);
     END LOOP;
     FOR role IN SELECT DISTINCT grantee::regrole FROM (
                     SELECT proname, proacl, proowner FROM pg_proc WHERE pronamespace = 'pgaudit'::regnamespace
@@ -5892,6 +7369,10 @@ BEGIN
         EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.partition_tree, pgaudit.logged_actions,
        pgaudit.last_recorded_at, pgaudit.expected_actions TO %1$s$$, role);
         EXECUTE format($$GRANT SELECT ON pgaudit.capture_state, pgaudit.guard_state TO %1$s$$, role);
+        EXECUTE format($$GRANT SELECT ON pgaudit.stream, pgaudit.stream_position, pgaudit.delivery, pgaudit.parked,
+       pgaudit.stream_replay, pgaudit.stream_stats TO %1$s$$, role);
+        EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.open_cursor, pgaudit.lock_cursor, pgaudit.move_cursor TO %1$s$$, role);
+        EXECUTE format($$GRANT SELECT ON pgaudit.processor_jobs, pgaudit.processor_backfill, pgaudit.processor_stats TO %1$s$$, role);
         EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.watched_tables, pgaudit.capture_problems TO %1$s$$, role);
         EXECUTE format($$GRANT EXECUTE ON FUNCTION pgaudit.stalled_workers_jobs, pgaudit.try_timestamptz, pgaudit.low_watermark,
        pgaudit.count_jobs, pgaudit.queue_state,

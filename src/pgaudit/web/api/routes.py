@@ -26,6 +26,7 @@ from pgaudit.web.problems import MEDIA_TYPE
 AUDIT: Final = "/api/v1/audit"
 PROBLEM: Final = TypeAdapter(Problem).json_schema()
 PROBLEMS: Final = {
+    400: "The body cannot be read.",
     401: "Nobody is logged in, or the token is missing or wrong.",
     403: "The user may not do this, or not search by a value that is hidden from them.",
     404: "There is no such event that the user may see.",

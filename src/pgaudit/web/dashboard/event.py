@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from pgaudit.trail import Query, Stop, Term
-from pgaudit.trail.cursor import Cursor
+from pgaudit.trail.page_cursor import Cursor
 from pgaudit.web import integrity, proofs, views
 from pgaudit.web.dashboard import event_views, values
 from pgaudit.web.dashboard.frame import Dashboard

@@ -30,6 +30,7 @@ MENU: Final = (
     ("/events", "Events"),
     ("/jobs", "Jobs"),
     ("/workers", "Workers"),
+    ("/streams", "Streams"),
     ("/integrity", "Integrity"),
     ("/coverage", "Coverage"),
     ("/exports", "Exports"),

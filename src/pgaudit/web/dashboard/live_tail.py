@@ -18,7 +18,7 @@ from starlette.responses import Response
 from pgaudit.access_log import VIEWED
 from pgaudit.errors import InvalidQuery
 from pgaudit.trail import Query
-from pgaudit.trail.cursor import Cursor
+from pgaudit.trail.page_cursor import Cursor
 from pgaudit.trail.spans import ALL
 from pgaudit.web import views
 from pgaudit.web.dashboard import event_views

@@ -15,6 +15,7 @@ from pgaudit.web.dashboard import (
     login,
     overview,
     searches,
+    streams,
     timeline,
     workers,
 )
@@ -30,6 +31,7 @@ PAGES: Final[tuple[Callable[[Dashboard], list[Route]], ...]] = (
     searches.routes,
     jobs.routes,
     workers.routes,
+    streams.routes,
     integrity.routes,
     coverage.routes,
     exports.routes,

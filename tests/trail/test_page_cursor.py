@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from pgaudit import trail
 from pgaudit.errors import InvalidQuery
-from pgaudit.trail.cursor import NEWEST, Cursor
+from pgaudit.trail.page_cursor import NEWEST, Cursor
 from pgaudit.trail.spans import ALL
 
 

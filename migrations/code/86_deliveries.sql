@@ -1,0 +1,195 @@
+-- Deliveries: what workers do for a stream. A worker looks at the stream and reads a chunk of the log in short
+-- transactions. Then it locks the position, sends, and moves the position in one transaction, which touches no partition
+-- of the log: one that is detached meanwhile waits for no destination.
+
+-- due_streams(): returns the streams that a worker has something to do for.
+CREATE OR REPLACE FUNCTION pgaudit.due_streams() RETURNS TABLE (name text, kind text)
+LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+    SELECT s.name, s.kind
+      FROM stream s JOIN stream_position p USING (name), log_head
+     WHERE s.kind <> 'cursor' AND s.paused_at IS NULL AND p.next_attempt_at <= clock_timestamp()
+       AND (p.next_index <> size
+            OR EXISTS (SELECT FROM parked k WHERE k.stream = s.name AND k.retry_at <= clock_timestamp())
+            OR EXISTS (SELECT FROM stream_replay r WHERE r.stream = s.name AND r.next_attempt_at <= clock_timestamp()))
+     ORDER BY s.name
+$$;
+
+-- mismatch_of(at): returns why a position does not fit the log, which was restored from an older backup, or does not have
+-- the next events any more; NULL if it fits.
+CREATE OR REPLACE FUNCTION pgaudit.mismatch_of(at pgaudit.stream_position) RETURNS text
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    log_size bigint := (SELECT size FROM log_head);
+    first    bigint := (SELECT min(first_index) FROM log_partitions());
+BEGIN
+    IF at.next_index < least(first, log_size) THEN
+        RETURN format('the events from index %s to %s are no longer in the log: their partition was detached. Set the '
+                      'position to %s to go on without them', at.next_index, first - 1, first);
+    ELSIF at.next_index > log_size THEN
+        RETURN format('it is at index %s, but the log has %s events: the log was restored from an older backup',
+                      at.next_index, log_size);
+    ELSIF EXISTS (SELECT FROM audit_log WHERE index = at.last_index AND leaf_hash <> at.last_hash) THEN
+        RETURN format('the event at index %s is not the one that it has got: the log was restored from an older backup',
+                      at.last_index);
+    END IF;
+    RETURN NULL;
+END $$;
+
+-- look_at_stream(name): returns a stream that is due and that no other worker is busy with; otherwise no row. One whose
+-- position does not fit the log is paused, and `mismatch` says why: the log was restored from an older backup.
+CREATE OR REPLACE FUNCTION pgaudit.look_at_stream(
+    name text, OUT kind text, OUT url text, OUT query text, OUT form text, OUT ordered boolean, OUT allow_private boolean,
+    OUT continued boolean, OUT next_index bigint, OUT log_size bigint, OUT attempts integer, OUT failing_since timestamptz,
+    OUT started_at timestamptz, OUT mismatch text)
+RETURNS SETOF record
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    at stream_position;
+BEGIN
+    IF NOT EXISTS (SELECT FROM due_streams() due WHERE due.name = look_at_stream.name) THEN
+        RETURN;  -- without a lock, which would write
+    END IF;
+    SELECT * INTO at FROM stream_position p
+     WHERE p.name = look_at_stream.name AND p.next_attempt_at <= clock_timestamp() FOR UPDATE SKIP LOCKED;
+    SELECT s.kind, s.url, s.query, s.form, s.ordered, s.allow_private
+      INTO kind, url, query, form, ordered, allow_private
+      FROM stream s WHERE s.name = at.name AND s.paused_at IS NULL;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    SELECT size INTO log_size FROM log_head;
+    continued := at.last_index IS NOT NULL;
+    next_index := at.next_index;
+    attempts := at.attempts;
+    failing_since := at.failing_since;
+    started_at := at.started_at;
+    mismatch := mismatch_of(at);
+    IF mismatch IS NOT NULL THEN
+        PERFORM pause_stream(at.name, 'mismatch', mismatch);
+    END IF;
+    RETURN NEXT;
+END $$;
+
+-- lock_stream(name, next_index): keeps other workers from sending until the transaction ends. Returns false if another
+-- one is busy, or the position is no longer that one.
+CREATE OR REPLACE FUNCTION pgaudit.lock_stream(name text, next_index bigint) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+BEGIN
+    PERFORM FROM stream_position p WHERE p.name = lock_stream.name AND p.next_index = lock_stream.next_index
+        FOR UPDATE SKIP LOCKED;
+    RETURN FOUND;
+END $$;
+
+-- park(name, events): puts events aside: [{"index": …, "target": …, "error": …, "behind": …}].
+CREATE OR REPLACE FUNCTION pgaudit.park(name text, events jsonb) RETURNS void
+LANGUAGE sql SET search_path = pgaudit, pg_temp AS $$
+    INSERT INTO parked (stream, index, target, behind, error)
+    SELECT park.name, k.index, k.target, k.behind, left(k.error, 1000)
+      FROM jsonb_to_recordset(park.events) AS k (index bigint, target text, behind bigint, error text)
+        ON CONFLICT (stream, index) DO UPDATE SET attempts = parked.attempts + 1, error = excluded.error
+$$;
+
+-- move_stream(name, next_index, last_index, last_hash, events, bytes, parked, skipped, started_at): notes what was sent,
+-- and lets the stream go on with the event of that index.
+--   last_index, last_hash  the last event that was sent; NULL if none was
+--   parked                 [{"index": …, "target": …, "error": …, "behind": …}]: what was refused, or waits behind that
+--   skipped                number of events that were left out, and why: {"events": …, "reason": …}; or NULL
+CREATE OR REPLACE FUNCTION pgaudit.move_stream(
+    name text, next_index bigint, last_index bigint, last_hash bytea, events bigint, bytes bigint, parked jsonb,
+    skipped jsonb, started_at timestamptz)
+RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    at     stream_position;
+    number bigint := jsonb_array_length(parked);
+BEGIN
+    SELECT * INTO STRICT at FROM stream_position p WHERE p.name = move_stream.name FOR UPDATE;
+    UPDATE stream_position p
+       SET next_index = move_stream.next_index, last_index = coalesce(move_stream.last_index, at.last_index),
+           last_hash = coalesce(move_stream.last_hash, at.last_hash), delivered = at.delivered + events,
+           delivered_at = CASE WHEN events > 0 THEN clock_timestamp() ELSE at.delivered_at END,
+           attempts = 0, failing_since = NULL, next_attempt_at = '-infinity', error = NULL
+     WHERE p.name = at.name;
+    PERFORM park(at.name, parked);
+    IF events > 0 OR number > 0 THEN
+        INSERT INTO delivery (stream, status, from_index, to_index, events, parked, bytes, attempts, started_at)
+        VALUES (at.name, 'delivered', at.next_index, move_stream.next_index - 1, events, number, bytes, at.attempts + 1,
+                started_at);
+    END IF;
+    IF skipped IS NOT NULL THEN
+        INSERT INTO delivery (stream, status, from_index, to_index, events, error, started_at)
+        VALUES (at.name, 'skipped', at.next_index, move_stream.next_index - 1, (skipped->>'events')::bigint,
+                left(skipped->>'reason', 1000), started_at);
+    END IF;
+END $$;
+
+-- note_stream_failure(name, to_index, events, error, retry_in, started_at): notes that a chunk was not accepted, and when
+-- it is sent again.
+CREATE OR REPLACE FUNCTION pgaudit.note_stream_failure(
+    name text, to_index bigint, events bigint, error text, retry_in interval, started_at timestamptz)
+RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    at stream_position;
+BEGIN
+    UPDATE stream_position p
+       SET attempts = least(p.attempts, 1000000) + 1, failing_since = coalesce(p.failing_since, clock_timestamp()),
+           next_attempt_at = clock_timestamp() + retry_in, error = left(note_stream_failure.error, 1000)
+     WHERE p.name = note_stream_failure.name RETURNING * INTO at;
+    IF FOUND THEN
+        INSERT INTO delivery (stream, status, from_index, to_index, events, attempts, error, started_at)
+        VALUES (at.name, 'failed', at.next_index, to_index, events, at.attempts, left(error, 1000), started_at);
+    END IF;
+END $$;
+
+-- blocked_targets(name, targets): returns those of the targets that have a parked event, each with the first one.
+CREATE OR REPLACE FUNCTION pgaudit.blocked_targets(name text, targets text[]) RETURNS TABLE (target text, index bigint)
+LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+    SELECT p.target, min(p.index) FROM parked p
+     WHERE p.stream = blocked_targets.name AND p.target = ANY (targets) GROUP BY p.target
+$$;
+
+-- due_parked(name, most): returns the parked events that are to be sent again, in the order of the log.
+CREATE OR REPLACE FUNCTION pgaudit.due_parked(name text, most integer) RETURNS TABLE (index bigint, attempts integer)
+LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+    SELECT p.index, p.attempts FROM parked p
+     WHERE p.stream = due_parked.name AND p.retry_at <= clock_timestamp() ORDER BY p.index LIMIT most
+$$;
+
+-- settle_parked(name, indexes): parked events were accepted, or given up; those that wait behind them are due. Returns
+-- how many there were.
+CREATE OR REPLACE FUNCTION pgaudit.settle_parked(name text, indexes bigint[]) RETURNS bigint
+LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+    WITH settled AS (
+        DELETE FROM parked p WHERE p.stream = settle_parked.name AND p.index = ANY (indexes) RETURNING p.target
+    ), released AS (
+        UPDATE parked p SET behind = NULL, retry_at = clock_timestamp()
+         WHERE p.stream = settle_parked.name
+           AND p.index IN (SELECT min(next.index) FROM settled JOIN parked next
+                               ON next.stream = settle_parked.name AND next.target = settled.target
+                              AND next.index <> ALL (indexes)
+                            GROUP BY next.target)
+    )
+    SELECT count(*) FROM settled
+$$;
+
+-- note_parked_failure(name, index, error, retry_in): a parked event was refused again; with NULL it waits until someone
+-- retries it.
+CREATE OR REPLACE FUNCTION pgaudit.note_parked_failure(name text, index bigint, error text, retry_in interval)
+RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+    UPDATE parked p
+       SET attempts = least(p.attempts, 1000000) + 1, error = left(note_parked_failure.error, 1000),
+           retry_at = clock_timestamp() + retry_in
+     WHERE p.stream = note_parked_failure.name AND p.index = note_parked_failure.index
+$$;
+
+-- prune_deliveries(age): deletes the history of deliveries that is older.
+CREATE OR REPLACE FUNCTION pgaudit.prune_deliveries(age interval) RETURNS bigint
+LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
+    WITH pruned AS (DELETE FROM delivery WHERE ended_at < statement_timestamp() - age RETURNING 1)
+    SELECT count(*) FROM pruned
+$$;

@@ -1,0 +1,191 @@
+"""Verifies an archive of segments without the database: names, events, and the signed roots over all of them."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from pgaudit.errors import InvalidNote, PackAltered
+from pgaudit.sealing.notes import Checkpoint, Note, VerifierKey
+from pgaudit.sealing.policy import Policy
+from pgaudit.sealing.tiles import WIDTH, Tile, split_hashes
+from pgaudit.sealing.tree import HASH_SIZE
+from pgaudit.sealing.verify.frontier import Frontier
+from pgaudit.streams.archives import Archive, sizes_of
+from pgaudit.streams.segments import Line, Segment, unpacked
+
+MOST_FINDINGS: Final = 100
+
+
+@dataclass(slots=True)
+class Checked:
+    """What was found of an archive.
+
+    :ivar events: how many different ones it has, from ``first`` to ``last``.
+    :ivar covered: how many events, from index 0 on, the largest checkpoint covers whose root was computed again.
+    :ivar findings: what is wrong, in the order of the log; the first hundred.
+    """
+
+    segments: int = 0
+    events: int = 0
+    first: int | None = None
+    last: int | None = None
+    covered: int = 0
+    checkpoints: int = 0
+    origin: str | None = None
+    signed_by: list[VerifierKey] = field(default_factory=list[VerifierKey])
+    findings: list[str] = field(default_factory=list[str])
+
+    def add(self, finding: str) -> None:
+        """Adds what is wrong."""
+        if len(self.findings) < MOST_FINDINGS:
+            self.findings.append(finding)
+
+
+def check(archive: Archive, policy: Policy | None = None, *, is_part: bool = False) -> Checked:
+    """Verifies an archive. 32 bytes for each event are kept in memory.
+
+    :param policy: whose signatures checkpoints need; without it, signatures are not looked at.
+    :param is_part: the archive has not all events of the log, so gaps are nothing, and roots cannot be computed.
+    """
+    names = list(archive.names())
+    checking = Checking(archive, policy, is_part=is_part)
+    checking.roots = {} if is_part else {size: checking.read_checkpoint(name) for size, name in sizes_of(names).items()}
+    for name in names:
+        segment = Segment.parse(name)
+        if segment is not None:
+            checking.read(segment)
+    checking.end()
+    return checking.checked
+
+
+class Tree:
+    """The leaves of a log from index 0 on, and the root over them."""
+
+    def __init__(self) -> None:
+        self._leaves = bytearray()
+        self._frontier = Frontier()
+
+    def add(self, leaf: bytes) -> None:
+        """Adds the next leaf."""
+        self._leaves += leaf
+        size = len(self._leaves) // HASH_SIZE
+        if size % WIDTH == 0:
+            self._frontier.add(Tile.of(0, size // WIDTH - 1, bytes(self._leaves[-WIDTH * HASH_SIZE :])))
+
+    def leaf(self, index: int) -> bytes | None:
+        """Returns a leaf; None if there is none of that index."""
+        return bytes(self._leaves[index * HASH_SIZE : (index + 1) * HASH_SIZE]) or None
+
+    def root(self) -> bytes | None:
+        """Returns the root; None without a leaf."""
+        return self._frontier.root(split_hashes(bytes(self._leaves[self._frontier.size * HASH_SIZE :])))
+
+
+class Checking:
+    """Reads segment after segment."""
+
+    def __init__(self, archive: Archive, policy: Policy | None, *, is_part: bool) -> None:
+        self.checked = Checked()
+        self.roots: dict[int, bytes | None] = {}
+        self._archive = archive
+        self._policy = policy
+        self._is_part = is_part
+        self._of_part: dict[int, bytes] = {}
+        self._tree = Tree()
+        self._next = 0
+        self._is_broken = False
+        self._since: list[str] = []  # segments since the last root that was right
+
+    def read(self, segment: Segment) -> None:
+        """Verifies one segment."""
+        self.checked.segments += 1
+        self._since.append(segment.name)
+        content = self._archive.get(segment.name)
+        if not segment.is_name_of(content):
+            self.checked.add(f"{segment.name} was altered: it has not the hash of its name")
+        try:
+            lines = list(unpacked(content))
+        except ValueError as error:
+            self.checked.add(f"{segment.name}: {error}")
+            self._is_broken, self._next = True, max(self._next, segment.last + 1)
+            return
+        for problem in problems_of(segment, lines):
+            self.checked.add(f"{segment.name}: {problem}")
+        for line in lines:
+            self._take(segment, line)
+
+    def _take(self, segment: Segment, line: Line) -> None:
+        """Adds an event; one that is there already is to be the same."""
+        if not line.is_intact:
+            self.checked.add(f"{segment.name}: event {line.index} was altered: its hash is not that of its text")
+        if line.index < self._next:
+            if self._known(line.index) not in (None, line.computed):
+                self.checked.add(f"{segment.name}: event {line.index} is not the one of an earlier segment")
+            return
+        if line.index > self._next and not self._is_part:
+            self.checked.add(f"before {segment.name}: {missing(self._next, line.index)}")
+            self._is_broken = True
+        self._append(line)
+
+    def _append(self, line: Line) -> None:
+        self.checked.first = line.index if self.checked.first is None else self.checked.first
+        self.checked.last, self._next = line.index, line.index + 1
+        self.checked.events += 1
+        if self._is_part:
+            self._of_part[line.index] = line.computed
+        elif not self._is_broken:
+            self._tree.add(line.computed)
+            self._compare_root()
+
+    def _known(self, index: int) -> bytes | None:
+        """Returns the hash of an event that was read; None if it was not."""
+        return self._of_part.get(index) if self._is_part else self._tree.leaf(index)
+
+    def _compare_root(self) -> None:
+        """Compares the root of the tree when it has the size of a checkpoint."""
+        size = self._next
+        if (root := self.roots.get(size)) is not None:
+            if self._tree.root() == root:
+                self.checked.covered = size
+                self._since = self._since[-1:]
+            else:
+                self._is_broken = True
+                self.checked.add(
+                    f"the events before index {size} are not those that its checkpoint has signed: the first one that "
+                    f"differs is in {' or '.join(self._since[:3])}"
+                )
+
+    def read_checkpoint(self, name: str) -> bytes | None:
+        """Returns the root of a checkpoint, if it is signed as the policy asks."""
+        self.checked.checkpoints += 1
+        try:
+            note = Note.parse(self._archive.get(name).decode())
+            checkpoint = Checkpoint.parse(note.text)
+            signers = self._policy.check(note) if self._policy else []
+        except (InvalidNote, PackAltered, UnicodeDecodeError) as error:
+            self.checked.add(f"{name}: {error}")
+            return None
+        if name != f"checkpoints/{checkpoint.size:020d}.checkpoint":
+            self.checked.add(f"{name} has a checkpoint of {checkpoint.size:,} events")
+            return None
+        self.checked.origin, self.checked.signed_by = checkpoint.origin, signers
+        return checkpoint.root
+
+    def end(self) -> None:
+        """Tells what an archive with a policy lacks: a signed root."""
+        if self._policy and not self._is_part and not self.checked.covered and not self.checked.findings:
+            self.checked.add("no checkpoint covers its events: none was stored yet, or they were removed")
+
+
+def problems_of(segment: Segment, lines: Sequence[Line]) -> Iterator[str]:
+    """Yields how the events of a segment differ from its name."""
+    indexes = [line.index for line in lines]
+    if indexes != sorted(set(indexes)):
+        yield "its events are not in the order of the log"
+    if (indexes[0], indexes[-1]) != (segment.first, segment.last):
+        yield f"it has the events {indexes[0]} to {indexes[-1]}"
+
+
+def missing(first: int, end: int) -> str:
+    """Returns the words for a gap."""
+    return f"event {first} is missing" if end - first == 1 else f"events {first} to {end - 1} are missing"

@@ -1,0 +1,202 @@
+"""NATS JetStream: a stream there that is the log, exactly once and for ever.
+
+Each event is published with the sequence that JetStream must have before it (``Nats-Expected-Last-Sequence``), which is
+the event's index. So its sequence there is its index + 1: JetStream refuses one that it has already, and one that would
+leave a gap. It needs no window for duplicates, and the position can always be compared with the log.
+"""
+
+# pyright: reportUnknownMemberType=false
+# The client leaves open what its dicts hold.
+
+import asyncio
+import re
+import ssl
+from collections.abc import Coroutine, Sequence
+from contextlib import suppress
+from typing import Any, Final, TypeVar
+
+from nats.aio.client import Client, RawCredentials
+from nats.errors import AuthorizationError, Error
+from nats.js import JetStreamContext
+from nats.js.api import StreamConfig
+from nats.js.errors import APIError, NotFoundError
+
+from pgaudit.streams.destinations.destination import Limits, Prompt
+from pgaudit.streams.forms import writer_of
+from pgaudit.streams.outcomes import DeliveryFailed, DestinationRefused, Receipt
+from pgaudit.streams.request import Request
+from pgaudit.trail.entry import Entry
+
+T = TypeVar("T")
+CONNECT_SECONDS: Final = 5
+ANSWER_SECONDS: Final = 30.0
+HASH: Final = "Pgaudit-Leaf-Hash"
+EXPECTED: Final = "Nats-Expected-Last-Sequence"
+UNSAFE: Final = re.compile(r"[^A-Za-z0-9_-]")
+VIOLATION: Final = "authorization violation"  # how the client says it while it connects
+FORBIDDEN: Final = frozenset({401, 403})
+
+
+def open_destination(request: Request) -> "JetStream":
+    """Returns the stream of JetStream; it is made if there is none.
+
+    :raises DestinationRefused: the server does not let us in.
+    """
+    return JetStream(request)
+
+
+class JetStream(Prompt):
+    """Publishes events to one stream of JetStream, several hundred on their way at a time."""
+
+    limits = Limits(events=1_000, bytes=8_000_000)
+
+    def __init__(self, request: Request) -> None:
+        self._write = writer_of(request.form)
+        self._name = request.url.option("stream")
+        self._prefix = request.url.option("prefix", "audit")
+        self._replicas = request.url.number("replicas", 1)
+        self._options = connection_options(request)
+        self._runner = asyncio.Runner()
+        self._client: Client | None = None
+
+    def send(self, entries: Sequence[Entry]) -> Receipt:
+        """Publishes what the stream does not have yet; returns when it is stored."""
+        return self._run(self._send(entries))
+
+    def check(self) -> None:
+        """Checks that the server lets us in, and has the stream, which is made if there is none."""
+        self._run(self._check())
+
+    async def _check(self) -> None:
+        await self._stream(await self._connected())
+
+    def close(self) -> None:
+        """Closes the connection."""
+        try:
+            self._runner.run(self._disconnect())
+        finally:
+            self._runner.close()
+
+    def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Returns what a coroutine returns. Errors of the client name no secret."""
+        try:
+            return self._runner.run(work)
+        except APIError as error:
+            kind = DestinationRefused if error.code in FORBIDDEN else DeliveryFailed
+            raise kind(f"JetStream answers {error.code}: {error.description}") from None
+        except (Error, OSError, TimeoutError) as error:
+            if isinstance(error, AuthorizationError) or VIOLATION in str(error).lower():
+                raise DestinationRefused("NATS does not let us in: look at user, password, token or creds") from None
+            raise DeliveryFailed(f"NATS does not answer: {type(error).__name__}") from None
+
+    async def _send(self, entries: Sequence[Entry]) -> Receipt:
+        jetstream = await self._connected()
+        last = (await self._stream(jetstream)).state.last_seq
+        if last < entries[0].index:
+            raise DestinationRefused(
+                f"the stream {self._name} has the events up to index {last - 1}, and {entries[0].index} is next: set "
+                f"the stream back with pgaudit stream rewind … {last}"
+            )
+        known = [entry for entry in entries if entry.index < last]
+        if known:
+            await self._compare(jetstream, known[-1])
+        return await self._publish(jetstream, entries[len(known) :], len(known))
+
+    async def _connected(self) -> JetStreamContext:
+        """Returns the connection; a new one if there is none."""
+        if self._client is None or not self._client.is_connected:
+            await self._disconnect()
+            self._client = Client()
+            try:
+                await self._client.connect(**self._options)
+            except BaseException:
+                await self._disconnect()
+                raise
+        return self._client.jetstream(timeout=ANSWER_SECONDS)
+
+    async def _disconnect(self) -> None:
+        """Closes the connection, if there is one, and its socket, which the client leaves open if it was refused."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()
+            transport: Any = client._transport  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - see above
+            if transport is not None:
+                transport.close()
+                with suppress(OSError, TimeoutError):
+                    await asyncio.wait_for(transport.wait_closed(), CONNECT_SECONDS)
+
+    async def _stream(self, jetstream: JetStreamContext) -> Any:
+        """Returns how the stream is. It is made if there is none: nothing can be deleted from it."""
+        try:
+            return await jetstream.stream_info(self._name)
+        except NotFoundError:
+            return await jetstream.add_stream(
+                StreamConfig(
+                    name=self._name, subjects=[f"{self._prefix}.>"], deny_delete=True, deny_purge=True,
+                    num_replicas=self._replicas, description="The audit log: sequence = index + 1",
+                )
+            )  # fmt: skip
+
+    async def _compare(self, jetstream: JetStreamContext, entry: Entry) -> None:
+        """Checks that what the stream has is of this log.
+
+        :raises DestinationRefused: it has another event at that place.
+        """
+        message = await jetstream.get_msg(self._name, entry.index + 1)
+        if (message.headers or {}).get(HASH) != entry.leaf_hash.hex():
+            raise DestinationRefused(
+                f"the stream {self._name} has another event at index {entry.index}: the database was restored from an "
+                "older backup. Send the log to a new stream of JetStream, and keep the old one as evidence"
+            )
+
+    async def _publish(self, jetstream: JetStreamContext, entries: Sequence[Entry], known: int) -> Receipt:
+        """Publishes events, without waiting for one before the next."""
+        futures: list[asyncio.Future[Any]] = []
+        size = 0
+        for entry in entries:
+            payload = self._write(entry).encode()
+            size += len(payload)
+            headers = {EXPECTED: str(entry.index), HASH: entry.leaf_hash.hex()}
+            subject = subject_of(self._prefix, entry)
+            futures.append(await jetstream.publish_async(subject, payload, ANSWER_SECONDS, self._name, headers))
+        async with asyncio.timeout(ANSWER_SECONDS):
+            answers = await asyncio.gather(*futures, return_exceptions=True)
+        stored = next((n for n, answer in enumerate(answers) if isinstance(answer, BaseException)), len(answers))
+        if stored < len(answers):
+            error = answers[stored]
+            raise DeliveryFailed(f"JetStream refused an event: {error}", done=known + stored, receipt=Receipt(size))
+        return Receipt(size)
+
+
+def subject_of(prefix: str, entry: Entry) -> str:
+    """Returns ``prefix.tenant.action``; what a subject cannot have is written as ``%XX``, and no tenant as ``_``.
+
+    Such as ``audit.north%20sea.claim.approved``.
+    """
+    action = ".".join(token(part) for part in entry.action.split("."))
+    return f"{prefix}.{token(entry.tenant or '')}.{action}"
+
+
+def token(text: str) -> str:
+    """Returns a text as one token of a subject."""
+    return UNSAFE.sub(lambda found: "".join(f"%{byte:02X}" for byte in found[0].encode()), text) or "_"
+
+
+def connection_options(request: Request) -> dict[str, Any]:
+    """Returns how to connect: no reconnecting behind our back, and the secrets that the URL refers to."""
+    url = request.url
+    options: dict[str, Any] = {
+        "servers": f"{'tls' if url.scheme == 'tls' else 'nats'}://{url.place}", "connect_timeout": CONNECT_SECONDS,
+        "allow_reconnect": False, "max_reconnect_attempts": 0, "name": f"pgaudit {request.stream}",
+        "error_cb": ignore, "user": url.options.get("user"), "password": url.secret("password"),
+        "token": url.secret("token"),
+    }  # fmt: skip
+    if url.scheme == "tls":
+        options["tls"] = ssl.create_default_context(cafile=url.options.get("ca"))
+    if creds := url.secret("creds"):
+        options["user_credentials"] = RawCredentials(creds)
+    return {name: value for name, value in options.items() if value is not None}
+
+
+async def ignore(error: Exception) -> None:
+    """Leaves an error of the connection to the call that meets it: the client would log it with its traceback."""

@@ -1,0 +1,76 @@
+"""``report+URL?at=06:00&zone=Europe/Berlin``: a report of each day, sent the way that the rest of the URL says."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, time, timedelta
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from pgaudit.streams.destinations.carriers import Carrier, open_carrier
+from pgaudit.streams.destinations.destination import Prompt
+from pgaudit.streams.destinations.documents import document_of
+from pgaudit.streams.destinations.summary import Day, Summary
+from pgaudit.streams.outcomes import DestinationRefused, Receipt
+from pgaudit.streams.request import Request
+from pgaudit.trail.entry import Entry
+
+DEFAULT_AT: Final = "06:00"
+GRACE: Final = timedelta(minutes=1)  # for a batch of the day that is appended at its end
+
+
+def open_destination(request: Request) -> "DailyReport":
+    """Returns what sends the reports of a stream.
+
+    :raises DeliveryFailed: a secret is not there; or, DestinationRefused, the URL cannot be used.
+    """
+    url = request.url
+    at = time.fromisoformat(url.option("at", DEFAULT_AT))
+    return DailyReport(open_carrier(request), at, url.option("zone", "UTC"))
+
+
+class DailyReport(Prompt):
+    """Sends a report about each day on which something happened, on the next day."""
+
+    def __init__(self, carrier: Carrier, at: time, zone: str) -> None:
+        self._carrier = carrier
+        self._at = at
+        self._zone = zone
+        self._until: datetime | None = None
+
+    def day_of(self, moment: datetime) -> Day:
+        """Returns the day of a moment in the zone; one with 23 or 25 hours too."""
+        zone = ZoneInfo(self._zone)
+        today = moment.astimezone(zone).date()
+        tomorrow = today + timedelta(days=1)
+        start, end = (datetime.combine(day, time(), zone).astimezone(UTC) for day in (today, tomorrow))
+        due = datetime.combine(tomorrow, self._at, zone).astimezone(UTC)
+        return Day(today, self._zone, start, end, max(due, end + GRACE))
+
+    def is_waiting(self, log_size: int, now: datetime) -> bool:  # noqa: ARG002 - see Destination
+        """Returns whether the next report is not due."""
+        return self._until is not None and now < self._until
+
+    def wait(self, until: datetime) -> None:
+        """Lets nobody look at the log again before a moment."""
+        self._until = until
+
+    def report(self, summary: Summary) -> Receipt:
+        """Sends the report of a day."""
+        return Receipt(self._carrier.carry(document_of(summary)))
+
+    def send(self, entries: Sequence[Entry]) -> Receipt:
+        """Refuses single events, which a replay sends.
+
+        :raises DestinationRefused: always.
+        """
+        raise DestinationRefused(
+            f"reports are of days, and not of single events: to send them again from the day of index "
+            f"{entries[0].index} on, use pgaudit stream rewind"
+        )
+
+    def check(self) -> None:
+        """Checks, without sending anything, that a report could be sent."""
+        self._carrier.check()
+
+    def close(self) -> None:
+        """Closes connections."""
+        self._carrier.close()

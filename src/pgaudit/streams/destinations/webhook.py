@@ -1,0 +1,168 @@
+"""Webhooks: a request for each event, in the order of the log, signed as Standard Webhooks 1.0.0 says.
+
+The header ``webhook-id`` is the event's id: a receiver that has seen it has the event, however often it comes.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from http import HTTPStatus
+from typing import Any, Final
+
+from pgaudit._exact_json import to_json
+from pgaudit.streams.destinations.answers import Answer
+from pgaudit.streams.destinations.destination import Limits, Prompt
+from pgaudit.streams.destinations.http import Client, open_client
+from pgaudit.streams.destinations.signatures import Signer
+from pgaudit.streams.forms import Form, form_of
+from pgaudit.streams.outcomes import DeliveryFailed, DestinationRefused, EventsRefused, Receipt
+from pgaudit.streams.request import Request
+from pgaudit.trail.entry import Entry
+
+EVENTS: Final = "/api/v1/audit/events"  # where pgaudit's application has them, below the place where it is mounted
+CHUNK_SECONDS: Final = 10.0  # a chunk is as large as the receiver has been fast: the stream is locked meanwhile
+LONGEST_CHUNK_SECONDS: Final = 60.0
+FIRST_GUESS: Final = 0.1  # seconds for an event
+MOST_REFUSED: Final = 100  # one after the other: then it is the receiver's fault, and not the events'
+
+
+def open_destination(request: Request) -> "Webhook":
+    """Returns the receiver of a stream.
+
+    :raises DestinationRefused: a key is missing or no key, or the URL cannot be used.
+    """
+    url = request.url
+    keys = [key for option in ("secret", "previous") for key in (url.secret(option) or "").split()]
+    form = Thin(url.option("link").rstrip("/")).form if url.flag("thin") else form_of(request.form)
+    return Webhook(open_client(request, keys), url.path, Signer(keys), form)
+
+
+@dataclass(frozen=True, slots=True)
+class Thin:
+    """The form that says what has happened and where it is to be read; no personal data, and always less than 1 kB.
+
+    :ivar link: the URL of pgaudit's application; without it, the links begin with its paths.
+    """
+
+    link: str
+
+    def form(self, entry: Entry) -> dict[str, Any]:
+        """Returns ``type``, ``timestamp`` and ``data``, as the standard recommends."""
+        event = f"{self.link}{EVENTS}/{entry.index}"
+        data = {
+            "index": entry.index,
+            "id": str(entry.event_id),
+            "leaf_hash": entry.leaf_hash.hex(),
+            "links": {"event": event, "proof": f"{event}/proof"},
+        }
+        return {"type": entry.action, "timestamp": text_of(entry.occurred_at), "data": data}
+
+
+def text_of(moment: datetime) -> str:
+    """Returns a moment in UTC as text."""
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def identity_of(entry: Entry) -> str:
+    """Returns the id of the event: for one that has the id of another one, with its index."""
+    return str(entry.event_id) if entry.conflicts_with is None else f"{entry.event_id}-{entry.index}"
+
+
+@dataclass(slots=True)
+class Progress:
+    """What has become of the events of a chunk so far."""
+
+    done: int = 0
+    bytes: int = 0
+    refused: dict[int, str] = field(default_factory=dict[int, str])
+
+    def receipt(self) -> Receipt:
+        """Returns the receipt for the events that are done."""
+        return Receipt(self.bytes, refused=self.refused)
+
+    def stopped(self, failure: DeliveryFailed) -> DeliveryFailed:
+        """Returns a failure, of the same kind, of the events that are not done."""
+        return type(failure)(str(failure), retry_after=failure.retry_after, done=self.done, receipt=self.receipt())
+
+
+class Webhook(Prompt):
+    """An endpoint that gets a request for each event."""
+
+    limits = Limits(events=500)
+
+    def __init__(self, client: Client, path: str, signer: Signer, form: Form) -> None:
+        self._client = client
+        self._path = path
+        self._signer = signer
+        self._form = form
+        self._pace = FIRST_GUESS
+        self._refused_in_row = 0
+
+    def ready(self, entries: Sequence[Entry], now: datetime, *, is_full: bool) -> int:  # noqa: ARG002 - see Destination
+        """Returns how many events the receiver is expected to take in ten seconds; one at least."""
+        return min(len(entries), max(1, int(CHUNK_SECONDS / self._pace)))
+
+    def send(self, entries: Sequence[Entry]) -> Receipt:
+        """Sends one event after the other. What is refused does not keep the next one from being sent."""
+        progress, started = Progress(), time.monotonic()
+        for entry in entries:
+            try:
+                self._require_time(started)
+                progress.bytes += self._send_one(entry)
+                self._refused_in_row = 0
+            except EventsRefused as error:
+                self._note_refused(progress, entry, error)
+            except DeliveryFailed as failure:
+                raise progress.stopped(failure) from None
+            progress.done += 1
+            self._pace = max((time.monotonic() - started) / progress.done, 0.001)
+        return progress.receipt()
+
+    def close(self) -> None:
+        """Closes the connection."""
+        self._client.close()
+
+    def _require_time(self, started: float) -> None:
+        """Raises DeliveryFailed if the chunk has taken too long: what is done is noted, and the rest is sent later."""
+        if time.monotonic() - started > LONGEST_CHUNK_SECONDS:
+            raise DeliveryFailed(f"it has become slow: {self._pace:.1f} s for an event")
+
+    def _send_one(self, entry: Entry) -> int:
+        """Sends an event, and returns the size of its body."""
+        body = to_json(self._form(entry)).encode()
+        require_accepted(self._client.post(self._path, body, self._headers(identity_of(entry), body)))
+        return len(body)
+
+    def _headers(self, identity: str, body: bytes) -> Mapping[str, str]:
+        timestamp = int(time.time())
+        return {
+            "webhook-id": identity,
+            "webhook-timestamp": str(timestamp),
+            "webhook-signature": self._signer.sign(identity, timestamp, body),
+        }
+
+    def _note_refused(self, progress: Progress, entry: Entry, error: EventsRefused) -> None:
+        """Notes that an event was refused.
+
+        :raises DestinationRefused: nothing but refusals has come for long.
+        """
+        self._refused_in_row += 1
+        if self._refused_in_row >= MOST_REFUSED:
+            message = f"it has refused {self._refused_in_row} events, one after the other: {error}"
+            raise progress.stopped(DestinationRefused(message)) from None
+        progress.refused[entry.index] = str(error)
+
+
+def require_accepted(answer: Answer) -> None:
+    """Returns if an event was accepted.
+
+    :raises DestinationRefused: the endpoint wants no more (410), or does not let us in.
+    :raises EventsRefused: it refuses this event for good.
+    :raises DeliveryFailed: it does not take it now.
+    """
+    if answer.status == HTTPStatus.GONE:
+        raise DestinationRefused(f"{answer}: the receiver wants no more events")
+    if answer.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        raise EventsRefused(f"{answer}: thin=true in the URL sends ids and links alone")
+    answer.require_success()

@@ -1,0 +1,77 @@
+"""Sends the report of one day, and moves the position behind it: once the destination has accepted it."""
+
+from datetime import UTC, datetime
+
+from pgaudit import signals
+from pgaudit.settings import Settings
+from pgaudit.streams import counting, positions
+from pgaudit.streams.destinations.summary import Reporter, Summary
+from pgaudit.streams.outcomes import DeliveryFailed, DestinationRefused, EventsRefused, Receipt
+from pgaudit.streams.positions import Connection, Due, Move
+from pgaudit.streams.shipping import note_failure
+from pgaudit.trail.chunks import Chunk
+
+
+def send_report(conn: Connection, settings: Settings, reporter: Reporter, due: Due) -> bool:
+    """Sends the report of the next day that is over. Returns whether there may be another one."""
+    if due.mismatch is not None:
+        signals.stream_paused.send(stream=due.name, kind="mismatch", reason=due.mismatch)
+        return False
+    if due.next_index >= due.log_size or reporter.is_waiting(due.log_size, datetime.now(UTC)):
+        return False
+    summary = next_summary(conn, reporter, due)
+    return summary is not None and deliver(conn, settings, reporter, due, summary)
+
+
+def next_summary(conn: Connection, reporter: Reporter, due: Due) -> Summary | None:
+    """Counts the events of the next day; None if it is not over, or policies hide some of them.
+
+    This reads the log, and so happens before the position is locked.
+    """
+    first = counting.persisted_at(conn, due.next_index)
+    if first is None:
+        return None
+    day = reporter.day_of(first)
+    if datetime.now(UTC) < day.due:
+        reporter.wait(day.due)
+        return None
+    stop = counting.end_of(conn, due.next_index, day.end, due.log_size)
+    if positions.pause_if_hidden(conn, due, stop):
+        return None
+    return counting.summarize(conn, due.name, due.query, day, range(due.next_index, stop))
+
+
+def deliver(conn: Connection, settings: Settings, reporter: Reporter, due: Due, summary: Summary) -> bool:
+    """Sends a report while no other worker can. Returns whether it was accepted."""
+    started, stop = datetime.now(UTC), summary.indexes.stop
+    last_hash = counting.hash_at(conn, stop - 1)
+    with conn.transaction():
+        if not positions.lock(conn, due):
+            return False
+        try:
+            receipt = reporter.report(summary)
+        except EventsRefused as error:  # a report cannot be divided, nor be put aside
+            failure: DeliveryFailed = DestinationRefused(str(error))
+        except DeliveryFailed as error:
+            failure = error
+        else:
+            move(conn, due, summary, receipt, last_hash, started)
+            return True
+        note_failure(conn, settings, due, failure, Chunk((), stop, is_full=True), started)
+        return False
+
+
+def move(  # noqa: PLR0913, PLR0917 - one for each part of the move
+    conn: Connection, due: Due, summary: Summary, receipt: Receipt, last_hash: bytes | None, started: datetime
+) -> None:
+    """Lets the stream go on behind the day."""
+    moved = Move(
+        next_index=summary.indexes.stop,
+        last_index=summary.indexes.stop - 1 if last_hash else None,
+        last_hash=last_hash,
+        events=summary.events,
+        bytes=receipt.bytes,
+        parked=(),
+        skipped={},
+    )
+    positions.move(conn, due.name, moved, started)

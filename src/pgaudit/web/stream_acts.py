@@ -1,0 +1,83 @@
+"""What users of the API and the dashboard do with streams; the events about it name them."""
+
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from http import HTTPStatus
+from typing import Any, Final, TypeVar
+
+import psycopg
+from psycopg.errors import InsufficientPrivilege, LockNotAvailable
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
+from pgaudit.errors import PgauditError, StreamNotFound
+from pgaudit.settings import Settings
+from pgaudit.web.guard import Viewer
+from pgaudit.web.lookups import Lookups
+from pgaudit.web.reads import Reader
+
+T = TypeVar("T")
+Connection = psycopg.Connection[Any]
+BUSY: Final = "A worker is sending a chunk of this stream. Try again in a few seconds."
+
+
+class StreamActs:
+    """Runs acts in the look-ups of the application; tests of destinations, which may take long, in a thread apart."""
+
+    def __init__(self, lookups: Lookups, settings: Settings) -> None:
+        self._lookups = lookups
+        self._settings = settings
+        self._tests = lookups.apart(1)
+
+    async def run(self, request: Request, viewer: Viewer, act: Callable[[Connection], T]) -> T:
+        """Returns what an act returns.
+
+        :raises StreamNotFound: there is no such stream.
+        :raises InvalidStream: it cannot be done.
+        :raises HTTPException: 409, a worker is busy with the stream; 503, the role of this server may not.
+        """
+        reader = Reader.of(request, viewer, self._settings)
+
+        def acting(conn: Connection) -> T:
+            with explained(conn):
+                reader.acts(conn)
+                return act(conn)
+
+        return await self._lookups.run(acting)
+
+    async def test(self, name: str) -> tuple[bool, str]:
+        """Returns whether a destination takes an event from this server, and what it has answered.
+
+        :raises StreamNotFound: there is no such stream.
+        """
+        return await self._tests.queue(lambda conn: tested(conn, name))
+
+
+def tested(conn: Connection, name: str) -> tuple[bool, str]:
+    """Returns whether a destination takes a test event, and what it has answered."""
+    from pgaudit.streams import probing  # noqa: PLC0415 - needs the packages of destinations
+
+    try:
+        return True, probing.probe(conn, name)
+    except StreamNotFound:
+        raise
+    except PgauditError as error:
+        return False, str(error)
+
+
+@contextmanager
+def explained(conn: Connection) -> Generator[None]:
+    """Says what to do when the role of the connection may not act, or a worker is busy.
+
+    :raises HTTPException: 409 or 503.
+    """
+    try:
+        yield
+    except LockNotAvailable as error:
+        raise HTTPException(HTTPStatus.CONFLICT, BUSY) from error
+    except InsufficientPrivilege as error:
+        detail = (
+            f"The database role of this server, {conn.info.user}, may not operate streams. "
+            f"The owner of the schema can allow it: pgaudit grant --operator {conn.info.user}"
+        )
+        raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, detail) from error
