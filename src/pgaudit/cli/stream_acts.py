@@ -56,7 +56,9 @@ def rewind(name: Name, index: Index, *, json: AsJson = False) -> None:
     with connect("operator") as conn:
         streams.rewind(conn, name, index)
         stream = streams.found(conn, name)
-    report(stream, f"{name} goes on with the event at index {index}: {stream.lag_events:,} to look at.", json)
+    sentence = f"{name} goes on with the event at index {index}: {stream.lag_events:,} to look at."
+    paused = f" It is paused, until you run: pgaudit stream resume {name}" if stream.state == "paused" else ""
+    report(stream, sentence + paused, json)
 
 
 def replay(

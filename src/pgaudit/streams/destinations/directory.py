@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from pgaudit.streams.destinations.held import go_on_beside
 from pgaudit.streams.outcomes import DeliveryFailed, DestinationRefused
 from pgaudit.streams.request import Request
 
@@ -102,13 +103,12 @@ class Directory:
             raise DestinationRefused(f"{self.path} has the files of the stream {stream}: choose a directory for each")
         return position
 
-    def refuse_ahead(self, index: int) -> None:
-        """Tells that there are later events, or others, than the stream goes on with.
+    def refuse_ahead(self, index: int, first: int) -> None:
+        """Tells that there are events up to an index, later ones or others than the stream goes on with from ``first``.
 
         :raises DestinationRefused: always.
         """
         raise DestinationRefused(
             f"{self.path} has events up to index {index} already, and not those that follow in the log: was the "
-            "database restored from an older backup? Nothing was overwritten. To go on beside them, set the stream "
-            "back with pgaudit stream rewind"
+            f"database restored from an older backup? Nothing was overwritten. {go_on_beside(self._stream, first)}"
         )

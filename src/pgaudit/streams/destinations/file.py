@@ -95,7 +95,7 @@ class Files(Prompt):
         repeated = [entry.index <= last.last_index for entry in entries].count(True)
         ending = entries[repeated - 1] if repeated else None
         if last.run != self._directory.run or first != last.first_index or ending is None or not is_last(ending, last):
-            self._directory.refuse_ahead(last.last_index)
+            self._directory.refuse_ahead(last.last_index, first)
         return repeated if (self._path / last.file).exists() else 0
 
     def _goes_on(self, last: Written) -> bool:

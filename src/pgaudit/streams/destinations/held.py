@@ -3,21 +3,27 @@
 from collections.abc import Mapping, Sequence
 
 from pgaudit.streams.outcomes import DestinationRefused
+from pgaudit.streams.request import Request
 from pgaudit.trail.entry import Entry
 
 
-def missing(entries: Sequence[Entry], held: Mapping[int, str], place: str, *, continued: bool) -> list[Entry]:
+def missing(entries: Sequence[Entry], held: Mapping[int, str], place: str, request: Request) -> list[Entry]:
     """Returns the events that the archive lacks.
 
     :param held: the leaf hash of each event that it has between the first and the last of them.
-    :param continued: whether the stream goes on; one that was just added or set back is sent beside what is there.
+    :param request: one that was just added or set back is sent beside what is there.
     :raises DestinationRefused: it has others in their place.
     """
     sent = {entry.index: entry.leaf_hash.hex() for entry in entries}
     others = sorted(index for index, leaf_hash in held.items() if sent.get(index) != leaf_hash)
-    if continued and others:
+    if request.continued and others:
         raise DestinationRefused(
             f"{place} has another event with the index {others[0]} than the log: was the database restored from an "
-            "older backup? Nothing was overwritten. To go on beside it, set the stream back with pgaudit stream rewind"
+            f"older backup? Nothing was overwritten. {go_on_beside(request.stream, entries[0].index)}"
         )
     return [entry for entry in entries if held.get(entry.index) != entry.leaf_hash.hex()]
+
+
+def go_on_beside(stream: str, index: int) -> str:
+    """Returns what to do when a destination has other events than the log from that index on."""
+    return f"To go on beside them: pgaudit stream rewind {stream} {index}, then pgaudit stream resume {stream}"

@@ -39,6 +39,7 @@ class ParquetFiles(Lingering):
 
     def __init__(self, request: Request) -> None:
         super().__init__()
+        self._request = request
         self._directory = Directory(request)
         self._path = self._directory.path
 
@@ -60,7 +61,7 @@ class ParquetFiles(Lingering):
             elif noted != NOTE:
                 raise DestinationRefused(f"{self._path} has files of another kind: choose another directory")
             held = dict(self._held(entries[0].index, entries[-1].index))
-            rest = missing(entries, held, str(self._path), continued=self._directory.continued)
+            rest = missing(entries, held, str(self._path), self._request)
             if rest:
                 size = self._write(rest)
         return Receipt(size)

@@ -39,7 +39,7 @@ class Segments(Lingering):
         super().__init__()
         self.limits = Limits(request.url.number("segment", SEGMENT_EVENTS), SEGMENT_BYTES)
         self._linger = timedelta(seconds=request.url.number("linger", LINGER_SECONDS))
-        self._continued = request.continued
+        self._request = request
         self._checkpoints = request.checkpoints
         self._bucket = bucket
 
@@ -58,7 +58,7 @@ class Segments(Lingering):
         """Puts the events that the bucket does not have, and the checkpoint that covers them."""
         first, last = entries[0].index, entries[-1].index
         held = dict(self._held(first, last))
-        rest = missing(entries, held, str(self._bucket), continued=self._continued)
+        rest = missing(entries, held, str(self._bucket), self._request)
         size = 0
         for run in runs(entries, rest):
             segment, content = packed(run)
