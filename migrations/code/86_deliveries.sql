@@ -2,15 +2,25 @@
 -- transactions. Then it locks the position, sends, and moves the position in one transaction, which touches no partition
 -- of the log: one that is detached meanwhile waits for no destination.
 
+-- clock_was_set_back(stream): returns whether the clock was set back since the last attempt of a stream has failed: its
+-- next one must not wait until that time comes again.
+CREATE OR REPLACE FUNCTION pgaudit.clock_was_set_back(stream text) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT coalesce((SELECT d.ended_at > clock_timestamp() FROM delivery d
+                      WHERE d.stream = clock_was_set_back.stream AND d.status = 'failed' ORDER BY d.id DESC LIMIT 1), false)
+$$;
+
 -- due_streams(): returns the streams that a worker has something to do for.
 CREATE OR REPLACE FUNCTION pgaudit.due_streams() RETURNS TABLE (name text, kind text)
 LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
     SELECT s.name, s.kind
       FROM stream s JOIN stream_position p USING (name), log_head
-     WHERE s.kind <> 'cursor' AND s.paused_at IS NULL AND p.next_attempt_at <= clock_timestamp()
+     WHERE s.kind <> 'cursor' AND s.paused_at IS NULL
+       AND (p.next_attempt_at <= clock_timestamp() OR clock_was_set_back(s.name))
        AND (p.next_index <> size
             OR EXISTS (SELECT FROM parked k WHERE k.stream = s.name AND k.retry_at <= clock_timestamp())
-            OR EXISTS (SELECT FROM stream_replay r WHERE r.stream = s.name AND r.next_attempt_at <= clock_timestamp()))
+            OR EXISTS (SELECT FROM stream_replay r WHERE r.stream = s.name
+                       AND (r.next_attempt_at <= clock_timestamp() OR clock_was_set_back(s.name))))
      ORDER BY s.name
 $$;
 
@@ -35,12 +45,21 @@ BEGIN
     RETURN NULL;
 END $$;
 
+-- failing_since_of(at): returns since when the attempts of a stream fail, one after the other. They begin anew, and this is
+-- now, if none was made for an hour when one was due (no worker ran, or the clock was set forward), or the clock was set
+-- back: days that were not tried do not pause a stream.
+CREATE OR REPLACE FUNCTION pgaudit.failing_since_of(at pgaudit.stream_position) RETURNS timestamptz
+LANGUAGE sql SET search_path = pgaudit, pg_temp AS $$
+    SELECT CASE WHEN at.failing_since <= clock_timestamp() AND at.next_attempt_at > clock_timestamp() - interval '1 hour'
+                THEN at.failing_since ELSE clock_timestamp() END
+$$;
+
 -- look_at_stream(name): returns a stream that is due and that no other worker is busy with; otherwise no row. One whose
 -- position does not fit the log is paused, and `mismatch` says why: the log was restored from an older backup.
 CREATE OR REPLACE FUNCTION pgaudit.look_at_stream(
     name text, OUT kind text, OUT url text, OUT query text, OUT form text, OUT ordered boolean, OUT allow_private boolean,
-    OUT continued boolean, OUT next_index bigint, OUT log_size bigint, OUT attempts integer, OUT failing_since timestamptz,
-    OUT started_at timestamptz, OUT mismatch text)
+    OUT continued boolean, OUT next_index bigint, OUT log_size bigint, OUT attempts integer,
+    OUT failing_seconds double precision, OUT started_at timestamptz, OUT mismatch text)
 RETURNS SETOF record
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
 #variable_conflict use_column
@@ -51,7 +70,8 @@ BEGIN
         RETURN;  -- without a lock, which would write
     END IF;
     SELECT * INTO at FROM stream_position p
-     WHERE p.name = look_at_stream.name AND p.next_attempt_at <= clock_timestamp() FOR UPDATE SKIP LOCKED;
+     WHERE p.name = look_at_stream.name AND (p.next_attempt_at <= clock_timestamp() OR clock_was_set_back(p.name))
+       FOR UPDATE SKIP LOCKED;
     SELECT s.kind, s.url, s.query, s.form, s.ordered, s.allow_private
       INTO kind, url, query, form, ordered, allow_private
       FROM stream s WHERE s.name = at.name AND s.paused_at IS NULL;
@@ -62,7 +82,7 @@ BEGIN
     continued := at.last_index IS NOT NULL;
     next_index := at.next_index;
     attempts := at.attempts;
-    failing_since := at.failing_since;
+    failing_seconds := extract(epoch FROM clock_timestamp() - failing_since_of(at));
     started_at := at.started_at;
     mismatch := mismatch_of(at);
     IF mismatch IS NOT NULL THEN
@@ -136,7 +156,7 @@ DECLARE
     at stream_position;
 BEGIN
     UPDATE stream_position p
-       SET attempts = least(p.attempts, 1000000) + 1, failing_since = coalesce(p.failing_since, clock_timestamp()),
+       SET attempts = least(p.attempts, 1000000) + 1, failing_since = failing_since_of(p),
            next_attempt_at = clock_timestamp() + retry_in, error = left(note_stream_failure.error, 1000)
      WHERE p.name = note_stream_failure.name RETURNING * INTO at;
     IF FOUND THEN

@@ -209,6 +209,7 @@ RETURNS TABLE (job_id bigint, processor text, worker_id bigint, stalls integer, 
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
+    PERFORM take_back_heartbeats();
     RETURN QUERY
     WITH stalled AS (
         SELECT j.id, j.worker_id AS lost_worker, coalesce(w.max_stalls, 5) AS max_stalls

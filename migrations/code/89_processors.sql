@@ -1,5 +1,21 @@
 -- Processors: what workers and people do with them. The functions for their jobs are in 89_processor_jobs.sql.
 
+-- follow_clock(name): if the clock was set back since workers have said last that they know a processor, sets back what
+-- its jobs, its rate and its probes wait for, too: that may be hours ahead.
+CREATE OR REPLACE FUNCTION pgaudit.follow_clock(name text) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    set_back interval;
+BEGIN
+    UPDATE processor p SET next_at = '-infinity', probe_at = '-infinity'
+     WHERE p.name = follow_clock.name AND p.known_at > clock_timestamp()
+    RETURNING p.known_at - clock_timestamp() INTO set_back;
+    IF FOUND THEN
+        UPDATE processor_jobs j SET scheduled_at = j.scheduled_at - set_back
+         WHERE j.task_name = follow_clock.name AND j.status = 'todo' AND j.scheduled_at > clock_timestamp();
+    END IF;
+END $$;
+
 -- register_processor(name, query, start, concurrency, rate, break_after): notes that a worker knows a processor. A new
 -- one begins with the event of the index `start`; with the next one that is appended if that is NULL.
 CREATE OR REPLACE FUNCTION pgaudit.register_processor(
@@ -21,6 +37,7 @@ BEGIN
     END IF;
     UPDATE stream s SET query = register_processor.query
      WHERE s.name = register_processor.name AND s.query <> register_processor.query;
+    PERFORM follow_clock(name);
     INSERT INTO processor AS p (name, concurrency, rate, break_after)
     VALUES (register_processor.name, register_processor.concurrency, register_processor.rate,
             register_processor.break_after)

@@ -1,6 +1,7 @@
 """The story of streams: receivers that are slow, down or refuse, workers that are killed, servers that stop."""
 
 import random
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -61,7 +62,7 @@ def killed_workers(dsn: str, count: int, every: float, environment: Mapping[str,
 
     Yields the list of those that were killed.
     """
-    running = [start_worker(dsn, **environment) for _ in range(count)]
+    running = [start_worker(dsn, "pgaudit", subprocess.DEVNULL, **environment) for _ in range(count)]
     killed: list[int] = []
     stopping = threading.Event()
 
@@ -70,7 +71,7 @@ def killed_workers(dsn: str, count: int, every: float, environment: Mapping[str,
             victim = random.randrange(count)
             kill(running[victim])
             killed.append(running[victim].pid)
-            running[victim] = start_worker(dsn, **environment)
+            running[victim] = start_worker(dsn, "pgaudit", subprocess.DEVNULL, **environment)
 
     killer = threading.Thread(target=act)
     killer.start()

@@ -1,11 +1,12 @@
 """Counts the events of a day in the database: ten million events are some thousand rows for the worker.
 
 The day of an event is that on which it was appended to the log (``persisted_at``). That grows with the index, so a day
-is a range of the log, each event is in one report, and a late one is in the next.
+is a range of the log, each event is in one report, and a late one is in the next. Where the server's clock was set back
+by hours, from one day to another, a day has two ranges, and two reports.
 """
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from psycopg.rows import scalar_row, tuple_row
@@ -18,6 +19,7 @@ from pgaudit.trail.query import parse
 
 MOST_COUNTS: Final = 10_000
 MOST_GROUPS: Final = 50
+CLOCKS_DIFFER: Final = timedelta(hours=1)  # by less: a clock that is corrected at midnight makes no other reports
 
 # Batches have the time at which each event was appended: exactly, or to the minute, in which no day begins.
 PERSISTED: Final = """
@@ -25,7 +27,7 @@ PERSISTED: Final = """
 """
 END: Final = """
     SELECT coalesce((SELECT min(first_index) FROM pgaudit.batch
-                      WHERE first_index > %(start)s AND persisted_at >= %(moment)s), %(size)s)
+                      WHERE first_index > %(start)s AND (persisted_at >= %(end)s OR persisted_at < %(left)s)), %(size)s)
 """
 HASH: Final = "SELECT leaf_hash FROM pgaudit.audit_log WHERE index = %(index)s"
 COUNTED: Final = """
@@ -66,9 +68,10 @@ def persisted_at(conn: Connection, index: int) -> datetime | None:
     return next(iter(fetch(conn, scalar_row, PERSISTED, {"index": index})), None)
 
 
-def end_of(conn: Connection, start: int, moment: datetime, log_size: int) -> int:
-    """Returns the index behind the last event from ``start`` on that was appended before that moment."""
-    (end,) = fetch(conn, scalar_row, END, {"start": start, "moment": moment, "size": log_size})
+def end_of(conn: Connection, start: int, day: Day, log_size: int) -> int:
+    """Returns the index behind the last event from ``start`` on that was appended on that day, one after the other."""
+    given = {"start": start, "end": day.end, "left": day.start - CLOCKS_DIFFER, "size": log_size}
+    (end,) = fetch(conn, scalar_row, END, given)
     return int(end)
 
 

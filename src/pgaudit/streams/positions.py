@@ -16,7 +16,7 @@ Connection = psycopg.Connection[Any]
 
 LOOK: Final = """
     SELECT %(name)s AS name, kind, url, query, form, ordered, allow_private, continued, next_index, log_size, attempts,
-           failing_since, started_at, mismatch
+           failing_seconds, started_at, mismatch
       FROM pgaudit.look_at_stream(%(name)s)
 """
 LOCK: Final = "SELECT pgaudit.lock_stream(%(name)s, %(next_index)s)"
@@ -56,7 +56,7 @@ class Due:
     next_index: int
     log_size: int
     attempts: int
-    failing_since: datetime | None
+    failing_seconds: float
     started_at: datetime
     mismatch: str | None
 

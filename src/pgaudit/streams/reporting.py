@@ -26,16 +26,20 @@ def send_report(conn: Connection, settings: Settings, reporter: Reporter, due: D
 def next_summary(conn: Connection, reporter: Reporter, due: Due) -> Summary | None:
     """Counts the events of the next day; None if it is not over, or policies hide some of them.
 
+    A day that the clock has left again, because it was set back, is over.
+
     This reads the log, and so happens before the position is locked.
     """
     first = counting.persisted_at(conn, due.next_index)
     if first is None:
         return None
     day = reporter.day_of(first)
-    if datetime.now(UTC) < day.due:
+    stop = counting.end_of(conn, due.next_index, day, due.log_size)
+    after = counting.persisted_at(conn, stop) if stop < due.log_size else None
+    is_left = after is not None and after < day.start
+    if datetime.now(UTC) < day.due and not is_left:
         reporter.wait(day.due)
         return None
-    stop = counting.end_of(conn, due.next_index, day.end, due.log_size)
     if positions.pause_if_hidden(conn, due, stop):
         return None
     return counting.summarize(conn, due.name, due.query, day, range(due.next_index, stop))

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Final
 
 from pgaudit import signals
@@ -116,8 +116,7 @@ def note_failure(  # noqa: PLR0913, PLR0917 - what was tried, and when
     to_index, events = (chunk.next_index - 1, len(chunk.entries)) if chunk else (due.next_index, 0)
     delay = max(backoff(due.attempts + 1, settings), failure.retry_after or 0.0)
     positions.fail(conn, due.name, to_index, events, str(failure), delay, started)
-    lasting = due.failing_since and started - due.failing_since > timedelta(seconds=settings.stream_patience)
-    if isinstance(failure, DestinationRefused) or lasting:
+    if isinstance(failure, DestinationRefused) or due.failing_seconds > settings.stream_patience:
         kind = "refused" if isinstance(failure, DestinationRefused) else "failing"
         positions.pause(conn, due.name, kind, str(failure))
         signals.stream_paused.send(stream=due.name, kind=kind, reason=str(failure))

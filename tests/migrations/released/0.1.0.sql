@@ -2862,6 +2862,14 @@ BEGIN
     RETURN NULL;
 END $$;
 
+-- take_back_heartbeats(): a heartbeat that is still to come, because the clock was set back, counts as one of this moment:
+-- the jobs of a worker that is gone must not wait until that time.
+CREATE OR REPLACE FUNCTION pgaudit.take_back_heartbeats() RETURNS void
+LANGUAGE sql SET search_path = pgaudit, pg_temp AS $$
+    UPDATE procrastinate_workers SET last_heartbeat = clock_timestamp() WHERE id IN (
+        SELECT id FROM procrastinate_workers WHERE last_heartbeat > clock_timestamp() FOR UPDATE SKIP LOCKED)
+$$;
+
 -- reclaim_stalled_jobs(): gives the jobs of stalled workers back to the queue, where they run alone from now on; ends
 -- those as failed that have stalled more often than their worker's max_stalls. Of several concurrent callers, one gets
 -- each job. (No advisory lock: any role could hold it.) Deletes workers without a heartbeat for a day.
@@ -2871,6 +2879,7 @@ RETURNS TABLE (job_id bigint, worker_id bigint, stalls integer, failed boolean)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
+    PERFORM take_back_heartbeats();
     RETURN QUERY
     WITH stalled AS (
         SELECT j.id, s.worker_id AS lost_worker, s.heartbeat_age_seconds, s.max_stalls
@@ -4619,15 +4628,25 @@ $$;
 -- transactions. Then it locks the position, sends, and moves the position in one transaction, which touches no partition
 -- of the log: one that is detached meanwhile waits for no destination.
 
+-- clock_was_set_back(stream): returns whether the clock was set back since the last attempt of a stream has failed: its
+-- next one must not wait until that time comes again.
+CREATE OR REPLACE FUNCTION pgaudit.clock_was_set_back(stream text) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT coalesce((SELECT d.ended_at > clock_timestamp() FROM delivery d
+                      WHERE d.stream = clock_was_set_back.stream AND d.status = 'failed' ORDER BY d.id DESC LIMIT 1), false)
+$$;
+
 -- due_streams(): returns the streams that a worker has something to do for.
 CREATE OR REPLACE FUNCTION pgaudit.due_streams() RETURNS TABLE (name text, kind text)
 LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
     SELECT s.name, s.kind
       FROM stream s JOIN stream_position p USING (name), log_head
-     WHERE s.kind <> 'cursor' AND s.paused_at IS NULL AND p.next_attempt_at <= clock_timestamp()
+     WHERE s.kind <> 'cursor' AND s.paused_at IS NULL
+       AND (p.next_attempt_at <= clock_timestamp() OR clock_was_set_back(s.name))
        AND (p.next_index <> size
             OR EXISTS (SELECT FROM parked k WHERE k.stream = s.name AND k.retry_at <= clock_timestamp())
-            OR EXISTS (SELECT FROM stream_replay r WHERE r.stream = s.name AND r.next_attempt_at <= clock_timestamp()))
+            OR EXISTS (SELECT FROM stream_replay r WHERE r.stream = s.name
+                       AND (r.next_attempt_at <= clock_timestamp() OR clock_was_set_back(s.name))))
      ORDER BY s.name
 $$;
 
@@ -4652,12 +4671,21 @@ BEGIN
     RETURN NULL;
 END $$;
 
+-- failing_since_of(at): returns since when the attempts of a stream fail, one after the other. They begin anew, and this is
+-- now, if none was made for an hour when one was due (no worker ran, or the clock was set forward), or the clock was set
+-- back: days that were not tried do not pause a stream.
+CREATE OR REPLACE FUNCTION pgaudit.failing_since_of(at pgaudit.stream_position) RETURNS timestamptz
+LANGUAGE sql SET search_path = pgaudit, pg_temp AS $$
+    SELECT CASE WHEN at.failing_since <= clock_timestamp() AND at.next_attempt_at > clock_timestamp() - interval '1 hour'
+                THEN at.failing_since ELSE clock_timestamp() END
+$$;
+
 -- look_at_stream(name): returns a stream that is due and that no other worker is busy with; otherwise no row. One whose
 -- position does not fit the log is paused, and `mismatch` says why: the log was restored from an older backup.
 CREATE OR REPLACE FUNCTION pgaudit.look_at_stream(
     name text, OUT kind text, OUT url text, OUT query text, OUT form text, OUT ordered boolean, OUT allow_private boolean,
-    OUT continued boolean, OUT next_index bigint, OUT log_size bigint, OUT attempts integer, OUT failing_since timestamptz,
-    OUT started_at timestamptz, OUT mismatch text)
+    OUT continued boolean, OUT next_index bigint, OUT log_size bigint, OUT attempts integer,
+    OUT failing_seconds double precision, OUT started_at timestamptz, OUT mismatch text)
 RETURNS SETOF record
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
 #variable_conflict use_column
@@ -4668,7 +4696,8 @@ BEGIN
         RETURN;  -- without a lock, which would write
     END IF;
     SELECT * INTO at FROM stream_position p
-     WHERE p.name = look_at_stream.name AND p.next_attempt_at <= clock_timestamp() FOR UPDATE SKIP LOCKED;
+     WHERE p.name = look_at_stream.name AND (p.next_attempt_at <= clock_timestamp() OR clock_was_set_back(p.name))
+       FOR UPDATE SKIP LOCKED;
     SELECT s.kind, s.url, s.query, s.form, s.ordered, s.allow_private
       INTO kind, url, query, form, ordered, allow_private
       FROM stream s WHERE s.name = at.name AND s.paused_at IS NULL;
@@ -4679,7 +4708,7 @@ BEGIN
     continued := at.last_index IS NOT NULL;
     next_index := at.next_index;
     attempts := at.attempts;
-    failing_since := at.failing_since;
+    failing_seconds := extract(epoch FROM clock_timestamp() - failing_since_of(at));
     started_at := at.started_at;
     mismatch := mismatch_of(at);
     IF mismatch IS NOT NULL THEN
@@ -4753,7 +4782,7 @@ DECLARE
     at stream_position;
 BEGIN
     UPDATE stream_position p
-       SET attempts = least(p.attempts, 1000000) + 1, failing_since = coalesce(p.failing_since, clock_timestamp()),
+       SET attempts = least(p.attempts, 1000000) + 1, failing_since = failing_since_of(p),
            next_attempt_at = clock_timestamp() + retry_in, error = left(note_stream_failure.error, 1000)
      WHERE p.name = note_stream_failure.name RETURNING * INTO at;
     IF FOUND THEN
@@ -5273,6 +5302,7 @@ RETURNS TABLE (job_id bigint, processor text, worker_id bigint, stalls integer, 
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
+    PERFORM take_back_heartbeats();
     RETURN QUERY
     WITH stalled AS (
         SELECT j.id, j.worker_id AS lost_worker, coalesce(w.max_stalls, 5) AS max_stalls
@@ -5330,6 +5360,22 @@ END $$;
 
 -- Processors: what workers and people do with them. The functions for their jobs are in 89_processor_jobs.sql.
 
+-- follow_clock(name): if the clock was set back since workers have said last that they know a processor, sets back what
+-- its jobs, its rate and its probes wait for, too: that may be hours ahead.
+CREATE OR REPLACE FUNCTION pgaudit.follow_clock(name text) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    set_back interval;
+BEGIN
+    UPDATE processor p SET next_at = '-infinity', probe_at = '-infinity'
+     WHERE p.name = follow_clock.name AND p.known_at > clock_timestamp()
+    RETURNING p.known_at - clock_timestamp() INTO set_back;
+    IF FOUND THEN
+        UPDATE processor_jobs j SET scheduled_at = j.scheduled_at - set_back
+         WHERE j.task_name = follow_clock.name AND j.status = 'todo' AND j.scheduled_at > clock_timestamp();
+    END IF;
+END $$;
+
 -- register_processor(name, query, start, concurrency, rate, break_after): notes that a worker knows a processor. A new
 -- one begins with the event of the index `start`; with the next one that is appended if that is NULL.
 CREATE OR REPLACE FUNCTION pgaudit.register_processor(
@@ -5351,6 +5397,7 @@ BEGIN
     END IF;
     UPDATE stream s SET query = register_processor.query
      WHERE s.name = register_processor.name AND s.query <> register_processor.query;
+    PERFORM follow_clock(name);
     INSERT INTO processor AS p (name, concurrency, rate, break_after)
     VALUES (register_processor.name, register_processor.concurrency, register_processor.rate,
             register_processor.break_after)
@@ -5528,7 +5575,7 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
     SELECT r.next_index, r.to_index, r.attempts, r.asked_at
       FROM stream_replay r JOIN stream s ON s.name = r.stream JOIN stream_position p ON p.name = r.stream
      WHERE r.stream = look_at_replay.name AND s.paused_at IS NULL
-       AND greatest(r.next_attempt_at, p.next_attempt_at) <= clock_timestamp()
+       AND (greatest(r.next_attempt_at, p.next_attempt_at) <= clock_timestamp() OR clock_was_set_back(p.name))
 $$;
 
 -- move_replay(name, next_index, events, bytes, parked, started_at): notes what was sent again; the replay ends behind its
@@ -7249,7 +7296,7 @@ END $$;
 
 
 DELETE FROM pgaudit.schema_code;
-INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('c4a5cd12042cde4ab4864dd330a45b460790e7721f7b1ec9d5ce99042b706491', '0.1.0');
+INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('76da7b268eec39ac1eaacd4e97ef7b465b9dcc419e21669b5c0a77de9612ead3', '0.1.0');
 
 
 DO $renewal$

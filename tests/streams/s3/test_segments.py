@@ -17,6 +17,7 @@ from tests.streams.s3.conftest import Grow
 from tests.support.kills import send_until_killed
 from tests.support.object_storage import objects
 from tests.support.streams import append, send_all
+from tests.support.tampering import tamper
 from tests.support.waiting import wait_until_async
 from tests.support.worker import working
 
@@ -100,6 +101,15 @@ def test_a_segment_that_is_full_does_not_linger(dsn: str, admin: psycopg.Connect
     append(dsn, 3)
     send_all(dsn, "archive")
     assert segments(s3) == [(0, 4), (5, 9)]
+
+
+def test_events_of_a_wrong_clock_do_not_linger(dsn: str, admin: psycopg.Connection, s3: Any, endpoint: str) -> None:
+    """They were appended a year ahead, before the clock was set back: nobody waits for that time to come again."""
+    streams.add(admin, "archive", to=f"s3://open/claims?endpoint={endpoint}", start=0)
+    append(dsn, 2)
+    tamper(admin, "UPDATE pgaudit.audit_log SET persisted_at = persisted_at + interval '1 year'")
+    send_all(dsn, "archive")
+    assert segments(s3) == [(0, 1)]
 
 
 @pytest.mark.parametrize("moment", range(1, 9))

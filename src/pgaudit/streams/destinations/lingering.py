@@ -1,10 +1,13 @@
 """A destination that waits until there is enough for a file of its own."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 from pgaudit.streams.destinations.destination import Prompt
 from pgaudit.trail.entry import Entry
+
+SET_BACK: Final = timedelta(hours=1)  # two clocks do not differ by as much, unless one of them was wrong
 
 
 class Lingering(Prompt):
@@ -32,3 +35,8 @@ class Lingering(Prompt):
         """Waits no longer. Returns the number of events to send now."""
         self._until = None
         return count
+
+
+def is_set_back(moment: datetime, now: datetime) -> bool:
+    """Returns whether a moment that has passed lies ahead: the clock was set back, and nobody must wait for it."""
+    return moment > now + SET_BACK

@@ -1,8 +1,8 @@
 """``parquet:DIRECTORY``: a file for each hour (UTC) in which events were appended to the log, with typed columns.
 
 ``date=2026-11-27/hour=08/FIRST-LAST.parquet``, named for its first and last index; an hour of more than 20,000 events
-has several. Of all times, that of appending is the one that never goes back along the log: an hour that is over is
-complete.
+has several. Of all times, that of appending alone grows along the log, unless the server's clock is set back: an hour
+that is over is complete.
 """
 
 import os
@@ -15,7 +15,7 @@ from typing import Any, Final
 from pgaudit.streams.destinations.destination import Limits
 from pgaudit.streams.destinations.directory import Directory
 from pgaudit.streams.destinations.held import missing
-from pgaudit.streams.destinations.lingering import Lingering
+from pgaudit.streams.destinations.lingering import Lingering, is_set_back
 from pgaudit.streams.outcomes import DestinationRefused, Receipt
 from pgaudit.streams.request import Request
 from pgaudit.trail.entry import Entry
@@ -48,7 +48,7 @@ class ParquetFiles(Lingering):
         hour = hour_of(entries[0])
         count = next((n for n, entry in enumerate(entries) if hour_of(entry) != hour), len(entries))
         over = hour + HOUR + GRACE
-        if is_full or count < len(entries) or now >= over:
+        if is_full or count < len(entries) or now >= over or is_set_back(entries[0].persisted_at, now):
             return self.release(count)
         return self.wait(entries, over)
 

@@ -11,7 +11,7 @@ from typing import Final
 from pgaudit.streams.buckets import Bucket
 from pgaudit.streams.destinations.destination import Limits
 from pgaudit.streams.destinations.held import missing
-from pgaudit.streams.destinations.lingering import Lingering
+from pgaudit.streams.destinations.lingering import Lingering, is_set_back
 from pgaudit.streams.outcomes import DestinationRefused, Receipt
 from pgaudit.streams.request import Request
 from pgaudit.streams.segments import Segment, checkpoint_name, packed, unpacked
@@ -46,6 +46,8 @@ class Segments(Lingering):
     def ready(self, entries: Sequence[Entry], now: datetime, *, is_full: bool) -> int:
         """Returns the number of events that are covered by a checkpoint, once they have lingered or are enough."""
         lingered = entries[0].persisted_at + self._linger
+        if is_set_back(entries[0].persisted_at, now):
+            return self.release(len(entries))
         if now < lingered and not is_full:
             return self.wait(entries, lingered)
         size = self._checkpoints.size() if self._checkpoints else 0
