@@ -77,9 +77,15 @@ BEGIN
         END IF;
     END IF;
     due := clock_timestamp();
-    taken := array(SELECT j.id FROM processor_jobs j
-                    WHERE j.task_name = at.name AND j.status = 'todo' AND j.scheduled_at <= due
-                    ORDER BY j.scheduled_at, j.id LIMIT greatest(most, 0) FOR UPDATE SKIP LOCKED);
+    IF is_probe AND most > 0 THEN  -- one that has not failed before says most about the processor
+        taken := array(SELECT j.id FROM processor_jobs j
+                        WHERE j.task_name = at.name AND j.status = 'todo' AND j.scheduled_at <= due
+                        ORDER BY j.attempts > 0, j.scheduled_at, j.id LIMIT 1 FOR UPDATE SKIP LOCKED);
+    ELSE
+        taken := array(SELECT j.id FROM processor_jobs j
+                        WHERE j.task_name = at.name AND j.status = 'todo' AND j.scheduled_at <= due
+                        ORDER BY j.scheduled_at, j.id LIMIT greatest(most, 0) FOR UPDATE SKIP LOCKED);
+    END IF;
     IF cardinality(taken) > 0 AND (is_probe OR at.rate IS NOT NULL) THEN
         UPDATE processor p
            SET probe_at = CASE WHEN is_probe THEN clock_timestamp() + interval '1 minute' ELSE at.probe_at END,
@@ -147,10 +153,19 @@ LANGUAGE sql SET search_path = pgaudit, pg_temp AS $$
             left(error_class, 200), left(sqlstate, 5), left(message, 2000), right(traceback, 2000))
 $$;
 
+-- says_nothing(job, since): returns whether a failed attempt says nothing about the processor, because the job had failed
+-- before already, and others have succeeded since: the last one at `since`. It is the event's fault. Such jobs come
+-- together when their next attempts are due.
+CREATE OR REPLACE FUNCTION pgaudit.says_nothing(job bigint, since timestamptz) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT EXISTS (SELECT FROM job_error e
+                    WHERE e.job_id = job AND e.failed_at < since AND e.error_class <> ALL ('{JobStalled,Retry}'))
+$$;
+
 -- fail_processor_job(job, worker, counted, retry_in, error_class, sqlstate, message, traceback): an attempt has failed.
 --   counted   whether the processor counts as failing; false if it has asked for another attempt itself
 --   retry_in  seconds until the next attempt; NULL ends the job as failed
--- After break_after failures in a row, of any jobs, the processor is paused; while it is, an attempt costs a job nothing.
+-- After break_after failures in a row, of jobs that had not failed before the last success, the processor is paused; while it is, an attempt costs a job nothing.
 -- Returns the job's new status, NULL if the worker does not hold it, the seconds until the next attempt, and whether this
 -- has paused the processor.
 CREATE OR REPLACE FUNCTION pgaudit.fail_processor_job(
@@ -176,6 +191,7 @@ BEGIN
            attempts = held.attempts + (NOT is_probe)::integer, worker_id = NULL, abort_requested = false,
            scheduled_at = clock_timestamp() + make_interval(secs => least(greatest(again_in, 0), 1e8))
      WHERE j.id = job;
+    counted := counted AND NOT says_nothing(job, (SELECT p.ended_at FROM processor p WHERE p.name = held.task_name));
     PERFORM note_processor_error(held, error_class, sqlstate, message, traceback);
     UPDATE processor p SET failures = p.failures + counted::integer, error = left(fail_processor_job.message, 1000)
      WHERE p.name = held.task_name RETURNING * INTO at;

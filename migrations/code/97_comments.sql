@@ -934,7 +934,7 @@ COMMENT ON COLUMN pgaudit.processor.next_at IS
 COMMENT ON COLUMN pgaudit.processor.probe_at IS
     'When the next job is tried, while it is paused as failing.';
 COMMENT ON COLUMN pgaudit.processor.failures IS
-    'Failed attempts in a row, of any of its jobs.';
+    'Failed attempts in a row, of any of its jobs that had not failed before the last success.';
 COMMENT ON COLUMN pgaudit.processor.succeeded IS
     'Number of jobs that were done.';
 COMMENT ON COLUMN pgaudit.processor.discarded IS
