@@ -214,7 +214,7 @@ $$;
 -- release_processor_jobs(jobs, worker): gives jobs that the worker holds back to the queue, without counting an attempt.
 CREATE OR REPLACE FUNCTION pgaudit.release_processor_jobs(jobs bigint[], worker uuid) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
-    UPDATE processor_jobs SET status = 'todo', scheduled_at = clock_timestamp(), worker_id = NULL, abort_requested = false
+    UPDATE processor_jobs SET status = 'todo', worker_id = NULL, abort_requested = false
      WHERE id = ANY (jobs) AND status = 'doing' AND worker_id = worker_id_of(worker)
 $$;
 

@@ -1,19 +1,22 @@
 -- Processors: what workers and people do with them. The functions for their jobs are in 89_processor_jobs.sql.
 
--- follow_clock(name): if the clock was set back since workers have said last that they know a processor, sets back what
--- its jobs, its rate and its probes wait for, too: that may be hours ahead.
+-- follow_clock(name): if the clock was set back, sets back what the jobs of a processor, its rate and its probes wait for,
+-- too: that may be hours ahead. A job waits since its last attempt has failed; one that was not tried waits for nothing.
 CREATE OR REPLACE FUNCTION pgaudit.follow_clock(name text) RETURNS void
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
-    set_back interval;
+    moment timestamptz := clock_timestamp();
 BEGIN
-    UPDATE processor p SET next_at = '-infinity', probe_at = '-infinity'
-     WHERE p.name = follow_clock.name AND p.known_at > clock_timestamp()
-    RETURNING p.known_at - clock_timestamp() INTO set_back;
-    IF FOUND THEN
-        UPDATE processor_jobs j SET scheduled_at = j.scheduled_at - set_back
-         WHERE j.task_name = follow_clock.name AND j.status = 'todo' AND j.scheduled_at > clock_timestamp();
-    END IF;
+    UPDATE processor p
+       SET next_at = least(p.next_at, moment + make_interval(secs => least(1 / coalesce(p.rate, 1e6), 1e6))),
+           probe_at = least(p.probe_at, moment + interval '1 minute')
+     WHERE p.name = follow_clock.name AND greatest(p.next_at, p.probe_at) > moment;
+    UPDATE processor_jobs j SET scheduled_at = j.scheduled_at - (ahead.noted_at - moment)
+      FROM (SELECT t.id, coalesce((SELECT e.failed_at FROM job_error e WHERE e.job_id = t.id ORDER BY e.id DESC LIMIT 1),
+                                  t.scheduled_at) AS noted_at
+              FROM processor_jobs t
+             WHERE t.task_name = follow_clock.name AND t.status = 'todo' AND t.scheduled_at > moment) ahead
+     WHERE j.id = ahead.id AND j.status = 'todo' AND ahead.noted_at > moment;
 END $$;
 
 -- register_processor(name, query, start, concurrency, rate, break_after): notes that a worker knows a processor. A new
