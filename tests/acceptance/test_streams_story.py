@@ -61,7 +61,7 @@ IS_DONE = """
       FROM pgaudit.log_head
 """
 DELIVERIES = """
-    SELECT concat_ws(' ', stream, status, count(*), 'of', sum(events)) FROM pgaudit.delivery
+    SELECT concat_ws(' ', stream, status, sum(chunks), 'chunks of', sum(events), 'events') FROM pgaudit.delivery
      GROUP BY stream, status ORDER BY 1
 """
 

@@ -79,7 +79,7 @@ def test_a_clock_that_is_set_back_does_not_put_off_a_replay(dsn: str, tmp_path: 
     send_all(dsn, "siem")
     with psycopg.connect(dsn) as conn:
         streams.replay(conn, "siem", 0, 1)
-        conn.execute("SELECT pgaudit.note_replay_failure('siem', 'no', '1 minute', now())")
+        conn.execute("SELECT pgaudit.note_replay_failure('siem', 'no', '1 minute')")
     send_all(dsn, "siem")
     assert found(dsn).replay_next == 0
     set_back(dsn)

@@ -24,9 +24,7 @@ PARK = """
       FROM generate_series(0, 9999) i
 """
 ADD_TARGETS = "array(SELECT 'claim:' || i FROM generate_series(4900, 5400) i)"
-MOVE = (
-    'SELECT pgaudit.move_stream(\'siem\', {}, NULL, NULL, 1, 1, \'[{{"index": 20000, "error": "no"}}]\', NULL, now())'
-)
+MOVE = 'SELECT pgaudit.move_stream(\'siem\', {}, NULL, NULL, 1, 1, \'[{{"index": 20000, "error": "no"}}]\', NULL)'
 # What a worker does for each chunk; for one of 500 events, of which 100 are about targets that have a parked one.
 # At the end, there is nothing to send.
 STATEMENTS = [
