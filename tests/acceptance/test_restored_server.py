@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,7 +40,7 @@ IDS = "SELECT index, event_id::text FROM pgaudit.audit_log ORDER BY index"
 @contextmanager
 def working(dsn: str, environment: dict[str, str]) -> Iterator[None]:
     """Runs a worker inside the block."""
-    process = start_worker(dsn, "pgaudit", **environment)
+    process = start_worker(dsn, "pgaudit", subprocess.DEVNULL, **environment)
     try:
         yield
         assert terminate(process) == 0

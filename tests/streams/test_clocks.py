@@ -38,7 +38,7 @@ def set_back(dsn: str, hours: int = 5) -> None:
     """Lets the past be as if the clock had been set back since."""
     with psycopg.connect(dsn) as conn:
         for statement in SET_BACK:
-            conn.execute(statement.format(f"interval '{hours} hours'"))  # type: ignore[arg-type]
+            conn.execute(statement.format(f"interval '{hours} hours'"))
 
 
 def found(dsn: str) -> streams.Stream:

@@ -70,7 +70,7 @@ def persisted_at(conn: Connection, index: int) -> datetime | None:
 
 def end_of(conn: Connection, start: int, day: Day, log_size: int) -> int:
     """Returns the index behind the last event from ``start`` on that was appended on that day, one after the other."""
-    given = {"start": start, "end": day.end, "left": day.start - CLOCKS_DIFFER, "size": log_size}
+    given: dict[str, object] = {"start": start, "end": day.end, "left": day.start - CLOCKS_DIFFER, "size": log_size}
     (end,) = fetch(conn, scalar_row, END, given)
     return int(end)
 
