@@ -191,11 +191,14 @@ BEGIN
     RETURN clock_timestamp() - at.failing_since;
 END $$;
 
--- blocked_targets(name, targets): returns those of the targets that have a parked event, each with the first one.
+-- blocked_targets(name, targets): returns those of the targets that have a parked event, each with the first one. A look
+-- for each target: there may be far more parked events than targets.
 CREATE OR REPLACE FUNCTION pgaudit.blocked_targets(name text, targets text[]) RETURNS TABLE (target text, index bigint)
 LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
-    SELECT p.target, min(p.index) FROM parked p
-     WHERE p.stream = blocked_targets.name AND p.target = ANY (targets) GROUP BY p.target
+    SELECT asked.target, first.index
+      FROM unnest(targets) AS asked (target), LATERAL (
+               SELECT p.index FROM parked p
+                WHERE p.stream = blocked_targets.name AND p.target = asked.target ORDER BY p.index LIMIT 1) AS first
 $$;
 
 -- due_parked(name, most): returns the parked events that are to be sent again, in the order of the log.

@@ -4820,11 +4820,14 @@ BEGIN
     RETURN clock_timestamp() - at.failing_since;
 END $$;
 
--- blocked_targets(name, targets): returns those of the targets that have a parked event, each with the first one.
+-- blocked_targets(name, targets): returns those of the targets that have a parked event, each with the first one. A look
+-- for each target: there may be far more parked events than targets.
 CREATE OR REPLACE FUNCTION pgaudit.blocked_targets(name text, targets text[]) RETURNS TABLE (target text, index bigint)
 LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
-    SELECT p.target, min(p.index) FROM parked p
-     WHERE p.stream = blocked_targets.name AND p.target = ANY (targets) GROUP BY p.target
+    SELECT asked.target, first.index
+      FROM unnest(targets) AS asked (target), LATERAL (
+               SELECT p.index FROM parked p
+                WHERE p.stream = blocked_targets.name AND p.target = asked.target ORDER BY p.index LIMIT 1) AS first
 $$;
 
 -- due_parked(name, most): returns the parked events that are to be sent again, in the order of the log.
@@ -7347,7 +7350,7 @@ END $$;
 
 
 DELETE FROM pgaudit.schema_code;
-INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('3fc0894197b4af254255658e0c9d5a23281c6b00775fc120ad3e53a228f732a9', '0.1.0');
+INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('abe2bebc158686b4f6b5c746f44c3af8983f0d16a65377fba807386d5f37b372', '0.1.0');
 
 
 DO $renewal$
