@@ -99,7 +99,7 @@ def test_a_stream_begins_where_it_is_told(run: Run, dsn: str, tmp_path: Path, st
         (["add", "siem", "--to", "https://user:geheim@example.com"], 1, "would store a secret in the database"),
         (["add", "siem"], 2, "Missing option '--to'"),
         (["add", "siem", "--to", "file:x"], 1, "a directory is an absolute path: write file:/var/audit"),
-        (["add", "siem", "--to", "http://siem?secret=env:S"], 1, "http can be read and changed on its way: use https"),
+        (["add", "siem", "--to", "http://siem?secret=env:S"], 1, "http can be read and changed on its way, and so can"),
         (["add", "siem", "--to", "syslog+tcp://siem"], 1, "use syslog+tls, or, in a network of your own"),
         (["add", "siem", "--to", "smtp://siem?from=a@b.example&to=c@d.example"], 1, "use smtp+starttls or smtps"),
         (["show", "siem"], 1, "there is no stream siem: pgaudit stream list names them all"),
