@@ -32,6 +32,7 @@ from pgaudit.trail.entry import Entry
 T = TypeVar("T")
 PORT: Final = 4222
 CONNECT_SECONDS: Final = 5
+CLOSE_SECONDS: Final = 1
 ANSWER_SECONDS: Final = 30.0
 HASH: Final = "Pgaudit-Leaf-Hash"
 EXPECTED: Final = "Nats-Expected-Last-Sequence"
@@ -144,15 +145,20 @@ class JetStream(Prompt):
         return [f"{self._scheme}://{place}:{port or PORT}" for place in places]
 
     async def _disconnect(self) -> None:
-        """Closes the connection, if there is one, and its socket, which the client leaves open if it was refused."""
+        """Closes the connection, if there is one, and its socket, which the client leaves open if it was refused.
+
+        The client would wait for ever for the end of a connection that TLS has refused.
+        """
         client, self._client = self._client, None
-        if client is not None:
-            await client.close()
-            transport: Any = client._transport  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - see above
-            if transport is not None:
-                transport.close()
-                with suppress(OSError, TimeoutError):
-                    await asyncio.wait_for(transport.wait_closed(), CONNECT_SECONDS)
+        if client is None:
+            return
+        transport: Any = client._transport  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - see above
+        with suppress(OSError, TimeoutError):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await client.close()
+                if transport is not None:
+                    transport.close()
+                    await transport.wait_closed()
 
     async def _stream(self, jetstream: JetStreamContext) -> Any:
         """Returns how the stream is. It is made if there is none: nothing can be deleted from it."""
