@@ -11,6 +11,7 @@ import pytest
 
 from pgaudit import streams
 from pgaudit.grants import grant
+from pgaudit.streams import positions
 from tests.support.command_line import Commands, Run
 from tests.support.roles import temporary_roles
 from tests.support.streams import append, lines, send_all
@@ -153,6 +154,15 @@ def test_a_stream_is_paused_and_resumed(run: Run, siem: Path) -> None:
     assert told(run, "resume", "siem")["state"] == "active"
 
 
+@pytest.mark.usefixtures("siem")
+def test_a_stream_that_has_paused_itself_was_paused_by_a_worker(run: Run, dsn: str) -> None:
+    """And not by whoever the role belongs to with which the worker connects."""
+    with psycopg.connect(dsn) as conn:
+        positions.pause(conn, "siem", "refused", "401 Unauthorized")
+    assert "paused by a worker (refused): 401 Unauthorized" in run("stream", "show", "siem").stdout
+    assert told(run, "show", "siem")["paused_by"] == "worker"
+
+
 def test_a_stream_is_set_back(run: Run, siem: Path, dsn: str) -> None:
     """What follows is sent again."""
     assert run("stream", "rewind", "siem", "2").stdout == "siem goes on with the event at index 2: 3 to look at.\n"
@@ -166,7 +176,7 @@ def test_a_stream_is_set_back(run: Run, siem: Path, dsn: str) -> None:
 
 def test_a_range_is_sent_again(run: Run, siem: Path, dsn: str) -> None:
     """With --wait until it has ended; it can be stopped before."""
-    assert run("stream", "replay", "siem", "1", "3").stdout == "siem sends index 1 to 3 again.\n"
+    assert run("stream", "replay", "siem", "1", "3").stdout == "siem goes through index 1 to 3 again.\n"
     assert "replay        1 to 3, next 1" in run("stream", "show", "siem").stdout
     assert run("stream", "stop-replay", "siem").stdout == "The replay of siem is stopped.\n"
     nothing = run("stream", "stop-replay", "siem", "--json")

@@ -166,7 +166,7 @@ def test_reader(dsn: str, conn: Connection) -> None:
 
 
 def test_a_cursor_belongs_to_its_role(dsn: str, conn: Connection) -> None:
-    """Another reader has one of the same name, and can neither read that of the first nor move it, nor learn its place."""
+    """Another reader has one of the same name, and can neither read that of the first nor move it."""
     with readers(dsn, conn, "t_one", "t_two"):
         with psycopg.connect(dsn, user="t_one", autocommit=True) as one:
             with one.transaction():
