@@ -183,7 +183,7 @@ def test_a_range_is_sent_again(run: Run, siem: Path, dsn: str) -> None:
     assert (nothing.returncode, json.loads(nothing.stdout)) == (1, {"stopped": False})
     sending = threading.Thread(target=send_when_asked, args=(dsn,))
     sending.start()
-    assert run("stream", "replay", "siem", "1", "3", "--wait").stdout == "siem has sent index 1 to 3 again.\n"
+    assert run("stream", "replay", "siem", "1", "3", "--wait").stdout == "siem went through index 1 to 3 again.\n"
     sending.join()
     assert [line["index"] for line in lines(siem)] == [0, 1, 2, 3, 4, 1, 2, 3]
 

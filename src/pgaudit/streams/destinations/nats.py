@@ -64,7 +64,7 @@ class JetStream(Prompt):
         self._place = host_of(request.url.place)
         self._allow_private = request.allow_private
         self._heard: Exception | None = None
-        self._options = connection_options(request) | {"error_cb": self._hear}
+        self._options: dict[str, Any] = {**connection_options(request), "error_cb": self._hear}
         self._runner = asyncio.Runner()
         self._client: Client | None = None
 
