@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Final
 
 import psycopg
@@ -35,7 +34,7 @@ REGISTER: Final = """
 DUE: Final = "SELECT name, backfill, next_index, end_index FROM pgaudit.due_processors(%(names)s)"
 DISPATCH: Final = """
     SELECT pgaudit.dispatch_events(%(name)s, %(next_index)s, %(moved_to)s, %(indexes)s, %(unchecked)s, %(last_index)s,
-                                   %(last_hash)s, %(started_at)s)
+                                   %(last_hash)s)
 """
 DISPATCH_BACKFILL: Final = """
     SELECT pgaudit.dispatch_backfill(%(backfill)s, %(next_index)s, %(moved_to)s, %(indexes)s, %(unchecked)s)
@@ -131,7 +130,6 @@ def reason_of(error: Exception) -> str:
 
 def follow(conn: Connection, processor: Processor) -> bool:
     """Dispatches the next chunk of the log. Returns whether there was one, and nobody else was faster."""
-    started = datetime.now(UTC)
     due = positions.look(conn, processor.name)
     if due is None:
         return False
@@ -143,7 +141,7 @@ def follow(conn: Connection, processor: Processor) -> bool:
         return False
     last = chunk.entries[-1] if chunk.entries else None
     given: dict[str, object] = wanted(processor, chunk.entries) | {
-        "name": due.name, "next_index": due.next_index, "moved_to": chunk.next_index, "started_at": started,
+        "name": due.name, "next_index": due.next_index, "moved_to": chunk.next_index,
         "last_index": last and last.index, "last_hash": last and last.leaf_hash,
     }  # fmt: skip
     return fetch(conn, scalar_row, DISPATCH, given) == [True]

@@ -1,8 +1,11 @@
 """Streams: what happens after an event is in the log. Each follows the log by its index.
 
 ============  ====================================================================================
-catalog       adds, lists, pauses, sets back and removes streams
-history       what streams have sent lately, for pictures
+catalog       adds, lists, finds and removes streams
+operating     pauses and resumes them, sets them back, asks for a replay
+parking       events that were refused for good: lists, retries and discards them
+history       what streams have sent lately
+changes       calls the functions of the database that change streams
 urls          the URLs of destinations, and the secrets that they refer to; ``kinds`` has the options
 request       what a stream asks of its destination
 runner        a worker's threads, one for each stream that has something to send
@@ -25,26 +28,10 @@ destinations  where events are sent
 ============  ====================================================================================
 """
 
-from pgaudit.streams.catalog import (
-    Delivery,
-    ParkedEvent,
-    Stream,
-    add,
-    deliveries,
-    discard,
-    found,
-    listed,
-    note_added,
-    note_removed,
-    parked,
-    pause,
-    remove,
-    replay,
-    resume,
-    retry,
-    rewind,
-    stop_replay,
-)
+from pgaudit.streams.catalog import Stream, add, found, listed, note_added, note_removed, remove
+from pgaudit.streams.history import Delivery, deliveries
+from pgaudit.streams.operating import pause, replay, resume, rewind, stop_replay
+from pgaudit.streams.parking import ParkedEvent, discard, parked, retry
 
 __all__ = [
     "Delivery",

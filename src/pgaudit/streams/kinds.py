@@ -76,6 +76,7 @@ DATADOG: Final = Kind(
 OTLP: Final = Kind(
     "otlp", "https", "otlp+https://HOST:4318?token=env:VARIABLE",
     texts=("service", "header", "ca"), secrets=("token",),
+    patterns={"header": Pattern("[A-Za-z0-9-]{1,64}", "the name of a header, such as x-api-key; token= has its value")},
 )  # fmt: skip
 SMTP: Final = Kind(
     "smtp", "starttls", "smtp+starttls://HOST:587?from=audit@example.com&to=soc@example.com&user=audit&password=env:VARIABLE",

@@ -77,16 +77,15 @@ class Shipment:
 
     def deliver(self, due: Due, chunk: Chunk) -> bool:
         """Sends a chunk while no other worker can. Returns whether all of it is done."""
-        started = datetime.now(UTC)
         with self.conn.transaction():
             if not positions.lock(self.conn, due):
                 return False
             sent = self.send(due, chunk.entries)
             moved = move_of(sent, chunk, due)
             if moved.next_index > due.next_index:
-                positions.move(self.conn, due.name, moved, started)
+                positions.move(self.conn, due.name, moved)
             if sent.failure is not None:
-                note_failure(self.conn, self.settings, due, sent.failure, chunk, started)
+                note_failure(self.conn, self.settings, due, sent.failure, chunk)
         tell_parked(due, moved.parked)
         return sent.failure is None
 
@@ -100,24 +99,16 @@ class Shipment:
         return sent if sent.accepted or len(sent.refused) < MOST_REFUSED else all_refused(sent, entries)
 
 
-def note_failure(  # noqa: PLR0913, PLR0917 - what was tried, and when
-    conn: Connection,
-    settings: Settings,
-    due: Due,
-    failure: DeliveryFailed,
-    chunk: Chunk | None = None,
-    started: datetime | None = None,
+def note_failure(
+    conn: Connection, settings: Settings, due: Due, failure: DeliveryFailed, chunk: Chunk | None = None
 ) -> None:
     """Schedules the next attempt; pauses the stream if there is no use in one, or none has succeeded for days.
 
     :param chunk: what was sent; None if the destination could not be opened.
     """
-    started = started or datetime.now(UTC)
-    to_index, events = (chunk.next_index - 1, len(chunk.entries)) if chunk else (due.next_index, 0)
     delay = max(backoff(due.attempts + 1, settings), failure.retry_after or 0.0)
-    positions.fail(conn, due.name, to_index, events, str(failure), delay, started)
-    lasting = due.failing_since and started - due.failing_since > timedelta(seconds=settings.stream_patience)
-    if isinstance(failure, DestinationRefused) or lasting:
+    failing = positions.fail(conn, due, chunk, str(failure), delay)
+    if isinstance(failure, DestinationRefused) or failing > timedelta(seconds=settings.stream_patience):
         kind = "refused" if isinstance(failure, DestinationRefused) else "failing"
         positions.pause(conn, due.name, kind, str(failure))
         signals.stream_paused.send(stream=due.name, kind=kind, reason=str(failure))
