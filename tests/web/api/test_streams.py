@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
@@ -135,7 +134,7 @@ def test_what_a_destination_answers_is_withheld_from_who_sees_masked_values(
     api: httpx.Client, as_user: Opened, siem: psycopg.Connection
 ) -> None:
     """It may quote any event: in the list, of one stream, in the history, and in the answer to an act."""
-    positions.fail(siem, "siem", 4, 5, f"422: {SECRET}", 60.0, datetime.now(UTC))
+    siem.execute("SELECT pgaudit.note_stream_failure('siem', 4, 5, %s, '1 minute')", [f"422: {SECRET}"])
     positions.pause(siem, "siem", "refused", f"422: {SECRET}")
     assert all(SECRET in api.get(path).text for path in (STREAMS, SIEM, f"{SIEM}/deliveries"))
     client = as_user(Staff(actions=EVERYTHING, hidden=frozenset({"targets"})))
