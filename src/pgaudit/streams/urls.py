@@ -160,6 +160,7 @@ def check_option(name: str, value: str, kind: Kind, scheme: str) -> None:
     :raises InvalidStream: it is unknown, malformed, or a secret by itself.
     """
     require(name in kind.known, f"{scheme} has no option {name!r}: it has {', '.join(sorted(kind.known)) or 'none'}")
+    require(value.isprintable(), f"{name} has a line break, or another character that cannot be printed")
     if name in kind.secrets:
         require(REFERENCE.fullmatch(value), f"{name} is a secret: write {name}=env:VARIABLE or {name}=file:/PATH")
     elif name in kind.numbers:
@@ -175,7 +176,6 @@ def check_option(name: str, value: str, kind: Kind, scheme: str) -> None:
     elif name in kind.patterns:
         pattern = kind.patterns[name]
         require(re.fullmatch(pattern.pattern, value), f"{name} is {pattern.meaning}")
-    require(value.isprintable(), f"{name} has a line break, or another character that cannot be printed")
     require(not WITH_USER.match(value), f"{name} has a user or password, which would be stored in the database")
 
 
