@@ -4739,7 +4739,7 @@ BEGIN
 END $$;
 
 -- move_stream(name, next_index, last_index, last_hash, events, bytes, parked, skipped): notes what was sent, and lets the
--- stream go on with the event of that index.
+-- stream go on with the event of that index. Raises PA003 if that lies behind it, or beyond the end of the log.
 --   last_index, last_hash  the last event that was sent; NULL if none was
 --   parked                 [{"index": …, "target": …, "error": …, "behind": …}]: what was refused, or waits behind that
 --   skipped                number of events that were left out, and why: {"events": …, "reason": …}; or NULL
@@ -4754,6 +4754,10 @@ DECLARE
     number bigint := jsonb_array_length(parked);
 BEGIN
     SELECT * INTO STRICT at FROM stream_position p WHERE p.name = move_stream.name FOR UPDATE;
+    IF move_stream.next_index NOT BETWEEN at.next_index AND (SELECT size FROM log_head) THEN
+        RAISE EXCEPTION 'stream % is at index %, so it cannot move to %', at.name, at.next_index, move_stream.next_index
+            USING ERRCODE = 'PA003', HINT = 'A worker moves a stream forward, and not beyond the end of the log.';
+    END IF;
     UPDATE stream_position p
        SET next_index = move_stream.next_index, last_index = coalesce(move_stream.last_index, at.last_index),
            last_hash = coalesce(move_stream.last_hash, at.last_hash), delivered = at.delivered + events,
@@ -4834,10 +4838,10 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
      WHERE p.stream = note_parked_failure.name AND p.index = note_parked_failure.index
 $$;
 
--- prune_deliveries(age): deletes the history of deliveries that is older.
-CREATE OR REPLACE FUNCTION pgaudit.prune_deliveries(age interval) RETURNS bigint
+-- prune_deliveries(): deletes the history of deliveries that is older than 30 days. Returns how many rows.
+CREATE OR REPLACE FUNCTION pgaudit.prune_deliveries() RETURNS bigint
 LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
-    WITH pruned AS (DELETE FROM delivery WHERE started_at < statement_timestamp() - age RETURNING 1)
+    WITH pruned AS (DELETE FROM delivery WHERE started_at < statement_timestamp() - interval '30 days' RETURNING 1)
     SELECT count(*) FROM pruned
 $$;
 
@@ -7311,7 +7315,7 @@ END $$;
 
 
 DELETE FROM pgaudit.schema_code;
-INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('04858db6fc180b00ae82828bfa98fd6a90cdcb777f2eab68db214c2d2d2aeafb', '0.1.0');
+INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('c6cfc53d08d277bdc87a33173fca0ca014f32e7bce9d5009cd759f6e1f392fa5', '0.1.0');
 
 
 DO $renewal$
