@@ -73,7 +73,7 @@ def add_streams(dsn: str, hook: str, slow: str, directory: Path, nats: NatsServe
         streams.add(conn, "files", to=f"file:{directory}", start=0)
         streams.add(conn, "hook", to=f"{hook}/?{secret}", start=0, allow_private=True)
         streams.add(conn, "slow", to=f"{slow}/?{secret}", query="action:claim.paid", start=0, allow_private=True)
-        streams.add(conn, "nats", to=f"nats://{nats.place}?stream=AUDIT", start=0)
+        streams.add(conn, "nats", to=f"nats://{nats.place}?stream=AUDIT", start=0, allow_private=True)
 
 
 def is_done(dsn: str) -> bool:

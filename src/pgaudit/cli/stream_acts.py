@@ -69,13 +69,16 @@ def replay(
     wait: Annotated[bool, typer.Option("--wait", help="Wait until it has ended, and show the progress.")] = False,
     json: AsJson = False,
 ) -> None:
-    """Send a range of events again. Newer ones go first, and the stream stays where it is."""
+    """Send a range of events again. Newer ones go first, and the stream stays where it is.
+
+    Files, buckets and NATS, which keep each event once, are given what they lack.
+    """
     with connect("operator") as conn:
         streams.replay(conn, name, first, last)
         stream = streams.found(conn, name)
         if wait:
             stream = ended(conn, stream, quiet=json)
-    report(stream, f"{name} {'has sent' if wait else 'sends'} index {first} to {last} again.", json)
+    report(stream, f"{name} {'went' if wait else 'goes'} through index {first} to {last} again.", json)
 
 
 def ended(conn: psycopg.Connection, stream: Stream, *, quiet: bool) -> Stream:

@@ -52,9 +52,9 @@ def open_carrier(request: Request) -> Carrier:
             keys = [key for option in ("secret", "previous") for key in (url.secret(option) or "").split()]
             return WebhookCarrier(open_client(request, keys), url.path, Signer(keys))
         case "s3":
-            from pgaudit.streams.buckets import Bucket  # noqa: PLC0415 - it needs boto3
+            from pgaudit.streams.destinations.s3 import open_bucket  # noqa: PLC0415 - it needs boto3
 
-            return BucketCarrier(Bucket.of(url))
+            return BucketCarrier(open_bucket(request))
         case _:
             return DirectoryCarrier(Path(url.path))
 

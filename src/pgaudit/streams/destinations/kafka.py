@@ -14,8 +14,9 @@ from typing import Final
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from pgaudit.streams.destinations.addresses import check_hosts
 from pgaudit.streams.destinations.destination import Limits, Prompt
-from pgaudit.streams.destinations.kafka_client import ANSWER_SECONDS, Heard, connection_options
+from pgaudit.streams.destinations.kafka_client import ANSWER_SECONDS, PORT, Heard, connection_options
 from pgaudit.streams.destinations.kafka_end import EVENT, HASH, INDEX, STREAM, published_from
 from pgaudit.streams.forms import writer_of
 from pgaudit.streams.outcomes import DeliveryFailed, DestinationRefused, EventsRefused, Receipt
@@ -55,6 +56,7 @@ class Topic(Prompt):
         self._position = request.next_index
         self._heard = Heard()
         self._options = connection_options(request) | {"error_cb": self._heard}
+        self._check = partial(check_hosts, request.url.place, PORT, allow_private=request.allow_private)
         self._producer: Producer | None = None
         self._published: dict[int, str] = {}  # what the topic has, and the stream's position does not say yet
 
@@ -96,6 +98,7 @@ class Topic(Prompt):
     def _connected(self) -> Producer:
         """Returns the producer. A new one begins with a look at the end of the topic."""
         if self._producer is None:
+            self._check()
             self._heard.reason = None
             self._producer = Producer(self._options | IDEMPOTENT)
             self._require_topic(self._producer)

@@ -11,8 +11,9 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from typing import Final
 
+from pgaudit.streams.destinations.addresses import host_of
 from pgaudit.streams.destinations.answers import excerpt
-from pgaudit.streams.destinations.http import context_of, host_of
+from pgaudit.streams.destinations.http import context_of
 from pgaudit.streams.destinations.sockets import ANSWER_SECONDS, connect, secured, why
 from pgaudit.streams.outcomes import DeliveryFailed, DestinationRefused, EventsRefused
 from pgaudit.streams.request import Request
@@ -168,18 +169,13 @@ class Mailer:
 def open_mailer(request: Request) -> Mailer:
     """Returns the mailer of a stream.
 
-    :raises DestinationRefused: a secret is missing, or the e-mails could be read on their way.
+    :raises DestinationRefused: a user without a password, or a password without a user.
     """
     url = request.url
     password = url.secret("password")
-    if url.scheme == "plain" and (password is not None or not request.allow_private):
-        raise DestinationRefused(
-            "e-mails over smtp can be read and changed on their way, and a password too: use smtp+starttls or smtps, "
-            "or, without a password and in a network of your own, add the stream with --allow-private"
-        )
     if (password is None) != ("user" not in url.options):
         raise DestinationRefused("user= and password= belong together: give both in the URL, or none")
-    host, port = host_of(url)
+    host, port = host_of(url.place)
     return Mailer(
         url.scheme,
         host,

@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from pgaudit.streams.destinations.addresses import host_of
 from pgaudit.streams.destinations.destination import Destination, Limits, Prompt
 from pgaudit.streams.destinations.handover import hand_over
-from pgaudit.streams.destinations.http import context_of, host_of
+from pgaudit.streams.destinations.http import context_of
 from pgaudit.streams.destinations.sockets import connect, raise_pending, secured, why
 from pgaudit.streams.destinations.syslog_message import Composer, host_name
 from pgaudit.streams.forms import form_of
@@ -32,15 +33,10 @@ PACE_SECONDS: Final = 0.001  # between two datagrams: the buffer of a receiver h
 def open_destination(request: Request) -> Destination:
     """Returns the receiver of a stream.
 
-    :raises DestinationRefused: a certificate cannot be used, or the events could be read on their way.
+    :raises DestinationRefused: a certificate cannot be used.
     """
     url = request.url
-    if url.scheme != "tls" and not request.allow_private:
-        raise DestinationRefused(
-            f"syslog over {url.scheme} can be read and changed on its way: use syslog+tls, or, in a network of your "
-            "own, add the stream with --allow-private"
-        )
-    host, port = host_of(url)
+    host, port = host_of(url.place)
     place = Place(host, port or PORTS[url.scheme], request.allow_private)
     composer = Composer(
         form_of(request.form),

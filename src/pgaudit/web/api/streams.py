@@ -18,7 +18,7 @@ from pgaudit.web.lookups import Lookups
 from pgaudit.web.reads import Reader
 from pgaudit.web.routes import LARGEST_ID
 from pgaudit.web.stream_acts import Connection, StreamActs
-from pgaudit.web.stream_views import ShownParked, parked_events
+from pgaudit.web.stream_views import ShownParked, as_told, deliveries_as_told, parked_events
 
 Name = Annotated[str, Path(pattern="^[a-z0-9][a-z0-9_.-]{0,62}$", description="Name of a stream.")]
 Index = Annotated[int, Field(ge=0, le=LARGEST_ID, json_schema_extra={"format": "int64"})]
@@ -107,20 +107,21 @@ class StreamRoutes:
         self._acts = StreamActs(lookups, settings)
         self._streams = lookups.share(streams.listed)
 
-    async def streams(self) -> StreamList:
+    async def streams(self, viewer: CurrentViewer) -> StreamList:
         """Returns the streams, at most a second old."""
-        return StreamList(datetime.now(UTC), await self._streams.result())
+        found = await self._streams.result()
+        return StreamList(datetime.now(UTC), [as_told(viewer, stream) for stream in found])
 
-    async def stream(self, name: Name) -> Stream:
+    async def stream(self, viewer: CurrentViewer, name: Name) -> Stream:
         """Returns one stream."""
-        return await self._lookups.run(lambda conn: streams.found(conn, name))
+        return await self._lookups.run(lambda conn: as_told(viewer, streams.found(conn, name)))
 
-    async def deliveries(self, name: Name, limit: Limit = 50) -> Deliveries:
+    async def deliveries(self, viewer: CurrentViewer, name: Name, limit: Limit = 50) -> Deliveries:
         """Returns the newest deliveries of the last 30 days: `delivered`, `replayed`, `failed`, `skipped` or others."""
 
         def look(conn: Connection) -> Deliveries:
             streams.found(conn, name)
-            return Deliveries(streams.deliveries(conn, name, limit))
+            return Deliveries(deliveries_as_told(viewer, streams.deliveries(conn, name, limit)))
 
         return await self._lookups.run(look)
 
@@ -142,7 +143,7 @@ class StreamRoutes:
 
         def act(conn: Connection) -> Stream:
             streams.pause(conn, name, body.reason)
-            return streams.found(conn, name)
+            return as_told(viewer, streams.found(conn, name))
 
         return await self._acts.run(request, viewer, act)
 
@@ -151,7 +152,7 @@ class StreamRoutes:
 
         def act(conn: Connection) -> Stream:
             streams.resume(conn, name)
-            return streams.found(conn, name)
+            return as_told(viewer, streams.found(conn, name))
 
         return await self._acts.run(request, viewer, act)
 
@@ -160,7 +161,7 @@ class StreamRoutes:
 
         def act(conn: Connection) -> Stream:
             streams.rewind(conn, name, body.index)
-            return streams.found(conn, name)
+            return as_told(viewer, streams.found(conn, name))
 
         return await self._acts.run(request, viewer, act)
 
@@ -169,7 +170,7 @@ class StreamRoutes:
 
         def act(conn: Connection) -> Stream:
             streams.replay(conn, name, body.first, body.last)
-            return streams.found(conn, name)
+            return as_told(viewer, streams.found(conn, name))
 
         return await self._acts.run(request, viewer, act)
 
@@ -178,7 +179,7 @@ class StreamRoutes:
 
         def act(conn: Connection) -> Stream:
             streams.stop_replay(conn, name)
-            return streams.found(conn, name)
+            return as_told(viewer, streams.found(conn, name))
 
         return await self._acts.run(request, viewer, act)
 
@@ -192,7 +193,7 @@ class StreamRoutes:
 
         def act(conn: Connection) -> Stream | None:
             is_done = streams.discard(conn, name, body.index, body.reason)
-            return streams.found(conn, name) if is_done else None
+            return as_told(viewer, streams.found(conn, name)) if is_done else None
 
         stream = await self._acts.run(request, viewer, act)
         if stream is None:

@@ -14,7 +14,7 @@ DONE: Final = {
     "paused": "The stream is paused. Nothing is lost: it goes on where it was.",
     "resumed": "The stream goes on. A worker tries at once.",
     "rewound": "The stream is set to that event, and goes on from there.",
-    "replayed": "The range is sent again, while there is nothing newer to send.",
+    "replayed": "The stream goes through the range again, while there is nothing newer to send.",
     "stopped": "The range is not sent any further.",
     "retried": "Parked events are sent again. Those that were refused come back here if they are refused again.",
     "discarded": "The event is given up. Those that waited behind it are sent.",
