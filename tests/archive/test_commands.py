@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from pgaudit.archive.places import conninfo_at, source_of
+from pgaudit.archive.conninfo import conninfo_at, source_of
 from pgaudit.errors import ArchiveRefused
 from tests.archive.conftest import Pair
 from tests.support.command_line import run_anew

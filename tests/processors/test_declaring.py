@@ -6,7 +6,7 @@ import pytest
 
 import pgaudit
 from pgaudit.errors import InvalidProcessor
-from pgaudit.processors.declaring import DECLARED
+from pgaudit.processors.declaration import DECLARED
 
 
 async def handle(_entry: pgaudit.ProcessorEntry) -> None:

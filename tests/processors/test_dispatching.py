@@ -10,7 +10,7 @@ import pytest
 import pgaudit
 from pgaudit import Settings, processors, streams
 from pgaudit.errors import InvalidProcessor, StreamNotFound
-from pgaudit.processors.declaring import DECLARED
+from pgaudit.processors.declaration import DECLARED
 from pgaudit.processors.dispatching import Dispatcher
 from pgaudit.worker.sealing import connected
 from tests.support.processors import JOBS, column, stat

@@ -10,9 +10,9 @@ from threading import Event
 
 import pytest
 
-from pgaudit.streams.destinations import connections
-from pgaudit.streams.destinations.answers import Answer
-from pgaudit.streams.destinations.http import Client, open_client, token_of
+from pgaudit.streams.destinations import http_connections
+from pgaudit.streams.destinations.http_client import Client, open_client, read_token
+from pgaudit.streams.destinations.http_response import Response
 from pgaudit.streams.outcomes import DeliveryFailed, DestinationRefused
 from tests.support import receivers
 from tests.support.receivers import Authority, Reply, Request, request_to, serving, serving_raw
@@ -23,7 +23,7 @@ def client_of(url: str, **options: object) -> Client:
     return open_client(request_to(f"{url}?secret=env:KEY", **options))
 
 
-def post(client: Client, body: bytes = b"{}") -> Answer:
+def post(client: Client, body: bytes = b"{}") -> Response:
     """Sends a body, and closes the client."""
     try:
         return client.post("/audit", body, {})
@@ -34,7 +34,7 @@ def post(client: Client, body: bytes = b"{}") -> Answer:
 @pytest.fixture
 def short_time(monkeypatch: pytest.MonkeyPatch) -> float:
     """The whole request may take half a second."""
-    monkeypatch.setattr(connections, "ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr(http_connections, "ANSWER_SECONDS", 0.5)
     return 0.5
 
 
@@ -160,14 +160,14 @@ def test_what_is_quoted_of_an_answer() -> None:
 )  # fmt: skip
 def test_the_seconds_of_retry_after(header: str, seconds: float | None) -> None:
     """A number of seconds, a day at most."""
-    assert Answer(429, {"retry-after": header}, b"", "").retry_after == seconds
+    assert Response(429, {"retry-after": header}, b"", "").retry_after == seconds
 
 
 def test_the_date_of_retry_after() -> None:
     """A date is read like the seconds until then; one that is past like none, one that is far away like a day."""
     now = datetime.now(UTC)
     dates = {minutes: format_datetime(now + timedelta(minutes=minutes), usegmt=True) for minutes in (2, -9, 9_000)}
-    answers = {m: Answer(503, {"retry-after": date}, b"", "").retry_after for m, date in dates.items()}
+    answers = {m: Response(503, {"retry-after": date}, b"", "").retry_after for m, date in dates.items()}
     assert answers[2] == pytest.approx(120, abs=3)
     assert (answers[-9], answers[9_000]) == (0, 86_400)
 
@@ -214,5 +214,5 @@ def test_a_token_that_no_header_can_have(monkeypatch: pytest.MonkeyPatch) -> Non
     """It is refused without being quoted: a line break in it would be another header."""
     monkeypatch.setenv("TOKEN", "hunter2\r\nX-Admin: yes")
     with pytest.raises(DestinationRefused, match="the secret of token= is no token") as raised:
-        token_of(request_to("splunk+https://siem?token=env:TOKEN").url, "token")
+        read_token(request_to("splunk+https://siem?token=env:TOKEN").url, "token")
     assert "hunter2" not in str(raised.value)

@@ -9,7 +9,7 @@ import pytest
 from pgaudit import streams
 from pgaudit.errors import InvalidStream, StreamNotFound
 from pgaudit.streams import runner
-from pgaudit.streams.destinations.destination import Limits, Prompt
+from pgaudit.streams.destinations.destination import BaseDestination, Limits
 from pgaudit.streams.outcomes import DeliveryFailed, DestinationRefused, Receipt
 from pgaudit.streams.request import Request
 from pgaudit.trail.entry import Entry
@@ -102,7 +102,7 @@ def test_a_paused_stream_replays_nothing(dsn: str, sent: Path) -> None:
         assert len(indexes(sent)) == 12
 
 
-class Scripted(Prompt):
+class Scripted(BaseDestination):
     """A destination that answers a stream which was set back with an error, and takes everything else."""
 
     def __init__(self, request: Request, error: DeliveryFailed, taken: list[int]) -> None:

@@ -13,9 +13,9 @@ findings      what can be wrong
 """
 
 from pgaudit.archive.checking import Report, check
+from pgaudit.archive.conninfo import conninfo_at
 from pgaudit.archive.findings import Finding
-from pgaudit.archive.places import conninfo_at
-from pgaudit.archive.publishing import NAME
+from pgaudit.archive.publication import NAME
 from pgaudit.archive.setting_up import Archive, setup
 
 __all__ = ["NAME", "Archive", "Finding", "Report", "check", "conninfo_at", "setup"]

@@ -10,11 +10,11 @@ from psycopg.rows import scalar_row, tuple_row
 from pgaudit._driver import fetch
 from pgaudit._schema import fingerprint
 from pgaudit._schema.state import state_of
-from pgaudit.archive.comparing import Differences, compare, end_of
+from pgaudit.archive.comparison import Differences, compare, end_of
 from pgaudit.archive.findings import Finding, numbered
-from pgaudit.archive.publishing import NAME, published
-from pgaudit.archive.slots import Slot, limit_of_wal, slot_findings, slot_of
-from pgaudit.archive.subscribing import copying
+from pgaudit.archive.publication import NAME, published
+from pgaudit.archive.replication_slot import Slot, limit_of_wal, slot_findings, slot_of
+from pgaudit.archive.subscription import copying
 
 NEWEST: Final = 100_000
 SIZE: Final = "SELECT size FROM pgaudit.log_head"

@@ -6,10 +6,10 @@ from typing import Any, Final
 
 import psycopg
 
-from pgaudit.archive.places import without_password
-from pgaudit.archive.publishing import NAME, publish
-from pgaudit.archive.slots import limit_of_wal
-from pgaudit.archive.subscribing import is_subscribed, prepare, refresh, subscribe, wait_for_copy
+from pgaudit.archive.conninfo import without_password
+from pgaudit.archive.publication import NAME, publish
+from pgaudit.archive.replication_slot import limit_of_wal
+from pgaudit.archive.subscription import is_subscribed, prepare, refresh, subscribe, wait_for_copy
 from pgaudit.errors import ArchiveRefused
 
 NAMES: Final = re.compile(NAME + "(_[a-z0-9_]{1,40})?")

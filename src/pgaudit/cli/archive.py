@@ -8,8 +8,8 @@ import typer
 
 from pgaudit import archive as archives
 from pgaudit.archive import Report, conninfo_at
+from pgaudit.archive.conninfo import source_of
 from pgaudit.archive.findings import in_units
-from pgaudit.archive.places import source_of
 from pgaudit.cli.database import LimitedConnection, connect, explained, open_connection
 from pgaudit.cli.exit_codes import CannotLook, Code, sentence_of
 from pgaudit.cli.output import AsJson, print_json

@@ -12,7 +12,7 @@ from pgaudit.cli.terminal import say
 from pgaudit.errors import InvalidNote, InvalidPolicy, InvalidStream
 
 if TYPE_CHECKING:
-    from pgaudit.streams.checking import Checked
+    from pgaudit.streams.segment_verification import VerifiedSegments
 
 CANNOT_CHECK = Code.USAGE
 
@@ -58,17 +58,17 @@ def verify_segments(
     tell(found, has_policy=bool(policy or vkey), is_part=part)
 
 
-def checked(place: str, policy: str | None, *, is_part: bool) -> "Checked":
+def checked(place: str, policy: str | None, *, is_part: bool) -> "VerifiedSegments":
     """Verifies an archive."""
     with with_sealing():
         from pgaudit.sealing.policy import Policy  # noqa: PLC0415 - its packages are an extra
-        from pgaudit.streams.archives import archive_at  # noqa: PLC0415 - as above
-        from pgaudit.streams.checking import check  # noqa: PLC0415 - as above
+        from pgaudit.streams.segment_storage import open_storage  # noqa: PLC0415 - as above
+        from pgaudit.streams.segment_verification import check  # noqa: PLC0415 - as above
 
-    return check(archive_at(place), None if policy is None else Policy.parse(policy), is_part=is_part)
+    return check(open_storage(place), None if policy is None else Policy.parse(policy), is_part=is_part)
 
 
-def tell(found: "Checked", *, has_policy: bool, is_part: bool) -> None:
+def tell(found: "VerifiedSegments", *, has_policy: bool, is_part: bool) -> None:
     """Prints what was found, and ends the command."""
     if found.findings:
         for finding in found.findings:
@@ -80,7 +80,7 @@ def tell(found: "Checked", *, has_policy: bool, is_part: bool) -> None:
     say("VERIFIED.")
 
 
-def in_words(found: "Checked", *, has_policy: bool, is_part: bool) -> Iterator[str]:
+def in_words(found: "VerifiedSegments", *, has_policy: bool, is_part: bool) -> Iterator[str]:
     """Yields what was verified, and what was not."""
     indexes = f"{found.first} to {found.last}"
     yield f"{found.segments:,} segments have the events of their names: {found.events:,}, index {indexes}."

@@ -26,9 +26,9 @@ from pgaudit.processors.catalog import (
     remove,
     resume,
 )
-from pgaudit.processors.declaring import Processor, processor
+from pgaudit.processors.declaration import Processor, processor
 from pgaudit.processors.entry import ProcessorEntry
-from pgaudit.processors.outcomes import Discard, Retry
+from pgaudit.processors.exceptions import Discard, Retry
 
 __all__ = [
     "Backfill",

@@ -10,9 +10,9 @@ from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any, Self
 
-from pgaudit.processors.declaring import Processor
+from pgaudit.processors.declaration import Processor
 from pgaudit.processors.entry import ProcessorEntry
-from pgaudit.processors.outcomes import Discard, Retry
+from pgaudit.processors.exceptions import Discard, Retry
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,11 +19,11 @@ from pgaudit import signals
 from pgaudit._db_errors import safe_summary
 from pgaudit._driver import fetch
 from pgaudit._reading import run
-from pgaudit.processors.declaring import Processor
+from pgaudit.processors.declaration import Processor
 from pgaudit.settings import Settings
 from pgaudit.streams import positions
-from pgaudit.streams.pace import Pace
 from pgaudit.streams.positions import Connection
+from pgaudit.streams.throttle import Throttle
 from pgaudit.trail.chunks import Chunk, read_chunk
 from pgaudit.trail.entry import Entry
 
@@ -61,7 +61,7 @@ class Dispatcher:
     connect: Callable[[Settings, str], Connection]
     stopping: threading.Event
     reclaim_every: float
-    pace: Pace = field(default_factory=Pace)
+    throttle: Throttle = field(default_factory=Throttle)
     _registered_at: float = field(default=float("-inf"), init=False)
     _reclaimed_at: float = field(default=float("-inf"), init=False)
 
@@ -69,7 +69,7 @@ class Dispatcher:
         """Dispatches until the worker stops, through outages of any length."""
         while not self.stopping.is_set():
             try:
-                with self.pace.share(), self.connect(self.settings, "pgaudit processors") as conn:
+                with self.throttle.share(), self.connect(self.settings, "pgaudit processors") as conn:
                     self.dispatch(conn)
             except Exception as error:  # noqa: BLE001 - whatever it was, the next round tries again
                 logger.warning("cannot dispatch to processors, will retry: %s", safe_summary(error))
@@ -80,7 +80,7 @@ class Dispatcher:
         used = math.inf
         while not self.stopping.is_set():
             self.keep_house(conn)
-            self.pace.give_way(used, self.stopping)
+            self.throttle.wait(used, self.stopping)
             before = time.thread_time()
             more = self.dispatch_due(conn)
             used = time.thread_time() - before

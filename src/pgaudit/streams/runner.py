@@ -14,15 +14,15 @@ from pgaudit.errors import InvalidStream, MissingExtra
 from pgaudit.settings import Settings
 from pgaudit.streams import positions, replaying
 from pgaudit.streams.checkpoints import StoredCheckpoints
+from pgaudit.streams.daily_reports import send_report
 from pgaudit.streams.destinations import open_destination
 from pgaudit.streams.destinations.destination import Destination
-from pgaudit.streams.destinations.summary import Reporter
+from pgaudit.streams.destinations.report_summary import Reporter
 from pgaudit.streams.outcomes import DeliveryFailed, DestinationRefused
-from pgaudit.streams.pace import Pace
 from pgaudit.streams.positions import Connection, Due
-from pgaudit.streams.reporting import send_report
 from pgaudit.streams.request import Request
-from pgaudit.streams.shipping import Shipment, note_failure
+from pgaudit.streams.shipping import Shipper, note_failure
+from pgaudit.streams.throttle import Throttle
 from pgaudit.streams.urls import StreamURL
 
 logger = logging.getLogger("pgaudit.worker")
@@ -41,7 +41,7 @@ class Runner:
 
     settings: Settings
     connect: Connect
-    pace: Pace = field(default_factory=Pace)
+    throttle: Throttle = field(default_factory=Throttle)
     stopping: threading.Event = field(default_factory=threading.Event)
     threads: dict[str, threading.Thread] = field(default_factory=dict[str, threading.Thread])
 
@@ -57,8 +57,8 @@ class Runner:
     def run(self, name: str) -> None:
         """Sends what a stream has, until it has had nothing for a while. An error ends the thread, and is logged."""
         try:
-            with self.pace.share(), self.connect(self.settings, f"pgaudit stream {name}") as conn:
-                StreamThread(conn, name, self.settings, self.stopping, self.pace).run()
+            with self.throttle.share(), self.connect(self.settings, f"pgaudit stream {name}") as conn:
+                StreamThread(conn, name, self.settings, self.stopping, self.throttle).run()
         except Exception as error:  # noqa: BLE001 - the stream is due again, and gets another thread
             logger.warning("the stream %s was interrupted, will go on: %s", name, safe_summary(error))
             self.stopping.wait(LOOK_EVERY_SECONDS)
@@ -73,12 +73,14 @@ class Runner:
 class StreamThread:
     """Sends one stream: opens its destination when there is something to send."""
 
-    def __init__(self, conn: Connection, name: str, settings: Settings, stopping: threading.Event, pace: Pace) -> None:
+    def __init__(
+        self, conn: Connection, name: str, settings: Settings, stopping: threading.Event, throttle: Throttle
+    ) -> None:
         self._conn = conn
         self._name = name
         self._settings = settings
         self._stopping = stopping
-        self._pace = pace
+        self._throttle = throttle
         self._destination: Destination | None = None
         self._opened_for: Request | None = None
 
@@ -87,7 +89,7 @@ class StreamThread:
         idle, used = 0.0, math.inf
         try:
             while not self._stopping.is_set() and idle < IDLE_SECONDS:
-                self._pace.give_way(used, self._stopping)
+                self._throttle.wait(used, self._stopping)
                 before = time.thread_time()
                 more = self.step()
                 used = time.thread_time() - before
@@ -125,7 +127,7 @@ class StreamThread:
             return False
         if isinstance(destination, Reporter):
             return send_report(self._conn, self._settings, destination, due)
-        return Shipment(self._conn, destination, self._settings).ship(due)
+        return Shipper(self._conn, destination, self._settings).ship(due)
 
     def replay(self, due: Due) -> bool:
         """Sends a range again for a second, as if the stream was set back. Returns whether there may be more."""
@@ -134,9 +136,9 @@ class StreamThread:
             return False
         end, is_done = time.monotonic() + REPLAY_SECONDS, False
         try:
-            shipment = Shipment(self._conn, self.destination(due, replay), self._settings)
-            while replay is not None and (is_done := replaying.replay_chunk(shipment, due, replay)):
-                has_time = time.monotonic() < end and not self._pace.is_backlog
+            shipper = Shipper(self._conn, self.destination(due, replay), self._settings)
+            while replay is not None and (is_done := replaying.replay_chunk(shipper, due, replay)):
+                has_time = time.monotonic() < end and not self._throttle.is_backlog
                 replay = replaying.look(self._conn, self._name) if has_time else None
         except (InvalidStream, MissingExtra) as error:
             replaying.end(self._conn, self._name, str(error))

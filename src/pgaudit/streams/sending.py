@@ -9,7 +9,7 @@ from pgaudit.trail.entry import Entry
 
 
 @dataclass(slots=True)
-class Sent:
+class SendResult:
     """What has become of the events of a chunk.
 
     :ivar accepted: the events that the destination has.
@@ -39,16 +39,18 @@ class Sent:
         self.failure, self.stopped_at = failure, entry.index
 
 
-def send(destination: Destination, entries: Sequence[Entry]) -> Sent:
+def send(destination: Destination, entries: Sequence[Entry]) -> SendResult:
     """Sends events. What the destination refuses as a whole is sent in halves; a failure ends the rest."""
-    sent = Sent()
+    sent = SendResult()
     waiting = [entries] if entries else []
     while waiting and sent.failure is None:
         send_part(destination, waiting.pop(), waiting, sent)
     return sent
 
 
-def send_part(destination: Destination, part: Sequence[Entry], waiting: list[Sequence[Entry]], sent: Sent) -> None:
+def send_part(
+    destination: Destination, part: Sequence[Entry], waiting: list[Sequence[Entry]], sent: SendResult
+) -> None:
     """Sends one part of a chunk; adds what came of it, and its halves to those that wait if it was refused."""
     try:
         sent.add(part, destination.send(part))
@@ -63,12 +65,12 @@ def send_part(destination: Destination, part: Sequence[Entry], waiting: list[Seq
         sent.stop(part[error.done], error)
 
 
-def send_ordered(destination: Destination, entries: Sequence[Entry], blocked: dict[str, int]) -> Sent:
+def send_ordered(destination: Destination, entries: Sequence[Entry], blocked: dict[str, int]) -> SendResult:
     """Sends events so that none is sent before an earlier one of its target is accepted.
 
     :param blocked: the targets that have a parked event, with its index; those of refused events are added.
     """
-    sent = Sent()
+    sent = SendResult()
     for run in runs(entries):
         sent.behind |= {e.index: blocked[e.target] for e in run if e.target in blocked}
         part = send(destination, [entry for entry in run if entry.index not in sent.behind])

@@ -13,7 +13,7 @@ from pgaudit.streams import positions
 from pgaudit.streams.destinations.destination import Destination
 from pgaudit.streams.outcomes import DeliveryFailed, DestinationRefused
 from pgaudit.streams.positions import Connection, Due, Move, Parked
-from pgaudit.streams.sending import Sent, send, send_ordered
+from pgaudit.streams.sending import SendResult, send, send_ordered
 from pgaudit.trail.chunks import Chunk, read_chunk
 from pgaudit.trail.entry import Entry, at
 from pgaudit.trail.query import parse
@@ -24,7 +24,7 @@ MOST_REFUSED: Final = 100  # in one chunk, with none accepted: then it is the de
 
 
 @dataclass(frozen=True, slots=True)
-class Shipment:
+class Shipper:
     """Sends the chunks of one stream to its destination.
 
     :ivar conn: in autocommit mode; nobody else uses it.
@@ -90,7 +90,7 @@ class Shipment:
         tell_parked(due, moved.parked)
         return sent.failure is None
 
-    def send(self, due: Due, entries: Sequence[Entry]) -> Sent:
+    def send(self, due: Due, entries: Sequence[Entry]) -> SendResult:
         """Sends the events, in order of their targets if the stream asks for that."""
         if due.ordered and not self.destination.takes_all:
             targets = sorted({entry.target for entry in entries if entry.target})
@@ -125,14 +125,14 @@ def note_failure(  # noqa: PLR0913, PLR0917 - what was tried, and when
         signals.stream_failing.send(stream=due.name, reason=str(failure), retry_in=delay)
 
 
-def all_refused(sent: Sent, entries: Sequence[Entry]) -> Sent:
+def all_refused(sent: SendResult, entries: Sequence[Entry]) -> SendResult:
     """Returns that the destination has failed, and none of the events: none of them is to be parked."""
     reason = next(iter(sent.refused.values()))
     error = DestinationRefused(f"it has refused {len(sent.refused)} events and accepted none: {reason}")
-    return Sent(failure=error, stopped_at=entries[0].index)
+    return SendResult(failure=error, stopped_at=entries[0].index)
 
 
-def move_of(sent: Sent, chunk: Chunk, due: Due) -> Move:
+def move_of(sent: SendResult, chunk: Chunk, due: Due) -> Move:
     """Returns how the position moves: behind the chunk, or to the first event that was not sent."""
     stopped = chunk.next_index if sent.stopped_at is None else max(sent.stopped_at, due.next_index)
     last = max(sent.accepted, key=lambda entry: entry.index, default=None)

@@ -9,7 +9,7 @@ import threading
 from contextlib import suppress
 
 from pgaudit._db_errors import safe_summary
-from pgaudit.processors.declaring import DECLARED
+from pgaudit.processors.declaration import DECLARED
 from pgaudit.processors.dispatching import Dispatcher
 from pgaudit.processors.modules import load
 from pgaudit.settings import Settings
@@ -61,7 +61,12 @@ class Processing:
         load(self._settings.processors)
         processors = dict(DECLARED)
         dispatcher = Dispatcher(
-            processors, self._settings, connected, self._stopping, heartbeat_interval(self._settings), self._state.pace
+            processors,
+            self._settings,
+            connected,
+            self._stopping,
+            heartbeat_interval(self._settings),
+            self._state.throttle,
         )
         dispatching = threading.Thread(target=dispatcher.run, name="pgaudit dispatcher", daemon=True)
         dispatching.start()

@@ -11,7 +11,7 @@ from procrastinate.worker import Worker
 
 from pgaudit.jobs.processed import QUEUE
 from pgaudit.processors.attempt import Discarded, Outcome, attempt
-from pgaudit.processors.declaring import Processor
+from pgaudit.processors.declaration import Processor
 from pgaudit.processors.entry import ProcessorEntry
 from pgaudit.settings import Settings
 from pgaudit.worker.connector import AuditConnector

@@ -96,7 +96,7 @@ class ProcessorJobManager(JobManager):
     def _may_fetch(self) -> bool:
         """Returns whether to fetch now: seldom while the queue has a backlog, whose events come first."""
         now = time.monotonic()
-        if self._state.pace.is_backlog and now < self._fetched_at + BACKLOG_PAUSE_SECONDS:
+        if self._state.throttle.is_backlog and now < self._fetched_at + BACKLOG_PAUSE_SECONDS:
             return False
         self._fetched_at = now
         return True

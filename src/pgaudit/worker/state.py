@@ -9,7 +9,7 @@ import psycopg
 from procrastinate import JobContext
 
 from pgaudit.settings import Settings
-from pgaudit.streams.pace import Pace
+from pgaudit.streams.throttle import Throttle
 from pgaudit.worker.congestion import Congestion
 from pgaudit.worker.connector import AuditConnector
 
@@ -28,7 +28,7 @@ class WorkerState:
 
     congestion: Congestion
     """How large its batches are, and whether it pauses."""
-    pace: Pace = field(default_factory=Pace)
+    throttle: Throttle = field(default_factory=Throttle)
     """Whether its streams give way to the queue."""
     registration: Registration | None = None
     """None before the worker is registered and after it has ended."""

@@ -8,8 +8,8 @@ from psycopg.rows import scalar_row
 
 from pgaudit._db_errors import safe_summary
 from pgaudit.settings import Settings
-from pgaudit.streams.pace import Pace
 from pgaudit.streams.runner import LOOK_EVERY_SECONDS, Runner
+from pgaudit.streams.throttle import Throttle
 from pgaudit.worker.connector import AuditConnector
 from pgaudit.worker.sealing import connected
 
@@ -18,9 +18,9 @@ logger = logging.getLogger("pgaudit.worker")
 DUE: Final = "SELECT name FROM pgaudit.due_streams() WHERE kind = 'destination'"
 
 
-async def run_streams(connector: AuditConnector, settings: Settings, pace: Pace) -> None:
+async def run_streams(connector: AuditConnector, settings: Settings, throttle: Throttle) -> None:
     """Starts a thread for each stream that is due, once per second, until it is cancelled; then waits for them."""
-    runner = Runner(settings, connected, pace)
+    runner = Runner(settings, connected, throttle)
     try:
         while settings.run_streams:
             try:

@@ -13,8 +13,8 @@ from pgaudit.sealing.keys import new_keys
 from pgaudit.sealing.policy import Policy
 from pgaudit.sealing.signer import Signer
 from pgaudit.sealing.tree import leaf_hash
-from pgaudit.streams.archives import LocalArchive, archive_at
-from pgaudit.streams.checking import Checked, check
+from pgaudit.streams.segment_storage import LocalStorage, open_storage
+from pgaudit.streams.segment_verification import VerifiedSegments, check
 from pgaudit.streams.segments import Segment
 from tests.streams.s3.conftest import Grow
 from tests.support.command_line import Run
@@ -41,9 +41,9 @@ def segment_at(archive: Path, first: int) -> Path:
     return path
 
 
-def checked(archive: Path, policy: Policy | None = None) -> Checked:
+def checked(archive: Path, policy: Policy | None = None) -> VerifiedSegments:
     """Verifies a copy."""
-    return check(LocalArchive(archive), policy)
+    return check(LocalStorage(archive), policy)
 
 
 def replace_content(path: Path, content: bytes, *, named: bool) -> Path:
@@ -73,7 +73,7 @@ def test_an_archive_is_verified_in_the_bucket_and_as_a_copy(
     archive: Path, policy: Policy, endpoint: str, signer: Signer
 ) -> None:
     """All events, names and signed roots fit together."""
-    for found in (checked(archive, policy), check(archive_at(f"s3://open/claims?endpoint={endpoint}"), policy)):
+    for found in (checked(archive, policy), check(open_storage(f"s3://open/claims?endpoint={endpoint}"), policy)):
         assert (found.findings, found.segments, found.events, found.covered) == ([], 3, 600, 600)
         assert found.signed_by == [key.verifier for key in signer.keys]
 
@@ -161,7 +161,7 @@ def test_an_archive_of_a_query_is_verified_as_a_part(
     send_all(dsn, "archive")
     archive = copied(s3, tmp_path / "copy")
     assert checked(archive).findings[0].endswith("events 0 to 1 are missing")
-    found = check(LocalArchive(archive), is_part=True)
+    found = check(LocalStorage(archive), is_part=True)
     assert (found.findings, found.events) == ([], 2)
 
 

@@ -11,8 +11,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from pgaudit._exact_json import to_json
-from pgaudit.streams.destinations.destination import Limits, Prompt
-from pgaudit.streams.destinations.http import Client, open_client, token_of
+from pgaudit.streams.destinations.destination import BaseDestination, Limits
+from pgaudit.streams.destinations.http_client import Client, open_client, read_token
 from pgaudit.streams.forms import form_of
 from pgaudit.streams.outcomes import DeliveryFailed, Receipt
 from pgaudit.streams.request import Request
@@ -39,11 +39,11 @@ def open_destination(request: Request) -> "Datadog":
 
     :raises DestinationRefused: the key is missing, or the URL cannot be used.
     """
-    key = token_of(request.url, "api_key")
+    key = read_token(request.url, "api_key")
     return Datadog(request, open_client(request, [key]), key)
 
 
-class Datadog(Prompt):
+class Datadog(BaseDestination):
     """An intake of logs."""
 
     limits = Limits(events=MOST_LOGS, bytes=3_000_000)

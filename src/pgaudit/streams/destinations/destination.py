@@ -64,7 +64,7 @@ class Destination(Protocol):
         ...
 
 
-class Prompt:
+class BaseDestination:
     """A destination that is sent what there is, as soon as it is there."""
 
     limits = Limits()

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from pgaudit.streams.destinations.destination import Limits, Prompt
+from pgaudit.streams.destinations.destination import BaseDestination, Limits
 from pgaudit.streams.destinations.directory import Directory
 from pgaudit.streams.forms import writer_of
 from pgaudit.streams.outcomes import DestinationRefused, Receipt
@@ -48,7 +48,7 @@ def open_destination(request: Request) -> "Files":
     return Files(request)
 
 
-class Files(Prompt):
+class Files(BaseDestination):
     """Appends events to the newest file of a directory."""
 
     limits = Limits(events=5_000, bytes=16_000_000)

@@ -14,9 +14,9 @@ from typing import Final
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from pgaudit.streams.destinations.destination import Limits, Prompt
-from pgaudit.streams.destinations.kafka_client import ANSWER_SECONDS, Heard, connection_options
-from pgaudit.streams.destinations.kafka_end import EVENT, HASH, INDEX, STREAM, published_from
+from pgaudit.streams.destinations.destination import BaseDestination, Limits
+from pgaudit.streams.destinations.kafka_client import ANSWER_SECONDS, ConnectionErrors, connection_options
+from pgaudit.streams.destinations.kafka_published import EVENT, HASH, INDEX, STREAM, published_from
 from pgaudit.streams.forms import writer_of
 from pgaudit.streams.outcomes import DeliveryFailed, DestinationRefused, EventsRefused, Receipt
 from pgaudit.streams.request import Request
@@ -40,7 +40,7 @@ def open_destination(request: Request) -> "Topic":
     return Topic(request)
 
 
-class Topic(Prompt):
+class Topic(BaseDestination):
     """Publishes events to a topic, a chunk of them at a time."""
 
     limits = Limits(events=MOST_EVENTS, bytes=8_000_000)
@@ -53,8 +53,8 @@ class Topic(Prompt):
         self._continued = request.continued
         self._run = f"{request.stream} {request.started_at}"
         self._position = request.next_index
-        self._heard = Heard()
-        self._options = connection_options(request) | {"error_cb": self._heard}
+        self._connection_errors = ConnectionErrors()
+        self._options = connection_options(request) | {"error_cb": self._connection_errors}
         self._producer: Producer | None = None
         self._published: dict[int, str] = {}  # what the topic has, and the stream's position does not say yet
 
@@ -96,7 +96,7 @@ class Topic(Prompt):
     def _connected(self) -> Producer:
         """Returns the producer. A new one begins with a look at the end of the topic."""
         if self._producer is None:
-            self._heard.reason = None
+            self._connection_errors.reason = None
             self._producer = Producer(self._options | IDEMPOTENT)
             self._require_topic(self._producer)
             if self._continued:
@@ -168,6 +168,6 @@ class Topic(Prompt):
 
     def _failure(self, error: KafkaError) -> DeliveryFailed:
         """Returns why nothing more is sent. What is on its way may arrive or not: a stream that goes on looks again."""
-        failure = self._heard.failure(error, self._name)
+        failure = self._connection_errors.failure(error, self._name)
         self.close()
         return failure

@@ -28,7 +28,7 @@ UNTRUSTED: Final = KafkaError._SSL  # noqa: SLF001 - likewise
 MISSING: Final = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})  # noqa: SLF001 - likewise
 
 
-class Heard:
+class ConnectionErrors:
     """Remembers why there is no connection: the client itself tries again, and says only that time has passed."""
 
     def __init__(self) -> None:

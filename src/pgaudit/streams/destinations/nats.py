@@ -21,7 +21,7 @@ from nats.js import JetStreamContext
 from nats.js.api import StreamConfig
 from nats.js.errors import APIError, NotFoundError
 
-from pgaudit.streams.destinations.destination import Limits, Prompt
+from pgaudit.streams.destinations.destination import BaseDestination, Limits
 from pgaudit.streams.forms import writer_of
 from pgaudit.streams.outcomes import DeliveryFailed, DestinationRefused, Receipt
 from pgaudit.streams.request import Request
@@ -45,7 +45,7 @@ def open_destination(request: Request) -> "JetStream":
     return JetStream(request)
 
 
-class JetStream(Prompt):
+class JetStream(BaseDestination):
     """Publishes events to one stream of JetStream, several hundred on their way at a time."""
 
     limits = Limits(events=1_000, bytes=8_000_000)

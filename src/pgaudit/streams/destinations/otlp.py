@@ -11,9 +11,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from pgaudit._exact_json import to_json
-from pgaudit.streams.destinations.answers import UNACCEPTABLE, Answer
-from pgaudit.streams.destinations.destination import Limits, Prompt
-from pgaudit.streams.destinations.http import Client, open_client, token_of
+from pgaudit.streams.destinations.destination import BaseDestination, Limits
+from pgaudit.streams.destinations.http_client import Client, open_client, read_token
+from pgaudit.streams.destinations.http_response import UNACCEPTABLE, Response
 from pgaudit.streams.forms import Form, form_of
 from pgaudit.streams.outcomes import DestinationRefused, EventsRefused, Receipt
 from pgaudit.streams.request import Request
@@ -37,7 +37,7 @@ def open_destination(request: Request) -> "Collector":
 
     :raises DestinationRefused: the token is missing, or the URL cannot be used.
     """
-    token = token_of(request.url, "token")
+    token = read_token(request.url, "token")
     return Collector(request, open_client(request, [token]), headers_of(request.url, token))
 
 
@@ -54,7 +54,7 @@ def headers_of(url: StreamURL, token: str) -> dict[str, str]:
     return {name: token} if name else {"Authorization": f"Bearer {token}"}
 
 
-class Collector(Prompt):
+class Collector(BaseDestination):
     """An endpoint of OTLP/HTTP."""
 
     limits = Limits(events=1_000, bytes=2_000_000)
@@ -120,7 +120,7 @@ def nanoseconds(moment: datetime) -> str:
     return str(count if 0 <= count <= LAST_NANOSECOND else 0)
 
 
-def require_accepted(answer: Answer) -> None:
+def require_accepted(answer: Response) -> None:
     """Returns if all events were accepted.
 
     :raises EventsRefused: some of them, or all, were refused; each is found by sending fewer.
@@ -137,7 +137,7 @@ def require_accepted(answer: Answer) -> None:
     raise DestinationRefused(f"{answer}. The protocol says not to try again")
 
 
-def require_all(answer: Answer) -> None:
+def require_all(answer: Response) -> None:
     """Returns if the answer names no record that was refused.
 
     :raises EventsRefused: it does. It says how many, and not which.

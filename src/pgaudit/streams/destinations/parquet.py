@@ -12,10 +12,10 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
+from pgaudit.streams.destinations.batching import BatchingDestination
+from pgaudit.streams.destinations.deduplication import missing
 from pgaudit.streams.destinations.destination import Limits
 from pgaudit.streams.destinations.directory import Directory
-from pgaudit.streams.destinations.held import missing
-from pgaudit.streams.destinations.lingering import Lingering
 from pgaudit.streams.outcomes import DestinationRefused, Receipt
 from pgaudit.streams.request import Request
 from pgaudit.trail.entry import Entry
@@ -32,7 +32,7 @@ def open_destination(request: Request) -> "ParquetFiles":
     return ParquetFiles(request)
 
 
-class ParquetFiles(Lingering):
+class ParquetFiles(BatchingDestination):
     """Writes whole files: each one is complete as soon as it has its name."""
 
     limits = Limits(events=20_000, bytes=32_000_000)

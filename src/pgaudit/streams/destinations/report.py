@@ -5,10 +5,10 @@ from datetime import UTC, datetime, time, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from pgaudit.streams.destinations.carriers import Carrier, open_carrier
-from pgaudit.streams.destinations.destination import Prompt
-from pgaudit.streams.destinations.documents import document_of
-from pgaudit.streams.destinations.summary import Day, Summary
+from pgaudit.streams.destinations.destination import BaseDestination
+from pgaudit.streams.destinations.report_document import render_report
+from pgaudit.streams.destinations.report_senders import ReportSender, open_report_sender
+from pgaudit.streams.destinations.report_summary import Day, Summary
 from pgaudit.streams.outcomes import DestinationRefused, Receipt
 from pgaudit.streams.request import Request
 from pgaudit.trail.entry import Entry
@@ -24,14 +24,14 @@ def open_destination(request: Request) -> "DailyReport":
     """
     url = request.url
     at = time.fromisoformat(url.option("at", DEFAULT_AT))
-    return DailyReport(open_carrier(request), at, url.option("zone", "UTC"))
+    return DailyReport(open_report_sender(request), at, url.option("zone", "UTC"))
 
 
-class DailyReport(Prompt):
+class DailyReport(BaseDestination):
     """Sends a report about each day on which something happened, on the next day."""
 
-    def __init__(self, carrier: Carrier, at: time, zone: str) -> None:
-        self._carrier = carrier
+    def __init__(self, sender: ReportSender, at: time, zone: str) -> None:
+        self._sender = sender
         self._at = at
         self._zone = zone
         self._until: datetime | None = None
@@ -55,7 +55,7 @@ class DailyReport(Prompt):
 
     def report(self, summary: Summary) -> Receipt:
         """Sends the report of a day."""
-        return Receipt(self._carrier.carry(document_of(summary)))
+        return Receipt(self._sender.send(render_report(summary)))
 
     def send(self, entries: Sequence[Entry]) -> Receipt:
         """Refuses single events, which a replay sends.
@@ -69,8 +69,8 @@ class DailyReport(Prompt):
 
     def check(self) -> None:
         """Checks, without sending anything, that a report could be sent."""
-        self._carrier.check()
+        self._sender.check()
 
     def close(self) -> None:
         """Closes connections."""
-        self._carrier.close()
+        self._sender.close()

@@ -8,12 +8,12 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from pgaudit.streams.buckets import Bucket
+from pgaudit.streams.destinations.batching import BatchingDestination
+from pgaudit.streams.destinations.deduplication import missing
 from pgaudit.streams.destinations.destination import Limits
-from pgaudit.streams.destinations.held import missing
-from pgaudit.streams.destinations.lingering import Lingering
 from pgaudit.streams.outcomes import DestinationRefused, Receipt
 from pgaudit.streams.request import Request
+from pgaudit.streams.s3_bucket import Bucket
 from pgaudit.streams.segments import Segment, checkpoint_name, packed, unpacked
 from pgaudit.trail.entry import Entry
 
@@ -32,7 +32,7 @@ def open_destination(request: Request) -> "Segments":
     return Segments(request, Bucket.of(request.url))
 
 
-class Segments(Lingering):
+class Segments(BatchingDestination):
     """Puts segments and checkpoints into a bucket; it overwrites nothing."""
 
     def __init__(self, request: Request, bucket: Bucket) -> None:

@@ -27,7 +27,7 @@ def connect(host: str, port: int, *, allow_private: bool, kind: int = socket.SOC
         try:
             return connected(addresses[-count], port, share, kind)
         except OSError as error:
-            reason = why(error)
+            reason = describe_error(error)
     raise DeliveryFailed(f"{host} does not answer at port {port}: {reason}")
 
 
@@ -45,7 +45,7 @@ def connected(address: str, port: int, seconds: float, kind: int) -> socket.sock
     return opened
 
 
-def secured(plain: socket.socket, context: ssl.SSLContext, host: str) -> ssl.SSLSocket:
+def wrap_tls(plain: socket.socket, context: ssl.SSLContext, host: str) -> ssl.SSLSocket:
     """Returns the connection with TLS: the certificate must be of that host.
 
     :raises DeliveryFailed: it is not, or the other side does not speak TLS.
@@ -55,7 +55,7 @@ def secured(plain: socket.socket, context: ssl.SSLContext, host: str) -> ssl.SSL
         encrypted = context.wrap_socket(plain, server_hostname=host)
     except OSError as error:
         plain.close()
-        raise DeliveryFailed(f"no TLS with {host}: {why(error)}") from None
+        raise DeliveryFailed(f"no TLS with {host}: {describe_error(error)}") from None
     encrypted.settimeout(ANSWER_SECONDS)
     return encrypted
 
@@ -66,7 +66,7 @@ def raise_pending(connection: socket.socket) -> None:
         raise OSError(error, os.strerror(error))
 
 
-def why(error: Exception) -> str:
+def describe_error(error: Exception) -> str:
     """Returns why a connection has failed, in words of our own and of the system."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted: {error.verify_message}"

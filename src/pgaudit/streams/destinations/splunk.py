@@ -15,9 +15,9 @@ from typing import Any, Final, cast
 from uuid import uuid4
 
 from pgaudit._exact_json import to_json
-from pgaudit.streams.destinations.answers import Answer
-from pgaudit.streams.destinations.destination import Limits, Prompt
-from pgaudit.streams.destinations.http import Client, open_client, token_of
+from pgaudit.streams.destinations.destination import BaseDestination, Limits
+from pgaudit.streams.destinations.http_client import Client, open_client, read_token
+from pgaudit.streams.destinations.http_response import Response
 from pgaudit.streams.forms import form_of
 from pgaudit.streams.outcomes import DeliveryFailed, DestinationRefused, EventsRefused, Receipt
 from pgaudit.streams.request import Request
@@ -38,7 +38,7 @@ def open_destination(request: Request) -> "Splunk":
 
     :raises DestinationRefused: the token is missing, or the URL cannot be used.
     """
-    token = token_of(request.url, "token")
+    token = read_token(request.url, "token")
     return Splunk(request, open_client(request, [token]), token)
 
 
@@ -62,7 +62,7 @@ class Unacknowledged:
     until: float  # by the monotonic clock
 
 
-class Splunk(Prompt):
+class Splunk(BaseDestination):
     """A collector."""
 
     limits = Limits(events=1_000, bytes=600_000)  # Splunk Cloud takes 1 MB with all that is around the events
@@ -166,7 +166,7 @@ class Splunk(Prompt):
         return isinstance(acks, dict) and cast("dict[str, Any]", acks).get(str(ack_id)) is True
 
 
-def accepted(answer: Answer) -> dict[str, Any]:
+def accepted(answer: Response) -> dict[str, Any]:
     """Returns what the collector says, if it has accepted the request.
 
     :raises DestinationRefused: it does not accept the token, or not for that index.

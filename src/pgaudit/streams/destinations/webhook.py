@@ -11,10 +11,10 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from pgaudit._exact_json import to_json
-from pgaudit.streams.destinations.answers import Answer
-from pgaudit.streams.destinations.destination import Limits, Prompt
-from pgaudit.streams.destinations.http import Client, open_client
-from pgaudit.streams.destinations.signatures import Signer
+from pgaudit.streams.destinations.destination import BaseDestination, Limits
+from pgaudit.streams.destinations.http_client import Client, open_client
+from pgaudit.streams.destinations.http_response import Response
+from pgaudit.streams.destinations.webhook_signatures import Signer
 from pgaudit.streams.forms import Form, form_of
 from pgaudit.streams.outcomes import DeliveryFailed, DestinationRefused, EventsRefused, Receipt
 from pgaudit.streams.request import Request
@@ -86,7 +86,7 @@ class Progress:
         return type(failure)(str(failure), retry_after=failure.retry_after, done=self.done, receipt=self.receipt())
 
 
-class Webhook(Prompt):
+class Webhook(BaseDestination):
     """An endpoint that gets a request for each event."""
 
     limits = Limits(events=500)
@@ -96,12 +96,12 @@ class Webhook(Prompt):
         self._path = path
         self._signer = signer
         self._form = form
-        self._pace = FIRST_GUESS
+        self._seconds_per_event = FIRST_GUESS
         self._refused_in_row = 0
 
     def ready(self, entries: Sequence[Entry], now: datetime, *, is_full: bool) -> int:  # noqa: ARG002 - see Destination
         """Returns how many events the receiver is expected to take in ten seconds; one at least."""
-        return min(len(entries), max(1, int(CHUNK_SECONDS / self._pace)))
+        return min(len(entries), max(1, int(CHUNK_SECONDS / self._seconds_per_event)))
 
     def send(self, entries: Sequence[Entry]) -> Receipt:
         """Sends one event after the other. What is refused does not keep the next one from being sent."""
@@ -116,7 +116,7 @@ class Webhook(Prompt):
             except DeliveryFailed as failure:
                 raise progress.stopped(failure) from None
             progress.done += 1
-            self._pace = max((time.monotonic() - started) / progress.done, 0.001)
+            self._seconds_per_event = max((time.monotonic() - started) / progress.done, 0.001)
         return progress.receipt()
 
     def close(self) -> None:
@@ -126,7 +126,7 @@ class Webhook(Prompt):
     def _require_time(self, started: float) -> None:
         """Raises DeliveryFailed if the chunk has taken too long: what is done is noted, and the rest is sent later."""
         if time.monotonic() - started > LONGEST_CHUNK_SECONDS:
-            raise DeliveryFailed(f"it has become slow: {self._pace:.1f} s for an event")
+            raise DeliveryFailed(f"it has become slow: {self._seconds_per_event:.1f} s for an event")
 
     def _send_one(self, entry: Entry) -> int:
         """Sends an event, and returns the size of its body."""
@@ -154,7 +154,7 @@ class Webhook(Prompt):
         progress.refused[entry.index] = str(error)
 
 
-def require_accepted(answer: Answer) -> None:
+def require_accepted(answer: Response) -> None:
     """Returns if an event was accepted.
 
     :raises DestinationRefused: the endpoint wants no more (410), or does not let us in.

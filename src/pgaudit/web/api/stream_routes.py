@@ -14,7 +14,7 @@ from pgaudit.web.lookups import Lookups
 
 # Path, what answers, what it does, and the body; for a look its problems, for an act its method and the right to it.
 Look = tuple[str, Any, str, Any, tuple[int, ...]]
-Act = tuple[str, str, Any, str, Any, Action]
+Operation = tuple[str, str, Any, str, Any, Action]
 STREAM: Final = f"{AUDIT}/streams/{{name}}"
 PROBLEMS: Final = {
     404: "There is no stream of that name, or it has not parked that event.",
@@ -32,7 +32,7 @@ def add_stream_routes(app: FastAPI, lookups: Lookups, settings: Settings, guard:
         (f"{STREAM}/deliveries", routes.deliveries, "What a stream has sent, or could not.", Deliveries, (404, 422)),
         (f"{STREAM}/parked", routes.parked, "Events that a destination has refused.", ParkedEvents, (404, 422)),
     )
-    acts: tuple[Act, ...] = (
+    operations: tuple[Operation, ...] = (
         ("POST", f"{STREAM}/pause", routes.pause, "Pauses a stream.", Stream, "admin"),
         ("POST", f"{STREAM}/resume", routes.resume, "Ends the pause of a stream.", Stream, "admin"),
         ("POST", f"{STREAM}/rewind", routes.rewind, "Lets a stream go on with another event.", Stream, "admin"),
@@ -44,7 +44,7 @@ def add_stream_routes(app: FastAPI, lookups: Lookups, settings: Settings, guard:
     )
     for path, endpoint, summary, model, statuses in reads:
         add(app, path, endpoint, summary, model, common(guard, "read", 401, 403, *statuses, 503, whole=True))
-    for method, path, endpoint, summary, model, action in acts:
+    for method, path, endpoint, summary, model, action in operations:
         described = common(guard, action, 400, 401, 403, 404, 409, 422, 503, whole=True)
         add(app, path, endpoint, summary, model, described, methods=[method])
 

@@ -17,7 +17,7 @@ from pgaudit.web.api.viewer import CurrentViewer
 from pgaudit.web.lookups import Lookups
 from pgaudit.web.reads import Reader
 from pgaudit.web.routes import LARGEST_ID
-from pgaudit.web.stream_acts import Connection, StreamActs
+from pgaudit.web.stream_operations import Connection, StreamOperations
 from pgaudit.web.stream_views import ShownParked, parked_events
 
 Name = Annotated[str, Path(pattern="^[a-z0-9][a-z0-9_.-]{0,62}$", description="Name of a stream.")]
@@ -104,7 +104,7 @@ class StreamRoutes:
     def __init__(self, lookups: Lookups, settings: Settings) -> None:
         self._lookups = lookups
         self._settings = settings
-        self._acts = StreamActs(lookups, settings)
+        self._operations = StreamOperations(lookups, settings)
         self._streams = lookups.share(streams.listed)
 
     async def streams(self) -> StreamList:
@@ -140,66 +140,66 @@ class StreamRoutes:
     async def pause(self, request: Request, viewer: CurrentViewer, name: Name, body: Pause) -> Stream:
         """Pauses a stream. Nothing is lost: it goes on where it was."""
 
-        def act(conn: Connection) -> Stream:
+        def operation(conn: Connection) -> Stream:
             streams.pause(conn, name, body.reason)
             return streams.found(conn, name)
 
-        return await self._acts.run(request, viewer, act)
+        return await self._operations.run(request, viewer, operation)
 
     async def resume(self, request: Request, viewer: CurrentViewer, name: Name) -> Stream:
         """Ends the pause of a stream, and lets workers try at once."""
 
-        def act(conn: Connection) -> Stream:
+        def operation(conn: Connection) -> Stream:
             streams.resume(conn, name)
             return streams.found(conn, name)
 
-        return await self._acts.run(request, viewer, act)
+        return await self._operations.run(request, viewer, operation)
 
     async def rewind(self, request: Request, viewer: CurrentViewer, name: Name, body: Rewind) -> Stream:
         """Lets a stream go on with that event: all that follows is sent again, or what lies between is left out."""
 
-        def act(conn: Connection) -> Stream:
+        def operation(conn: Connection) -> Stream:
             streams.rewind(conn, name, body.index)
             return streams.found(conn, name)
 
-        return await self._acts.run(request, viewer, act)
+        return await self._operations.run(request, viewer, operation)
 
     async def replay(self, request: Request, viewer: CurrentViewer, name: Name, body: Replay) -> Stream:
         """Sends a range again while there is nothing newer to send; the stream stays where it is."""
 
-        def act(conn: Connection) -> Stream:
+        def operation(conn: Connection) -> Stream:
             streams.replay(conn, name, body.first, body.last)
             return streams.found(conn, name)
 
-        return await self._acts.run(request, viewer, act)
+        return await self._operations.run(request, viewer, operation)
 
     async def stop_replay(self, request: Request, viewer: CurrentViewer, name: Name) -> Stream:
         """Ends a replay where it is, if there is one."""
 
-        def act(conn: Connection) -> Stream:
+        def operation(conn: Connection) -> Stream:
             streams.stop_replay(conn, name)
             return streams.found(conn, name)
 
-        return await self._acts.run(request, viewer, act)
+        return await self._operations.run(request, viewer, operation)
 
     async def retry(self, request: Request, viewer: CurrentViewer, name: Name, body: Retry) -> RetriedEvents:
         """Sends parked events again: all, or one."""
-        retried = await self._acts.run(request, viewer, lambda conn: streams.retry(conn, name, body.index))
+        retried = await self._operations.run(request, viewer, lambda conn: streams.retry(conn, name, body.index))
         return RetriedEvents(retried)
 
     async def discard(self, request: Request, viewer: CurrentViewer, name: Name, body: Discard) -> Stream:
         """Gives up a parked event; those that wait behind it are sent."""
 
-        def act(conn: Connection) -> Stream | None:
+        def operation(conn: Connection) -> Stream | None:
             is_done = streams.discard(conn, name, body.index, body.reason)
             return streams.found(conn, name) if is_done else None
 
-        stream = await self._acts.run(request, viewer, act)
+        stream = await self._operations.run(request, viewer, operation)
         if stream is None:
             raise HTTPException(404, NOT_PARKED)
         return stream
 
     async def test(self, name: Name) -> StreamTest:
         """Sends an event that is marked as a test, with the secrets and the network of this server."""
-        accepted, result = await self._acts.test(name)
+        accepted, result = await self._operations.test(name)
         return StreamTest(accepted, result)

@@ -19,7 +19,7 @@ LONGEST_WAIT: Final = 86_400.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     """The answer to a request.
 
     :ivar headers: by their names in small letters.

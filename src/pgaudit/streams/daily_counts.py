@@ -11,7 +11,7 @@ from typing import Any, Final
 from psycopg.rows import scalar_row, tuple_row
 
 from pgaudit._driver import fetch
-from pgaudit.streams.destinations.summary import Count, Day, Group, Summary
+from pgaudit.streams.destinations.report_summary import Count, Day, Group, Summary
 from pgaudit.streams.positions import Connection
 from pgaudit.trail.conditions import condition_of
 from pgaudit.trail.query import parse

@@ -10,14 +10,14 @@ from pgaudit.sealing.policy import Policy
 from pgaudit.sealing.tiles import WIDTH, Tile, split_hashes
 from pgaudit.sealing.tree import HASH_SIZE
 from pgaudit.sealing.verify.frontier import Frontier
-from pgaudit.streams.archives import Archive, sizes_of
+from pgaudit.streams.segment_storage import SegmentStorage, checkpoint_names
 from pgaudit.streams.segments import Line, Segment, unpacked
 
 MOST_FINDINGS: Final = 100
 
 
 @dataclass(slots=True)
-class Checked:
+class VerifiedSegments:
     """What was found of an archive.
 
     :ivar events: how many different ones it has, from ``first`` to ``last``.
@@ -41,15 +41,17 @@ class Checked:
             self.findings.append(finding)
 
 
-def check(archive: Archive, policy: Policy | None = None, *, is_part: bool = False) -> Checked:
+def check(archive: SegmentStorage, policy: Policy | None = None, *, is_part: bool = False) -> VerifiedSegments:
     """Verifies an archive. 32 bytes for each event are kept in memory.
 
     :param policy: whose signatures checkpoints need; without it, signatures are not looked at.
     :param is_part: the archive has not all events of the log, so gaps are nothing, and roots cannot be computed.
     """
     names = list(archive.names())
-    checking = Checking(archive, policy, is_part=is_part)
-    checking.roots = {} if is_part else {size: checking.read_checkpoint(name) for size, name in sizes_of(names).items()}
+    checking = SegmentVerifier(archive, policy, is_part=is_part)
+    checking.roots = (
+        {} if is_part else {size: checking.read_checkpoint(name) for size, name in checkpoint_names(names).items()}
+    )
     for name in names:
         segment = Segment.parse(name)
         if segment is not None:
@@ -81,11 +83,11 @@ class Tree:
         return self._frontier.root(split_hashes(bytes(self._leaves[self._frontier.size * HASH_SIZE :])))
 
 
-class Checking:
+class SegmentVerifier:
     """Reads segment after segment."""
 
-    def __init__(self, archive: Archive, policy: Policy | None, *, is_part: bool) -> None:
-        self.checked = Checked()
+    def __init__(self, archive: SegmentStorage, policy: Policy | None, *, is_part: bool) -> None:
+        self.checked = VerifiedSegments()
         self.roots: dict[int, bytes | None] = {}
         self._archive = archive
         self._policy = policy

@@ -12,7 +12,7 @@ BACKLOG_SECONDS: Final = 0.5  # for which a full batch counts as a backlog
 STEP_SECONDS: Final = 0.05
 
 
-class Pace:
+class Throttle:
     """How busy a worker is with its queue, and how long its streams pause for that."""
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ class Pace:
             with self._lock:
                 self._running -= 1
 
-    def give_way(self, used: float, stopping: threading.Event) -> None:
+    def wait(self, used: float, stopping: threading.Event) -> None:
         """Waits while there is a backlog, until the share is kept.
 
         :param used: seconds of a processor that the last chunk has taken; infinite before the first one.

@@ -11,14 +11,14 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from typing import Final
 
-from pgaudit.streams.destinations.answers import excerpt
-from pgaudit.streams.destinations.http import context_of, host_of
-from pgaudit.streams.destinations.sockets import ANSWER_SECONDS, connect, secured, why
+from pgaudit.streams.destinations.http_client import parse_host, tls_context
+from pgaudit.streams.destinations.http_response import excerpt
+from pgaudit.streams.destinations.sockets import ANSWER_SECONDS, connect, describe_error, wrap_tls
 from pgaudit.streams.outcomes import DeliveryFailed, DestinationRefused, EventsRefused
 from pgaudit.streams.request import Request
 
 PORTS: Final = {"plain": 25, "starttls": 587, "tls": 465}
-DIALOGUE_SECONDS: Final = 60.0  # for all steps together, however slowly each answer comes
+SESSION_SECONDS: Final = 60.0  # for all steps together, however slowly each answer comes
 POLICY: Final = SMTP.clone(cte_type="7bit")  # so that every server takes it as it is
 TOO_LARGE: Final = 552
 SUCCESS: Final = range(200, 300)
@@ -27,7 +27,7 @@ Answered = bytes | str
 Refusal = type[DeliveryFailed | EventsRefused]
 
 
-class Dialogue(smtplib.SMTP):
+class SMTPConnection(smtplib.SMTP):
     """A connection to a mail server, which ends in time.
 
     :param context: for TLS from the beginning; None for a connection that begins in plain text.
@@ -42,7 +42,7 @@ class Dialogue(smtplib.SMTP):
     def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:  # noqa: ARG002 - see ``sockets``
         """Returns the connection; smtplib calls this."""
         plain = connect(host, port, allow_private=self._allow_private)
-        return plain if self._secure_from_start is None else secured(plain, self._secure_from_start, host)
+        return plain if self._secure_from_start is None else wrap_tls(plain, self._secure_from_start, host)
 
     def cut(self) -> None:
         """Ends the connection from another thread; never one of TLS in plain text, as its own method might."""
@@ -52,7 +52,7 @@ class Dialogue(smtplib.SMTP):
 
 
 @dataclass(frozen=True, slots=True)
-class Mailer:
+class SMTPClient:
     """Sends e-mails of one sender to the same recipients.
 
     :ivar scheme: ``starttls``, ``tls`` or ``plain``.
@@ -77,57 +77,57 @@ class Mailer:
         """
         message["From"], message["To"] = self.sender, ", ".join(self.recipients)
         content = message.as_bytes(policy=POLICY)
-        with self._dialogue() as dialogue:
+        with self._connection() as connection:
             try:
-                self._log_in(dialogue)
-                self._address(dialogue, len(content))
-                self._require(dialogue.data(content), EventsRefused, "the message")
+                self._log_in(connection)
+                self._address(connection, len(content))
+                self._require(connection.data(content), EventsRefused, "the message")
             except smtplib.SMTPDataError as error:  # before the message: the server has taken nothing, whatever it says
                 raise self._refusal(error.smtp_code, error.smtp_error, EventsRefused, "the message") from None
         return len(content)
 
     def check(self) -> None:
         """Logs in, and says who an e-mail would be from and for. Raises what ``send`` raises."""
-        with self._dialogue() as dialogue:
-            self._log_in(dialogue)
-            self._address(dialogue, 0)
+        with self._connection() as connection:
+            self._log_in(connection)
+            self._address(connection, 0)
 
     @contextmanager
-    def _dialogue(self) -> Generator[Dialogue]:
+    def _connection(self) -> Generator[SMTPConnection]:
         """Opens a connection, which ends after the block, or when the time is over.
 
         :raises DeliveryFailed: it cannot be opened, or breaks.
         """
         context = self.context if self.scheme == "tls" else None
-        dialogue = Dialogue(self.host, allow_private=self.allow_private, context=context)
-        timer = threading.Timer(DIALOGUE_SECONDS, dialogue.cut)
+        connection = SMTPConnection(self.host, allow_private=self.allow_private, context=context)
+        timer = threading.Timer(SESSION_SECONDS, connection.cut)
         timer.daemon = True
         timer.start()
         try:
-            self._require(dialogue.connect(self.host, self.port), DeliveryFailed, "the connection")
-            yield dialogue
+            self._require(connection.connect(self.host, self.port), DeliveryFailed, "the connection")
+            yield connection
             with suppress(smtplib.SMTPException, OSError):  # the message is delivered, whatever comes of the farewell
-                dialogue.quit()
+                connection.quit()
         except smtplib.SMTPServerDisconnected:
             raise DeliveryFailed(f"{self.host} has closed the connection") from None
         except (smtplib.SMTPException, OSError) as error:
-            raise DeliveryFailed(f"{self.host} does not answer: {why(error)}") from None
+            raise DeliveryFailed(f"{self.host} does not answer: {describe_error(error)}") from None
         finally:
             timer.cancel()
-            dialogue.close()
+            connection.close()
 
-    def _log_in(self, dialogue: Dialogue) -> None:
+    def _log_in(self, connection: SMTPConnection) -> None:
         """Begins TLS, and says who we are.
 
         :raises DestinationRefused: the server offers no TLS or no login, or the password is wrong.
         """
         try:
-            dialogue.ehlo_or_helo_if_needed()
+            connection.ehlo_or_helo_if_needed()
             if self.scheme == "starttls":
-                dialogue.starttls(context=self.context)
-                dialogue.ehlo_or_helo_if_needed()
+                connection.starttls(context=self.context)
+                connection.ehlo_or_helo_if_needed()
             if self.user is not None:
-                dialogue.login(self.user, self.password or "")
+                connection.login(self.user, self.password or "")
         except smtplib.SMTPResponseException as error:
             raise self._refusal(error.smtp_code, error.smtp_error, DestinationRefused, "the login") from None
         except smtplib.SMTPServerDisconnected:
@@ -138,17 +138,17 @@ class Mailer:
             )
             raise DestinationRefused(f"{self.host} offers no {what}") from None
 
-    def _address(self, dialogue: Dialogue, size: int) -> None:
+    def _address(self, connection: SMTPConnection, size: int) -> None:
         """Says who the message is from and for. One recipient that is refused ends it for all of them.
 
         :raises DestinationRefused: the sender or a recipient is refused for good.
         :raises EventsRefused: the message is too large.
         """
-        answer = dialogue.mail(self.sender, [f"size={size}"] if dialogue.has_extn("size") else [])
+        answer = connection.mail(self.sender, [f"size={size}"] if connection.has_extn("size") else [])
         refusal = EventsRefused if answer[0] == TOO_LARGE else DestinationRefused
         self._require(answer, refusal, f"the sender {self.sender}")
         for recipient in self.recipients:
-            self._require(dialogue.rcpt(recipient), DestinationRefused, f"the recipient {recipient}")
+            self._require(connection.rcpt(recipient), DestinationRefused, f"the recipient {recipient}")
 
     def _require(self, answer: tuple[int, Answered], refusal: Refusal, what: str) -> None:
         """Returns if an answer is a success.
@@ -165,8 +165,8 @@ class Mailer:
         return kind(f"{self.host} refuses {what}: {code} {text}")
 
 
-def open_mailer(request: Request) -> Mailer:
-    """Returns the mailer of a stream.
+def open_smtp_client(request: Request) -> SMTPClient:
+    """Returns the client of a stream.
 
     :raises DestinationRefused: a secret is missing, or the e-mails could be read on their way.
     """
@@ -179,14 +179,14 @@ def open_mailer(request: Request) -> Mailer:
         )
     if (password is None) != ("user" not in url.options):
         raise DestinationRefused("user= and password= belong together: give both in the URL, or none")
-    host, port = host_of(url)
-    return Mailer(
+    host, port = parse_host(url)
+    return SMTPClient(
         url.scheme,
         host,
         port or PORTS[url.scheme],
         url.option("from"),
         tuple(dict.fromkeys(url.option("to").split(","))),
-        context_of(url),
+        tls_context(url),
         url.options.get("user"),
         password,
         request.allow_private,

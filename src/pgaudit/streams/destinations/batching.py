@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from pgaudit.streams.destinations.destination import Prompt
+from pgaudit.streams.destinations.destination import BaseDestination
 from pgaudit.trail.entry import Entry
 
 
-class Lingering(Prompt):
+class BatchingDestination(BaseDestination):
     """Waits for more events until a moment, and lets nobody read the log again before."""
 
     takes_all = True

@@ -27,7 +27,7 @@ LARGEST_TEMPLATE: Final = 1_000_000  # bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class MailText:
     """What an e-mail says."""
 
     subject: str
@@ -47,19 +47,19 @@ class Letter:
 
 
 @dataclass(frozen=True, slots=True)
-class Writer:
+class MailTemplate:
     """Writes letters by one template: the same twice, one of which escapes what is put into it."""
 
     plain: Template
     escaping: Template
 
-    def write(self, values: dict[str, Any]) -> Letter:
+    def render(self, values: dict[str, Any]) -> MailText:
         """Returns the letter with these values.
 
         :raises EventsRefused: the template cannot be rendered with them.
         """
         try:
-            return Letter(
+            return MailText(
                 self.plain.render(values, part="subject"),
                 self.plain.render(values, part="text").strip() + "\n",
                 self.escaping.render(values, part="html").strip() + "\n",
@@ -68,14 +68,14 @@ class Writer:
             raise EventsRefused(f"the template cannot be rendered: {type(error).__name__}: {one_line(error)}") from None
 
 
-def open_writer(path: str) -> Writer:
+def load_template(path: str) -> MailTemplate:
     """Returns the writer of the template in a file; of ours, if the path is empty.
 
     :raises DestinationRefused: the file cannot be read, or is no template.
     """
     try:
         text = Path(path).read_bytes()[:LARGEST_TEMPLATE].decode() if path else DEFAULT
-        return Writer(*(environment(escapes=escapes).from_string(text) for escapes in (False, True)))
+        return MailTemplate(*(environment(escapes=escapes).from_string(text) for escapes in (False, True)))
     except TemplateError as error:
         raise DestinationRefused(f"{path} is no template of Jinja2: {one_line(error)}") from None
     except (OSError, UnicodeDecodeError) as error:

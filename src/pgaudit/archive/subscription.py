@@ -12,7 +12,7 @@ from psycopg import sql
 from psycopg.rows import scalar_row, tuple_row
 
 from pgaudit._driver import fetch
-from pgaudit.archive.publishing import NAME, TABLES
+from pgaudit.archive.publication import NAME, TABLES
 from pgaudit.errors import ArchiveRefused
 
 LOOK_EVERY_SECONDS: Final = 0.2

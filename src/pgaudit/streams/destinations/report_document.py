@@ -12,7 +12,7 @@ from typing import Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, select_autoescape
 
-from pgaudit.streams.destinations.summary import Count, Summary
+from pgaudit.streams.destinations.report_summary import Count, Summary
 from pgaudit.trail.export.csv_ import BOM, safe, written
 
 TEMPLATES: Final = Path(__file__).with_name("templates")
@@ -22,7 +22,7 @@ BAD: Final = (("denied", "denied"), ("failure", "failed"))
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
+class ReportDocument:
     """A report that can be sent.
 
     :ivar name: of its files, without their suffix.
@@ -38,14 +38,14 @@ class Document:
     summary: Summary
 
 
-def document_of(summary: Summary) -> Document:
+def render_report(summary: Summary) -> ReportDocument:
     """Returns the document of a day."""
     day, indexes = summary.day.date.isoformat(), summary.indexes
     name = f"{summary.stream}_{day}_{indexes.start}-{indexes.stop - 1}"
     csv = BOM + written([HEADER, *records(summary)])
     title = title_of(summary)
     values = {"summary": summary, "title": title, "heading": heading_of(summary), "shares": shares(summary)}
-    return Document(
+    return ReportDocument(
         name=name,
         identity=sha256(name.encode() + b"\0" + csv).hexdigest()[:32],
         title=title,

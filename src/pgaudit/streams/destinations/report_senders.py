@@ -9,13 +9,13 @@ from tempfile import NamedTemporaryFile
 from typing import Any, Final, Protocol
 
 from pgaudit._exact_json import to_json
-from pgaudit.streams.destinations.documents import Document
-from pgaudit.streams.destinations.http import Client, open_client
-from pgaudit.streams.destinations.letters import Letter
-from pgaudit.streams.destinations.mailer import Mailer, open_mailer
-from pgaudit.streams.destinations.signatures import Signer
-from pgaudit.streams.destinations.summary import as_json
+from pgaudit.streams.destinations.http_client import Client, open_client
+from pgaudit.streams.destinations.mail_message import MailText
+from pgaudit.streams.destinations.report_document import ReportDocument
+from pgaudit.streams.destinations.report_summary import as_json
+from pgaudit.streams.destinations.smtp_client import SMTPClient, open_smtp_client
 from pgaudit.streams.destinations.webhook import require_accepted, text_of
+from pgaudit.streams.destinations.webhook_signatures import Signer
 from pgaudit.streams.outcomes import DeliveryFailed
 from pgaudit.streams.request import Request
 
@@ -23,10 +23,10 @@ HTML: Final = "text/html; charset=utf-8"
 CSV: Final = "text/csv; charset=utf-8"
 
 
-class Carrier(Protocol):
+class ReportSender(Protocol):
     """Brings reports to where they are read."""
 
-    def carry(self, document: Document) -> int:
+    def send(self, document: ReportDocument) -> int:
         """Returns the bytes that were sent, once the report is there. Raises what ``send`` of a destination raises."""
         ...
 
@@ -39,7 +39,7 @@ class Carrier(Protocol):
         ...
 
 
-def open_carrier(request: Request) -> Carrier:
+def open_report_sender(request: Request) -> ReportSender:
     """Returns the carrier of a stream of reports.
 
     :raises DeliveryFailed: a secret is not there; or, DestinationRefused, the URL cannot be used.
@@ -47,51 +47,51 @@ def open_carrier(request: Request) -> Carrier:
     url = request.url
     match url.carrier:
         case "smtp":
-            return MailCarrier(open_mailer(request), url.option("subject", "pgaudit"))
+            return MailSender(open_smtp_client(request), url.option("subject", "pgaudit"))
         case "webhook":
             keys = [key for option in ("secret", "previous") for key in (url.secret(option) or "").split()]
-            return WebhookCarrier(open_client(request, keys), url.path, Signer(keys))
+            return WebhookSender(open_client(request, keys), url.path, Signer(keys))
         case "s3":
-            from pgaudit.streams.buckets import Bucket  # noqa: PLC0415 - it needs boto3
+            from pgaudit.streams.s3_bucket import Bucket  # noqa: PLC0415 - it needs boto3
 
-            return BucketCarrier(Bucket.of(url))
+            return BucketSender(Bucket.of(url))
         case _:
-            return DirectoryCarrier(Path(url.path))
+            return DirectorySender(Path(url.path))
 
 
 @dataclass(frozen=True, slots=True)
-class MailCarrier:
+class MailSender:
     """An e-mail: the report is its text, the CSV is attached."""
 
-    mailer: Mailer
+    client: SMTPClient
     prefix: str
 
-    def carry(self, document: Document) -> int:
+    def send(self, document: ReportDocument) -> int:
         """Sends the e-mail."""
-        domain = self.mailer.sender.rpartition("@")[2]
-        letter = Letter(f"{self.prefix}: {document.title}", document.text, document.html)
+        domain = self.client.sender.rpartition("@")[2]
+        letter = MailText(f"{self.prefix}: {document.title}", document.text, document.html)
         message = letter.message(f"<report.{document.identity}@{domain}>")
         message["X-Pgaudit-Stream"] = document.summary.stream
         message.add_attachment(document.csv, "text", "csv", filename=f"{document.name}.csv")
-        return self.mailer.send(message)
+        return self.client.send(message)
 
     def check(self) -> None:
         """Logs in."""
-        self.mailer.check()
+        self.client.check()
 
     def close(self) -> None:
         """Has nothing to close: each e-mail has a connection of its own."""
 
 
 @dataclass(frozen=True, slots=True)
-class WebhookCarrier:
+class WebhookSender:
     """A request, signed as those for events: the numbers as JSON, and both documents as texts."""
 
     client: Client
     path: str
     signer: Signer
 
-    def carry(self, document: Document) -> int:
+    def send(self, document: ReportDocument) -> int:
         """Sends the request. Its id is the same for the same report."""
         texts = {"html": document.html, "csv": document.csv.decode("utf-8-sig")}
         moment = text_of(document.summary.day.end.astimezone(UTC))
@@ -115,12 +115,12 @@ class WebhookCarrier:
 
 
 @dataclass(frozen=True, slots=True)
-class DirectoryCarrier:
+class DirectorySender:
     """Two files in a directory, which appear when they are complete."""
 
     path: Path
 
-    def carry(self, document: Document) -> int:
+    def send(self, document: ReportDocument) -> int:
         """Writes the files; returns when the disk has them. The same report replaces itself."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -164,12 +164,12 @@ class DirectoryCarrier:
 
 
 @dataclass(frozen=True, slots=True)
-class BucketCarrier:
+class BucketSender:
     """Two objects in a bucket. The same report has the same name, and is there already."""
 
     bucket: Any
 
-    def carry(self, document: Document) -> int:
+    def send(self, document: ReportDocument) -> int:
         """Puts the objects."""
         html = document.html.encode()
         self.bucket.put(f"{document.name}.csv", document.csv, CSV)

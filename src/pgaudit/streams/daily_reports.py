@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 
 from pgaudit import signals
 from pgaudit.settings import Settings
-from pgaudit.streams import counting, positions
-from pgaudit.streams.destinations.summary import Reporter, Summary
+from pgaudit.streams import daily_counts, positions
+from pgaudit.streams.destinations.report_summary import Reporter, Summary
 from pgaudit.streams.outcomes import DeliveryFailed, DestinationRefused, EventsRefused, Receipt
 from pgaudit.streams.positions import Connection, Due, Move
 from pgaudit.streams.shipping import note_failure
@@ -28,23 +28,23 @@ def next_summary(conn: Connection, reporter: Reporter, due: Due) -> Summary | No
 
     This reads the log, and so happens before the position is locked.
     """
-    first = counting.persisted_at(conn, due.next_index)
+    first = daily_counts.persisted_at(conn, due.next_index)
     if first is None:
         return None
     day = reporter.day_of(first)
     if datetime.now(UTC) < day.due:
         reporter.wait(day.due)
         return None
-    stop = counting.end_of(conn, due.next_index, day.end, due.log_size)
+    stop = daily_counts.end_of(conn, due.next_index, day.end, due.log_size)
     if positions.pause_if_hidden(conn, due, stop):
         return None
-    return counting.summarize(conn, due.name, due.query, day, range(due.next_index, stop))
+    return daily_counts.summarize(conn, due.name, due.query, day, range(due.next_index, stop))
 
 
 def deliver(conn: Connection, settings: Settings, reporter: Reporter, due: Due, summary: Summary) -> bool:
     """Sends a report while no other worker can. Returns whether it was accepted."""
     started, stop = datetime.now(UTC), summary.indexes.stop
-    last_hash = counting.hash_at(conn, stop - 1)
+    last_hash = daily_counts.hash_at(conn, stop - 1)
     with conn.transaction():
         if not positions.lock(conn, due):
             return False

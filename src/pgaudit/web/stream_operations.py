@@ -21,16 +21,16 @@ Connection = psycopg.Connection[Any]
 BUSY: Final = "A worker is sending a chunk of this stream. Try again in a few seconds."
 
 
-class StreamActs:
-    """Runs acts in the look-ups of the application; tests of destinations, which may take long, in a thread apart."""
+class StreamOperations:
+    """Runs operations in the thread pool of the application. Tests of destinations, which may be slow, get a thread."""
 
     def __init__(self, lookups: Lookups, settings: Settings) -> None:
         self._lookups = lookups
         self._settings = settings
         self._tests = lookups.apart(1)
 
-    async def run(self, request: Request, viewer: Viewer, act: Callable[[Connection], T]) -> T:
-        """Returns what an act returns.
+    async def run(self, request: Request, viewer: Viewer, operation: Callable[[Connection], T]) -> T:
+        """Returns what an operation returns.
 
         :raises StreamNotFound: there is no such stream.
         :raises InvalidStream: it cannot be done.
@@ -41,7 +41,7 @@ class StreamActs:
         def acting(conn: Connection) -> T:
             with explained(conn):
                 reader.acts(conn)
-                return act(conn)
+                return operation(conn)
 
         return await self._lookups.run(acting)
 

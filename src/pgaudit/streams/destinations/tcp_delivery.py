@@ -18,14 +18,14 @@ import time
 from contextlib import suppress
 from typing import Final
 
-from pgaudit.streams.destinations.sockets import ANSWER_SECONDS, raise_pending, why
+from pgaudit.streams.destinations.sockets import ANSWER_SECONDS, describe_error, raise_pending
 from pgaudit.streams.outcomes import DeliveryFailed
 
 CONFIRM_SECONDS: Final = 10.0
 LOOK_EVERY_SECONDS: Final = 0.002
 
 
-def hand_over(connection: socket.socket, content: bytes, *, confirm: bool) -> None:
+def deliver(connection: socket.socket, content: bytes, *, confirm: bool) -> None:
     """Sends bytes and closes the connection.
 
     :param confirm: wait until the other side has read them; without, until its system has them.
@@ -38,9 +38,9 @@ def hand_over(connection: socket.socket, content: bytes, *, confirm: bool) -> No
         if confirm:
             await_end(connection, end)
         else:
-            say_goodbye(connection)
+            close_tls(connection)
     except OSError as error:
-        raise DeliveryFailed(f"the receiver has not taken everything: {why(error)}") from None
+        raise DeliveryFailed(f"the receiver has not taken everything: {describe_error(error)}") from None
     finally:
         connection.close()
 
@@ -83,7 +83,7 @@ def await_end(connection: socket.socket, end: float) -> None:
         ) from None
 
 
-def say_goodbye(connection: socket.socket) -> None:
+def close_tls(connection: socket.socket) -> None:
     """Tells a receiver of TLS that nothing is missing at the end, without waiting for its answer."""
     if isinstance(connection, ssl.SSLSocket):
         with suppress(ssl.SSLWantReadError, ssl.SSLEOFError):

@@ -14,8 +14,8 @@ from urllib.parse import quote, urlsplit
 
 import httpcore2
 
-from pgaudit.streams.destinations.answers import Answer, excerpt
-from pgaudit.streams.destinations.connections import ANSWER_SECONDS, CONNECT_SECONDS, CheckedBackend, Deadline
+from pgaudit.streams.destinations.http_connections import ANSWER_SECONDS, CONNECT_SECONDS, CheckedBackend, Deadline
+from pgaudit.streams.destinations.http_response import Response, excerpt
 from pgaudit.streams.outcomes import DeliveryFailed, DestinationRefused
 from pgaudit.streams.request import Request
 from pgaudit.streams.urls import StreamURL
@@ -42,7 +42,7 @@ class Client:
     deadline: Deadline
     secrets: tuple[str, ...] = field(default=(), repr=False)
 
-    def post(self, path: str, body: bytes, headers: Mapping[str, str], *, compress: bool = False) -> Answer:
+    def post(self, path: str, body: bytes, headers: Mapping[str, str], *, compress: bool = False) -> Response:
         """Sends a body, and returns the answer, whatever its status.
 
         :raises DeliveryFailed: there is no answer in time.
@@ -58,9 +58,9 @@ class Client:
             with self.pool.stream("POST", url, headers=list(given.items()), content=body) as response:
                 return self.answer(response)
         except ERRORS as error:
-            raise DeliveryFailed(f"{self.place} does not answer: {why(error)}") from None
+            raise DeliveryFailed(f"{self.place} does not answer: {describe_error(error)}") from None
 
-    def answer(self, response: httpcore2.Response) -> Answer:
+    def answer(self, response: httpcore2.Response) -> Response:
         """Returns an answer. Its body is read as far as it is needed."""
         content = b""
         for part in response.iter_stream():
@@ -68,7 +68,7 @@ class Client:
             if len(content) > LARGEST_ANSWER:
                 break
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
-        return Answer(response.status, headers, content[:LARGEST_ANSWER], excerpt(content, self.secrets))
+        return Response(response.status, headers, content[:LARGEST_ANSWER], excerpt(content, self.secrets))
 
     def close(self) -> None:
         """Closes the connections."""
@@ -85,10 +85,10 @@ def open_client(request: Request, secrets: Iterable[str | None] = ()) -> Client:
         raise DestinationRefused(
             "http can be read and changed on its way: use https, or add the stream with --allow-private"
         )
-    host, port = host_of(url)
+    host, port = parse_host(url)
     deadline = Deadline()
     pool = httpcore2.ConnectionPool(
-        ssl_context=context_of(url) if url.scheme == "https" else None,
+        ssl_context=tls_context(url) if url.scheme == "https" else None,
         keepalive_expiry=KEEP_ALIVE_SECONDS,
         network_backend=CheckedBackend(deadline, allow_private=request.allow_private),
     )
@@ -96,7 +96,7 @@ def open_client(request: Request, secrets: Iterable[str | None] = ()) -> Client:
     return Client(url.scheme, host, port, url.place, pool, deadline, kept)
 
 
-def token_of(url: StreamURL, option: str) -> str:
+def read_token(url: StreamURL, option: str) -> str:
     """Returns the token that an option refers to, which a header can have; empty without the option.
 
     :raises DestinationRefused: it is not there, or no token.
@@ -109,7 +109,7 @@ def token_of(url: StreamURL, option: str) -> str:
     return token
 
 
-def host_of(url: StreamURL) -> tuple[str, int | None]:
+def parse_host(url: StreamURL) -> tuple[str, int | None]:
     """Returns host and port.
 
     :raises DestinationRefused: there is not exactly one.
@@ -124,7 +124,7 @@ def host_of(url: StreamURL) -> tuple[str, int | None]:
     return host, port
 
 
-def context_of(url: StreamURL) -> ssl.SSLContext:
+def tls_context(url: StreamURL) -> ssl.SSLContext:
     """Returns what certificates are checked with: those that the system trusts, or those of ``ca`` alone.
 
     :raises DestinationRefused: the file cannot be read.
@@ -137,7 +137,7 @@ def context_of(url: StreamURL) -> ssl.SSLContext:
         raise DestinationRefused(f"the certificates of ca={path} cannot be used: {reason}") from None
 
 
-def why(error: Exception) -> str:
+def describe_error(error: Exception) -> str:
     """Returns why there is no answer, in words of our own and of the system."""
     cause = error.args[0] if error.args else None
     if isinstance(cause, ssl.SSLCertVerificationError):

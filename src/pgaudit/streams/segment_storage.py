@@ -9,7 +9,7 @@ from pgaudit.streams.segments import CHECKPOINT
 from pgaudit.streams.urls import StreamURL
 
 
-class Archive(Protocol):
+class SegmentStorage(Protocol):
     """Files by their names."""
 
     def names(self) -> Iterable[str]:
@@ -21,7 +21,7 @@ class Archive(Protocol):
         ...
 
 
-class LocalArchive:
+class LocalStorage:
     """A copy in a directory."""
 
     def __init__(self, path: Path) -> None:
@@ -36,7 +36,7 @@ class LocalArchive:
         return (self._path / name).read_bytes()
 
 
-def archive_at(place: str) -> Archive:
+def open_storage(place: str) -> SegmentStorage:
     """Returns the archive at ``s3://BUCKET/PREFIX``, or in a directory.
 
     :raises InvalidStream: there is none.
@@ -46,15 +46,15 @@ def archive_at(place: str) -> Archive:
     if not place.startswith("s3:"):
         if not Path(place).is_dir():
             raise InvalidStream(f"{place} is no directory: write one, or s3://BUCKET/PREFIX")
-        return LocalArchive(Path(place))
+        return LocalStorage(Path(place))
     try:
-        from pgaudit.streams.buckets import Bucket  # noqa: PLC0415 - its packages are an extra
+        from pgaudit.streams.s3_bucket import Bucket  # noqa: PLC0415 - its packages are an extra
     except ModuleNotFoundError as error:
         raise MissingExtra(f'{error.name} is not installed: pip install "pgaudit[s3]"') from error
     return Bucket.of(StreamURL.parse(place))
 
 
-def sizes_of(names: Iterable[str]) -> dict[int, str]:
+def checkpoint_names(names: Iterable[str]) -> dict[int, str]:
     """Returns the names of checkpoints by their sizes, in ascending order."""
     found = ((CHECKPOINT.fullmatch(name), name) for name in names)
     return dict(sorted((int(match[1]), name) for match, name in found if match))
