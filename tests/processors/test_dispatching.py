@@ -11,7 +11,7 @@ import pgaudit
 from pgaudit import Settings, processors, streams
 from pgaudit.errors import InvalidProcessor, StreamNotFound
 from pgaudit.processors.declaration import DECLARED
-from pgaudit.processors.dispatching import Dispatcher
+from pgaudit.processors.dispatcher import Dispatcher
 from pgaudit.worker.sealing import connected
 from tests.support.processors import JOBS, column, stat
 from tests.support.queries import value_in
@@ -31,7 +31,7 @@ def dispatch(settings: Settings) -> None:
     """Dispatches all that there is."""
     one = dispatcher(settings)
     with connected(settings, "test") as conn:
-        one.keep_house(conn)
+        one.run_maintenance(conn)
         while one.dispatch_due(conn):
             pass
 

@@ -8,7 +8,7 @@ import pytest
 
 from pgaudit import streams
 from pgaudit.errors import InvalidStream, StreamNotFound
-from pgaudit.streams import runner
+from pgaudit.streams import stream_thread
 from pgaudit.streams.destinations.destination import BaseDestination, Limits
 from pgaudit.streams.outcomes import DeliveryFailed, DestinationRefused, Receipt
 from pgaudit.streams.request import Request
@@ -126,7 +126,7 @@ def test_a_replay_that_fails_does_not_hold_up_the_stream(
     """It is tried again, unless it was refused; newer events are sent, and the stream is not paused."""
     assert sent
     taken: list[int] = []
-    monkeypatch.setattr(runner, "open_destination", lambda request: Scripted(request, error, taken))
+    monkeypatch.setattr(stream_thread, "open_destination", lambda request: Scripted(request, error, taken))
     with psycopg.connect(dsn, autocommit=True) as conn:
         streams.replay(conn, "siem", 2, 5)
         send_all(dsn, "siem")
@@ -153,7 +153,7 @@ def test_a_replay_waits_for_a_destination_that_cannot_be_opened(
             raise error
         return Scripted(request, error, [])
 
-    monkeypatch.setattr(runner, "open_destination", open_or_fail)
+    monkeypatch.setattr(stream_thread, "open_destination", open_or_fail)
     with psycopg.connect(dsn, autocommit=True) as conn:
         streams.replay(conn, "siem", 2, 5)
         send_all(dsn, "siem")
@@ -168,7 +168,7 @@ def test_a_failed_replay_is_tried_again(dsn: str, sent: Path, monkeypatch: pytes
     assert sent
     taken: list[int] = []
     busy = [DeliveryFailed("busy")]
-    monkeypatch.setattr(runner, "open_destination", lambda request: Scripted(request, busy[0], taken))
+    monkeypatch.setattr(stream_thread, "open_destination", lambda request: Scripted(request, busy[0], taken))
     with psycopg.connect(dsn, autocommit=True) as conn:
         streams.replay(conn, "siem", 2, 5)
         send_all(dsn, "siem")
@@ -194,7 +194,7 @@ def test_a_range_of_many_chunks_is_sent_to_its_end(dsn: str, sent: Path, monkeyp
             super().__init__(request, DeliveryFailed(""), taken)
             self._error = None
 
-    monkeypatch.setattr(runner, "open_destination", Small)
+    monkeypatch.setattr(stream_thread, "open_destination", Small)
     with psycopg.connect(dsn, autocommit=True) as conn:
         streams.replay(conn, "siem", 1, 8)
         send_all(dsn, "siem")

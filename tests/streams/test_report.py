@@ -22,7 +22,7 @@ from pgaudit.streams.destinations.report_document import render_report
 from pgaudit.streams.destinations.report_summary import Count, Group, Summary
 from pgaudit.streams.outcomes import DeliveryFailed, DestinationRefused
 from pgaudit.streams.probing import probe
-from pgaudit.streams.runner import StreamThread
+from pgaudit.streams.stream_thread import StreamThread
 from pgaudit.streams.throttle import Throttle
 from pgaudit.streams.urls import StreamURL
 from pgaudit.testing import run_worker_once

@@ -15,8 +15,8 @@ from pgaudit import AuditLog, Settings
 from pgaudit.streams import positions
 from pgaudit.streams.destinations.destination import BaseDestination, Limits
 from pgaudit.streams.outcomes import DeliveryFailed, EventsRefused, Receipt
-from pgaudit.streams.runner import StreamThread
 from pgaudit.streams.shipping import Shipper
+from pgaudit.streams.stream_thread import StreamThread
 from pgaudit.streams.throttle import Throttle
 from pgaudit.testing import run_worker_once
 from pgaudit.testing.copies import fresh_database

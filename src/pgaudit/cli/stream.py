@@ -1,15 +1,14 @@
 """``pgaudit stream``: where events are sent after they are in the log."""
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from typing import Annotated, Any, Final, Literal, Self
+from dataclasses import asdict
+from typing import Annotated, Literal
 
 import typer
-from rich.text import Text
 
 from pgaudit import streams
 from pgaudit.cli.database import connect
 from pgaudit.cli.output import AsJson, cell, print_indented, print_json, print_rows
+from pgaudit.cli.stream_details import INDENT, Line, facts
 from pgaudit.cli.terminal import say
 from pgaudit.streams import Stream
 
@@ -17,30 +16,6 @@ app = typer.Typer(
     help="Send what is in the log to other systems, and see how far each of them is.", no_args_is_help=True
 )
 Name = Annotated[str, typer.Argument(help="Name of the stream.")]
-INDENT: Final = 14
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A stream in a list."""
-
-    name: str
-    state: str
-    to: str
-    next_index: int
-    lag_events: int
-    lag_seconds: float
-    parked: int
-    problem: str | None
-
-    @classmethod
-    def of(cls, stream: Stream) -> Self:
-        """The line of a stream."""
-        to = (stream.url or "").partition("?")[0]
-        return cls(
-            stream.name, stream.state, to, stream.next_index, stream.lag_events, stream.lag_seconds, stream.parked,
-            problem_of(stream),
-        )  # fmt: skip
 
 
 @app.command()
@@ -129,39 +104,6 @@ def remove(name: Name, *, json: AsJson = False) -> None:
         print_json({"removed": name})
     else:
         say(f"{name} is removed. It had come to index {stream.next_index}.")
-
-
-def facts(stream: Stream) -> Iterator[tuple[str, Any]]:
-    """Yields what there is to say of a stream, each with its title."""
-    yield "name", stream.name
-    yield "state", stream.state
-    yield "problem", problem_of(stream)
-    yield "to", stream.url
-    yield "match", stream.query or "every event"
-    yield "form", stream.form + (", in order of each target" if stream.ordered else "")
-    yield "next index", stream.next_index
-    yield "behind", f"{stream.lag_events:,} events, {stream.lag_seconds:,.0f} s"
-    yield "delivered", f"{stream.delivered:,} events, {stream.events_per_second:,.1f}/s in the last 5 minutes"
-    yield "last", stream.delivered_at
-    yield "failures", f"{stream.failures_last_day:,} in the last day"
-    yield "parked", stream.parked
-    yield "replay", replay_of(stream)
-    yield "added", Text(f"by {stream.added_by} at {cell(stream.added_at)}").plain
-
-
-def problem_of(stream: Stream) -> str | None:
-    """Returns why a stream is paused or failing; None while it is neither."""
-    if stream.state == "paused":
-        return f"paused by {stream.paused_by} ({stream.pause_kind}): {stream.pause_reason or 'no reason given'}"
-    return stream.error
-
-
-def replay_of(stream: Stream) -> str | None:
-    """Returns how far a replay is; None without one."""
-    if stream.replay_from is None:
-        return None
-    error = f"; {stream.replay_error}" if stream.replay_error else ""
-    return f"{stream.replay_from} to {stream.replay_to}, next {stream.replay_next}{error}"
 
 
 def report(stream: Stream, sentence: str, in_json: bool) -> None:  # noqa: FBT001 - the last of each command

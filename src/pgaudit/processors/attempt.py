@@ -2,60 +2,15 @@
 
 import asyncio
 import inspect
-import threading
-import traceback
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
-from contextvars import copy_context
-from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 from pgaudit.processors.declaration import Processor
 from pgaudit.processors.entry import ProcessorEntry
 from pgaudit.processors.exceptions import Discard, Retry
+from pgaudit.processors.outcomes import Discarded, Failed, Outcome, Succeeded, storable
+from pgaudit.processors.threads import in_thread
 
-
-@dataclass(frozen=True, slots=True)
-class Succeeded:
-    """The job is done."""
-
-
-@dataclass(frozen=True, slots=True)
-class Discarded:
-    """The processor has given the event up."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """The attempt has failed.
-
-    :ivar counted: whether the processor counts as failing.
-    :ivar retry_in: seconds until the next attempt; None after the last one.
-    """
-
-    counted: bool
-    retry_in: float | None
-    error_class: str
-    sqlstate: str | None
-    message: str
-    traceback: str
-
-    @classmethod
-    def of(cls, error: BaseException, retry_in: float | None) -> Self:
-        """Returns the failure that an exception of the function stands for."""
-        return cls(
-            counted=not isinstance(error, Retry),
-            retry_in=retry_in,
-            error_class=type(error).__name__,
-            sqlstate=state if isinstance(state := getattr(error, "sqlstate", None), str) else None,
-            message=storable(text_of(error)),
-            traceback=storable("".join(traceback.format_exception(error))),
-        )
-
-
-Outcome = Succeeded | Discarded | Failed
 Overrun = Callable[[str], Awaitable[None]]
 
 
@@ -82,19 +37,6 @@ async def attempt(processor: Processor, entry: ProcessorEntry, overrun: Overrun,
     except (Exception, SystemExit) as error:  # noqa: BLE001 - it is the application's
         return Failed.of(error, delay)
     return Succeeded()
-
-
-def text_of(error: BaseException) -> str:
-    """Returns the message of an exception; its class if it has none."""
-    try:
-        return str(error) or repr(error)
-    except Exception:  # noqa: BLE001 - it is the application's
-        return type(error).__name__
-
-
-def storable(text: str) -> str:
-    """Returns a text that Postgres can store: without NUL and halves of characters, which may come from an event."""
-    return text.replace("\0", "").encode(errors="replace").decode()
 
 
 async def call(processor: Processor, entry: ProcessorEntry, overrun: Overrun) -> None:
@@ -128,38 +70,3 @@ async def call_in_thread(processor: Processor, entry: ProcessorEntry, overrun: O
             "function, so the job waits until it returns"
         )
     return (await running).get()
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """How a function in a thread has ended. Not as the exception of a future: SystemExit would end the event loop."""
-
-    value: Any = None
-    error: BaseException | None = None
-
-    def get(self) -> Any:
-        """Returns what the function has returned, or raises what it has raised."""
-        if self.error is not None:
-            raise self.error
-        return self.value
-
-
-async def in_thread(function: Callable[..., Any], *arguments: object) -> Ended:
-    """Calls a function in a thread of its own, for which no shutdown waits."""
-    loop, context = asyncio.get_running_loop(), copy_context()
-    future: asyncio.Future[Ended] = loop.create_future()
-
-    def end(ended: Ended) -> None:
-        if not future.done():
-            future.set_result(ended)
-
-    def body() -> None:
-        try:
-            ended = Ended(context.run(function, *arguments))
-        except BaseException as raised:  # noqa: BLE001 - get() raises it
-            ended = Ended(error=raised)
-        with suppress(RuntimeError):  # the loop is closed: the worker has stopped meanwhile
-            loop.call_soon_threadsafe(end, ended)
-
-    threading.Thread(target=body, name=f"processor {getattr(function, '__name__', '')}", daemon=True).start()
-    return await future

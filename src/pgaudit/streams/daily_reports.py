@@ -6,9 +6,9 @@ from pgaudit import signals
 from pgaudit.settings import Settings
 from pgaudit.streams import daily_counts, positions
 from pgaudit.streams.destinations.report_summary import Reporter, Summary
+from pgaudit.streams.failures import note_failure
 from pgaudit.streams.outcomes import DeliveryFailed, DestinationRefused, EventsRefused, Receipt
 from pgaudit.streams.positions import Connection, Due, Move
-from pgaudit.streams.shipping import note_failure
 from pgaudit.trail.chunks import Chunk
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pgaudit.errors import PgauditError
+from pgaudit.streams.printable import as_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +46,3 @@ class DeliveryFailed(PgauditError):
 
 class DestinationRefused(DeliveryFailed):
     """A destination takes nothing from us until someone acts: the token is wrong, or the endpoint is gone."""
-
-
-def as_line(message: str) -> str:
-    """Returns a message as one line: it may quote a receiver, and Postgres stores no NUL and no half character."""
-    return "".join(character if character.isprintable() else " " for character in message)

@@ -11,9 +11,10 @@ from pgaudit._driver import fetch
 from pgaudit._reading import run
 from pgaudit.settings import Settings
 from pgaudit.streams import positions
+from pgaudit.streams.failures import backoff
 from pgaudit.streams.outcomes import DeliveryFailed, DestinationRefused
 from pgaudit.streams.positions import Connection, Due, Move
-from pgaudit.streams.shipping import Shipper, backoff, move_of, tell_parked
+from pgaudit.streams.shipping import Shipper, move_of, tell_parked
 from pgaudit.trail.chunks import Chunk, read_chunk
 from pgaudit.trail.query import parse
 

@@ -9,13 +9,13 @@ from importlib import import_module
 from typing import Any, Final, Self
 
 from pgaudit.streams.outcomes import DeliveryFailed, DestinationRefused
+from pgaudit.streams.printable import excerpt
+from pgaudit.streams.timeouts import ANSWER_SECONDS, CONNECT_SECONDS
 from pgaudit.streams.urls import StreamURL
 
 boto3: Any = import_module("boto3")  # they ship no types
 botocore: Any = import_module("botocore.client")
 errors: Any = import_module("botocore.exceptions")
-CONNECT_SECONDS: Final = 5
-ANSWER_SECONDS: Final = 30
 LARGEST: Final = 2**28  # bytes of an object that is read
 EXISTS: Final = {HTTPStatus.PRECONDITION_FAILED}
 # Others put the same object at this moment, or ask to slow down; a token will be renewed; the clock will be set.
@@ -25,7 +25,6 @@ SETUP_ERRORS: Final = (
     errors.NoCredentialsError, errors.PartialCredentialsError, errors.NoRegionError, errors.ProfileNotFound,
     errors.InvalidRegionError, errors.ParamValidationError,
 )  # fmt: skip
-EXCERPT: Final = 200  # characters of what the bucket answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +108,7 @@ def answers(bucket: str) -> Generator[None]:
         yield
     except errors.ClientError as error:
         problem = error.response.get("Error", {})
-        text = "".join(filter(str.isprintable, f"{problem.get('Code')}: {problem.get('Message')}"))[:EXCERPT]
+        text = excerpt(f"{problem.get('Code')}: {problem.get('Message')}")
         status = status_of(error)
         failed = DeliveryFailed if is_temporary(status, problem.get("Code")) else DestinationRefused
         raise failed(f"the bucket {bucket} answers {status} {text}") from None

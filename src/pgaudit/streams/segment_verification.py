@@ -7,10 +7,8 @@ from typing import Final
 from pgaudit.errors import InvalidNote, PackAltered
 from pgaudit.sealing.notes import Checkpoint, Note, VerifierKey
 from pgaudit.sealing.policy import Policy
-from pgaudit.sealing.tiles import WIDTH, Tile, split_hashes
-from pgaudit.sealing.tree import HASH_SIZE
-from pgaudit.sealing.verify.frontier import Frontier
 from pgaudit.streams.segment_storage import SegmentStorage, checkpoint_names
+from pgaudit.streams.segment_tree import Tree
 from pgaudit.streams.segments import Line, Segment, unpacked
 
 MOST_FINDINGS: Final = 100
@@ -58,29 +56,6 @@ def check(archive: SegmentStorage, policy: Policy | None = None, *, is_part: boo
             checking.read(segment)
     checking.end()
     return checking.checked
-
-
-class Tree:
-    """The leaves of a log from index 0 on, and the root over them."""
-
-    def __init__(self) -> None:
-        self._leaves = bytearray()
-        self._frontier = Frontier()
-
-    def add(self, leaf: bytes) -> None:
-        """Adds the next leaf."""
-        self._leaves += leaf
-        size = len(self._leaves) // HASH_SIZE
-        if size % WIDTH == 0:
-            self._frontier.add(Tile.of(0, size // WIDTH - 1, bytes(self._leaves[-WIDTH * HASH_SIZE :])))
-
-    def leaf(self, index: int) -> bytes | None:
-        """Returns a leaf; None if there is none of that index."""
-        return bytes(self._leaves[index * HASH_SIZE : (index + 1) * HASH_SIZE]) or None
-
-    def root(self) -> bytes | None:
-        """Returns the root; None without a leaf."""
-        return self._frontier.root(split_hashes(bytes(self._leaves[self._frontier.size * HASH_SIZE :])))
 
 
 class SegmentVerifier:

@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from pgaudit._db_errors import safe_summary
 from pgaudit.processors.declaration import DECLARED
-from pgaudit.processors.dispatching import Dispatcher
+from pgaudit.processors.dispatcher import Dispatcher
 from pgaudit.processors.modules import load
 from pgaudit.settings import Settings
 from pgaudit.worker.heartbeat import heartbeat_interval

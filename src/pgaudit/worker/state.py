@@ -37,6 +37,11 @@ class WorkerState:
     stopping: bool = False
     """Whether it was told to stop: what runs ends as soon as it can."""
 
+    @property
+    def token(self) -> UUID | None:
+        """The token of the registration; None without one: then no job is this worker's."""
+        return None if self.registration is None else self.registration.token
+
     def is_oldest(self, job: int) -> bool:
         """Returns whether no other job of this worker was fetched earlier."""
         return job <= min(self.jobs, default=job)

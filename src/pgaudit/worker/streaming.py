@@ -8,7 +8,8 @@ from psycopg.rows import scalar_row
 
 from pgaudit._db_errors import safe_summary
 from pgaudit.settings import Settings
-from pgaudit.streams.runner import LOOK_EVERY_SECONDS, Runner
+from pgaudit.streams.runner import Runner
+from pgaudit.streams.stream_thread import LOOK_EVERY_SECONDS
 from pgaudit.streams.throttle import Throttle
 from pgaudit.worker.connector import AuditConnector
 from pgaudit.worker.sealing import connected

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from pgaudit._durable_files import fsync_directory, replace_file
 from pgaudit.streams.outcomes import DeliveryFailed, DestinationRefused
 from pgaudit.streams.request import Request
 
@@ -61,21 +62,8 @@ class Directory:
     def note(self, position: Mapping[str, Any]) -> None:
         """Stores what was written, in one step."""
         content = json.dumps({"stream": self._stream, **position}, indent=1) + "\n"
-        temporary = self.path / f"{self._note}.new"
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self.path / self._note)
-        self.sync()
-
-    def sync(self, path: Path | None = None) -> None:
-        """Waits until the disk has the names of the files."""
-        directory = os.open(path or self.path, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        replace_file(self.path / self._note, content.encode(), self.path / f"{self._note}.new")
+        fsync_directory(self.path)
 
     def _position(self) -> dict[str, Any] | None:
         """Returns what was noted last; None in a new directory.

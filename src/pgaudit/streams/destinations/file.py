@@ -9,13 +9,15 @@ import gzip
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
+from pgaudit._durable_files import fsync_directory, fsync_file
 from pgaudit.streams.destinations.destination import BaseDestination, Limits
 from pgaudit.streams.destinations.directory import Directory
+from pgaudit.streams.destinations.file_position import Written, is_last, written_of
 from pgaudit.streams.forms import writer_of
 from pgaudit.streams.outcomes import DestinationRefused, Receipt
 from pgaudit.streams.request import Request
@@ -23,24 +25,6 @@ from pgaudit.trail.entry import Entry
 
 DEFAULT_ROTATE_BYTES: Final = 100_000_000
 LEVEL: Final = 6  # of gzip: 9 takes three times as long for one or two percent
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """How far the newest file is.
-
-    :ivar run: when the stream was added, or set back last.
-    :ivar size: the bytes that were noted as written.
-    :ivar first_index: of the last chunk; None if the file has none yet.
-    """
-
-    run: str
-    file: str
-    day: str
-    size: int = 0
-    first_index: int | None = None
-    last_index: int = -1
-    last_hash: str = ""
 
 
 def open_destination(request: Request) -> "Files":
@@ -131,8 +115,7 @@ class Files(BaseDestination):
             file.seek(place.size)
             file.write(lines)
             file.truncate()
-            file.flush()
-            os.fsync(descriptor)
+            fsync_file(file)
 
     def _note(self, written: Written) -> None:
         self._directory.note(asdict(written))
@@ -148,24 +131,8 @@ class Files(BaseDestination):
             path.unlink()
         elif self._compress:
             compress(path)
-            self._directory.sync()
+            fsync_directory(self._path)
             path.unlink()
-
-
-def is_last(entry: Entry, last: Written) -> bool:
-    """Returns whether that is the event that was written last."""
-    return (entry.index, entry.leaf_hash.hex()) == (last.last_index, last.last_hash)
-
-
-def written_of(noted: dict[str, Any], path: Path) -> Written:
-    """Returns how far the newest file is.
-
-    :raises DestinationRefused: the note is another kind's.
-    """
-    try:
-        return Written(**noted)
-    except TypeError:
-        raise DestinationRefused(f"{path} has files of another kind: choose another directory") from None
 
 
 def compress(path: Path) -> None:
@@ -174,6 +141,5 @@ def compress(path: Path) -> None:
     with path.open("rb") as plain, temporary.open("wb") as file:
         with gzip.GzipFile(path.name, "wb", LEVEL, file, mtime=0) as packed:
             shutil.copyfileobj(plain, packed)
-        file.flush()
-        os.fsync(file.fileno())
+        fsync_file(file)
     temporary.replace(f"{path}.gz")

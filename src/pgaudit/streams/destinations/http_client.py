@@ -14,10 +14,11 @@ from urllib.parse import quote, urlsplit
 
 import httpcore2
 
-from pgaudit.streams.destinations.http_connections import ANSWER_SECONDS, CONNECT_SECONDS, CheckedBackend, Deadline
-from pgaudit.streams.destinations.http_response import Response, excerpt
+from pgaudit.streams.destinations.http_connections import CheckedBackend, Deadline
+from pgaudit.streams.destinations.http_response import Response, masked_excerpt
 from pgaudit.streams.outcomes import DeliveryFailed, DestinationRefused
 from pgaudit.streams.request import Request
+from pgaudit.streams.timeouts import ANSWER_SECONDS, CONNECT_SECONDS
 from pgaudit.streams.urls import StreamURL
 
 LARGEST_ANSWER: Final = 65_536  # bytes
@@ -68,7 +69,7 @@ class Client:
             if len(content) > LARGEST_ANSWER:
                 break
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
-        return Response(response.status, headers, content[:LARGEST_ANSWER], excerpt(content, self.secrets))
+        return Response(response.status, headers, content[:LARGEST_ANSWER], masked_excerpt(content, self.secrets))
 
     def close(self) -> None:
         """Closes the connections."""

@@ -4,14 +4,12 @@ import ssl
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import httpcore2
 
 from pgaudit.streams.destinations.addresses import resolve
-
-CONNECT_SECONDS: Final = 5.0
-ANSWER_SECONDS: Final = 30.0  # for the whole request, however slowly each byte of its answer comes
+from pgaudit.streams.timeouts import ANSWER_SECONDS, CONNECT_SECONDS
 
 
 @dataclass(slots=True)

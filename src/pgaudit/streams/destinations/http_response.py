@@ -9,12 +9,12 @@ from http import HTTPStatus
 from typing import Final
 
 from pgaudit.streams.outcomes import DeliveryFailed, DestinationRefused, EventsRefused
+from pgaudit.streams.printable import excerpt
 
 SUCCESS: Final = range(200, 300)
 REDIRECT: Final = range(300, 400)
 UNAUTHORIZED: Final = frozenset({401, 403})
 UNACCEPTABLE: Final = frozenset({400, 413, 422})
-LONGEST_EXCERPT: Final = 200  # characters
 LONGEST_WAIT: Final = 86_400.0  # seconds
 
 
@@ -44,7 +44,7 @@ class Response:
         if re.fullmatch("[0-9]{1,12}", text):
             return min(float(text), LONGEST_WAIT)
         try:
-            seconds = (in_utc(parsedate_to_datetime(text)) - datetime.now(UTC)).total_seconds()
+            seconds = (as_utc(parsedate_to_datetime(text)) - datetime.now(UTC)).total_seconds()
         except (ValueError, OverflowError):
             return None
         return min(max(seconds, 0.0), LONGEST_WAIT)
@@ -75,7 +75,7 @@ class Response:
         return DeliveryFailed(str(self), retry_after=self.retry_after)
 
 
-def in_utc(moment: datetime) -> datetime:
+def as_utc(moment: datetime) -> datetime:
     """Returns a moment in UTC; of one without a zone, as -0000 is read, that is the zone."""
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
@@ -88,10 +88,9 @@ def meaning(status: int) -> str:
         return str(status)
 
 
-def excerpt(body: bytes, secrets: tuple[str, ...]) -> str:
+def masked_excerpt(body: bytes, secrets: tuple[str, ...]) -> str:
     """Returns the beginning of a text as one line of printable characters, with ``***`` for each of our secrets."""
     text = body.decode("utf-8", "replace")
     for secret in secrets:
         text = text.replace(secret, "***")
-    line = " ".join("".join(c if c.isprintable() else " " for c in text[: 10 * LONGEST_EXCERPT]).split())
-    return line if len(line) <= LONGEST_EXCERPT else f"{line[:LONGEST_EXCERPT]}…"
+    return excerpt(text)

@@ -18,11 +18,11 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from pgaudit._exact_json import to_indented_json, to_json
 from pgaudit.streams.outcomes import DestinationRefused, EventsRefused
+from pgaudit.streams.printable import excerpt
 from pgaudit.trail.entry import Entry
 
 TEMPLATES: Final = Path(__file__).with_name("templates")
 DEFAULT: Final = '{% extends "mail.jinja" %}'
-LONGEST_SUBJECT: Final = 200  # characters
 LARGEST_TEMPLATE: Final = 1_000_000  # bytes
 
 
@@ -37,7 +37,7 @@ class MailText:
     def message(self, identity: str) -> EmailMessage:
         """Returns the e-mail without sender and recipients: text and HTML; machines do not answer it."""
         message = EmailMessage()
-        message["Subject"] = one_line(self.subject)
+        message["Subject"] = excerpt(self.subject)
         message["Date"] = datetime.now(UTC)
         message["Message-ID"] = identity
         message["Auto-Submitted"] = "auto-generated"
@@ -65,7 +65,7 @@ class MailTemplate:
                 self.escaping.render(values, part="html").strip() + "\n",
             )
         except Exception as error:  # noqa: BLE001 - a template may do whatever Python can
-            raise EventsRefused(f"the template cannot be rendered: {type(error).__name__}: {one_line(error)}") from None
+            raise EventsRefused(f"the template cannot be rendered: {type(error).__name__}: {excerpt(error)}") from None
 
 
 def load_template(path: str) -> MailTemplate:
@@ -77,7 +77,7 @@ def load_template(path: str) -> MailTemplate:
         text = Path(path).read_bytes()[:LARGEST_TEMPLATE].decode() if path else DEFAULT
         return MailTemplate(*(environment(escapes=escapes).from_string(text) for escapes in (False, True)))
     except TemplateError as error:
-        raise DestinationRefused(f"{path} is no template of Jinja2: {one_line(error)}") from None
+        raise DestinationRefused(f"{path} is no template of Jinja2: {excerpt(error)}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise DestinationRefused(f"the template {path} cannot be read: {type(error).__name__}") from None
 
@@ -91,7 +91,7 @@ def environment(*, escapes: bool) -> ImmutableSandboxedEnvironment:
     )  # fmt: skip
     made.filters["json"] = to_json
     made.filters["indented"] = to_indented_json
-    made.filters["utc"] = in_utc
+    made.filters["utc"] = format_utc
     return made
 
 
@@ -126,12 +126,6 @@ def as_value(entry: Entry) -> dict[str, Any]:
     }
 
 
-def in_utc(moment: datetime) -> str:
+def format_utc(moment: datetime) -> str:
     """Returns a moment for people, such as ``2026-11-27 09:00:00 UTC``."""
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
-
-
-def one_line(value: object) -> str:
-    """Returns a text as one line of printable characters, bounded: as a header may have it."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in str(value)).split())
-    return line if len(line) <= LONGEST_SUBJECT else f"{line[:LONGEST_SUBJECT]}…"

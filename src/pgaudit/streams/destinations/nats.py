@@ -9,7 +9,6 @@ leave a gap. It needs no window for duplicates, and the position can always be c
 # The client leaves open what its dicts hold.
 
 import asyncio
-import re
 import ssl
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
@@ -22,6 +21,7 @@ from nats.js.api import StreamConfig
 from nats.js.errors import APIError, NotFoundError
 
 from pgaudit.streams.destinations.destination import BaseDestination, Limits
+from pgaudit.streams.destinations.nats_subject import subject_of
 from pgaudit.streams.forms import writer_of
 from pgaudit.streams.outcomes import DeliveryFailed, DestinationRefused, Receipt
 from pgaudit.streams.request import Request
@@ -32,7 +32,6 @@ CONNECT_SECONDS: Final = 5
 ANSWER_SECONDS: Final = 30.0
 HASH: Final = "Pgaudit-Leaf-Hash"
 EXPECTED: Final = "Nats-Expected-Last-Sequence"
-UNSAFE: Final = re.compile(r"[^A-Za-z0-9_-]")
 VIOLATION: Final = "authorization violation"  # how the client says it while it connects
 FORBIDDEN: Final = frozenset({401, 403})
 
@@ -166,20 +165,6 @@ class JetStream(BaseDestination):
             error = answers[stored]
             raise DeliveryFailed(f"JetStream refused an event: {error}", done=known + stored, receipt=Receipt(size))
         return Receipt(size)
-
-
-def subject_of(prefix: str, entry: Entry) -> str:
-    """Returns ``prefix.tenant.action``; what a subject cannot have is written as ``%XX``, and no tenant as ``_``.
-
-    Such as ``audit.north%20sea.claim.approved``.
-    """
-    action = ".".join(token(part) for part in entry.action.split("."))
-    return f"{prefix}.{token(entry.tenant or '')}.{action}"
-
-
-def token(text: str) -> str:
-    """Returns a text as one token of a subject."""
-    return UNSAFE.sub(lambda found: "".join(f"%{byte:02X}" for byte in found[0].encode()), text) or "_"
 
 
 def connection_options(request: Request) -> dict[str, Any]:

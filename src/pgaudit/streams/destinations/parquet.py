@@ -5,13 +5,13 @@ has several. Of all times, that of appending is the one that never goes back alo
 complete.
 """
 
-import os
 import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
+from pgaudit._durable_files import fsync_directory, replace_file
 from pgaudit.streams.destinations.batching import BatchingDestination
 from pgaudit.streams.destinations.deduplication import missing
 from pgaudit.streams.destinations.destination import Limits
@@ -85,14 +85,10 @@ class ParquetFiles(BatchingDestination):
         hour = hour_of(entries[0])
         directory = self._path / f"date={hour:%Y-%m-%d}" / f"hour={hour:%H}"
         directory.mkdir(parents=True, exist_ok=True)
-        temporary = self._path / "new.parquet.tmp"
-        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o640), "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(free_name(directory, entries[0].index, entries[-1].index))
+        name = free_name(directory, entries[0].index, entries[-1].index)
+        replace_file(name, content, self._path / "new.parquet.tmp", 0o640)
         for changed in (directory, directory.parent, self._path):
-            self._directory.sync(changed)
+            fsync_directory(changed)
         return len(content)
 
 

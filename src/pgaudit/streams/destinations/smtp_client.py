@@ -1,7 +1,6 @@
 """Sends an e-mail by SMTP: to all of its recipients or to none, over TLS, to an address that was checked."""
 
 import smtplib
-import socket
 import ssl
 import threading
 from collections.abc import Generator
@@ -12,8 +11,9 @@ from email.policy import SMTP
 from typing import Final
 
 from pgaudit.streams.destinations.http_client import parse_host, tls_context
-from pgaudit.streams.destinations.http_response import excerpt
-from pgaudit.streams.destinations.sockets import ANSWER_SECONDS, connect, describe_error, wrap_tls
+from pgaudit.streams.destinations.http_response import masked_excerpt
+from pgaudit.streams.destinations.smtp_connection import SMTPConnection
+from pgaudit.streams.destinations.sockets import describe_error
 from pgaudit.streams.outcomes import DeliveryFailed, DestinationRefused, EventsRefused
 from pgaudit.streams.request import Request
 
@@ -25,30 +25,6 @@ SUCCESS: Final = range(200, 300)
 LASTING: Final = range(500, 600)
 Answered = bytes | str
 Refusal = type[DeliveryFailed | EventsRefused]
-
-
-class SMTPConnection(smtplib.SMTP):
-    """A connection to a mail server, which ends in time.
-
-    :param context: for TLS from the beginning; None for a connection that begins in plain text.
-    """
-
-    def __init__(self, host: str, *, allow_private: bool, context: ssl.SSLContext | None) -> None:
-        super().__init__(timeout=ANSWER_SECONDS)
-        self._host = host  # the name that the certificate must have after STARTTLS
-        self._allow_private = allow_private
-        self._secure_from_start = context
-
-    def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:  # noqa: ARG002 - see ``sockets``
-        """Returns the connection; smtplib calls this."""
-        plain = connect(host, port, allow_private=self._allow_private)
-        return plain if self._secure_from_start is None else wrap_tls(plain, self._secure_from_start, host)
-
-    def cut(self) -> None:
-        """Ends the connection from another thread; never one of TLS in plain text, as its own method might."""
-        if self.sock is not None:
-            with suppress(OSError):
-                socket.socket.shutdown(self.sock, socket.SHUT_RDWR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +136,8 @@ class SMTPClient:
 
     def _refusal(self, code: int, said: Answered, refusal: Refusal, what: str) -> DeliveryFailed | EventsRefused:
         """Returns the error for an answer that is no success."""
-        text = excerpt(said if isinstance(said, bytes) else said.encode(), (self.password,) if self.password else ())
+        secrets = (self.password,) if self.password else ()
+        text = masked_excerpt(said if isinstance(said, bytes) else said.encode(), secrets)
         kind = refusal if code in LASTING else DeliveryFailed
         return kind(f"{self.host} refuses {what}: {code} {text}")
 

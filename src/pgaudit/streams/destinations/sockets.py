@@ -4,13 +4,10 @@ import os
 import socket
 import ssl
 import time
-from typing import Final
 
 from pgaudit.streams.destinations.addresses import resolve
 from pgaudit.streams.outcomes import DeliveryFailed
-
-CONNECT_SECONDS: Final = 5.0
-ANSWER_SECONDS: Final = 30.0
+from pgaudit.streams.timeouts import ANSWER_SECONDS, CONNECT_SECONDS
 
 
 def connect(host: str, port: int, *, allow_private: bool, kind: int = socket.SOCK_STREAM) -> socket.socket:

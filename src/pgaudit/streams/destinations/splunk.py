@@ -10,14 +10,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from http import HTTPStatus
 from typing import Any, Final, cast
 from uuid import uuid4
 
 from pgaudit._exact_json import to_json
 from pgaudit.streams.destinations.destination import BaseDestination, Limits
 from pgaudit.streams.destinations.http_client import Client, open_client, read_token
-from pgaudit.streams.destinations.http_response import Response
+from pgaudit.streams.destinations.splunk_response import BadEvent, require_accepted
 from pgaudit.streams.forms import form_of
 from pgaudit.streams.outcomes import DeliveryFailed, DestinationRefused, EventsRefused, Receipt
 from pgaudit.streams.request import Request
@@ -27,10 +26,6 @@ ACK_SECONDS: Final = 30.0  # for which a chunk waits; then the stream fails, and
 ACK_VALID_SECONDS: Final = 300.0  # after which a chunk without an acknowledgement is sent again, as Splunk recommends
 FIRST_PAUSE: Final = 0.05  # seconds between two questions, doubled each time
 LONGEST_PAUSE: Final = 2.0
-# Codes of HEC's answers, which are more exact than the status.
-TOKEN: Final = frozenset({1, 2, 3, 4, 14, 16, 21, 22})
-INDEX: Final = 7
-BAD_EVENT: Final = frozenset({6, 12, 13, 15})
 
 
 def open_destination(request: Request) -> "Splunk":
@@ -40,17 +35,6 @@ def open_destination(request: Request) -> "Splunk":
     """
     token = read_token(request.url, "token")
     return Splunk(request, open_client(request, [token]), token)
-
-
-class BadEvent(EventsRefused):
-    """The collector has refused all events because of one of them.
-
-    :ivar number: of that one, from 0 on or from 1 on: that depends on what is wrong with it.
-    """
-
-    def __init__(self, message: str, number: int) -> None:
-        super().__init__(message)
-        self.number = number
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +118,7 @@ class Splunk(BaseDestination):
         """Sends events in one request, and waits until they are indexed. Returns the bytes before compression."""
         body = "".join(to_json(self._wrapped(entry)) for entry in entries).encode()
         answer = self._client.post(f"{self._prefix}/services/collector/event", body, self._headers, compress=True)
-        ack_id = accepted(answer).get("ackId")
+        ack_id = require_accepted(answer).get("ackId")
         if isinstance(ack_id, int):
             valid = time.monotonic() + ACK_VALID_SECONDS
             self._await_ack(Unacknowledged(tuple(entry.index for entry in entries), ack_id, valid))
@@ -162,34 +146,5 @@ class Splunk(BaseDestination):
     def _is_indexed(self, ack_id: int) -> bool:
         body = json.dumps({"acks": [ack_id]}).encode()
         answer = self._client.post(f"{self._prefix}/services/collector/ack", body, self._headers)
-        acks: Any = accepted(answer).get("acks")
+        acks: Any = require_accepted(answer).get("acks")
         return isinstance(acks, dict) and cast("dict[str, Any]", acks).get(str(ack_id)) is True
-
-
-def accepted(answer: Response) -> dict[str, Any]:
-    """Returns what the collector says, if it has accepted the request.
-
-    :raises DestinationRefused: it does not accept the token, or not for that index.
-    :raises EventsRefused: it will not accept these events.
-    :raises DeliveryFailed: it does not take them now.
-    """
-    said = parsed(answer.body)
-    code = said.get("code")
-    if answer.status == HTTPStatus.OK and (code == 0 or "acks" in said):
-        return said
-    if code in TOKEN or code == INDEX:
-        raise DestinationRefused(str(answer))
-    number = said.get("invalid-event-number")
-    if code in BAD_EVENT and isinstance(number, int):
-        raise BadEvent(str(answer), number)
-    answer.require_success()
-    raise answer.failure()
-
-
-def parsed(body: bytes) -> dict[str, Any]:
-    """Returns the object of a JSON text; an empty one if it is none."""
-    try:
-        said = json.loads(body)
-    except ValueError:
-        return {}
-    return cast("dict[str, Any]", said) if isinstance(said, dict) else {}

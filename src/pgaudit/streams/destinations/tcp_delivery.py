@@ -18,8 +18,9 @@ import time
 from contextlib import suppress
 from typing import Final
 
-from pgaudit.streams.destinations.sockets import ANSWER_SECONDS, describe_error, raise_pending
+from pgaudit.streams.destinations.sockets import describe_error, raise_pending
 from pgaudit.streams.outcomes import DeliveryFailed
+from pgaudit.streams.timeouts import ANSWER_SECONDS
 
 CONFIRM_SECONDS: Final = 10.0
 LOOK_EVERY_SECONDS: Final = 0.002

@@ -8,19 +8,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Final
 
 from pgaudit._exact_json import to_json
 from pgaudit.streams.destinations.destination import BaseDestination, Limits
 from pgaudit.streams.destinations.http_client import Client, open_client
 from pgaudit.streams.destinations.http_response import Response
 from pgaudit.streams.destinations.webhook_signatures import Signer
+from pgaudit.streams.destinations.webhook_thin import Thin
 from pgaudit.streams.forms import Form, form_of
+from pgaudit.streams.forms.field_values import identity
 from pgaudit.streams.outcomes import DeliveryFailed, DestinationRefused, EventsRefused, Receipt
 from pgaudit.streams.request import Request
 from pgaudit.trail.entry import Entry
 
-EVENTS: Final = "/api/v1/audit/events"  # where pgaudit's application has them, below the place where it is mounted
 CHUNK_SECONDS: Final = 10.0  # a chunk is as large as the receiver has been fast: the stream is locked meanwhile
 LONGEST_CHUNK_SECONDS: Final = 60.0
 FIRST_GUESS: Final = 0.1  # seconds for an event
@@ -36,37 +37,6 @@ def open_destination(request: Request) -> "Webhook":
     keys = [key for option in ("secret", "previous") for key in (url.secret(option) or "").split()]
     form = Thin(url.option("link").rstrip("/")).form if url.flag("thin") else form_of(request.form)
     return Webhook(open_client(request, keys), url.path, Signer(keys), form)
-
-
-@dataclass(frozen=True, slots=True)
-class Thin:
-    """The form that says what has happened and where it is to be read; no personal data, and always less than 1 kB.
-
-    :ivar link: the URL of pgaudit's application; without it, the links begin with its paths.
-    """
-
-    link: str
-
-    def form(self, entry: Entry) -> dict[str, Any]:
-        """Returns ``type``, ``timestamp`` and ``data``, as the standard recommends."""
-        event = f"{self.link}{EVENTS}/{entry.index}"
-        data = {
-            "index": entry.index,
-            "id": str(entry.event_id),
-            "leaf_hash": entry.leaf_hash.hex(),
-            "links": {"event": event, "proof": f"{event}/proof"},
-        }
-        return {"type": entry.action, "timestamp": text_of(entry.occurred_at), "data": data}
-
-
-def text_of(moment: datetime) -> str:
-    """Returns a moment in UTC as text."""
-    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
-
-
-def identity_of(entry: Entry) -> str:
-    """Returns the id of the event: for one that has the id of another one, with its index."""
-    return str(entry.event_id) if entry.conflicts_with is None else f"{entry.event_id}-{entry.index}"
 
 
 @dataclass(slots=True)
@@ -131,7 +101,7 @@ class Webhook(BaseDestination):
     def _send_one(self, entry: Entry) -> int:
         """Sends an event, and returns the size of its body."""
         body = to_json(self._form(entry)).encode()
-        require_accepted(self._client.post(self._path, body, self._headers(identity_of(entry), body)))
+        require_accepted(self._client.post(self._path, body, self._headers(identity(entry), body)))
         return len(body)
 
     def _headers(self, identity: str, body: bytes) -> Mapping[str, str]:

@@ -8,7 +8,8 @@ from pgaudit.settings import Settings
 from pgaudit.streams import Stream
 from pgaudit.web.access import Action
 from pgaudit.web.api.routes import AUDIT, common
-from pgaudit.web.api.streams import Deliveries, ParkedEvents, RetriedEvents, StreamList, StreamRoutes, StreamTest
+from pgaudit.web.api.stream_bodies import Deliveries, ParkedEvents, RetriedEvents, StreamList, StreamTest
+from pgaudit.web.api.streams import StreamRoutes
 from pgaudit.web.guard import Guard
 from pgaudit.web.lookups import Lookups
 

@@ -1,101 +1,36 @@
 """The routes about streams: how far each is, what it could not send, and operating it."""
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Final
+from typing import Final
 
-from fastapi import Path, Query
-from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from pgaudit import streams
 from pgaudit.settings import Settings
-from pgaudit.streams import Delivery, Stream
-from pgaudit.trail.bounded import LARGEST_PAGE
+from pgaudit.streams import Stream
+from pgaudit.web.api.stream_bodies import (
+    After,
+    Deliveries,
+    Discard,
+    Limit,
+    Name,
+    ParkedEvents,
+    Pause,
+    Replay,
+    RetriedEvents,
+    Retry,
+    Rewind,
+    StreamList,
+    StreamTest,
+)
 from pgaudit.web.api.viewer import CurrentViewer
 from pgaudit.web.lookups import Lookups
 from pgaudit.web.reads import Reader
-from pgaudit.web.routes import LARGEST_ID
 from pgaudit.web.stream_operations import Connection, StreamOperations
-from pgaudit.web.stream_views import ShownParked, parked_events
+from pgaudit.web.stream_views import parked_events
 
-Name = Annotated[str, Path(pattern="^[a-z0-9][a-z0-9_.-]{0,62}$", description="Name of a stream.")]
-Index = Annotated[int, Field(ge=0, le=LARGEST_ID, json_schema_extra={"format": "int64"})]
-After = Annotated[int, Query(ge=-1, le=LARGEST_ID, description="Events behind this index.")]
-Limit = Annotated[int, Query(ge=1, le=LARGEST_PAGE, description="The most rows to return.")]
-Reason = Annotated[str, Field(max_length=900, pattern="^[^\x00]*$")]
 NOT_PARKED: Final = "The stream has not parked that event."
-
-
-@dataclass(frozen=True, slots=True)
-class StreamList:
-    """The streams to destinations, by name: rows of the view `pgaudit.stream_stats`."""
-
-    observed_at: datetime
-    streams: list[Stream]
-
-
-@dataclass(frozen=True, slots=True)
-class Deliveries:
-    """What was sent, or could not be, the newest first."""
-
-    deliveries: list[Delivery]
-
-
-@dataclass(frozen=True, slots=True)
-class ParkedEvents:
-    """Parked events in the order of the log. `next` is `after` of the next page."""
-
-    parked: list[ShownParked]
-    next: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class RetriedEvents:
-    """How many parked events are sent again; those behind them follow."""
-
-    retried: int
-
-
-@dataclass(frozen=True, slots=True)
-class StreamTest:
-    """Whether the destination takes an event from this server, and what it has answered."""
-
-    accepted: bool
-    result: str
-
-
-class Pause(BaseModel, extra="forbid"):
-    """Why a stream is paused."""
-
-    reason: Reason | None = None
-
-
-class Rewind(BaseModel, extra="forbid"):
-    """The event that a stream goes on with."""
-
-    index: Index
-
-
-class Replay(BaseModel, extra="forbid"):
-    """The events to send again, both included."""
-
-    first: Index
-    last: Index
-
-
-class Retry(BaseModel, extra="forbid"):
-    """The parked event to send again; all of them when it is null."""
-
-    index: Index | None = None
-
-
-class Discard(BaseModel, extra="forbid"):
-    """The parked event to give up, and why."""
-
-    index: Index
-    reason: Reason
 
 
 class StreamRoutes:

@@ -1,0 +1,42 @@
+"""How far the newest file of a directory is: what position.json holds."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pgaudit.streams.outcomes import DestinationRefused
+from pgaudit.trail.entry import Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """How far the newest file is.
+
+    :ivar run: when the stream was added, or set back last.
+    :ivar size: the bytes that were noted as written.
+    :ivar first_index: of the last chunk; None if the file has none yet.
+    """
+
+    run: str
+    file: str
+    day: str
+    size: int = 0
+    first_index: int | None = None
+    last_index: int = -1
+    last_hash: str = ""
+
+
+def is_last(entry: Entry, last: Written) -> bool:
+    """Returns whether that is the event that was written last."""
+    return (entry.index, entry.leaf_hash.hex()) == (last.last_index, last.last_hash)
+
+
+def written_of(noted: dict[str, Any], path: Path) -> Written:
+    """Returns how far the newest file is.
+
+    :raises DestinationRefused: the note is another kind's.
+    """
+    try:
+        return Written(**noted)
+    except TypeError:
+        raise DestinationRefused(f"{path} has files of another kind: choose another directory") from None

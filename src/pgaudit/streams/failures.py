@@ -1,0 +1,41 @@
+"""A failed attempt to send: schedules the next one, or pauses the stream."""
+
+from datetime import UTC, datetime, timedelta
+
+from pgaudit import signals
+from pgaudit._backoff import backoff_delay
+from pgaudit.settings import Settings
+from pgaudit.streams import positions
+from pgaudit.streams.outcomes import DeliveryFailed, DestinationRefused
+from pgaudit.streams.positions import Connection, Due
+from pgaudit.trail.chunks import Chunk
+
+
+def note_failure(  # noqa: PLR0913, PLR0917 - what was tried, and when
+    conn: Connection,
+    settings: Settings,
+    due: Due,
+    failure: DeliveryFailed,
+    chunk: Chunk | None = None,
+    started: datetime | None = None,
+) -> None:
+    """Schedules the next attempt; pauses the stream if there is no use in one, or none has succeeded for days.
+
+    :param chunk: what was sent; None if the destination could not be opened.
+    """
+    started = started or datetime.now(UTC)
+    to_index, events = (chunk.next_index - 1, len(chunk.entries)) if chunk else (due.next_index, 0)
+    delay = max(backoff(due.attempts + 1, settings), failure.retry_after or 0.0)
+    positions.fail(conn, due.name, to_index, events, str(failure), delay, started)
+    lasting = due.failing_since and started - due.failing_since > timedelta(seconds=settings.stream_patience)
+    if isinstance(failure, DestinationRefused) or lasting:
+        kind = "refused" if isinstance(failure, DestinationRefused) else "failing"
+        positions.pause(conn, due.name, kind, str(failure))
+        signals.stream_paused.send(stream=due.name, kind=kind, reason=str(failure))
+    elif due.attempts == 0:
+        signals.stream_failing.send(stream=due.name, reason=str(failure), retry_in=delay)
+
+
+def backoff(attempts: int, settings: Settings) -> float:
+    """Returns the seconds until the next attempt: doubled with each one, as for jobs, with jitter of a fifth."""
+    return backoff_delay(attempts, settings.job_backoff_delay, settings.job_backoff_max) / 1_000
