@@ -49,7 +49,7 @@ def test_dead_archive(dead: Pair) -> None:
     assert "nothing reads from pgaudit_archive: " in found.message
     report = archive.check(dead.here, "connection refused")
     assert [finding.name for finding in report.findings] == ["slot_inactive", "unreachable"]
-    assert "of WAL are kept for it, and it is lost after" in report.findings[0].message
+    assert "of WAL are kept for it, and the slot is lost after" in report.findings[0].message
     assert report.slot is not None
     assert report.slot.kept is not None
     assert report.slot.kept > 20_000_000

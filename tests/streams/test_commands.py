@@ -136,7 +136,7 @@ def test_retrying_what_was_not_refused_is_a_failure(run: Run, siem: Path) -> Non
     assert siem
     one = run("stream", "retry", "siem", "--index", "3")
     assert one.returncode == 1
-    assert one.stdout == "siem was not refused event 3: pgaudit stream parked siem lists what it was refused.\n"
+    assert one.stdout == "Event 3 is not parked in siem: pgaudit stream parked siem lists the parked events.\n"
     nothing = run("stream", "retry", "siem", "--index", "3", "--json")
     assert (nothing.returncode, json.loads(nothing.stdout)) == (1, {"retried": 0})
     assert run("stream", "retry", "siem").returncode == 0
@@ -146,16 +146,16 @@ def test_a_stream_is_paused_and_resumed(run: Run, siem: Path) -> None:
     """The list says why."""
     assert siem
     paused = run("stream", "pause", "siem", "--reason", "maintenance of the SIEM")
-    assert paused.stdout == "siem is paused. It goes on with the event at index 5.\n"
+    assert paused.stdout == "siem is paused. It will continue with the event at index 5.\n"
     assert "paused by postgres (asked): maintenance of the SIEM" in run("stream", "list").stdout
     assert told(run, "pause", "siem")["state"] == "paused"
-    assert run("stream", "resume", "siem").stdout == "siem goes on with the event at index 5.\n"
+    assert run("stream", "resume", "siem").stdout == "siem continues with the event at index 5.\n"
     assert told(run, "resume", "siem")["state"] == "active"
 
 
 def test_a_stream_is_set_back(run: Run, siem: Path, dsn: str) -> None:
     """What follows is sent again."""
-    assert run("stream", "rewind", "siem", "2").stdout == "siem goes on with the event at index 2: 3 to look at.\n"
+    assert run("stream", "rewind", "siem", "2").stdout == "siem continues with the event at index 2: 3 to look at.\n"
     assert run("stream", "rewind", "siem", "6").returncode == 1
     send_all(dsn, "siem")
     assert [line["index"] for line in lines(siem)] == [0, 1, 2, 3, 4, 2, 3, 4]

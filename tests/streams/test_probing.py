@@ -56,9 +56,8 @@ def test_a_receiver_that_does_not_take_it(conn: psycopg.Connection, status: int,
 def test_a_directory_is_tried_and_no_event_is_written(conn: psycopg.Connection, tmp_path: Path) -> None:
     """Its files are evidence: they have the events of the log, and no others."""
     streams.add(conn, "files", to=f"file:{tmp_path}/out")
-    assert (
-        probe(conn, "files")
-        == f"file:{tmp_path}/out lets us in; no event was sent there, because it keeps only those of the log"
+    assert probe(conn, "files") == (
+        f"file:{tmp_path}/out accepts the connection; no test event was sent, because it stores only events of the log"
     )
     assert list((tmp_path / "out").iterdir()) == []
     (tmp_path / "out").rmdir()

@@ -62,7 +62,7 @@ def slot_findings(slot: Slot | None, limit: int | None, name: str) -> Iterator[F
         return
     kept = slot.kept or 0
     if not slot.active:
-        end = "the primary's disk fills" if slot.safe is None else f"it is lost after {in_units(slot.safe)} more"
+        end = "the primary's disk fills" if slot.safe is None else f"the slot is lost after {in_units(slot.safe)} more"
         message = f"nothing reads from the slot {name}: {in_units(kept)} of WAL are kept for it, and {end}"
         drop = f"SELECT pg_drop_replication_slot('{name}')"
         yield Finding("slot_inactive", message, f"start the archive, or give it up: on the primary, {drop}")

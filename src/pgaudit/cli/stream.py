@@ -40,10 +40,10 @@ def add(  # noqa: PLR0913 - each is an option
     ] = False,
     json: AsJson = False,
 ) -> None:
-    """Send events to a destination from now on.
+    """Send events to a destination, from the next one on.
 
-    With --from also those that are in the log already. Adding a stream is an event itself. A URL never holds a secret,
-    but names where it is: token=env:VARIABLE, or token=file:/PATH.
+    With --from also events that are already in the log. A URL never contains a secret, only a reference to one:
+    token=env:VARIABLE or token=file:/PATH. Adding a stream is recorded as an event.
     """
     first = start_of(start)
     with connect("owner") as conn, conn.transaction():
@@ -70,7 +70,7 @@ def start_of(text: str) -> int | None:
 
 @app.command("list")
 def list_(*, json: AsJson = False) -> None:
-    """List the streams, and how far each is. They are active, failing or paused; the list says why."""
+    """List the streams with their state and lag. A stream is active, failing or paused; the list says why."""
     with connect("reader") as conn:
         found = streams.listed(conn)
     if json:
@@ -83,7 +83,7 @@ def list_(*, json: AsJson = False) -> None:
 
 @app.command()
 def show(name: Name, *, json: AsJson = False) -> None:
-    """Show where a stream goes and how far it is. With its rate, and why it does not go on."""
+    """Show a stream. With its destination, position and rate, and why it does not send."""
     with connect("reader") as conn:
         stream = streams.found(conn, name)
     if json:
@@ -95,7 +95,7 @@ def show(name: Name, *, json: AsJson = False) -> None:
 
 @app.command()
 def remove(name: Name, *, json: AsJson = False) -> None:
-    """Remove a stream with its position, history and parked events. This is an event itself."""
+    """Remove a stream with its position, history and parked events. This is recorded as an event."""
     with connect("owner") as conn, conn.transaction():
         stream = streams.found(conn, name)
         streams.remove(conn, name)
@@ -103,7 +103,7 @@ def remove(name: Name, *, json: AsJson = False) -> None:
     if json:
         print_json({"removed": name})
     else:
-        say(f"{name} is removed. It had come to index {stream.next_index}.")
+        say(f"{name} is removed. Its next event would have been index {stream.next_index}.")
 
 
 def report(stream: Stream, sentence: str, in_json: bool) -> None:  # noqa: FBT001 - the last of each command

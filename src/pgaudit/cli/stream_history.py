@@ -47,7 +47,7 @@ def register(app: typer.Typer) -> None:
 
 
 def history(name: Name, *, limit: Limit = 20, json: AsJson = False) -> None:
-    """List what was sent lately, or could not be. With what was left out or given up; kept for 30 days."""
+    """List the latest deliveries of a stream: sent, failed, skipped or discarded. They are kept for 30 days."""
     end_with_reader()
     with connect("reader") as conn:
         streams.found(conn, name)
@@ -67,7 +67,7 @@ def parked(
     limit: Limit = 100,
     json: AsJson = False,
 ) -> None:
-    """List events that were refused for good. And those that wait behind one of the same target."""
+    """List parked events. The destination has refused them for good, or they wait for one of the same target."""
     end_with_reader()
     with connect("reader") as conn:
         stream = streams.found(conn, name)

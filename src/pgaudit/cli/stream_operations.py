@@ -1,4 +1,4 @@
-"""What an operator does with a stream: pause, resume, set back, send again, test."""
+"""Operates a stream: pause, resume, rewind, replay, retry and discard parked events, test."""
 
 import time
 from typing import Annotated, Final
@@ -32,31 +32,31 @@ def pause(
     reason: Annotated[str | None, typer.Option(help="Why; shown with the stream.")] = None,
     json: AsJson = False,
 ) -> None:
-    """Pause a stream; it goes on where it was. Nothing is lost. The pause is an event itself."""
+    """Pause a stream. Nothing is lost: it continues where it stopped. The pause is recorded as an event."""
     with connect("operator") as conn:
         streams.pause(conn, name, reason)
         stream = streams.found(conn, name)
-    report(stream, f"{name} is paused. It goes on with the event at index {stream.next_index}.", json)
+    report(stream, f"{name} is paused. It will continue with the event at index {stream.next_index}.", json)
 
 
 def resume(name: Name, *, json: AsJson = False) -> None:
-    """Resume a stream, and try at once. The end of the pause is an event itself."""
+    """Resume a stream, and try to send at once. This is recorded as an event."""
     with connect("operator") as conn:
         streams.resume(conn, name)
         stream = streams.found(conn, name)
-    report(stream, f"{name} goes on with the event at index {stream.next_index}.", json)
+    report(stream, f"{name} continues with the event at index {stream.next_index}.", json)
 
 
 def rewind(name: Name, index: Index, *, json: AsJson = False) -> None:
-    """Let a stream go on with another event.
+    """Move a stream to another event of the log.
 
-    Before the one that it is at: all that follows is sent again. Behind it: what lies between is never sent. Waits for
-    what is being sent. To send a range again and no more, use replay.
+    To an earlier event: all events from there on are sent again. To a later one: the events in between are never sent.
+    Waits for the chunk that is being sent. To send only a range again, use replay.
     """
     with connect("operator") as conn:
         streams.rewind(conn, name, index)
         stream = streams.found(conn, name)
-    report(stream, f"{name} goes on with the event at index {index}: {stream.lag_events:,} to look at.", json)
+    report(stream, f"{name} continues with the event at index {index}: {stream.lag_events:,} to look at.", json)
 
 
 def replay(
@@ -67,7 +67,7 @@ def replay(
     wait: Annotated[bool, typer.Option("--wait", help="Wait until it has ended, and show the progress.")] = False,
     json: AsJson = False,
 ) -> None:
-    """Send a range of events again. Newer ones go first, and the stream stays where it is."""
+    """Send a range of events again. New events are sent first; the stream keeps its position."""
     with connect("operator") as conn:
         streams.replay(conn, name, first, last)
         stream = streams.found(conn, name)
@@ -89,7 +89,7 @@ def ended(conn: psycopg.Connection, stream: Stream, *, quiet: bool) -> Stream:
 
 
 def stop_replay(name: Name, *, json: AsJson = False) -> None:
-    """End a replay where it is. Exit with 1 if there is none."""
+    """Stop a replay. Exit with 1 if there is none."""
     with connect("operator") as conn:
         is_stopped = streams.stop_replay(conn, name)
     if json:
@@ -105,9 +105,9 @@ def retry(
     index: Annotated[int | None, typer.Option(min=0, max=BIGINT, help="This event only.")] = None,
     json: AsJson = False,
 ) -> None:
-    """Send parked events again: all, or one. Those that wait behind another one follow it.
+    """Send parked events again: all, or one. Events that wait for them follow.
 
-    Exit with 1 if the one that --index names was not refused.
+    Exit with 1 if the event of --index is not parked.
     """
     with connect("operator") as conn:
         retried = streams.retry(conn, name, index)
@@ -121,26 +121,27 @@ def retry(
 
 
 def discard(name: Name, index: Index, *, reason: Reason, json: AsJson = False) -> None:
-    """Give up a parked event; those that wait behind it are sent. This is an event itself."""
+    """Discard a parked event; events that wait for it are sent. This is recorded as an event."""
     with connect("operator") as conn:
         is_discarded = streams.discard(conn, name, index, reason)
     if json:
         print_json({"discarded": is_discarded})
     else:
-        say(f"Event {index} is not sent to {name}." if is_discarded else not_parked(name, index))
+        say(f"Event {index} is discarded: it will not be sent to {name}." if is_discarded else not_parked(name, index))
     raise typer.Exit(0 if is_discarded else 1)
 
 
 def not_parked(name: str, index: int) -> str:
-    """Returns what to do about an event that cannot be retried or given up."""
-    return f"{name} was not refused event {index}: pgaudit stream parked {name} lists what it was refused."
+    """Returns what to do about an event that cannot be retried or discarded."""
+    return f"Event {index} is not parked in {name}: pgaudit stream parked {name} lists the parked events."
 
 
 def probe(name: Name, *, json: AsJson = False) -> None:
-    """Send an event that is marked as a test.
+    """Send a test event to the destination of a stream.
 
-    From here: with the secrets and the network of this machine. Files, buckets and brokers are opened only. The stream
-    stays where it is; a paused one can be tested. Exit with 1 if the destination has refused it.
+    It is sent from this machine, with its secrets and its network. Files, buckets and brokers are only opened: nothing
+    is written there. The stream keeps its position, and may be paused. Exit with 1 if the destination refuses the
+    event.
     """
     from pgaudit.streams import probing  # noqa: PLC0415 - needs the packages of the destination
 

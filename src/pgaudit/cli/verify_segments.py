@@ -83,7 +83,7 @@ def tell(found: "VerifiedSegments", *, has_policy: bool, is_part: bool) -> None:
 def in_words(found: "VerifiedSegments", *, has_policy: bool, is_part: bool) -> Iterator[str]:
     """Yields what was verified, and what was not."""
     indexes = f"{found.first} to {found.last}"
-    yield f"{found.segments:,} segments have the events of their names: {found.events:,}, index {indexes}."
+    yield f"{found.segments:,} segments have the events that their names state: {found.events:,}, index {indexes}."
     if is_part:
         yield "Not shown: that none is missing. With --part, no root can be computed."
         return
@@ -95,4 +95,4 @@ def in_words(found: "VerifiedSegments", *, has_policy: bool, is_part: bool) -> I
     if found.covered < found.events:
         yield f"Not shown: {found.events - found.covered:,} events are not covered by a checkpoint in the archive."
     if not has_policy:
-        yield "Not shown: who signed. Name the keys, from elsewhere: --policy FILE or --vkey KEY."
+        yield "Not shown: who signed. Give the log's keys, from a source of your own: --policy FILE or --vkey KEY."

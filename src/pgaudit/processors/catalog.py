@@ -94,7 +94,7 @@ def found(conn: object, name: str) -> ProcessorStats:
     rows = fetch(reading(conn), class_row(ProcessorStats), COLUMNS + " WHERE name = %(name)s", {"name": name})
     if not rows:
         raise StreamNotFound(
-            f"there is no processor {name}: `pgaudit processors list` names those that a worker has known"
+            f"there is no processor {name}: `pgaudit processors list` lists those that workers have registered"
         )
     return rows[0]
 

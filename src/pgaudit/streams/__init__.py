@@ -1,28 +1,31 @@
-"""Streams: what happens after an event is in the log. Each follows the log by its index.
+"""Streams send events to other systems after they are in the log. Each stream follows the log by its index.
 
-============  ====================================================================================
-catalog       adds, lists, pauses, sets back and removes streams
-history       what streams have sent lately, for pictures
-urls          the URLs of destinations, and the secrets that they refer to; ``kinds`` has the options
-request       what a stream asks of its destination
-runner        a worker's threads, one for each stream that has something to send
-probing       sends one event to test a destination
-pace          lets streams give way while the queue has a backlog
-shipping      sends one chunk, and moves the position
-checkpoints   reads the signed checkpoints that cover what is sent
-reporting     sends the report of a day
-counting      counts the events of a day in the database
-replaying     sends a range again, while there is nothing newer to send
-sending       sends events in order, and finds out which of them are refused
-positions     how far a stream is, in the database
-outcomes      what a destination answers
-segments      files of events whose names say what they have
-archives      where segments are: a directory, or a bucket
-checking      verifies an archive of segments, without the database
-buckets       S3: what is put once, and never overwritten
-forms         the forms in which an event is sent
-destinations  where events are sent
-============  ====================================================================================
+====================  ====================================================================================
+catalog               adds, lists, pauses, rewinds and removes streams
+throughput            what streams have sent lately, for charts
+urls                  the URLs of destinations, and references to secrets; ``kinds`` has the options
+request               what a stream tells its destination when it opens it
+runner                a worker's threads, one for each stream that has something to send
+stream_thread         one of them: opens the destination, and sends chunk after chunk
+throttle              slows streams down while the queue has a backlog
+shipping              reads and sends one chunk, and moves the position
+replaying             sends a range again, while there is nothing newer to send
+failures              schedules the next attempt, or pauses the stream
+sending               sends events in order, and finds those that are refused
+positions             how far a stream is, in the database
+outcomes              what a destination answers
+daily_reports         sends the report of a day
+daily_counts          counts the events of a day in the database
+probing               tests a destination
+checkpoints           reads the signed checkpoints that cover what is sent
+segments              files of events whose names say what they contain
+segment_storage       where segments are: a directory, or a bucket
+segment_verification  verifies segments without the database; ``segment_tree`` has the Merkle tree
+s3_bucket             objects of S3, which are put once and never overwritten
+printable, timeouts   excerpts of others' text; how long to wait for a destination
+forms                 the formats in which an event is sent
+destinations          where events are sent
+====================  ====================================================================================
 """
 
 from pgaudit.streams.catalog import (

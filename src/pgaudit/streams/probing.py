@@ -44,7 +44,7 @@ def probe(conn: object, name: str) -> str:
         destination.check()
     finally:
         destination.close()
-    return f"{shown} lets us in; no event was sent there, because it keeps only those of the log"
+    return f"{shown} accepts the connection; no test event was sent, because it stores only events of the log"
 
 
 def send_test(destination: Destination, shown: str, name: str) -> str:
@@ -57,8 +57,8 @@ def send_test(destination: Destination, shown: str, name: str) -> str:
     if sent.failure is not None:
         raise sent.failure
     for reason in (*sent.refused.values(), *sent.skipped.values()):
-        raise DeliveryFailed(f"it has refused the event that tests it: {reason}")
-    return f"{shown} has accepted an event with the action {event.action}, sent to test it"
+        raise DeliveryFailed(f"it has refused the test event: {reason}")
+    return f"{shown} has accepted a test event with the action {event.action}"
 
 
 def test_event(name: str) -> Entry:

@@ -44,7 +44,7 @@ class Runner:
             with self.throttle.share(), self.connect(self.settings, f"pgaudit stream {name}") as conn:
                 StreamThread(conn, name, self.settings, self.stopping, self.throttle).run()
         except Exception as error:  # noqa: BLE001 - the stream is due again, and gets another thread
-            logger.warning("the stream %s was interrupted, will go on: %s", name, safe_summary(error))
+            logger.warning("the stream %s was interrupted, will retry: %s", name, safe_summary(error))
             self.stopping.wait(LOOK_EVERY_SECONDS)
 
     def stop(self, seconds: float) -> None:

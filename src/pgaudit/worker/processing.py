@@ -83,7 +83,7 @@ class Processing:
             try:
                 await run_until(self._stop, app)
             except Exception as error:  # noqa: BLE001 - whatever it was, the next round tries again
-                logger.warning("the jobs of processors were interrupted, will go on: %s", safe_summary(error))
+                logger.warning("the jobs of processors were interrupted, will retry: %s", safe_summary(error))
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), PAUSE_SECONDS)
 

@@ -66,7 +66,7 @@ def task_of(processor: Processor, manager: ProcessorJobManager) -> Callable[...,
 
         found = manager.entry(job)
         if found is None:
-            return Discarded(f"the event at index {index} is not in the log any more")
+            return Discarded(f"the event at index {index} is no longer in the log")
         entry = ProcessorEntry.of(found, processor.name, job.attempts + 1)
         return await attempt(processor, entry, overrun, unchecked=unchecked)
 

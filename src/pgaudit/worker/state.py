@@ -29,7 +29,7 @@ class WorkerState:
     congestion: Congestion
     """How large its batches are, and whether it pauses."""
     throttle: Throttle = field(default_factory=Throttle)
-    """Whether its streams give way to the queue."""
+    """Pauses its streams and processors while the queue has a backlog."""
     registration: Registration | None = None
     """None before the worker is registered and after it has ended."""
     jobs: set[int] = field(default_factory=set)

@@ -144,7 +144,7 @@ def test_a_range_is_sent_again_and_stopped(operator: Browser, siem: psycopg.Conn
 
 def test_a_stream_is_set_to_another_event(operator: Browser, siem: psycopg.Connection) -> None:
     """Events of the log only."""
-    assert "goes on from there" in sent(operator, "rewind", index="2")
+    assert "continues with that event" in sent(operator, "rewind", index="2")
     assert streams.found(siem, "siem").next_index == 2
     refused = operator.post("/streams/siem/rewind", {"index": "99"}, page="/streams/siem")
     assert (refused.status_code, "the log has 5 events" in refused.text) == (422, True)

@@ -1,4 +1,4 @@
-"""A destination that waits until there is enough for a file of its own."""
+"""A destination that collects events until there are enough for a file, or until a deadline."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -8,7 +8,7 @@ from pgaudit.trail.entry import Entry
 
 
 class BatchingDestination(BaseDestination):
-    """Waits for more events until a moment, and lets nobody read the log again before."""
+    """Waits for a full chunk until a deadline; the log is not read again before."""
 
     takes_all = True
 
@@ -18,17 +18,17 @@ class BatchingDestination(BaseDestination):
         self._full_at = 0
 
     def is_waiting(self, log_size: int, now: datetime) -> bool:
-        """Returns whether that moment has not come, and there cannot be as many events as the limits allow."""
+        """Returns whether the deadline is ahead and the log has too few events for a full chunk."""
         self._log_size = log_size
         return self._until is not None and now < self._until and log_size < self._full_at
 
     def wait(self, entries: Sequence[Entry], until: datetime) -> int:
-        """Waits until that moment, or until there may be a full chunk. Returns 0, the number of events to send now."""
+        """Sets the deadline. Returns 0, the number of events to send now."""
         self._until = until
         self._full_at = self._log_size + self.limits.events - len(entries)
         return 0
 
     def release(self, count: int) -> int:
-        """Waits no longer. Returns the number of events to send now."""
+        """Removes the deadline. Returns ``count``, the number of events to send now."""
         self._until = None
         return count

@@ -97,6 +97,6 @@ class Directory:
         """
         raise DestinationRefused(
             f"{self.path} has events up to index {index} already, and not those that follow in the log: was the "
-            "database restored from an older backup? Nothing was overwritten. To go on beside them, set the stream "
+            "database restored from an older backup? Nothing was overwritten. To write beside them, move the stream "
             "back with pgaudit stream rewind"
         )

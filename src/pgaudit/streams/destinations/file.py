@@ -110,7 +110,7 @@ class Files(BaseDestination):
         with os.fdopen(descriptor, "wb") as file:
             if os.fstat(descriptor).st_size < place.size:
                 raise DestinationRefused(
-                    f"{self._path / place.file} is shorter than what was written: move it away to go on in a new file"
+                    f"{self._path / place.file} is shorter than what was written: move it away to go on in a new one"
                 )
             file.seek(place.size)
             file.write(lines)

@@ -1,7 +1,7 @@
-"""A client of HTTP for destinations: POST to one host, to addresses that are allowed, in bounded time and space.
+"""An HTTP client for destinations: POST to one host, to allowed addresses only, with bounded time and memory.
 
-Redirects are answers like others. Proxies of the environment are not used: they would look up the name themselves, and
-no address would be checked.
+It follows no redirects. It uses no proxies of the environment: they would resolve the name themselves, and its
+addresses would not be checked.
 """
 
 import gzip
@@ -98,7 +98,7 @@ def open_client(request: Request, secrets: Iterable[str | None] = ()) -> Client:
 
 
 def read_token(url: StreamURL, option: str) -> str:
-    """Returns the token that an option refers to, which a header can have; empty without the option.
+    """Returns the token that an option refers to, valid for an HTTP header; empty without the option.
 
     :raises DestinationRefused: it is not there, or no token.
     """
@@ -126,7 +126,7 @@ def parse_host(url: StreamURL) -> tuple[str, int | None]:
 
 
 def tls_context(url: StreamURL) -> ssl.SSLContext:
-    """Returns what certificates are checked with: those that the system trusts, or those of ``ca`` alone.
+    """Returns the TLS context: it trusts the certificates of the system, or only those of the file ``ca``.
 
     :raises DestinationRefused: the file cannot be read.
     """
@@ -139,7 +139,7 @@ def tls_context(url: StreamURL) -> ssl.SSLContext:
 
 
 def describe_error(error: Exception) -> str:
-    """Returns why there is no answer, in words of our own and of the system."""
+    """Returns why there is no response: a text without secrets."""
     cause = error.args[0] if error.args else None
     if isinstance(cause, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted: {cause.verify_message}"

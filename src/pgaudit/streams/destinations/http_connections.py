@@ -1,4 +1,4 @@
-"""Connections of HTTP to addresses that were checked, which end when the time for the whole request is over."""
+"""HTTP connections to checked addresses, with one deadline for the whole request."""
 
 import ssl
 import time
@@ -14,12 +14,12 @@ from pgaudit.streams.timeouts import ANSWER_SECONDS, CONNECT_SECONDS
 
 @dataclass(slots=True)
 class Deadline:
-    """When the request that is on its way has to be over, by the monotonic clock."""
+    """The deadline of the current request, by the monotonic clock."""
 
     at: float = 0.0
 
     def start(self) -> None:
-        """Begins the time of a request."""
+        """Sets the deadline of a new request."""
         self.at = time.monotonic() + ANSWER_SECONDS
 
     def left(self, error: type[httpcore2.TimeoutException]) -> float:
@@ -34,7 +34,7 @@ class Deadline:
 
 
 class CheckedBackend(httpcore2.NetworkBackend):
-    """Opens connections to the addresses that a name has, if all of them are allowed."""
+    """Connects to the addresses of a name, if all of them are allowed."""
 
     def __init__(self, deadline: Deadline, *, allow_private: bool) -> None:
         self._deadline = deadline
@@ -65,7 +65,7 @@ class CheckedBackend(httpcore2.NetworkBackend):
 
 
 class BoundedStream(httpcore2.NetworkStream):
-    """A connection of which every step ends at the deadline."""
+    """A connection on which every read and write ends at the deadline."""
 
     def __init__(self, stream: httpcore2.NetworkStream, deadline: Deadline) -> None:
         self._stream = stream

@@ -1,4 +1,4 @@
-"""What a receiver answers over HTTP, and what that means for the events."""
+"""The response of a receiver over HTTP, and what it means for the events."""
 
 import re
 from collections.abc import Mapping
@@ -20,11 +20,11 @@ LONGEST_WAIT: Final = 86_400.0  # seconds
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """The answer to a request.
+    """A response.
 
-    :ivar headers: by their names in small letters.
-    :ivar body: the beginning of it; what is longer than the client reads is cut off.
-    :ivar excerpt: the beginning as printable characters, without our secrets.
+    :ivar headers: by their names in lower case.
+    :ivar body: the first 64 KiB.
+    :ivar excerpt: the beginning of the body as printable characters, without our secrets.
     """
 
     status: int
@@ -39,7 +39,7 @@ class Response:
 
     @property
     def retry_after(self) -> float | None:
-        """The seconds to wait that it asks for, a day at most; None if it does not ask."""
+        """The seconds that the header ``Retry-After`` asks to wait, at most a day; None without the header."""
         text = self.headers.get("retry-after", "").strip()
         if re.fullmatch("[0-9]{1,12}", text):
             return min(float(text), LONGEST_WAIT)
@@ -50,7 +50,7 @@ class Response:
         return min(max(seconds, 0.0), LONGEST_WAIT)
 
     def __str__(self) -> str:
-        """Returns what is answered, for an error."""
+        """Returns the status and an excerpt, for an error."""
         if self.status in REDIRECT:
             return f"it answers {meaning(self.status)}: redirects are not followed, so the stream needs the new URL"
         said = f": {self.excerpt}" if self.excerpt else ""
@@ -76,7 +76,7 @@ class Response:
 
 
 def as_utc(moment: datetime) -> datetime:
-    """Returns a moment in UTC; of one without a zone, as -0000 is read, that is the zone."""
+    """Returns a moment in UTC. One without a zone, which is how Python reads -0000, is in UTC."""
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 

@@ -44,11 +44,11 @@ class ConnectionErrors:
         error = self.reason or error
         if error.code() in REFUSALS:
             return DestinationRefused(
-                f"Kafka does not let us in ({error.name()}): look at user, password and mechanism, and at the rights "
+                f"Kafka denies access ({error.name()}): check user, password and mechanism, and the rights "
                 f"to describe, read and write the topic {topic}"
             )
         if error.code() == UNTRUSTED:
-            return DeliveryFailed("Kafka cannot be reached with TLS: look at its certificate, and at the option ca")
+            return DeliveryFailed("Kafka cannot be reached over TLS: check its certificate and the option ca")
         if error.code() in MISSING:
             return DeliveryFailed(f"Kafka has no topic {topic}: create it")
         return DeliveryFailed(f"Kafka does not take events: {error.name()}")

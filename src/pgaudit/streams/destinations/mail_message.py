@@ -1,7 +1,7 @@
-"""Letters: the subject, text and HTML of an e-mail about events, by a template of Jinja2.
+"""The subject, text and HTML of an e-mail about events, from a Jinja2 template.
 
 The template is rendered three times, with ``part`` set to ``subject``, ``text`` and ``html``; only ``html`` is escaped.
-One of your own extends ``mail.jinja`` and replaces the blocks of these names. It runs in Jinja2's sandbox.
+A template of your own extends ``mail.jinja`` and replaces the blocks of these names. It runs in Jinja2's sandbox.
 """
 
 from collections import Counter
@@ -28,14 +28,17 @@ LARGEST_TEMPLATE: Final = 1_000_000  # bytes
 
 @dataclass(frozen=True, slots=True)
 class MailText:
-    """What an e-mail says."""
+    """The contents of an e-mail."""
 
     subject: str
     text: str
     html: str
 
     def message(self, identity: str) -> EmailMessage:
-        """Returns the e-mail without sender and recipients: text and HTML; machines do not answer it."""
+        """Returns the e-mail without sender and recipients, as text and HTML, marked as automatic.
+
+        :param identity: the ``Message-ID``, in angle brackets.
+        """
         message = EmailMessage()
         message["Subject"] = excerpt(self.subject)
         message["Date"] = datetime.now(UTC)
@@ -48,13 +51,13 @@ class MailText:
 
 @dataclass(frozen=True, slots=True)
 class MailTemplate:
-    """Writes letters by one template: the same twice, one of which escapes what is put into it."""
+    """A template, compiled twice: without escaping for subject and text, with escaping for HTML."""
 
     plain: Template
     escaping: Template
 
     def render(self, values: dict[str, Any]) -> MailText:
-        """Returns the letter with these values.
+        """Returns the contents of an e-mail with these values.
 
         :raises EventsRefused: the template cannot be rendered with them.
         """
@@ -69,9 +72,9 @@ class MailTemplate:
 
 
 def load_template(path: str) -> MailTemplate:
-    """Returns the writer of the template in a file; of ours, if the path is empty.
+    """Returns the template in a file, or the default one if the path is empty.
 
-    :raises DestinationRefused: the file cannot be read, or is no template.
+    :raises DestinationRefused: the file cannot be read, or is not a template.
     """
     try:
         text = Path(path).read_bytes()[:LARGEST_TEMPLATE].decode() if path else DEFAULT
@@ -84,7 +87,7 @@ def load_template(path: str) -> MailTemplate:
 
 @cache
 def environment(*, escapes: bool) -> ImmutableSandboxedEnvironment:
-    """Returns what templates run in. What an event does not have is empty."""
+    """Returns the environment of templates. A value that an event does not have renders as nothing."""
     made = ImmutableSandboxedEnvironment(
         autoescape=escapes, undefined=ChainableUndefined, loader=FileSystemLoader(TEMPLATES), trim_blocks=True,
         lstrip_blocks=True,
@@ -96,7 +99,7 @@ def environment(*, escapes: bool) -> ImmutableSandboxedEnvironment:
 
 
 def values_of(stream: str, prefix: str, link: str, entries: Sequence[Entry]) -> dict[str, Any]:
-    """Returns what a template gets."""
+    """Returns the variables of a template."""
     outcomes = Counter(entry.outcome for entry in entries)
     return {
         "stream": stream,

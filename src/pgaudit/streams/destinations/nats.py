@@ -85,7 +85,7 @@ class JetStream(BaseDestination):
             raise kind(f"JetStream answers {error.code}: {error.description}") from None
         except (Error, OSError, TimeoutError) as error:
             if isinstance(error, AuthorizationError) or VIOLATION in str(error).lower():
-                raise DestinationRefused("NATS does not let us in: look at user, password, token or creds") from None
+                raise DestinationRefused("NATS denies access: check user, password, token or creds") from None
             raise DeliveryFailed(f"NATS does not answer: {type(error).__name__}") from None
 
     async def _send(self, entries: Sequence[Entry]) -> Receipt:

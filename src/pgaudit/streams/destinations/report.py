@@ -1,4 +1,4 @@
-"""``report+URL?at=06:00&zone=Europe/Berlin``: a report of each day, sent the way that the rest of the URL says."""
+"""``report+URL?at=06:00&zone=Europe/Berlin``: a report of each day, sent to the destination of the URL."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, time, timedelta
@@ -46,11 +46,11 @@ class DailyReport(BaseDestination):
         return Day(today, self._zone, start, end, max(due, end + GRACE))
 
     def is_waiting(self, log_size: int, now: datetime) -> bool:  # noqa: ARG002 - see Destination
-        """Returns whether the next report is not due."""
+        """Returns whether the next report is not due yet."""
         return self._until is not None and now < self._until
 
     def wait(self, until: datetime) -> None:
-        """Lets nobody look at the log again before a moment."""
+        """Waits until a moment: the log is not read before."""
         self._until = until
 
     def report(self, summary: Summary) -> Receipt:
@@ -63,7 +63,7 @@ class DailyReport(BaseDestination):
         :raises DestinationRefused: always.
         """
         raise DestinationRefused(
-            f"reports are of days, and not of single events: to send them again from the day of index "
+            "a report is about a day, so single events cannot be replayed: to send reports again from the day of index "
             f"{entries[0].index} on, use pgaudit stream rewind"
         )
 

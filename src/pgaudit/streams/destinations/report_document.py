@@ -1,6 +1,6 @@
-"""A report as a document: HTML for people, CSV for a spreadsheet, a text for those who read neither.
+"""A daily report as HTML, as CSV for spreadsheets, and as plain text for e-mails.
 
-The same numbers always give the same bytes: a report that is sent again is recognized.
+The same numbers always give the same bytes, so that a report that is sent again can be recognized.
 """
 
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What carries a report to where it is read: an e-mail, a webhook, files in a directory, objects in a bucket."""
+"""Sends reports: by e-mail, to a webhook, or as files in a directory or bucket."""
 
 import time
 from dataclasses import dataclass
@@ -19,10 +19,10 @@ from pgaudit.streams.request import Request
 
 
 class ReportSender(Protocol):
-    """Brings reports to where they are read."""
+    """Sends reports."""
 
     def send(self, document: ReportDocument) -> int:
-        """Returns the bytes that were sent, once the report is there. Raises what ``send`` of a destination raises."""
+        """Sends a report, and returns its size in bytes. Raises what ``Destination.send`` raises."""
         ...
 
     def check(self) -> None:
@@ -35,7 +35,7 @@ class ReportSender(Protocol):
 
 
 def open_report_sender(request: Request) -> ReportSender:
-    """Returns the carrier of a stream of reports.
+    """Returns what sends the reports of a stream.
 
     :raises DeliveryFailed: a secret is not there; or, DestinationRefused, the URL cannot be used.
     """

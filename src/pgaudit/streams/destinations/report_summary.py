@@ -72,22 +72,22 @@ class Summary:
 
 @runtime_checkable
 class Reporter(Protocol):
-    """A destination that is sent what was counted on each day, instead of events."""
+    """A destination that gets the counts of a day instead of events."""
 
     def day_of(self, moment: datetime) -> Day:
         """Returns the day of a moment."""
         ...
 
     def is_waiting(self, log_size: int, now: datetime) -> bool:
-        """Returns whether the day that is next is not over."""
+        """Returns whether the next report is not due yet."""
         ...
 
     def wait(self, until: datetime) -> None:
-        """Lets nobody look again before a moment."""
+        """Waits until a moment: the log is not read before."""
         ...
 
     def report(self, summary: Summary) -> Receipt:
-        """Sends a report. Raises what ``send`` of a destination raises."""
+        """Sends a report. Raises what ``Destination.send`` raises."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""Sends an e-mail by SMTP: to all of its recipients or to none, over TLS, to an address that was checked."""
+"""Sends e-mails by SMTP: to all recipients or to none."""
 
 import smtplib
 import ssl
@@ -70,7 +70,7 @@ class SMTPClient:
 
     @contextmanager
     def _connection(self) -> Generator[SMTPConnection]:
-        """Opens a connection, which ends after the block, or when the time is over.
+        """Opens a connection, which is closed after the block, or after ``SESSION_SECONDS``.
 
         :raises DeliveryFailed: it cannot be opened, or breaks.
         """
@@ -82,7 +82,7 @@ class SMTPClient:
         try:
             self._require(connection.connect(self.host, self.port), DeliveryFailed, "the connection")
             yield connection
-            with suppress(smtplib.SMTPException, OSError):  # the message is delivered, whatever comes of the farewell
+            with suppress(smtplib.SMTPException, OSError):  # the message is delivered, even if QUIT fails
                 connection.quit()
         except smtplib.SMTPServerDisconnected:
             raise DeliveryFailed(f"{self.host} has closed the connection") from None
@@ -93,7 +93,7 @@ class SMTPClient:
             connection.close()
 
     def _log_in(self, connection: SMTPConnection) -> None:
-        """Begins TLS, and says who we are.
+        """Starts TLS, and logs in.
 
         :raises DestinationRefused: the server offers no TLS or no login, or the password is wrong.
         """
@@ -115,7 +115,7 @@ class SMTPClient:
             raise DestinationRefused(f"{self.host} offers no {what}") from None
 
     def _address(self, connection: SMTPConnection, size: int) -> None:
-        """Says who the message is from and for. One recipient that is refused ends it for all of them.
+        """Names sender and recipients. If one recipient is refused, none gets the message.
 
         :raises DestinationRefused: the sender or a recipient is refused for good.
         :raises EventsRefused: the message is too large.

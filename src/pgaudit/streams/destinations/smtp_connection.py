@@ -10,7 +10,7 @@ from pgaudit.streams.timeouts import ANSWER_SECONDS
 
 
 class SMTPConnection(smtplib.SMTP):
-    """A connection to a mail server, which ends in time.
+    """A connection to a mail server, which another thread can cut off.
 
     :param context: for TLS from the beginning; None for a connection that begins in plain text.
     """
@@ -27,7 +27,7 @@ class SMTPConnection(smtplib.SMTP):
         return plain if self._secure_from_start is None else wrap_tls(plain, self._secure_from_start, host)
 
     def cut(self) -> None:
-        """Ends the connection from another thread; never one of TLS in plain text, as its own method might."""
+        """Ends the connection from another thread. The method of an SSL socket might go on without TLS."""
         if self.sock is not None:
             with suppress(OSError):
                 socket.socket.shutdown(self.sock, socket.SHUT_RDWR)

@@ -1,4 +1,4 @@
-"""Connections to addresses that were checked, on which every step ends in time, for what is not spoken over HTTP."""
+"""TCP and TLS connections to checked addresses, with timeouts, for protocols other than HTTP."""
 
 import os
 import socket
@@ -58,13 +58,13 @@ def wrap_tls(plain: socket.socket, context: ssl.SSLContext, host: str) -> ssl.SS
 
 
 def raise_pending(connection: socket.socket) -> None:
-    """Raises the error of which the system has learned since the last step, if there is one."""
+    """Raises the socket's pending error (``SO_ERROR``), if there is one."""
     if error := connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
         raise OSError(error, os.strerror(error))
 
 
 def describe_error(error: Exception) -> str:
-    """Returns why a connection has failed, in words of our own and of the system."""
+    """Returns why a connection has failed: a text without secrets."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted: {error.verify_message}"
     if isinstance(error, ssl.SSLEOFError | EOFError):

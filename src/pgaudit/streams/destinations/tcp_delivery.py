@@ -1,14 +1,14 @@
-"""Hands bytes over by TCP or TLS, in a protocol without answers, and finds out whether the other side has read them.
+"""Delivers bytes over TCP or TLS in a protocol without acknowledgements, and finds out whether they were read.
 
-It would not be enough that the system has taken them: they may be lost with the connection. So each chunk has a
-connection of its own, which ends in a way that tells:
+That ``send`` has returned is not enough: bytes in the buffers of either system are lost with the connection. So each
+chunk has a connection of its own, which is closed step by step:
 
-1. The bytes are sent, until the other side's *system* has acknowledged all of them.
-2. Our direction is closed. A receiver that has read everything comes to its end, and closes its own direction.
-3. One that closes before, or ends, while something is unread, makes its system reset the connection.
+1. Send, and wait until the receiver's *system* has acknowledged all bytes.
+2. Shut down our direction. A receiver that has read everything sees the end, and closes its own direction.
+3. If it closes or crashes while bytes are unread, its system resets the connection.
 
-So the end of the other direction, and no reset, means that the receiver's *program* has read everything. What it does
-with that nobody can know.
+So an orderly end without a reset means that the receiver's *program* has read everything. What it does with that is
+beyond the protocol.
 """
 
 import socket
@@ -27,10 +27,10 @@ LOOK_EVERY_SECONDS: Final = 0.002
 
 
 def deliver(connection: socket.socket, content: bytes, *, confirm: bool) -> None:
-    """Sends bytes and closes the connection.
+    """Sends bytes, waits for the confirmation, and closes the connection.
 
-    :param confirm: wait until the other side has read them; without, until its system has them.
-    :raises DeliveryFailed: that has not come in time. It may have read all of them, a part or none.
+    :param confirm: wait until the receiver has read them; otherwise only until its system has them.
+    :raises DeliveryFailed: there was no confirmation in time. The receiver may have read all, a part or nothing.
     """
     try:
         send(connection, content, time.monotonic() + ANSWER_SECONDS)
@@ -47,7 +47,7 @@ def deliver(connection: socket.socket, content: bytes, *, confirm: bool) -> None
 
 
 def send(connection: socket.socket, content: bytes, end: float) -> None:
-    """Sends bytes; raises TimeoutError if that takes too long."""
+    """Sends bytes. Raises TimeoutError at ``end``, a time of the monotonic clock."""
     rest = memoryview(content)
     while rest:
         connection.settimeout(left(end))
@@ -55,7 +55,7 @@ def send(connection: socket.socket, content: bytes, end: float) -> None:
 
 
 def await_acknowledgement(connection: socket.socket, end: float) -> None:
-    """Waits until the other side's system has acknowledged everything, where our system says so: that is Linux."""
+    """Waits until the receiver's system has acknowledged everything. Only Linux tells; elsewhere it returns at once."""
     if sys.platform != "linux":
         return
     import fcntl  # noqa: PLC0415 - not on Windows
@@ -68,31 +68,31 @@ def await_acknowledgement(connection: socket.socket, end: float) -> None:
 
 
 def await_end(connection: socket.socket, end: float) -> None:
-    """Closes our direction, and waits until the other side closes its own, having read everything."""
+    """Shuts down our direction, and waits until the receiver, which then has read everything, closes its own."""
     try:
         connection.settimeout(left(end))
         if isinstance(connection, ssl.SSLSocket):
-            with suppress(ssl.SSLEOFError):  # many close the connection without the farewell of TLS
+            with suppress(ssl.SSLEOFError):  # many close the connection without close_notify
                 connection.unwrap()
         connection.shutdown(socket.SHUT_WR)
         while socket.socket.recv(connection, 4_096):
             connection.settimeout(left(end))
     except TimeoutError:
         raise DeliveryFailed(
-            "the receiver has not closed the connection after it had everything, so nobody knows that it has read it: "
-            "if it never does, add confirm=false to the URL"
+            "the receiver has not closed the connection after the last byte, so nobody knows whether it has read all: "
+            "if it never closes it, add confirm=false to the URL"
         ) from None
 
 
 def close_tls(connection: socket.socket) -> None:
-    """Tells a receiver of TLS that nothing is missing at the end, without waiting for its answer."""
+    """Sends the ``close_notify`` of TLS, which says that nothing was cut off, without waiting for an answer."""
     if isinstance(connection, ssl.SSLSocket):
         with suppress(ssl.SSLWantReadError, ssl.SSLEOFError):
             connection.unwrap()
 
 
 def left(end: float) -> float:
-    """Returns the seconds that are left; raises TimeoutError if there are none."""
+    """Returns the seconds until ``end``. Raises TimeoutError if there are none."""
     seconds = end - time.monotonic()
     if seconds <= 0:
         raise TimeoutError

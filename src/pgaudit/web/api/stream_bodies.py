@@ -64,7 +64,7 @@ class Pause(BaseModel, extra="forbid"):
 
 
 class Rewind(BaseModel, extra="forbid"):
-    """The event that a stream goes on with."""
+    """The event that a stream is moved to."""
 
     index: Index
 
@@ -83,7 +83,7 @@ class Retry(BaseModel, extra="forbid"):
 
 
 class Discard(BaseModel, extra="forbid"):
-    """The parked event to give up, and why."""
+    """The parked event to discard, and why."""
 
     index: Index
     reason: Reason

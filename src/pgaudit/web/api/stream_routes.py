@@ -28,19 +28,19 @@ def add_stream_routes(app: FastAPI, lookups: Lookups, settings: Settings, guard:
     """Adds the routes below ``/api/v1/audit/streams``."""
     routes = StreamRoutes(lookups, settings)
     reads: tuple[Look, ...] = (
-        (f"{AUDIT}/streams", routes.streams, "Where events are sent, and how far each stream is.", StreamList, ()),
+        (f"{AUDIT}/streams", routes.streams, "All streams, with their state and lag.", StreamList, ()),
         (STREAM, routes.stream, "One stream.", Stream, (404, 422)),
-        (f"{STREAM}/deliveries", routes.deliveries, "What a stream has sent, or could not.", Deliveries, (404, 422)),
-        (f"{STREAM}/parked", routes.parked, "Events that a destination has refused.", ParkedEvents, (404, 422)),
+        (f"{STREAM}/deliveries", routes.deliveries, "The deliveries of a stream.", Deliveries, (404, 422)),
+        (f"{STREAM}/parked", routes.parked, "The parked events of a stream.", ParkedEvents, (404, 422)),
     )
     operations: tuple[Operation, ...] = (
         ("POST", f"{STREAM}/pause", routes.pause, "Pauses a stream.", Stream, "admin"),
-        ("POST", f"{STREAM}/resume", routes.resume, "Ends the pause of a stream.", Stream, "admin"),
-        ("POST", f"{STREAM}/rewind", routes.rewind, "Lets a stream go on with another event.", Stream, "admin"),
-        ("POST", f"{STREAM}/replay", routes.replay, "Sends a range again.", Stream, "admin"),
-        ("DELETE", f"{STREAM}/replay", routes.stop_replay, "Stops sending a range again.", Stream, "admin"),
+        ("POST", f"{STREAM}/resume", routes.resume, "Resumes a stream.", Stream, "admin"),
+        ("POST", f"{STREAM}/rewind", routes.rewind, "Moves a stream to another event.", Stream, "admin"),
+        ("POST", f"{STREAM}/replay", routes.replay, "Replays a range of events.", Stream, "admin"),
+        ("DELETE", f"{STREAM}/replay", routes.stop_replay, "Stops a replay.", Stream, "admin"),
         ("POST", f"{STREAM}/retry", routes.retry, "Sends parked events again.", RetriedEvents, "retry"),
-        ("POST", f"{STREAM}/discard", routes.discard, "Gives up a parked event.", Stream, "admin"),
+        ("POST", f"{STREAM}/discard", routes.discard, "Discards a parked event.", Stream, "admin"),
         ("POST", f"{STREAM}/test", routes.test, "Tests a destination from this server.", StreamTest, "admin"),
     )
     for path, endpoint, summary, model, statuses in reads:

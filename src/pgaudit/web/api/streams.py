@@ -73,7 +73,7 @@ class StreamRoutes:
         return await self._lookups.run(look)
 
     async def pause(self, request: Request, viewer: CurrentViewer, name: Name, body: Pause) -> Stream:
-        """Pauses a stream. Nothing is lost: it goes on where it was."""
+        """Pauses a stream. Nothing is lost: it continues where it stopped."""
 
         def operation(conn: Connection) -> Stream:
             streams.pause(conn, name, body.reason)
@@ -82,7 +82,7 @@ class StreamRoutes:
         return await self._operations.run(request, viewer, operation)
 
     async def resume(self, request: Request, viewer: CurrentViewer, name: Name) -> Stream:
-        """Ends the pause of a stream, and lets workers try at once."""
+        """Resumes a stream, and lets workers try to send at once."""
 
         def operation(conn: Connection) -> Stream:
             streams.resume(conn, name)
@@ -91,7 +91,7 @@ class StreamRoutes:
         return await self._operations.run(request, viewer, operation)
 
     async def rewind(self, request: Request, viewer: CurrentViewer, name: Name, body: Rewind) -> Stream:
-        """Lets a stream go on with that event: all that follows is sent again, or what lies between is left out."""
+        """Moves a stream to that event: all events from there on are sent again, or those in between are never sent."""
 
         def operation(conn: Connection) -> Stream:
             streams.rewind(conn, name, body.index)
@@ -109,7 +109,7 @@ class StreamRoutes:
         return await self._operations.run(request, viewer, operation)
 
     async def stop_replay(self, request: Request, viewer: CurrentViewer, name: Name) -> Stream:
-        """Ends a replay where it is, if there is one."""
+        """Stops a replay, if there is one."""
 
         def operation(conn: Connection) -> Stream:
             streams.stop_replay(conn, name)
@@ -123,7 +123,7 @@ class StreamRoutes:
         return RetriedEvents(retried)
 
     async def discard(self, request: Request, viewer: CurrentViewer, name: Name, body: Discard) -> Stream:
-        """Gives up a parked event; those that wait behind it are sent."""
+        """Discards a parked event; events that wait for it are sent."""
 
         def operation(conn: Connection) -> Stream | None:
             is_done = streams.discard(conn, name, body.index, body.reason)
@@ -135,6 +135,6 @@ class StreamRoutes:
         return stream
 
     async def test(self, name: Name) -> StreamTest:
-        """Sends an event that is marked as a test, with the secrets and the network of this server."""
+        """Sends a test event, with the secrets and the network of this server."""
         accepted, result = await self._operations.test(name)
         return StreamTest(accepted, result)

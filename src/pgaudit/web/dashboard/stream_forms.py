@@ -18,7 +18,7 @@ from pgaudit.web.dashboard.stream_input import index_in, reason_in
 from pgaudit.web.guard import WHOLE_TRAIL, Viewer
 from pgaudit.web.stream_operations import Connection, StreamOperations
 
-REASON_MISSING: Final = "Say why the event is given up: the history and the log keep it."
+REASON_MISSING: Final = "Say why the event is discarded: the history and the log keep the reason."
 RIGHTS: Final[Mapping[str, Action]] = {"retry": "retry"}  # of the others: admin
 
 

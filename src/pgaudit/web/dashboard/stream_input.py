@@ -11,14 +11,14 @@ from pgaudit.web.dashboard.forms import Form
 LONGEST_REASON: Final = 900
 # What the page says after a form was sent.
 DONE: Final = {
-    "paused": "The stream is paused. Nothing is lost: it goes on where it was.",
-    "resumed": "The stream goes on. A worker tries at once.",
-    "rewound": "The stream is set to that event, and goes on from there.",
+    "paused": "The stream is paused. Nothing is lost: it continues where it stopped.",
+    "resumed": "The stream is resumed. A worker tries to send at once.",
+    "rewound": "The stream continues with that event.",
     "replayed": "The range is sent again, while there is nothing newer to send.",
-    "stopped": "The range is not sent any further.",
+    "stopped": "The replay is stopped.",
     "retried": "Parked events are sent again. Those that were refused come back here if they are refused again.",
-    "discarded": "The event is given up. Those that waited behind it are sent.",
-    "nothing": "Nothing was left to do: somebody else has done it meanwhile.",
+    "discarded": "The event is discarded. Events that waited for it are sent.",
+    "nothing": "There was nothing to do: someone else has already done it.",
 }
 
 

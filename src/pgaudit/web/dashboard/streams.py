@@ -25,7 +25,7 @@ from pgaudit.web.guard import Viewer
 from pgaudit.web.reads import Reader
 from pgaudit.web.stream_operations import Connection, StreamOperations
 
-ALL_TENANTS: Final = "Streams send the events of all tenants, and you may see a part: ask for access to all tenants."
+ALL_TENANTS: Final = "Streams send events of all tenants, but you may see only some: ask for access to all tenants."
 TONES: Final = {"active": "ok", "failing": "warn", "paused": "bad"}
 
 
