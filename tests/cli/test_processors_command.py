@@ -72,6 +72,8 @@ def test_a_processor_is_listed_shown_paused_and_backfilled(run: Run) -> None:
     late = run("processors", "backfill", "mail", "--from", "2")
     assert late.stderr == "pgaudit: the processor mail is at index 2, so it cannot be given 2 to 1\n"
     removed = run("processors", "remove", "mail").stdout
-    assert removed.startswith("The processor mail is removed, with its jobs. A worker whose code still has it adds it")
+    assert removed.startswith(
+        "The processor mail is removed, with its jobs. A worker whose code still declares it registers it"
+    )
     unknown = run("processors", "pause", "mail")
     assert unknown.stderr.startswith("pgaudit: there is no processor mail: `pgaudit processors list`")

@@ -64,7 +64,7 @@ def test_a_stream_is_added_listed_shown_and_removed(run: Run, dsn: str, tmp_path
     assert "match         action:claim.*" in shown
     assert "form          native, in order of each target" in shown
     assert told(run, "show", "siem")["next_index"] == 3
-    assert run("stream", "remove", "siem").stdout == "siem is removed. It had come to index 3.\n"
+    assert run("stream", "remove", "siem").stdout == "siem is removed. Its next event would have been index 3.\n"
     assert told(run, "list") == []
     assert [(event["action"], event["data"].get("first")) for event in waiting(dsn)] == [
         ("audit.stream_added", 3),
@@ -198,7 +198,10 @@ def test_parked_events_are_listed_retried_and_given_up(run: Run, siem: Path, dsn
     more = run("stream", "parked", "siem", "--limit", "1")
     assert "1 of 2: go on with --after 1." in more.stderr
     assert [one["index"] for one in told(run, "parked", "siem", "--after", "1")] == [4]
-    assert run("stream", "discard", "siem", "1", "--reason", "a test").stdout == "Event 1 is not sent to siem.\n"
+    assert (
+        run("stream", "discard", "siem", "1", "--reason", "a test").stdout
+        == "Event 1 is discarded: it will not be sent to siem.\n"
+    )
     assert run("stream", "discard", "siem", "1", "--reason", "a test").returncode == 1
     assert run("stream", "retry", "siem").stdout == "1 parked event(s) of siem are sent again.\n"
     assert "a test, by postgres" in run("stream", "history", "siem").stdout

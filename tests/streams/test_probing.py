@@ -36,7 +36,7 @@ def test_a_receiver_gets_an_event_that_says_that_it_is_a_test(conn: psycopg.Conn
         said = probe(conn, "hook")
         assert streams.found(conn, "hook") == before
         assert streams.deliveries(conn, "hook") == []
-    assert said == f"{url}/audit has accepted an event with the action {ACTION}, sent to test it"
+    assert said == f"{url}/audit has accepted a test event with the action {ACTION}"
     (request,) = requests
     assert request.json["index"] == -1
     assert request.json["event"]["action"] == ACTION

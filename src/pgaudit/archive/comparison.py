@@ -32,10 +32,10 @@ Connection = psycopg.Connection[Any]
 
 @dataclass(slots=True)
 class Differences:
-    """What differs.
+    """How the events of the archive and the primary differ.
 
     :ivar compared: the number of the archive's events that were compared.
-    :ivar altered: the indexes of events that are others on the primary.
+    :ivar altered: the indexes of events that are different on the primary.
     :ivar deleted: those that the primary does not have, though it has their partition.
     :ivar removed: the number of those whose partition the primary does not have any more.
     :ivar missing: the indexes of events that the archive does not have.

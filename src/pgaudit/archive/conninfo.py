@@ -1,4 +1,4 @@
-"""Where databases are. A password is never an argument, and never stored in the catalog of a server."""
+"""Connection strings (conninfo). A password is never an argument, and never stored in the catalog of a server."""
 
 import os
 import re
@@ -15,9 +15,9 @@ SECRETS: Final = frozenset({"password", "sslpassword", "oauth_client_secret"})
 
 
 def conninfo_at(text: str) -> str:
-    """Returns where a database is: what ``env:VARIABLE`` or ``file:/PATH`` holds, or the text itself.
+    """Returns a connection string: the value of ``env:VARIABLE`` or ``file:/PATH``, or the text itself.
 
-    :raises ArchiveRefused: there is nothing, or the text itself has a password: other users see arguments.
+    :raises ArchiveRefused: the value is missing, or the text itself has a password, which other users would see.
     """
     found = REFERENCE.fullmatch(text)
     if found is None:

@@ -1,4 +1,4 @@
-"""The publication on the primary: what is inserted, and nothing of what is changed, deleted or truncated."""
+"""The publication on the primary: it publishes inserts, but no updates, deletes or truncates."""
 
 from typing import Any, Final
 

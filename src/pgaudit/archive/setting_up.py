@@ -38,7 +38,7 @@ def setup(  # noqa: PLR0913 - two databases, and all but these by name
     primary: psycopg.Connection[Any], archive: psycopg.Connection[Any], conninfo: str, source: str, *,
     name: str = NAME, wait: float = 3_600,
 ) -> Archive:  # fmt: skip
-    """Lets an archive follow, and returns when it has what the primary has.
+    """Sets an archive up, and waits until it has a copy of the log.
 
     :param primary: connected as the owner of the schema, in autocommit mode.
     :param archive: connected as a superuser, in autocommit mode; ``conninfo`` is where it is.

@@ -1,4 +1,4 @@
-"""One attempt: calls a processor's function, and says how that ended."""
+"""One attempt at a job: calls the processor's function, and returns the outcome."""
 
 import asyncio
 import inspect
@@ -15,10 +15,10 @@ Overrun = Callable[[str], Awaitable[None]]
 
 
 async def attempt(processor: Processor, entry: ProcessorEntry, overrun: Overrun, *, unchecked: bool = False) -> Outcome:
-    """Calls the function with the event, and returns how that ended.
+    """Calls the function with the event, and returns the outcome.
 
-    :param overrun: is awaited with a sentence when a synchronous function has run for longer than its timeout.
-    :param unchecked: ask ``when`` first.
+    :param overrun: is awaited with a message when a synchronous function runs for longer than its timeout.
+    :param unchecked: whether ``when`` has not been evaluated yet for this event.
     :raises asyncio.CancelledError: the worker stops.
     """
     delay = processor.retry.delay_after(entry.attempt)
@@ -40,9 +40,9 @@ async def attempt(processor: Processor, entry: ProcessorEntry, overrun: Overrun,
 
 
 async def call(processor: Processor, entry: ProcessorEntry, overrun: Overrun) -> None:
-    """Calls the function: an asynchronous one in this event loop, another one in a thread.
+    """Calls the function: an asynchronous one in this event loop, a synchronous one in a thread.
 
-    :raises TimeoutError: it was cancelled.
+    :raises TimeoutError: an asynchronous function was cancelled after its timeout.
     """
     if not processor.is_async:
         made = await call_in_thread(processor, entry, overrun)
@@ -61,7 +61,7 @@ async def call(processor: Processor, entry: ProcessorEntry, overrun: Overrun) ->
 
 
 async def call_in_thread(processor: Processor, entry: ProcessorEntry, overrun: Overrun) -> Any:
-    """Returns what the function returns. Nothing can stop its thread, so the job does not end before it."""
+    """Returns what the function returns. A thread cannot be stopped, so the job does not end before it."""
     running = asyncio.ensure_future(in_thread(processor.function, entry))
     done, _ = await asyncio.wait({running}, timeout=processor.timeout)
     if not done:

@@ -81,7 +81,7 @@ class Dispatcher:
             self._reclaimed_at = now
 
     def register(self, conn: Connection) -> None:
-        """Says which processors this worker knows. New ones begin here."""
+        """Registers the processors of this worker in the database; a new one gets its first position."""
         for one in self.processors.values():
             given: dict[str, object] = {
                 "name": one.name, "query": str(one.query), "start": one.start, "concurrency": one.concurrency,
@@ -113,7 +113,7 @@ def reason_of(error: Exception) -> str:
 
 
 def reclaim(conn: Connection) -> None:
-    """Gives the jobs of stalled workers back."""
+    """Returns the jobs of stalled workers to the queue."""
     for job, name, stalls, failed in fetch(conn, tuple_row, RECLAIM):
         details = {"processor": name, "job_id": job, "error_class": "JobStalled"}
         if failed:

@@ -1,4 +1,4 @@
-"""Follows the log for the processors that a worker knows, and adds a job for each event that they want.
+"""Reads the log for a processor, and adds a job for each event that it wants.
 
 The jobs are added in the transaction that moves the position, so each event gets exactly one, whatever is killed.
 """
@@ -30,7 +30,7 @@ MOST_BYTES: Final = 4_000_000
 
 
 def dispatch_log(conn: Connection, processor: Processor) -> bool:
-    """Dispatches the next chunk of the log. Returns whether there was one, and nobody else was faster."""
+    """Dispatches the next chunk of the log. Returns False if there was none, or another worker has dispatched it."""
     started = datetime.now(UTC)
     due = positions.look(conn, processor.name)
     if due is None:
@@ -60,7 +60,7 @@ def dispatch_backfill(conn: Connection, processor: Processor, backfill: int, sta
 
 
 def moved_to(chunk: Chunk, end: int) -> int:
-    """Returns where a backfill goes on: at its end, too, if the log has nothing more to look at."""
+    """Returns the next position of a backfill: its end, if the chunk has reached the end of the log."""
     return min(chunk.next_index, end) if chunk.is_full else end
 
 

@@ -1,10 +1,11 @@
-"""What a processor may raise to say how its job goes on. Any other error is a failure, and is retried."""
+"""Exceptions by which a processor decides about its job. Any other exception is a failure, and is retried."""
 
 
 class Retry(Exception):
-    """The processor cannot do it now: it gets the event again after that many seconds.
+    """Raised by a processor that wants the event again after so many seconds.
 
-    It counts as one of the attempts, so the last one fails; it does not count as a failure of the processor.
+    This uses up one of the attempts, so after the last one the job fails. It is not a failure of the processor, so it
+    does not count for ``break_after``.
 
     :ivar in_seconds: until the next attempt.
     """
@@ -15,4 +16,4 @@ class Retry(Exception):
 
 
 class Discard(Exception):
-    """The processor gives the event up: its job leaves the queue, and the job's history keeps the reason."""
+    """Raised by a processor that discards the event: its job leaves the queue, and its history keeps the reason."""

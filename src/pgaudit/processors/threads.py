@@ -11,7 +11,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class CallResult:
-    """How a function in a thread has ended. Not as the exception of a future: SystemExit would end the event loop."""
+    """The result of a call in a thread. An exception is not set on a future: SystemExit would end the event loop."""
 
     value: Any = None
     error: BaseException | None = None
@@ -24,7 +24,7 @@ class CallResult:
 
 
 async def in_thread(function: Callable[..., Any], *arguments: object) -> CallResult:
-    """Calls a function in a thread of its own, for which no shutdown waits."""
+    """Calls a function in a daemon thread, which does not delay the end of the process."""
     loop, context = asyncio.get_running_loop(), copy_context()
     future: asyncio.Future[CallResult] = loop.create_future()
 

@@ -1,4 +1,4 @@
-"""Counts the events of a day in the database: ten million events are some thousand rows for the worker.
+"""Counts the events of a day in the database, so that the worker reads some thousand rows for ten million events.
 
 The day of an event is that on which it was appended to the log (``persisted_at``). That grows with the index, so a day
 is a range of the log, each event is in one report, and a late one is in the next.

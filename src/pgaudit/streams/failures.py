@@ -1,4 +1,4 @@
-"""A failed attempt to send: schedules the next one, or pauses the stream."""
+"""Failed attempts to send: schedules the next one, or pauses the stream."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -19,7 +19,7 @@ def note_failure(  # noqa: PLR0913, PLR0917 - what was tried, and when
     chunk: Chunk | None = None,
     started: datetime | None = None,
 ) -> None:
-    """Schedules the next attempt; pauses the stream if there is no use in one, or none has succeeded for days.
+    """Schedules the next attempt; pauses the stream if the destination refuses it, or fails for ``stream_patience``.
 
     :param chunk: what was sent; None if the destination could not be opened.
     """

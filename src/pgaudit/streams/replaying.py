@@ -27,7 +27,7 @@ FAIL: Final = "SELECT pgaudit.note_replay_failure(%(name)s, %(error)s, %(retry_i
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """What of a range is still to be sent again: from ``next_index`` to ``to_index``, both included."""
+    """The rest of a range that is sent again: from ``next_index`` to ``to_index``, both included."""
 
     next_index: int
     to_index: int
@@ -36,7 +36,7 @@ class Replay:
 
 
 def look(conn: Connection, name: str) -> Replay | None:
-    """Returns the replay of a stream, if there is one that need not wait."""
+    """Returns the replay of a stream, if there is one that is due."""
     return next(iter(fetch(conn, class_row(Replay), LOOK, {"name": name})), None)
 
 

@@ -1,4 +1,4 @@
-"""S3: objects below a prefix of a bucket, which are put once and never overwritten."""
+"""A bucket of S3: objects below a prefix, which are put once and never overwritten."""
 
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -99,10 +99,10 @@ class Bucket:
 
 @contextmanager
 def answers(bucket: str) -> Generator[None]:
-    """Turns errors of boto3 into those of a destination. AWS's messages name neither keys nor their signatures.
+    """Turns errors of boto3 into those of a destination. Messages of AWS contain neither keys nor signatures.
 
-    :raises DestinationRefused: the bucket does not exist, or refuses what we do.
-    :raises DeliveryFailed: it does not answer, or not now.
+    :raises DestinationRefused: the bucket does not exist, or denies the request.
+    :raises DeliveryFailed: it does not answer, or asks to try later.
     """
     try:
         yield
@@ -121,7 +121,7 @@ def answers(bucket: str) -> Generator[None]:
 
 
 def is_temporary(status: int, code: str | None) -> bool:
-    """Returns whether it is worth to try again. A bucket that does not implement what we need (501) never will."""
+    """Returns whether a retry may succeed. A server that does not implement a request (501) never will."""
     is_server_error = status >= HTTPStatus.INTERNAL_SERVER_ERROR and status != HTTPStatus.NOT_IMPLEMENTED
     return is_server_error or status in TEMPORARY or code in TEMPORARY_CODES
 

@@ -1,4 +1,4 @@
-"""Where an archive of segments is: a directory, or a bucket."""
+"""Where segments are stored: a directory, or a bucket."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,7 +10,7 @@ from pgaudit.streams.urls import StreamURL
 
 
 class SegmentStorage(Protocol):
-    """Files by their names."""
+    """Stored files, by their names."""
 
     def names(self) -> Iterable[str]:
         """Returns the names of all files, in their order."""
@@ -22,7 +22,7 @@ class SegmentStorage(Protocol):
 
 
 class LocalStorage:
-    """A copy in a directory."""
+    """Files in a directory."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -37,9 +37,9 @@ class LocalStorage:
 
 
 def open_storage(place: str) -> SegmentStorage:
-    """Returns the archive at ``s3://BUCKET/PREFIX``, or in a directory.
+    """Returns the storage at ``s3://BUCKET/PREFIX``, or in a directory.
 
-    :raises InvalidStream: there is none.
+    :raises InvalidStream: there is no such directory, or the URL cannot be used.
     :raises MissingExtra: boto3 is not installed.
     :raises DestinationRefused: AWS's variables and files cannot be used.
     """
@@ -55,6 +55,6 @@ def open_storage(place: str) -> SegmentStorage:
 
 
 def checkpoint_names(names: Iterable[str]) -> dict[int, str]:
-    """Returns the names of checkpoints by their sizes, in ascending order."""
+    """Returns the names of checkpoints by their sizes (events covered), in ascending order."""
     found = ((CHECKPOINT.fullmatch(name), name) for name in names)
     return dict(sorted((int(match[1]), name) for match, name in found if match))

@@ -1,4 +1,4 @@
-"""Verifies an archive of segments without the database: names, events, and the signed roots over all of them."""
+"""Verifies stored segments without the database: their names, their events, and the signed roots over all events."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ MOST_FINDINGS: Final = 100
 
 @dataclass(slots=True)
 class VerifiedSegments:
-    """What was found of an archive.
+    """The result of a verification.
 
     :ivar events: how many different ones it has, from ``first`` to ``last``.
     :ivar covered: how many events, from index 0 on, the largest checkpoint covers whose root was computed again.
@@ -40,10 +40,10 @@ class VerifiedSegments:
 
 
 def check(archive: SegmentStorage, policy: Policy | None = None, *, is_part: bool = False) -> VerifiedSegments:
-    """Verifies an archive. 32 bytes for each event are kept in memory.
+    """Verifies all segments and checkpoints of a storage. It needs 32 bytes of memory for each event.
 
     :param policy: whose signatures checkpoints need; without it, signatures are not looked at.
-    :param is_part: the archive has not all events of the log, so gaps are nothing, and roots cannot be computed.
+    :param is_part: the segments have not all events of the log, so gaps are no finding, and roots cannot be computed.
     """
     names = list(archive.names())
     checking = SegmentVerifier(archive, policy, is_part=is_part)
@@ -92,7 +92,7 @@ class SegmentVerifier:
             self._take(segment, line)
 
     def _take(self, segment: Segment, line: Line) -> None:
-        """Adds an event; one that is there already is to be the same."""
+        """Adds an event. One whose index was read already must have the same hash."""
         if not line.is_intact:
             self.checked.add(f"{segment.name}: event {line.index} was altered: its hash is not that of its text")
         if line.index < self._next:
@@ -149,13 +149,13 @@ class SegmentVerifier:
         return checkpoint.root
 
     def end(self) -> None:
-        """Tells what an archive with a policy lacks: a signed root."""
+        """Adds a finding if a policy was given and no signed root covers any event."""
         if self._policy and not self._is_part and not self.checked.covered and not self.checked.findings:
             self.checked.add("no checkpoint covers its events: none was stored yet, or they were removed")
 
 
 def problems_of(segment: Segment, lines: Sequence[Line]) -> Iterator[str]:
-    """Yields how the events of a segment differ from its name."""
+    """Yields each problem of a segment: its order, and its first and last index."""
     indexes = [line.index for line in lines]
     if indexes != sorted(set(indexes)):
         yield "its events are not in the order of the log"
@@ -164,5 +164,5 @@ def problems_of(segment: Segment, lines: Sequence[Line]) -> Iterator[str]:
 
 
 def missing(first: int, end: int) -> str:
-    """Returns the words for a gap."""
+    """Returns a sentence about a gap from ``first`` to before ``end``."""
     return f"event {first} is missing" if end - first == 1 else f"events {first} to {end - 1} are missing"

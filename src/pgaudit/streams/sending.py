@@ -1,4 +1,4 @@
-"""Sends events to a destination in the order of the log, and finds out which of them it refuses."""
+"""Sends events to a destination in the order of the log, and finds those that it refuses."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from pgaudit.trail.entry import Entry
 
 @dataclass(slots=True)
 class SendResult:
-    """What has become of the events of a chunk.
+    """The result of sending a chunk.
 
     :ivar accepted: the events that the destination has.
     :ivar refused: the index of each event that it will never accept, and why.
@@ -40,7 +40,7 @@ class SendResult:
 
 
 def send(destination: Destination, entries: Sequence[Entry]) -> SendResult:
-    """Sends events. What the destination refuses as a whole is sent in halves; a failure ends the rest."""
+    """Sends events. A part that the destination refuses is sent again in halves; a failure stops the rest."""
     sent = SendResult()
     waiting = [entries] if entries else []
     while waiting and sent.failure is None:
@@ -51,7 +51,7 @@ def send(destination: Destination, entries: Sequence[Entry]) -> SendResult:
 def send_part(
     destination: Destination, part: Sequence[Entry], waiting: list[Sequence[Entry]], sent: SendResult
 ) -> None:
-    """Sends one part of a chunk; adds what came of it, and its halves to those that wait if it was refused."""
+    """Sends one part of a chunk, and adds the result; if it is refused, adds its halves to ``waiting``."""
     try:
         sent.add(part, destination.send(part))
     except EventsRefused as error:
@@ -66,9 +66,9 @@ def send_part(
 
 
 def send_ordered(destination: Destination, entries: Sequence[Entry], blocked: dict[str, int]) -> SendResult:
-    """Sends events so that none is sent before an earlier one of its target is accepted.
+    """Sends events so that none is sent before all earlier ones of its target are accepted.
 
-    :param blocked: the targets that have a parked event, with its index; those of refused events are added.
+    :param blocked: the targets that have a parked event, with its index; targets of refused events are added.
     """
     sent = SendResult()
     for run in runs(entries):

@@ -100,7 +100,7 @@ class Shipper:
 
 
 def all_refused(sent: SendResult, entries: Sequence[Entry]) -> SendResult:
-    """Returns that the destination has failed, and none of the events: none of them is to be parked."""
+    """Returns a failure of the destination in place of refused events, so that none of them is parked."""
     reason = next(iter(sent.refused.values()))
     error = DestinationRefused(f"it has refused {len(sent.refused)} events and accepted none: {reason}")
     return SendResult(failure=error, stopped_at=entries[0].index)

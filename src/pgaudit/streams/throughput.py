@@ -1,4 +1,4 @@
-"""What streams have sent lately, by the hour or the quarter of an hour: for pictures."""
+"""What streams have sent lately, by intervals such as an hour: for charts."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Collection
 
 
 class GroupedSaves:
-    """Saves that jobs are done: those that end while a statement runs are saved together by the next one."""
+    """Saves that jobs are done. Jobs that end while a statement runs are saved together by the next one."""
 
     def __init__(self, save: Callable[[Collection[int]], Awaitable[None]]) -> None:
         self._save = save
@@ -13,7 +13,7 @@ class GroupedSaves:
         self._lock = asyncio.Lock()
 
     async def save(self, job: int) -> None:
-        """Returns when it is saved."""
+        """Waits until the job is saved."""
         self._waiting[job] = saved = asyncio.get_running_loop().create_future()
         async with self._lock:
             if saved.done():

@@ -1,6 +1,6 @@
-"""Runs processors in a worker: a thread with an event loop for their jobs, and one that dispatches.
+"""Runs processors in a worker: a thread with an event loop for their jobs, and a thread that dispatches.
 
-Their code runs beside the audit queue, not in its event loop: what blocks there must not keep events out of the log.
+Their code does not run in the event loop of the audit queue: if it blocks, events must still get into the log.
 """
 
 import asyncio

@@ -36,7 +36,7 @@ class AttemptFailed(NotPersisted):
 
 
 class ProcessorOutcomes:
-    """Saves outcomes of jobs that this worker holds."""
+    """Saves the outcomes of jobs that this worker has fetched."""
 
     def __init__(self, connector: AuditConnector, state: WorkerState) -> None:
         self._connector = connector
@@ -79,7 +79,7 @@ class ProcessorOutcomes:
         await self._execute(OVERRUN, job=job.id, message=message)
 
     async def release(self, jobs: Collection[int]) -> None:
-        """Gives jobs back as they were. If that fails, they are found lost when the worker is gone."""
+        """Returns jobs to the queue as they were. If that fails, they are reclaimed when the worker is gone."""
         if not jobs:
             return
         try:

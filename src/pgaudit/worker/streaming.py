@@ -1,4 +1,4 @@
-"""Sends streams beside the jobs: whichever worker finds one due does it."""
+"""Sends streams: each worker looks for streams that are due, and starts a thread for each."""
 
 import asyncio
 import logging

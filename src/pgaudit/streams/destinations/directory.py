@@ -1,4 +1,4 @@
-"""A directory of one stream, which no two processes write to at once, and what was written there last."""
+"""The directory of one stream: only one process writes to it at a time, and a file there says what was written last."""
 
 import json
 import os
@@ -28,9 +28,10 @@ class Directory:
 
     @contextmanager
     def locked(self) -> Generator[dict[str, Any] | None]:
-        """Keeps other processes out; yields what was noted last.
+        """Locks the directory; yields what was noted last.
 
-        A worker whose connection has broken may still write, while another one sends the same events.
+        The lock in the database is not enough: a worker whose connection has broken may still write while another
+        worker sends the same events.
 
         :raises DeliveryFailed: another process writes, the directory is gone, or an error of the disk.
         :raises DestinationRefused: it is the directory of another stream.
@@ -91,7 +92,7 @@ class Directory:
         return position
 
     def refuse_ahead(self, index: int) -> None:
-        """Tells that there are later events, or others, than the stream goes on with.
+        """Raises the error that the directory has later events, or others, than the log.
 
         :raises DestinationRefused: always.
         """

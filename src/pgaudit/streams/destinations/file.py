@@ -67,9 +67,9 @@ class Files(BaseDestination):
         self._directory.check()
 
     def _known(self, last: Written | None, entries: Sequence[Entry]) -> int:
-        """Returns how many events, from the first on, are there: a worker has written them, and could not say so.
+        """Returns how many events, from the first on, were written by a worker that died before it noted them.
 
-        :raises DestinationRefused: others are there in their place.
+        :raises DestinationRefused: the directory has other events with their indexes.
         """
         if last is None or (last.run != self._directory.run and not self._directory.continued):
             return 0
@@ -89,7 +89,7 @@ class Files(BaseDestination):
         return is_ours and last.day == today and last.size < self._rotate_bytes
 
     def _new_file(self, last: Written | None, entries: Sequence[Entry]) -> Written:
-        """Ends the last file, and notes the next one before it exists: a crash leaves no file that nobody knows."""
+        """Ends the last file, and notes the next one before it is created: so a crash leaves no unknown file."""
         if last:
             self._finish(last)
         run, today = self._directory.run, datetime.now(UTC).date().isoformat()
@@ -105,7 +105,7 @@ class Files(BaseDestination):
         return next(n for n in names if not (self._path / n).exists() and not (self._path / f"{n}.gz").exists())
 
     def _append(self, place: Written, lines: bytes) -> None:
-        """Writes behind what was noted, over what a crash has left there."""
+        """Writes after the noted bytes, over what a crash may have left there."""
         descriptor = os.open(self._path / place.file, os.O_WRONLY | os.O_CREAT, 0o640)
         with os.fdopen(descriptor, "wb") as file:
             if os.fstat(descriptor).st_size < place.size:

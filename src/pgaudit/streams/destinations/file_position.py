@@ -1,4 +1,4 @@
-"""How far the newest file of a directory is: what position.json holds."""
+"""The position in the newest file of a directory, as ``position.json`` has it."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from pgaudit.trail.entry import Entry
 class Written:
     """How far the newest file is.
 
-    :ivar run: when the stream was added, or set back last.
+    :ivar run: when the stream was added or last rewound: its events are appended to files of the same time only.
     :ivar size: the bytes that were noted as written.
     :ivar first_index: of the last chunk; None if the file has none yet.
     """

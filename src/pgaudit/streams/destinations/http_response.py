@@ -57,7 +57,7 @@ class Response:
         return f"it answers {meaning(self.status)}{said}"
 
     def require_success(self) -> None:
-        """Returns if the status is 2xx.
+        """Raises unless the status is 2xx.
 
         :raises DestinationRefused: we are not allowed to send: 401 or 403.
         :raises EventsRefused: it will not accept these events: 400, 413 or 422.
@@ -71,7 +71,7 @@ class Response:
             raise self.failure()
 
     def failure(self) -> DeliveryFailed:
-        """Returns that the events were not accepted now."""
+        """Returns the error that the events were not accepted now."""
         return DeliveryFailed(str(self), retry_after=self.retry_after)
 
 

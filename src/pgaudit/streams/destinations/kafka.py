@@ -1,14 +1,14 @@
-"""Kafka: one topic, in which the events of one target are in the order of the log.
+"""Kafka: one topic, in which the events of each target are in the order of the log.
 
-The producer is idempotent: what it sends again by itself is there once. An event's key is its first target, so all
-events of a target are in one partition, in order. Headers have index, leaf hash and event id. A stream that goes on
-reads the end of the topic first: what was published, and could not be noted any more, is not published again. That is
-no transaction: a request that is on its way when a worker dies may arrive after that look, and then its events are
-there twice.
+The producer is idempotent, so its own retries make no duplicates. An event's key is its first target, so all events of
+a target are in one partition, in order. Headers have index, leaf hash and event id. A stream that continues reads the
+end of the topic first, so events that were published by a worker that died before it noted them are not published
+again. That is no transaction: a request in flight when a worker dies may arrive after that look, and then its events
+are there twice.
 """
 
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Final
 
@@ -70,7 +70,7 @@ class Topic(BaseDestination):
         return receipt
 
     def check(self) -> None:
-        """Checks that Kafka lets us in, and has the topic."""
+        """Checks that Kafka gives access, and has the topic."""
         with self._translated():
             self._connected()
 
@@ -87,11 +87,12 @@ class Topic(BaseDestination):
             raise self._failure(error.__cause__.args[0]) from None
 
     def close(self) -> None:
-        """Closes the connection, and gives up what is on its way."""
-        if self._producer is not None:
-            self._producer.purge()
-            self._producer.close()
-            self._producer = None
+        """Closes the connection, and drops what is on its way."""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            producer.purge()
+            with suppress(KafkaException):  # a fatal error, for which it is closed, is raised once more
+                producer.close()
 
     def _connected(self) -> Producer:
         """Returns the producer. A new one begins with a look at the end of the topic."""
@@ -155,7 +156,7 @@ class Topic(BaseDestination):
         return len(payload)
 
     def _note(self, entry: Entry, errors: dict[int, KafkaError], error: KafkaError | None, _message: Message) -> None:
-        """Takes Kafka's answer to an event."""
+        """Notes Kafka's answer to an event; the client calls this."""
         if error is None:
             self._published[entry.index] = entry.leaf_hash.hex()
         else:
@@ -167,7 +168,7 @@ class Topic(BaseDestination):
         return EventsRefused(f"Kafka refuses {'this event' if len(entries) == 1 else f'event {index}'}: {error.name()}")
 
     def _failure(self, error: KafkaError) -> DeliveryFailed:
-        """Returns why nothing more is sent. What is on its way may arrive or not: a stream that goes on looks again."""
+        """Closes the connection, and returns the error for the stream. The next attempt reads the topic's end again."""
         failure = self._connection_errors.failure(error, self._name)
         self.close()
         return failure

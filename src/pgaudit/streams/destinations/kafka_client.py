@@ -29,13 +29,13 @@ MISSING: Final = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOW
 
 
 class ConnectionErrors:
-    """Remembers why there is no connection: the client itself tries again, and says only that time has passed."""
+    """Remembers why there is no connection: the client retries by itself, and then only reports a timeout."""
 
     def __init__(self) -> None:
         self.reason: KafkaError | None = None
 
     def __call__(self, error: KafkaError) -> None:
-        """Takes an error of the connection."""
+        """Notes an error of the connection; the client calls this."""
         if error.code() in {UNTRUSTED, *REFUSALS}:
             self.reason = error
 

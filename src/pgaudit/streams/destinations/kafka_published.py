@@ -1,4 +1,4 @@
-"""The end of a topic: which events it has that are not known to be accepted."""
+"""Finds out which events at the end of a topic were published, but not noted in the stream's position."""
 
 import time
 from collections.abc import Iterable, Iterator

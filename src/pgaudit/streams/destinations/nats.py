@@ -1,8 +1,8 @@
-"""NATS JetStream: a stream there that is the log, exactly once and for ever.
+"""NATS JetStream: a stream there that has each event of the log exactly once, for ever.
 
-Each event is published with the sequence that JetStream must have before it (``Nats-Expected-Last-Sequence``), which is
-the event's index. So its sequence there is its index + 1: JetStream refuses one that it has already, and one that would
-leave a gap. It needs no window for duplicates, and the position can always be compared with the log.
+Each event is published with its index as ``Nats-Expected-Last-Sequence``, the sequence that JetStream must have reached
+before it. So the event's sequence there is its index + 1, and JetStream refuses duplicates and gaps, without a time
+window for duplicates. The position can always be compared with the log.
 """
 
 # pyright: reportUnknownMemberType=false
@@ -45,7 +45,7 @@ def open_destination(request: Request) -> "JetStream":
 
 
 class JetStream(BaseDestination):
-    """Publishes events to one stream of JetStream, several hundred on their way at a time."""
+    """Publishes events to one stream of JetStream, without waiting for each acknowledgement."""
 
     limits = Limits(events=1_000, bytes=8_000_000)
 
@@ -63,7 +63,7 @@ class JetStream(BaseDestination):
         return self._run(self._send(entries))
 
     def check(self) -> None:
-        """Checks that the server lets us in, and has the stream, which is made if there is none."""
+        """Checks that the server gives access, and creates the stream if there is none."""
         self._run(self._check())
 
     async def _check(self) -> None:

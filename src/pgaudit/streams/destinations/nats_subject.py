@@ -18,5 +18,5 @@ def subject_of(prefix: str, entry: Entry) -> str:
 
 
 def token(text: str) -> str:
-    """Returns a text as one token of a subject."""
+    """Returns a text as one token of a subject, percent-encoded; ``_`` if it is empty."""
     return UNSAFE.sub(lambda found: "".join(f"%{byte:02X}" for byte in found[0].encode()), text) or "_"

@@ -1,7 +1,7 @@
-"""OpenTelemetry: log records over OTLP/HTTP, in its JSON encoding.
+"""OpenTelemetry: log records over OTLP/HTTP, in the JSON encoding.
 
-The body of a record is the event in its form, as text: all digits of its numbers stay. A collector may send a record
-on twice; ``log.record.uid`` is the event's id.
+The body of a record is the event as JSON text, so that its numbers keep all digits. A collector may forward a record
+twice; ``log.record.uid``, the event's id, identifies it.
 """
 
 import json
@@ -103,7 +103,7 @@ def record(entry: Entry, form: Form) -> dict[str, Any]:
 
 
 def identities(entry: Entry) -> dict[str, str]:
-    """Returns trace and span of the event, as far as they are those of OpenTelemetry."""
+    """Returns the trace and span id of the event, if they have the format of OpenTelemetry."""
     context: dict[str, Any] = entry.event.get("context") or {}
     given = {name: str(context.get(key, "")).lower() for name, (key, _) in IDENTITIES.items()}
     return {name: value for name, value in given.items() if IDENTITIES[name][1].fullmatch(value)}
@@ -121,10 +121,10 @@ def nanoseconds(moment: datetime) -> str:
 
 
 def require_accepted(answer: Response) -> None:
-    """Returns if all events were accepted.
+    """Raises unless all events were accepted.
 
-    :raises EventsRefused: some of them, or all, were refused; each is found by sending fewer.
-    :raises DestinationRefused: there is no use in trying again, as the protocol says.
+    :raises EventsRefused: some or all were refused; sending fewer shows which.
+    :raises DestinationRefused: the protocol says not to retry.
     :raises DeliveryFailed: they may be accepted later.
     """
     if answer.is_success:
@@ -138,9 +138,9 @@ def require_accepted(answer: Response) -> None:
 
 
 def require_all(answer: Response) -> None:
-    """Returns if the answer names no record that was refused.
+    """Raises if the response reports rejected records.
 
-    :raises EventsRefused: it does. It says how many, and not which.
+    :raises EventsRefused: it does; it says how many, but not which.
     """
     try:
         said = json.loads(answer.body or b"{}")

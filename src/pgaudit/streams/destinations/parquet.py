@@ -1,8 +1,8 @@
 """``parquet:DIRECTORY``: a file for each hour (UTC) in which events were appended to the log, with typed columns.
 
-``date=2026-11-27/hour=08/FIRST-LAST.parquet``, named for its first and last index; an hour of more than 20,000 events
-has several. Of all times, that of appending is the one that never goes back along the log: an hour that is over is
-complete.
+A file is ``date=2026-11-27/hour=08/FIRST-LAST.parquet``, named for its first and last index; an hour of more than
+20,000 events has several. The hour is that of ``persisted_at``, the only time that never decreases along the log: so an
+hour that is over is complete.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""What happened on one day, counted by action, actor and outcome."""
+"""The numbers of a daily report: events counted by action, actor and outcome."""
 
 from dataclasses import dataclass
 from datetime import date, datetime

@@ -1,7 +1,7 @@
 """``s3://BUCKET/PREFIX?linger=60&segment=10000&retain=2557``: segments, and the signed checkpoints that cover them.
 
-A segment is sent when it has so many events, or when the oldest of them has waited for so many seconds. In a signed log
-it ends where a checkpoint does, and that one is stored beside it.
+A segment is sent when it has ``segment`` events, or when the oldest of them is ``linger`` seconds old. In a signed log
+it ends where a checkpoint ends, and the checkpoint is stored beside it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -44,7 +44,7 @@ class Segments(BatchingDestination):
         self._bucket = bucket
 
     def ready(self, entries: Sequence[Entry], now: datetime, *, is_full: bool) -> int:
-        """Returns the number of events that are covered by a checkpoint, once they have lingered or are enough."""
+        """Returns the number of events that a checkpoint covers, once the oldest has lingered or the chunk is full."""
         lingered = entries[0].persisted_at + self._linger
         if now < lingered and not is_full:
             return self.wait(entries, lingered)
@@ -68,7 +68,7 @@ class Segments(BatchingDestination):
         return Receipt(size)
 
     def check(self) -> None:
-        """Checks that the bucket answers, and lets us in."""
+        """Checks that the bucket can be listed."""
         next(iter(self._bucket.names(page=1)), None)
 
     def close(self) -> None:
@@ -90,7 +90,7 @@ class Segments(BatchingDestination):
             yield from ((line.index, line.stated) for line in unpacked(content) if line.index <= last)
 
     def _cover(self, size: int) -> None:
-        """Puts the smallest checkpoint that covers so many events, if there is one.
+        """Puts the smallest checkpoint that covers ``size`` events, if there is one.
 
         :raises DestinationRefused: the bucket has another one of its size.
         """

@@ -1,8 +1,8 @@
-"""Splunk: the HTTP Event Collector (HEC), with its acknowledgement that events are indexed.
+"""Splunk's HTTP Event Collector (HEC), with indexer acknowledgement.
 
-Events are JSON objects, one after the other, compressed. Where the token has indexer acknowledgement, a chunk is done
-when Splunk has indexed it. It has no key to recognize an event by: after a lost answer, events may be there twice, with
-the same ``index``.
+A request has events as JSON objects, one after the other, compressed. If the token has indexer acknowledgement, a chunk
+is done when Splunk has indexed it. Splunk has no idempotency key: after a lost response, events may be there twice,
+with the same ``index``.
 """
 
 import json
@@ -39,7 +39,7 @@ def open_destination(request: Request) -> "Splunk":
 
 @dataclass(frozen=True, slots=True)
 class Unacknowledged:
-    """Events that the collector has taken and not indexed yet."""
+    """Events that the collector has accepted and not indexed yet."""
 
     indexes: tuple[int, ...]
     ack_id: int
@@ -77,7 +77,7 @@ class Splunk(BaseDestination):
         self._client.close()
 
     def _acknowledged(self, entries: Sequence[Entry]) -> int:
-        """Returns how many of the events, from the first on, were taken before and are indexed by now."""
+        """Returns how many events, from the first on, were accepted in an earlier attempt and are indexed now."""
         pending, self._pending = self._pending, None
         if pending is None or time.monotonic() > pending.until:
             return 0
@@ -87,7 +87,7 @@ class Splunk(BaseDestination):
         return len(pending.indexes)
 
     def _send_new(self, rest: list[Entry]) -> Receipt:
-        """Sends events, those apart that the collector names as bad."""
+        """Sends events; one that the collector names as bad is sent alone, and refused if it is."""
         refused: dict[int, str] = {}
         size = 0
         while rest:
@@ -131,9 +131,9 @@ class Splunk(BaseDestination):
         return {"time": Decimal(f"{moment:.6f}"), **self._metadata, "event": self._form(entry)}
 
     def _await_ack(self, pending: Unacknowledged) -> None:
-        """Returns when events are indexed.
+        """Waits until events are indexed.
 
-        :raises DeliveryFailed: they are not, in a time for which a chunk may wait.
+        :raises DeliveryFailed: they are not, within ``ACK_SECONDS``.
         """
         end, pause = time.monotonic() + ACK_SECONDS, FIRST_PAUSE
         while not self._is_indexed(pending.ack_id):

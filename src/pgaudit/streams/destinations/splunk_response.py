@@ -14,9 +14,9 @@ BAD_EVENT: Final = frozenset({6, 12, 13, 15})
 
 
 class BadEvent(EventsRefused):
-    """The collector has refused all events because of one of them.
+    """The collector has refused all events of a request because of one of them.
 
-    :ivar number: of that one, from 0 on or from 1 on: that depends on what is wrong with it.
+    :ivar number: the position of that event; whether it counts from 0 or 1 depends on the kind of error.
     """
 
     def __init__(self, message: str, number: int) -> None:
@@ -25,11 +25,11 @@ class BadEvent(EventsRefused):
 
 
 def require_accepted(answer: Response) -> dict[str, Any]:
-    """Returns what the collector says, if it has accepted the request.
+    """Returns the JSON object of the response, if the collector has accepted the request.
 
     :raises DestinationRefused: it does not accept the token, or not for that index.
-    :raises EventsRefused: it will not accept these events.
-    :raises DeliveryFailed: it does not take them now.
+    :raises EventsRefused: it will never accept these events.
+    :raises DeliveryFailed: it does not accept them now.
     """
     said = parse_object(answer.body)
     code = said.get("code")

@@ -1,6 +1,6 @@
-"""Webhooks: a request for each event, in the order of the log, signed as Standard Webhooks 1.0.0 says.
+"""Webhooks: a request for each event, in the order of the log, signed by Standard Webhooks 1.0.0.
 
-The header ``webhook-id`` is the event's id: a receiver that has seen it has the event, however often it comes.
+The header ``webhook-id`` is the event's id: the idempotency key, by which a receiver recognizes a repeated event.
 """
 
 import time
@@ -29,9 +29,9 @@ MOST_REFUSED: Final = 100  # one after the other: then it is the receiver's faul
 
 
 def open_destination(request: Request) -> "Webhook":
-    """Returns the receiver of a stream.
+    """Returns the destination of a stream.
 
-    :raises DestinationRefused: a key is missing or no key, or the URL cannot be used.
+    :raises DestinationRefused: a key is missing or malformed, or the URL cannot be used.
     """
     url = request.url
     keys = [key for option in ("secret", "previous") for key in (url.secret(option) or "").split()]
@@ -41,7 +41,7 @@ def open_destination(request: Request) -> "Webhook":
 
 @dataclass(slots=True)
 class Progress:
-    """What has become of the events of a chunk so far."""
+    """The result for the events of a chunk so far."""
 
     done: int = 0
     bytes: int = 0
@@ -74,7 +74,7 @@ class Webhook(BaseDestination):
         return min(len(entries), max(1, int(CHUNK_SECONDS / self._seconds_per_event)))
 
     def send(self, entries: Sequence[Entry]) -> Receipt:
-        """Sends one event after the other. What is refused does not keep the next one from being sent."""
+        """Sends one event after the other, also after one that is refused."""
         progress, started = Progress(), time.monotonic()
         for entry in entries:
             try:
@@ -115,7 +115,7 @@ class Webhook(BaseDestination):
     def _note_refused(self, progress: Progress, entry: Entry, error: EventsRefused) -> None:
         """Notes that an event was refused.
 
-        :raises DestinationRefused: nothing but refusals has come for long.
+        :raises DestinationRefused: the last hundred events were all refused.
         """
         self._refused_in_row += 1
         if self._refused_in_row >= MOST_REFUSED:
@@ -125,11 +125,11 @@ class Webhook(BaseDestination):
 
 
 def require_accepted(answer: Response) -> None:
-    """Returns if an event was accepted.
+    """Raises unless an event was accepted.
 
-    :raises DestinationRefused: the endpoint wants no more (410), or does not let us in.
-    :raises EventsRefused: it refuses this event for good.
-    :raises DeliveryFailed: it does not take it now.
+    :raises DestinationRefused: the endpoint is gone (410), or denies access.
+    :raises EventsRefused: it will never accept this event.
+    :raises DeliveryFailed: it does not accept it now.
     """
     if answer.status == HTTPStatus.GONE:
         raise DestinationRefused(f"{answer}: the receiver wants no more events")

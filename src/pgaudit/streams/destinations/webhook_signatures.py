@@ -1,7 +1,7 @@
 """Signatures of Standard Webhooks 1.0.0: HMAC-SHA256 (``v1``) and Ed25519 (``v1a``).
 
-A secret key is base64 behind ``whsec_``, or ``whsk_``: for Ed25519 the 32 bytes of the private key, or those and the 32
-bytes of the public one. The receiver has the same ``whsec_``, or the public key behind ``whpk_``.
+A key is a prefix and base64: ``whsec_`` for HMAC; ``whsk_`` for Ed25519, with the 32 bytes of the private key, or with
+64, which end with the public key. The receiver has the same ``whsec_`` key, or the public key behind ``whpk_``.
 """
 
 import hmac
@@ -25,9 +25,9 @@ class Signer:
     """Signs messages with one key, or several while one replaces the other."""
 
     def __init__(self, keys: Sequence[str]) -> None:
-        """Takes the keys, the newest first.
+        """Parses the keys, the newest first.
 
-        :raises DestinationRefused: one of them is none. The message does not quote it.
+        :raises DestinationRefused: one of them is malformed. The message does not quote it.
         """
         self._keys = [parse_key(key) for key in keys]
 
@@ -38,9 +38,9 @@ class Signer:
 
 
 def parse_key(text: str) -> tuple[str, Sign]:
-    """Returns the version of a key's signatures, and what makes them.
+    """Returns the version of a key's signatures, and the function that signs.
 
-    :raises DestinationRefused: it is no key.
+    :raises DestinationRefused: the text is not a key.
     """
     if text.startswith(SYMMETRIC):
         key = decoded(text.removeprefix(SYMMETRIC))
@@ -65,7 +65,7 @@ def private_key(raw: bytes) -> Ed25519PrivateKey:
 
 
 def decoded(text: str) -> bytes:
-    """Returns the bytes of base64, with or without the signs at its end; none if it is not base64."""
+    """Returns the bytes of base64, with or without padding; empty if the text is not base64."""
     try:
         return b64decode(text + "=" * (-len(text) % 4), validate=True)
     except (Error, ValueError):

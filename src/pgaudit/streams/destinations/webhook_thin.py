@@ -11,7 +11,7 @@ EVENTS: Final = "/api/v1/audit/events"  # where pgaudit's application has them, 
 
 @dataclass(frozen=True, slots=True)
 class Thin:
-    """The form that says what has happened and where it is to be read; no personal data, and always less than 1 kB.
+    """The form that says what has happened and where to read it: without personal data, and always less than 1 kB.
 
     :ivar link: the URL of pgaudit's application; without it, the links begin with its paths.
     """
