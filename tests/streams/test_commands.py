@@ -131,9 +131,9 @@ def test_an_open_destination_is_taken_in_a_network_of_ones_own(run: Run) -> None
     assert run("stream", "add", "siem", "--to", "syslog+tcp://siem", "--allow-private").returncode == 0
 
 
-def test_retrying_what_was_not_refused_is_a_failure(run: Run, siem: Path) -> None:
+@pytest.mark.usefixtures("siem")
+def test_retrying_what_was_not_refused_is_a_failure(run: Run) -> None:
     """Of one event; of all of them, none is none."""
-    assert siem
     one = run("stream", "retry", "siem", "--index", "3")
     assert one.returncode == 1
     assert one.stdout == "Event 3 is not parked in siem: pgaudit stream parked siem lists the parked events.\n"
@@ -142,9 +142,9 @@ def test_retrying_what_was_not_refused_is_a_failure(run: Run, siem: Path) -> Non
     assert run("stream", "retry", "siem").returncode == 0
 
 
-def test_a_stream_is_paused_and_resumed(run: Run, siem: Path) -> None:
+@pytest.mark.usefixtures("siem")
+def test_a_stream_is_paused_and_resumed(run: Run) -> None:
     """The list says why."""
-    assert siem
     paused = run("stream", "pause", "siem", "--reason", "maintenance of the SIEM")
     assert paused.stdout == "siem is paused. It will continue with the event at index 5.\n"
     assert "paused by postgres (asked): maintenance of the SIEM" in run("stream", "list").stdout
@@ -186,9 +186,9 @@ def send_when_asked(dsn: str) -> None:
     send_all(dsn, "siem")
 
 
-def test_parked_events_are_listed_retried_and_given_up(run: Run, siem: Path, dsn: str) -> None:
+@pytest.mark.usefixtures("siem")
+def test_parked_events_are_listed_retried_and_given_up(run: Run, dsn: str) -> None:
     """Nothing that an error quotes moves the cursor of a terminal."""
-    assert siem
     assert run("stream", "parked", "siem").stdout == "siem has parked no event.\n"
     with psycopg.connect(dsn, autocommit=True) as conn:
         conn.execute(PARK)
@@ -218,9 +218,9 @@ def test_a_stream_is_tested(run: Run, siem: Path) -> None:
     assert (refused.returncode, "cannot be read" in refused.stderr) == (1, True)
 
 
-def test_a_role_is_told_which_right_it_lacks(run: Run, siem: Path, dsn: str) -> None:
+@pytest.mark.usefixtures("siem")
+def test_a_role_is_told_which_right_it_lacks(run: Run, dsn: str) -> None:
     """A reader looks, an operator acts, the owner adds and removes."""
-    assert siem
     with temporary_roles(dsn, "t_reader", "t_operator"):
         with psycopg.connect(dsn) as conn:
             grant(conn, reader="t_reader", operator="t_operator")

@@ -1,7 +1,6 @@
 """``pgaudit verify-segments``."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,10 +8,11 @@ import typer
 from pgaudit.cli.exit_codes import Code, sentence_of
 from pgaudit.cli.pack_policy import given_policy, with_sealing
 from pgaudit.cli.terminal import say
+from pgaudit.cli.verify_options import PolicyFile, Vkeys
 from pgaudit.errors import InvalidNote, InvalidPolicy, InvalidStream
 
 if TYPE_CHECKING:
-    from pgaudit.streams.segment_verification import VerifiedSegments
+    from pgaudit.streams.segment_findings import VerifiedSegments
 
 CANNOT_CHECK = Code.USAGE
 
@@ -27,15 +27,8 @@ def verify_segments(
         str, typer.Argument(help="s3://BUCKET/PREFIX, as in the stream, or a directory with a copy of its objects.")
     ],
     *,
-    policy: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="A C2SP tlog-policy: the keys of the log, and the witnesses that are required."
-        ),
-    ] = None,
-    vkey: Annotated[
-        list[str] | None, typer.Option(help="In place of a policy: a public key of the log. May be repeated.")
-    ] = None,
+    policy: PolicyFile = None,
+    vkey: Vkeys = None,
     part: Annotated[
         bool,
         typer.Option("--part", help="The stream has a query, or did not begin with event 0: events may be missing."),
@@ -63,9 +56,9 @@ def checked(place: str, policy: str | None, *, is_part: bool) -> "VerifiedSegmen
     with with_sealing():
         from pgaudit.sealing.policy import Policy  # noqa: PLC0415 - its packages are an extra
         from pgaudit.streams.segment_storage import open_storage  # noqa: PLC0415 - as above
-        from pgaudit.streams.segment_verification import check  # noqa: PLC0415 - as above
+        from pgaudit.streams.segment_verification import verify_segments as verify  # noqa: PLC0415 - as above
 
-    return check(open_storage(place), None if policy is None else Policy.parse(policy), is_part=is_part)
+    return verify(open_storage(place), None if policy is None else Policy.parse(policy), is_part=is_part)
 
 
 def tell(found: "VerifiedSegments", *, has_policy: bool, is_part: bool) -> None:

@@ -20,7 +20,8 @@ probing               tests a destination
 checkpoints           reads the signed checkpoints that cover what is sent
 segments              files of events whose names say what they contain
 segment_storage       where segments are: a directory, or a bucket
-segment_verification  verifies segments without the database; ``segment_tree`` has the Merkle tree
+segment_verification  verifies segments without the database; ``segment_tree`` has the Merkle tree,
+                      ``segment_findings`` the result
 s3_bucket             objects of S3, which are put once and never overwritten
 printable, timeouts   excerpts of others' text; how long to wait for a destination
 forms                 the formats in which an event is sent

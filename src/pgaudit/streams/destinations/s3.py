@@ -86,7 +86,7 @@ class Segments(BatchingDestination):
                 return
             content = self._bucket.get(name)
             if not segment.is_name_of(content):
-                raise DestinationRefused(f"{self._bucket}{name} was altered: it has not the hash of its name")
+                raise DestinationRefused(f"{self._bucket}{name} was altered: its hash is not the one in its name")
             yield from ((line.index, line.stated) for line in unpacked(content) if line.index <= last)
 
     def _cover(self, size: int) -> None:
