@@ -6,13 +6,13 @@ from contextlib import contextmanager
 
 import psycopg
 import pytest
+from pgaudit.worker.connection import connect
 
 import pgaudit
 from pgaudit import Settings, processors, streams
 from pgaudit.errors import InvalidProcessor, StreamNotFound
 from pgaudit.processors.declaration import DECLARED
 from pgaudit.processors.dispatcher import Dispatcher
-from pgaudit.worker.sealing import connected
 from tests.support.processors import JOBS, column, stat
 from tests.support.queries import value_in
 from tests.support.streams import append
@@ -24,13 +24,13 @@ INDEXES = "SELECT index FROM pgaudit.processor_jobs ORDER BY index"
 
 def dispatcher(settings: Settings) -> Dispatcher:
     """Returns the dispatcher of a worker that knows what was declared."""
-    return Dispatcher(DECLARED, settings, connected, threading.Event(), 0.0)
+    return Dispatcher(DECLARED, settings, connect, threading.Event(), 0.0)
 
 
 def dispatch(settings: Settings) -> None:
     """Dispatches all that there is."""
     one = dispatcher(settings)
-    with connected(settings, "test") as conn:
+    with connect(settings, "test") as conn:
         one.run_maintenance(conn)
         while one.dispatch_due(conn):
             pass

@@ -16,7 +16,7 @@ Name = Annotated[str, typer.Argument(help="Name of the processor.")]
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class ProcessorRow:
     """What of a processor fits into a line."""
 
     name: str
@@ -41,7 +41,7 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class BackfillRow:
     """What of a backfill fits into a line."""
 
     id: int
@@ -65,7 +65,7 @@ def list_(*, json: AsJson = False) -> None:
     if json:
         print_rows(processors.ProcessorStats, listed, as_json=True)
     else:
-        print_rows(Line, [Line.of(stats) for stats in listed], as_json=False)
+        print_rows(ProcessorRow, [ProcessorRow.of(stats) for stats in listed], as_json=False)
 
 
 @app.command()
@@ -80,7 +80,7 @@ def show(name: Name, *, json: AsJson = False) -> None:
         console.print(Text.assemble((f"{field:>23}", "bold"), "  ", cell(value)))
     if backfills:
         console.print()
-        console.print(table(Progress, [Progress.of(each) for each in backfills], title="backfills"))
+        console.print(table(BackfillRow, [BackfillRow.of(each) for each in backfills], title="backfills"))
 
 
 @app.command()

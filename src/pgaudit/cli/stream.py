@@ -8,7 +8,7 @@ import typer
 from pgaudit import streams
 from pgaudit.cli.database import connect
 from pgaudit.cli.output import AsJson, cell, print_indented, print_json, print_rows
-from pgaudit.cli.stream_details import INDENT, Line, facts
+from pgaudit.cli.stream_details import INDENT, StreamRow, facts
 from pgaudit.cli.terminal import say
 from pgaudit.streams import Stream
 
@@ -51,8 +51,10 @@ def add(  # noqa: PLR0913 - each is an option
             conn, name, to=to, query=match, start=first, form=form, ordered=ordered, allow_private=allow_private
         )
         streams.note_added(conn, stream)
-    report(
-        stream, f"{name} begins with the event at index {stream.next_index}. Try it: pgaudit stream test {name}", json
+    print_result(
+        stream,
+        f"{name} begins with the event at index {stream.next_index}. Try it: pgaudit stream test {name}",
+        json=json,
     )
 
 
@@ -78,7 +80,7 @@ def list_(*, json: AsJson = False) -> None:
     elif not found:
         say("There is no stream: add one with pgaudit stream add NAME --to URL.")
     else:
-        print_rows(Line, [Line.of(stream) for stream in found], as_json=False)
+        print_rows(StreamRow, [StreamRow.of(stream) for stream in found], as_json=False)
 
 
 @app.command()
@@ -106,9 +108,9 @@ def remove(name: Name, *, json: AsJson = False) -> None:
         say(f"{name} is removed. Its next event would have been index {stream.next_index}.")
 
 
-def report(stream: Stream, sentence: str, in_json: bool) -> None:  # noqa: FBT001 - the last of each command
+def print_result(stream: Stream, sentence: str, *, json: bool) -> None:
     """Prints a sentence about a stream, or the stream as JSON."""
-    if in_json:
+    if json:
         print_json(asdict(stream))
     else:
         say(sentence)

@@ -13,7 +13,7 @@ INDENT: Final = 14
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class StreamRow:
     """A stream in a list."""
 
     name: str

@@ -17,7 +17,7 @@ Limit = Annotated[int, typer.Option(min=1, max=100_000, help="Maximum number of 
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class DeliveryRow:
     """A delivery in a list."""
 
     ended_at: datetime
@@ -57,7 +57,7 @@ def history(name: Name, *, limit: Limit = 20, json: AsJson = False) -> None:
     elif not found:
         say(f"{name} has sent nothing within the last 30 days.")
     else:
-        print_rows(Line, [Line.of(one) for one in found], as_json=False)
+        print_rows(DeliveryRow, [DeliveryRow.of(one) for one in found], as_json=False)
 
 
 def parked(

@@ -10,7 +10,7 @@ from pgaudit import streams
 from pgaudit.cli.database import connect
 from pgaudit.cli.output import BIGINT, AsJson, print_json
 from pgaudit.cli.progress import Progress
-from pgaudit.cli.stream import Name, report
+from pgaudit.cli.stream import Name, print_result
 from pgaudit.cli.terminal import say
 from pgaudit.streams import Stream
 
@@ -36,7 +36,7 @@ def pause(
     with connect("operator") as conn:
         streams.pause(conn, name, reason)
         stream = streams.found(conn, name)
-    report(stream, f"{name} is paused. It will continue with the event at index {stream.next_index}.", json)
+    print_result(stream, f"{name} is paused. It will continue with the event at index {stream.next_index}.", json=json)
 
 
 def resume(name: Name, *, json: AsJson = False) -> None:
@@ -44,7 +44,7 @@ def resume(name: Name, *, json: AsJson = False) -> None:
     with connect("operator") as conn:
         streams.resume(conn, name)
         stream = streams.found(conn, name)
-    report(stream, f"{name} continues with the event at index {stream.next_index}.", json)
+    print_result(stream, f"{name} continues with the event at index {stream.next_index}.", json=json)
 
 
 def rewind(name: Name, index: Index, *, json: AsJson = False) -> None:
@@ -56,7 +56,9 @@ def rewind(name: Name, index: Index, *, json: AsJson = False) -> None:
     with connect("operator") as conn:
         streams.rewind(conn, name, index)
         stream = streams.found(conn, name)
-    report(stream, f"{name} continues with the event at index {index}: {stream.lag_events:,} to look at.", json)
+    print_result(
+        stream, f"{name} continues with the event at index {index}: {stream.lag_events:,} to look at.", json=json
+    )
 
 
 def replay(
@@ -73,7 +75,7 @@ def replay(
         stream = streams.found(conn, name)
         if wait:
             stream = ended(conn, stream, quiet=json)
-    report(stream, f"{name} {'has sent' if wait else 'sends'} index {first} to {last} again.", json)
+    print_result(stream, f"{name} {'has sent' if wait else 'sends'} index {first} to {last} again.", json=json)
 
 
 def ended(conn: psycopg.Connection, stream: Stream, *, quiet: bool) -> Stream:

@@ -13,9 +13,9 @@ from pgaudit.processors.declaration import DECLARED
 from pgaudit.processors.dispatcher import Dispatcher
 from pgaudit.processors.modules import load
 from pgaudit.settings import Settings
+from pgaudit.worker.connection import connect
 from pgaudit.worker.heartbeat import heartbeat_interval
 from pgaudit.worker.processor_app import ProcessorApp
-from pgaudit.worker.sealing import connected
 from pgaudit.worker.state import WorkerState
 
 logger = logging.getLogger("pgaudit.worker")
@@ -63,7 +63,7 @@ class Processing:
         dispatcher = Dispatcher(
             processors,
             self._settings,
-            connected,
+            connect,
             self._stopping,
             heartbeat_interval(self._settings),
             self._state.throttle,

@@ -11,8 +11,8 @@ from pgaudit.settings import Settings
 from pgaudit.streams.runner import Runner
 from pgaudit.streams.stream_thread import LOOK_EVERY_SECONDS
 from pgaudit.streams.throttle import Throttle
+from pgaudit.worker.connection import connect
 from pgaudit.worker.connector import AuditConnector
-from pgaudit.worker.sealing import connected
 
 logger = logging.getLogger("pgaudit.worker")
 
@@ -21,7 +21,7 @@ DUE: Final = "SELECT name FROM pgaudit.due_streams() WHERE kind = 'destination'"
 
 async def run_streams(connector: AuditConnector, settings: Settings, throttle: Throttle) -> None:
     """Starts a thread for each stream that is due, once per second, until it is cancelled; then waits for them."""
-    runner = Runner(settings, connected, throttle)
+    runner = Runner(settings, connect, throttle)
     try:
         while settings.run_streams:
             try:
