@@ -72,10 +72,12 @@ BEGIN
 END $$;
 
 -- lock_stream(name, next_index): keeps other workers from sending until the transaction ends. Returns false if another
--- one is busy, or the position is no longer that one.
+-- one is busy, or the position is no longer that one. The session of a worker that is halted loses the lock after ten
+-- minutes; a chunk takes less than that.
 CREATE OR REPLACE FUNCTION pgaudit.lock_stream(name text, next_index bigint) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
 BEGIN
+    PERFORM set_config('idle_in_transaction_session_timeout', '10min', true);
     PERFORM FROM stream_position p WHERE p.name = lock_stream.name AND p.next_index = lock_stream.next_index
         FOR UPDATE SKIP LOCKED;
     RETURN FOUND;
@@ -90,14 +92,39 @@ LANGUAGE sql SET search_path = pgaudit, pg_temp AS $$
         ON CONFLICT (stream, index) DO UPDATE SET attempts = parked.attempts + 1, error = excluded.error
 $$;
 
--- move_stream(name, next_index, last_index, last_hash, events, bytes, parked, skipped, started_at): notes what was sent,
--- and lets the stream go on with the event of that index.
+-- note_delivery(stream, status, from_index, to_index, events, parked, bytes, attempts): adds to the history what was sent
+-- in this transaction. What has gone well within a minute is one row: a stream that sends each second would add 86,400
+-- rows a day.
+CREATE OR REPLACE FUNCTION pgaudit.note_delivery(
+    stream text, status text, from_index bigint, to_index bigint, events bigint, parked bigint, bytes bigint,
+    attempts integer) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    newest delivery;
+BEGIN
+    SELECT * INTO newest FROM delivery d WHERE d.stream = note_delivery.stream ORDER BY id DESC LIMIT 1;
+    IF newest.status = note_delivery.status AND newest.to_index < note_delivery.from_index
+       AND (newest.parked, newest.attempts, note_delivery.parked, note_delivery.attempts) = (0, 1, 0, 1)
+       AND date_trunc('minute', newest.started_at) = date_trunc('minute', transaction_timestamp()) THEN
+        UPDATE delivery d
+           SET to_index = note_delivery.to_index, events = newest.events + note_delivery.events,
+               bytes = newest.bytes + note_delivery.bytes, chunks = newest.chunks + 1, ended_at = clock_timestamp(),
+               seconds = newest.seconds + extract(epoch FROM clock_timestamp() - transaction_timestamp())
+         WHERE d.id = newest.id;
+    ELSE
+        INSERT INTO delivery (stream, status, from_index, to_index, events, parked, bytes, attempts)
+        VALUES (stream, status, from_index, to_index, events, parked, bytes, attempts);
+    END IF;
+END $$;
+
+-- move_stream(name, next_index, last_index, last_hash, events, bytes, parked, skipped): notes what was sent, and lets the
+-- stream go on with the event of that index.
 --   last_index, last_hash  the last event that was sent; NULL if none was
 --   parked                 [{"index": …, "target": …, "error": …, "behind": …}]: what was refused, or waits behind that
 --   skipped                number of events that were left out, and why: {"events": …, "reason": …}; or NULL
 CREATE OR REPLACE FUNCTION pgaudit.move_stream(
     name text, next_index bigint, last_index bigint, last_hash bytea, events bigint, bytes bigint, parked jsonb,
-    skipped jsonb, started_at timestamptz)
+    skipped jsonb)
 RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
 #variable_conflict use_column
@@ -114,22 +141,20 @@ BEGIN
      WHERE p.name = at.name;
     PERFORM park(at.name, parked);
     IF events > 0 OR number > 0 THEN
-        INSERT INTO delivery (stream, status, from_index, to_index, events, parked, bytes, attempts, started_at)
-        VALUES (at.name, 'delivered', at.next_index, move_stream.next_index - 1, events, number, bytes, at.attempts + 1,
-                started_at);
+        PERFORM note_delivery(at.name, 'delivered', at.next_index, move_stream.next_index - 1, events, number, bytes,
+                              at.attempts + 1);
     END IF;
     IF skipped IS NOT NULL THEN
-        INSERT INTO delivery (stream, status, from_index, to_index, events, error, started_at)
+        INSERT INTO delivery (stream, status, from_index, to_index, events, error)
         VALUES (at.name, 'skipped', at.next_index, move_stream.next_index - 1, (skipped->>'events')::bigint,
-                left(skipped->>'reason', 1000), started_at);
+                left(skipped->>'reason', 1000));
     END IF;
 END $$;
 
--- note_stream_failure(name, to_index, events, error, retry_in, started_at): notes that a chunk was not accepted, and when
--- it is sent again.
+-- note_stream_failure(name, to_index, events, error, retry_in): notes that a chunk was not accepted, and when it is sent
+-- again. Returns for how long the stream has been failing.
 CREATE OR REPLACE FUNCTION pgaudit.note_stream_failure(
-    name text, to_index bigint, events bigint, error text, retry_in interval, started_at timestamptz)
-RETURNS void
+    name text, to_index bigint, events bigint, error text, retry_in interval) RETURNS interval
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
@@ -140,9 +165,10 @@ BEGIN
            next_attempt_at = clock_timestamp() + retry_in, error = left(note_stream_failure.error, 1000)
      WHERE p.name = note_stream_failure.name RETURNING * INTO at;
     IF FOUND THEN
-        INSERT INTO delivery (stream, status, from_index, to_index, events, attempts, error, started_at)
-        VALUES (at.name, 'failed', at.next_index, to_index, events, at.attempts, left(error, 1000), started_at);
+        INSERT INTO delivery (stream, status, from_index, to_index, events, attempts, error)
+        VALUES (at.name, 'failed', at.next_index, to_index, events, at.attempts, left(error, 1000));
     END IF;
+    RETURN clock_timestamp() - at.failing_since;
 END $$;
 
 -- blocked_targets(name, targets): returns those of the targets that have a parked event, each with the first one.
@@ -190,6 +216,6 @@ $$;
 -- prune_deliveries(age): deletes the history of deliveries that is older.
 CREATE OR REPLACE FUNCTION pgaudit.prune_deliveries(age interval) RETURNS bigint
 LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
-    WITH pruned AS (DELETE FROM delivery WHERE ended_at < statement_timestamp() - age RETURNING 1)
+    WITH pruned AS (DELETE FROM delivery WHERE started_at < statement_timestamp() - age RETURNING 1)
     SELECT count(*) FROM pruned
 $$;

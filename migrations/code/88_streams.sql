@@ -117,8 +117,8 @@ BEGIN
            next_attempt_at = '-infinity', error = NULL, started_at = clock_timestamp()
      WHERE p.name = rewind_stream.name;
     DELETE FROM parked p WHERE p.stream = rewind_stream.name AND p.index >= rewind_stream.index;
-    INSERT INTO delivery (stream, status, from_index, to_index, events, started_at)
-    VALUES (rewind_stream.name, 'rewound', before, rewind_stream.index, 0, clock_timestamp());
+    INSERT INTO delivery (stream, status, from_index, to_index, events)
+    VALUES (rewind_stream.name, 'rewound', before, rewind_stream.index, 0);
     PERFORM record_about_stream('audit.stream_rewound', name, jsonb_build_object('from', before, 'to', index));
 END $$;
 
@@ -148,9 +148,9 @@ BEGIN
     IF settle_parked(name, ARRAY[discard_parked.index]) = 0 THEN
         RETURN false;
     END IF;
-    INSERT INTO delivery (stream, status, from_index, to_index, events, error, started_at)
+    INSERT INTO delivery (stream, status, from_index, to_index, events, error)
     VALUES (discard_parked.name, 'discarded', discard_parked.index, discard_parked.index, 1,
-            concat(left(reason, 900), ', by ', acting_user()), clock_timestamp());
+            concat(left(reason, 900), ', by ', acting_user()));
     PERFORM record_about_stream('audit.stream_event_discarded', name,
                                 jsonb_build_object('index', index, 'reason', left(reason, 900)));
     RETURN true;

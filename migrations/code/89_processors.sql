@@ -64,12 +64,11 @@ BEGIN
     RETURN added;
 END $$;
 
--- dispatch_events(name, next_index, moved_to, indexes, unchecked, last_index, last_hash, started_at): adds the jobs for
--- the events of a chunk, and moves the position behind the chunk. Returns false, and does nothing, if another worker has
--- moved it.
+-- dispatch_events(name, next_index, moved_to, indexes, unchecked, last_index, last_hash): adds the jobs for the events of a
+-- chunk, and moves the position behind the chunk. Returns false, and does nothing, if another worker has moved it.
 CREATE OR REPLACE FUNCTION pgaudit.dispatch_events(
     name text, next_index bigint, moved_to bigint, indexes bigint[], unchecked bigint[], last_index bigint,
-    last_hash bytea, started_at timestamptz)
+    last_hash bytea)
 RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
 DECLARE
@@ -79,7 +78,7 @@ BEGIN
         RETURN false;
     END IF;
     added := defer_processor_jobs(name, indexes, unchecked);
-    PERFORM move_stream(name, moved_to, last_index, last_hash, added, 0, '[]', NULL, started_at);
+    PERFORM move_stream(name, moved_to, last_index, last_hash, added, 0, '[]', NULL);
     RETURN true;
 END $$;
 

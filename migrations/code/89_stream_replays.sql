@@ -50,10 +50,10 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
        AND greatest(r.next_attempt_at, p.next_attempt_at) <= clock_timestamp()
 $$;
 
--- move_replay(name, next_index, events, bytes, parked, started_at): notes what was sent again; the replay ends behind its
--- last event. `parked` is as for move_stream.
+-- move_replay(name, next_index, events, bytes, parked): notes what was sent again; the replay ends behind its last event.
+-- `parked` is as for move_stream.
 CREATE OR REPLACE FUNCTION pgaudit.move_replay(
-    name text, next_index bigint, events bigint, bytes bigint, parked jsonb, started_at timestamptz) RETURNS void
+    name text, next_index bigint, events bigint, bytes bigint, parked jsonb) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
@@ -72,16 +72,14 @@ BEGIN
          WHERE r.stream = replay.stream;
     END IF;
     PERFORM park(replay.stream, move_replay.parked);
-    INSERT INTO delivery (stream, status, from_index, to_index, events, parked, bytes, attempts, started_at)
-    VALUES (replay.stream, 'replayed', replay.next_index, least(move_replay.next_index - 1, replay.to_index),
-            move_replay.events, jsonb_array_length(move_replay.parked), move_replay.bytes, replay.attempts + 1,
-            move_replay.started_at);
+    PERFORM note_delivery(replay.stream, 'replayed', replay.next_index,
+                          least(move_replay.next_index - 1, replay.to_index), move_replay.events,
+                          jsonb_array_length(move_replay.parked), move_replay.bytes, replay.attempts + 1);
 END $$;
 
--- note_replay_failure(name, error, retry_in, started_at): notes that a chunk was not accepted, and when it is sent again;
--- with NULL the replay ends.
-CREATE OR REPLACE FUNCTION pgaudit.note_replay_failure(name text, error text, retry_in interval, started_at timestamptz)
-RETURNS void
+-- note_replay_failure(name, error, retry_in): notes that a chunk was not accepted, and when it is sent again; with NULL
+-- the replay ends.
+CREATE OR REPLACE FUNCTION pgaudit.note_replay_failure(name text, error text, retry_in interval) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
@@ -94,9 +92,9 @@ BEGIN
     IF NOT FOUND THEN
         RETURN;
     END IF;
-    INSERT INTO delivery (stream, status, from_index, to_index, events, attempts, error, started_at)
+    INSERT INTO delivery (stream, status, from_index, to_index, events, attempts, error)
     VALUES (replay.stream, 'failed', replay.next_index, replay.to_index, 0, replay.attempts,
-            CASE WHEN retry_in IS NULL THEN 'the replay has ended: ' ELSE 'replay: ' END || replay.error, started_at);
+            CASE WHEN retry_in IS NULL THEN 'the replay has ended: ' ELSE 'replay: ' END || replay.error);
     IF retry_in IS NULL THEN
         DELETE FROM stream_replay r WHERE r.stream = replay.stream;
     END IF;

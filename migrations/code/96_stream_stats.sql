@@ -13,14 +13,16 @@ CREATE OR REPLACE VIEW pgaudit.stream_stats AS
                  WHERE b.first_index <= p.next_index ORDER BY b.first_index DESC LIMIT 1), 0) ELSE 0 END AS lag_seconds,
            p.delivered, p.delivered_at, p.attempts, p.failing_since,
            nullif(p.next_attempt_at, '-infinity') AS next_attempt_at, p.error,
-           (SELECT coalesce(sum(d.events), 0) / 300.0 FROM pgaudit.delivery d
-             WHERE d.stream = s.name AND d.status = 'delivered'
-               AND d.ended_at > statement_timestamp() - interval '5 minutes')::double precision AS events_per_second,
+           (SELECT coalesce(sum(d.events) / extract(epoch FROM statement_timestamp() - recent.minute), 0)
+              FROM pgaudit.delivery d
+             WHERE d.stream = s.name AND d.status = 'delivered' AND d.started_at >= recent.minute)::double precision
+               AS events_per_second,
            (SELECT count(*) FROM pgaudit.delivery d
              WHERE d.stream = s.name AND d.status = 'failed'
-               AND d.ended_at > statement_timestamp() - interval '1 day') AS failures_last_day,
+               AND d.started_at > statement_timestamp() - interval '1 day') AS failures_last_day,
            (SELECT count(*) FROM pgaudit.parked k WHERE k.stream = s.name) AS parked,
            s.added_at, s.added_by,
            r.from_index AS replay_from, r.to_index AS replay_to, r.next_index AS replay_next, r.error AS replay_error
       FROM pgaudit.stream s JOIN pgaudit.stream_position p USING (name)
-      LEFT JOIN pgaudit.stream_replay r ON r.stream = s.name, pgaudit.log_head;
+      LEFT JOIN pgaudit.stream_replay r ON r.stream = s.name, pgaudit.log_head,
+           (SELECT date_trunc('minute', statement_timestamp()) - interval '5 minutes' AS minute) recent;

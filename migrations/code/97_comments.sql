@@ -789,7 +789,7 @@ COMMENT ON COLUMN pgaudit.stream_position.error IS
 COMMENT ON COLUMN pgaudit.stream_position.started_at IS
     'When the stream was added, or set back last.';
 COMMENT ON TABLE pgaudit.delivery IS
-    'What was sent to destinations, or could not be: a row for each chunk and attempt. Kept for 30 days.';
+    'What was sent to destinations, or could not be: a row for each attempt that failed, and one for what went well within a minute. Kept for 30 days.';
 COMMENT ON COLUMN pgaudit.delivery.id IS
     'Number of the row.';
 COMMENT ON COLUMN pgaudit.delivery.stream IS
@@ -803,17 +803,21 @@ COMMENT ON COLUMN pgaudit.delivery.to_index IS
 COMMENT ON COLUMN pgaudit.delivery.events IS
     'Number of events.';
 COMMENT ON COLUMN pgaudit.delivery.parked IS
-    'Number of events of the chunk that were parked.';
+    'Number of the events that were parked.';
 COMMENT ON COLUMN pgaudit.delivery.bytes IS
     'Bytes that were sent.';
+COMMENT ON COLUMN pgaudit.delivery.chunks IS
+    'Number of chunks that were sent.';
+COMMENT ON COLUMN pgaudit.delivery.seconds IS
+    'Seconds that they took together.';
 COMMENT ON COLUMN pgaudit.delivery.attempts IS
     'Which attempt this was.';
 COMMENT ON COLUMN pgaudit.delivery.error IS
     'Why it failed, or was left out.';
 COMMENT ON COLUMN pgaudit.delivery.started_at IS
-    'When the attempt began.';
+    'When the first chunk began.';
 COMMENT ON COLUMN pgaudit.delivery.ended_at IS
-    'When it ended.';
+    'When the last one ended.';
 COMMENT ON TABLE pgaudit.parked IS
     'Events that a destination has refused for good, and those that wait behind one of the same target.';
 COMMENT ON COLUMN pgaudit.parked.stream IS

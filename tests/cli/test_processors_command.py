@@ -22,7 +22,7 @@ def job(dsn: str) -> int:
     append(dsn, 2)
     with psycopg.connect(dsn, autocommit=True) as conn:
         conn.execute("SELECT pgaudit.register_processor('mail', 'action:claim.*', 0, 2, NULL, 20)")
-        conn.execute("SELECT pgaudit.dispatch_events('mail', 0, 2, '{0,1}', '{}', 1, '', now())")
+        conn.execute("SELECT pgaudit.dispatch_events('mail', 0, 2, '{0,1}', '{}', 1, '')")
         assert conn.execute(FAIL).fetchone() == ("failed",)
         (number,) = conn.execute("SELECT id FROM pgaudit.processor_jobs WHERE status = 'failed'").fetchone() or (0,)
     return int(number)

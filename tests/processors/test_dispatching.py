@@ -6,13 +6,13 @@ from contextlib import contextmanager
 
 import psycopg
 import pytest
-from pgaudit.worker.connection import connect
 
 import pgaudit
 from pgaudit import Settings, processors, streams
 from pgaudit.errors import InvalidProcessor, StreamNotFound
 from pgaudit.processors.declaration import DECLARED
 from pgaudit.processors.dispatcher import Dispatcher
+from pgaudit.worker.connection import connect
 from tests.support.processors import JOBS, column, stat
 from tests.support.queries import value_in
 from tests.support.streams import append
@@ -54,7 +54,7 @@ def test_two_dispatchers_give_an_event_one_job(dsn: str, settings: Settings) -> 
     append(dsn, 3)
     dispatch(settings)
     with autocommitting(dsn) as conn:
-        again = "SELECT pgaudit.dispatch_events('mail', 0, 3, '{0,1,2}', '{}', 2, '\\x00', now())"
+        again = "SELECT pgaudit.dispatch_events('mail', 0, 3, '{0,1,2}', '{}', 2, '\\x00')"
         assert conn.execute(again).fetchone() == (False,)
     assert column(dsn, INDEXES) == [0, 1, 2]
 

@@ -22,7 +22,7 @@ def mail(dsn: str) -> Iterator[psycopg.Connection]:
     append(dsn, 3)
     with psycopg.connect(dsn, autocommit=True) as conn:
         conn.execute("SELECT pgaudit.register_processor('mail', 'action:claim.*', 0, 2, NULL, 20)")
-        conn.execute("SELECT pgaudit.dispatch_events('mail', 0, 2, '{0,1}', '{}', 1, '', now())")
+        conn.execute("SELECT pgaudit.dispatch_events('mail', 0, 2, '{0,1}', '{}', 1, '')")
         yield conn
 
 

@@ -276,19 +276,19 @@ def test_disk_that_cannot_be_written(three_days: str, tmp_path: Path) -> None:
     assert "cannot be written" in (found(three_days).error or "")
     with psycopg.connect(three_days) as conn:
         with pytest.raises(DeliveryFailed, match="cannot be written"):
-            probe(conn, "daily")
+            probe(streams.found(conn, "daily"))
         (tmp_path / "out").unlink()
-        assert "accepts the connection" in probe(conn, "daily")
+        assert "accepts the connection" in probe(streams.found(conn, "daily"))
 
 
 def test_test_of_an_email_logs_in(dsn: str) -> None:
     """And sends nothing."""
     with mail_server() as box, psycopg.connect(dsn) as conn:
         streams.add(conn, "daily", to=mail_url(box), allow_private=True)
-        assert "accepts the connection" in probe(conn, "daily")
+        assert "accepts the connection" in probe(streams.found(conn, "daily"))
         box.answers["ciso@example.com"] = "550 no such mailbox"
         with pytest.raises(DestinationRefused, match=r"ciso@example\.com"):
-            probe(conn, "daily")
+            probe(streams.found(conn, "daily"))
         assert not box.messages
 
 

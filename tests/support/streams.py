@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -29,23 +30,29 @@ from tests.support.events import events
 class Receiver(BaseDestination):
     """A destination in the test's memory: it takes events, refuses some of them, or fails.
 
+    :ivar chunks: the size of each chunk that it has taken.
     :ivar poison: the indexes that it refuses, each together with all that is sent with it.
     :ivar failure: what it raises instead of taking anything.
+    :ivar seconds: that it takes for an answer.
     """
 
     limits: Limits = field(default_factory=Limits)
     taken: list[int] = field(default_factory=list[int])
+    chunks: list[int] = field(default_factory=list[int])
     poison: set[int] = field(default_factory=set[int])
     failure: DeliveryFailed | None = None
+    seconds: float = 0.0
     closed: bool = False
 
     def send(self, entries: Sequence[Entry]) -> Receipt:
         """Takes all of the events, or none."""
+        time.sleep(self.seconds)
         if self.failure is not None:
             raise self.failure
         if any(entry.index in self.poison for entry in entries):
             raise EventsRefused("poison")
         self.taken += [entry.index for entry in entries]
+        self.chunks.append(len(entries))
         return Receipt(sum(len(entry.text) for entry in entries))
 
     def close(self) -> None:

@@ -35,7 +35,8 @@ CREATE TABLE pgaudit.stream_position (
     started_at      timestamptz NOT NULL DEFAULT clock_timestamp()  -- when it was added, or set back last
 );
 
--- What was sent, or could not be: one row for each chunk and attempt.
+-- What was sent, or could not be. Chunks of one minute that went well are one row, which is changed in place: no index
+-- has the columns that change.
 CREATE TABLE pgaudit.delivery (
     id         bigint      PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
     stream     text        NOT NULL COLLATE "C",
@@ -45,15 +46,17 @@ CREATE TABLE pgaudit.delivery (
     events     bigint      NOT NULL,
     parked     bigint      NOT NULL DEFAULT 0,
     bytes      bigint      NOT NULL DEFAULT 0,
+    chunks     integer     NOT NULL DEFAULT 1,
+    seconds    double precision NOT NULL DEFAULT extract(epoch FROM clock_timestamp() - transaction_timestamp()),
     attempts   integer     NOT NULL DEFAULT 1,
     error      text,
-    started_at timestamptz NOT NULL,
+    started_at timestamptz NOT NULL DEFAULT transaction_timestamp(),
     ended_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
     CHECK (status = ANY ('{delivered,failed,skipped,discarded,rewound,replayed}'))
 );
 CREATE INDEX delivery_stream_idx ON pgaudit.delivery (stream, id);
-CREATE INDEX delivery_ended_idx ON pgaudit.delivery (ended_at);
-CREATE INDEX delivery_failed_idx ON pgaudit.delivery (stream, ended_at) WHERE status = 'failed';
+CREATE INDEX delivery_started_idx ON pgaudit.delivery (started_at);
+CREATE INDEX delivery_failed_idx ON pgaudit.delivery (stream, started_at) WHERE status = 'failed';
 
 -- Events that a destination has refused for good, and those that wait behind one of the same target.
 CREATE TABLE pgaudit.parked (

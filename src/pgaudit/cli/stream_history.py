@@ -26,6 +26,7 @@ class DeliveryRow:
     to_index: int
     events: int
     parked: int
+    chunks: int
     attempts: int
     seconds: float
     error: str | None
@@ -33,10 +34,9 @@ class DeliveryRow:
     @classmethod
     def of(cls, one: Delivery) -> Self:
         """The line of a delivery."""
-        seconds = (one.ended_at - one.started_at).total_seconds()
         return cls(
-            one.ended_at, one.status, one.from_index, one.to_index, one.events, one.parked, one.attempts, seconds,
-            one.error,
+            one.ended_at, one.status, one.from_index, one.to_index, one.events, one.parked, one.chunks, one.attempts,
+            one.seconds, one.error,
         )  # fmt: skip
 
 
@@ -47,7 +47,7 @@ def register(app: typer.Typer) -> None:
 
 
 def history(name: Name, *, limit: Limit = 20, json: AsJson = False) -> None:
-    """List the latest deliveries of a stream: sent, failed, skipped or discarded. They are kept for 30 days."""
+    """List the deliveries of the last 30 days, and what failed. Chunks of one minute that went well are one line."""
     end_with_reader()
     with connect("reader") as conn:
         streams.found(conn, name)

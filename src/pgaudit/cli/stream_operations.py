@@ -150,7 +150,8 @@ def probe(name: Name, *, json: AsJson = False) -> None:
     if not json:
         say(f"Testing {name} …", error=True)  # a destination has up to half a minute to answer
     with connect("reader") as conn:
-        result = probing.probe(conn, name)
+        stream = streams.found(conn, name)
+    result = probing.probe(stream)
     if json:
         print_json({"result": result})
     else:

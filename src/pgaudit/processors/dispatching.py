@@ -4,7 +4,6 @@ The jobs are added in the transaction that moves the position, so each event get
 """
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Final
 
 from psycopg.rows import scalar_row
@@ -20,7 +19,7 @@ from pgaudit.trail.entry import Entry
 
 DISPATCH: Final = """
     SELECT pgaudit.dispatch_events(%(name)s, %(next_index)s, %(moved_to)s, %(indexes)s, %(unchecked)s, %(last_index)s,
-                                   %(last_hash)s, %(started_at)s)
+                                   %(last_hash)s)
 """
 DISPATCH_BACKFILL: Final = """
     SELECT pgaudit.dispatch_backfill(%(backfill)s, %(next_index)s, %(moved_to)s, %(indexes)s, %(unchecked)s)
@@ -31,7 +30,6 @@ MOST_BYTES: Final = 4_000_000
 
 def dispatch_log(conn: Connection, processor: Processor) -> bool:
     """Dispatches the next chunk of the log. Returns False if there was none, or another worker has dispatched it."""
-    started = datetime.now(UTC)
     due = positions.look(conn, processor.name)
     if due is None:
         return False
@@ -43,7 +41,7 @@ def dispatch_log(conn: Connection, processor: Processor) -> bool:
         return False
     last = chunk.entries[-1] if chunk.entries else None
     given: dict[str, object] = select_events(processor, chunk.entries) | {
-        "name": due.name, "next_index": due.next_index, "moved_to": chunk.next_index, "started_at": started,
+        "name": due.name, "next_index": due.next_index, "moved_to": chunk.next_index,
         "last_index": last and last.index, "last_hash": last and last.leaf_hash,
     }  # fmt: skip
     return fetch(conn, scalar_row, DISPATCH, given) == [True]

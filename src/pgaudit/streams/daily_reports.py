@@ -43,7 +43,7 @@ def next_summary(conn: Connection, reporter: Reporter, due: Due) -> Summary | No
 
 def deliver(conn: Connection, settings: Settings, reporter: Reporter, due: Due, summary: Summary) -> bool:
     """Sends a report while no other worker can. Returns whether it was accepted."""
-    started, stop = datetime.now(UTC), summary.indexes.stop
+    stop = summary.indexes.stop
     last_hash = daily_counts.hash_at(conn, stop - 1)
     with conn.transaction():
         if not positions.lock(conn, due):
@@ -55,15 +55,13 @@ def deliver(conn: Connection, settings: Settings, reporter: Reporter, due: Due, 
         except DeliveryFailed as error:
             failure = error
         else:
-            move(conn, due, summary, receipt, last_hash, started)
+            move(conn, due, summary, receipt, last_hash)
             return True
-        note_failure(conn, settings, due, failure, Chunk((), stop, is_full=True), started)
+        note_failure(conn, settings, due, failure, Chunk((), stop, is_full=True))
         return False
 
 
-def move(  # noqa: PLR0913, PLR0917 - one for each part of the move
-    conn: Connection, due: Due, summary: Summary, receipt: Receipt, last_hash: bytes | None, started: datetime
-) -> None:
+def move(conn: Connection, due: Due, summary: Summary, receipt: Receipt, last_hash: bytes | None) -> None:
     """Lets the stream go on behind the day."""
     moved = Move(
         next_index=summary.indexes.stop,
@@ -74,4 +72,4 @@ def move(  # noqa: PLR0913, PLR0917 - one for each part of the move
         parked=(),
         skipped={},
     )
-    positions.move(conn, due.name, moved, started)
+    positions.move(conn, due.name, moved)

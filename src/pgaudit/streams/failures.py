@@ -1,6 +1,6 @@
 """Failed attempts to send: schedules the next one, or pauses the stream."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from pgaudit import signals
 from pgaudit._backoff import backoff_delay
@@ -11,24 +11,16 @@ from pgaudit.streams.positions import Connection, Due
 from pgaudit.trail.chunks import Chunk
 
 
-def note_failure(  # noqa: PLR0913, PLR0917 - what was tried, and when
-    conn: Connection,
-    settings: Settings,
-    due: Due,
-    failure: DeliveryFailed,
-    chunk: Chunk | None = None,
-    started: datetime | None = None,
+def note_failure(
+    conn: Connection, settings: Settings, due: Due, failure: DeliveryFailed, chunk: Chunk | None = None
 ) -> None:
     """Schedules the next attempt; pauses the stream if the destination refuses it, or fails for ``stream_patience``.
 
     :param chunk: what was sent; None if the destination could not be opened.
     """
-    started = started or datetime.now(UTC)
-    to_index, events = (chunk.next_index - 1, len(chunk.entries)) if chunk else (due.next_index, 0)
     delay = max(backoff(due.attempts + 1, settings), failure.retry_after or 0.0)
-    positions.fail(conn, due.name, to_index, events, str(failure), delay, started)
-    lasting = due.failing_since and started - due.failing_since > timedelta(seconds=settings.stream_patience)
-    if isinstance(failure, DestinationRefused) or lasting:
+    failing = positions.fail(conn, due, chunk, str(failure), delay)
+    if isinstance(failure, DestinationRefused) or failing > timedelta(seconds=settings.stream_patience):
         kind = "refused" if isinstance(failure, DestinationRefused) else "failing"
         positions.pause(conn, due.name, kind, str(failure))
         signals.stream_paused.send(stream=due.name, kind=kind, reason=str(failure))

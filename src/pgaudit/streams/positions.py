@@ -11,6 +11,7 @@ from psycopg.types.json import Jsonb
 
 from pgaudit import signals
 from pgaudit._driver import fetch
+from pgaudit.trail.chunks import Chunk
 
 Connection = psycopg.Connection[Any]
 
@@ -22,11 +23,9 @@ LOOK: Final = """
 LOCK: Final = "SELECT pgaudit.lock_stream(%(name)s, %(next_index)s)"
 MOVE: Final = """
     SELECT pgaudit.move_stream(%(name)s, %(next_index)s, %(last_index)s, %(last_hash)s, %(events)s, %(bytes)s,
-                               %(parked)s, %(skipped)s, %(started_at)s)
+                               %(parked)s, %(skipped)s)
 """
-FAIL: Final = """
-    SELECT pgaudit.note_stream_failure(%(name)s, %(to_index)s, %(events)s, %(error)s, %(retry_in)s, %(started_at)s)
-"""
+FAIL: Final = "SELECT pgaudit.note_stream_failure(%(name)s, %(to_index)s, %(events)s, %(error)s, %(retry_in)s)"
 PAUSE: Final = "SELECT pgaudit.pause_stream(%(name)s, %(kind)s, %(reason)s)"
 # Nothing is counted unless policies may hide rows from this role.
 HIDDEN: Final = """
@@ -101,25 +100,31 @@ def lock(conn: Connection, due: Due) -> bool:
     return fetch(conn, scalar_row, LOCK, {"name": due.name, "next_index": due.next_index}) == [True]
 
 
-def move(conn: Connection, name: str, moved: Move, started_at: datetime) -> None:
+def move(conn: Connection, name: str, moved: Move) -> None:
     """Notes what was sent, and moves the position."""
     parked = Jsonb([asdict(one) for one in moved.parked])
     reasons = sorted(set(moved.skipped.values()))
     skipped = Jsonb({"events": len(moved.skipped), "reason": "; ".join(reasons)}) if moved.skipped else None
     given: dict[str, object] = {
         "name": name, "next_index": moved.next_index, "last_index": moved.last_index, "last_hash": moved.last_hash,
-        "events": moved.events, "bytes": moved.bytes, "parked": parked, "skipped": skipped, "started_at": started_at,
+        "events": moved.events, "bytes": moved.bytes, "parked": parked, "skipped": skipped,
     }  # fmt: skip
     fetch(conn, tuple_row, MOVE, given)
 
 
-def fail(conn: Connection, name: str, to_index: int, events: int, error: str, retry_in: float, since: datetime) -> None:  # noqa: PLR0913, PLR0917 - one for each column
-    """Notes that a chunk was not accepted, and after how many seconds it is sent again."""
+def fail(conn: Connection, due: Due, chunk: Chunk | None, error: str, retry_in: float) -> timedelta:
+    """Notes that a chunk was not accepted, and after how many seconds it is sent again.
+
+    :param chunk: None if the destination could not be opened.
+    :returns: for how long the stream has been failing.
+    """
+    to_index, events = (chunk.next_index - 1, len(chunk.entries)) if chunk else (due.next_index, 0)
     given: dict[str, object] = {
-        "name": name, "to_index": to_index, "events": events, "error": error,
-        "retry_in": timedelta(seconds=retry_in), "started_at": since,
+        "name": due.name, "to_index": to_index, "events": events, "error": error,
+        "retry_in": timedelta(seconds=retry_in),
     }  # fmt: skip
-    fetch(conn, tuple_row, FAIL, given)
+    (failing,) = fetch(conn, scalar_row, FAIL, given)
+    return failing or timedelta()
 
 
 def pause(conn: Connection, name: str, kind: str, reason: str) -> None:

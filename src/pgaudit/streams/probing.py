@@ -7,7 +7,7 @@ from typing import Final
 from uuid import UUID, uuid4
 
 from pgaudit.errors import InvalidStream
-from pgaudit.streams.catalog import found
+from pgaudit.streams.catalog import Stream
 from pgaudit.streams.destinations import open_destination
 from pgaudit.streams.destinations.destination import Destination
 from pgaudit.streams.outcomes import DeliveryFailed
@@ -21,26 +21,24 @@ ACTION: Final = "pgaudit.stream_tested"
 TAKES_TESTS: Final = frozenset({"webhook", "splunk", "datadog", "otlp", "smtp", "syslog"})
 
 
-def probe(conn: object, name: str) -> str:
+def probe(stream: Stream) -> str:
     """Tests a stream from this process, with the secrets of its environment, and returns a sentence about the result.
 
     A receiver of messages gets an event with the action ``pgaudit.stream_tested`` and the index -1. Files, buckets and
     brokers, which store only the log's own events, are opened, and nothing is written. Neither the stream's position
     nor its history changes, and it may be paused.
 
-    :raises StreamNotFound: there is no stream of that name.
     :raises InvalidStream: it has no destination.
     :raises DeliveryFailed: the destination does not accept events; or, DestinationRefused, not until someone acts.
     """
-    stream = found(conn, name)
     if stream.url is None:
-        raise InvalidStream(f"{name} has no destination: the application itself reads it")
+        raise InvalidStream(f"{stream.name} has no destination: the application itself reads it")
     url = StreamURL.parse(stream.url)
-    destination = open_destination(Request(name, url, stream.form, stream.allow_private))
+    destination = open_destination(Request(stream.name, url, stream.form, stream.allow_private))
     shown = stream.url.partition("?")[0]
     try:
         if url.kind in TAKES_TESTS:
-            return send_test(destination, shown, name)
+            return send_test(destination, shown, stream.name)
         destination.check()
     finally:
         destination.close()

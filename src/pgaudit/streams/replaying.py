@@ -19,10 +19,8 @@ from pgaudit.trail.chunks import Chunk, read_chunk
 from pgaudit.trail.query import parse
 
 LOOK: Final = "SELECT next_index, to_index, attempts, asked_at FROM pgaudit.look_at_replay(%(name)s)"
-MOVE: Final = """
-    SELECT pgaudit.move_replay(%(name)s, %(next_index)s, %(events)s, %(bytes)s, %(parked)s, %(started_at)s)
-"""
-FAIL: Final = "SELECT pgaudit.note_replay_failure(%(name)s, %(error)s, %(retry_in)s, %(started_at)s)"
+MOVE: Final = "SELECT pgaudit.move_replay(%(name)s, %(next_index)s, %(events)s, %(bytes)s, %(parked)s)"
+FAIL: Final = "SELECT pgaudit.note_replay_failure(%(name)s, %(error)s, %(retry_in)s)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +52,7 @@ def replay_chunk(shipper: Shipper, due: Due, replay: Replay) -> bool:
 
 def deliver(shipper: Shipper, due: Due, replay: Replay, chunk: Chunk) -> bool:
     """Sends a chunk. Returns whether all of it is done."""
-    conn, started = shipper.conn, datetime.now(UTC)
+    conn = shipper.conn
     with conn.transaction():
         if not positions.lock(conn, due):
             return False
@@ -62,19 +60,18 @@ def deliver(shipper: Shipper, due: Due, replay: Replay, chunk: Chunk) -> bool:
         stopped = chunk.next_index if sent.stopped_at is None else max(sent.stopped_at, replay.next_index)
         moved = move_of(sent, Chunk(chunk.entries, stopped, is_full=True), due)
         if stopped > replay.next_index:
-            move(conn, due.name, stopped, moved, started)
+            move(conn, due.name, stopped, moved)
         if sent.failure is not None:
             put_off(conn, shipper.settings, due, replay, sent.failure)
     tell_parked(due, moved.parked)
     return sent.failure is None
 
 
-def move(conn: Connection, name: str, next_index: int, moved: Move, started: datetime) -> None:
+def move(conn: Connection, name: str, next_index: int, moved: Move) -> None:
     """Notes what was sent again."""
     parked = Jsonb([asdict(one) for one in moved.parked])
     given: dict[str, object] = {
         "name": name, "next_index": next_index, "events": moved.events, "bytes": moved.bytes, "parked": parked,
-        "started_at": started,
     }  # fmt: skip
     fetch(conn, tuple_row, MOVE, given)
 
@@ -83,15 +80,15 @@ def put_off(conn: Connection, settings: Settings, due: Due, replay: Replay, fail
     """Schedules the next attempt. A destination that will not take the range ends the replay, and not the stream."""
     delay = max(backoff(replay.attempts + 1, settings), failure.retry_after or 0.0)
     again = None if isinstance(failure, DestinationRefused) else timedelta(seconds=delay)
-    note_failure(conn, due.name, str(failure), again, datetime.now(UTC))
+    note_failure(conn, due.name, str(failure), again)
 
 
 def end(conn: Connection, name: str, reason: str) -> None:
     """Ends the replay of a stream, and notes why in the history of deliveries."""
-    note_failure(conn, name, reason, None, datetime.now(UTC))
+    note_failure(conn, name, reason, None)
 
 
-def note_failure(conn: Connection, name: str, error: str, again: timedelta | None, started: datetime) -> None:
+def note_failure(conn: Connection, name: str, error: str, again: timedelta | None) -> None:
     """Notes why a chunk was not accepted, and when it is sent again: never with None, which ends the replay."""
-    given: dict[str, object] = {"name": name, "error": error, "retry_in": again, "started_at": started}
+    given: dict[str, object] = {"name": name, "error": error, "retry_in": again}
     fetch(conn, tuple_row, FAIL, given)

@@ -1,11 +1,15 @@
 """Sends events to a destination in the order of the log, and finds those that it refuses."""
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from pgaudit.streams.destinations.destination import Destination
 from pgaudit.streams.outcomes import DeliveryFailed, EventsRefused, Receipt
 from pgaudit.trail.entry import Entry
+
+LONGEST_SECONDS: Final = 120.0  # for the parts of a chunk; other workers wait for its end
 
 
 @dataclass(slots=True)
@@ -27,6 +31,11 @@ class SendResult:
     failure: DeliveryFailed | None = None
     stopped_at: int | None = None
 
+    @property
+    def is_begun(self) -> bool:
+        """Whether something has become of at least one event."""
+        return bool(self.accepted or self.refused or self.skipped)
+
     def add(self, entries: Sequence[Entry], receipt: Receipt) -> None:
         """Adds what the destination has answered for these events."""
         self.refused |= receipt.refused
@@ -39,12 +48,19 @@ class SendResult:
         self.failure, self.stopped_at = failure, entry.index
 
 
-def send(destination: Destination, entries: Sequence[Entry]) -> SendResult:
-    """Sends events. A part that the destination refuses is sent again in halves; a failure stops the rest."""
-    sent = SendResult()
+def send(destination: Destination, entries: Sequence[Entry], end: float | None = None) -> SendResult:
+    """Sends events. A part that the destination refuses is sent again in halves; a failure stops the rest.
+
+    :param end: the time of ``time.monotonic`` after which the rest is left for the next attempt.
+    """
+    sent, end = SendResult(), end or time.monotonic() + LONGEST_SECONDS
     waiting = [entries] if entries else []
     while waiting and sent.failure is None:
-        send_part(destination, waiting.pop(), waiting, sent)
+        part = waiting.pop()
+        if sent.is_begun and time.monotonic() > end:
+            sent.stop(part[0], DeliveryFailed("it takes minutes for a chunk, of which it refuses parts"))
+        else:
+            send_part(destination, part, waiting, sent)
     return sent
 
 
@@ -70,10 +86,10 @@ def send_ordered(destination: Destination, entries: Sequence[Entry], blocked: di
 
     :param blocked: the targets that have a parked event, with its index; targets of refused events are added.
     """
-    sent = SendResult()
+    sent, end = SendResult(), time.monotonic() + LONGEST_SECONDS
     for run in runs(entries):
         sent.behind |= {e.index: blocked[e.target] for e in run if e.target in blocked}
-        part = send(destination, [entry for entry in run if entry.index not in sent.behind])
+        part = send(destination, [entry for entry in run if entry.index not in sent.behind], end)
         blocked |= {e.target: e.index for e in run if e.index in part.refused and e.target}
         sent.accepted += part.accepted
         sent.refused |= part.refused

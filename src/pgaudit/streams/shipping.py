@@ -76,16 +76,15 @@ class Shipper:
 
     def deliver(self, due: Due, chunk: Chunk) -> bool:
         """Sends a chunk while no other worker can. Returns whether all of it is done."""
-        started = datetime.now(UTC)
         with self.conn.transaction():
             if not positions.lock(self.conn, due):
                 return False
             sent = self.send(due, chunk.entries)
             moved = move_of(sent, chunk, due)
             if moved.next_index > due.next_index:
-                positions.move(self.conn, due.name, moved, started)
+                positions.move(self.conn, due.name, moved)
             if sent.failure is not None:
-                note_failure(self.conn, self.settings, due, sent.failure, chunk, started)
+                note_failure(self.conn, self.settings, due, sent.failure, chunk)
         tell_parked(due, moved.parked)
         return sent.failure is None
 

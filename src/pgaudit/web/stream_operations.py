@@ -6,12 +6,14 @@ from http import HTTPStatus
 from typing import Any, Final, TypeVar
 
 import psycopg
+from anyio import CapacityLimiter, to_thread
 from psycopg.errors import InsufficientPrivilege, LockNotAvailable
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from pgaudit.errors import PgauditError, StreamNotFound
+from pgaudit.errors import PgauditError
 from pgaudit.settings import Settings
+from pgaudit.streams import Stream, found
 from pgaudit.web.guard import Viewer
 from pgaudit.web.lookups import Lookups
 from pgaudit.web.reads import Reader
@@ -22,12 +24,12 @@ BUSY: Final = "A worker is sending a chunk of this stream. Try again in a few se
 
 
 class StreamOperations:
-    """Runs operations in the thread pool of the application. Tests of destinations, which may be slow, get a thread."""
+    """Runs operations in the thread pool of the application; tests of destinations, which may be slow, one by one."""
 
     def __init__(self, lookups: Lookups, settings: Settings) -> None:
         self._lookups = lookups
         self._settings = settings
-        self._tests = lookups.apart(1)
+        self._tests = CapacityLimiter(1)
 
     async def run(self, request: Request, viewer: Viewer, operation: Callable[[Connection], T]) -> T:
         """Returns what an operation returns.
@@ -50,17 +52,16 @@ class StreamOperations:
 
         :raises StreamNotFound: there is no such stream.
         """
-        return await self._tests.queue(lambda conn: tested(conn, name))
+        stream = await self._lookups.run(lambda conn: found(conn, name))
+        return await to_thread.run_sync(tested, stream, limiter=self._tests)
 
 
-def tested(conn: Connection, name: str) -> tuple[bool, str]:
+def tested(stream: Stream) -> tuple[bool, str]:
     """Returns whether a destination takes a test event, and what it has answered."""
     from pgaudit.streams import probing  # noqa: PLC0415 - needs the packages of destinations
 
     try:
-        return True, probing.probe(conn, name)
-    except StreamNotFound:
-        raise
+        return True, probing.probe(stream)
     except PgauditError as error:
         return False, str(error)
 

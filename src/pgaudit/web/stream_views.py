@@ -7,7 +7,7 @@ from typing import Final
 from pgaudit import streams
 from pgaudit._reading import run
 from pgaudit.streams import Delivery, ParkedEvent, Stream
-from pgaudit.streams.throughput import Interval, recent
+from pgaudit.streams.history import Interval, recent
 from pgaudit.trail.entry import at
 from pgaudit.web.guard import Viewer
 from pgaudit.web.masking import MaskedEntry

@@ -1127,7 +1127,8 @@ CREATE TABLE pgaudit.stream_position (
     started_at      timestamptz NOT NULL DEFAULT clock_timestamp()  -- when it was added, or set back last
 );
 
--- What was sent, or could not be: one row for each chunk and attempt.
+-- What was sent, or could not be. Chunks of one minute that went well are one row, which is changed in place: no index
+-- has the columns that change.
 CREATE TABLE pgaudit.delivery (
     id         bigint      PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
     stream     text        NOT NULL COLLATE "C",
@@ -1137,15 +1138,17 @@ CREATE TABLE pgaudit.delivery (
     events     bigint      NOT NULL,
     parked     bigint      NOT NULL DEFAULT 0,
     bytes      bigint      NOT NULL DEFAULT 0,
+    chunks     integer     NOT NULL DEFAULT 1,
+    seconds    double precision NOT NULL DEFAULT extract(epoch FROM clock_timestamp() - transaction_timestamp()),
     attempts   integer     NOT NULL DEFAULT 1,
     error      text,
-    started_at timestamptz NOT NULL,
+    started_at timestamptz NOT NULL DEFAULT transaction_timestamp(),
     ended_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
     CHECK (status = ANY ('{delivered,failed,skipped,discarded,rewound,replayed}'))
 );
 CREATE INDEX delivery_stream_idx ON pgaudit.delivery (stream, id);
-CREATE INDEX delivery_ended_idx ON pgaudit.delivery (ended_at);
-CREATE INDEX delivery_failed_idx ON pgaudit.delivery (stream, ended_at) WHERE status = 'failed';
+CREATE INDEX delivery_started_idx ON pgaudit.delivery (started_at);
+CREATE INDEX delivery_failed_idx ON pgaudit.delivery (stream, started_at) WHERE status = 'failed';
 
 -- Events that a destination has refused for good, and those that wait behind one of the same target.
 CREATE TABLE pgaudit.parked (
@@ -4689,10 +4692,12 @@ BEGIN
 END $$;
 
 -- lock_stream(name, next_index): keeps other workers from sending until the transaction ends. Returns false if another
--- one is busy, or the position is no longer that one.
+-- one is busy, or the position is no longer that one. The session of a worker that is halted loses the lock after ten
+-- minutes; a chunk takes less than that.
 CREATE OR REPLACE FUNCTION pgaudit.lock_stream(name text, next_index bigint) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
 BEGIN
+    PERFORM set_config('idle_in_transaction_session_timeout', '10min', true);
     PERFORM FROM stream_position p WHERE p.name = lock_stream.name AND p.next_index = lock_stream.next_index
         FOR UPDATE SKIP LOCKED;
     RETURN FOUND;
@@ -4707,14 +4712,39 @@ LANGUAGE sql SET search_path = pgaudit, pg_temp AS $$
         ON CONFLICT (stream, index) DO UPDATE SET attempts = parked.attempts + 1, error = excluded.error
 $$;
 
--- move_stream(name, next_index, last_index, last_hash, events, bytes, parked, skipped, started_at): notes what was sent,
--- and lets the stream go on with the event of that index.
+-- note_delivery(stream, status, from_index, to_index, events, parked, bytes, attempts): adds to the history what was sent
+-- in this transaction. What has gone well within a minute is one row: a stream that sends each second would add 86,400
+-- rows a day.
+CREATE OR REPLACE FUNCTION pgaudit.note_delivery(
+    stream text, status text, from_index bigint, to_index bigint, events bigint, parked bigint, bytes bigint,
+    attempts integer) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    newest delivery;
+BEGIN
+    SELECT * INTO newest FROM delivery d WHERE d.stream = note_delivery.stream ORDER BY id DESC LIMIT 1;
+    IF newest.status = note_delivery.status AND newest.to_index < note_delivery.from_index
+       AND (newest.parked, newest.attempts, note_delivery.parked, note_delivery.attempts) = (0, 1, 0, 1)
+       AND date_trunc('minute', newest.started_at) = date_trunc('minute', transaction_timestamp()) THEN
+        UPDATE delivery d
+           SET to_index = note_delivery.to_index, events = newest.events + note_delivery.events,
+               bytes = newest.bytes + note_delivery.bytes, chunks = newest.chunks + 1, ended_at = clock_timestamp(),
+               seconds = newest.seconds + extract(epoch FROM clock_timestamp() - transaction_timestamp())
+         WHERE d.id = newest.id;
+    ELSE
+        INSERT INTO delivery (stream, status, from_index, to_index, events, parked, bytes, attempts)
+        VALUES (stream, status, from_index, to_index, events, parked, bytes, attempts);
+    END IF;
+END $$;
+
+-- move_stream(name, next_index, last_index, last_hash, events, bytes, parked, skipped): notes what was sent, and lets the
+-- stream go on with the event of that index.
 --   last_index, last_hash  the last event that was sent; NULL if none was
 --   parked                 [{"index": …, "target": …, "error": …, "behind": …}]: what was refused, or waits behind that
 --   skipped                number of events that were left out, and why: {"events": …, "reason": …}; or NULL
 CREATE OR REPLACE FUNCTION pgaudit.move_stream(
     name text, next_index bigint, last_index bigint, last_hash bytea, events bigint, bytes bigint, parked jsonb,
-    skipped jsonb, started_at timestamptz)
+    skipped jsonb)
 RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
 #variable_conflict use_column
@@ -4731,22 +4761,20 @@ BEGIN
      WHERE p.name = at.name;
     PERFORM park(at.name, parked);
     IF events > 0 OR number > 0 THEN
-        INSERT INTO delivery (stream, status, from_index, to_index, events, parked, bytes, attempts, started_at)
-        VALUES (at.name, 'delivered', at.next_index, move_stream.next_index - 1, events, number, bytes, at.attempts + 1,
-                started_at);
+        PERFORM note_delivery(at.name, 'delivered', at.next_index, move_stream.next_index - 1, events, number, bytes,
+                              at.attempts + 1);
     END IF;
     IF skipped IS NOT NULL THEN
-        INSERT INTO delivery (stream, status, from_index, to_index, events, error, started_at)
+        INSERT INTO delivery (stream, status, from_index, to_index, events, error)
         VALUES (at.name, 'skipped', at.next_index, move_stream.next_index - 1, (skipped->>'events')::bigint,
-                left(skipped->>'reason', 1000), started_at);
+                left(skipped->>'reason', 1000));
     END IF;
 END $$;
 
--- note_stream_failure(name, to_index, events, error, retry_in, started_at): notes that a chunk was not accepted, and when
--- it is sent again.
+-- note_stream_failure(name, to_index, events, error, retry_in): notes that a chunk was not accepted, and when it is sent
+-- again. Returns for how long the stream has been failing.
 CREATE OR REPLACE FUNCTION pgaudit.note_stream_failure(
-    name text, to_index bigint, events bigint, error text, retry_in interval, started_at timestamptz)
-RETURNS void
+    name text, to_index bigint, events bigint, error text, retry_in interval) RETURNS interval
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
@@ -4757,9 +4785,10 @@ BEGIN
            next_attempt_at = clock_timestamp() + retry_in, error = left(note_stream_failure.error, 1000)
      WHERE p.name = note_stream_failure.name RETURNING * INTO at;
     IF FOUND THEN
-        INSERT INTO delivery (stream, status, from_index, to_index, events, attempts, error, started_at)
-        VALUES (at.name, 'failed', at.next_index, to_index, events, at.attempts, left(error, 1000), started_at);
+        INSERT INTO delivery (stream, status, from_index, to_index, events, attempts, error)
+        VALUES (at.name, 'failed', at.next_index, to_index, events, at.attempts, left(error, 1000));
     END IF;
+    RETURN clock_timestamp() - at.failing_since;
 END $$;
 
 -- blocked_targets(name, targets): returns those of the targets that have a parked event, each with the first one.
@@ -4807,7 +4836,7 @@ $$;
 -- prune_deliveries(age): deletes the history of deliveries that is older.
 CREATE OR REPLACE FUNCTION pgaudit.prune_deliveries(age interval) RETURNS bigint
 LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
-    WITH pruned AS (DELETE FROM delivery WHERE ended_at < statement_timestamp() - age RETURNING 1)
+    WITH pruned AS (DELETE FROM delivery WHERE started_at < statement_timestamp() - age RETURNING 1)
     SELECT count(*) FROM pruned
 $$;
 
@@ -4957,8 +4986,8 @@ BEGIN
            next_attempt_at = '-infinity', error = NULL, started_at = clock_timestamp()
      WHERE p.name = rewind_stream.name;
     DELETE FROM parked p WHERE p.stream = rewind_stream.name AND p.index >= rewind_stream.index;
-    INSERT INTO delivery (stream, status, from_index, to_index, events, started_at)
-    VALUES (rewind_stream.name, 'rewound', before, rewind_stream.index, 0, clock_timestamp());
+    INSERT INTO delivery (stream, status, from_index, to_index, events)
+    VALUES (rewind_stream.name, 'rewound', before, rewind_stream.index, 0);
     PERFORM record_about_stream('audit.stream_rewound', name, jsonb_build_object('from', before, 'to', index));
 END $$;
 
@@ -4988,9 +5017,9 @@ BEGIN
     IF settle_parked(name, ARRAY[discard_parked.index]) = 0 THEN
         RETURN false;
     END IF;
-    INSERT INTO delivery (stream, status, from_index, to_index, events, error, started_at)
+    INSERT INTO delivery (stream, status, from_index, to_index, events, error)
     VALUES (discard_parked.name, 'discarded', discard_parked.index, discard_parked.index, 1,
-            concat(left(reason, 900), ', by ', acting_user()), clock_timestamp());
+            concat(left(reason, 900), ', by ', acting_user()));
     PERFORM record_about_stream('audit.stream_event_discarded', name,
                                 jsonb_build_object('index', index, 'reason', left(reason, 900)));
     RETURN true;
@@ -5394,12 +5423,11 @@ BEGIN
     RETURN added;
 END $$;
 
--- dispatch_events(name, next_index, moved_to, indexes, unchecked, last_index, last_hash, started_at): adds the jobs for
--- the events of a chunk, and moves the position behind the chunk. Returns false, and does nothing, if another worker has
--- moved it.
+-- dispatch_events(name, next_index, moved_to, indexes, unchecked, last_index, last_hash): adds the jobs for the events of a
+-- chunk, and moves the position behind the chunk. Returns false, and does nothing, if another worker has moved it.
 CREATE OR REPLACE FUNCTION pgaudit.dispatch_events(
     name text, next_index bigint, moved_to bigint, indexes bigint[], unchecked bigint[], last_index bigint,
-    last_hash bytea, started_at timestamptz)
+    last_hash bytea)
 RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
 DECLARE
@@ -5409,7 +5437,7 @@ BEGIN
         RETURN false;
     END IF;
     added := defer_processor_jobs(name, indexes, unchecked);
-    PERFORM move_stream(name, moved_to, last_index, last_hash, added, 0, '[]', NULL, started_at);
+    PERFORM move_stream(name, moved_to, last_index, last_hash, added, 0, '[]', NULL);
     RETURN true;
 END $$;
 
@@ -5531,10 +5559,10 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
        AND greatest(r.next_attempt_at, p.next_attempt_at) <= clock_timestamp()
 $$;
 
--- move_replay(name, next_index, events, bytes, parked, started_at): notes what was sent again; the replay ends behind its
--- last event. `parked` is as for move_stream.
+-- move_replay(name, next_index, events, bytes, parked): notes what was sent again; the replay ends behind its last event.
+-- `parked` is as for move_stream.
 CREATE OR REPLACE FUNCTION pgaudit.move_replay(
-    name text, next_index bigint, events bigint, bytes bigint, parked jsonb, started_at timestamptz) RETURNS void
+    name text, next_index bigint, events bigint, bytes bigint, parked jsonb) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
@@ -5553,16 +5581,14 @@ BEGIN
          WHERE r.stream = replay.stream;
     END IF;
     PERFORM park(replay.stream, move_replay.parked);
-    INSERT INTO delivery (stream, status, from_index, to_index, events, parked, bytes, attempts, started_at)
-    VALUES (replay.stream, 'replayed', replay.next_index, least(move_replay.next_index - 1, replay.to_index),
-            move_replay.events, jsonb_array_length(move_replay.parked), move_replay.bytes, replay.attempts + 1,
-            move_replay.started_at);
+    PERFORM note_delivery(replay.stream, 'replayed', replay.next_index,
+                          least(move_replay.next_index - 1, replay.to_index), move_replay.events,
+                          jsonb_array_length(move_replay.parked), move_replay.bytes, replay.attempts + 1);
 END $$;
 
--- note_replay_failure(name, error, retry_in, started_at): notes that a chunk was not accepted, and when it is sent again;
--- with NULL the replay ends.
-CREATE OR REPLACE FUNCTION pgaudit.note_replay_failure(name text, error text, retry_in interval, started_at timestamptz)
-RETURNS void
+-- note_replay_failure(name, error, retry_in): notes that a chunk was not accepted, and when it is sent again; with NULL
+-- the replay ends.
+CREATE OR REPLACE FUNCTION pgaudit.note_replay_failure(name text, error text, retry_in interval) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
@@ -5575,9 +5601,9 @@ BEGIN
     IF NOT FOUND THEN
         RETURN;
     END IF;
-    INSERT INTO delivery (stream, status, from_index, to_index, events, attempts, error, started_at)
+    INSERT INTO delivery (stream, status, from_index, to_index, events, attempts, error)
     VALUES (replay.stream, 'failed', replay.next_index, replay.to_index, 0, replay.attempts,
-            CASE WHEN retry_in IS NULL THEN 'the replay has ended: ' ELSE 'replay: ' END || replay.error, started_at);
+            CASE WHEN retry_in IS NULL THEN 'the replay has ended: ' ELSE 'replay: ' END || replay.error);
     IF retry_in IS NULL THEN
         DELETE FROM stream_replay r WHERE r.stream = replay.stream;
     END IF;
@@ -6157,17 +6183,19 @@ CREATE OR REPLACE VIEW pgaudit.stream_stats AS
                  WHERE b.first_index <= p.next_index ORDER BY b.first_index DESC LIMIT 1), 0) ELSE 0 END AS lag_seconds,
            p.delivered, p.delivered_at, p.attempts, p.failing_since,
            nullif(p.next_attempt_at, '-infinity') AS next_attempt_at, p.error,
-           (SELECT coalesce(sum(d.events), 0) / 300.0 FROM pgaudit.delivery d
-             WHERE d.stream = s.name AND d.status = 'delivered'
-               AND d.ended_at > statement_timestamp() - interval '5 minutes')::double precision AS events_per_second,
+           (SELECT coalesce(sum(d.events) / extract(epoch FROM statement_timestamp() - recent.minute), 0)
+              FROM pgaudit.delivery d
+             WHERE d.stream = s.name AND d.status = 'delivered' AND d.started_at >= recent.minute)::double precision
+               AS events_per_second,
            (SELECT count(*) FROM pgaudit.delivery d
              WHERE d.stream = s.name AND d.status = 'failed'
-               AND d.ended_at > statement_timestamp() - interval '1 day') AS failures_last_day,
+               AND d.started_at > statement_timestamp() - interval '1 day') AS failures_last_day,
            (SELECT count(*) FROM pgaudit.parked k WHERE k.stream = s.name) AS parked,
            s.added_at, s.added_by,
            r.from_index AS replay_from, r.to_index AS replay_to, r.next_index AS replay_next, r.error AS replay_error
       FROM pgaudit.stream s JOIN pgaudit.stream_position p USING (name)
-      LEFT JOIN pgaudit.stream_replay r ON r.stream = s.name, pgaudit.log_head;
+      LEFT JOIN pgaudit.stream_replay r ON r.stream = s.name, pgaudit.log_head,
+           (SELECT date_trunc('minute', statement_timestamp()) - interval '5 minutes' AS minute) recent;
 
 -- Comments that psql shows with \d+ and \df+. ASCII only, so that a script does not depend on the encoding of psql.
 
@@ -6960,7 +6988,7 @@ COMMENT ON COLUMN pgaudit.stream_position.error IS
 COMMENT ON COLUMN pgaudit.stream_position.started_at IS
     'When the stream was added, or set back last.';
 COMMENT ON TABLE pgaudit.delivery IS
-    'What was sent to destinations, or could not be: a row for each chunk and attempt. Kept for 30 days.';
+    'What was sent to destinations, or could not be: a row for each attempt that failed, and one for what went well within a minute. Kept for 30 days.';
 COMMENT ON COLUMN pgaudit.delivery.id IS
     'Number of the row.';
 COMMENT ON COLUMN pgaudit.delivery.stream IS
@@ -6974,17 +7002,21 @@ COMMENT ON COLUMN pgaudit.delivery.to_index IS
 COMMENT ON COLUMN pgaudit.delivery.events IS
     'Number of events.';
 COMMENT ON COLUMN pgaudit.delivery.parked IS
-    'Number of events of the chunk that were parked.';
+    'Number of the events that were parked.';
 COMMENT ON COLUMN pgaudit.delivery.bytes IS
     'Bytes that were sent.';
+COMMENT ON COLUMN pgaudit.delivery.chunks IS
+    'Number of chunks that were sent.';
+COMMENT ON COLUMN pgaudit.delivery.seconds IS
+    'Seconds that they took together.';
 COMMENT ON COLUMN pgaudit.delivery.attempts IS
     'Which attempt this was.';
 COMMENT ON COLUMN pgaudit.delivery.error IS
     'Why it failed, or was left out.';
 COMMENT ON COLUMN pgaudit.delivery.started_at IS
-    'When the attempt began.';
+    'When the first chunk began.';
 COMMENT ON COLUMN pgaudit.delivery.ended_at IS
-    'When it ended.';
+    'When the last one ended.';
 COMMENT ON TABLE pgaudit.parked IS
     'Events that a destination has refused for good, and those that wait behind one of the same target.';
 COMMENT ON COLUMN pgaudit.parked.stream IS
@@ -7249,7 +7281,7 @@ END $$;
 
 
 DELETE FROM pgaudit.schema_code;
-INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('c4a5cd12042cde4ab4864dd330a45b460790e7721f7b1ec9d5ce99042b706491', '0.1.0');
+INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('29d8904d80173a92598548e94055eebf80f50e5b3e7eceaab15e8e9cb45bcb33', '0.1.0');
 
 
 DO $renewal$

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Final
 
-from pgaudit.streams.throughput import Interval
+from pgaudit.streams.history import Interval
 from pgaudit.web.dashboard.axes import quantity, quantity_ceiling
 from pgaudit.web.dashboard.plots import EDGE, HEIGHT, Bar, Line, Plot, Tick, clock, floor, value_ticks
 

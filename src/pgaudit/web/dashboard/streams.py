@@ -14,7 +14,7 @@ from starlette.routing import Route
 from pgaudit import processors, streams
 from pgaudit.processors import ProcessorStats
 from pgaudit.streams import Stream
-from pgaudit.streams.throughput import Interval, recent
+from pgaudit.streams.history import Interval, recent
 from pgaudit.web import stream_views
 from pgaudit.web.dashboard import filters
 from pgaudit.web.dashboard.frame import Dashboard
