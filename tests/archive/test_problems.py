@@ -197,7 +197,7 @@ def test_refused(pair: Pair, dsn: str) -> None:
     """What cannot work, or would store a password, is refused with the remedy."""
     with pytest.raises(ArchiveRefused, match="would be seen by others"):
         archive.setup(pair.here, pair.there, pair.place, pair.source + " password=hunter2")
-    with pytest.raises(ArchiveRefused, match="small letters"):
+    with pytest.raises(ArchiveRefused, match="lower-case letters"):
         archive.setup(pair.here, pair.there, pair.place, pair.source, name="other")
     with pytest.raises(ArchiveRefused, match="create an empty one"):
         archive.setup(pair.here, pair.here, pair.source, pair.source)

@@ -16,7 +16,7 @@ async def handle(_entry: pgaudit.ProcessorEntry) -> None:
 @pytest.mark.parametrize(
     ("name", "given", "message"),
     [
-        ("Large claims", {"on": "*"}, "is no name for a processor: it has 1 to 63 small letters"),
+        ("Large claims", {"on": "*"}, "is no name for a processor: it has 1 to 63 lower-case letters"),
         ("a", {"on": "claim approved"}, "processor a: on='claim approved': "),
         ("a", {"on": "colour:red"}, "processor a: on='colour:red': "),
         ("a", {"on": "action:x before:7d"}, "it follows the log, so it cannot search by time"),

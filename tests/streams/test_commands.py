@@ -94,7 +94,7 @@ def test_a_stream_begins_where_it_is_told(run: Run, dsn: str, tmp_path: Path, st
         (["add", "siem", "--to", "file:/tmp/x", "--match", "after:7d"], 1, "leave after: out of its query"),
         (["add", "siem", "--to", "file:/tmp/x", "--match", "actoin:x"], 2, "there is no field actoin"),
         (["add", "siem", "--to", "file:/tmp/x", "--form", "xml"], 2, "'xml' is not one of"),
-        (["add", "Siem!", "--to", "file:/tmp/x"], 1, "the name of a stream has 1 to 63 small letters"),
+        (["add", "Siem!", "--to", "file:/tmp/x"], 1, "the name of a stream has 1 to 63 lower-case letters"),
         (["add", "siem", "--to", "gopher://x"], 1, "is no kind of destination: write one of"),
         (["add", "siem", "--to", "https://user:geheim@example.com"], 1, "would store a secret in the database"),
         (["add", "siem"], 2, "Missing option '--to'"),

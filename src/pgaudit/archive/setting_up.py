@@ -48,7 +48,7 @@ def setup(  # noqa: PLR0913 - two databases, and all but these by name
     :raises ArchiveRefused: it cannot be set up like that; the message says what to do.
     """
     if not NAMES.fullmatch(name):
-        raise ArchiveRefused(f"the name is {NAME}, or {NAME}_ and small letters, digits and underscores")
+        raise ArchiveRefused(f"the name is {NAME}, or {NAME}_ and lower-case letters, digits and underscores")
     without_password(source, f"it would be stored in the archive's catalog: {PASSFILE}")
     is_changed = publish(primary)
     was_there = is_subscribed(archive, name)

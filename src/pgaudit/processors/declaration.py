@@ -88,7 +88,7 @@ def processor(  # noqa: PLR0913 - each is a property of the processor, by name
 
     if not NAME.fullmatch(name):
         raise InvalidProcessor(
-            f"{name!r} is no name for a processor: it has 1 to 63 small letters, digits, dots, hyphens and "
+            f"{name!r} is no name for a processor: it has 1 to 63 lower-case letters, digits, dots, hyphens and "
             "underscores, and begins with a letter or digit"
         )
     if when is not None and not callable(when):
