@@ -17,7 +17,7 @@ from typing import Final
 from pgaudit._durable_files import fsync_directory, fsync_file
 from pgaudit.streams.destinations.destination import BaseDestination, Limits
 from pgaudit.streams.destinations.directory import Directory
-from pgaudit.streams.destinations.file_position import Written, is_last, written_of
+from pgaudit.streams.destinations.file_position import FilePosition, is_last, parse_position
 from pgaudit.streams.forms import writer_of
 from pgaudit.streams.outcomes import DestinationRefused, Receipt
 from pgaudit.streams.request import Request
@@ -48,12 +48,12 @@ class Files(BaseDestination):
     def send(self, entries: Sequence[Entry]) -> Receipt:
         """Appends the events, and waits until the disk has them."""
         with self._directory.locked() as noted:
-            written = None if noted is None else written_of(noted, self._path)
-            known = self._known(written, entries)
+            written = None if noted is None else parse_position(noted, self._path)
+            known = self._count_written(written, entries)
             rest = entries[known:]
             lines = "".join(self._write(entry) + "\n" for entry in rest).encode()
             if rest:
-                place = written if written and (known or self._goes_on(written)) else self._new_file(written, rest)
+                place = written if written and (known or self._takes_more(written)) else self._new_file(written, rest)
                 self._append(place, lines)
                 first = place.first_index if known else rest[0].index
                 self._note(replace(
@@ -66,7 +66,7 @@ class Files(BaseDestination):
         """Checks that files can be written."""
         self._directory.check()
 
-    def _known(self, last: Written | None, entries: Sequence[Entry]) -> int:
+    def _count_written(self, last: FilePosition | None, entries: Sequence[Entry]) -> int:
         """Returns how many events, from the first on, were written by a worker that died before it noted them.
 
         :raises DestinationRefused: the directory has other events with their indexes.
@@ -82,18 +82,18 @@ class Files(BaseDestination):
             self._directory.refuse_ahead(last.last_index)
         return repeated if (self._path / last.file).exists() else 0
 
-    def _goes_on(self, last: Written) -> bool:
+    def _takes_more(self, last: FilePosition) -> bool:
         """Returns whether more events are appended to the last file."""
         today = datetime.now(UTC).date().isoformat()
         is_ours = last.run == self._directory.run and (self._path / last.file).exists()
         return is_ours and last.day == today and last.size < self._rotate_bytes
 
-    def _new_file(self, last: Written | None, entries: Sequence[Entry]) -> Written:
+    def _new_file(self, last: FilePosition | None, entries: Sequence[Entry]) -> FilePosition:
         """Ends the last file, and notes the next one before it is created: so a crash leaves no unknown file."""
         if last:
             self._finish(last)
         run, today = self._directory.run, datetime.now(UTC).date().isoformat()
-        new = Written(run, self._name(entries[0].index), today)
+        new = FilePosition(run, self._name(entries[0].index), today)
         if last and last.run == run:
             new = replace(new, last_index=last.last_index, last_hash=last.last_hash)
         self._note(new)
@@ -104,7 +104,7 @@ class Files(BaseDestination):
         names = (f"{index:016d}{suffix}.ndjson" for suffix in ("", *(f"-{number}" for number in range(2, 10_000))))
         return next(n for n in names if not (self._path / n).exists() and not (self._path / f"{n}.gz").exists())
 
-    def _append(self, place: Written, lines: bytes) -> None:
+    def _append(self, place: FilePosition, lines: bytes) -> None:
         """Writes after the noted bytes, over what a crash may have left there."""
         descriptor = os.open(self._path / place.file, os.O_WRONLY | os.O_CREAT, 0o640)
         with os.fdopen(descriptor, "wb") as file:
@@ -117,10 +117,10 @@ class Files(BaseDestination):
             file.truncate()
             fsync_file(file)
 
-    def _note(self, written: Written) -> None:
+    def _note(self, written: FilePosition) -> None:
         self._directory.note(asdict(written))
 
-    def _finish(self, last: Written) -> None:
+    def _finish(self, last: FilePosition) -> None:
         """Removes what a crash has left in the file that is complete, and compresses it, if asked."""
         path = self._path / last.file
         if not path.exists():

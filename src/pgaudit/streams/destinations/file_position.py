@@ -9,7 +9,7 @@ from pgaudit.trail.entry import Entry
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class FilePosition:
     """How far the newest file is.
 
     :ivar run: when the stream was added or last rewound: its events are appended to files of the same time only.
@@ -26,17 +26,17 @@ class Written:
     last_hash: str = ""
 
 
-def is_last(entry: Entry, last: Written) -> bool:
+def is_last(entry: Entry, last: FilePosition) -> bool:
     """Returns whether that is the event that was written last."""
     return (entry.index, entry.leaf_hash.hex()) == (last.last_index, last.last_hash)
 
 
-def written_of(noted: dict[str, Any], path: Path) -> Written:
+def parse_position(noted: dict[str, Any], path: Path) -> FilePosition:
     """Returns how far the newest file is.
 
     :raises DestinationRefused: the note is another kind's.
     """
     try:
-        return Written(**noted)
+        return FilePosition(**noted)
     except TypeError:
         raise DestinationRefused(f"{path} has files of another kind: choose another directory") from None

@@ -109,7 +109,7 @@ class Topic(BaseDestination):
         try:
             found = producer.list_topics(self._name, timeout=LOOK_SECONDS).topics[self._name]
         finally:
-            producer.poll(0)  # tells what was heard meanwhile
+            producer.poll(0)  # reports errors of the connection to error_cb
         if found.error is not None:
             raise KafkaException(found.error)
 
