@@ -86,7 +86,7 @@ def open_client(request: Request, secrets: Iterable[str | None] = ()) -> Client:
         raise DestinationRefused(
             "http can be read and changed on its way: use https, or add the stream with --allow-private"
         )
-    host, port = parse_host(url)
+    host, port = host_of(url)
     deadline = Deadline()
     pool = httpcore2.ConnectionPool(
         ssl_context=tls_context(url) if url.scheme == "https" else None,
@@ -110,7 +110,7 @@ def read_token(url: StreamURL, option: str) -> str:
     return token
 
 
-def parse_host(url: StreamURL) -> tuple[str, int | None]:
+def host_of(url: StreamURL) -> tuple[str, int | None]:
     """Returns host and port.
 
     :raises DestinationRefused: there is not exactly one.

@@ -10,7 +10,7 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from typing import Final
 
-from pgaudit.streams.destinations.http_client import parse_host, tls_context
+from pgaudit.streams.destinations.http_client import host_of, tls_context
 from pgaudit.streams.destinations.http_response import masked_excerpt
 from pgaudit.streams.destinations.smtp_connection import SMTPConnection
 from pgaudit.streams.destinations.sockets import describe_error
@@ -156,7 +156,7 @@ def open_smtp_client(request: Request) -> SMTPClient:
         )
     if (password is None) != ("user" not in url.options):
         raise DestinationRefused("user= and password= belong together: give both in the URL, or none")
-    host, port = parse_host(url)
+    host, port = host_of(url)
     return SMTPClient(
         url.scheme,
         host,

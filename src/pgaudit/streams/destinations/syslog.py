@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pgaudit.streams.destinations.destination import BaseDestination, Destination, Limits
-from pgaudit.streams.destinations.http_client import parse_host, tls_context
+from pgaudit.streams.destinations.http_client import host_of, tls_context
 from pgaudit.streams.destinations.sockets import connect, describe_error, raise_pending, wrap_tls
 from pgaudit.streams.destinations.syslog_message import Composer, host_name
 from pgaudit.streams.destinations.tcp_delivery import deliver
@@ -40,7 +40,7 @@ def open_destination(request: Request) -> Destination:
             f"syslog over {url.scheme} can be read and changed on its way: use syslog+tls, or, in a network of your "
             "own, add the stream with --allow-private"
         )
-    host, port = parse_host(url)
+    host, port = host_of(url)
     place = Place(host, port or PORTS[url.scheme], request.allow_private)
     composer = Composer(
         form_of(request.form),
