@@ -118,7 +118,7 @@ BEGIN
 END $$;
 
 -- move_stream(name, next_index, last_index, last_hash, events, bytes, parked, skipped): notes what was sent, and lets the
--- stream go on with the event of that index.
+-- stream go on with the event of that index. Raises PA003 if that lies behind it, or beyond the end of the log.
 --   last_index, last_hash  the last event that was sent; NULL if none was
 --   parked                 [{"index": …, "target": …, "error": …, "behind": …}]: what was refused, or waits behind that
 --   skipped                number of events that were left out, and why: {"events": …, "reason": …}; or NULL
@@ -133,6 +133,10 @@ DECLARE
     number bigint := jsonb_array_length(parked);
 BEGIN
     SELECT * INTO STRICT at FROM stream_position p WHERE p.name = move_stream.name FOR UPDATE;
+    IF move_stream.next_index NOT BETWEEN at.next_index AND (SELECT size FROM log_head) THEN
+        RAISE EXCEPTION 'stream % is at index %, so it cannot move to %', at.name, at.next_index, move_stream.next_index
+            USING ERRCODE = 'PA003', HINT = 'A worker moves a stream forward, and not beyond the end of the log.';
+    END IF;
     UPDATE stream_position p
        SET next_index = move_stream.next_index, last_index = coalesce(move_stream.last_index, at.last_index),
            last_hash = coalesce(move_stream.last_hash, at.last_hash), delivered = at.delivered + events,
@@ -213,9 +217,9 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
      WHERE p.stream = note_parked_failure.name AND p.index = note_parked_failure.index
 $$;
 
--- prune_deliveries(age): deletes the history of deliveries that is older.
-CREATE OR REPLACE FUNCTION pgaudit.prune_deliveries(age interval) RETURNS bigint
+-- prune_deliveries(): deletes the history of deliveries that is older than 30 days. Returns how many rows.
+CREATE OR REPLACE FUNCTION pgaudit.prune_deliveries() RETURNS bigint
 LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
-    WITH pruned AS (DELETE FROM delivery WHERE started_at < statement_timestamp() - age RETURNING 1)
+    WITH pruned AS (DELETE FROM delivery WHERE started_at < statement_timestamp() - interval '30 days' RETURNING 1)
     SELECT count(*) FROM pruned
 $$;

@@ -230,18 +230,31 @@ BEGIN
     SELECT id, task_name::text, lost_worker, stalls, status = 'failed' FROM reclaimed JOIN noted USING (id);
 END $$;
 
+-- record_about_jobs(action, processor, indexes, reason): records an event about jobs of a processor, with the indexes of
+-- their events, the first hundred of them; none if there are no jobs.
+CREATE OR REPLACE FUNCTION pgaudit.record_about_jobs(action text, processor text, indexes bigint[], reason text DEFAULT NULL)
+RETURNS void
+LANGUAGE sql SET search_path = pgaudit, pg_temp AS $$
+    SELECT record_about_stream(action, processor, jsonb_build_object(
+               'jobs', cardinality(indexes), 'indexes', to_jsonb(indexes[1:100]), 'reason', left(reason, 900)))
+     WHERE cardinality(indexes) > 0
+$$;
+
 -- retry_processor_jobs(processor, jobs): makes failed jobs of a processor due again, with all their attempts; NULL means
 -- all failed ones. Returns the ids of those that had failed.
 CREATE OR REPLACE FUNCTION pgaudit.retry_processor_jobs(processor text, jobs bigint[]) RETURNS bigint[]
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
 DECLARE
     retried bigint[];
+    indexes bigint[];
 BEGIN
     PERFORM require_processor(processor);
     WITH retried AS (
         UPDATE processor_jobs SET status = 'todo', attempts = 0, stalls = 0, scheduled_at = clock_timestamp()
-         WHERE status = 'failed' AND task_name = processor AND (jobs IS NULL OR id = ANY (jobs)) RETURNING id)
-    SELECT coalesce(array_agg(id ORDER BY id), '{}') INTO retried FROM retried;
+         WHERE status = 'failed' AND task_name = processor AND (jobs IS NULL OR id = ANY (jobs)) RETURNING id, index)
+    SELECT coalesce(array_agg(r.id ORDER BY r.id), '{}'), array_agg(r.index ORDER BY r.index) INTO retried, indexes
+      FROM retried r;
+    PERFORM record_about_jobs('audit.processor_jobs_retried', processor, indexes);
     RETURN retried;
 END $$;
 
@@ -251,15 +264,18 @@ CREATE OR REPLACE FUNCTION pgaudit.drop_processor_jobs(processor text, jobs bigi
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
 DECLARE
     dropped bigint[];
+    indexes bigint[];
 BEGIN
     PERFORM require_processor(processor);
     WITH dropped AS (
         DELETE FROM processor_jobs j
          WHERE status = 'failed' AND task_name = processor AND (jobs IS NULL OR id = ANY (jobs))
-        RETURNING j AS job, id
+        RETURNING j AS job, id, index
     ), noted AS (
-        SELECT id, note_processor_error(job, 'Discard', NULL, concat(reason, ', by ', acting_user()), NULL) FROM dropped
+        SELECT id, index, note_processor_error(job, 'Discard', NULL, concat(left(reason, 900), ', by ', acting_user()), NULL) FROM dropped
     )
-    SELECT coalesce(array_agg(id ORDER BY id), '{}') INTO dropped FROM noted;
+    SELECT coalesce(array_agg(n.id ORDER BY n.id), '{}'), array_agg(n.index ORDER BY n.index) INTO dropped, indexes
+      FROM noted n;
+    PERFORM record_about_jobs('audit.processor_jobs_discarded', processor, indexes, reason);
     RETURN dropped;
 END $$;

@@ -136,6 +136,8 @@ BEGIN
     INSERT INTO processor_backfill (processor, from_index, to_index, next_index)
     VALUES (backfill_processor.name, backfill_processor.from_index, to_index, backfill_processor.from_index)
     RETURNING id INTO added;
+    PERFORM record_about_stream('audit.processor_backfilled', name,
+                                jsonb_build_object('from', from_index, 'to', to_index));
     RETURN added;
 END $$;
 

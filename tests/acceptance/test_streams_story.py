@@ -126,7 +126,7 @@ def add_streams(dsn: str, hook: str, directory: Path, nats: NatsServer) -> None:
     with psycopg.connect(dsn) as conn:
         streams.add(conn, "files", to=f"file:{directory}", start=0)
         streams.add(conn, "hook", to=f"{hook}/?secret=env:STREAM_SECRET", start=0, allow_private=True)
-        streams.add(conn, "nats", to=f"nats://{nats.place}?stream=AUDIT", start=0)
+        streams.add(conn, "nats", to=f"nats://{nats.place}?stream=AUDIT", start=0, allow_private=True)
 
 
 def is_done(dsn: str) -> bool:

@@ -164,4 +164,7 @@ async def test_a_job_that_has_not_failed_is_neither_retried_nor_discarded(dsn: s
         assert processed.count_jobs(conn, "fails")["failed"] == 2
         assert processed.discard_jobs(conn, "fails", [first], "a duplicate") == [first]
         assert [job.job_id for job in processed.list_jobs(conn, "fails", None)] == [second]
+        assert processed.discard_jobs(conn, "fails", [], "none") == []
+        acts = conn.execute("SELECT event->>'action', event->'data' FROM pgaudit.audit_jobs").fetchall()
+        assert acts == [("audit.processor_jobs_discarded", {"jobs": 1, "indexes": [0], "reason": "a duplicate"})]
     assert errors(dsn, "fails")[-1] == (2, "Discard", "a duplicate, by postgres")

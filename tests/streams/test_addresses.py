@@ -1,9 +1,7 @@
 """Where a stream may connect to: the public internet, unless private addresses are allowed; checked once, and used."""
 
-import socket
 import time
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
@@ -13,6 +11,7 @@ from pgaudit.streams.destinations import http_connections
 from pgaudit.streams.destinations.addresses import is_public, resolve
 from pgaudit.streams.destinations.http_client import open_client
 from pgaudit.streams.outcomes import DeliveryFailed, DestinationRefused
+from tests.support.names import Names
 from tests.support.receivers import Authority, Reply, Request, request_to, serving
 from tests.support.streams import append, send_all
 
@@ -52,23 +51,6 @@ def test_a_name_that_does_not_exist() -> None:
     with pytest.raises(DeliveryFailed, match=r"the name siem.invalid cannot be looked up") as raised:
         resolve("siem.invalid", 443, allow_private=False)
     assert not isinstance(raised.value, DestinationRefused)
-
-
-class Names:
-    """The system's resolver, with answers of the test for one name: one after the other."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, name: str, *answers: list[str]) -> None:
-        self.asked = 0
-        system = socket.getaddrinfo
-
-        def look_up(host: Any, port: Any, *rest: Any, **options: Any) -> Any:
-            if host != name:
-                return system(host, port, *rest, **options)
-            self.asked += 1
-            found = answers[min(self.asked, len(answers)) - 1]
-            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in found]
-
-        monkeypatch.setattr(socket, "getaddrinfo", look_up)
 
 
 def test_one_private_address_among_public_ones_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

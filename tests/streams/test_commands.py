@@ -11,6 +11,7 @@ import pytest
 
 from pgaudit import streams
 from pgaudit.grants import grant
+from pgaudit.streams import positions
 from tests.support.command_line import Commands, Run
 from tests.support.roles import temporary_roles
 from tests.support.streams import append, lines, send_all
@@ -99,7 +100,7 @@ def test_a_stream_begins_where_it_is_told(run: Run, dsn: str, tmp_path: Path, st
         (["add", "siem", "--to", "https://user:geheim@example.com"], 1, "would store a secret in the database"),
         (["add", "siem"], 2, "Missing option '--to'"),
         (["add", "siem", "--to", "file:x"], 1, "a directory is an absolute path: write file:/var/audit"),
-        (["add", "siem", "--to", "http://siem?secret=env:S"], 1, "http can be read and changed on its way: use https"),
+        (["add", "siem", "--to", "http://siem?secret=env:S"], 1, "http can be read and changed on its way, and so can"),
         (["add", "siem", "--to", "syslog+tcp://siem"], 1, "use syslog+tls, or, in a network of your own"),
         (["add", "siem", "--to", "smtp://siem?from=a@b.example&to=c@d.example"], 1, "use smtp+starttls or smtps"),
         (["show", "siem"], 1, "there is no stream siem: pgaudit stream list names them all"),
@@ -153,6 +154,15 @@ def test_a_stream_is_paused_and_resumed(run: Run) -> None:
     assert told(run, "resume", "siem")["state"] == "active"
 
 
+@pytest.mark.usefixtures("siem")
+def test_a_stream_that_has_paused_itself_was_paused_by_a_worker(run: Run, dsn: str) -> None:
+    """And not by whoever the role belongs to with which the worker connects."""
+    with psycopg.connect(dsn) as conn:
+        positions.pause(conn, "siem", "refused", "401 Unauthorized")
+    assert "paused by a worker (refused): 401 Unauthorized" in run("stream", "show", "siem").stdout
+    assert told(run, "show", "siem")["paused_by"] == "worker"
+
+
 def test_a_stream_is_set_back(run: Run, siem: Path, dsn: str) -> None:
     """What follows is sent again."""
     assert run("stream", "rewind", "siem", "2").stdout == "siem continues with the event at index 2: 3 to look at.\n"
@@ -166,14 +176,14 @@ def test_a_stream_is_set_back(run: Run, siem: Path, dsn: str) -> None:
 
 def test_a_range_is_sent_again(run: Run, siem: Path, dsn: str) -> None:
     """With --wait until it has ended; it can be stopped before."""
-    assert run("stream", "replay", "siem", "1", "3").stdout == "siem sends index 1 to 3 again.\n"
+    assert run("stream", "replay", "siem", "1", "3").stdout == "siem goes through index 1 to 3 again.\n"
     assert "replay        1 to 3, next 1" in run("stream", "show", "siem").stdout
     assert run("stream", "stop-replay", "siem").stdout == "The replay of siem is stopped.\n"
     nothing = run("stream", "stop-replay", "siem", "--json")
     assert (nothing.returncode, json.loads(nothing.stdout)) == (1, {"stopped": False})
     sending = threading.Thread(target=send_when_asked, args=(dsn,))
     sending.start()
-    assert run("stream", "replay", "siem", "1", "3", "--wait").stdout == "siem has sent index 1 to 3 again.\n"
+    assert run("stream", "replay", "siem", "1", "3", "--wait").stdout == "siem went through index 1 to 3 again.\n"
     sending.join()
     assert [line["index"] for line in lines(siem)] == [0, 1, 2, 3, 4, 1, 2, 3]
 

@@ -197,12 +197,6 @@ def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.MonkeyPatch
         assert post(client_of(url)).is_success
 
 
-def test_http_without_tls_needs_leave() -> None:
-    """What is sent could be read and changed on its way."""
-    with pytest.raises(DestinationRefused, match="use https, or add the stream with --allow-private"):
-        client_of("http://siem.example.com", allow_private=False)
-
-
 @pytest.mark.parametrize("place", ["a,b", "siem:0", "siem:99999"])
 def test_a_place_that_is_not_one_host(place: str) -> None:
     """A stream over HTTP goes to one host."""

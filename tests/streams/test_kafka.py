@@ -43,7 +43,7 @@ def kafka() -> Iterator[Kafka]:
 def siem(dsn: str, kafka: Kafka) -> str:
     """A stream of the log to that topic."""
     with psycopg.connect(dsn) as conn:
-        return streams.add(conn, "siem", to=f"kafka://{kafka.place}/audit", start=0).name
+        return streams.add(conn, "siem", to=f"kafka://{kafka.place}/audit", start=0, allow_private=True).name
 
 
 def state(dsn: str) -> streams.Stream:
@@ -69,7 +69,9 @@ def publish_and_forget(dsn: str, kafka: Kafka, sent: list[Entry]) -> None:
         due = positions.look(conn, "siem")
     assert due is not None
     url = StreamURL.parse(f"kafka://{kafka.place}/audit")
-    request = Request("siem", url, continued=True, started_at=due.started_at, next_index=due.next_index)
+    request = Request(
+        "siem", url, allow_private=True, continued=True, started_at=due.started_at, next_index=due.next_index
+    )
     topic = open_destination(request)
     topic.send(sent)
     topic.close()
@@ -148,7 +150,7 @@ def test_brokers_are_away_for_a_moment(dsn: str, siem: str, kafka: Kafka) -> Non
 def test_some_events_are_not_taken(dsn: str, kafka: Kafka) -> None:
     """A broker that does not store some events fails the delivery; the next attempt publishes those alone."""
     append(dsn, 40)
-    topic = open_destination(Request("siem", StreamURL.parse(f"kafka://{kafka.place}/audit")))
+    topic = open_destination(Request("siem", StreamURL.parse(f"kafka://{kafka.place}/audit"), allow_private=True))
     sent = entries(dsn, *range(40))
     kafka.fail(KafkaError.POLICY_VIOLATION)
     with pytest.raises(DeliveryFailed, match="POLICY_VIOLATION") as caught:
@@ -334,7 +336,7 @@ def test_user_is_not_let_in(dsn: str, kafka: Kafka, monkeypatch: pytest.MonkeyPa
     append(dsn, 1)
     with psycopg.connect(dsn) as conn:
         to = f"kafka://{kafka.place}/audit?user=pgaudit&password=env:KAFKA_PASSWORD"
-        streams.add(conn, "siem", to=to, start=0)
+        streams.add(conn, "siem", to=to, start=0, allow_private=True)
     send_all(dsn, "siem")
     assert (state(dsn).state, state(dsn).pause_kind) == ("paused", "refused")
     assert "user, password and mechanism" in (state(dsn).pause_reason or "")
@@ -350,7 +352,9 @@ def test_certificate(dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     append(dsn, 1)
     with tls_listener(ours) as (port, heard):
         with psycopg.connect(dsn) as conn:
-            streams.add(conn, "siem", to=f"kafka+tls://127.0.0.1:{port}/audit?ca={tmp_path}/ca.pem", start=0)
+            streams.add(
+                conn, "siem", to=f"kafka+tls://127.0.0.1:{port}/audit?ca={tmp_path}/ca.pem", start=0, allow_private=True
+            )
         send_all(dsn, "siem", AT_ONCE)
         wait_until("the client has connected", lambda: heard)
     assert state(dsn).state == "failing"

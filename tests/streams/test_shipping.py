@@ -226,6 +226,7 @@ def test_lasting_failure_pauses(dsn: str, stream: str) -> None:
         conn.execute("UPDATE pgaudit.stream_position SET failing_since = %s", [datetime.now(UTC) - timedelta(days=4)])
     ship(dsn, stream, failing)
     assert (found(dsn).state, found(dsn).pause_kind, found(dsn).pause_reason) == ("paused", "failing", "no route")
+    assert found(dsn).paused_by == "worker"
 
 
 def test_order_of_a_target(dsn: str) -> None:

@@ -56,7 +56,8 @@ def facts(stream: Stream) -> Iterator[tuple[str, Any]]:
 def problem_of(stream: Stream) -> str | None:
     """Returns why a stream is paused or failing; None while it is neither."""
     if stream.state == "paused":
-        return f"paused by {stream.paused_by} ({stream.pause_kind}): {stream.pause_reason or 'no reason given'}"
+        who = stream.paused_by if stream.pause_kind == "asked" else "a worker"
+        return f"paused by {who} ({stream.pause_kind}): {stream.pause_reason or 'no reason given'}"
     return stream.error
 
 

@@ -69,13 +69,16 @@ def replay(
     wait: Annotated[bool, typer.Option("--wait", help="Wait until it has ended, and show the progress.")] = False,
     json: AsJson = False,
 ) -> None:
-    """Send a range of events again. New events are sent first; the stream keeps its position."""
+    """Send a range of events again. New events are sent first; the stream keeps its position.
+
+    Files, buckets and NATS, which keep each event once, are given what they lack.
+    """
     with connect("operator") as conn:
         streams.replay(conn, name, first, last)
         stream = streams.found(conn, name)
         if wait:
             stream = ended(conn, stream, quiet=json)
-    print_result(stream, f"{name} {'has sent' if wait else 'sends'} index {first} to {last} again.", json=json)
+    print_result(stream, f"{name} {'went' if wait else 'goes'} through index {first} to {last} again.", json=json)
 
 
 def ended(conn: psycopg.Connection, stream: Stream, *, quiet: bool) -> Stream:

@@ -58,6 +58,11 @@ class Bucket:
     def __str__(self) -> str:
         return f"s3://{self.name}/{self.prefix}"
 
+    @property
+    def endpoint(self) -> str:
+        """The URL that requests go to: of the option, of AWS's variables and files, or of the region."""
+        return str(self.s3.meta.endpoint_url)
+
     def put(self, name: str, content: bytes, content_type: str) -> bool:
         """Creates an object; returns False if there is one of that name."""
         lock: dict[str, Any] = {}

@@ -1107,7 +1107,8 @@ CREATE TABLE pgaudit.stream (
     paused_by     text,
     pause_kind    text        COLLATE "C",
     pause_reason  text,
-    CHECK (name ~ '^[a-z0-9][a-z0-9_.-]{0,62}$'),
+    CHECK (name ~ '^[a-z0-9][a-z0-9_.-]{0,62}$' OR kind = 'cursor'),
+    CHECK (kind <> 'cursor' OR name ~ '^cursor:.+:[a-z0-9][a-z0-9_.-]{0,62}$'),  -- with its role: see cursor_key
     CHECK (kind = ANY ('{destination,processor,cursor}')),
     CHECK (pause_kind = ANY ('{asked,refused,failing,mismatch}'))
 );
@@ -4738,7 +4739,7 @@ BEGIN
 END $$;
 
 -- move_stream(name, next_index, last_index, last_hash, events, bytes, parked, skipped): notes what was sent, and lets the
--- stream go on with the event of that index.
+-- stream go on with the event of that index. Raises PA003 if that lies behind it, or beyond the end of the log.
 --   last_index, last_hash  the last event that was sent; NULL if none was
 --   parked                 [{"index": …, "target": …, "error": …, "behind": …}]: what was refused, or waits behind that
 --   skipped                number of events that were left out, and why: {"events": …, "reason": …}; or NULL
@@ -4753,6 +4754,10 @@ DECLARE
     number bigint := jsonb_array_length(parked);
 BEGIN
     SELECT * INTO STRICT at FROM stream_position p WHERE p.name = move_stream.name FOR UPDATE;
+    IF move_stream.next_index NOT BETWEEN at.next_index AND (SELECT size FROM log_head) THEN
+        RAISE EXCEPTION 'stream % is at index %, so it cannot move to %', at.name, at.next_index, move_stream.next_index
+            USING ERRCODE = 'PA003', HINT = 'A worker moves a stream forward, and not beyond the end of the log.';
+    END IF;
     UPDATE stream_position p
        SET next_index = move_stream.next_index, last_index = coalesce(move_stream.last_index, at.last_index),
            last_hash = coalesce(move_stream.last_hash, at.last_hash), delivered = at.delivered + events,
@@ -4833,10 +4838,10 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
      WHERE p.stream = note_parked_failure.name AND p.index = note_parked_failure.index
 $$;
 
--- prune_deliveries(age): deletes the history of deliveries that is older.
-CREATE OR REPLACE FUNCTION pgaudit.prune_deliveries(age interval) RETURNS bigint
+-- prune_deliveries(): deletes the history of deliveries that is older than 30 days. Returns how many rows.
+CREATE OR REPLACE FUNCTION pgaudit.prune_deliveries() RETURNS bigint
 LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
-    WITH pruned AS (DELETE FROM delivery WHERE started_at < statement_timestamp() - age RETURNING 1)
+    WITH pruned AS (DELETE FROM delivery WHERE started_at < statement_timestamp() - interval '30 days' RETURNING 1)
     SELECT count(*) FROM pruned
 $$;
 
@@ -4936,14 +4941,15 @@ BEGIN
 END $$;
 
 -- pause_stream(name, kind, reason): keeps workers from sending more than the chunk that is on its way. The first reason
--- stays until the stream is resumed. The pause is an event itself.
+-- stays until the stream is resumed. The pause is an event itself. Workers give any other kind than 'asked'.
 CREATE OR REPLACE FUNCTION pgaudit.pause_stream(name text, kind text DEFAULT 'asked', reason text DEFAULT NULL)
 RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
 BEGIN
     PERFORM require_stream(name);
     UPDATE stream s
-       SET paused_at = clock_timestamp(), paused_by = acting_user(), pause_kind = pause_stream.kind,
+       SET paused_at = clock_timestamp(), pause_kind = pause_stream.kind,
+           paused_by = CASE pause_stream.kind WHEN 'asked' THEN acting_user() ELSE 'worker' END,
            pause_reason = left(pause_stream.reason, 1000)
      WHERE s.name = pause_stream.name AND s.paused_at IS NULL;
     IF FOUND THEN
@@ -5026,6 +5032,15 @@ BEGIN
 END $$;
 
 -- Cursors: streams that the application reads itself. Readers call these functions, because they can write to no table.
+-- A cursor belongs to the role that has made it: others can neither use it nor take its name, nor that of a stream.
+
+-- cursor_key(name): returns the name of the stream that is the caller's cursor; NULL if no cursor has such a name. Its role is that of SET ROLE, if there is
+-- one, so that logins that come and go can have their cursors in common.
+CREATE OR REPLACE FUNCTION pgaudit.cursor_key(name text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT 'cursor:' || coalesce(nullif(current_setting('role'), 'none'), session_user) || ':' || name
+     WHERE name ~ '^[a-z0-9][a-z0-9_.-]{0,62}$'
+$$;
 
 -- open_cursor(name, query, start): makes a cursor, unless there is one: it begins with the event of the index `start`, or
 -- with the next one that is appended. Returns what is wrong: NULL if it can be used.
@@ -5033,31 +5048,33 @@ CREATE OR REPLACE FUNCTION pgaudit.open_cursor(name text, query text, start bigi
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
+    key   text := cursor_key(name);
+    ours  text := left(key, -length(name));
     known stream;
 BEGIN
-    SELECT * INTO known FROM stream s WHERE s.name = open_cursor.name;
+    IF key IS NULL THEN
+        RETURN 'the name of a cursor has 1 to 63 small letters, digits, dots, hyphens and underscores';
+    END IF;
+    SELECT * INTO known FROM stream s WHERE s.name = key;
     IF NOT FOUND THEN
-        IF (SELECT count(*) FROM stream WHERE kind = 'cursor') >= 1000 THEN
-            RETURN 'there are 1,000 cursors already: remove one with pgaudit.remove_stream(name), as the owner';
+        IF (SELECT count(*) FROM stream WHERE kind = 'cursor' AND starts_with(stream.name, ours)) >= 100 THEN
+            RETURN format('the role has 100 cursors already: remove one with SELECT pgaudit.remove_stream(%L), as the '
+                          'owner of the schema', ours || 'NAME');
         END IF;
         IF length(open_cursor.query) > 4000 THEN
             RETURN 'a query has at most 4,000 characters';  -- as in Python, which a reader need not use
         END IF;
-        PERFORM add_stream(open_cursor.name, 'cursor', NULL, open_cursor.query, 'native', true, false, start);
-    ELSIF known.kind <> 'cursor' THEN
-        RETURN format('%s is the name of a %s', known.name, known.kind);
+        PERFORM add_stream(key, 'cursor', NULL, open_cursor.query, 'native', true, false, start);
     ELSIF known.query <> open_cursor.query THEN
-        RETURN format('the cursor %s has another query: %s', known.name, known.query);
+        RETURN format('the cursor %s has another query: %s', open_cursor.name, known.query);
     END IF;
     RETURN NULL;
 EXCEPTION
     WHEN unique_violation OR SQLSTATE 'PA003' THEN
-        IF EXISTS (SELECT FROM stream s WHERE s.name = open_cursor.name AND s.kind = 'cursor') THEN
+        IF EXISTS (SELECT FROM stream s WHERE s.name = key) THEN
             RETURN NULL;  -- another process was faster
         END IF;
         RETURN SQLERRM;
-    WHEN check_violation THEN
-        RETURN 'the name of a cursor has 1 to 63 small letters, digits, dots, hyphens and underscores';
 END $$;
 
 -- lock_cursor(name): returns where a cursor is, and what it reads. Other processes wait until the transaction ends.
@@ -5069,10 +5086,10 @@ DECLARE
     at stream_position;
 BEGIN
     SELECT p.* INTO at FROM stream_position p JOIN stream s USING (name)
-     WHERE p.name = lock_cursor.name AND s.kind = 'cursor' FOR UPDATE OF p;
+     WHERE p.name = cursor_key(lock_cursor.name) AND s.kind = 'cursor' FOR UPDATE OF p;
     next_index := at.next_index;
     query := (SELECT s.query FROM stream s WHERE s.name = at.name);
-    problem := CASE WHEN at.name IS NULL THEN 'it was removed' ELSE mismatch_of(at) END;
+    problem := CASE WHEN at.name IS NULL THEN 'this role has none of that name' ELSE mismatch_of(at) END;
 END $$;
 
 -- move_cursor(name, old, new, last_index, last_hash, events): lets a cursor go on with the event of the index `new`.
@@ -5086,8 +5103,7 @@ BEGIN
        SET next_index = new, last_index = coalesce(move_cursor.last_index, p.last_index),
            last_hash = coalesce(move_cursor.last_hash, p.last_hash), delivered = p.delivered + events,
            delivered_at = clock_timestamp()
-     WHERE p.name = move_cursor.name AND p.next_index = old
-       AND EXISTS (SELECT FROM stream s WHERE s.name = p.name AND s.kind = 'cursor');
+     WHERE p.name = cursor_key(move_cursor.name) AND p.next_index = old;
     RETURN FOUND;
 END $$;
 
@@ -5323,18 +5339,31 @@ BEGIN
     SELECT id, task_name::text, lost_worker, stalls, status = 'failed' FROM reclaimed JOIN noted USING (id);
 END $$;
 
+-- record_about_jobs(action, processor, indexes, reason): records an event about jobs of a processor, with the indexes of
+-- their events, the first hundred of them; none if there are no jobs.
+CREATE OR REPLACE FUNCTION pgaudit.record_about_jobs(action text, processor text, indexes bigint[], reason text DEFAULT NULL)
+RETURNS void
+LANGUAGE sql SET search_path = pgaudit, pg_temp AS $$
+    SELECT record_about_stream(action, processor, jsonb_build_object(
+               'jobs', cardinality(indexes), 'indexes', to_jsonb(indexes[1:100]), 'reason', left(reason, 900)))
+     WHERE cardinality(indexes) > 0
+$$;
+
 -- retry_processor_jobs(processor, jobs): makes failed jobs of a processor due again, with all their attempts; NULL means
 -- all failed ones. Returns the ids of those that had failed.
 CREATE OR REPLACE FUNCTION pgaudit.retry_processor_jobs(processor text, jobs bigint[]) RETURNS bigint[]
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
 DECLARE
     retried bigint[];
+    indexes bigint[];
 BEGIN
     PERFORM require_processor(processor);
     WITH retried AS (
         UPDATE processor_jobs SET status = 'todo', attempts = 0, stalls = 0, scheduled_at = clock_timestamp()
-         WHERE status = 'failed' AND task_name = processor AND (jobs IS NULL OR id = ANY (jobs)) RETURNING id)
-    SELECT coalesce(array_agg(id ORDER BY id), '{}') INTO retried FROM retried;
+         WHERE status = 'failed' AND task_name = processor AND (jobs IS NULL OR id = ANY (jobs)) RETURNING id, index)
+    SELECT coalesce(array_agg(r.id ORDER BY r.id), '{}'), array_agg(r.index ORDER BY r.index) INTO retried, indexes
+      FROM retried r;
+    PERFORM record_about_jobs('audit.processor_jobs_retried', processor, indexes);
     RETURN retried;
 END $$;
 
@@ -5344,16 +5373,19 @@ CREATE OR REPLACE FUNCTION pgaudit.drop_processor_jobs(processor text, jobs bigi
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
 DECLARE
     dropped bigint[];
+    indexes bigint[];
 BEGIN
     PERFORM require_processor(processor);
     WITH dropped AS (
         DELETE FROM processor_jobs j
          WHERE status = 'failed' AND task_name = processor AND (jobs IS NULL OR id = ANY (jobs))
-        RETURNING j AS job, id
+        RETURNING j AS job, id, index
     ), noted AS (
-        SELECT id, note_processor_error(job, 'Discard', NULL, concat(reason, ', by ', acting_user()), NULL) FROM dropped
+        SELECT id, index, note_processor_error(job, 'Discard', NULL, concat(left(reason, 900), ', by ', acting_user()), NULL) FROM dropped
     )
-    SELECT coalesce(array_agg(id ORDER BY id), '{}') INTO dropped FROM noted;
+    SELECT coalesce(array_agg(n.id ORDER BY n.id), '{}'), array_agg(n.index ORDER BY n.index) INTO dropped, indexes
+      FROM noted n;
+    PERFORM record_about_jobs('audit.processor_jobs_discarded', processor, indexes, reason);
     RETURN dropped;
 END $$;
 
@@ -5495,6 +5527,8 @@ BEGIN
     INSERT INTO processor_backfill (processor, from_index, to_index, next_index)
     VALUES (backfill_processor.name, backfill_processor.from_index, to_index, backfill_processor.from_index)
     RETURNING id INTO added;
+    PERFORM record_about_stream('audit.processor_backfilled', name,
+                                jsonb_build_object('from', from_index, 'to', to_index));
     RETURN added;
 END $$;
 
@@ -6938,7 +6972,7 @@ COMMENT ON COLUMN pgaudit.guard_state.paused_by IS
 COMMENT ON TABLE pgaudit.stream IS
     'What follows the log by its index: destinations that get the events, processors, and cursors of the application.';
 COMMENT ON COLUMN pgaudit.stream.name IS
-    'Name of the stream.';
+    'Name of the stream; of a cursor cursor:ROLE:NAME, with the role that it belongs to.';
 COMMENT ON COLUMN pgaudit.stream.kind IS
     'destination, processor or cursor.';
 COMMENT ON COLUMN pgaudit.stream.url IS
@@ -6958,7 +6992,7 @@ COMMENT ON COLUMN pgaudit.stream.added_by IS
 COMMENT ON COLUMN pgaudit.stream.paused_at IS
     'When it was paused; null while it runs.';
 COMMENT ON COLUMN pgaudit.stream.paused_by IS
-    'Who paused it: the user that an application has named, as type:id, or a database role.';
+    'Who paused it: the user that an application has named, as type:id, or a database role; worker if no person did.';
 COMMENT ON COLUMN pgaudit.stream.pause_kind IS
     'Why it is paused: asked, refused by the destination, failing for days, or a mismatch with the log.';
 COMMENT ON COLUMN pgaudit.stream.pause_reason IS
@@ -7060,7 +7094,7 @@ COMMENT ON COLUMN pgaudit.stream_replay.error IS
 COMMENT ON VIEW pgaudit.stream_stats IS
     'Each stream: how far it is, how far behind the log, and how it does.';
 COMMENT ON COLUMN pgaudit.stream_stats.name IS
-    'Name of the stream.';
+    'Name of the stream; of a cursor cursor:ROLE:NAME, with the role that it belongs to.';
 COMMENT ON COLUMN pgaudit.stream_stats.kind IS
     'destination, processor or cursor.';
 COMMENT ON COLUMN pgaudit.stream_stats.url IS
@@ -7078,7 +7112,7 @@ COMMENT ON COLUMN pgaudit.stream_stats.state IS
 COMMENT ON COLUMN pgaudit.stream_stats.paused_at IS
     'When it was paused.';
 COMMENT ON COLUMN pgaudit.stream_stats.paused_by IS
-    'Who paused it: the user that an application has named, as type:id, or a database role.';
+    'Who paused it: the user that an application has named, as type:id, or a database role; worker if no person did.';
 COMMENT ON COLUMN pgaudit.stream_stats.pause_kind IS
     'asked, refused, failing or mismatch.';
 COMMENT ON COLUMN pgaudit.stream_stats.pause_reason IS
@@ -7203,7 +7237,7 @@ COMMENT ON COLUMN pgaudit.processor_stats.state IS
 COMMENT ON COLUMN pgaudit.processor_stats.paused_at IS
     'When it was paused; null while it runs.';
 COMMENT ON COLUMN pgaudit.processor_stats.paused_by IS
-    'Database role that paused it.';
+    'Who paused it: the user that an application has named, as type:id, or a database role; worker if no person did.';
 COMMENT ON COLUMN pgaudit.processor_stats.pause_kind IS
     'Why it is paused: asked; failing, with one job tried each minute; or a mismatch with the log.';
 COMMENT ON COLUMN pgaudit.processor_stats.pause_reason IS
@@ -7281,7 +7315,7 @@ END $$;
 
 
 DELETE FROM pgaudit.schema_code;
-INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('29d8904d80173a92598548e94055eebf80f50e5b3e7eceaab15e8e9cb45bcb33', '0.1.0');
+INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('c6cfc53d08d277bdc87a33173fca0ca014f32e7bce9d5009cd759f6e1f392fa5', '0.1.0');
 
 
 DO $renewal$
@@ -7387,7 +7421,7 @@ BEGIN
                  WHERE name = 'failed_jobs' AND grantee NOT IN (0, owner) AND privilege_type IN ('EXECUTE', 'SELECT') LOOP
         EXECUTE format($$GRANT USAGE ON SCHEMA pgaudit TO %1$s$$, role);
         EXECUTE format($$GRANT SELECT ON pgaudit.audit_log, pgaudit.event_key, pgaudit.event_target, pgaudit.event_sighting,
-       pgaudit.conflicting_events,
+       pgaudit.event_conflict, pgaudit.conflicting_events,
        pgaudit.log_head, pgaudit.tile, pgaudit.checkpoint, pgaudit.verification,
        pgaudit.failed_verifications, pgaudit.sealing_stats,
        pgaudit.sealing_state, pgaudit.target_period, pgaudit.target_tile,

@@ -38,7 +38,7 @@ def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
 def outcome(dsn: str, conn: psycopg.Connection, endpoint: str) -> str:
     """Returns state and error of a stream to that endpoint."""
     append(dsn, 1)
-    streams.add(conn, "archive", to=f"s3://claims?endpoint={endpoint}", start=0)
+    streams.add(conn, "archive", to=f"s3://claims?endpoint={endpoint}", start=0, allow_private=True)
     send_all(dsn, "archive")
     stream = streams.catalog.found(conn, "archive")
     return f"{stream.state}: {stream.pause_reason or stream.error}"

@@ -86,14 +86,18 @@ async def test_a_worker_lets_events_linger(dsn: str, settings: Settings, s3: Any
     """A segment is sent when it is full, or when its oldest event has waited for the seconds of the URL."""
     append(dsn, 7)
     with psycopg.connect(dsn) as conn:
-        streams.add(conn, "archive", to=f"s3://open/claims?endpoint={endpoint}&linger=1&segment=5", start=0)
+        streams.add(
+            conn, "archive", to=f"s3://open/claims?endpoint={endpoint}&linger=1&segment=5", start=0, allow_private=True
+        )
     async with working(settings):
         await wait_until_async("two segments are there", lambda: segments(s3) == [(0, 4), (5, 6)])
 
 
 def test_a_segment_that_is_full_does_not_linger(dsn: str, admin: psycopg.Connection, s3: Any, endpoint: str) -> None:
     """Events of a full segment are sent at once; the others wait for more."""
-    streams.add(admin, "archive", to=f"s3://open/claims?endpoint={endpoint}&linger=3600&segment=5", start=0)
+    streams.add(
+        admin, "archive", to=f"s3://open/claims?endpoint={endpoint}&linger=3600&segment=5", start=0, allow_private=True
+    )
     append(dsn, 7)
     send_all(dsn, "archive")
     assert segments(s3) == [(0, 4)]
@@ -176,7 +180,13 @@ def test_objects_are_locked_for_the_days_of_the_url(
     dsn: str, admin: psycopg.Connection, s3: Any, endpoint: str
 ) -> None:
     """Nobody can delete a segment before its retention ends."""
-    streams.add(admin, "archive", to=f"s3://locked/claims?endpoint={endpoint}&segment=3&retain=2557", start=0)
+    streams.add(
+        admin,
+        "archive",
+        to=f"s3://locked/claims?endpoint={endpoint}&segment=3&retain=2557",
+        start=0,
+        allow_private=True,
+    )
     append(dsn, 3)
     send_all(dsn, "archive")
     (key,) = objects(s3, "locked")

@@ -159,7 +159,14 @@ def test_an_archive_of_a_query_is_verified_as_a_part(
     dsn: str, admin: psycopg.Connection, s3: Any, endpoint: str, tmp_path: Path
 ) -> None:
     """Events that do not match are no gap; each event is compared with its hash."""
-    streams.add(admin, "archive", to=f"s3://open/claims?endpoint={endpoint}", start=0, query="target:claim:2")
+    streams.add(
+        admin,
+        "archive",
+        to=f"s3://open/claims?endpoint={endpoint}",
+        start=0,
+        allow_private=True,
+        query="target:claim:2",
+    )
     append(dsn, 5)
     append(dsn, 5)
     send_all(dsn, "archive")

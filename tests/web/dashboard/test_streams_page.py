@@ -80,7 +80,7 @@ def test_the_list_has_each_stream_with_its_state(browser: Browser, siem: psycopg
         page = browser.get(path).text
         assert 'ok">active</span>' in page
         assert 'bad">paused</span>' in page
-        assert "The destination has refused it: &lt;img" in page
+        assert "A worker has paused it, because the destination has refused it: &lt;img" in page
         assert "2 streams send what is in the log to other systems: 1 paused." in page
         assert re.search(r'data-label="Behind the log">3 events, [\d.]+ s</td>', page)
         assert '<a href="/streams/siem#parked">2</a>' in page
@@ -133,8 +133,8 @@ def test_a_stream_is_paused_and_resumed(operator: Browser, siem: psycopg.Connect
 def test_a_range_is_sent_again_and_stopped(operator: Browser, siem: psycopg.Connection, dsn: str) -> None:
     """The page says how far it is."""
     assert siem
-    assert "The range is sent again" in sent(operator, "replay", first="1", last="2")
-    assert "Sends 1 to 2 again, and is at 1: 0 %." in operator.get("/streams/siem").text
+    assert "The stream goes through the range again" in sent(operator, "replay", first="1", last="2")
+    assert "Goes through 1 to 2 again, and is at 1: 0 %." in operator.get("/streams/siem").text
     assert "The replay is stopped" in sent(operator, "stop-replay")
     assert "There was nothing to do" in sent(operator, "stop-replay")
     sent(operator, "replay", first="1", last="2")
@@ -226,3 +226,29 @@ def test_masked_values_of_parked_events_stay_masked(opened: Opened, siem: psycop
     assert "Withheld: it may quote values" in page
     assert "&lt;img" not in page
     assert "claim:1/x" not in page
+
+
+@pytest.mark.parametrize("kind", ["refused", "failing"])
+def test_what_a_destination_answers_is_withheld_from_who_sees_masked_values(
+    browser: Browser, opened: Opened, siem: psycopg.Connection, kind: str
+) -> None:
+    """It may quote any event: in the list, in the history, for a parked event that is no longer in the log."""
+    siem.execute("SELECT pgaudit.note_stream_failure('siem', 4, 5, '422: IBAN DE89', '1 minute')")
+    positions.pause(siem, "siem", kind, "422: IBAN DE89")
+    siem.execute("""SELECT pgaudit.park('siem', '[{"index": 99, "error": "422: IBAN DE89"}]')""")
+    siem.commit()
+    paths = ("/streams", "/streams/live", "/streams/siem", "/streams/siem/live")
+    masked = opened(Someone(masked=frozenset({"data.iban"})))
+    for path in paths:
+        assert "IBAN DE89" in browser.get(path).text
+        page = masked.get(path).text
+        assert "IBAN" not in page
+        assert "Withheld: it may quote values that you may not see." in page
+
+
+def test_what_a_person_has_written_is_shown_to_everybody(opened: Opened, siem: psycopg.Connection) -> None:
+    """The reason of a pause that was asked for."""
+    streams.pause(siem, "siem", "maintenance of the SIEM")
+    siem.commit()
+    page = opened(Someone(masked=frozenset({"data.iban"}))).get("/streams").text
+    assert "Paused by postgres: maintenance of the SIEM" in page

@@ -10,10 +10,11 @@ import ssl
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import httpcore2
 
+from pgaudit.streams.destinations.addresses import host_of
 from pgaudit.streams.destinations.http_connections import CheckedBackend, Deadline
 from pgaudit.streams.destinations.http_response import Response, masked_excerpt
 from pgaudit.streams.outcomes import DeliveryFailed, DestinationRefused
@@ -82,11 +83,7 @@ def open_client(request: Request, secrets: Iterable[str | None] = ()) -> Client:
     :raises DestinationRefused: the URL cannot be used.
     """
     url = request.url
-    if url.scheme == "http" and not request.allow_private:
-        raise DestinationRefused(
-            "http can be read and changed on its way: use https, or add the stream with --allow-private"
-        )
-    host, port = host_of(url)
+    host, port = host_of(url.place)
     deadline = Deadline()
     pool = httpcore2.ConnectionPool(
         ssl_context=tls_context(url) if url.scheme == "https" else None,
@@ -108,21 +105,6 @@ def read_token(url: StreamURL, option: str) -> str:
             f"the secret of {option}= is no token: it has blanks, or characters that are not ASCII"
         )
     return token
-
-
-def host_of(url: StreamURL) -> tuple[str, int | None]:
-    """Returns host and port.
-
-    :raises DestinationRefused: there is not exactly one.
-    """
-    try:
-        parts = urlsplit(f"//{url.place}")
-        host, port = parts.hostname or "", parts.port
-    except ValueError:
-        host, port = "", None
-    if not host or "," in url.place or port == 0:
-        raise DestinationRefused(f"{url.place} is not HOST or HOST:PORT")
-    return host, port
 
 
 def tls_context(url: StreamURL) -> ssl.SSLContext:

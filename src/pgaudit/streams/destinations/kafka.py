@@ -14,8 +14,9 @@ from typing import Final
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from pgaudit.streams.destinations.addresses import check_hosts
 from pgaudit.streams.destinations.destination import BaseDestination, Limits
-from pgaudit.streams.destinations.kafka_client import ANSWER_SECONDS, ConnectionErrors, connection_options
+from pgaudit.streams.destinations.kafka_client import ANSWER_SECONDS, PORT, ConnectionErrors, connection_options
 from pgaudit.streams.destinations.kafka_published import EVENT, HASH, INDEX, STREAM, published_from
 from pgaudit.streams.forms import writer_of
 from pgaudit.streams.outcomes import DeliveryFailed, DestinationRefused, EventsRefused, Receipt
@@ -55,6 +56,7 @@ class Topic(BaseDestination):
         self._position = request.next_index
         self._connection_errors = ConnectionErrors()
         self._options = connection_options(request) | {"error_cb": self._connection_errors}
+        self._check = partial(check_hosts, request.url.place, PORT, allow_private=request.allow_private)
         self._producer: Producer | None = None
         self._published: dict[int, str] = {}  # what the topic has, and the stream's position does not say yet
 
@@ -97,6 +99,7 @@ class Topic(BaseDestination):
     def _connected(self) -> Producer:
         """Returns the producer. A new one begins with a look at the end of the topic."""
         if self._producer is None:
+            self._check()
             self._connection_errors.reason = None
             self._producer = Producer(self._options | IDEMPOTENT)
             self._require_topic(self._producer)

@@ -47,9 +47,9 @@ def open_report_sender(request: Request) -> ReportSender:
             keys = [key for option in ("secret", "previous") for key in (url.secret(option) or "").split()]
             return WebhookSender(open_client(request, keys), url.path, Signer(keys))
         case "s3":
-            from pgaudit.streams.s3_bucket import Bucket  # noqa: PLC0415 - it needs boto3
+            from pgaudit.streams.destinations.s3 import open_bucket  # noqa: PLC0415 - it needs boto3
 
-            return BucketSender(Bucket.of(url))
+            return BucketSender(open_bucket(request))
         case _:
             return DirectorySender(Path(url.path))
 

@@ -7,7 +7,9 @@ it ends where a checkpoint ends, and the checkpoint is stored beside it.
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Final
+from urllib.parse import urlsplit
 
+from pgaudit.streams.destinations.addresses import check_hosts
 from pgaudit.streams.destinations.batching import BatchingDestination
 from pgaudit.streams.destinations.deduplication import missing
 from pgaudit.streams.destinations.destination import Limits
@@ -17,6 +19,7 @@ from pgaudit.streams.s3_bucket import Bucket
 from pgaudit.streams.segments import Segment, checkpoint_name, packed, unpacked
 from pgaudit.trail.entry import Entry
 
+HTTPS: Final = 443
 LINGER_SECONDS: Final = 60
 SEGMENT_EVENTS: Final = 10_000
 SEGMENT_BYTES: Final = 32_000_000
@@ -27,9 +30,26 @@ LOOK_AGAIN: Final = timedelta(seconds=2)
 def open_destination(request: Request) -> "Segments":
     """Returns the bucket of a stream.
 
-    :raises DestinationRefused: AWS's variables and files cannot be used.
+    :raises DestinationRefused: AWS's variables and files cannot be used, or the endpoint is not allowed.
     """
-    return Segments(request, Bucket.of(request.url))
+    return Segments(request, open_bucket(request))
+
+
+def open_bucket(request: Request) -> Bucket:
+    """Returns the bucket of a stream, once the endpoint was checked that AWS's variables and files may name, too.
+
+    :raises DeliveryFailed: the endpoint has no address now.
+    :raises DestinationRefused: AWS's variables and files cannot be used, or the endpoint is not allowed.
+    """
+    bucket = Bucket.of(request.url)
+    endpoint = urlsplit(bucket.endpoint)
+    if endpoint.scheme != "https" and not request.allow_private:
+        raise DestinationRefused(
+            f"what is sent to the endpoint {endpoint.hostname} can be read and changed on its way: use one with https, "
+            "or, in a network of your own, add the stream with --allow-private"
+        )
+    check_hosts(endpoint.netloc.rpartition("@")[2], HTTPS, allow_private=request.allow_private)
+    return bucket
 
 
 class Segments(BatchingDestination):

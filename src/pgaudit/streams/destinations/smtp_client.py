@@ -10,7 +10,8 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from typing import Final
 
-from pgaudit.streams.destinations.http_client import host_of, tls_context
+from pgaudit.streams.destinations.addresses import host_of
+from pgaudit.streams.destinations.http_client import tls_context
 from pgaudit.streams.destinations.http_response import masked_excerpt
 from pgaudit.streams.destinations.smtp_connection import SMTPConnection
 from pgaudit.streams.destinations.sockets import describe_error
@@ -145,18 +146,13 @@ class SMTPClient:
 def open_smtp_client(request: Request) -> SMTPClient:
     """Returns the client of a stream.
 
-    :raises DestinationRefused: a secret is missing, or the e-mails could be read on their way.
+    :raises DestinationRefused: a user without a password, or a password without a user.
     """
     url = request.url
     password = url.secret("password")
-    if url.scheme == "plain" and (password is not None or not request.allow_private):
-        raise DestinationRefused(
-            "e-mails over smtp can be read and changed on their way, and a password too: use smtp+starttls or smtps, "
-            "or, without a password and in a network of your own, add the stream with --allow-private"
-        )
     if (password is None) != ("user" not in url.options):
         raise DestinationRefused("user= and password= belong together: give both in the URL, or none")
-    host, port = host_of(url)
+    host, port = host_of(url.place)
     return SMTPClient(
         url.scheme,
         host,

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from pgaudit.streams.destinations.addresses import host_of
 from pgaudit.streams.destinations.destination import BaseDestination, Destination, Limits
-from pgaudit.streams.destinations.http_client import host_of, tls_context
+from pgaudit.streams.destinations.http_client import tls_context
 from pgaudit.streams.destinations.sockets import connect, describe_error, raise_pending, wrap_tls
 from pgaudit.streams.destinations.syslog_message import Composer, host_name
 from pgaudit.streams.destinations.tcp_delivery import deliver
@@ -32,15 +33,10 @@ PACE_SECONDS: Final = 0.001  # between two datagrams: the buffer of a receiver h
 def open_destination(request: Request) -> Destination:
     """Returns the receiver of a stream.
 
-    :raises DestinationRefused: a certificate cannot be used, or the events could be read on their way.
+    :raises DestinationRefused: a certificate cannot be used.
     """
     url = request.url
-    if url.scheme != "tls" and not request.allow_private:
-        raise DestinationRefused(
-            f"syslog over {url.scheme} can be read and changed on its way: use syslog+tls, or, in a network of your "
-            "own, add the stream with --allow-private"
-        )
-    host, port = host_of(url)
+    host, port = host_of(url.place)
     place = Place(host, port or PORTS[url.scheme], request.allow_private)
     composer = Composer(
         form_of(request.form),

@@ -28,7 +28,7 @@ from pgaudit.web.api.viewer import CurrentViewer
 from pgaudit.web.lookups import Lookups
 from pgaudit.web.reads import Reader
 from pgaudit.web.stream_operations import Connection, StreamOperations
-from pgaudit.web.stream_views import parked_events
+from pgaudit.web.stream_views import as_told, deliveries_as_told, parked_events
 
 NOT_PARKED: Final = "The stream has not parked that event."
 
@@ -42,20 +42,21 @@ class StreamRoutes:
         self._operations = StreamOperations(lookups, settings)
         self._streams = lookups.share(streams.listed)
 
-    async def streams(self) -> StreamList:
+    async def streams(self, viewer: CurrentViewer) -> StreamList:
         """Returns the streams, at most a second old."""
-        return StreamList(datetime.now(UTC), await self._streams.result())
+        found = await self._streams.result()
+        return StreamList(datetime.now(UTC), [as_told(viewer, stream) for stream in found])
 
-    async def stream(self, name: Name) -> Stream:
+    async def stream(self, viewer: CurrentViewer, name: Name) -> Stream:
         """Returns one stream."""
-        return await self._lookups.run(lambda conn: streams.found(conn, name))
+        return await self._lookups.run(lambda conn: as_told(viewer, streams.found(conn, name)))
 
-    async def deliveries(self, name: Name, limit: Limit = 50) -> Deliveries:
+    async def deliveries(self, viewer: CurrentViewer, name: Name, limit: Limit = 50) -> Deliveries:
         """Returns the newest deliveries of the last 30 days: `delivered`, `replayed`, `failed`, `skipped` or others."""
 
         def look(conn: Connection) -> Deliveries:
             streams.found(conn, name)
-            return Deliveries(streams.deliveries(conn, name, limit))
+            return Deliveries(deliveries_as_told(viewer, streams.deliveries(conn, name, limit)))
 
         return await self._lookups.run(look)
 
@@ -77,7 +78,7 @@ class StreamRoutes:
 
         def operation(conn: Connection) -> Stream:
             streams.pause(conn, name, body.reason)
-            return streams.found(conn, name)
+            return as_told(viewer, streams.found(conn, name))
 
         return await self._operations.run(request, viewer, operation)
 
@@ -86,7 +87,7 @@ class StreamRoutes:
 
         def operation(conn: Connection) -> Stream:
             streams.resume(conn, name)
-            return streams.found(conn, name)
+            return as_told(viewer, streams.found(conn, name))
 
         return await self._operations.run(request, viewer, operation)
 
@@ -95,7 +96,7 @@ class StreamRoutes:
 
         def operation(conn: Connection) -> Stream:
             streams.rewind(conn, name, body.index)
-            return streams.found(conn, name)
+            return as_told(viewer, streams.found(conn, name))
 
         return await self._operations.run(request, viewer, operation)
 
@@ -104,7 +105,7 @@ class StreamRoutes:
 
         def operation(conn: Connection) -> Stream:
             streams.replay(conn, name, body.first, body.last)
-            return streams.found(conn, name)
+            return as_told(viewer, streams.found(conn, name))
 
         return await self._operations.run(request, viewer, operation)
 
@@ -113,7 +114,7 @@ class StreamRoutes:
 
         def operation(conn: Connection) -> Stream:
             streams.stop_replay(conn, name)
-            return streams.found(conn, name)
+            return as_told(viewer, streams.found(conn, name))
 
         return await self._operations.run(request, viewer, operation)
 
@@ -127,7 +128,7 @@ class StreamRoutes:
 
         def operation(conn: Connection) -> Stream | None:
             is_done = streams.discard(conn, name, body.index, body.reason)
-            return streams.found(conn, name) if is_done else None
+            return as_told(viewer, streams.found(conn, name)) if is_done else None
 
         stream = await self._operations.run(request, viewer, operation)
         if stream is None:

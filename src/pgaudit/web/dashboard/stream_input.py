@@ -14,7 +14,7 @@ DONE: Final = {
     "paused": "The stream is paused. Nothing is lost: it continues where it stopped.",
     "resumed": "The stream is resumed. A worker tries to send at once.",
     "rewound": "The stream continues with that event.",
-    "replayed": "The range is sent again, while there is nothing newer to send.",
+    "replayed": "The stream goes through the range again, while there is nothing newer to send.",
     "stopped": "The replay is stopped.",
     "retried": "Parked events are sent again. Those that were refused come back here if they are refused again.",
     "discarded": "The event is discarded. Events that waited for it are sent.",

@@ -108,8 +108,9 @@ class StreamPages:
     async def _render_list(self, request: Request, template: str) -> Response:
         viewer = await self._viewer(request)
         now, found, called = await self._listed.result()
+        shown = [Listed(stream_views.as_told(viewer, one.stream), one.spark) for one in found]
         return self._dashboard.render(
-            request, template, viewer, observed_at=now, streams=found, processors=called, tones=TONES
+            request, template, viewer, observed_at=now, streams=shown, processors=called, tones=TONES
         )
 
     async def _render_stream(self, request: Request, template: str, viewer: Viewer, **more: Any) -> Response:
