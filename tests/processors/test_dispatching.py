@@ -10,9 +10,9 @@ import pytest
 import pgaudit
 from pgaudit import Settings, processors, streams
 from pgaudit.errors import InvalidProcessor, StreamNotFound
-from pgaudit.processors.declaring import DECLARED
-from pgaudit.processors.dispatching import Dispatcher
-from pgaudit.worker.sealing import connected
+from pgaudit.processors.declaration import DECLARED
+from pgaudit.processors.dispatcher import Dispatcher
+from pgaudit.worker.connection import connect
 from tests.support.processors import JOBS, column, stat
 from tests.support.queries import value_in
 from tests.support.streams import append
@@ -24,14 +24,14 @@ INDEXES = "SELECT index FROM pgaudit.processor_jobs ORDER BY index"
 
 def dispatcher(settings: Settings) -> Dispatcher:
     """Returns the dispatcher of a worker that knows what was declared."""
-    return Dispatcher(DECLARED, settings, connected, threading.Event(), 0.0)
+    return Dispatcher(DECLARED, settings, connect, threading.Event(), 0.0)
 
 
 def dispatch(settings: Settings) -> None:
     """Dispatches all that there is."""
     one = dispatcher(settings)
-    with connected(settings, "test") as conn:
-        one.keep_house(conn)
+    with connect(settings, "test") as conn:
+        one.run_maintenance(conn)
         while one.dispatch_due(conn):
             pass
 

@@ -7,9 +7,9 @@ import psycopg
 import pytest
 
 from pgaudit import streams
-from pgaudit.streams.destinations import connections
+from pgaudit.streams.destinations import http_connections
 from pgaudit.streams.destinations.addresses import is_public, resolve
-from pgaudit.streams.destinations.http import open_client
+from pgaudit.streams.destinations.http_client import open_client
 from pgaudit.streams.outcomes import DeliveryFailed, DestinationRefused
 from tests.support.names import Names
 from tests.support.receivers import Authority, Reply, Request, request_to, serving
@@ -62,7 +62,7 @@ def test_one_private_address_among_public_ones_is_refused(monkeypatch: pytest.Mo
 
 def test_a_name_that_changes_its_address_after_the_check(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """DNS rebinding: the name is public when it is checked, and would be this machine a moment later."""
-    monkeypatch.setattr(connections, "CONNECT_SECONDS", 0.3)
+    monkeypatch.setattr(http_connections, "CONNECT_SECONDS", 0.3)
     inside: list[Request] = []
 
     def record(request: Request) -> Reply:
@@ -106,7 +106,7 @@ def test_the_connection_has_the_name_although_it_goes_to_the_address(
 
 def test_the_next_address_is_tried_within_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a host with two addresses, one of which is dead, the other one is found."""
-    monkeypatch.setattr(connections, "CONNECT_SECONDS", 2.0)
+    monkeypatch.setattr(http_connections, "CONNECT_SECONDS", 2.0)
     with serving(lambda _: Reply()) as url:
         Names(monkeypatch, "siem.example", ["192.0.2.1", "127.0.0.1"])
         started = time.monotonic()

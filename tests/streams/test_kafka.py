@@ -8,13 +8,14 @@ from typing import Any
 import psycopg
 import pytest
 import trustme
-from confluent_kafka import KafkaError, Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
 from psycopg.conninfo import conninfo_to_dict
 
 from pgaudit import AuditEvent, AuditLog, Settings, streams
 from pgaudit._reading import run
 from pgaudit.errors import InvalidStream
 from pgaudit.streams import positions
+from pgaudit.streams.destinations import kafka as kafka_destination
 from pgaudit.streams.destinations.kafka import Topic, open_destination
 from pgaudit.streams.destinations.kafka_client import connection_options
 from pgaudit.streams.outcomes import DeliveryFailed
@@ -210,6 +211,23 @@ def test_producer_is_idempotent(dsn: str, siem: str, kafka: Kafka) -> None:
         streams.resume(conn, siem)
     send_all(dsn, siem)
     assert kafka.indexes() == list(range(5))
+
+
+def test_a_fatal_error_may_come_again_when_the_producer_is_closed(
+    dsn: str, siem: str, kafka: Kafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error is noted with the stream; which of Kafka's two codes comes first depends on the client's threads."""
+
+    class Fatal(Producer):
+        def close(self) -> bool:
+            super().close()
+            raise KafkaException(KafkaError(KafkaError.CLUSTER_AUTHORIZATION_FAILED, "again", fatal=True))
+
+    monkeypatch.setattr(kafka_destination, "Producer", Fatal)
+    append(dsn, 5)
+    kafka.fail(*[KafkaError.CLUSTER_AUTHORIZATION_FAILED] * 9, request=INIT_PRODUCER_ID)
+    send_all(dsn, siem)
+    assert state(dsn).state in {"paused", "failing"}
 
 
 def test_log_of_an_older_backup(dsn: str, siem: str, kafka: Kafka, server: Server) -> None:

@@ -10,7 +10,7 @@ from pgaudit import Settings, streams
 from pgaudit.streams import positions
 from pgaudit.streams.destinations.destination import Limits
 from pgaudit.streams.outcomes import Receipt
-from pgaudit.streams.shipping import MOST_RETRIED, Shipment
+from pgaudit.streams.shipping import MOST_RETRIED, Shipper
 from pgaudit.trail import Entry
 from tests.support.queries import Connection
 from tests.support.streams import Receiver, append, ship
@@ -84,7 +84,7 @@ def test_newer_events_are_sent_while_many_are_tried_again(dsn: str) -> None:
         receiver = Counting(poison=set(range(1_000)), limits=Limits(events=10))
         due = positions.look(conn, "siem")
         assert due is not None
-        assert Shipment(conn, receiver, Settings(dsn=dsn)).ship(due)
+        assert Shipper(conn, receiver, Settings(dsn=dsn)).ship(due)
         assert (receiver.taken, receiver.sent) == (list(range(1_000, 1_010)), MOST_RETRIED + 1)
 
 

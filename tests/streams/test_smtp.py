@@ -12,7 +12,7 @@ import pytest
 
 from pgaudit import Settings, streams
 from pgaudit.errors import InvalidStream
-from pgaudit.streams.destinations import mailer, open_destination
+from pgaudit.streams.destinations import open_destination, smtp_client
 from pgaudit.streams.outcomes import DeliveryFailed, DestinationRefused, EventsRefused
 from pgaudit.streams.urls import StreamURL
 from pgaudit.trail.entry import Entry
@@ -195,7 +195,7 @@ def test_message_that_was_not_taken(serve: Serve) -> None:
 
 def test_server_that_never_finishes(monkeypatch: pytest.MonkeyPatch) -> None:
     """The whole dialogue ends in time, however slowly each byte comes."""
-    monkeypatch.setattr(mailer, "DIALOGUE_SECONDS", 0.5)
+    monkeypatch.setattr(smtp_client, "SESSION_SECONDS", 0.5)
     started = datetime.now(UTC)
     with listening(dripping) as port, pytest.raises(DeliveryFailed):
         send(f"smtp://127.0.0.1:{port}?{ADDRESSES}")

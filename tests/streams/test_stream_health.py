@@ -97,7 +97,7 @@ def test_a_stream_that_is_paused_by_an_error_fails_the_check(stream: psycopg.Con
     found = check(stream)
     assert found.status is Status.UNHEALTHY
     assert found.message == (
-        f"siem is paused ({kind}): 401 Unauthorized: mend it, then run `pgaudit stream resume siem`."
+        f"siem is paused ({kind}): 401 Unauthorized: correct it, then run `pgaudit stream resume siem`."
     )
     assert health.check(stream).status is Status.UNHEALTHY
 

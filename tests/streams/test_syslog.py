@@ -12,7 +12,7 @@ import pytest
 
 from pgaudit import Settings, streams
 from pgaudit.errors import InvalidStream
-from pgaudit.streams.destinations import handover, open_destination
+from pgaudit.streams.destinations import open_destination, tcp_delivery
 from pgaudit.streams.destinations.syslog_message import Composer, host_name, structured
 from pgaudit.streams.forms import form_of
 from pgaudit.streams.outcomes import DeliveryFailed, DestinationRefused
@@ -39,8 +39,8 @@ def siem(tmp_path: Path) -> Iterator[Rsyslog]:
 @pytest.fixture
 def short_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sending, and waiting for the receiver, may take half a second."""
-    monkeypatch.setattr(handover, "ANSWER_SECONDS", 0.5)
-    monkeypatch.setattr(handover, "CONFIRM_SECONDS", 0.5)
+    monkeypatch.setattr(tcp_delivery, "ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr(tcp_delivery, "CONFIRM_SECONDS", 0.5)
 
 
 def deliver(url: str, *events: Entry, **options: Any) -> int:

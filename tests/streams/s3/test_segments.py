@@ -170,7 +170,7 @@ def test_a_segment_that_was_altered_is_named(dsn: str, admin: psycopg.Connection
     s3.put_object(Bucket="open", Key=key, Body=b"other")
     streams.rewind(admin, "archive", 0)
     send_all(dsn, "archive")
-    assert reason(admin) == f"paused: s3://open/{key} was altered: it has not the hash of its name"
+    assert reason(admin) == f"paused: s3://open/{key} was altered: its hash is not the one in its name"
 
 
 def test_a_forked_checkpoint_is_refused(

@@ -123,7 +123,7 @@ def test_a_stream_is_paused_and_resumed(operator: Browser, siem: psycopg.Connect
     page = operator.get("/streams/siem").text
     assert "Paused by user:Ada: maintenance." in page
     assert 'action="/streams/siem/pause"' not in page
-    assert "A worker tries at once." in sent(operator, "resume")
+    assert "A worker tries to send at once." in sent(operator, "resume")
     assert [(act["action"], act["actor"]["id"]) for act in acts(siem)] == [
         ("audit.stream_paused", "Ada"),
         ("audit.stream_resumed", "Ada"),
@@ -135,8 +135,8 @@ def test_a_range_is_sent_again_and_stopped(operator: Browser, siem: psycopg.Conn
     assert siem
     assert "The stream goes through the range again" in sent(operator, "replay", first="1", last="2")
     assert "Goes through 1 to 2 again, and is at 1: 0 %." in operator.get("/streams/siem").text
-    assert "not sent any further" in sent(operator, "stop-replay")
-    assert "Nothing was left to do" in sent(operator, "stop-replay")
+    assert "The replay is stopped" in sent(operator, "stop-replay")
+    assert "There was nothing to do" in sent(operator, "stop-replay")
     sent(operator, "replay", first="1", last="2")
     send_all(dsn, "siem")
     assert 'info">replayed</span>' in operator.get("/streams/siem").text
@@ -144,7 +144,7 @@ def test_a_range_is_sent_again_and_stopped(operator: Browser, siem: psycopg.Conn
 
 def test_a_stream_is_set_to_another_event(operator: Browser, siem: psycopg.Connection) -> None:
     """Events of the log only."""
-    assert "goes on from there" in sent(operator, "rewind", index="2")
+    assert "continues with that event" in sent(operator, "rewind", index="2")
     assert streams.found(siem, "siem").next_index == 2
     refused = operator.post("/streams/siem/rewind", {"index": "99"}, page="/streams/siem")
     assert (refused.status_code, "the log has 5 events" in refused.text) == (422, True)
@@ -155,11 +155,11 @@ def test_parked_events_are_sent_again_or_given_up(operator: Browser, siem: psyco
     retried = "SELECT count(*) FROM pgaudit.parked WHERE retry_at IS NOT NULL"
     assert "Parked events are sent again." in sent(operator, "retry", index="1")
     assert value_and_commit(siem, retried) == 1
-    assert "Nothing was left to do" in sent(operator, "retry", index="77")
+    assert "There was nothing to do" in sent(operator, "retry", index="77")
     assert "Parked events are sent again." in sent(operator, "retry")
     missing = operator.post("/streams/siem/discard", {"index": "1", "reason": " "}, page="/streams/siem")
     assert (missing.status_code, "Say why" in missing.text) == (422, True)
-    assert "The event is given up." in sent(operator, "discard", index="1", reason="of a test")
+    assert "The event is discarded." in sent(operator, "discard", index="1", reason="of a test")
     assert "of a test, by user:Ada" in operator.get("/streams/siem").text
     assert acts(siem)[-1]["data"] == {"index": 1, "reason": "of a test"}
 

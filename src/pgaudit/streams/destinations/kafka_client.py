@@ -28,14 +28,14 @@ UNTRUSTED: Final = KafkaError._SSL  # noqa: SLF001 - likewise
 MISSING: Final = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})  # noqa: SLF001 - likewise
 
 
-class Heard:
-    """Remembers why there is no connection: the client itself tries again, and says only that time has passed."""
+class ConnectionErrors:
+    """Remembers why there is no connection: the client retries by itself, and then only reports a timeout."""
 
     def __init__(self) -> None:
         self.reason: KafkaError | None = None
 
     def __call__(self, error: KafkaError) -> None:
-        """Takes an error of the connection."""
+        """Notes an error of the connection; the client calls this."""
         if error.code() in {UNTRUSTED, *REFUSALS}:
             self.reason = error
 
@@ -44,11 +44,11 @@ class Heard:
         error = self.reason or error
         if error.code() in REFUSALS:
             return DestinationRefused(
-                f"Kafka does not let us in ({error.name()}): look at user, password and mechanism, and at the rights "
+                f"Kafka denies access ({error.name()}): check user, password and mechanism, and the rights "
                 f"to describe, read and write the topic {topic}"
             )
         if error.code() == UNTRUSTED:
-            return DeliveryFailed("Kafka cannot be reached with TLS: look at its certificate, and at the option ca")
+            return DeliveryFailed("Kafka cannot be reached over TLS: check its certificate and the option ca")
         if error.code() in MISSING:
             return DeliveryFailed(f"Kafka has no topic {topic}: create it")
         return DeliveryFailed(f"Kafka does not take events: {error.name()}")

@@ -1,15 +1,14 @@
-"""NATS JetStream: a stream there that is the log, exactly once and for ever.
+"""NATS JetStream: a stream there that has each event of the log exactly once, for ever.
 
-Each event is published with the sequence that JetStream must have before it (``Nats-Expected-Last-Sequence``), which is
-the event's index. So its sequence there is its index + 1: JetStream refuses one that it has already, and one that would
-leave a gap. It needs no window for duplicates, and the position can always be compared with the log.
+Each event is published with its index as ``Nats-Expected-Last-Sequence``, the sequence that JetStream must have reached
+before it. So the event's sequence there is its index + 1, and JetStream refuses duplicates and gaps, without a time
+window for duplicates. The position can always be compared with the log.
 """
 
 # pyright: reportUnknownMemberType=false
 # The client leaves open what its dicts hold.
 
 import asyncio
-import re
 import ssl
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
@@ -22,8 +21,9 @@ from nats.js.api import StreamConfig
 from nats.js.errors import APIError, NotFoundError
 
 from pgaudit.streams.destinations.addresses import host_of, resolve
-from pgaudit.streams.destinations.destination import Limits, Prompt
-from pgaudit.streams.destinations.sockets import why
+from pgaudit.streams.destinations.destination import BaseDestination, Limits
+from pgaudit.streams.destinations.nats_subject import subject_of
+from pgaudit.streams.destinations.sockets import describe_error
 from pgaudit.streams.forms import writer_of
 from pgaudit.streams.outcomes import DeliveryFailed, DestinationRefused, Receipt
 from pgaudit.streams.request import Request
@@ -36,7 +36,6 @@ CLOSE_SECONDS: Final = 1
 ANSWER_SECONDS: Final = 30.0
 HASH: Final = "Pgaudit-Leaf-Hash"
 EXPECTED: Final = "Nats-Expected-Last-Sequence"
-UNSAFE: Final = re.compile(r"[^A-Za-z0-9_-]")
 VIOLATION: Final = "authorization violation"  # how the client says it while it connects
 EXCERPT: Final = 200  # characters of what the server answers
 FORBIDDEN: Final = frozenset({401, 403})
@@ -50,8 +49,8 @@ def open_destination(request: Request) -> "JetStream":
     return JetStream(request)
 
 
-class JetStream(Prompt):
-    """Publishes events to one stream of JetStream, several hundred on their way at a time."""
+class JetStream(BaseDestination):
+    """Publishes events to one stream of JetStream, without waiting for each acknowledgement."""
 
     limits = Limits(events=1_000, bytes=8_000_000)
 
@@ -73,7 +72,7 @@ class JetStream(Prompt):
         return self._run(self._send(entries))
 
     def check(self) -> None:
-        """Checks that the server lets us in, and has the stream, which is made if there is none."""
+        """Checks that the server gives access, and creates the stream if there is none."""
         self._run(self._check())
 
     async def _check(self) -> None:
@@ -95,13 +94,13 @@ class JetStream(Prompt):
             raise kind(f"JetStream answers {error.code}: {str(error.description)[:EXCERPT]}") from None
         except (Error, OSError, TimeoutError) as error:
             if isinstance(error, AuthorizationError) or VIOLATION in str(error).lower():
-                raise DestinationRefused("NATS does not let us in: look at user, password, token or creds") from None
-            raise DeliveryFailed(f"NATS does not answer: {self._why(error)}") from None
+                raise DestinationRefused("NATS denies access: check user, password, token or creds") from None
+            raise DeliveryFailed(f"NATS does not answer: {self._describe(error)}") from None
 
-    def _why(self, error: Exception) -> str:
+    def _describe(self, error: Exception) -> str:
         """Returns why it does not: of the server that was tried last, if the client has found none."""
         cause = self._heard if self._heard and isinstance(error, NoServersError) else error
-        return why(cause) if isinstance(cause, OSError) else type(cause).__name__
+        return describe_error(cause) if isinstance(cause, OSError) else type(cause).__name__
 
     async def _hear(self, error: Exception) -> None:
         """Remembers an error of the connection: the client itself would log it with its traceback."""
@@ -203,20 +202,6 @@ class JetStream(Prompt):
                 f"JetStream refused an event: {str(error)[:EXCERPT]}", done=known + stored, receipt=Receipt(size)
             )
         return Receipt(size)
-
-
-def subject_of(prefix: str, entry: Entry) -> str:
-    """Returns ``prefix.tenant.action``; what a subject cannot have is written as ``%XX``, and no tenant as ``_``.
-
-    Such as ``audit.north%20sea.claim.approved``.
-    """
-    action = ".".join(token(part) for part in entry.action.split("."))
-    return f"{prefix}.{token(entry.tenant or '')}.{action}"
-
-
-def token(text: str) -> str:
-    """Returns a text as one token of a subject."""
-    return UNSAFE.sub(lambda found: "".join(f"%{byte:02X}" for byte in found[0].encode()), text) or "_"
 
 
 def connection_options(request: Request) -> dict[str, Any]:

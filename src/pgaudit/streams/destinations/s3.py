@@ -1,7 +1,7 @@
 """``s3://BUCKET/PREFIX?linger=60&segment=10000&retain=2557``: segments, and the signed checkpoints that cover them.
 
-A segment is sent when it has so many events, or when the oldest of them has waited for so many seconds. In a signed log
-it ends where a checkpoint does, and that one is stored beside it.
+A segment is sent when it has ``segment`` events, or when the oldest of them is ``linger`` seconds old. In a signed log
+it ends where a checkpoint ends, and the checkpoint is stored beside it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -9,13 +9,13 @@ from datetime import datetime, timedelta
 from typing import Final
 from urllib.parse import urlsplit
 
-from pgaudit.streams.buckets import Bucket
 from pgaudit.streams.destinations.addresses import check_hosts
+from pgaudit.streams.destinations.batching import BatchingDestination, is_set_back
+from pgaudit.streams.destinations.deduplication import missing
 from pgaudit.streams.destinations.destination import Limits
-from pgaudit.streams.destinations.held import missing
-from pgaudit.streams.destinations.lingering import Lingering, is_set_back
 from pgaudit.streams.outcomes import DestinationRefused, Receipt
 from pgaudit.streams.request import Request
+from pgaudit.streams.s3_bucket import Bucket
 from pgaudit.streams.segments import Segment, checkpoint_name, packed, unpacked
 from pgaudit.trail.entry import Entry
 
@@ -52,7 +52,7 @@ def open_bucket(request: Request) -> Bucket:
     return bucket
 
 
-class Segments(Lingering):
+class Segments(BatchingDestination):
     """Puts segments and checkpoints into a bucket; it overwrites nothing."""
 
     def __init__(self, request: Request, bucket: Bucket) -> None:
@@ -64,7 +64,7 @@ class Segments(Lingering):
         self._bucket = bucket
 
     def ready(self, entries: Sequence[Entry], now: datetime, *, is_full: bool) -> int:
-        """Returns the number of events that are covered by a checkpoint, once they have lingered or are enough."""
+        """Returns the number of events that a checkpoint covers, once the oldest has lingered or the chunk is full."""
         lingered = entries[0].persisted_at + self._linger
         if is_set_back(entries[0].persisted_at, now):
             return self.release(len(entries))
@@ -90,7 +90,7 @@ class Segments(Lingering):
         return Receipt(size)
 
     def check(self) -> None:
-        """Checks that the bucket answers, and lets us in."""
+        """Checks that the bucket can be listed."""
         next(iter(self._bucket.names(page=1)), None)
 
     def close(self) -> None:
@@ -108,11 +108,11 @@ class Segments(Lingering):
                 return
             content = self._bucket.get(name)
             if not segment.is_name_of(content):
-                raise DestinationRefused(f"{self._bucket}{name} was altered: it has not the hash of its name")
+                raise DestinationRefused(f"{self._bucket}{name} was altered: its hash is not the one in its name")
             yield from ((line.index, line.stated) for line in unpacked(content) if line.index <= last)
 
     def _cover(self, size: int) -> None:
-        """Puts the smallest checkpoint that covers so many events, if there is one.
+        """Puts the smallest checkpoint that covers ``size`` events, if there is one.
 
         :raises DestinationRefused: the bucket has another one of its size.
         """
