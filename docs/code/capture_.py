@@ -13,5 +13,5 @@ def begin(conn: psycopg.Connection) -> None:
 
 def broken(conn: psycopg.Connection) -> list[str]:
     """Returns the tables whose changes may pass, and why."""
-    watched = [*captures.listed(conn), *guards.listed(conn)]
+    watched = [*captures.list_captures(conn), *guards.list_guards(conn)]
     return [f"{each.table} {each.problem}" for each in watched if each.problem]

@@ -113,8 +113,8 @@ def test_every_destination_gets_every_event(own_server: TemporaryServer, tmp_pat
         assert receiver.sent_again < size / 2  # after a crash: some, and not all
     with psycopg.connect(dsn) as conn:
         assert {parked.index for parked in streams.parked(conn, "hook", count=1_000)} == refused
-        assert [stream.state for stream in streams.listed(conn)] == ["active"] * 4
-        assert [processor.state for processor in processors.listed(conn)] == ["active"] * 2
+        assert [stream.state for stream in streams.list_streams(conn)] == ["active"] * 4
+        assert [processor.state for processor in processors.list_processors(conn)] == ["active"] * 2
     dead, given_up = list(range(0, size, 300)), [index for index in paid if index % 20 == 0]
     again = [index for index in range(0, size, 30) if index not in dead]
     thirds = {index: keys[index] for index in range(0, size, 3)}

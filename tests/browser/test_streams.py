@@ -18,7 +18,7 @@ pytestmark = pytest.mark.chromium
 def streamed(conn: psycopg.Connection, tmp_path: Path) -> psycopg.Connection:
     """The site with four streams: one is failing, two are paused, one has parked events and is replayed."""
     conn.autocommit = True
-    for stream in streams.listed(conn):
+    for stream in streams.list_streams(conn):
         streams.remove(conn, stream.name)
     streaming.give(conn, tmp_path)
     streams.replay(conn, "siem", 20, 60)
@@ -48,11 +48,11 @@ def test_an_operator_sets_a_stream_back_and_gives_an_event_up(tab: Tab, streamed
     dialog = tab.page.get_by_role("dialog")
     expect(dialog).to_contain_text("Move siem to another event?")
     dialog.get_by_role("button", name="Cancel").click()
-    assert streams.found(streamed, "siem").next_index == 146
+    assert streams.get_stream(streamed, "siem").next_index == 146
     tab.page.get_by_role("button", name="Move the stream").click()
     dialog.get_by_role("button", name="Move").click()
     tab.page.get_by_text("The stream continues with that event").wait_for()
-    assert streams.found(streamed, "siem").next_index == 140
+    assert streams.get_stream(streamed, "siem").next_index == 140
     tab.page.get_by_label("Discard event 12").click()
     discard = tab.page.get_by_role("button", name="Discard event 12")
     discard.click()

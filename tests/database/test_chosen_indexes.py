@@ -152,7 +152,7 @@ def test_new_partitions_have_the_index(owner: Connection) -> None:
     for name in ("request", "ip"):
         assert found(owner, name, "v-1299") == [1_299]
         assert len(used(owner, name, "v-1299")[1]) == 6
-    assert all(index.complete for index in indexes.listed(owner))
+    assert all(index.complete for index in indexes.list_indexes(owner))
 
 
 def interrupt(_: indexes.Step) -> None:
@@ -188,7 +188,7 @@ def test_an_interrupted_build_is_taken_up_again(owner: Connection, dsn: str) -> 
         adding.join()
     assert isinstance(adding.error, QueryCanceled)
     assert value(owner, "SELECT count(*) FROM pg_index WHERE NOT indisvalid AND indisready") >= 1
-    assert [(index.name, index.complete) for index in indexes.listed(owner)] == [("request", False)]
+    assert [(index.name, index.complete) for index in indexes.list_indexes(owner)] == [("request", False)]
     assert owner.execute(indexes.CHOSEN_NAMES).fetchall() == []
     assert indexes.add(owner, "request").complete
     assert owner.execute(indexes.CHOSEN_NAMES).fetchall() == [("request",)]
@@ -232,7 +232,7 @@ def test_an_index_is_removed_with_all_that_was_built(owner: Connection) -> None:
     for name in ("data.claim_number", "ip"):
         indexes.remove(owner, name)
     assert value(owner, CHILDREN) == 0
-    assert indexes.listed(owner) == []
+    assert indexes.list_indexes(owner) == []
     with pytest.raises(IndexRefused, match="no index ip: `pgaudit index list`"):
         indexes.remove(owner, "ip")
 
@@ -246,7 +246,7 @@ def test_a_locked_log_is_given_way_to(owner: Connection, dsn: str, monkeypatch: 
         with pytest.raises(IndexRefused, match="keeps the audit log locked: end it"):
             indexes.add(owner, "ip")
         record_persist_and_commit(owner, telling(1))
-    assert indexes.listed(owner) == []
+    assert indexes.list_indexes(owner) == []
     assert indexes.add(owner, "ip").complete
 
 
@@ -305,7 +305,7 @@ def test_a_reader_sees_which_indexes_there_are(owner: Connection, dsn: str) -> N
     with temporary_roles(dsn, "t_index_reader"), psycopg.connect(dsn, user="t_index_reader", autocommit=True) as conn:
         grant(owner, reader="t_index_reader")
         assert conn.execute(indexes.CHOSEN_NAMES).fetchall() == [("changes",), ("data.it's",), ("request",)]
-        assert {index.name: index.bytes > 0 for index in indexes.listed(conn)} == dict.fromkeys(
+        assert {index.name: index.bytes > 0 for index in indexes.list_indexes(conn)} == dict.fromkeys(
             ("changes", "data.it's", "request"), True
         )
 

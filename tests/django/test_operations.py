@@ -15,14 +15,14 @@ APPS = {"PROJECT_APPS": f"{PROJECT}.claims"}
 def added(dsn: str) -> tuple[list[str], list[str]]:
     """Returns the tables that are captured and guarded."""
     with psycopg.connect(dsn) as conn:
-        return [each.table for each in captures.listed(conn)], [each.table for each in guards.listed(conn)]
+        return [each.table for each in captures.list_captures(conn)], [each.table for each in guards.list_guards(conn)]
 
 
 def test_migrations_add_and_remove_them(run: Run, empty_dsn: str) -> None:
     """Forwards and backwards; names of fields become those of columns."""
     run("django", "migrate", "claims", "0002", **APPS)
     with psycopg.connect(empty_dsn) as conn:
-        (capture,), (guard,) = captures.listed(conn), guards.listed(conn)
+        (capture,), (guard,) = captures.list_captures(conn), guards.list_guards(conn)
     assert (capture.table, capture.key, capture.mask, capture.target) == (
         "public.Claims",
         ["claim_id"],

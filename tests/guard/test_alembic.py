@@ -82,7 +82,7 @@ def config(dsn: str, directory: Path) -> Config:
 def added(conn: psycopg.Connection) -> tuple[list[Capture], list[Guard]]:
     """Returns what is captured and guarded."""
     conn.rollback()
-    return captures.listed(conn), guards.listed(conn)
+    return captures.list_captures(conn), guards.list_guards(conn)
 
 
 def assert_added(conn: psycopg.Connection) -> None:

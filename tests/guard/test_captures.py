@@ -28,8 +28,8 @@ def test_a_capture_has_the_given_options(owner: Connection) -> None:
     assert (added.columns, added.exclude, added.mask) == (["status", "iban"], ["at"], ["iban"])
     assert added.when == "new.status IS DISTINCT FROM old.status"
     assert (added.state, added.level, added.level_reason, added.children) == ("captured", "statement", None, [])
-    assert captures.add(owner, "claims", target="claim", key="id") == captures.listed(owner)[0]
-    assert captures.listed(owner)[0].columns is None
+    assert captures.add(owner, "claims", target="claim", key="id") == captures.list_captures(owner)[0]
+    assert captures.list_captures(owner)[0].columns is None
 
 
 def test_a_guard_has_the_given_options(owner: Connection) -> None:
@@ -43,7 +43,7 @@ def test_a_guard_has_the_given_options(owner: Connection) -> None:
     assert (added.exclude, added.mask, added.when, added.state) == (["at"], ["iban"], "new.amount > 5", "guarded")
     other = guards.add(owner, "claims", target="claim", key="id", actions={"delete": "x.y"})
     assert other.actions == {"delete": "x.y"}
-    assert guards.listed(owner)[0].on_missing == "abort"
+    assert guards.list_guards(owner)[0].on_missing == "abort"
 
 
 @pytest.mark.parametrize("module", [captures, guards])
@@ -138,13 +138,13 @@ def test_other_options_of_a_guard_are_refused(owner: Connection) -> None:
 def test_a_name_may_need_its_schema_or_quotes(owner: Connection) -> None:
     """The search path decides what is added; when one is looked for, all tables of that name are named."""
     captures.add(owner, "insurance.claims", target="claim", key="id")
-    assert captures.found(owner, "claims").table == "insurance.claims"
+    assert captures.get_capture(owner, "claims").table == "insurance.claims"
     captures.add(owner, "claims", target="claim", key="id")
     with pytest.raises(CaptureRefused, match=r"claims is ambiguous: name one of insurance\.claims, public\.claims"):
-        captures.found(owner, "claims")
+        captures.get_capture(owner, "claims")
     assert captures.renew(owner, "claims").table == "public.claims"
     assert captures.add(owner, '"Odd name"', target="odd", key="id").table == "public.Odd name"
-    assert captures.found(owner, '"Odd name"') == captures.found(owner, "public.Odd name")
+    assert captures.get_capture(owner, '"Odd name"') == captures.get_capture(owner, "public.Odd name")
 
 
 def test_the_example_has_the_recorded_columns(owner: Connection) -> None:
@@ -161,8 +161,8 @@ def test_the_statements_for_migrations_add_and_remove_as_functions_do(owner: Con
     """Values with quotes, backslashes and percent signs arrive as they are."""
     when = r"new.status LIKE 'a\%''%' OR new.amount::int = 1"
     owner.execute(statements.add_capture("claims", target="claim", key="id", mask=["iban"], when=when).encode())
-    assert captures.found(owner, "claims").when == when
+    assert captures.get_capture(owner, "claims").when == when
     owner.execute(statements.add_guard("claims", target="claim", key="id", actions="claim.*", changes=True).encode())
-    assert guards.found(owner, "claims").changes
+    assert guards.get_guard(owner, "claims").changes
     owner.execute(f"{statements.remove_guard('claims')}; {statements.remove_capture('claims')}".encode())
-    assert captures.listed(owner) == []
+    assert captures.list_captures(owner) == []

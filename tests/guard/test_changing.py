@@ -36,7 +36,7 @@ def test_a_capture_belongs_to_the_transaction_of_the_caller(dsn: str, owner: Con
         assert conn.execute("SHOW lock_timeout").fetchone() == ("7s",)
         getattr(conn, end)()
         assert conn.execute("SHOW lock_timeout").fetchone() == ("0",)
-    assert len(captures.listed(owner)) == len(guards.listed(owner)) == (end == "commit")
+    assert len(captures.list_captures(owner)) == len(guards.list_guards(owner)) == (end == "commit")
 
 
 def test_a_session_of_sqlalchemy_has_the_capture_in_its_transaction(dsn: str, owner: Connection) -> None:
@@ -46,7 +46,7 @@ def test_a_session_of_sqlalchemy_has_the_capture_in_its_transaction(dsn: str, ow
         with Session(engine) as session:
             captures.add(session, "claims", target="claim", key="id")
             getattr(session, ends)()
-        assert len(captures.listed(owner)) == (ends == "commit")
+        assert len(captures.list_captures(owner)) == (ends == "commit")
 
 
 def test_a_connection_with_its_own_json_loader_is_accepted(owner: Connection) -> None:
@@ -91,8 +91,8 @@ def test_only_the_owner_adds_a_capture_and_readers_see_it(owner: Connection, dsn
     with temporary_roles(dsn, "t_reader"):
         grant(owner, reader="t_reader")
         with psycopg.connect(f"{dsn} user=t_reader", autocommit=True) as reader:
-            assert example_event(reader, captures.found(reader, "claims"))["action"] == "claim.updated"
-            assert guards.listed(reader) == []
+            assert example_event(reader, captures.get_capture(reader, "claims"))["action"] == "claim.updated"
+            assert guards.list_guards(reader) == []
             with pytest.raises(InsufficientPrivilege, match="can capture tables: connect as postgres"):
                 captures.add(reader, "claims", target="claim", key="id")
             with pytest.raises(InsufficientPrivilege, match="can guard tables: connect as postgres"):

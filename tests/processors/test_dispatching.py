@@ -105,7 +105,7 @@ def test_a_backfill_gives_events_of_the_past_and_moves_nothing(dsn: str, setting
             1_000,
         )
         assert half.progress == pytest.approx(1_000 / 2_200)
-        assert processors.found(conn, "mail").backfill_events == 1_200
+        assert processors.get_processor(conn, "mail").backfill_events == 1_200
         while one.dispatch_due(conn):
             pass
         (done,) = processors.backfills(conn, "mail")
@@ -199,7 +199,7 @@ def test_a_processor_that_is_removed_leaves_nothing(dsn: str, settings: Settings
     dispatch(settings)
     with autocommitting(dsn) as conn:
         processors.remove(conn, "mail")
-        assert processors.listed(conn) == []
+        assert processors.list_processors(conn) == []
         with pytest.raises(StreamNotFound):
             processors.remove(conn, "mail")
     assert value_in(dsn, JOBS) == 0

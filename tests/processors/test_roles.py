@@ -61,7 +61,7 @@ async def test_a_worker_runs_processors_and_an_operator_decides(dsn: str, conn: 
         ]
         assert {actor for _, actor, _ in acts} == {"t_operates"}
         with psycopg.connect(dsn, user="t_reads", autocommit=True) as reader:
-            assert processors.found(reader, "mail").waiting == 1
+            assert processors.get_processor(reader, "mail").waiting == 1
             assert "processors" in {check.name for check in health.check(reader).checks}
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 processors.pause(reader, "mail")

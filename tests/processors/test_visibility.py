@@ -85,5 +85,5 @@ def test_the_lag_does_not_wait_for_a_partition_that_is_being_detached(dsn: str, 
     with psycopg.connect(dsn) as other:
         other.execute(LOCK)
         mail.execute("SET lock_timeout = '2s'")
-        (stats,) = processors.listed(mail)
+        (stats,) = processors.list_processors(mail)
     assert (stats.lag_events, stats.lag_seconds > 0) == (1, True)

@@ -123,7 +123,7 @@ def test_a_stream_to_a_private_address_is_paused(dsn: str, monkeypatch: pytest.M
     with psycopg.connect(dsn, autocommit=True) as conn:
         streams.add(conn, "inside", to="https://169.254.169.254/latest?secret=env:KEY", start=0)
         send_all(dsn, "inside")
-        found = streams.found(conn, "inside")
+        found = streams.get_stream(conn, "inside")
     assert (found.state, found.next_index) == ("paused", 0)
     assert found.pause_reason is not None
     assert "169.254.169.254, an address that is not public" in found.pause_reason

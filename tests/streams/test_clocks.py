@@ -44,7 +44,7 @@ def set_back(dsn: str, hours: int = 5) -> None:
 def found(dsn: str) -> streams.Stream:
     """Returns the stream as people see it."""
     with psycopg.connect(dsn) as conn:
-        return streams.found(conn, "siem")
+        return streams.get_stream(conn, "siem")
 
 
 def failing_seconds(dsn: str) -> float:

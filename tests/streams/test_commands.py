@@ -191,7 +191,7 @@ def test_a_range_is_sent_again(run: Run, siem: Path, dsn: str) -> None:
 def send_when_asked(dsn: str) -> None:
     """Sends a replay as soon as there is one, as a worker does."""
     with psycopg.connect(dsn, autocommit=True) as conn:
-        while streams.found(conn, "siem").replay_from is None:
+        while streams.get_stream(conn, "siem").replay_from is None:
             pass
     send_all(dsn, "siem")
 

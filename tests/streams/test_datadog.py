@@ -146,6 +146,6 @@ def test_a_stream_to_datadog(dsn: str) -> None:
         streams.add(conn, "dd", to=f"datadog+{url}?api_key=env:DD", start=0, allow_private=True)
         send_all(dsn, "dd")
         history = conn.execute("SELECT status, events, error FROM pgaudit.delivery ORDER BY id").fetchall()
-        assert streams.found(conn, "dd").next_index == 6
+        assert streams.get_stream(conn, "dd").next_index == 6
     assert intake.indexes == [0, 1, 2, 4, 5]
     assert any(status == "skipped" and events == 1 and "18 hours" in error for status, events, error in history)

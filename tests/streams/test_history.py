@@ -60,10 +60,10 @@ def test_rate_counts_whole_minutes(dsn: str) -> None:
     with psycopg.connect(dsn, autocommit=True) as conn:
         streams.add(conn, "siem", to="file:/nowhere", start=0)
         ship(dsn, "siem", Receiver())
-        rate = streams.found(conn, "siem").events_per_second
+        rate = streams.get_stream(conn, "siem").events_per_second
         assert 60 / 360 <= rate <= 60 / 300
         conn.execute("UPDATE pgaudit.delivery SET started_at = started_at - interval '7 minutes'")
-        assert streams.found(conn, "siem").events_per_second == 0
+        assert streams.get_stream(conn, "siem").events_per_second == 0
 
 
 def test_a_slow_chunk_is_left_half_done(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,7 +74,7 @@ def test_a_slow_chunk_is_left_half_done(dsn: str, monkeypatch: pytest.MonkeyPatc
     with psycopg.connect(dsn, autocommit=True) as conn:
         streams.add(conn, "siem", to="file:/nowhere", start=0)
         ship(dsn, "siem", receiver)
-        found = streams.found(conn, "siem")
+        found = streams.get_stream(conn, "siem")
     assert 0 < found.next_index < 8
     assert "it takes minutes" in (found.error or "")
     ship_the_rest(dsn, receiver)
@@ -85,7 +85,7 @@ def test_a_slow_chunk_is_left_half_done(dsn: str, monkeypatch: pytest.MonkeyPatc
 def ship_the_rest(dsn: str, receiver: Receiver) -> None:
     """Sends what is left, with as many attempts as it takes."""
     with psycopg.connect(dsn, autocommit=True) as conn:
-        while streams.found(conn, "siem").lag_events:
+        while streams.get_stream(conn, "siem").lag_events:
             ship(dsn, "siem", receiver)
 
 

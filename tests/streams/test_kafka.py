@@ -49,7 +49,7 @@ def siem(dsn: str, kafka: Kafka) -> str:
 def state(dsn: str) -> streams.Stream:
     """Returns how the stream does."""
     with psycopg.connect(dsn) as conn:
-        return streams.found(conn, "siem")
+        return streams.get_stream(conn, "siem")
 
 
 def threads() -> int:

@@ -37,7 +37,7 @@ def siem(dsn: str, nats: NatsServer) -> str:
 def state(dsn: str) -> streams.Stream:
     """Returns how the stream does."""
     with psycopg.connect(dsn) as conn:
-        return streams.found(conn, "siem")
+        return streams.get_stream(conn, "siem")
 
 
 def indexes(nats: NatsServer) -> list[tuple[int, int]]:

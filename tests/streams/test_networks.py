@@ -174,6 +174,6 @@ def test_nats_that_is_away_is_told_at_once(dsn: str) -> None:
     with psycopg.connect(dsn, autocommit=True) as conn:
         streams.add(conn, "bus", to=f"nats://{place}?stream=AUDIT", start=0, allow_private=True)
         send_all(dsn, "bus", Settings(job_backoff_delay=0))
-        found = streams.found(conn, "bus")
+        found = streams.get_stream(conn, "bus")
     assert found.state == "failing"
     assert (found.error or "").startswith("NATS does not answer: Connect")

@@ -69,7 +69,7 @@ def test_the_user_that_the_application_names_is_the_actor(stream: psycopg.Connec
     said = {"actor": {"type": "user", "id": "42", "name": "Ada"}, "context": {"ip": "203.0.113.7"}}
     stream.execute("SELECT set_config('audit.context', %s, true)", [json.dumps(said)])
     streams.pause(stream, "siem")
-    assert streams.found(stream, "siem").paused_by == "user:42"
+    assert streams.get_stream(stream, "siem").paused_by == "user:42"
     stream.commit()
     streams.resume(stream, "siem")
     paused, resumed = recorded(stream)
@@ -88,11 +88,11 @@ def test_an_operator_may_act_and_a_reader_may_not(stream: psycopg.Connection, ds
             streams.pause(conn, "siem")
             streams.resume(conn, "siem")
             streams.rewind(conn, "siem", 0)
-            assert [one.name for one in streams.listed(conn)] == ["siem"]
+            assert [one.name for one in streams.list_streams(conn)] == ["siem"]
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 streams.remove(conn, "siem")
         with psycopg.connect(make_conninfo(dsn, user="t_reader"), autocommit=True) as conn:
-            assert [one.name for one in streams.listed(conn)] == ["siem"]
+            assert [one.name for one in streams.list_streams(conn)] == ["siem"]
             for act in (streams.pause, streams.resume, streams.retry, streams.stop_replay):
                 with pytest.raises(psycopg.errors.InsufficientPrivilege):
                     act(conn, "siem")

@@ -220,6 +220,6 @@ def test_a_stream_to_a_collector(dsn: str) -> None:
         streams.add(conn, "otel", to=f"otlp+{url}", start=0, allow_private=True)
         send_all(dsn, "otel")
         assert [one.index for one in streams.parked(conn, "otel")] == [4]
-        assert streams.found(conn, "otel").next_index == 20
+        assert streams.get_stream(conn, "otel").next_index == 20
     indexes = [json.loads(record.body.string_value)["index"] for record in backend.records]
     assert set(indexes) == set(range(20)) - {4}

@@ -64,7 +64,7 @@ def add(conn: psycopg.Connection, directory: Path) -> None:
 
 def reason(conn: psycopg.Connection) -> str:
     """Returns state of the stream, and why it is so."""
-    stream = streams.catalog.found(conn, "archive")
+    stream = streams.catalog.get_stream(conn, "archive")
     return f"{stream.state}: {stream.pause_reason or stream.error}"
 
 

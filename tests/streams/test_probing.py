@@ -31,9 +31,9 @@ def test_a_receiver_gets_an_event_that_says_that_it_is_a_test(conn: psycopg.Conn
     with serving(record) as url:
         streams.add(conn, "hook", to=f"{url}/audit?secret=env:KEY", allow_private=True)
         streams.pause(conn, "hook")
-        before = streams.found(conn, "hook")
-        said = probe(streams.found(conn, "hook"))
-        assert streams.found(conn, "hook") == before
+        before = streams.get_stream(conn, "hook")
+        said = probe(streams.get_stream(conn, "hook"))
+        assert streams.get_stream(conn, "hook") == before
         assert streams.deliveries(conn, "hook") == []
     assert said == f"{url}/audit has accepted a test event with the action {ACTION}"
     (request,) = requests
@@ -48,21 +48,21 @@ def test_a_receiver_that_does_not_take_it(conn: psycopg.Connection, status: int,
     with serving(lambda _: Reply(status)) as url:
         streams.add(conn, "hook", to=f"{url}/audit?secret=env:KEY", allow_private=True)
         with pytest.raises(error, match=f"it answers {status}"):
-            probe(streams.found(conn, "hook"))
-        assert streams.found(conn, "hook").state == "active"
+            probe(streams.get_stream(conn, "hook"))
+        assert streams.get_stream(conn, "hook").state == "active"
 
 
 def test_a_directory_is_tried_and_no_event_is_written(conn: psycopg.Connection, tmp_path: Path) -> None:
     """Its files are evidence: they have the events of the log, and no others."""
     streams.add(conn, "files", to=f"file:{tmp_path}/out")
-    assert probe(streams.found(conn, "files")) == (
+    assert probe(streams.get_stream(conn, "files")) == (
         f"file:{tmp_path}/out accepts the connection; no test event was sent, because it stores only events of the log"
     )
     assert list((tmp_path / "out").iterdir()) == []
     (tmp_path / "out").rmdir()
     (tmp_path / "out").write_text("no directory")
     with pytest.raises(DeliveryFailed, match="cannot be written: File exists"):
-        probe(streams.found(conn, "files"))
+        probe(streams.get_stream(conn, "files"))
 
 
 def test_a_secret_that_is_not_there(conn: psycopg.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,4 +70,4 @@ def test_a_secret_that_is_not_there(conn: psycopg.Connection, monkeypatch: pytes
     monkeypatch.delenv("KEY")
     streams.add(conn, "hook", to="https://siem.example.com?secret=env:KEY")
     with pytest.raises(DeliveryFailed, match="the secret env:KEY is not set"):
-        probe(streams.found(conn, "hook"))
+        probe(streams.get_stream(conn, "hook"))

@@ -35,13 +35,13 @@ def test_a_range_is_sent_again_and_the_stream_goes_on_where_it_was(dsn: str, sen
     """Newer events come first, and the position stays; the history has the range."""
     with psycopg.connect(dsn, autocommit=True) as conn:
         streams.replay(conn, "siem", 3, 5)
-        found = streams.found(conn, "siem")
+        found = streams.get_stream(conn, "siem")
         assert (found.replay_from, found.replay_to, found.replay_next) == (3, 5, 3)
         append(dsn, 2)
         send_all(dsn, "siem")
         assert sorted(indexes(sent)) == [0, 1, 2, 3, 3, 4, 4, 5, 5, *range(6, 13)]
-        assert streams.found(conn, "siem").replay_from is None
-        assert streams.found(conn, "siem").next_index == 13  # with the event about the replay
+        assert streams.get_stream(conn, "siem").replay_from is None
+        assert streams.get_stream(conn, "siem").next_index == 13  # with the event about the replay
         replayed = next(one for one in streams.deliveries(conn, "siem") if one.status == "replayed")
         assert (replayed.from_index, replayed.to_index, replayed.events) == (3, 5, 3)
     append(dsn, 1)
@@ -58,7 +58,7 @@ def test_only_matching_events_are_sent_again(dsn: str, tmp_path: Path) -> None:
         for first, last, events in ((0, 9, 1), (5, 9, 0)):
             streams.replay(conn, "siem", first, last)
             send_all(dsn, "siem")
-            assert streams.found(conn, "siem").replay_from is None
+            assert streams.get_stream(conn, "siem").replay_from is None
             newest = streams.deliveries(conn, "siem")[0]
             assert (newest.status, newest.from_index, newest.to_index, newest.events) == (
                 "replayed",
@@ -132,7 +132,7 @@ def test_a_replay_that_fails_does_not_hold_up_the_stream(
         send_all(dsn, "siem")
         append(dsn, 2)
         send_all(dsn, "siem")
-        found, (newest, *others) = streams.found(conn, "siem"), streams.deliveries(conn, "siem")
+        found, (newest, *others) = streams.get_stream(conn, "siem"), streams.deliveries(conn, "siem")
     assert taken == [10, 11, 12]
     assert (found.state, found.next_index, found.replay_from) == ("active", 13, 2 if goes_on else None)
     assert newest.status == "delivered"
@@ -157,7 +157,7 @@ def test_a_replay_waits_for_a_destination_that_cannot_be_opened(
     with psycopg.connect(dsn, autocommit=True) as conn:
         streams.replay(conn, "siem", 2, 5)
         send_all(dsn, "siem")
-        found, newest = streams.found(conn, "siem"), streams.deliveries(conn, "siem")[0]
+        found, newest = streams.get_stream(conn, "siem"), streams.deliveries(conn, "siem")[0]
     assert (found.state, found.replay_from) == ("active", 2 if goes_on else None)
     assert newest.status == "failed"
     assert str(error) in (newest.error or "")
@@ -172,7 +172,7 @@ def test_a_failed_replay_is_tried_again(dsn: str, monkeypatch: pytest.MonkeyPatc
     with psycopg.connect(dsn, autocommit=True) as conn:
         streams.replay(conn, "siem", 2, 5)
         send_all(dsn, "siem")
-        assert streams.found(conn, "siem").replay_error == "busy"
+        assert streams.get_stream(conn, "siem").replay_error == "busy"
         monkeypatch.undo()
         conn.execute("UPDATE pgaudit.stream_replay SET next_attempt_at = '-infinity'")
         send_all(dsn, "siem")
@@ -199,7 +199,7 @@ def test_a_range_of_many_chunks_is_sent_to_its_end(dsn: str, monkeypatch: pytest
         streams.replay(conn, "siem", 1, 8)
         send_all(dsn, "siem")
         assert taken == list(range(1, 9))
-        assert streams.found(conn, "siem").replay_from is None
+        assert streams.get_stream(conn, "siem").replay_from is None
 
 
 def test_a_stream_that_has_sent_nothing_has_nothing_to_send_again(dsn: str, tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def add(dsn: str, to: str, **options: Any) -> None:
 def found(dsn: str) -> streams.Stream:
     """Returns how the stream does."""
     with psycopg.connect(dsn) as conn:
-        return streams.found(conn, "daily")
+        return streams.get_stream(conn, "daily")
 
 
 def records(text: str) -> list[dict[str, str]]:
@@ -276,19 +276,19 @@ def test_disk_that_cannot_be_written(three_days: str, tmp_path: Path) -> None:
     assert "cannot be written" in (found(three_days).error or "")
     with psycopg.connect(three_days) as conn:
         with pytest.raises(DeliveryFailed, match="cannot be written"):
-            probe(streams.found(conn, "daily"))
+            probe(streams.get_stream(conn, "daily"))
         (tmp_path / "out").unlink()
-        assert "accepts the connection" in probe(streams.found(conn, "daily"))
+        assert "accepts the connection" in probe(streams.get_stream(conn, "daily"))
 
 
 def test_test_of_an_email_logs_in(dsn: str) -> None:
     """And sends nothing."""
     with mail_server() as box, psycopg.connect(dsn) as conn:
         streams.add(conn, "daily", to=mail_url(box), allow_private=True)
-        assert "accepts the connection" in probe(streams.found(conn, "daily"))
+        assert "accepts the connection" in probe(streams.get_stream(conn, "daily"))
         box.answers["ciso@example.com"] = "550 no such mailbox"
         with pytest.raises(DestinationRefused, match=r"ciso@example\.com"):
-            probe(streams.found(conn, "daily"))
+            probe(streams.get_stream(conn, "daily"))
         assert not box.messages
 
 

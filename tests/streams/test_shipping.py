@@ -30,7 +30,7 @@ def stream(dsn: str) -> str:
 def found(dsn: str) -> streams.Stream:
     """Returns the stream as people see it."""
     with psycopg.connect(dsn) as conn:
-        return streams.found(conn, "siem")
+        return streams.get_stream(conn, "siem")
 
 
 def parked(dsn: str) -> dict[int, int | None]:
@@ -107,7 +107,7 @@ def test_a_message_that_postgres_cannot_store_is_noted(dsn: str, stream: str) ->
     receiver = Receiver(failure=DeliveryFailed("busy\0\ud800\nthe stream other is paused"))
     ship(dsn, stream, receiver)
     with psycopg.connect(dsn) as conn:
-        found = streams.found(conn, stream)
+        found = streams.get_stream(conn, stream)
     assert (found.state, found.error) == ("failing", "busy   the stream other is paused")
 
 

@@ -289,11 +289,11 @@ def test_stream(dsn: str, mailbox: Mailbox) -> None:
         streams.add(conn, "mail", to=plain(mailbox, "&linger=1"), start=0, allow_private=True)
         settings = Settings(dsn=dsn)
         send_all(dsn, "mail", settings)
-        found = streams.found(conn, "mail")
+        found = streams.get_stream(conn, "mail")
         assert (found.state, found.pause_kind, found.next_index) == ("paused", "refused", 0)
         assert "refuses the recipient ciso@example.com: 550" in (found.pause_reason or "")
         mailbox.answers.clear()
         streams.resume(conn, "mail")
-        while streams.found(conn, "mail").lag_events:
+        while streams.get_stream(conn, "mail").lag_events:
             send_all(dsn, "mail", settings)
     assert [message["X-Pgaudit-Index"] for message in mailbox.messages] == ["0-99", "100-129"]

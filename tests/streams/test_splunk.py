@@ -207,7 +207,7 @@ def test_a_stream_to_splunk(dsn: str) -> None:
         for _ in range(2):
             send_all(dsn, "siem", Settings(dsn=dsn, job_backoff_delay=1))
             conn.execute("UPDATE pgaudit.stream_position SET next_attempt_at = '-infinity'")
-        found = streams.found(conn, "siem")
+        found = streams.get_stream(conn, "siem")
         parked = [one.index for one in streams.parked(conn, "siem")]
     assert parked == [11]
     assert (found.next_index, found.state) == (40, "active")

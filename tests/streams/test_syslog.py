@@ -233,7 +233,7 @@ def test_a_server_that_is_killed_has_each_event(dsn: str, siem: Rsyslog) -> None
     with psycopg.connect(dsn, autocommit=True) as conn:
         for _ in range(100):
             send_all(dsn, "siem", settings)
-            if streams.found(conn, "siem").lag_events == 0:
+            if streams.get_stream(conn, "siem").lag_events == 0:
                 break
             threading.Event().wait(0.1)
         assert streams.deliveries(conn, "siem")[-1].status == "failed"

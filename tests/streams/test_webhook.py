@@ -313,7 +313,7 @@ def test_a_stream_to_a_receiver_that_fails_now_and_then(dsn: str) -> None:
         for _ in range(3):
             send_all(dsn, "hook", Settings(dsn=dsn, job_backoff_delay=1))
             conn.execute("UPDATE pgaudit.stream_position SET next_attempt_at = '-infinity'")
-        found = streams.found(conn, "hook")
+        found = streams.get_stream(conn, "hook")
         parked = [one.index for one in streams.parked(conn, "hook")]
         history = [(one.status, one.error) for one in streams.deliveries(conn, "hook") if one.error]
     assert accepted == [index for index in range(300) if index not in {50, 150}]
@@ -333,7 +333,7 @@ def test_a_receiver_that_is_gone_pauses_the_stream(dsn: str) -> None:
         streams.add(conn, "hook", to=f"{url}?secret=env:KEY", start=0, allow_private=True)
         send_all(dsn, "hook")
         send_all(dsn, "hook")
-        found = streams.found(conn, "hook")
+        found = streams.get_stream(conn, "hook")
     assert (found.state, found.pause_kind, found.next_index) == ("paused", "refused", 1)
     assert found.pause_reason is not None
     assert "410 Gone" in found.pause_reason

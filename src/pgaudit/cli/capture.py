@@ -72,7 +72,7 @@ def add(  # noqa: PLR0913 - each is an option
 def list_(*, json: AsJson = False) -> None:
     """List the captured tables: captured, paused, or broken when changes may pass without an event."""
     with connect("reader") as conn:
-        found = captures.listed(conn)
+        found = captures.list_captures(conn)
     print_list(Line, found, in_json=json)
 
 
@@ -80,7 +80,7 @@ def list_(*, json: AsJson = False) -> None:
 def show(table: Table, *, json: AsJson = False) -> None:
     """Show how a table is captured, whether its triggers work, and an example of an event."""
     with connect("reader") as conn:
-        capture = captures.found(conn, table)
+        capture = captures.get_capture(conn, table)
         example = example_event(conn, capture)
     if json:
         print_json(as_json(capture, example))
@@ -101,7 +101,7 @@ def pause(table: Table, *, json: AsJson = False) -> None:
     """Interrupt the capture of a table. The pause is an event itself."""
     with connect("owner") as conn:
         captures.pause(conn, table)
-        capture = captures.found(conn, table)
+        capture = captures.get_capture(conn, table)
     print_changed(capture, f"The capture of {capture.table} is paused: its changes are not recorded.", in_json=json)
 
 
@@ -110,7 +110,7 @@ def resume(table: Table, *, json: AsJson = False) -> None:
     """Resume the capture of a table."""
     with connect("owner") as conn:
         captures.resume(conn, table)
-        capture = captures.found(conn, table)
+        capture = captures.get_capture(conn, table)
     print_changed(capture, f"{capture.table} is captured again.", in_json=json)
 
 

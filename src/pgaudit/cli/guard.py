@@ -103,7 +103,7 @@ def patterns(action: str | None, by_operation: Mapping[str, str | None]) -> dict
 def list_(*, json: AsJson = False) -> None:
     """List the guarded tables: guarded, paused, or broken when changes may pass unseen."""
     with connect("reader") as conn:
-        found = guards.listed(conn)
+        found = guards.list_guards(conn)
     print_list(Line, found, in_json=json)
 
 
@@ -111,7 +111,7 @@ def list_(*, json: AsJson = False) -> None:
 def show(table: Table, *, json: AsJson = False) -> None:
     """Show how a table is guarded, whether its triggers work, and an example of an event that is captured."""
     with connect("reader") as conn:
-        guard = guards.found(conn, table)
+        guard = guards.get_guard(conn, table)
         example = example_event(conn, guard)
     if json:
         print_json(as_json(guard, example))
@@ -134,7 +134,7 @@ def pause(table: Table, *, json: AsJson = False) -> None:
     """Interrupt the guard of a table. The pause is an event itself."""
     with connect("owner") as conn:
         guards.pause(conn, table)
-        guard = guards.found(conn, table)
+        guard = guards.get_guard(conn, table)
     print_changed(guard, f"The guard of {guard.table} is paused: its changes need no event.", in_json=json)
 
 
@@ -143,7 +143,7 @@ def resume(table: Table, *, json: AsJson = False) -> None:
     """Resume the guard of a table."""
     with connect("owner") as conn:
         guards.resume(conn, table)
-        guard = guards.found(conn, table)
+        guard = guards.get_guard(conn, table)
     print_changed(guard, f"{guard.table} is guarded again.", in_json=json)
 
 

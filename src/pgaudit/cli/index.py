@@ -41,7 +41,7 @@ def tell(step: indexes.Step) -> None:
 def list_(*, json: AsJson = False) -> None:
     """List the chosen indexes with their size. One that is not complete serves no search: add it again."""
     with connect("reader") as conn:
-        print_rows(indexes.ChosenIndex, indexes.listed(conn), as_json=json)
+        print_rows(indexes.ChosenIndex, indexes.list_indexes(conn), as_json=json)
 
 
 @app.command()

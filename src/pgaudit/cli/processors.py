@@ -61,7 +61,7 @@ class BackfillRow:
 def list_(*, json: AsJson = False) -> None:
     """List the processors that workers have registered, with their lag and their jobs."""
     with connect("operator") as conn:
-        listed = processors.listed(conn)
+        listed = processors.list_processors(conn)
     if json:
         print_rows(processors.ProcessorStats, listed, as_json=True)
     else:
@@ -72,7 +72,7 @@ def list_(*, json: AsJson = False) -> None:
 def show(name: Name, *, json: AsJson = False) -> None:
     """Show a processor, why it is paused, and how far its backfills are."""
     with connect("operator") as conn:
-        stats, backfills = processors.found(conn, name), processors.backfills(conn, name)
+        stats, backfills = processors.get_processor(conn, name), processors.backfills(conn, name)
     if json:
         print_json(asdict(stats) | {"backfills": [asdict(each) | {"progress": each.progress} for each in backfills]})
         return

@@ -74,7 +74,7 @@ def start_of(text: str) -> int | None:
 def list_(*, json: AsJson = False) -> None:
     """List the streams with their state and lag. A stream is active, failing or paused; the list says why."""
     with connect("reader") as conn:
-        found = streams.listed(conn)
+        found = streams.list_streams(conn)
     if json:
         print_json([asdict(stream) for stream in found])
     elif not found:
@@ -87,7 +87,7 @@ def list_(*, json: AsJson = False) -> None:
 def show(name: Name, *, json: AsJson = False) -> None:
     """Show a stream. With its destination, position and rate, and why it does not send."""
     with connect("reader") as conn:
-        stream = streams.found(conn, name)
+        stream = streams.get_stream(conn, name)
     if json:
         print_json(asdict(stream))
         return
@@ -99,7 +99,7 @@ def show(name: Name, *, json: AsJson = False) -> None:
 def remove(name: Name, *, json: AsJson = False) -> None:
     """Remove a stream with its position, history and parked events. This is recorded as an event."""
     with connect("owner") as conn, conn.transaction():
-        stream = streams.found(conn, name)
+        stream = streams.get_stream(conn, name)
         streams.remove(conn, name)
         streams.note_removed(conn, stream)
     if json:

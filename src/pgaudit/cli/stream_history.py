@@ -50,7 +50,7 @@ def history(name: Name, *, limit: Limit = 20, json: AsJson = False) -> None:
     """List the deliveries of the last 30 days, and what failed. Chunks of one minute that went well are one line."""
     end_with_reader()
     with connect("reader") as conn:
-        streams.found(conn, name)
+        streams.get_stream(conn, name)
         found = streams.deliveries(conn, name, limit)
     if json:
         print_json([asdict(one) for one in found])
@@ -70,7 +70,7 @@ def parked(
     """List parked events. The destination has refused them for good, or they wait for one of the same target."""
     end_with_reader()
     with connect("reader") as conn:
-        stream = streams.found(conn, name)
+        stream = streams.get_stream(conn, name)
         found = streams.parked(conn, name, after, limit)
     if json:
         print_json([asdict(one) for one in found])

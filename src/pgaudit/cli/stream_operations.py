@@ -35,7 +35,7 @@ def pause(
     """Pause a stream. Nothing is lost: it continues where it stopped. The pause is recorded as an event."""
     with connect("operator") as conn:
         streams.pause(conn, name, reason)
-        stream = streams.found(conn, name)
+        stream = streams.get_stream(conn, name)
     print_result(stream, f"{name} is paused. It will continue with the event at index {stream.next_index}.", json=json)
 
 
@@ -43,7 +43,7 @@ def resume(name: Name, *, json: AsJson = False) -> None:
     """Resume a stream, and try to send at once. This is recorded as an event."""
     with connect("operator") as conn:
         streams.resume(conn, name)
-        stream = streams.found(conn, name)
+        stream = streams.get_stream(conn, name)
     print_result(stream, f"{name} continues with the event at index {stream.next_index}.", json=json)
 
 
@@ -55,7 +55,7 @@ def rewind(name: Name, index: Index, *, json: AsJson = False) -> None:
     """
     with connect("operator") as conn:
         streams.rewind(conn, name, index)
-        stream = streams.found(conn, name)
+        stream = streams.get_stream(conn, name)
     sentence = f"{name} continues with the event at index {index}: {stream.lag_events:,} to look at."
     paused = f" It is paused, until you run: pgaudit stream resume {name}" if stream.state == "paused" else ""
     print_result(stream, sentence + paused, json=json)
@@ -75,7 +75,7 @@ def replay(
     """
     with connect("operator") as conn:
         streams.replay(conn, name, first, last)
-        stream = streams.found(conn, name)
+        stream = streams.get_stream(conn, name)
         if wait:
             stream = ended(conn, stream, quiet=json)
     print_result(stream, f"{name} {'went' if wait else 'goes'} through index {first} to {last} again.", json=json)
@@ -88,7 +88,7 @@ def ended(conn: psycopg.Connection, stream: Stream, *, quiet: bool) -> Stream:
         waits = stream.replay_error or ("the stream is paused" if stream.state == "paused" else "")
         progress.show(stream.replay_next, waits or f"index {stream.replay_next:,}")
         time.sleep(LOOK_EVERY_SECONDS)
-        stream = streams.found(conn, stream.name)
+        stream = streams.get_stream(conn, stream.name)
     progress.clear()
     return stream
 
@@ -153,7 +153,7 @@ def probe(name: Name, *, json: AsJson = False) -> None:
     if not json:
         say(f"Testing {name} …", error=True)  # a destination has up to half a minute to answer
     with connect("reader") as conn:
-        stream = streams.found(conn, name)
+        stream = streams.get_stream(conn, name)
     result = probing.probe(stream)
     if json:
         print_json({"result": result})

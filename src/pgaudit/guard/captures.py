@@ -9,7 +9,7 @@ from pgaudit._driver import fetch, reading
 from pgaudit.guard.changing import change
 from pgaudit.guard.tables import FIELDS, NAMED, Names, WatchedTable, require, several, the_only
 
-__all__ = ["Capture", "add", "found", "listed", "pause", "remove", "renew", "resume"]
+__all__ = ["Capture", "add", "get_capture", "list_captures", "pause", "remove", "renew", "resume"]
 
 ACTION: Final = "capture tables"
 ADD: Final = """
@@ -78,7 +78,7 @@ def add(  # noqa: PLR0913 - each an option of the capture, all but the table by 
         "mask": several(mask),
         "when": when,
     }
-    return found(conn, change(conn, ACTION, ADD, options))
+    return get_capture(conn, change(conn, ACTION, ADD, options))
 
 
 def remove(conn: object, table: str) -> None:
@@ -112,18 +112,18 @@ def renew(conn: object, table: str) -> Capture:
 
     :raises CaptureRefused: it is not captured, or as for :func:`add`.
     """
-    return found(conn, change(conn, ACTION, RENEW, {"table": table}) or table)
+    return get_capture(conn, change(conn, ACTION, RENEW, {"table": table}) or table)
 
 
-def listed(conn: object) -> list[Capture]:
+def list_captures(conn: object) -> list[Capture]:
     """Returns the captured tables, by name. For readers.
 
-    >>> broken = [capture.table for capture in captures.listed(conn) if capture.problem]
+    >>> broken = [capture.table for capture in captures.list_captures(conn) if capture.problem]
     """
     return fetch(reading(conn), class_row(Capture), LISTED)
 
 
-def found(conn: object, table: str) -> Capture:
+def get_capture(conn: object, table: str) -> Capture:
     """Returns the capture of a table. For readers.
 
     :param table: its name, with the schema or without.

@@ -12,7 +12,7 @@ from pgaudit._driver import fetch, reading
 from pgaudit.guard.changing import change
 from pgaudit.guard.tables import FIELDS, NAMED, Names, WatchedTable, require, several, the_only
 
-__all__ = ["Guard", "add", "found", "is_unrecorded", "listed", "pause", "remove", "renew", "resume"]
+__all__ = ["Guard", "add", "get_guard", "is_unrecorded", "list_guards", "pause", "remove", "renew", "resume"]
 
 ACTION: Final = "guard tables"
 OPERATIONS: Final = ("insert", "update", "delete", "truncate")
@@ -102,7 +102,7 @@ def add(  # noqa: PLR0913 - each an option of the guard, all but the table by na
         "mask": several(mask),
         "when": when,
     }
-    return found(conn, change(conn, ACTION, ADD, options))
+    return get_guard(conn, change(conn, ACTION, ADD, options))
 
 
 def by_operation(actions: str | Mapping[str, str] | None) -> dict[str, str]:
@@ -158,18 +158,18 @@ def renew(conn: object, table: str) -> Guard:
 
     :raises CaptureRefused: it is not guarded, or as for :func:`add`.
     """
-    return found(conn, change(conn, ACTION, RENEW, {"table": table}) or table)
+    return get_guard(conn, change(conn, ACTION, RENEW, {"table": table}) or table)
 
 
-def listed(conn: object) -> list[Guard]:
+def list_guards(conn: object) -> list[Guard]:
     """Returns the guarded tables, by name. For readers.
 
-    >>> broken = [guard.table for guard in guards.listed(conn) if guard.problem]
+    >>> broken = [guard.table for guard in guards.list_guards(conn) if guard.problem]
     """
     return fetch(reading(conn), class_row(Guard), LISTED)
 
 
-def found(conn: object, table: str) -> Guard:
+def get_guard(conn: object, table: str) -> Guard:
     """Returns the guard of a table. For readers.
 
     :param table: its name, with the schema or without.

@@ -4,8 +4,8 @@ They can be added while events are appended, and every new partition gets them. 
 for, ``catalog`` which indexes there are, ``changing`` adds and removes them.
 """
 
-from pgaudit.indexes.catalog import CHOSEN_NAMES, ChosenIndex, listed
+from pgaudit.indexes.catalog import CHOSEN_NAMES, ChosenIndex, list_indexes
 from pgaudit.indexes.changing import Step, add, remove
 from pgaudit.indexes.expressions import condition
 
-__all__ = ["CHOSEN_NAMES", "ChosenIndex", "Step", "add", "condition", "listed", "remove"]
+__all__ = ["CHOSEN_NAMES", "ChosenIndex", "Step", "add", "condition", "list_indexes", "remove"]

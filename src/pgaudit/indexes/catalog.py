@@ -65,10 +65,10 @@ class Partition:
     is_valid: bool | None
 
 
-def listed(conn: object) -> list[ChosenIndex]:
+def list_indexes(conn: object) -> list[ChosenIndex]:
     """Returns the chosen indexes, by name.
 
-    >>> unusable = [index.name for index in listed(conn) if not index.complete]
+    >>> unusable = [index.name for index in list_indexes(conn) if not index.complete]
     """
     return fetch(reading(conn), class_row(ChosenIndex), LISTED)
 

@@ -15,7 +15,7 @@ from psycopg.rows import scalar_row, tuple_row
 from pgaudit._driver import fetch, reading
 from pgaudit._schema import owner
 from pgaudit.errors import IndexRefused
-from pgaudit.indexes.catalog import ChosenIndex, Partition, lacking, listed
+from pgaudit.indexes.catalog import ChosenIndex, Partition, lacking, list_indexes
 from pgaudit.indexes.expressions import Choice, chosen
 
 # Readers and appends queue behind a waiting lock on the log: wait briefly, and try often.
@@ -168,4 +168,4 @@ def briefly(driver: psycopg.Connection[Any], *statements: sql.Composed) -> None:
 
 def found(driver: psycopg.Connection[Any], choice: Choice) -> ChosenIndex:
     """Returns the index as the catalog has it."""
-    return next(index for index in listed(driver) if index.name == choice.name)
+    return next(index for index in list_indexes(driver) if index.name == choice.name)

@@ -80,12 +80,12 @@ class Backfill:
         return (self.next_index - self.from_index) / (self.to_index + 1 - self.from_index)
 
 
-def listed(conn: object) -> list[ProcessorStats]:
+def list_processors(conn: object) -> list[ProcessorStats]:
     """Returns the processors that workers have registered, by name."""
     return fetch(reading(conn), class_row(ProcessorStats), COLUMNS + " ORDER BY name")
 
 
-def found(conn: object, name: str) -> ProcessorStats:
+def get_processor(conn: object, name: str) -> ProcessorStats:
     """Returns one processor.
 
     :raises StreamNotFound: no worker has registered one of that name.
@@ -108,7 +108,7 @@ def pause(conn: object, name: str, reason: str | None = None) -> None:
 
     :raises StreamNotFound: there is none of that name.
     """
-    found(conn, name)
+    get_processor(conn, name)
     change(conn, PAUSE, {"name": name, "reason": reason}, processor_refusal)
 
 
@@ -117,7 +117,7 @@ def resume(conn: object, name: str) -> None:
 
     :raises StreamNotFound: there is none of that name.
     """
-    found(conn, name)
+    get_processor(conn, name)
     change(conn, RESUME, {"name": name}, processor_refusal)
 
 

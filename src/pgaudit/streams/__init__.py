@@ -3,7 +3,7 @@
 ====================  =============================================================================
 """
 
-from pgaudit.streams.catalog import Stream, add, found, listed, note_added, note_removed, remove
+from pgaudit.streams.catalog import Stream, add, get_stream, list_streams, note_added, note_removed, remove
 from pgaudit.streams.history import Delivery, deliveries
 from pgaudit.streams.operating import pause, replay, resume, rewind, stop_replay
 from pgaudit.streams.parking import ParkedEvent, discard, parked, retry
@@ -15,8 +15,8 @@ __all__ = [
     "add",
     "deliveries",
     "discard",
-    "found",
-    "listed",
+    "get_stream",
+    "list_streams",
     "note_added",
     "note_removed",
     "parked",

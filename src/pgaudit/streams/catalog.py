@@ -99,7 +99,7 @@ def add(  # noqa: PLR0913 - each is a property of the stream, by name
         "allow_private": allow_private, "start": start,
     }  # fmt: skip
     change(conn, ADD, given)
-    return found(conn, name)
+    return get_stream(conn, name)
 
 
 def timeless(query: str) -> Query:
@@ -119,12 +119,12 @@ def timeless(query: str) -> Query:
     return parsed
 
 
-def listed(conn: object) -> list[Stream]:
+def list_streams(conn: object) -> list[Stream]:
     """Returns the streams to destinations, by name."""
     return fetch(reading(conn), class_row(Stream), COLUMNS + " WHERE kind = 'destination' ORDER BY name")
 
 
-def found(conn: object, name: str) -> Stream:
+def get_stream(conn: object, name: str) -> Stream:
     """Returns one stream.
 
     :raises StreamNotFound: there is none of that name.

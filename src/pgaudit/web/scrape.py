@@ -73,7 +73,7 @@ def look(conn: psycopg.Connection[Any], settings: Settings) -> Scrape:
     with conn.cursor(row_factory=class_row(Lag)) as cursor:
         lag = cursor.execute(LAG).fetchone()
     queues, workers, storage = stats.queue_stats(conn), stats.worker_stats(conn), measure_storage(conn)
-    sent, called = streams.listed(conn), processors.listed(conn)
+    sent, called = streams.list_streams(conn), processors.list_processors(conn)
     # Last, because it turns an error of the database, which ends the transaction, into a verdict.
     return Scrape(queues, workers, lag, storage, sent, called, health.check(conn, settings), settings.mode)
 

@@ -13,7 +13,7 @@ from starlette.requests import Request
 
 from pgaudit.errors import PgauditError
 from pgaudit.settings import Settings
-from pgaudit.streams import Stream, found
+from pgaudit.streams import Stream, get_stream
 from pgaudit.web.guard import Viewer
 from pgaudit.web.lookups import Lookups
 from pgaudit.web.reads import Reader
@@ -52,7 +52,7 @@ class StreamOperations:
 
         :raises StreamNotFound: there is no such stream.
         """
-        stream = await self._lookups.run(lambda conn: found(conn, name))
+        stream = await self._lookups.run(lambda conn: get_stream(conn, name))
         return await to_thread.run_sync(tested, stream, limiter=self._tests)
 
 

@@ -56,7 +56,7 @@ def look(conn: Connection, viewer: Viewer, reader: Reader, name: str, after: int
 
     :raises StreamNotFound: there is none of that name.
     """
-    stream = as_told(viewer, streams.found(conn, name))
+    stream = as_told(viewer, streams.get_stream(conn, name))
     parked = parked_events(conn, viewer, reader, name, after, PARKED_PAGE)
     deliveries = deliveries_as_told(viewer, streams.deliveries(conn, name, DELIVERIES))
     return SeenStream(stream, deliveries, recent(conn, QUARTER, DAY, name), parked)

@@ -60,7 +60,7 @@ def test_python_does_the_same(shop: Site) -> None:
     with shop.connect("claims_audit") as owner:
         with owner.transaction():
             capture_.begin(owner)
-        assert [capture.mask for capture in captures.listed(owner)] == [["iban"]]
+        assert [capture.mask for capture in captures.list_captures(owner)] == [["iban"]]
         assert capture_.broken(owner) == []
         owner.execute("ALTER TABLE payments DISABLE TRIGGER USER")
         assert capture_.broken(owner)[0].startswith("public.payments has a trigger that does not always fire")

@@ -17,7 +17,7 @@ def test_indexes_are_added_and_removed_as_printed(site: Site) -> None:
     block = recipe(PAGE, "pgaudit index add request")
     assert site.session(block, "claims_audit").splitlines() == printed_output(block)
     with site.connect("claims_dba") as reader:
-        assert [index.name for index in indexes.listed(reader)] == ["request"]
+        assert [index.name for index in indexes.list_indexes(reader)] == ["request"]
     assert site.attempt("pgaudit migrate --check", "claims_audit").returncode == 0
 
 

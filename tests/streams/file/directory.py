@@ -28,5 +28,5 @@ def indexes(directory: Path) -> list[int]:
 
 def error_of(conn: psycopg.Connection, name: str = "archive") -> str:
     """Returns why a stream is paused or failing."""
-    stream = streams.catalog.found(conn, name)
+    stream = streams.catalog.get_stream(conn, name)
     return f"{stream.state}: {stream.pause_reason or stream.error}"

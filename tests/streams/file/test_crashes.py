@@ -47,7 +47,7 @@ def test_any_history_of_kills_has_each_event_once(server: Server, seed: int) -> 
                 send_until_killed(dsn, "archive", chance.randint(1, 60))
         send_all(dsn, "archive")
         assert indexes(directory) == list(range(count))
-        assert streams.catalog.found(conn, "archive").next_index == count
+        assert streams.catalog.get_stream(conn, "archive").next_index == count
 
 
 def test_a_rewound_stream_that_is_killed_writes_each_event_once(

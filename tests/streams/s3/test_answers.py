@@ -40,7 +40,7 @@ def outcome(dsn: str, conn: psycopg.Connection, endpoint: str) -> str:
     append(dsn, 1)
     streams.add(conn, "archive", to=f"s3://claims?endpoint={endpoint}", start=0, allow_private=True)
     send_all(dsn, "archive")
-    stream = streams.catalog.found(conn, "archive")
+    stream = streams.catalog.get_stream(conn, "archive")
     return f"{stream.state}: {stream.pause_reason or stream.error}"
 
 

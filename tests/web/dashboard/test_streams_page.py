@@ -145,7 +145,7 @@ def test_a_range_is_sent_again_and_stopped(operator: Browser, siem: psycopg.Conn
 def test_a_stream_is_set_to_another_event(operator: Browser, siem: psycopg.Connection) -> None:
     """Events of the log only."""
     assert "continues with that event" in sent(operator, "rewind", index="2")
-    assert streams.found(siem, "siem").next_index == 2
+    assert streams.get_stream(siem, "siem").next_index == 2
     refused = operator.post("/streams/siem/rewind", {"index": "99"}, page="/streams/siem")
     assert (refused.status_code, "the log has 5 events" in refused.text) == (422, True)
 
@@ -193,7 +193,7 @@ def test_a_form_without_its_token_is_refused(operator: Browser, siem: psycopg.Co
     """As any form of another site would be."""
     assert operator.get("/streams/siem").status_code == 200
     assert operator.client.post("/streams/siem/pause", data={"reason": "x"}).status_code == 403
-    assert streams.found(siem, "siem").state == "active"
+    assert streams.get_stream(siem, "siem").state == "active"
 
 
 def test_who_may_not_act_sees_no_form_and_is_refused(opened: Opened, siem: psycopg.Connection) -> None:
@@ -216,7 +216,7 @@ def test_who_sees_a_part_of_the_trail_sees_no_stream(opened: Opened, siem: psyco
     assert [part.get(path).status_code for path in paths] == [403] * 4
     token = part.form_token("/events")
     assert part.client.post("/streams/siem/pause", data={"form_token": token}).status_code == 403
-    assert streams.found(siem, "siem").state == "active"
+    assert streams.get_stream(siem, "siem").state == "active"
 
 
 def test_masked_values_of_parked_events_stay_masked(opened: Opened, siem: psycopg.Connection) -> None:

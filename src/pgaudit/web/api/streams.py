@@ -40,7 +40,7 @@ class StreamRoutes:
         self._lookups = lookups
         self._settings = settings
         self._operations = StreamOperations(lookups, settings)
-        self._streams = lookups.share(streams.listed)
+        self._streams = lookups.share(streams.list_streams)
 
     async def streams(self, viewer: CurrentViewer) -> StreamList:
         """Returns the streams, at most a second old."""
@@ -49,13 +49,13 @@ class StreamRoutes:
 
     async def stream(self, viewer: CurrentViewer, name: Name) -> Stream:
         """Returns one stream."""
-        return await self._lookups.run(lambda conn: as_told(viewer, streams.found(conn, name)))
+        return await self._lookups.run(lambda conn: as_told(viewer, streams.get_stream(conn, name)))
 
     async def deliveries(self, viewer: CurrentViewer, name: Name, limit: Limit = 50) -> Deliveries:
         """Returns the newest deliveries of the last 30 days: `delivered`, `replayed`, `failed`, `skipped` or others."""
 
         def look(conn: Connection) -> Deliveries:
-            streams.found(conn, name)
+            streams.get_stream(conn, name)
             return Deliveries(deliveries_as_told(viewer, streams.deliveries(conn, name, limit)))
 
         return await self._lookups.run(look)
@@ -67,7 +67,7 @@ class StreamRoutes:
         reader = Reader.of(request, viewer, self._settings)
 
         def look(conn: Connection) -> ParkedEvents:
-            streams.found(conn, name)
+            streams.get_stream(conn, name)
             found = parked_events(conn, viewer, reader, name, after, limit)
             return ParkedEvents(found, found[-1].index if len(found) == limit else None)
 
@@ -78,7 +78,7 @@ class StreamRoutes:
 
         def operation(conn: Connection) -> Stream:
             streams.pause(conn, name, body.reason)
-            return as_told(viewer, streams.found(conn, name))
+            return as_told(viewer, streams.get_stream(conn, name))
 
         return await self._operations.run(request, viewer, operation)
 
@@ -87,7 +87,7 @@ class StreamRoutes:
 
         def operation(conn: Connection) -> Stream:
             streams.resume(conn, name)
-            return as_told(viewer, streams.found(conn, name))
+            return as_told(viewer, streams.get_stream(conn, name))
 
         return await self._operations.run(request, viewer, operation)
 
@@ -96,7 +96,7 @@ class StreamRoutes:
 
         def operation(conn: Connection) -> Stream:
             streams.rewind(conn, name, body.index)
-            return as_told(viewer, streams.found(conn, name))
+            return as_told(viewer, streams.get_stream(conn, name))
 
         return await self._operations.run(request, viewer, operation)
 
@@ -105,7 +105,7 @@ class StreamRoutes:
 
         def operation(conn: Connection) -> Stream:
             streams.replay(conn, name, body.first, body.last)
-            return as_told(viewer, streams.found(conn, name))
+            return as_told(viewer, streams.get_stream(conn, name))
 
         return await self._operations.run(request, viewer, operation)
 
@@ -114,7 +114,7 @@ class StreamRoutes:
 
         def operation(conn: Connection) -> Stream:
             streams.stop_replay(conn, name)
-            return as_told(viewer, streams.found(conn, name))
+            return as_told(viewer, streams.get_stream(conn, name))
 
         return await self._operations.run(request, viewer, operation)
 
@@ -128,7 +128,7 @@ class StreamRoutes:
 
         def operation(conn: Connection) -> Stream | None:
             is_done = streams.discard(conn, name, body.index, body.reason)
-            return as_told(viewer, streams.found(conn, name)) if is_done else None
+            return as_told(viewer, streams.get_stream(conn, name)) if is_done else None
 
         stream = await self._operations.run(request, viewer, operation)
         if stream is None:

@@ -52,8 +52,8 @@ class Listed:
 
 def listed(conn: Connection) -> tuple[datetime, list[Listed], list[ProcessorStats]]:
     """Returns the streams and the processors, and when they were looked at."""
-    now, found, intervals = datetime.now(UTC), streams.listed(conn), recent(conn, HOUR, DAY)
-    return now, [Listed(one, spark(of(one.name, intervals), now)) for one in found], processors.listed(conn)
+    now, found, intervals = datetime.now(UTC), streams.list_streams(conn), recent(conn, HOUR, DAY)
+    return now, [Listed(one, spark(of(one.name, intervals), now)) for one in found], processors.list_processors(conn)
 
 
 def of(name: str, intervals: Sequence[Interval]) -> list[Interval]:

@@ -43,5 +43,5 @@ class Keys(TestCase):  # type: ignore[misc]  # Django ships no types
         for operation in (AddCapture("Instalment", "instalment"), AddGuard("Instalment", "instalment", key="pk")):
             with connection.schema_editor() as editor:
                 operation.database_forwards("cases", editor, None, state)
-        (capture,), (guard,) = captures.listed(connection), guards.listed(connection)
+        (capture,), (guard,) = captures.list_captures(connection), guards.list_guards(connection)
         assert capture.key == guard.key == ["payment_id", "Number"]
