@@ -13,8 +13,7 @@ import trustme
 
 from pgaudit import Settings, streams
 from pgaudit.errors import InvalidStream
-from pgaudit.streams.destinations import nats as jetstream
-from pgaudit.streams.destinations import open_destination
+from pgaudit.streams.destinations import nats_client, open_destination
 from pgaudit.streams.kinds import KINDS, OPEN
 from pgaudit.streams.outcomes import DeliveryFailed, DestinationRefused
 from tests.support.log_entries import entry
@@ -130,7 +129,7 @@ def test_nats_connects_to_the_address_that_was_checked(
     monkeypatch: pytest.MonkeyPatch, callers: tuple[str, list[object]]
 ) -> None:
     """DNS rebinding: the name would be this machine a moment later."""
-    monkeypatch.setattr(jetstream, "CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr(nats_client, "CONNECT_SECONDS", 0.2)
     place, seen = callers
     names = Names(monkeypatch, "nats.example", ["8.8.8.8"], ["127.0.0.1"])
     url = f"nats+tls://nats.example:{place.rpartition(':')[2]}?stream=AUDIT"

@@ -51,9 +51,9 @@ class Bucket:
             connect_timeout=CONNECT_SECONDS, read_timeout=ANSWER_SECONDS, retries={"total_max_attempts": 1}
         )
         options = {"endpoint_url": url.option("endpoint") or None, "region_name": url.option("region") or None}
-        with answers(url.place):
+        with answers(url.netloc):
             s3 = boto3.session.Session().client("s3", config=config, **options)
-        return cls(url.place, f"{prefix}/" if prefix else "", timedelta(days=days) if days else None, s3)
+        return cls(url.netloc, f"{prefix}/" if prefix else "", timedelta(days=days) if days else None, s3)
 
     def __str__(self) -> str:
         return f"s3://{self.name}/{self.prefix}"

@@ -30,7 +30,7 @@ class StreamURL:
     :ivar text: the URL, as it was given.
     :ivar kind: the name of its kind, such as ``webhook``.
     :ivar scheme: the part of the scheme that says how to connect, such as ``https`` or ``tls``.
-    :ivar place: host and port; empty for a directory.
+    :ivar netloc: host and port; empty for a directory.
     :ivar whole_log: whether nothing less than the log from its beginning can be sent there.
     :ivar path: the path: of the URL, or of a directory; the prefix in a bucket.
     """
@@ -38,7 +38,7 @@ class StreamURL:
     text: str
     kind: str
     scheme: str
-    place: str
+    netloc: str
     path: str
     options: Mapping[str, str] = field(default_factory=dict[str, str])
     whole_log: bool = False

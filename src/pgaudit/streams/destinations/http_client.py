@@ -83,7 +83,7 @@ def open_client(request: Request, secrets: Iterable[str | None] = ()) -> Client:
     :raises DestinationRefused: the URL cannot be used.
     """
     url = request.url
-    host, port = host_of(url.place)
+    host, port = host_of(url.netloc)
     deadline = Deadline()
     pool = httpcore2.ConnectionPool(
         ssl_context=tls_context(url) if url.scheme == "https" else None,
@@ -91,7 +91,7 @@ def open_client(request: Request, secrets: Iterable[str | None] = ()) -> Client:
         network_backend=CheckedBackend(deadline, allow_private=request.allow_private),
     )
     kept = tuple(secret for secret in secrets if secret)
-    return Client(url.scheme, host, port, url.place, pool, deadline, kept)
+    return Client(url.scheme, host, port, url.netloc, pool, deadline, kept)
 
 
 def read_token(url: StreamURL, option: str) -> str:

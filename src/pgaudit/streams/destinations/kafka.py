@@ -56,7 +56,7 @@ class Topic(BaseDestination):
         self._position = request.next_index
         self._connection_errors = ConnectionErrors()
         self._options = connection_options(request) | {"error_cb": self._connection_errors}
-        self._check = partial(check_hosts, request.url.place, PORT, allow_private=request.allow_private)
+        self._check = partial(check_hosts, request.url.netloc, PORT, allow_private=request.allow_private)
         self._producer: Producer | None = None
         self._published: dict[int, str] = {}  # what the topic has, and the stream's position does not say yet
 
@@ -172,6 +172,9 @@ class Topic(BaseDestination):
 
     def _failure(self, error: KafkaError) -> DeliveryFailed:
         """Closes the connection, and returns the error for the stream. The next attempt reads the topic's end again."""
+        with suppress(KafkaException):
+            if self._producer is not None:
+                self._producer.poll(0)  # reports to error_cb what is behind a fatal error
         failure = self._connection_errors.failure(error, self._name)
         self.close()
         return failure

@@ -63,7 +63,7 @@ def connection_options(request: Request) -> dict[str, Any]:
     encrypted, user = url.scheme == "tls", url.options.get("user")
     protocol = ("SASL_SSL" if encrypted else "SASL_PLAINTEXT") if user else ("SSL" if encrypted else "PLAINTEXT")
     options = {
-        "bootstrap.servers": url.place, "client.id": f"pgaudit-{request.stream}", "security.protocol": protocol,
+        "bootstrap.servers": url.netloc, "client.id": f"pgaudit-{request.stream}", "security.protocol": protocol,
         "socket.connection.setup.timeout.ms": CONNECT_SECONDS * 1_000, "ssl.ca.location": url.options.get("ca"),
         "sasl.mechanism": url.option("mechanism", "SCRAM-SHA-512") if user else None,
         "sasl.username": user, "sasl.password": url.secret("password"), **QUIET,

@@ -9,36 +9,23 @@ window for duplicates. The position can always be compared with the log.
 # The client leaves open what its dicts hold.
 
 import asyncio
-import ssl
-from collections.abc import Coroutine, Sequence
-from contextlib import suppress
-from typing import Any, Final, TypeVar
+from collections.abc import Sequence
+from typing import Any, Final
 
-from nats.aio.client import Client, RawCredentials
-from nats.errors import AuthorizationError, Error, NoServersError
 from nats.js import JetStreamContext
 from nats.js.api import StreamConfig
-from nats.js.errors import APIError, NotFoundError
+from nats.js.errors import NotFoundError
 
-from pgaudit.streams.destinations.addresses import host_of, resolve
 from pgaudit.streams.destinations.destination import BaseDestination, Limits
+from pgaudit.streams.destinations.nats_client import ANSWER_SECONDS, EXCERPT, Connection
 from pgaudit.streams.destinations.nats_subject import subject_of
-from pgaudit.streams.destinations.sockets import describe_error
 from pgaudit.streams.forms import writer_of
 from pgaudit.streams.outcomes import DeliveryFailed, DestinationRefused, Receipt
 from pgaudit.streams.request import Request
 from pgaudit.trail.entry import Entry
 
-T = TypeVar("T")
-PORT: Final = 4222
-CONNECT_SECONDS: Final = 5
-CLOSE_SECONDS: Final = 1
-ANSWER_SECONDS: Final = 30.0
 HASH: Final = "Pgaudit-Leaf-Hash"
 EXPECTED: Final = "Nats-Expected-Last-Sequence"
-VIOLATION: Final = "authorization violation"  # how the client says it while it connects
-EXCERPT: Final = 200  # characters of what the server answers
-FORBIDDEN: Final = frozenset({401, 403})
 
 
 def open_destination(request: Request) -> "JetStream":
@@ -59,55 +46,25 @@ class JetStream(BaseDestination):
         self._name = request.url.option("stream")
         self._prefix = request.url.option("prefix", "audit")
         self._replicas = request.url.number("replicas", 1)
-        self._scheme = request.url.scheme
-        self._place = host_of(request.url.place)
-        self._allow_private = request.allow_private
-        self._heard: Exception | None = None
-        self._options: dict[str, Any] = {**connection_options(request), "error_cb": self._hear}
-        self._runner = asyncio.Runner()
-        self._client: Client | None = None
+        self._connection = Connection(request)
 
     def send(self, entries: Sequence[Entry]) -> Receipt:
         """Publishes what the stream does not have yet; returns when it is stored."""
-        return self._run(self._send(entries))
+        return self._connection.run(self._send(entries))
 
     def check(self) -> None:
         """Checks that the server gives access, and creates the stream if there is none."""
-        self._run(self._check())
+        self._connection.run(self._check())
 
     async def _check(self) -> None:
-        await self._stream(await self._connected())
+        await self._stream(await self._connection.jetstream())
 
     def close(self) -> None:
         """Closes the connection."""
-        try:
-            self._runner.run(self._disconnect())
-        finally:
-            self._runner.close()
-
-    def _run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Returns what a coroutine returns. Errors of the client name no secret."""
-        try:
-            return self._runner.run(work)
-        except APIError as error:
-            kind = DestinationRefused if error.code in FORBIDDEN else DeliveryFailed
-            raise kind(f"JetStream answers {error.code}: {str(error.description)[:EXCERPT]}") from None
-        except (Error, OSError, TimeoutError) as error:
-            if isinstance(error, AuthorizationError) or VIOLATION in str(error).lower():
-                raise DestinationRefused("NATS denies access: check user, password, token or creds") from None
-            raise DeliveryFailed(f"NATS does not answer: {self._describe(error)}") from None
-
-    def _describe(self, error: Exception) -> str:
-        """Returns why it does not: of the server that was tried last, if the client has found none."""
-        cause = self._heard if self._heard and isinstance(error, NoServersError) else error
-        return describe_error(cause) if isinstance(cause, OSError) else type(cause).__name__
-
-    async def _hear(self, error: Exception) -> None:
-        """Remembers an error of the connection: the client itself would log it with its traceback."""
-        self._heard = error
+        self._connection.close()
 
     async def _send(self, entries: Sequence[Entry]) -> Receipt:
-        jetstream = await self._connected()
+        jetstream = await self._connection.jetstream()
         last = (await self._stream(jetstream)).state.last_seq
         if last < entries[0].index:
             raise DestinationRefused(
@@ -118,46 +75,6 @@ class JetStream(BaseDestination):
         if known:
             await self._compare(jetstream, known[-1])
         return await self._publish(jetstream, entries[len(known) :], len(known))
-
-    async def _connected(self) -> JetStreamContext:
-        """Returns the connection; a new one if there is none."""
-        if self._client is None or not self._client.is_connected:
-            await self._disconnect()
-            servers = self._servers()
-            self._client = Client()
-            try:
-                async with asyncio.timeout(2 * CONNECT_SECONDS):
-                    await self._client.connect(servers, **self._options)
-            except BaseException:
-                await self._disconnect()
-                raise
-        return self._client.jetstream(timeout=ANSWER_SECONDS)
-
-    def _servers(self) -> list[str]:
-        """Returns the server at each address of its name, so that the client looks none up itself.
-
-        :raises DestinationRefused: one of them is not public, and the stream allows only those.
-        """
-        host, port = self._place
-        addresses = resolve(host, port or PORT, allow_private=self._allow_private)
-        places = (f"[{address}]" if ":" in address else address for address in addresses)
-        return [f"{self._scheme}://{place}:{port or PORT}" for place in places]
-
-    async def _disconnect(self) -> None:
-        """Closes the connection, if there is one, and its socket, which the client leaves open if it was refused.
-
-        The client would wait for ever for the end of a connection that TLS has refused.
-        """
-        client, self._client = self._client, None
-        if client is None:
-            return
-        transport: Any = client._transport  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - see above
-        with suppress(OSError, TimeoutError):
-            async with asyncio.timeout(CLOSE_SECONDS):
-                await client.close()
-                if transport is not None:
-                    transport.close()
-                    await transport.wait_closed()
 
     async def _stream(self, jetstream: JetStreamContext) -> Any:
         """Returns how the stream is. It is made if there is none: nothing can be deleted from it."""
@@ -202,22 +119,3 @@ class JetStream(BaseDestination):
                 f"JetStream refused an event: {str(error)[:EXCERPT]}", done=known + stored, receipt=Receipt(size)
             )
         return Receipt(size)
-
-
-def connection_options(request: Request) -> dict[str, Any]:
-    """Returns how to connect: no reconnecting behind our back, and the secrets that the URL refers to.
-
-    The client tries each address twice, because of 0 attempts it makes any number.
-    """
-    url = request.url
-    options: dict[str, Any] = {
-        "connect_timeout": CONNECT_SECONDS, "tls_hostname": host_of(url.place)[0], "allow_reconnect": False,
-        "max_reconnect_attempts": 1, "reconnect_time_wait": 0, "dont_randomize": True,
-        "name": f"pgaudit {request.stream}", "user": url.options.get("user"),
-        "password": url.secret("password"), "token": url.secret("token"),
-    }  # fmt: skip
-    if url.scheme == "tls":
-        options["tls"] = ssl.create_default_context(cafile=url.options.get("ca"))
-    if creds := url.secret("creds"):
-        options["user_credentials"] = RawCredentials(creds)
-    return {name: value for name, value in options.items() if value is not None}

@@ -152,7 +152,7 @@ def open_smtp_client(request: Request) -> SMTPClient:
     password = url.secret("password")
     if (password is None) != ("user" not in url.options):
         raise DestinationRefused("user= and password= belong together: give both in the URL, or none")
-    host, port = host_of(url.place)
+    host, port = host_of(url.netloc)
     return SMTPClient(
         url.scheme,
         host,

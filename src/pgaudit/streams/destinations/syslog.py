@@ -36,7 +36,7 @@ def open_destination(request: Request) -> Destination:
     :raises DestinationRefused: a certificate cannot be used.
     """
     url = request.url
-    host, port = host_of(url.place)
+    host, port = host_of(url.netloc)
     place = Place(host, port or PORTS[url.scheme], request.allow_private)
     composer = Composer(
         form_of(request.form),
