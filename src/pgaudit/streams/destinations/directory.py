@@ -23,7 +23,7 @@ class Directory:
     def __init__(self, request: Request) -> None:
         self.path = Path(request.url.path)
         self.continued = request.continued
-        self.run = request.started_at.isoformat() if request.started_at else ""
+        self.started_at = request.started_at.isoformat() if request.started_at else ""
         self._stream = request.stream
         self._note = REPLAYED if request.is_replay else POSITION
 

@@ -71,30 +71,35 @@ class Files(BaseDestination):
 
         :raises DestinationRefused: the directory has other events with their indexes.
         """
-        if last is None or (last.run != self._directory.run and not self._directory.continued):
+        if last is None or (last.started_at != self._directory.started_at and not self._directory.continued):
             return 0
         first = entries[0].index
-        if last.run == self._directory.run and first > last.last_index:
+        if last.started_at == self._directory.started_at and first > last.last_index:
             return 0
         repeated = [entry.index <= last.last_index for entry in entries].count(True)
         ending = entries[repeated - 1] if repeated else None
-        if last.run != self._directory.run or first != last.first_index or ending is None or not is_last(ending, last):
+        if (
+            last.started_at != self._directory.started_at
+            or first != last.first_index
+            or ending is None
+            or not is_last(ending, last)
+        ):
             self._directory.refuse_ahead(last.last_index, first)
         return repeated if (self._path / last.file).exists() else 0
 
     def _takes_more(self, last: FilePosition) -> bool:
         """Returns whether more events are appended to the last file."""
         today = datetime.now(UTC).date().isoformat()
-        is_ours = last.run == self._directory.run and (self._path / last.file).exists()
+        is_ours = last.started_at == self._directory.started_at and (self._path / last.file).exists()
         return is_ours and last.day == today and last.size < self._rotate_bytes
 
     def _new_file(self, last: FilePosition | None, entries: Sequence[Entry]) -> FilePosition:
         """Ends the last file, and notes the next one before it is created: so a crash leaves no unknown file."""
         if last:
             self._finish(last)
-        run, today = self._directory.run, datetime.now(UTC).date().isoformat()
-        new = FilePosition(run, self._name(entries[0].index), today)
-        if last and last.run == run:
+        started_at, today = self._directory.started_at, datetime.now(UTC).date().isoformat()
+        new = FilePosition(started_at, self._name(entries[0].index), today)
+        if last and last.started_at == started_at:
             new = replace(new, last_index=last.last_index, last_hash=last.last_hash)
         self._note(new)
         return new

@@ -12,12 +12,12 @@ from pgaudit.trail.entry import Entry
 class FilePosition:
     """How far the newest file is.
 
-    :ivar run: when the stream was added or last rewound: its events are appended to files of the same time only.
+    :ivar started_at: when the stream was added or last rewound: its events are appended to files of the same time only.
     :ivar size: the bytes that were noted as written.
     :ivar first_index: of the last chunk; None if the file has none yet.
     """
 
-    run: str
+    started_at: str
     file: str
     day: str
     size: int = 0

@@ -52,7 +52,7 @@ class Topic(BaseDestination):
             raise DestinationRefused("the URL names no topic: write kafka://HOST:9092/TOPIC")
         self._write = writer_of(request.form)
         self._continued = request.continued
-        self._run = f"{request.stream} {request.started_at}"
+        self._source = f"{request.stream} {request.started_at}"
         self._position = request.next_index
         self._connection_errors = ConnectionErrors()
         self._options = connection_options(request) | {"error_cb": self._connection_errors}
@@ -104,7 +104,9 @@ class Topic(BaseDestination):
             self._producer = Producer(self._options | IDEMPOTENT)
             self._require_topic(self._producer)
             if self._continued:
-                self._published |= published_from(self._options, self._name, self._run, self._position, 2 * MOST_EVENTS)
+                self._published |= published_from(
+                    self._options, self._name, self._source, self._position, 2 * MOST_EVENTS
+                )
         return self._producer
 
     def _require_topic(self, producer: Producer) -> None:
@@ -152,7 +154,7 @@ class Topic(BaseDestination):
         """Publishes an event, without waiting. Returns its size."""
         payload = self._write(entry).encode()
         headers: dict[str, str | bytes | None] = {
-            INDEX: str(entry.index), HASH: entry.leaf_hash.hex(), EVENT: str(entry.event_id), STREAM: self._run
+            INDEX: str(entry.index), HASH: entry.leaf_hash.hex(), EVENT: str(entry.event_id), STREAM: self._source
         }  # fmt: skip
         answered = partial(self._note, entry, errors)
         producer.produce(self._name, payload, entry.target, headers=headers, on_delivery=answered)
