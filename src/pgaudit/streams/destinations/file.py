@@ -71,19 +71,15 @@ class Files(BaseDestination):
 
         :raises DestinationRefused: the directory has other events with their indexes.
         """
-        if last is None or (last.started_at != self._directory.started_at and not self._directory.continued):
+        is_same = last is not None and last.started_at == self._directory.started_at
+        if last is None or not (is_same or self._directory.continued):
             return 0
         first = entries[0].index
-        if last.started_at == self._directory.started_at and first > last.last_index:
+        if is_same and first > last.last_index:
             return 0
         repeated = [entry.index <= last.last_index for entry in entries].count(True)
         ending = entries[repeated - 1] if repeated else None
-        if (
-            last.started_at != self._directory.started_at
-            or first != last.first_index
-            or ending is None
-            or not is_last(ending, last)
-        ):
+        if not (is_same and first == last.first_index and ending and is_last(ending, last)):
             self._directory.refuse_ahead(last.last_index, first)
         return repeated if (self._path / last.file).exists() else 0
 
