@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from pgaudit.streams import positions, s3_bucket
 from pgaudit.streams.destinations import file, parquet, s3
+from tests.support.queries import value_in
 from tests.support.streams import send_all
+from tests.support.waiting import wait_until
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload([__name__])
@@ -20,17 +23,21 @@ METHODS: list[tuple[Any, str]] = [
     (os, "fsync"), (os, "truncate"), (Path, "replace"), (Path, "unlink"), (positions, "move"),
     (s3_bucket.Bucket, "put"),
 ]  # fmt: skip
+KILLED = "a worker that is killed"
+SESSIONS = f"SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = '{KILLED}'"
 CHUNK = 7  # events: so that a few events are several chunks
 
 
 def send_until_killed(dsn: str, name: str, moment: int) -> bool:
     """Sends what a stream has in a process that dies at that moment; returns False if it ended before."""
-    process = CONTEXT.Process(target=send_and_die, args=(dsn, name, moment, dict(os.environ)))
+    named = make_conninfo(dsn, application_name=KILLED)
+    process = CONTEXT.Process(target=send_and_die, args=(named, name, moment, dict(os.environ)))
     process.start()
     process.join()
     code = process.exitcode
     process.close()
     assert code in {0, -signal.SIGKILL}
+    wait_until("its lock is gone", lambda: value_in(dsn, SESSIONS) == 0)
     return code != 0
 
 
