@@ -15,6 +15,7 @@ from urllib.parse import quote, urlsplit
 import httpcore2
 
 from pgaudit.streams.destinations.answers import Answer, excerpt
+from pgaudit.streams.destinations.certificates import context_of
 from pgaudit.streams.destinations.connections import ANSWER_SECONDS, CONNECT_SECONDS, CheckedBackend, Deadline
 from pgaudit.streams.outcomes import DeliveryFailed, DestinationRefused
 from pgaudit.streams.request import Request
@@ -122,19 +123,6 @@ def host_of(url: StreamURL) -> tuple[str, int | None]:
     if not host or "," in url.place or port == 0:
         raise DestinationRefused(f"{url.place} is not HOST or HOST:PORT")
     return host, port
-
-
-def context_of(url: StreamURL) -> ssl.SSLContext:
-    """Returns what certificates are checked with: those that the system trusts, or those of ``ca`` alone.
-
-    :raises DestinationRefused: the file cannot be read.
-    """
-    path = url.option("ca") or None
-    try:
-        return ssl.create_default_context(cafile=path)
-    except OSError as error:
-        reason = "no certificates in PEM" if isinstance(error, ssl.SSLError) else error.strerror
-        raise DestinationRefused(f"the certificates of ca={path} cannot be used: {reason}") from None
 
 
 def why(error: Exception) -> str:

@@ -12,7 +12,8 @@ from email.policy import SMTP
 from typing import Final
 
 from pgaudit.streams.destinations.answers import excerpt
-from pgaudit.streams.destinations.http import context_of, host_of
+from pgaudit.streams.destinations.certificates import context_of
+from pgaudit.streams.destinations.http import host_of
 from pgaudit.streams.destinations.sockets import ANSWER_SECONDS, connect, secured, why
 from pgaudit.streams.outcomes import DeliveryFailed, DestinationRefused, EventsRefused
 from pgaudit.streams.request import Request

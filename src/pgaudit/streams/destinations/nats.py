@@ -10,7 +10,6 @@ leave a gap. It needs no window for duplicates, and the position can always be c
 
 import asyncio
 import re
-import ssl
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from typing import Any, Final, TypeVar
@@ -21,6 +20,7 @@ from nats.js import JetStreamContext
 from nats.js.api import StreamConfig
 from nats.js.errors import APIError, NotFoundError
 
+from pgaudit.streams.destinations.certificates import context_of
 from pgaudit.streams.destinations.destination import Limits, Prompt
 from pgaudit.streams.forms import writer_of
 from pgaudit.streams.outcomes import DeliveryFailed, DestinationRefused, Receipt
@@ -52,6 +52,7 @@ class JetStream(Prompt):
 
     def __init__(self, request: Request) -> None:
         self._write = writer_of(request.form)
+        self._ours = request.stream
         self._name = request.url.option("stream")
         self._prefix = request.url.option("prefix", "audit")
         self._replicas = request.url.number("replicas", 1)
@@ -94,8 +95,9 @@ class JetStream(Prompt):
         last = (await self._stream(jetstream)).state.last_seq
         if last < entries[0].index:
             raise DestinationRefused(
-                f"the stream {self._name} has the events up to index {last - 1}, and {entries[0].index} is next: set "
-                f"the stream back with pgaudit stream rewind … {last}"
+                f"the stream {self._name} of JetStream {f'ends with index {last - 1}' if last else 'is empty'}, and "
+                f"{entries[0].index} is next: set ours back with pgaudit stream rewind {self._ours} {last}. If the log "
+                f"has index {last} no more, its partition was detached, and JetStream cannot get the whole log"
             )
         known = [entry for entry in entries if entry.index < last]
         if known:
@@ -183,7 +185,10 @@ def token(text: str) -> str:
 
 
 def connection_options(request: Request) -> dict[str, Any]:
-    """Returns how to connect: no reconnecting behind our back, and the secrets that the URL refers to."""
+    """Returns how to connect: no reconnecting behind our back, and the secrets that the URL refers to.
+
+    :raises DestinationRefused: the file of authorities cannot be read.
+    """
     url = request.url
     options: dict[str, Any] = {
         "servers": f"{'tls' if url.scheme == 'tls' else 'nats'}://{url.place}", "connect_timeout": CONNECT_SECONDS,
@@ -192,7 +197,7 @@ def connection_options(request: Request) -> dict[str, Any]:
         "token": url.secret("token"),
     }  # fmt: skip
     if url.scheme == "tls":
-        options["tls"] = ssl.create_default_context(cafile=url.options.get("ca"))
+        options["tls"] = context_of(url)
     if creds := url.secret("creds"):
         options["user_credentials"] = RawCredentials(creds)
     return {name: value for name, value in options.items() if value is not None}

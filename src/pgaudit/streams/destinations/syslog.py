@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from pgaudit.streams.destinations.certificates import context_of
 from pgaudit.streams.destinations.destination import Destination, Limits, Prompt
 from pgaudit.streams.destinations.handover import hand_over
-from pgaudit.streams.destinations.http import context_of, host_of
+from pgaudit.streams.destinations.http import host_of
 from pgaudit.streams.destinations.sockets import connect, raise_pending, secured, why
 from pgaudit.streams.destinations.syslog_message import Composer, host_name
 from pgaudit.streams.forms import form_of
