@@ -42,6 +42,8 @@ def probe(stream: Stream) -> str:
         destination.check()
     finally:
         destination.close()
+    if url.kind == "report":
+        return f"{shown} lets us in; no report was sent, because each day has one, once the day is over"
     return f"{shown} lets us in; no event was sent there, because it keeps only those of the log"
 
 
