@@ -41,7 +41,10 @@ def test_failed_jobs_are_listed_shown_and_retried(run: Run, job: int) -> None:
     assert run("jobs", "retry", "--all", "--processor", "mail").stdout == "1 job(s) back in the queue.\n"
     again = run("jobs", "retry", str(job), "--processor", "mail")
     assert again.returncode == 1
-    assert again.stderr == f"pgaudit: the processor mail has no failed job {job}; see `pgaudit jobs list`\n"
+    assert (
+        again.stderr
+        == f"pgaudit: the processor mail has no failed job {job}; see `pgaudit jobs list --processor mail`\n"
+    )
 
 
 def test_failed_jobs_are_discarded_with_a_reason(run: Run, job: int) -> None:

@@ -47,7 +47,15 @@ class Line:
 def add(  # noqa: PLR0913 - each is an option
     name: Name,
     *,
-    to: Annotated[str, typer.Option(metavar="URL", help="Where to: file:/DIRECTORY, https://…, splunk+https://… .")],
+    to: Annotated[
+        str,
+        typer.Option(
+            metavar="URL",
+            help="Where to: file:/DIRECTORY, https://…, splunk+https://…, datadog+https://…, otlp+https://…, "
+            "smtp+starttls://…, syslog+tls://…, s3://…, parquet:/DIRECTORY, nats://…, kafka://…, or report+… for daily "
+            "reports. The guide to streams has the options of each.",
+        ),
+    ],
     match: Annotated[
         str, typer.Option(metavar="QUERY", help="Which events, as for `pgaudit search`, without times; all by default.")
     ] = "",
@@ -65,9 +73,9 @@ def add(  # noqa: PLR0913 - each is an option
     ] = False,
     json: AsJson = False,
 ) -> None:
-    """Send events to a destination from now on.
+    """Send events to a destination from now on; with --from also those that are in the log already.
 
-    With --from also those that are in the log already. Adding a stream is an event itself. A URL never holds a secret,
+    Adding a stream is an event itself. A URL never holds a secret,
     but names where it is: token=env:VARIABLE, or token=file:/PATH.
     """
     first = start_of(start)
@@ -108,7 +116,7 @@ def list_(*, json: AsJson = False) -> None:
 
 @app.command()
 def show(name: Name, *, json: AsJson = False) -> None:
-    """Show where a stream goes and how far it is. With its rate, and why it does not go on."""
+    """Show where a stream goes, how far it is, at which rate, and why it does not go on."""
     with connect("reader") as conn:
         stream = streams.found(conn, name)
     if json:

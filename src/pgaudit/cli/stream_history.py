@@ -67,7 +67,7 @@ def parked(
     limit: Limit = 100,
     json: AsJson = False,
 ) -> None:
-    """List events that were refused for good. And those that wait behind one of the same target."""
+    """List events that were refused for good, and those that wait behind one of the same target."""
     end_with_reader()
     with connect("reader") as conn:
         stream = streams.found(conn, name)

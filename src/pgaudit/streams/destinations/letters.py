@@ -77,7 +77,7 @@ def open_writer(path: str) -> Writer:
         text = Path(path).read_bytes()[:LARGEST_TEMPLATE].decode() if path else DEFAULT
         return Writer(*(environment(escapes=escapes).from_string(text) for escapes in (False, True)))
     except TemplateError as error:
-        raise DestinationRefused(f"{path} is no template of Jinja2: {one_line(error)}") from None
+        raise DestinationRefused(f"{path} is no template of Jinja2: {one_line(error).rstrip('.')}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise DestinationRefused(f"the template {path} cannot be read: {type(error).__name__}") from None
 
