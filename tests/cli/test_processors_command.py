@@ -65,7 +65,7 @@ def test_a_processor_is_listed_shown_paused_and_backfilled(run: Run) -> None:
     (stats,) = json.loads(run("processors", "list", "--json").stdout)
     assert (stats["waiting"], stats["failed"], stats["concurrency"], stats["break_after"]) == (1, 1, 2, 20)
     paused = run("processors", "pause", "mail", "--reason", "the provider moves")
-    assert paused.stdout == "The processor mail is paused: `pgaudit processors resume` ends that.\n"
+    assert paused.stdout == "The processor mail is paused: `pgaudit processors resume mail` ends that.\n"
     assert "the provider moves" in run("processors", "show", "mail").stdout
     assert run("processors", "resume", "mail").stdout == "The processor mail goes on.\n"
     assert "backfill 1" in run("processors", "backfill", "mail", "--from", "0", "--to", "1").stdout

@@ -60,7 +60,7 @@ def leaf_hashes(conn: Connection, first: int, end: int) -> bytes:
     (hashes,) = fetch(conn, scalar_row, LEAVES, {"first": first, "end": end})
     if len(hashes) != (end - first) * HASH_SIZE:
         raise LogDamaged(
-            f"{end - first - len(hashes) // HASH_SIZE} of the events {first:,} to {end - 1:,} are missing from the log"
+            f"{end - first - len(hashes) // HASH_SIZE:,} of the events {first:,} to {end - 1:,} are missing from the log"
         )
     return hashes
 
