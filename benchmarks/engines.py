@@ -76,7 +76,7 @@ def delivered(bench: Bench, url: str, events: int) -> float:
     """Returns how many events a second one worker delivers."""
     bench.create(RUN, LOGGED)
     with bench.connect(RUN) as conn:
-        streams.add(conn, "engine", to=url, start=0)
+        streams.add(conn, "engine", to=url, start=0, allow_private=True)
         with workers.worker(bench.conninfo(RUN), *workers.PGAUDIT) as process:
             start = workers.wait_for(conn, BEGUN, process, pause=0.002)
             return events / (workers.wait_for(conn, LEFT, process) - start)

@@ -45,6 +45,14 @@ BEGIN
     RETURN NULL;
 END $$;
 
+-- take_back_heartbeats(): a heartbeat that is still to come, because the clock was set back, counts as one of this moment:
+-- the jobs of a worker that is gone must not wait until that time.
+CREATE OR REPLACE FUNCTION pgaudit.take_back_heartbeats() RETURNS void
+LANGUAGE sql SET search_path = pgaudit, pg_temp AS $$
+    UPDATE procrastinate_workers SET last_heartbeat = clock_timestamp() WHERE id IN (
+        SELECT id FROM procrastinate_workers WHERE last_heartbeat > clock_timestamp() FOR UPDATE SKIP LOCKED)
+$$;
+
 -- reclaim_stalled_jobs(): gives the jobs of stalled workers back to the queue, where they run alone from now on; ends
 -- those as failed that have stalled more often than their worker's max_stalls. Of several concurrent callers, one gets
 -- each job. (No advisory lock: any role could hold it.) Deletes workers without a heartbeat for a day.
@@ -54,6 +62,7 @@ RETURNS TABLE (job_id bigint, worker_id bigint, stalls integer, failed boolean)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
+    PERFORM take_back_heartbeats();
     RETURN QUERY
     WITH stalled AS (
         SELECT j.id, s.worker_id AS lost_worker, s.heartbeat_age_seconds, s.max_stalls

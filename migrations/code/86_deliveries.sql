@@ -2,15 +2,25 @@
 -- transactions. Then it locks the position, sends, and moves the position in one transaction, which touches no partition
 -- of the log: one that is detached meanwhile waits for no destination.
 
+-- clock_was_set_back(stream): returns whether the clock was set back since the last attempt of a stream has failed: its
+-- next one must not wait until that time comes again.
+CREATE OR REPLACE FUNCTION pgaudit.clock_was_set_back(stream text) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT coalesce((SELECT d.ended_at > clock_timestamp() FROM delivery d
+                      WHERE d.stream = clock_was_set_back.stream AND d.status = 'failed' ORDER BY d.id DESC LIMIT 1), false)
+$$;
+
 -- due_streams(): returns the streams that a worker has something to do for.
 CREATE OR REPLACE FUNCTION pgaudit.due_streams() RETURNS TABLE (name text, kind text)
 LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
     SELECT s.name, s.kind
       FROM stream s JOIN stream_position p USING (name), log_head
-     WHERE s.kind <> 'cursor' AND s.paused_at IS NULL AND p.next_attempt_at <= clock_timestamp()
+     WHERE s.kind <> 'cursor' AND s.paused_at IS NULL
+       AND (p.next_attempt_at <= clock_timestamp() OR clock_was_set_back(s.name))
        AND (p.next_index <> size
             OR EXISTS (SELECT FROM parked k WHERE k.stream = s.name AND k.retry_at <= clock_timestamp())
-            OR EXISTS (SELECT FROM stream_replay r WHERE r.stream = s.name AND r.next_attempt_at <= clock_timestamp()))
+            OR EXISTS (SELECT FROM stream_replay r WHERE r.stream = s.name
+                       AND (r.next_attempt_at <= clock_timestamp() OR clock_was_set_back(s.name))))
      ORDER BY s.name
 $$;
 
@@ -35,6 +45,15 @@ BEGIN
     RETURN NULL;
 END $$;
 
+-- failing_since_of(at): returns since when the attempts of a stream fail, one after the other. They begin anew, and this is
+-- now, if none was made for an hour when one was due (no worker ran, or the clock was set forward), or the clock was set
+-- back: days that were not tried do not pause a stream.
+CREATE OR REPLACE FUNCTION pgaudit.failing_since_of(at pgaudit.stream_position) RETURNS timestamptz
+LANGUAGE sql SET search_path = pgaudit, pg_temp AS $$
+    SELECT CASE WHEN at.failing_since <= clock_timestamp() AND at.next_attempt_at > clock_timestamp() - interval '1 hour'
+                THEN at.failing_since ELSE clock_timestamp() END
+$$;
+
 -- look_at_stream(name): returns a stream that is due and that no other worker is busy with; otherwise no row. One whose
 -- position does not fit the log is paused, and `mismatch` says why: the log was restored from an older backup.
 CREATE OR REPLACE FUNCTION pgaudit.look_at_stream(
@@ -51,7 +70,8 @@ BEGIN
         RETURN;  -- without a lock, which would write
     END IF;
     SELECT * INTO at FROM stream_position p
-     WHERE p.name = look_at_stream.name AND p.next_attempt_at <= clock_timestamp() FOR UPDATE SKIP LOCKED;
+     WHERE p.name = look_at_stream.name AND (p.next_attempt_at <= clock_timestamp() OR clock_was_set_back(p.name))
+       FOR UPDATE SKIP LOCKED;
     SELECT s.kind, s.url, s.query, s.form, s.ordered, s.allow_private
       INTO kind, url, query, form, ordered, allow_private
       FROM stream s WHERE s.name = at.name AND s.paused_at IS NULL;
@@ -118,7 +138,7 @@ BEGIN
 END $$;
 
 -- move_stream(name, next_index, last_index, last_hash, events, bytes, parked, skipped): notes what was sent, and lets the
--- stream go on with the event of that index.
+-- stream go on with the event of that index. Raises PA003 if that lies behind it, or beyond the end of the log.
 --   last_index, last_hash  the last event that was sent; NULL if none was
 --   parked                 [{"index": …, "target": …, "error": …, "behind": …}]: what was refused, or waits behind that
 --   skipped                number of events that were left out, and why: {"events": …, "reason": …}; or NULL
@@ -133,6 +153,10 @@ DECLARE
     number bigint := jsonb_array_length(parked);
 BEGIN
     SELECT * INTO STRICT at FROM stream_position p WHERE p.name = move_stream.name FOR UPDATE;
+    IF move_stream.next_index NOT BETWEEN at.next_index AND (SELECT size FROM log_head) THEN
+        RAISE EXCEPTION 'stream % is at index %, so it cannot move to %', at.name, at.next_index, move_stream.next_index
+            USING ERRCODE = 'PA003', HINT = 'A worker moves a stream forward, and not beyond the end of the log.';
+    END IF;
     UPDATE stream_position p
        SET next_index = move_stream.next_index, last_index = coalesce(move_stream.last_index, at.last_index),
            last_hash = coalesce(move_stream.last_hash, at.last_hash), delivered = at.delivered + events,
@@ -161,7 +185,7 @@ DECLARE
     at stream_position;
 BEGIN
     UPDATE stream_position p
-       SET attempts = least(p.attempts, 1000000) + 1, failing_since = coalesce(p.failing_since, clock_timestamp()),
+       SET attempts = least(p.attempts, 1000000) + 1, failing_since = failing_since_of(p),
            next_attempt_at = clock_timestamp() + retry_in, error = left(note_stream_failure.error, 1000)
      WHERE p.name = note_stream_failure.name RETURNING * INTO at;
     IF FOUND THEN
@@ -171,11 +195,14 @@ BEGIN
     RETURN clock_timestamp() - at.failing_since;
 END $$;
 
--- blocked_targets(name, targets): returns those of the targets that have a parked event, each with the first one.
+-- blocked_targets(name, targets): returns those of the targets that have a parked event, each with the first one. A look
+-- for each target: there may be far more parked events than targets.
 CREATE OR REPLACE FUNCTION pgaudit.blocked_targets(name text, targets text[]) RETURNS TABLE (target text, index bigint)
 LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
-    SELECT p.target, min(p.index) FROM parked p
-     WHERE p.stream = blocked_targets.name AND p.target = ANY (targets) GROUP BY p.target
+    SELECT asked.target, first.index
+      FROM unnest(targets) AS asked (target), LATERAL (
+               SELECT p.index FROM parked p
+                WHERE p.stream = blocked_targets.name AND p.target = asked.target ORDER BY p.index LIMIT 1) AS first
 $$;
 
 -- due_parked(name, most): returns the parked events that are to be sent again, in the order of the log.
@@ -213,9 +240,9 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
      WHERE p.stream = note_parked_failure.name AND p.index = note_parked_failure.index
 $$;
 
--- prune_deliveries(age): deletes the history of deliveries that is older.
-CREATE OR REPLACE FUNCTION pgaudit.prune_deliveries(age interval) RETURNS bigint
+-- prune_deliveries(): deletes the history of deliveries that is older than 30 days. Returns how many rows.
+CREATE OR REPLACE FUNCTION pgaudit.prune_deliveries() RETURNS bigint
 LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
-    WITH pruned AS (DELETE FROM delivery WHERE started_at < statement_timestamp() - age RETURNING 1)
+    WITH pruned AS (DELETE FROM delivery WHERE started_at < statement_timestamp() - interval '30 days' RETURNING 1)
     SELECT count(*) FROM pruned
 $$;

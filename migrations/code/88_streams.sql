@@ -67,14 +67,15 @@ BEGIN
 END $$;
 
 -- pause_stream(name, kind, reason): keeps workers from sending more than the chunk that is on its way. The first reason
--- stays until the stream is resumed. The pause is an event itself.
+-- stays until the stream is resumed. The pause is an event itself. Workers give any other kind than 'asked'.
 CREATE OR REPLACE FUNCTION pgaudit.pause_stream(name text, kind text DEFAULT 'asked', reason text DEFAULT NULL)
 RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
 BEGIN
     PERFORM require_stream(name);
     UPDATE stream s
-       SET paused_at = clock_timestamp(), paused_by = acting_user(), pause_kind = pause_stream.kind,
+       SET paused_at = clock_timestamp(), pause_kind = pause_stream.kind,
+           paused_by = CASE pause_stream.kind WHEN 'asked' THEN acting_user() ELSE 'worker' END,
            pause_reason = left(pause_stream.reason, 1000)
      WHERE s.name = pause_stream.name AND s.paused_at IS NULL;
     IF FOUND THEN

@@ -77,9 +77,15 @@ BEGIN
         END IF;
     END IF;
     due := clock_timestamp();
-    taken := array(SELECT j.id FROM processor_jobs j
-                    WHERE j.task_name = at.name AND j.status = 'todo' AND j.scheduled_at <= due
-                    ORDER BY j.scheduled_at, j.id LIMIT greatest(most, 0) FOR UPDATE SKIP LOCKED);
+    IF is_probe AND most > 0 THEN  -- one that has not failed before says most about the processor
+        taken := array(SELECT j.id FROM processor_jobs j
+                        WHERE j.task_name = at.name AND j.status = 'todo' AND j.scheduled_at <= due
+                        ORDER BY j.attempts > 0, j.scheduled_at, j.id LIMIT 1 FOR UPDATE SKIP LOCKED);
+    ELSE
+        taken := array(SELECT j.id FROM processor_jobs j
+                        WHERE j.task_name = at.name AND j.status = 'todo' AND j.scheduled_at <= due
+                        ORDER BY j.scheduled_at, j.id LIMIT greatest(most, 0) FOR UPDATE SKIP LOCKED);
+    END IF;
     IF cardinality(taken) > 0 AND (is_probe OR at.rate IS NOT NULL) THEN
         UPDATE processor p
            SET probe_at = CASE WHEN is_probe THEN clock_timestamp() + interval '1 minute' ELSE at.probe_at END,
@@ -147,10 +153,19 @@ LANGUAGE sql SET search_path = pgaudit, pg_temp AS $$
             left(error_class, 200), left(sqlstate, 5), left(message, 2000), right(traceback, 2000))
 $$;
 
+-- says_nothing(job, since): returns whether a failed attempt says nothing about the processor, because the job had failed
+-- before already, and others have succeeded since: the last one at `since`. It is the event's fault. Such jobs come
+-- together when their next attempts are due.
+CREATE OR REPLACE FUNCTION pgaudit.says_nothing(job bigint, since timestamptz) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT EXISTS (SELECT FROM job_error e
+                    WHERE e.job_id = job AND e.failed_at < since AND e.error_class <> ALL ('{JobStalled,Retry}'))
+$$;
+
 -- fail_processor_job(job, worker, counted, retry_in, error_class, sqlstate, message, traceback): an attempt has failed.
 --   counted   whether the processor counts as failing; false if it has asked for another attempt itself
 --   retry_in  seconds until the next attempt; NULL ends the job as failed
--- After break_after failures in a row, of any jobs, the processor is paused; while it is, an attempt costs a job nothing.
+-- After break_after failures in a row, of jobs that had not failed before the last success, the processor is paused; while it is, an attempt costs a job nothing.
 -- Returns the job's new status, NULL if the worker does not hold it, the seconds until the next attempt, and whether this
 -- has paused the processor.
 CREATE OR REPLACE FUNCTION pgaudit.fail_processor_job(
@@ -176,6 +191,7 @@ BEGIN
            attempts = held.attempts + (NOT is_probe)::integer, worker_id = NULL, abort_requested = false,
            scheduled_at = clock_timestamp() + make_interval(secs => least(greatest(again_in, 0), 1e8))
      WHERE j.id = job;
+    counted := counted AND NOT says_nothing(job, (SELECT p.ended_at FROM processor p WHERE p.name = held.task_name));
     PERFORM note_processor_error(held, error_class, sqlstate, message, traceback);
     UPDATE processor p SET failures = p.failures + counted::integer, error = left(fail_processor_job.message, 1000)
      WHERE p.name = held.task_name RETURNING * INTO at;
@@ -198,7 +214,7 @@ $$;
 -- release_processor_jobs(jobs, worker): gives jobs that the worker holds back to the queue, without counting an attempt.
 CREATE OR REPLACE FUNCTION pgaudit.release_processor_jobs(jobs bigint[], worker uuid) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
-    UPDATE processor_jobs SET status = 'todo', scheduled_at = clock_timestamp(), worker_id = NULL, abort_requested = false
+    UPDATE processor_jobs SET status = 'todo', worker_id = NULL, abort_requested = false
      WHERE id = ANY (jobs) AND status = 'doing' AND worker_id = worker_id_of(worker)
 $$;
 
@@ -209,6 +225,7 @@ RETURNS TABLE (job_id bigint, processor text, worker_id bigint, stalls integer, 
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
+    PERFORM take_back_heartbeats();
     RETURN QUERY
     WITH stalled AS (
         SELECT j.id, j.worker_id AS lost_worker, coalesce(w.max_stalls, 5) AS max_stalls
@@ -230,18 +247,31 @@ BEGIN
     SELECT id, task_name::text, lost_worker, stalls, status = 'failed' FROM reclaimed JOIN noted USING (id);
 END $$;
 
+-- record_about_jobs(action, processor, indexes, reason): records an event about jobs of a processor, with the indexes of
+-- their events, the first hundred of them; none if there are no jobs.
+CREATE OR REPLACE FUNCTION pgaudit.record_about_jobs(action text, processor text, indexes bigint[], reason text DEFAULT NULL)
+RETURNS void
+LANGUAGE sql SET search_path = pgaudit, pg_temp AS $$
+    SELECT record_about_stream(action, processor, jsonb_build_object(
+               'jobs', cardinality(indexes), 'indexes', to_jsonb(indexes[1:100]), 'reason', left(reason, 900)))
+     WHERE cardinality(indexes) > 0
+$$;
+
 -- retry_processor_jobs(processor, jobs): makes failed jobs of a processor due again, with all their attempts; NULL means
 -- all failed ones. Returns the ids of those that had failed.
 CREATE OR REPLACE FUNCTION pgaudit.retry_processor_jobs(processor text, jobs bigint[]) RETURNS bigint[]
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
 DECLARE
     retried bigint[];
+    indexes bigint[];
 BEGIN
     PERFORM require_processor(processor);
     WITH retried AS (
         UPDATE processor_jobs SET status = 'todo', attempts = 0, stalls = 0, scheduled_at = clock_timestamp()
-         WHERE status = 'failed' AND task_name = processor AND (jobs IS NULL OR id = ANY (jobs)) RETURNING id)
-    SELECT coalesce(array_agg(id ORDER BY id), '{}') INTO retried FROM retried;
+         WHERE status = 'failed' AND task_name = processor AND (jobs IS NULL OR id = ANY (jobs)) RETURNING id, index)
+    SELECT coalesce(array_agg(r.id ORDER BY r.id), '{}'), array_agg(r.index ORDER BY r.index) INTO retried, indexes
+      FROM retried r;
+    PERFORM record_about_jobs('audit.processor_jobs_retried', processor, indexes);
     RETURN retried;
 END $$;
 
@@ -251,15 +281,18 @@ CREATE OR REPLACE FUNCTION pgaudit.drop_processor_jobs(processor text, jobs bigi
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
 DECLARE
     dropped bigint[];
+    indexes bigint[];
 BEGIN
     PERFORM require_processor(processor);
     WITH dropped AS (
         DELETE FROM processor_jobs j
          WHERE status = 'failed' AND task_name = processor AND (jobs IS NULL OR id = ANY (jobs))
-        RETURNING j AS job, id
+        RETURNING j AS job, id, index
     ), noted AS (
-        SELECT id, note_processor_error(job, 'Discard', NULL, concat(reason, ', by ', acting_user()), NULL) FROM dropped
+        SELECT id, index, note_processor_error(job, 'Discard', NULL, concat(left(reason, 900), ', by ', acting_user()), NULL) FROM dropped
     )
-    SELECT coalesce(array_agg(id ORDER BY id), '{}') INTO dropped FROM noted;
+    SELECT coalesce(array_agg(n.id ORDER BY n.id), '{}'), array_agg(n.index ORDER BY n.index) INTO dropped, indexes
+      FROM noted n;
+    PERFORM record_about_jobs('audit.processor_jobs_discarded', processor, indexes, reason);
     RETURN dropped;
 END $$;

@@ -1,5 +1,24 @@
 -- Processors: what workers and people do with them. The functions for their jobs are in 89_processor_jobs.sql.
 
+-- follow_clock(name): if the clock was set back, sets back what the jobs of a processor, its rate and its probes wait for,
+-- too: that may be hours ahead. A job waits since its last attempt has failed; one that was not tried waits for nothing.
+CREATE OR REPLACE FUNCTION pgaudit.follow_clock(name text) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    moment timestamptz := clock_timestamp();
+BEGIN
+    UPDATE processor p
+       SET next_at = least(p.next_at, moment + make_interval(secs => least(1 / coalesce(p.rate, 1e6), 1e6))),
+           probe_at = least(p.probe_at, moment + interval '1 minute')
+     WHERE p.name = follow_clock.name AND greatest(p.next_at, p.probe_at) > moment;
+    UPDATE processor_jobs j SET scheduled_at = j.scheduled_at - (ahead.noted_at - moment)
+      FROM (SELECT t.id, coalesce((SELECT e.failed_at FROM job_error e WHERE e.job_id = t.id ORDER BY e.id DESC LIMIT 1),
+                                  t.scheduled_at) AS noted_at
+              FROM processor_jobs t
+             WHERE t.task_name = follow_clock.name AND t.status = 'todo' AND t.scheduled_at > moment) ahead
+     WHERE j.id = ahead.id AND j.status = 'todo' AND ahead.noted_at > moment;
+END $$;
+
 -- register_processor(name, query, start, concurrency, rate, break_after): notes that a worker knows a processor. A new
 -- one begins with the event of the index `start`; with the next one that is appended if that is NULL.
 CREATE OR REPLACE FUNCTION pgaudit.register_processor(
@@ -21,6 +40,7 @@ BEGIN
     END IF;
     UPDATE stream s SET query = register_processor.query
      WHERE s.name = register_processor.name AND s.query <> register_processor.query;
+    PERFORM follow_clock(name);
     INSERT INTO processor AS p (name, concurrency, rate, break_after)
     VALUES (register_processor.name, register_processor.concurrency, register_processor.rate,
             register_processor.break_after)
@@ -136,6 +156,8 @@ BEGIN
     INSERT INTO processor_backfill (processor, from_index, to_index, next_index)
     VALUES (backfill_processor.name, backfill_processor.from_index, to_index, backfill_processor.from_index)
     RETURNING id INTO added;
+    PERFORM record_about_stream('audit.processor_backfilled', name,
+                                jsonb_build_object('from', from_index, 'to', to_index));
     RETURN added;
 END $$;
 

@@ -47,7 +47,7 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
     SELECT r.next_index, r.to_index, r.attempts, r.asked_at
       FROM stream_replay r JOIN stream s ON s.name = r.stream JOIN stream_position p ON p.name = r.stream
      WHERE r.stream = look_at_replay.name AND s.paused_at IS NULL
-       AND greatest(r.next_attempt_at, p.next_attempt_at) <= clock_timestamp()
+       AND (greatest(r.next_attempt_at, p.next_attempt_at) <= clock_timestamp() OR clock_was_set_back(p.name))
 $$;
 
 -- move_replay(name, next_index, events, bytes, parked): notes what was sent again; the replay ends behind its last event.

@@ -739,7 +739,7 @@ COMMENT ON COLUMN pgaudit.guard_state.paused_by IS
 COMMENT ON TABLE pgaudit.stream IS
     'What follows the log by its index: destinations that get the events, processors, and cursors of the application.';
 COMMENT ON COLUMN pgaudit.stream.name IS
-    'Name of the stream.';
+    'Name of the stream; of a cursor cursor:ROLE:NAME, with the role that it belongs to.';
 COMMENT ON COLUMN pgaudit.stream.kind IS
     'destination, processor or cursor.';
 COMMENT ON COLUMN pgaudit.stream.url IS
@@ -759,7 +759,7 @@ COMMENT ON COLUMN pgaudit.stream.added_by IS
 COMMENT ON COLUMN pgaudit.stream.paused_at IS
     'When it was paused; null while it runs.';
 COMMENT ON COLUMN pgaudit.stream.paused_by IS
-    'Who paused it: the user that an application has named, as type:id, or a database role.';
+    'Who paused it: the user that an application has named, as type:id, or a database role; worker if no person did.';
 COMMENT ON COLUMN pgaudit.stream.pause_kind IS
     'Why it is paused: asked, refused by the destination, failing for days, or a mismatch with the log.';
 COMMENT ON COLUMN pgaudit.stream.pause_reason IS
@@ -861,7 +861,7 @@ COMMENT ON COLUMN pgaudit.stream_replay.error IS
 COMMENT ON VIEW pgaudit.stream_stats IS
     'Each stream: how far it is, how far behind the log, and how it does.';
 COMMENT ON COLUMN pgaudit.stream_stats.name IS
-    'Name of the stream.';
+    'Name of the stream; of a cursor cursor:ROLE:NAME, with the role that it belongs to.';
 COMMENT ON COLUMN pgaudit.stream_stats.kind IS
     'destination, processor or cursor.';
 COMMENT ON COLUMN pgaudit.stream_stats.url IS
@@ -879,7 +879,7 @@ COMMENT ON COLUMN pgaudit.stream_stats.state IS
 COMMENT ON COLUMN pgaudit.stream_stats.paused_at IS
     'When it was paused.';
 COMMENT ON COLUMN pgaudit.stream_stats.paused_by IS
-    'Who paused it: the user that an application has named, as type:id, or a database role.';
+    'Who paused it: the user that an application has named, as type:id, or a database role; worker if no person did.';
 COMMENT ON COLUMN pgaudit.stream_stats.pause_kind IS
     'asked, refused, failing or mismatch.';
 COMMENT ON COLUMN pgaudit.stream_stats.pause_reason IS
@@ -938,7 +938,7 @@ COMMENT ON COLUMN pgaudit.processor.next_at IS
 COMMENT ON COLUMN pgaudit.processor.probe_at IS
     'When the next job is tried, while it is paused as failing.';
 COMMENT ON COLUMN pgaudit.processor.failures IS
-    'Failed attempts in a row, of any of its jobs.';
+    'Failed attempts in a row, of any of its jobs that had not failed before the last success.';
 COMMENT ON COLUMN pgaudit.processor.succeeded IS
     'Number of jobs that were done.';
 COMMENT ON COLUMN pgaudit.processor.discarded IS
@@ -1004,7 +1004,7 @@ COMMENT ON COLUMN pgaudit.processor_stats.state IS
 COMMENT ON COLUMN pgaudit.processor_stats.paused_at IS
     'When it was paused; null while it runs.';
 COMMENT ON COLUMN pgaudit.processor_stats.paused_by IS
-    'Database role that paused it.';
+    'Who paused it: the user that an application has named, as type:id, or a database role; worker if no person did.';
 COMMENT ON COLUMN pgaudit.processor_stats.pause_kind IS
     'Why it is paused: asked; failing, with one job tried each minute; or a mismatch with the log.';
 COMMENT ON COLUMN pgaudit.processor_stats.pause_reason IS

@@ -95,7 +95,7 @@ OPERATOR: Final[tuple[LiteralString, ...]] = (
 READER: Final[tuple[LiteralString, ...]] = (
     USAGE,
     """GRANT SELECT ON pgaudit.audit_log, pgaudit.event_key, pgaudit.event_target, pgaudit.event_sighting,
-       pgaudit.conflicting_events,
+       pgaudit.event_conflict, pgaudit.conflicting_events,
        pgaudit.log_head, pgaudit.tile, pgaudit.checkpoint, pgaudit.verification,
        pgaudit.failed_verifications, pgaudit.sealing_stats,
        pgaudit.sealing_state, pgaudit.target_period, pgaudit.target_tile,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from pgaudit.archive.places import conninfo_at, source_of
+from pgaudit.archive.conninfo import conninfo_at, source_of
 from pgaudit.errors import ArchiveRefused
 from tests.archive.conftest import Pair
 from tests.support.command_line import run_anew
@@ -28,7 +28,7 @@ def test_setup_and_check(pair: Pair) -> None:
     }  # fmt: skip
     checked = run_anew("archive", "check", "--to", "env:PGAUDIT_ARCHIVE_DSN", **given)
     assert checked.returncode == 0, checked.stdout
-    assert checked.stdout.endswith("It follows, and both have the same events.\n")
+    assert checked.stdout.endswith("The archive follows the primary, and both have the same events.\n")
     tamper(pair.here, "UPDATE pgaudit.audit_log SET actor_id = 'x' WHERE index = 4")
     altered = run_anew("archive", "check", "--to", "env:PGAUDIT_ARCHIVE_DSN", "--all", "--json", **given)
     assert altered.returncode == 1

@@ -49,7 +49,7 @@ def test_dead_archive(dead: Pair) -> None:
     assert "nothing reads from pgaudit_archive: " in found.message
     report = archive.check(dead.here, "connection refused")
     assert [finding.name for finding in report.findings] == ["slot_inactive", "unreachable"]
-    assert "of WAL are kept for it, and it is lost after" in report.findings[0].message
+    assert "of WAL are kept for it, and the slot is lost after" in report.findings[0].message
     assert report.slot is not None
     assert report.slot.kept is not None
     assert report.slot.kept > 20_000_000
@@ -216,7 +216,7 @@ def test_refused(pair: Pair, dsn: str) -> None:
     """What cannot work, or would store a password, is refused with the remedy."""
     with pytest.raises(ArchiveRefused, match="would be seen by others"):
         archive.setup(pair.here, pair.there, pair.place, pair.source + " password=hunter2")
-    with pytest.raises(ArchiveRefused, match="small letters"):
+    with pytest.raises(ArchiveRefused, match="lower-case letters"):
         archive.setup(pair.here, pair.there, pair.place, pair.source, name="other")
     with pytest.raises(ArchiveRefused, match="create an empty one"):
         archive.setup(pair.here, pair.here, pair.source, pair.source)

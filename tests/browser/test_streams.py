@@ -43,29 +43,29 @@ def test_the_pages_are_accessible_and_fit(tab: Tab, streamed: psycopg.Connection
 def test_an_operator_sets_a_stream_back_and_gives_an_event_up(tab: Tab, streamed: psycopg.Connection) -> None:
     """Asked first where much is sent again; the reason of what is given up is needed."""
     tab.page.goto("/streams/siem")
-    tab.page.get_by_label("Go on with event").fill("140")
-    tab.page.get_by_role("button", name="Set the stream").click()
+    tab.page.get_by_label("Move to event").fill("140")
+    tab.page.get_by_role("button", name="Move the stream").click()
     dialog = tab.page.get_by_role("dialog")
-    expect(dialog).to_contain_text("Let siem go on with another event?")
+    expect(dialog).to_contain_text("Move siem to another event?")
     dialog.get_by_role("button", name="Cancel").click()
     assert streams.found(streamed, "siem").next_index == 146
-    tab.page.get_by_role("button", name="Set the stream").click()
-    dialog.get_by_role("button", name="Go on there").click()
-    tab.page.get_by_text("The stream is set to that event").wait_for()
+    tab.page.get_by_role("button", name="Move the stream").click()
+    dialog.get_by_role("button", name="Move").click()
+    tab.page.get_by_text("The stream continues with that event").wait_for()
     assert streams.found(streamed, "siem").next_index == 140
-    tab.page.get_by_label("Give up event 12").click()
-    give_up = tab.page.get_by_role("button", name="Give up event 12")
-    give_up.click()
+    tab.page.get_by_label("Discard event 12").click()
+    discard = tab.page.get_by_role("button", name="Discard event 12")
+    discard.click()
     assert tab.page.url.endswith("/streams/siem?done=rewound")
     tab.page.get_by_label("Reason", exact=True).first.fill("a test")
-    give_up.click()
-    tab.page.get_by_text("The event is given up.").wait_for()
+    discard.click()
+    tab.page.get_by_text("The event is discarded.").wait_for()
     assert [one.index for one in streams.parked(streamed, "siem")] == []
 
 
-def test_forms_are_not_printed(tab: Tab, streamed: psycopg.Connection) -> None:
+@pytest.mark.usefixtures("streamed")
+def test_forms_are_not_printed(tab: Tab) -> None:
     """What is known of the stream is."""
-    assert streamed
     tab.page.goto("/streams/siem")
     tab.page.emulate_media(media="print")
     expect(tab.page.get_by_role("heading", name="History")).to_be_visible()

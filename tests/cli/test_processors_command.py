@@ -65,9 +65,9 @@ def test_a_processor_is_listed_shown_paused_and_backfilled(run: Run) -> None:
     (stats,) = json.loads(run("processors", "list", "--json").stdout)
     assert (stats["waiting"], stats["failed"], stats["concurrency"], stats["break_after"]) == (1, 1, 2, 20)
     paused = run("processors", "pause", "mail", "--reason", "the provider moves")
-    assert paused.stdout == "The processor mail is paused: `pgaudit processors resume mail` ends that.\n"
+    assert paused.stdout == "The processor mail is paused: `pgaudit processors resume mail` resumes it.\n"
     assert "the provider moves" in run("processors", "show", "mail").stdout
-    assert run("processors", "resume", "mail").stdout == "The processor mail goes on.\n"
+    assert run("processors", "resume", "mail").stdout == "The processor mail continues.\n"
     assert "backfill 1" in run("processors", "backfill", "mail", "--from", "0", "--to", "1").stdout
     shown = json.loads(run("processors", "show", "mail", "--json").stdout)
     assert [(each["from_index"], each["to_index"], each["progress"]) for each in shown["backfills"]] == [(0, 1, 0.0)]
@@ -75,6 +75,8 @@ def test_a_processor_is_listed_shown_paused_and_backfilled(run: Run) -> None:
     late = run("processors", "backfill", "mail", "--from", "2")
     assert late.stderr == "pgaudit: the processor mail is at index 2, so it cannot be given 2 to 1\n"
     removed = run("processors", "remove", "mail").stdout
-    assert removed.startswith("The processor mail is removed, with its jobs. A worker whose code still has it adds it")
+    assert removed.startswith(
+        "The processor mail is removed, with its jobs. A worker whose code still declares it registers it"
+    )
     unknown = run("processors", "pause", "mail")
     assert unknown.stderr.startswith("pgaudit: there is no processor mail: `pgaudit processors list`")

@@ -55,7 +55,7 @@ def test_subjects_of_several_logs(logs: dict[str, str], nats: NatsServer) -> Non
     for name, dsn in logs.items():
         with psycopg.connect(dsn) as conn:
             to = f"nats://{nats.place}?stream=AUDIT_{name.upper()}&prefix=audit.{name}"
-            streams.add(conn, "bus", to=to, start=0)
+            streams.add(conn, "bus", to=to, start=0, allow_private=True)
         send_all(dsn, "bus")
 
     async def read(jetstream: JetStreamContext) -> dict[str, list[str]]:

@@ -10,7 +10,7 @@ from standardwebhooks.webhooks import WebhookVerificationError
 
 from docs.code import webhook_hmac, webhook_keys, webhook_receiver
 from pgaudit import streams
-from pgaudit.streams.destinations.signatures import Signer
+from pgaudit.streams.destinations.webhook_signatures import Signer
 from pgaudit.streams.kinds import KINDS
 from pgaudit.streams.urls import StreamURL
 from tests.docs.printed import ROOT, blocks, commands

@@ -23,7 +23,7 @@ async def test_an_async_processor_gets_each_event_that_it_asks_for(dsn: str, set
     got: list[pgaudit.ProcessorEntry] = []
 
     @pgaudit.processor("claims", on="claim.approved")
-    async def note(entry: pgaudit.ProcessorEntry) -> None:
+    async def _note(entry: pgaudit.ProcessorEntry) -> None:
         got.append(entry)
 
     append(dsn, 2)
@@ -35,7 +35,6 @@ async def test_an_async_processor_gets_each_event_that_it_asks_for(dsn: str, set
     assert sorted(entry.index for entry in got) == [2, 3, 4]
     assert {entry.attempt for entry in got} == {1}
     assert {entry.idempotency_key for entry in got} == {f"claims:{entry.event['id']}" for entry in got}
-    assert note is not None
 
 
 async def test_a_sync_processor_runs_in_a_thread(dsn: str, settings: Settings) -> None:
@@ -104,7 +103,7 @@ async def test_the_audit_queue_does_not_wait_for_processors(dsn: str, settings: 
     blocked = threading.Event()
 
     @pgaudit.processor("blocks", on="*", start="beginning")
-    async def block(_entry: pgaudit.ProcessorEntry) -> None:
+    async def _block(_entry: pgaudit.ProcessorEntry) -> None:
         blocked.set()
         let_go.wait(60)
 
@@ -118,7 +117,6 @@ async def test_the_audit_queue_does_not_wait_for_processors(dsn: str, settings: 
         assert worker.id is not None
         assert value_in(dsn, beats) is not None
         let_go.set()
-    assert block is not None
 
 
 async def test_a_shutdown_gives_back_what_does_not_end(dsn: str, settings: Settings) -> None:
@@ -127,7 +125,7 @@ async def test_a_shutdown_gives_back_what_does_not_end(dsn: str, settings: Setti
     started: list[int] = []
 
     @pgaudit.processor("slow", on="*", start="beginning")
-    async def wait(entry: pgaudit.ProcessorEntry) -> None:
+    async def _wait(entry: pgaudit.ProcessorEntry) -> None:
         started.append(entry.attempt)
         if len(started) > 1:
             return
@@ -147,7 +145,6 @@ async def test_a_shutdown_gives_back_what_does_not_end(dsn: str, settings: Setti
     async with working(settings):
         await wait_until_async("it comes again", lambda: started == [1, 1])
         await wait_until_async("it is done", lambda: value_in(dsn, JOBS) == 0)
-    assert wait is not None
 
 
 async def test_a_module_that_cannot_be_imported_keeps_no_event_out_of_the_log(

@@ -76,7 +76,7 @@ async def test_the_last_attempt_leaves_a_dead_letter_with_the_error_of_each(dsn:
     works: list[int] = []
 
     @pgaudit.processor("fails", on="*", start=0, retry=Backoff(attempts=3, delay=0))
-    async def fail(entry: pgaudit.ProcessorEntry) -> None:
+    async def _fail(entry: pgaudit.ProcessorEntry) -> None:
         if works:
             works.append(entry.attempt)
         else:
@@ -99,14 +99,13 @@ async def test_the_last_attempt_leaves_a_dead_letter_with_the_error_of_each(dsn:
             assert processed.retry_jobs(conn, "fails") == [job.job_id]
         await wait_until_async("it is done", lambda: value_in(dsn, JOBS) == 0)
     assert works == [0, 1]
-    assert fail is not None
 
 
 async def test_retry_asks_for_another_attempt_in_its_own_time(dsn: str, settings: Settings) -> None:
     """It counts as an attempt, so that no job goes on for ever, and not as a failure of the processor."""
 
     @pgaudit.processor("later", on="*", start=0, retry=Backoff(attempts=2, delay=0), break_after=1)
-    async def later(entry: pgaudit.ProcessorEntry) -> None:
+    async def _later(entry: pgaudit.ProcessorEntry) -> None:
         raise pgaudit.Retry(0.05 if entry.attempt == 1 else 9_999, "the file is not there yet")
 
     append(dsn, 1)
@@ -118,14 +117,13 @@ async def test_retry_asks_for_another_attempt_in_its_own_time(dsn: str, settings
     assert value_in(dsn, gap) is True
     assert stat(dsn, "later", "failures_in_a_row") == 0
     assert stat(dsn, "later", "state") == "active"
-    assert later is not None
 
 
 async def test_discard_gives_the_event_up(dsn: str, settings: Settings) -> None:
     """The job leaves the queue at once; its history has the reason."""
 
     @pgaudit.processor("picky", on="*", start=0)
-    def picky(_entry: pgaudit.ProcessorEntry) -> None:
+    def _picky(_entry: pgaudit.ProcessorEntry) -> None:
         raise pgaudit.Discard("this customer is gone")
 
     append(dsn, 1)
@@ -133,7 +131,6 @@ async def test_discard_gives_the_event_up(dsn: str, settings: Settings) -> None:
         await wait_until_async("it is discarded", lambda: stat(dsn, "picky", "discarded") == 1)
     assert value_in(dsn, JOBS) == 0
     assert errors(dsn, "picky") == [(1, "Discard", "this customer is gone")]
-    assert picky is not None
 
 
 async def test_an_exit_is_a_failure_and_not_the_end_of_the_worker(dsn: str, settings: Settings) -> None:
@@ -141,7 +138,7 @@ async def test_an_exit_is_a_failure_and_not_the_end_of_the_worker(dsn: str, sett
     pgaudit.processor("exits", on="*", start=0, retry=1)(lambda _entry: sys.exit(3))
 
     @pgaudit.processor("exits-too", on="*", start=0, retry=1)
-    async def exits(_entry: pgaudit.ProcessorEntry) -> None:
+    async def _exits(_entry: pgaudit.ProcessorEntry) -> None:
         sys.exit(4)
 
     append(dsn, 1)
@@ -150,7 +147,6 @@ async def test_an_exit_is_a_failure_and_not_the_end_of_the_worker(dsn: str, sett
         await wait_until_async("the other one has failed", lambda: stat(dsn, "exits-too", "failed") == 1)
     assert errors(dsn, "exits") == [(1, "SystemExit", "3")]
     assert errors(dsn, "exits-too") == [(1, "SystemExit", "4")]
-    assert exits is not None
 
 
 async def test_a_job_that_has_not_failed_is_neither_retried_nor_discarded(dsn: str, settings: Settings) -> None:
@@ -168,4 +164,7 @@ async def test_a_job_that_has_not_failed_is_neither_retried_nor_discarded(dsn: s
         assert processed.count_jobs(conn, "fails")["failed"] == 2
         assert processed.discard_jobs(conn, "fails", [first], "a duplicate") == [first]
         assert [job.job_id for job in processed.list_jobs(conn, "fails", None)] == [second]
+        assert processed.discard_jobs(conn, "fails", [], "none") == []
+        acts = conn.execute("SELECT event->>'action', event->'data' FROM pgaudit.audit_jobs").fetchall()
+        assert acts == [("audit.processor_jobs_discarded", {"jobs": 1, "indexes": [0], "reason": "a duplicate"})]
     assert errors(dsn, "fails")[-1] == (2, "Discard", "a duplicate, by postgres")

@@ -17,6 +17,10 @@ from tests.support.waiting import wait_until_async
 from tests.support.worker import working
 
 COUNT_RUNNING = "SELECT count(*) FROM pgaudit.processor_jobs WHERE status = 'doing'"
+ACTS = """
+    SELECT event->>'action', event->'actor'->>'id', event->'data' FROM pgaudit.audit_jobs
+     WHERE event->'targets' = '[{"type": "stream", "id": "mail"}]' ORDER BY id
+"""
 TABLES = ("processor", "processor_jobs", "processor_backfill")
 BY_PARENT: Final[tuple[LiteralString, ...]] = (
     "DELETE FROM pgaudit.procrastinate_jobs WHERE queue_name = 'audit_processors'",
@@ -51,6 +55,14 @@ async def test_a_worker_runs_processors_and_an_operator_decides(dsn: str, conn: 
             assert processors.backfill(operator, "mail", 0, 0) == 1
             processors.pause(operator, "mail")
             processors.resume(operator, "mail")
+        acts = conn.execute(ACTS).fetchall()
+        assert [(action, data) for action, _, data in acts] == [
+            ("audit.processor_jobs_retried", {"jobs": 1, "indexes": [1]}),
+            ("audit.processor_backfilled", {"from": 0, "to": 0}),
+            ("audit.stream_paused", {"kind": "asked"}),
+            ("audit.stream_resumed", {}),
+        ]
+        assert {actor for _, actor, _ in acts} == {"t_operates"}
         with psycopg.connect(dsn, user="t_reads", autocommit=True) as reader:
             assert {job.action for job in processed.list_jobs(reader, "mail", None)} == {"claim.approved"}
             assert processors.found(reader, "mail").waiting == 1

@@ -1,18 +1,17 @@
 """Where a stream may connect to: the public internet, unless private addresses are allowed; checked once, and used."""
 
-import socket
 import time
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
 
 from pgaudit import streams
-from pgaudit.streams.destinations import connections
+from pgaudit.streams.destinations import http_connections
 from pgaudit.streams.destinations.addresses import is_public, resolve
-from pgaudit.streams.destinations.http import open_client
+from pgaudit.streams.destinations.http_client import open_client
 from pgaudit.streams.outcomes import DeliveryFailed, DestinationRefused
+from tests.support.names import Names
 from tests.support.receivers import Authority, Reply, Request, request_to, serving
 from tests.support.streams import append, send_all
 
@@ -54,23 +53,6 @@ def test_a_name_that_does_not_exist() -> None:
     assert not isinstance(raised.value, DestinationRefused)
 
 
-class Names:
-    """The system's resolver, with answers of the test for one name: one after the other."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, name: str, *answers: list[str]) -> None:
-        self.asked = 0
-        system = socket.getaddrinfo
-
-        def look_up(host: Any, port: Any, *rest: Any, **options: Any) -> Any:
-            if host != name:
-                return system(host, port, *rest, **options)
-            self.asked += 1
-            found = answers[min(self.asked, len(answers)) - 1]
-            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in found]
-
-        monkeypatch.setattr(socket, "getaddrinfo", look_up)
-
-
 def test_one_private_address_among_public_ones_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whichever comes first: nothing is connected to."""
     Names(monkeypatch, "siem.example", ["8.8.8.8", "10.0.0.1"])
@@ -80,7 +62,7 @@ def test_one_private_address_among_public_ones_is_refused(monkeypatch: pytest.Mo
 
 def test_a_name_that_changes_its_address_after_the_check(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """DNS rebinding: the name is public when it is checked, and would be this machine a moment later."""
-    monkeypatch.setattr(connections, "CONNECT_SECONDS", 0.3)
+    monkeypatch.setattr(http_connections, "CONNECT_SECONDS", 0.3)
     inside: list[Request] = []
 
     def record(request: Request) -> Reply:
@@ -124,7 +106,7 @@ def test_the_connection_has_the_name_although_it_goes_to_the_address(
 
 def test_the_next_address_is_tried_within_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a host with two addresses, one of which is dead, the other one is found."""
-    monkeypatch.setattr(connections, "CONNECT_SECONDS", 2.0)
+    monkeypatch.setattr(http_connections, "CONNECT_SECONDS", 2.0)
     with serving(lambda _: Reply()) as url:
         Names(monkeypatch, "siem.example", ["192.0.2.1", "127.0.0.1"])
         started = time.monotonic()

@@ -11,6 +11,7 @@ import pytest
 
 from pgaudit import streams
 from pgaudit.grants import grant
+from pgaudit.streams import positions
 from tests.support.command_line import Commands, Run
 from tests.support.roles import temporary_roles
 from tests.support.streams import append, lines, send_all
@@ -64,7 +65,7 @@ def test_a_stream_is_added_listed_shown_and_removed(run: Run, dsn: str, tmp_path
     assert "match         action:claim.*" in shown
     assert "form          native, in order of each target" in shown
     assert told(run, "show", "siem")["next_index"] == 3
-    assert run("stream", "remove", "siem").stdout == "siem is removed. It had come to index 3.\n"
+    assert run("stream", "remove", "siem").stdout == "siem is removed. Its next event would have been index 3.\n"
     assert told(run, "list") == []
     assert [(event["action"], event["data"].get("first")) for event in waiting(dsn)] == [
         ("audit.stream_added", 3),
@@ -94,12 +95,12 @@ def test_a_stream_begins_where_it_is_told(run: Run, dsn: str, tmp_path: Path, st
         (["add", "siem", "--to", "file:/tmp/x", "--match", "after:7d"], 1, "leave after: out of its query"),
         (["add", "siem", "--to", "file:/tmp/x", "--match", "actoin:x"], 2, "there is no field actoin"),
         (["add", "siem", "--to", "file:/tmp/x", "--form", "xml"], 2, "'xml' is not one of"),
-        (["add", "Siem!", "--to", "file:/tmp/x"], 1, "the name of a stream has 1 to 63 small letters"),
+        (["add", "Siem!", "--to", "file:/tmp/x"], 1, "the name of a stream has 1 to 63 lower-case letters"),
         (["add", "siem", "--to", "gopher://x"], 1, "is no kind of destination: write one of"),
         (["add", "siem", "--to", "https://user:geheim@example.com"], 1, "would store a secret in the database"),
         (["add", "siem"], 2, "Missing option '--to'"),
         (["add", "siem", "--to", "file:x"], 1, "a directory is an absolute path: write file:/var/audit"),
-        (["add", "siem", "--to", "http://siem?secret=env:S"], 1, "http can be read and changed on its way: use https"),
+        (["add", "siem", "--to", "http://siem?secret=env:S"], 1, "http can be read and changed on its way, and so can"),
         (["add", "siem", "--to", "syslog+tcp://siem"], 1, "use syslog+tls, or, in a network of your own"),
         (["add", "siem", "--to", "smtp://siem?from=a@b.example&to=c@d.example"], 1, "use smtp+starttls or smtps"),
         (["show", "siem"], 1, "there is no stream siem: pgaudit stream list names them all"),
@@ -131,31 +132,40 @@ def test_an_open_destination_is_taken_in_a_network_of_ones_own(run: Run) -> None
     assert run("stream", "add", "siem", "--to", "syslog+tcp://siem", "--allow-private").returncode == 0
 
 
-def test_retrying_what_was_not_refused_is_a_failure(run: Run, siem: Path) -> None:
+@pytest.mark.usefixtures("siem")
+def test_retrying_what_was_not_refused_is_a_failure(run: Run) -> None:
     """Of one event; of all of them, none is none."""
-    assert siem
     one = run("stream", "retry", "siem", "--index", "3")
     assert one.returncode == 1
-    assert one.stdout == "siem was not refused event 3: pgaudit stream parked siem lists what it was refused.\n"
+    assert one.stdout == "Event 3 is not parked in siem: pgaudit stream parked siem lists the parked events.\n"
     nothing = run("stream", "retry", "siem", "--index", "3", "--json")
     assert (nothing.returncode, json.loads(nothing.stdout)) == (1, {"retried": 0})
     assert run("stream", "retry", "siem").returncode == 0
 
 
-def test_a_stream_is_paused_and_resumed(run: Run, siem: Path) -> None:
+@pytest.mark.usefixtures("siem")
+def test_a_stream_is_paused_and_resumed(run: Run) -> None:
     """The list says why."""
-    assert siem
     paused = run("stream", "pause", "siem", "--reason", "maintenance of the SIEM")
-    assert paused.stdout == "siem is paused. It goes on with the event at index 5.\n"
+    assert paused.stdout == "siem is paused. It will continue with the event at index 5.\n"
     assert "paused by postgres (asked): maintenance of the SIEM" in run("stream", "list").stdout
     assert told(run, "pause", "siem")["state"] == "paused"
-    assert run("stream", "resume", "siem").stdout == "siem goes on with the event at index 5.\n"
+    assert run("stream", "resume", "siem").stdout == "siem continues with the event at index 5.\n"
     assert told(run, "resume", "siem")["state"] == "active"
+
+
+@pytest.mark.usefixtures("siem")
+def test_a_stream_that_has_paused_itself_was_paused_by_a_worker(run: Run, dsn: str) -> None:
+    """And not by whoever the role belongs to with which the worker connects."""
+    with psycopg.connect(dsn) as conn:
+        positions.pause(conn, "siem", "refused", "401 Unauthorized")
+    assert "paused by a worker (refused): 401 Unauthorized" in run("stream", "show", "siem").stdout
+    assert told(run, "show", "siem")["paused_by"] == "worker"
 
 
 def test_a_stream_is_set_back(run: Run, siem: Path, dsn: str) -> None:
     """What follows is sent again."""
-    assert run("stream", "rewind", "siem", "2").stdout == "siem goes on with the event at index 2: 3 to look at.\n"
+    assert run("stream", "rewind", "siem", "2").stdout == "siem continues with the event at index 2: 3 to look at.\n"
     assert run("stream", "rewind", "siem", "6").returncode == 1
     send_all(dsn, "siem")
     assert [line["index"] for line in lines(siem)] == [0, 1, 2, 3, 4, 2, 3, 4]
@@ -166,14 +176,14 @@ def test_a_stream_is_set_back(run: Run, siem: Path, dsn: str) -> None:
 
 def test_a_range_is_sent_again(run: Run, siem: Path, dsn: str) -> None:
     """With --wait until it has ended; it can be stopped before."""
-    assert run("stream", "replay", "siem", "1", "3").stdout == "siem sends index 1 to 3 again.\n"
+    assert run("stream", "replay", "siem", "1", "3").stdout == "siem goes through index 1 to 3 again.\n"
     assert "replay        1 to 3, next 1" in run("stream", "show", "siem").stdout
     assert run("stream", "stop-replay", "siem").stdout == "The replay of siem is stopped.\n"
     nothing = run("stream", "stop-replay", "siem", "--json")
     assert (nothing.returncode, json.loads(nothing.stdout)) == (1, {"stopped": False})
     sending = threading.Thread(target=send_when_asked, args=(dsn,))
     sending.start()
-    assert run("stream", "replay", "siem", "1", "3", "--wait").stdout == "siem has sent index 1 to 3 again.\n"
+    assert run("stream", "replay", "siem", "1", "3", "--wait").stdout == "siem went through index 1 to 3 again.\n"
     sending.join()
     assert [line["index"] for line in lines(siem)] == [0, 1, 2, 3, 4, 1, 2, 3]
 
@@ -186,9 +196,9 @@ def send_when_asked(dsn: str) -> None:
     send_all(dsn, "siem")
 
 
-def test_parked_events_are_listed_retried_and_given_up(run: Run, siem: Path, dsn: str) -> None:
+@pytest.mark.usefixtures("siem")
+def test_parked_events_are_listed_retried_and_given_up(run: Run, dsn: str) -> None:
     """Nothing that an error quotes moves the cursor of a terminal."""
-    assert siem
     assert run("stream", "parked", "siem").stdout == "siem has parked no event.\n"
     with psycopg.connect(dsn, autocommit=True) as conn:
         conn.execute(PARK)
@@ -198,7 +208,10 @@ def test_parked_events_are_listed_retried_and_given_up(run: Run, siem: Path, dsn
     more = run("stream", "parked", "siem", "--limit", "1")
     assert "1 of 2: go on with --after 1." in more.stderr
     assert [one["index"] for one in told(run, "parked", "siem", "--after", "1")] == [4]
-    assert run("stream", "discard", "siem", "1", "--reason", "a test").stdout == "Event 1 is not sent to siem.\n"
+    assert (
+        run("stream", "discard", "siem", "1", "--reason", "a test").stdout
+        == "Event 1 is discarded: it will not be sent to siem.\n"
+    )
     assert run("stream", "discard", "siem", "1", "--reason", "a test").returncode == 1
     assert run("stream", "retry", "siem").stdout == "1 parked event(s) of siem are sent again.\n"
     assert "a test, by postgres" in run("stream", "history", "siem").stdout
@@ -215,9 +228,9 @@ def test_a_stream_is_tested(run: Run, siem: Path) -> None:
     assert (refused.returncode, "cannot be read" in refused.stderr) == (1, True)
 
 
-def test_a_role_is_told_which_right_it_lacks(run: Run, siem: Path, dsn: str) -> None:
+@pytest.mark.usefixtures("siem")
+def test_a_role_is_told_which_right_it_lacks(run: Run, dsn: str) -> None:
     """A reader looks, an operator acts, the owner adds and removes."""
-    assert siem
     with temporary_roles(dsn, "t_reader", "t_operator"):
         with psycopg.connect(dsn) as conn:
             grant(conn, reader="t_reader", operator="t_operator")

@@ -115,3 +115,13 @@ def test_failures_are_rows_of_their_own(dsn: str) -> None:
             ("failed", 2),
             ("failed", 1),
         ]
+
+
+def test_history_is_kept_for_30_days(conn: psycopg.Connection) -> None:
+    """Workers delete what is older, and a worker's role cannot delete more."""
+    conn.execute("UPDATE pgaudit.delivery SET started_at = now() - interval '31 days'")
+    conn.execute(NOTE, ("delivered", 10, 19, 7, 0, 700, 1))
+    conn.execute("UPDATE pgaudit.delivery SET started_at = now() - interval '29 days' WHERE from_index = 10")
+    with conn:
+        assert conn.execute("SELECT pgaudit.prune_deliveries()").fetchone() == (1,)
+        assert [one.from_index for one in streams.deliveries(conn, "siem")] == [10]

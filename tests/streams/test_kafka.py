@@ -8,13 +8,14 @@ from typing import Any
 import psycopg
 import pytest
 import trustme
-from confluent_kafka import KafkaError, Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
 from psycopg.conninfo import conninfo_to_dict
 
 from pgaudit import AuditEvent, AuditLog, Settings, streams
 from pgaudit._reading import run
 from pgaudit.errors import InvalidStream
 from pgaudit.streams import positions
+from pgaudit.streams.destinations import kafka as kafka_destination
 from pgaudit.streams.destinations.kafka import Topic, open_destination
 from pgaudit.streams.destinations.kafka_client import connection_options
 from pgaudit.streams.outcomes import DeliveryFailed, DestinationRefused
@@ -42,7 +43,7 @@ def kafka() -> Iterator[Kafka]:
 def siem(dsn: str, kafka: Kafka) -> str:
     """A stream of the log to that topic."""
     with psycopg.connect(dsn) as conn:
-        return streams.add(conn, "siem", to=f"kafka://{kafka.place}/audit", start=0).name
+        return streams.add(conn, "siem", to=f"kafka://{kafka.place}/audit", start=0, allow_private=True).name
 
 
 def state(dsn: str) -> streams.Stream:
@@ -68,7 +69,9 @@ def publish_and_forget(dsn: str, kafka: Kafka, sent: list[Entry]) -> None:
         due = positions.look(conn, "siem")
     assert due is not None
     url = StreamURL.parse(f"kafka://{kafka.place}/audit")
-    request = Request("siem", url, continued=True, started_at=due.started_at, next_index=due.next_index)
+    request = Request(
+        "siem", url, allow_private=True, continued=True, started_at=due.started_at, next_index=due.next_index
+    )
     topic = open_destination(request)
     topic.send(sent)
     topic.close()
@@ -147,7 +150,7 @@ def test_brokers_are_away_for_a_moment(dsn: str, siem: str, kafka: Kafka) -> Non
 def test_some_events_are_not_taken(dsn: str, kafka: Kafka) -> None:
     """A broker that does not store some events fails the delivery; the next attempt publishes those alone."""
     append(dsn, 40)
-    topic = open_destination(Request("siem", StreamURL.parse(f"kafka://{kafka.place}/audit")))
+    topic = open_destination(Request("siem", StreamURL.parse(f"kafka://{kafka.place}/audit"), allow_private=True))
     sent = entries(dsn, *range(40))
     kafka.fail(KafkaError.POLICY_VIOLATION)
     with pytest.raises(DeliveryFailed, match="POLICY_VIOLATION") as caught:
@@ -208,6 +211,23 @@ def test_producer_is_idempotent(dsn: str, siem: str, kafka: Kafka) -> None:
         streams.resume(conn, siem)
     send_all(dsn, siem)
     assert kafka.indexes() == list(range(5))
+
+
+def test_a_fatal_error_may_come_again_when_the_producer_is_closed(
+    dsn: str, siem: str, kafka: Kafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error is noted with the stream; which of Kafka's two codes comes first depends on the client's threads."""
+
+    class Fatal(Producer):
+        def close(self) -> bool:
+            super().close()
+            raise KafkaException(KafkaError(KafkaError.CLUSTER_AUTHORIZATION_FAILED, "again", fatal=True))
+
+    monkeypatch.setattr(kafka_destination, "Producer", Fatal)
+    append(dsn, 5)
+    kafka.fail(*[KafkaError.CLUSTER_AUTHORIZATION_FAILED] * 9, request=INIT_PRODUCER_ID)
+    send_all(dsn, siem)
+    assert state(dsn).state in {"paused", "failing"}
 
 
 def test_log_of_an_older_backup(dsn: str, siem: str, kafka: Kafka, server: Server) -> None:
@@ -319,7 +339,7 @@ def test_user_is_not_let_in(dsn: str, kafka: Kafka, monkeypatch: pytest.MonkeyPa
     append(dsn, 1)
     with psycopg.connect(dsn) as conn:
         to = f"kafka://{kafka.place}/audit?user=pgaudit&password=env:KAFKA_PASSWORD"
-        streams.add(conn, "siem", to=to, start=0)
+        streams.add(conn, "siem", to=to, start=0, allow_private=True)
     send_all(dsn, "siem")
     assert (state(dsn).state, state(dsn).pause_kind) == ("paused", "refused")
     assert "user, password and mechanism" in (state(dsn).pause_reason or "")
@@ -335,7 +355,9 @@ def test_certificate(dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     append(dsn, 1)
     with tls_listener(ours) as (port, heard):
         with psycopg.connect(dsn) as conn:
-            streams.add(conn, "siem", to=f"kafka+tls://127.0.0.1:{port}/audit?ca={tmp_path}/ca.pem", start=0)
+            streams.add(
+                conn, "siem", to=f"kafka+tls://127.0.0.1:{port}/audit?ca={tmp_path}/ca.pem", start=0, allow_private=True
+            )
         send_all(dsn, "siem", AT_ONCE)
         wait_until("the client has connected", lambda: heard)
     assert state(dsn).state == "failing"

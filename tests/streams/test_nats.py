@@ -31,7 +31,7 @@ def nats(tmp_path: Path) -> Iterator[NatsServer]:
 def siem(dsn: str, nats: NatsServer) -> str:
     """A stream of the whole log to that server."""
     with psycopg.connect(dsn) as conn:
-        return streams.add(conn, "siem", to=f"nats://{nats.place}?stream=AUDIT", start=0).name
+        return streams.add(conn, "siem", to=f"nats://{nats.place}?stream=AUDIT", start=0, allow_private=True).name
 
 
 def state(dsn: str) -> streams.Stream:
@@ -165,7 +165,7 @@ def test_gap(dsn: str, siem: str, nats: NatsServer) -> None:
 def test_needs_the_whole_log(dsn: str, nats: NatsServer, more: dict[str, object]) -> None:
     """A part of the log has no dense sequence: such a stream is refused."""
     append(dsn, 6)
-    given = {"start": 0} | more
+    given = {"start": 0, "allow_private": True} | more
     with psycopg.connect(dsn) as conn, pytest.raises(InvalidStream, match="the whole log"):
         streams.add(conn, "siem", to=f"nats://{nats.place}?stream=AUDIT", **given)  # type: ignore[arg-type]
 
@@ -187,7 +187,7 @@ def test_wrong_password(dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     with nats_server(tmp_path / "secured", "--user", "audit", "--pass", "correct") as nats:
         with psycopg.connect(dsn) as conn:
             to = f"nats://{nats.place}?stream=AUDIT&user=audit&password=env:NATS_PASSWORD"
-            streams.add(conn, "siem", to=to, start=0)
+            streams.add(conn, "siem", to=to, start=0, allow_private=True)
         send_all(dsn, "siem")
         assert (state(dsn).state, state(dsn).pause_kind) == ("paused", "refused")
         assert "hunter2" not in repr(state(dsn))

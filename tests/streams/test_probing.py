@@ -35,7 +35,7 @@ def test_a_receiver_gets_an_event_that_says_that_it_is_a_test(conn: psycopg.Conn
         said = probe(streams.found(conn, "hook"))
         assert streams.found(conn, "hook") == before
         assert streams.deliveries(conn, "hook") == []
-    assert said == f"{url}/audit has accepted an event with the action {ACTION}, sent to test it"
+    assert said == f"{url}/audit has accepted a test event with the action {ACTION}"
     (request,) = requests
     assert request.json["index"] == -1
     assert request.json["event"]["action"] == ACTION
@@ -55,9 +55,8 @@ def test_a_receiver_that_does_not_take_it(conn: psycopg.Connection, status: int,
 def test_a_directory_is_tried_and_no_event_is_written(conn: psycopg.Connection, tmp_path: Path) -> None:
     """Its files are evidence: they have the events of the log, and no others."""
     streams.add(conn, "files", to=f"file:{tmp_path}/out")
-    assert (
-        probe(streams.found(conn, "files"))
-        == f"file:{tmp_path}/out lets us in; no event was sent there, because it keeps only those of the log"
+    assert probe(streams.found(conn, "files")) == (
+        f"file:{tmp_path}/out accepts the connection; no test event was sent, because it stores only events of the log"
     )
     assert list((tmp_path / "out").iterdir()) == []
     (tmp_path / "out").rmdir()

@@ -8,8 +8,8 @@ import pytest
 
 from pgaudit import streams
 from pgaudit.errors import InvalidStream, StreamNotFound
-from pgaudit.streams import runner
-from pgaudit.streams.destinations.destination import Limits, Prompt
+from pgaudit.streams import stream_thread
+from pgaudit.streams.destinations.destination import BaseDestination, Limits
 from pgaudit.streams.outcomes import DeliveryFailed, DestinationRefused, Receipt
 from pgaudit.streams.request import Request
 from pgaudit.trail.entry import Entry
@@ -80,10 +80,10 @@ def test_a_replay_can_be_stopped(dsn: str, sent: Path) -> None:
     assert indexes(sent) == list(range(10))
 
 
+@pytest.mark.usefixtures("sent")
 @pytest.mark.parametrize(("first", "last"), [(0, 10), (-1, 3), (5, 4)])
-def test_a_range_that_the_stream_has_not_come_past_is_refused(dsn: str, sent: Path, first: int, last: int) -> None:
+def test_a_range_that_the_stream_has_not_come_past_is_refused(dsn: str, first: int, last: int) -> None:
     """The message has the indexes that can be given."""
-    assert sent
     with psycopg.connect(dsn) as conn, pytest.raises(InvalidStream, match="from index 0 to index 9"):
         streams.replay(conn, "siem", first, last)
     with psycopg.connect(dsn) as conn, pytest.raises(StreamNotFound):
@@ -102,7 +102,7 @@ def test_a_paused_stream_replays_nothing(dsn: str, sent: Path) -> None:
         assert len(indexes(sent)) == 12
 
 
-class Scripted(Prompt):
+class Scripted(BaseDestination):
     """A destination that answers a stream which was set back with an error, and takes everything else."""
 
     def __init__(self, request: Request, error: DeliveryFailed, taken: list[int]) -> None:
@@ -120,13 +120,13 @@ class Scripted(Prompt):
 @pytest.mark.parametrize(
     ("error", "goes_on"), [(DeliveryFailed("busy"), True), (DestinationRefused("it has these already"), False)]
 )
+@pytest.mark.usefixtures("sent")
 def test_a_replay_that_fails_does_not_hold_up_the_stream(
-    dsn: str, sent: Path, monkeypatch: pytest.MonkeyPatch, error: DeliveryFailed, goes_on: bool
+    dsn: str, monkeypatch: pytest.MonkeyPatch, error: DeliveryFailed, goes_on: bool
 ) -> None:
     """It is tried again, unless it was refused; newer events are sent, and the stream is not paused."""
-    assert sent
     taken: list[int] = []
-    monkeypatch.setattr(runner, "open_destination", lambda request: Scripted(request, error, taken))
+    monkeypatch.setattr(stream_thread, "open_destination", lambda request: Scripted(request, error, taken))
     with psycopg.connect(dsn, autocommit=True) as conn:
         streams.replay(conn, "siem", 2, 5)
         send_all(dsn, "siem")
@@ -139,21 +139,21 @@ def test_a_replay_that_fails_does_not_hold_up_the_stream(
     assert str(error) in (others[0].error or "")
 
 
+@pytest.mark.usefixtures("sent")
 @pytest.mark.parametrize(
     ("error", "goes_on"), [(DeliveryFailed("no connection"), True), (DestinationRefused("no such bucket"), False)]
 )
 def test_a_replay_waits_for_a_destination_that_cannot_be_opened(
-    dsn: str, sent: Path, monkeypatch: pytest.MonkeyPatch, error: DeliveryFailed, goes_on: bool
+    dsn: str, monkeypatch: pytest.MonkeyPatch, error: DeliveryFailed, goes_on: bool
 ) -> None:
     """The stream's thread goes on: the failure is noted, and the next attempt has a delay; what is refused ends."""
-    assert sent
 
     def open_or_fail(request: Request) -> Scripted:
         if not request.continued:
             raise error
         return Scripted(request, error, [])
 
-    monkeypatch.setattr(runner, "open_destination", open_or_fail)
+    monkeypatch.setattr(stream_thread, "open_destination", open_or_fail)
     with psycopg.connect(dsn, autocommit=True) as conn:
         streams.replay(conn, "siem", 2, 5)
         send_all(dsn, "siem")
@@ -163,12 +163,12 @@ def test_a_replay_waits_for_a_destination_that_cannot_be_opened(
     assert str(error) in (newest.error or "")
 
 
-def test_a_failed_replay_is_tried_again(dsn: str, sent: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("sent")
+def test_a_failed_replay_is_tried_again(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """From where it was, once its delay is over."""
-    assert sent
     taken: list[int] = []
     busy = [DeliveryFailed("busy")]
-    monkeypatch.setattr(runner, "open_destination", lambda request: Scripted(request, busy[0], taken))
+    monkeypatch.setattr(stream_thread, "open_destination", lambda request: Scripted(request, busy[0], taken))
     with psycopg.connect(dsn, autocommit=True) as conn:
         streams.replay(conn, "siem", 2, 5)
         send_all(dsn, "siem")
@@ -180,9 +180,9 @@ def test_a_failed_replay_is_tried_again(dsn: str, sent: Path, monkeypatch: pytes
         assert (newest.status, newest.from_index, newest.to_index, newest.attempts) == ("replayed", 2, 5, 2)
 
 
-def test_a_range_of_many_chunks_is_sent_to_its_end(dsn: str, sent: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("sent")
+def test_a_range_of_many_chunks_is_sent_to_its_end(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each event once, in the order of the log."""
-    assert sent
     taken: list[int] = []
 
     class Small(Scripted):
@@ -194,7 +194,7 @@ def test_a_range_of_many_chunks_is_sent_to_its_end(dsn: str, sent: Path, monkeyp
             super().__init__(request, DeliveryFailed(""), taken)
             self._error = None
 
-    monkeypatch.setattr(runner, "open_destination", Small)
+    monkeypatch.setattr(stream_thread, "open_destination", Small)
     with psycopg.connect(dsn, autocommit=True) as conn:
         streams.replay(conn, "siem", 1, 8)
         send_all(dsn, "siem")

@@ -14,16 +14,16 @@ from standardwebhooks.webhooks import Webhook
 
 from pgaudit import AuditEvent, AuditLog, Settings, grants, health, streams
 from pgaudit.errors import InvalidStream
-from pgaudit.streams import counting, positions
+from pgaudit.streams import daily_counts, positions
+from pgaudit.streams.daily_reports import send_report
 from pgaudit.streams.destinations import open_destination
-from pgaudit.streams.destinations.documents import document_of
 from pgaudit.streams.destinations.report import DailyReport
-from pgaudit.streams.destinations.summary import Count, Group, Summary
+from pgaudit.streams.destinations.report_document import render_report
+from pgaudit.streams.destinations.report_summary import Count, Group, Summary
 from pgaudit.streams.outcomes import DeliveryFailed, DestinationRefused
-from pgaudit.streams.pace import Pace
 from pgaudit.streams.probing import probe
-from pgaudit.streams.reporting import send_report
-from pgaudit.streams.runner import StreamThread
+from pgaudit.streams.stream_thread import StreamThread
+from pgaudit.streams.throttle import Throttle
 from pgaudit.streams.urls import StreamURL
 from pgaudit.testing import run_worker_once
 from tests.support.mail_servers import Mailbox, mail_server
@@ -138,15 +138,15 @@ def test_nobody_looks_before_it_is_due(dsn: str, tmp_path: Path, monkeypatch: py
     append(dsn, datetime.now(UTC), event())
     add(dsn, f"report+file:{tmp_path}/out")
     looks: list[int] = []
-    persisted_at = counting.persisted_at
+    persisted_at = daily_counts.persisted_at
 
     def looking(conn: psycopg.Connection, index: int) -> datetime | None:
         looks.append(index)
         return persisted_at(conn, index)
 
-    monkeypatch.setattr(counting, "persisted_at", looking)
+    monkeypatch.setattr(daily_counts, "persisted_at", looking)
     with psycopg.connect(dsn, autocommit=True) as conn:
-        thread = StreamThread(conn, "daily", Settings(dsn=dsn), Event(), Pace())
+        thread = StreamThread(conn, "daily", Settings(dsn=dsn), Event(), Throttle())
         assert not any(thread.step() for _ in range(3))
         thread.close()
     assert looks == [0]
@@ -278,14 +278,14 @@ def test_disk_that_cannot_be_written(three_days: str, tmp_path: Path) -> None:
         with pytest.raises(DeliveryFailed, match="cannot be written"):
             probe(streams.found(conn, "daily"))
         (tmp_path / "out").unlink()
-        assert "lets us in" in probe(streams.found(conn, "daily"))
+        assert "accepts the connection" in probe(streams.found(conn, "daily"))
 
 
 def test_test_of_an_email_logs_in(dsn: str) -> None:
     """And sends nothing."""
     with mail_server() as box, psycopg.connect(dsn) as conn:
         streams.add(conn, "daily", to=mail_url(box), allow_private=True)
-        assert "lets us in" in probe(streams.found(conn, "daily"))
+        assert "accepts the connection" in probe(streams.found(conn, "daily"))
         box.answers["ciso@example.com"] = "550 no such mailbox"
         with pytest.raises(DestinationRefused, match=r"ciso@example\.com"):
             probe(streams.found(conn, "daily"))
@@ -313,15 +313,15 @@ def test_nothing_hostile_gets_out(dsn: str, tmp_path: Path) -> None:
 
 def test_html_needs_nothing_from_elsewhere() -> None:
     """No address, no script, no style sheet: it looks the same in ten years."""
-    html = document_of(summary(events=1, outcomes={"success": 1}, actions=[Group("a.b", 1, 0, 0)])).html
+    html = render_report(summary(events=1, outcomes={"success": 1}, actions=[Group("a.b", 1, 0, 0)])).html
     for needed in ("http:", "https:", "src=", "<link", "<script", "url("):
         assert needed not in html
 
 
 def test_many_kinds_are_bounded(three_days: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The most frequent ones are listed, the others are one record, and the sum is that of all events."""
-    monkeypatch.setattr(counting, "MOST_COUNTS", 2)
-    monkeypatch.setattr(counting, "MOST_GROUPS", 1)
+    monkeypatch.setattr(daily_counts, "MOST_COUNTS", 2)
+    monkeypatch.setattr(daily_counts, "MOST_GROUPS", 1)
     add(three_days, f"report+file:{tmp_path}/out?zone={ZONE}")
     send_all(three_days, "daily")
     first = min((tmp_path / "out").glob("*.csv"))
@@ -335,9 +335,9 @@ def test_many_kinds_are_bounded(three_days: str, tmp_path: Path, monkeypatch: py
 
 def test_same_numbers_are_the_same_document() -> None:
     """So that a report that is sent again is recognized; other numbers are another one."""
-    one = document_of(summary(events=1, counts=[Count("a.b", "success", None, 1, 0, 0)]))
-    assert one == document_of(summary(events=1, counts=[Count("a.b", "success", None, 1, 0, 0)]))
-    assert one.identity != document_of(summary(events=2, counts=[Count("a.b", "success", None, 2, 0, 1)])).identity
+    one = render_report(summary(events=1, counts=[Count("a.b", "success", None, 1, 0, 0)]))
+    assert one == render_report(summary(events=1, counts=[Count("a.b", "success", None, 1, 0, 0)]))
+    assert one.identity != render_report(summary(events=2, counts=[Count("a.b", "success", None, 2, 0, 1)])).identity
 
 
 def test_waiting_for_the_day_is_healthy(dsn: str, tmp_path: Path) -> None:

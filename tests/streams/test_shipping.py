@@ -10,7 +10,7 @@ from pgaudit import AuditEvent, AuditLog, Settings, grants, signals, streams
 from pgaudit.streams import positions
 from pgaudit.streams.destinations.destination import Limits
 from pgaudit.streams.outcomes import DeliveryFailed, DestinationRefused, Receipt
-from pgaudit.streams.shipping import Shipment
+from pgaudit.streams.shipping import Shipper
 from pgaudit.testing import run_worker_once
 from pgaudit.trail import Entry
 from tests.support.audit_log import make_small_partitions_and_commit
@@ -226,6 +226,7 @@ def test_lasting_failure_pauses(dsn: str, stream: str) -> None:
         conn.execute("UPDATE pgaudit.stream_position SET failing_since = %s", [datetime.now(UTC) - timedelta(days=4)])
     ship(dsn, stream, failing)
     assert (found(dsn).state, found(dsn).pause_kind, found(dsn).pause_reason) == ("paused", "failing", "no route")
+    assert found(dsn).paused_by == "worker"
 
 
 def test_order_of_a_target(dsn: str) -> None:
@@ -282,9 +283,9 @@ def test_two_workers(dsn: str, stream: str) -> None:
         with first.transaction():
             assert positions.lock(first, due)
             assert positions.look(second, stream) is None
-            assert not Shipment(second, other, Settings(dsn=dsn)).ship(seen)
-        Shipment(first, one, Settings(dsn=dsn)).ship(due)
-        Shipment(second, other, Settings(dsn=dsn)).ship(seen)
+            assert not Shipper(second, other, Settings(dsn=dsn)).ship(seen)
+        Shipper(first, one, Settings(dsn=dsn)).ship(due)
+        Shipper(second, other, Settings(dsn=dsn)).ship(seen)
     assert (one.taken, other.taken) == ([0, 1, 2], [])
 
 

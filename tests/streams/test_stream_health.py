@@ -97,7 +97,7 @@ def test_a_stream_that_is_paused_by_an_error_fails_the_check(stream: psycopg.Con
     found = check(stream)
     assert found.status is Status.UNHEALTHY
     assert found.message == (
-        f"siem is paused ({kind}): 401 Unauthorized: mend it, then run `pgaudit stream resume siem`."
+        f"siem is paused ({kind}): 401 Unauthorized: correct it, then run `pgaudit stream resume siem`."
     )
     assert health.check(stream).status is Status.UNHEALTHY
 
@@ -117,7 +117,7 @@ def test_the_worst_comes_first_and_many_are_counted(stream: psycopg.Connection, 
         streams.add(stream, f"s{number}", to=f"file:{tmp_path}/{number}")
         stream.execute("""SELECT pgaudit.park(%s, '[{"index": 1, "error": "too large"}]')""", [f"s{number}"])
     positions.pause(stream, "siem", "refused", "401 Unauthorized")
-    stream.execute("SELECT pgaudit.add_stream('app', 'cursor', NULL, '', 'native', false, false, 0)")
+    stream.execute("SELECT pgaudit.add_stream('cursor:app:app', 'cursor', NULL, '', 'native', false, false, 0)")
     found = check(stream)
     assert found.status is Status.UNHEALTHY
     assert found.message.startswith("siem is paused (refused)")

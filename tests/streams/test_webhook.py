@@ -19,8 +19,9 @@ from standardwebhooks.webhooks import WebhookVerificationError
 from pgaudit import Settings, streams
 from pgaudit.errors import InvalidStream
 from pgaudit.streams.destinations import open_destination, webhook
-from pgaudit.streams.destinations.signatures import Signer
-from pgaudit.streams.destinations.webhook import EVENTS, Webhook
+from pgaudit.streams.destinations.webhook import Webhook
+from pgaudit.streams.destinations.webhook_signatures import Signer
+from pgaudit.streams.destinations.webhook_thin import EVENTS
 from pgaudit.streams.outcomes import DeliveryFailed, DestinationRefused
 from pgaudit.web.api.routes import AUDIT
 from tests.support.log_entries import entries, entry

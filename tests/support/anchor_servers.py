@@ -43,11 +43,11 @@ class Reply:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-Answer = Callable[[Request], Reply]
+Response = Callable[[Request], Reply]
 
 
 @contextmanager
-def serving(answer: Answer) -> Iterator[str]:
+def serving(answer: Response) -> Iterator[str]:
     """Serves the answers of that function; yields the URL."""
 
     class Handler(BaseHTTPRequestHandler):

@@ -14,7 +14,7 @@ import confluent_kafka
 import trustme
 from confluent_kafka import Consumer, TopicPartition
 
-from pgaudit.streams.destinations.kafka_end import READING
+from pgaudit.streams.destinations.kafka_published import READING
 
 PRODUCE, INIT_PRODUCER_ID = 0, 22  # the keys of requests in Kafka's protocol
 (LIBRARY,) = (Path(confluent_kafka.__file__).parents[1] / "confluent_kafka.libs").glob("librdkafka*")

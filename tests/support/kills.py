@@ -10,14 +10,15 @@ from typing import Any
 
 import pytest
 
-from pgaudit.streams import buckets, positions
+from pgaudit.streams import positions, s3_bucket
 from pgaudit.streams.destinations import file, parquet, s3
 from tests.support.streams import send_all
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload([__name__])
 METHODS: list[tuple[Any, str]] = [
-    (os, "fsync"), (os, "truncate"), (Path, "replace"), (Path, "unlink"), (positions, "move"), (buckets.Bucket, "put"),
+    (os, "fsync"), (os, "truncate"), (Path, "replace"), (Path, "unlink"), (positions, "move"),
+    (s3_bucket.Bucket, "put"),
 ]  # fmt: skip
 CHUNK = 7  # events: so that a few events are several chunks
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import psycopg
 
-from pgaudit.processors.declaring import DECLARED
+from pgaudit.processors.declaration import DECLARED
 from tests.support.processes import Process, start_worker
 from tests.support.queries import value_in
 

@@ -43,7 +43,7 @@ class Reply:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-Answer = Callable[[Request], Reply]
+Response = Callable[[Request], Reply]
 
 
 class Authority:
@@ -59,7 +59,7 @@ class Authority:
 
 
 @contextmanager
-def serving(answer: Answer, authority: Authority | None = None) -> Iterator[str]:
+def serving(answer: Response, authority: Authority | None = None) -> Iterator[str]:
     """Serves the answers of that function over HTTP/1.1; yields ``http://127.0.0.1:PORT``, or with https."""
 
     class Handler(BaseHTTPRequestHandler):

@@ -14,11 +14,11 @@ import psycopg
 
 from pgaudit import AuditLog, Settings
 from pgaudit.streams import positions
-from pgaudit.streams.destinations.destination import Limits, Prompt
+from pgaudit.streams.destinations.destination import BaseDestination, Limits
 from pgaudit.streams.outcomes import DeliveryFailed, EventsRefused, Receipt
-from pgaudit.streams.pace import Pace
-from pgaudit.streams.runner import StreamThread
-from pgaudit.streams.shipping import Shipment
+from pgaudit.streams.shipping import Shipper
+from pgaudit.streams.stream_thread import StreamThread
+from pgaudit.streams.throttle import Throttle
 from pgaudit.testing import run_worker_once
 from pgaudit.testing.copies import fresh_database
 from pgaudit.testing.server import Server
@@ -27,7 +27,7 @@ from tests.support.events import events
 
 
 @dataclass
-class Receiver(Prompt):
+class Receiver(BaseDestination):
     """A destination in the test's memory: it takes events, refuses some of them, or fails.
 
     :ivar chunks: the size of each chunk that it has taken.
@@ -63,7 +63,7 @@ class Receiver(Prompt):
 def ship(dsn: str, name: str, receiver: Receiver, settings: Settings | None = None) -> None:
     """Sends what a stream has to a receiver, as a worker does, until there is nothing more to send now."""
     with psycopg.connect(dsn, autocommit=True) as conn:
-        shipment = Shipment(conn, receiver, settings or Settings(dsn=dsn, job_backoff_delay=0))
+        shipment = Shipper(conn, receiver, settings or Settings(dsn=dsn, job_backoff_delay=0))
         while (due := positions.look(conn, name)) and shipment.ship(due):
             pass
 
@@ -76,7 +76,7 @@ def lines(directory: Path) -> list[dict[str, Any]]:
 def send_all(dsn: str, name: str, settings: Settings | None = None) -> None:
     """Sends what a stream has to its own destination, as a worker does."""
     with psycopg.connect(dsn, autocommit=True) as conn:
-        thread = StreamThread(conn, name, settings or Settings(dsn=dsn), threading.Event(), Pace())
+        thread = StreamThread(conn, name, settings or Settings(dsn=dsn), threading.Event(), Throttle())
         while thread.step():
             pass
         thread.close()

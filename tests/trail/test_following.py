@@ -1,6 +1,7 @@
 """Following the log: every event once, in its order, through outages of the database."""
 
 import asyncio
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 import psycopg
@@ -8,12 +9,16 @@ import pytest
 
 import pgaudit
 from pgaudit import Settings
+from tests.support.queries import value_in
 from tests.support.streams import append
+from tests.support.waiting import wait_until_async
 
 TERMINATE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'pgaudit follow'"
+CONNECTED = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'pgaudit follow'"
+WAITING = CONNECTED + " AND state = 'idle' AND query <> ''"
 
 
-async def take(entries: "pgaudit.trail.following.AsyncGenerator[pgaudit.trail.Entry]", count: int) -> list[int]:
+async def take(entries: AsyncGenerator[pgaudit.trail.Entry], count: int) -> list[int]:
     """Returns the indexes of the next events."""
     return [(await asyncio.wait_for(anext(entries), 20)).index for _ in range(count)]
 
@@ -32,7 +37,7 @@ async def test_from_now(dsn: str, settings: Settings) -> None:
     append(dsn, 5)
     async with aclosing(pgaudit.stream(settings=settings)) as entries:
         first = asyncio.create_task(anext(entries))
-        await asyncio.sleep(0.5)
+        await wait_until_async("it has looked at the log", lambda: value_in(dsn, WAITING) == 1)
         await asyncio.to_thread(append, dsn, 1)
         assert (await asyncio.wait_for(first, 20)).index == 5
 
@@ -67,10 +72,4 @@ async def test_closing_ends_the_connection(dsn: str, settings: Settings) -> None
     append(dsn, 1)
     async with aclosing(pgaudit.stream(0, settings=settings)) as entries:
         await take(entries, 1)
-    with psycopg.connect(dsn) as conn:
-        for _ in range(100):
-            query = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'pgaudit follow'"
-            if conn.execute(query).fetchone() == (0,):
-                return
-            await asyncio.sleep(0.05)
-    pytest.fail("its connection is still open")
+    await wait_until_async("its connection is closed", lambda: value_in(dsn, CONNECTED) == 0)

@@ -2,15 +2,17 @@
 
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import asyncpg
 import psycopg
 import pytest
 
-from pgaudit import grants, trail
+from pgaudit import grants, streams, trail
 from pgaudit.errors import InvalidCursor
 from pgaudit.testing.database import url_of
 from tests.support.queries import Connection
+from tests.support.roles import temporary_roles
 from tests.support.streams import append
 
 
@@ -22,6 +24,15 @@ def conn(dsn: str) -> Iterator[Connection]:
         conn.execute("CREATE TABLE handled (index bigint)")
         conn.commit()
         yield conn
+
+
+@contextmanager
+def readers(dsn: str, conn: Connection, *names: str) -> Iterator[None]:
+    """Makes readers of these names."""
+    with temporary_roles(dsn, *names):
+        grants.grant(conn, reader=names)
+        conn.commit()
+        yield
 
 
 def handle(conn: Connection, limit: int = 1_000) -> list[int]:
@@ -142,23 +153,68 @@ def test_older_backup(conn: Connection) -> None:
 
 def test_reader(dsn: str, conn: Connection) -> None:
     """A reader, which can write to no table, has cursors; a stream to a destination it can neither read nor move."""
-    conn.execute("CREATE ROLE cursor_reader LOGIN")
-    grants.grant(conn, reader="cursor_reader")
-    conn.execute("SELECT pgaudit.add_stream('out', 'destination', 'file:/x', '', 'native', false, false, 0)")
-    conn.commit()
-    try:
-        with psycopg.connect(dsn, user="cursor_reader") as own:
-            cursor = trail.cursor(own, "siem", start=0)
-            assert len(cursor.read()) == 10
-            cursor.advance()
-            with pytest.raises(InvalidCursor, match="out is the name of a destination"):
-                trail.cursor(own, "out")
-            moved = own.execute("SELECT pgaudit.move_cursor('out', 0, 5, NULL, NULL, 0)").fetchone()
-            assert moved == (False,)
-    finally:
-        conn.execute("DROP OWNED BY cursor_reader")
-        conn.execute("DROP ROLE cursor_reader")
+    with readers(dsn, conn, "t_reads"), psycopg.connect(dsn, user="t_reads") as own:
+        conn.execute("SELECT pgaudit.add_stream('out', 'destination', 'file:/x', '', 'native', false, false, 0)")
         conn.commit()
+        cursor = trail.cursor(own, "siem", start=0)
+        assert len(cursor.read()) == 10
+        cursor.advance()
+        for name in ("out", "cursor:t_reads:siem"):
+            assert own.execute("SELECT pgaudit.move_cursor(%s, 0, 5, NULL, NULL, 0)", [name]).fetchone() == (False,)
+            found = own.execute("SELECT problem FROM pgaudit.lock_cursor(%s)", [name]).fetchone()
+            assert found == ("this role has none of that name",)
+
+
+def test_a_cursor_belongs_to_its_role(dsn: str, conn: Connection) -> None:
+    """Another reader has one of the same name, and can neither read that of the first nor move it."""
+    with readers(dsn, conn, "t_one", "t_two"):
+        with psycopg.connect(dsn, user="t_one", autocommit=True) as one:
+            with one.transaction():
+                first = trail.cursor(one, "siem", start=0)
+                first.read(4)
+                first.advance()
+            with psycopg.connect(dsn, user="t_two", autocommit=True) as two:
+                assert two.execute("SELECT pgaudit.move_cursor('siem', 4, 9, NULL, NULL, 0)").fetchone() == (False,)
+                with two.transaction():
+                    assert [entry.index for entry in trail.cursor(two, "siem", start=7).read()] == [7, 8, 9]
+            assert [entry.index for entry in trail.cursor(one, "siem").read(1)] == [4]
+        names = conn.execute("SELECT name FROM pgaudit.stream ORDER BY name").fetchall()
+        assert names == [("cursor:t_one:siem",), ("cursor:t_two:siem",)]
+
+
+def test_a_reader_cannot_take_the_name_of_a_stream(dsn: str, conn: Connection) -> None:
+    """Whatever it calls its cursors, the owner can add a stream or a processor of that name."""
+    with readers(dsn, conn, "t_reads"):
+        with psycopg.connect(dsn, user="t_reads") as own:
+            trail.cursor(own, "siem")
+            for name in ("a:siem", "", "Siem"):
+                with pytest.raises(InvalidCursor, match="the name of a cursor has"):
+                    trail.cursor(own, name)
+        assert streams.add(conn, "siem", to="file:/x").name == "siem"
+
+
+def test_logins_that_come_and_go_have_a_cursor_in_common(dsn: str, conn: Connection) -> None:
+    """It belongs to the role that they have set."""
+    with readers(dsn, conn, "t_app", "t_monday", "t_tuesday"):
+        conn.execute("GRANT t_app TO t_monday, t_tuesday")
+        conn.commit()
+        for user, expected in (("t_monday", [0, 1]), ("t_tuesday", [2, 3])):
+            with psycopg.connect(dsn, user=user) as own:
+                own.execute("SET ROLE t_app")
+                cursor = trail.cursor(own, "siem", start=0)
+                assert [entry.index for entry in cursor.read(2)] == expected
+                cursor.advance()
+
+
+def test_a_reader_cannot_fill_the_table_of_streams(dsn: str, conn: Connection) -> None:
+    """A role has at most 100 cursors, and another one can go on."""
+    with readers(dsn, conn, "t_one", "t_two"):
+        with psycopg.connect(dsn, user="t_one") as one:
+            one.execute("SELECT pgaudit.open_cursor('c' || n, '', 0) FROM generate_series(1, 100) n")
+            with pytest.raises(InvalidCursor, match=r"100 cursors already: .*remove_stream\('cursor:t_one:NAME'\)"):
+                trail.cursor(one, "another")
+        with psycopg.connect(dsn, user="t_two") as two:
+            trail.cursor(two, "another")
 
 
 async def test_asynchronous(dsn: str, conn: Connection) -> None:

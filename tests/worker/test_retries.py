@@ -7,8 +7,9 @@ from procrastinate.jobs import Job
 from psycopg import errors
 
 from pgaudit import Settings
+from pgaudit._backoff import JITTER
 from pgaudit.worker.failures import Failure, is_infrastructure
-from pgaudit.worker.retry_policy import JITTER, NotPersisted, RetryPolicy, delay_before_retry
+from pgaudit.worker.retry_policy import NotPersisted, RetryPolicy, delay_before_retry
 
 
 def job(attempts: int) -> Job:

@@ -67,6 +67,16 @@ async def test_a_job_without_any_worker_is_reclaimed(watcher: psycopg.Connection
     ]
 
 
+async def test_a_job_is_reclaimed_after_the_clock_was_set_back(watcher: psycopg.Connection, settings: Settings) -> None:
+    """The last heartbeat of its worker lies ahead by hours: nobody waits for that time to come again."""
+    record_and_commit(watcher, event())
+    number = stall_all_jobs(watcher)
+    date_back_heartbeat_and_commit(watcher, number, "-5 hours")
+    watcher.execute("UPDATE pgaudit.procrastinate_workers SET stalled_after = '1 s'")
+    async with working(impatient(settings)):
+        await wait_until_async("1 job is completed", lambda: stats.queue_stats(watcher)[0].completed == 1)
+
+
 async def test_a_job_that_stalls_too_often_fails(watcher: psycopg.Connection) -> None:
     """A job that has stalled is persisted alone; after max_stalls it fails, and crashes no further worker."""
     record_and_commit(watcher, *events(3))

@@ -15,7 +15,8 @@ CREATE TABLE pgaudit.stream (
     paused_by     text,
     pause_kind    text        COLLATE "C",
     pause_reason  text,
-    CHECK (name ~ '^[a-z0-9][a-z0-9_.-]{0,62}$'),
+    CHECK (name ~ '^[a-z0-9][a-z0-9_.-]{0,62}$' OR kind = 'cursor'),
+    CHECK (kind <> 'cursor' OR name ~ '^cursor:.+:[a-z0-9][a-z0-9_.-]{0,62}$'),  -- with its role: see cursor_key
     CHECK (kind = ANY ('{destination,processor,cursor}')),
     CHECK (pause_kind = ANY ('{asked,refused,failing,mismatch}'))
 );

@@ -10,11 +10,11 @@ from psycopg.rows import scalar_row, tuple_row
 from pgaudit._driver import fetch
 from pgaudit._schema import fingerprint
 from pgaudit._schema.state import state_of
-from pgaudit.archive.comparing import Differences, compare, end_of
+from pgaudit.archive.comparison import Differences, compare, end_of
 from pgaudit.archive.findings import Finding, numbered
-from pgaudit.archive.publishing import NAME, published
-from pgaudit.archive.slots import Slot, limit_of_wal, slot_findings, slot_of
-from pgaudit.archive.subscribing import copying
+from pgaudit.archive.publication import NAME, published
+from pgaudit.archive.replication_slot import Slot, limit_of_wal, slot_findings, slot_of
+from pgaudit.archive.subscription import copying
 
 NEWEST: Final = 100_000
 SIZE: Final = "SELECT size FROM pgaudit.log_head"
@@ -54,7 +54,7 @@ def check(primary: Connection, archive: Connection | str, *, name: str = NAME, n
     slot, limit = slot_of(primary, name), limit_of_wal(primary)
     findings = [*publication_findings(primary), *slot_findings(slot, limit, name)]
     if isinstance(archive, str):
-        findings.append(Finding("unreachable", f"the archive does not answer: {archive}", "start it, or look at --to"))
+        findings.append(Finding("unreachable", f"the archive does not answer: {archive}", "start it, or check --to"))
         return Report(slot, limit, size_of(primary), findings=tuple(findings))
     if state_of(archive) is None:
         findings.append(Finding("not_an_archive", "that database has no schema pgaudit", SETUP))
@@ -81,7 +81,7 @@ def publication_findings(primary: Connection) -> Iterator[Finding]:
     if state is None:
         yield Finding("no_publication", f"the primary has no publication {NAME}", SETUP)
     elif not state:
-        yield Finding("publication_changed", f"the publication {NAME} is not as it was made", SETUP)
+        yield Finding("publication_changed", f"the publication {NAME} was changed", SETUP)
 
 
 def subscription_findings(archive: Connection, name: str) -> Iterator[Finding]:
@@ -120,7 +120,7 @@ def contents_findings(found: Differences) -> Iterator[Finding]:
     if found.deleted:
         yield Finding("deleted", f"the primary has lost events: {numbered(found.deleted)}", keep)
     if found.missing:
-        lost = "look for deletions on the archive, and set up another one beside it"
+        lost = "look for deletions on the archive, and set up a second one"
         yield Finding("missing", f"the archive does not have the events {numbered(found.missing)}", lost)
 
 
@@ -131,4 +131,4 @@ def end_findings(known: int, end: int, size: int) -> Iterator[Finding]:
         yield Finding("ahead", message, "keep the archive, and set up another one in an empty database")
     elif end < known:
         message = f"the archive has known {known:,} events, and has them up to {end:,}"
-        yield Finding("missing", message, "look for deletions on the archive, and set up another one beside it")
+        yield Finding("missing", message, "look for deletions on the archive, and set up a second one")

@@ -6,10 +6,10 @@ from typing import Any, Final
 
 import psycopg
 
-from pgaudit.archive.places import parsed, without_password
-from pgaudit.archive.publishing import NAME, publish, require_readable
-from pgaudit.archive.slots import limit_of_wal
-from pgaudit.archive.subscribing import is_subscribed, prepare, refresh, subscribe, wait_for_copy
+from pgaudit.archive.conninfo import parsed, without_password
+from pgaudit.archive.publication import NAME, publish, require_readable
+from pgaudit.archive.replication_slot import limit_of_wal
+from pgaudit.archive.subscription import is_subscribed, prepare, refresh, subscribe, wait_for_copy
 from pgaudit.errors import ArchiveRefused
 
 NAMES: Final = re.compile(NAME + "(_[a-z0-9_]{1,40})?")
@@ -38,7 +38,7 @@ def setup(  # noqa: PLR0913 - two databases, and all but these by name
     primary: psycopg.Connection[Any], archive: psycopg.Connection[Any], conninfo: str, source: str, *,
     name: str = NAME, wait: float = 3_600,
 ) -> Archive:  # fmt: skip
-    """Lets an archive follow, and returns when it has what the primary has.
+    """Sets an archive up, and waits until it has a copy of the log.
 
     :param primary: connected as the owner of the schema, in autocommit mode.
     :param archive: connected as a superuser, in autocommit mode; ``conninfo`` is where it is.
@@ -48,7 +48,7 @@ def setup(  # noqa: PLR0913 - two databases, and all but these by name
     :raises ArchiveRefused: it cannot be set up like that; the message says what to do.
     """
     if not NAMES.fullmatch(name):
-        raise ArchiveRefused(f"the name is {NAME}, or {NAME}_ and small letters, digits and underscores")
+        raise ArchiveRefused(f"the name is {NAME}, or {NAME}_ and lower-case letters, digits and underscores")
     without_password(source, f"it would be stored in the archive's catalog: {PASSFILE}")
     require_readable(primary, str(parsed(source).get("user", "")))
     is_changed = publish(primary)

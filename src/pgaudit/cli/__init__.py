@@ -30,8 +30,8 @@ from pgaudit.cli import (
     show,
     stats,
     stream,
-    stream_acts,
     stream_history,
+    stream_operations,
     tail,
     timeline,
     verify,
@@ -106,7 +106,7 @@ app.add_typer(processors.app, name="processors")
 app.add_typer(index.app, name="index")
 app.add_typer(capture.app, name="capture")
 app.add_typer(guard.app, name="guard")
-for commands in (stream_acts, stream_history):
+for commands in (stream_operations, stream_history):
     commands.register(stream.app)
 app.add_typer(stream.app, name="stream")
 app.add_typer(keys.app, name="keys")

@@ -9,15 +9,15 @@ import typer
 
 from pgaudit import archive as archives
 from pgaudit.archive import Report, conninfo_at
+from pgaudit.archive.conninfo import source_of
 from pgaudit.archive.findings import in_units
-from pgaudit.archive.places import source_of
 from pgaudit.cli.database import LimitedConnection, connect, explained, open_connection
 from pgaudit.cli.exit_codes import CannotLook, Code, sentence_of
 from pgaudit.cli.output import AsJson, print_json
 from pgaudit.cli.terminal import say
 
 app = typer.Typer(
-    help="Keep the log on another server as well, by logical replication: whatever happens to the primary.",
+    help="Keep a second copy of the log on another Postgres server, by logical replication.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -66,7 +66,7 @@ def setup(
         state = "was there already" if made.was_there else "is being copied" if made.copying else "follows"
         say(f"The archive {made.name} {state}.")
         if made.keeps is None:
-            say("The primary keeps WAL for it without a limit, should it die: set max_slot_wal_keep_size there.")
+            say("If the archive dies, the primary keeps WAL for it without a limit: set max_slot_wal_keep_size there.")
     if made.copying:
         say(
             f"The first copy of {', '.join(made.copying)} has not ended: run this again later. "
@@ -131,4 +131,4 @@ def tell(report: Report) -> None:
     if found.removed:
         say(f"{found.removed:,} of them are in the archive only: the primary has removed their partitions.")
     if not report.findings:
-        say("It follows, and both have the same events.")
+        say("The archive follows the primary, and both have the same events.")

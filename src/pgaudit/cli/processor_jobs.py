@@ -13,7 +13,7 @@ from pgaudit.jobs.processed import ProcessorJob
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class JobRow:
     """What of a job fits into a line."""
 
     job_id: int
@@ -40,7 +40,7 @@ def list_(processor: str, state: listing.State | None, limit: int, *, json: bool
     console.print(Text(", ".join(f"{counts[name]:,} {name}" for name in get_args(listing.State))))
     if listed:
         console.print()
-        print_rows(Line, [Line.of(job) for job in listed], as_json=False)
+        print_rows(JobRow, [JobRow.of(job) for job in listed], as_json=False)
 
 
 def show(processor: str, job_id: int, *, json: bool) -> None:

@@ -11,12 +11,12 @@ from pgaudit.cli.database import connect
 from pgaudit.cli.output import BIGINT, AsJson, cell, console, print_json, print_rows, table
 from pgaudit.cli.terminal import say
 
-app = typer.Typer(help="Look at processors, pause them, and give them events of the past.", no_args_is_help=True)
+app = typer.Typer(help="Inspect and pause processors, and run them for events of the past.", no_args_is_help=True)
 Name = Annotated[str, typer.Argument(help="Name of the processor.")]
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class ProcessorRow:
     """What of a processor fits into a line."""
 
     name: str
@@ -41,7 +41,7 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class BackfillRow:
     """What of a backfill fits into a line."""
 
     id: int
@@ -59,13 +59,13 @@ class Progress:
 
 @app.command("list")
 def list_(*, json: AsJson = False) -> None:
-    """List the processors that a worker has known, with their lag and their jobs."""
+    """List the processors that workers have registered, with their lag and their jobs."""
     with connect("operator") as conn:
         listed = processors.listed(conn)
     if json:
         print_rows(processors.ProcessorStats, listed, as_json=True)
     else:
-        print_rows(Line, [Line.of(stats) for stats in listed], as_json=False)
+        print_rows(ProcessorRow, [ProcessorRow.of(stats) for stats in listed], as_json=False)
 
 
 @app.command()
@@ -80,7 +80,7 @@ def show(name: Name, *, json: AsJson = False) -> None:
         console.print(Text.assemble((f"{field:>23}", "bold"), "  ", cell(value)))
     if backfills:
         console.print()
-        console.print(table(Progress, [Progress.of(each) for each in backfills], title="backfills"))
+        console.print(table(BackfillRow, [BackfillRow.of(each) for each in backfills], title="backfills"))
 
 
 @app.command()
@@ -93,15 +93,15 @@ def pause(
     """Pause a processor: it gets no jobs, and those it has wait. Nothing is lost."""
     with connect("operator") as conn:
         processors.pause(conn, name, reason)
-    tell(name, f"is paused: `pgaudit processors resume {name}` ends that.", json=json)
+    tell(name, f"is paused: `pgaudit processors resume {name}` resumes it.", json=json)
 
 
 @app.command()
 def resume(name: Name, *, json: AsJson = False) -> None:
-    """End the pause of a processor, whoever or whatever has paused it."""
+    """Resume a processor, whatever has paused it."""
     with connect("operator") as conn:
         processors.resume(conn, name)
-    tell(name, "goes on.", json=json)
+    tell(name, "continues.", json=json)
 
 
 @app.command()
@@ -117,7 +117,7 @@ def backfill(
     ] = None,
     json: AsJson = False,
 ) -> None:
-    """Give a processor events of the past, also those that it has had. `show` has the progress."""
+    """Run a processor for events of the past, including those that it has had. `show` has the progress."""
     with connect("operator") as conn:
         added = processors.backfill(conn, name, from_, to)
     if json:
@@ -128,10 +128,10 @@ def backfill(
 
 @app.command()
 def remove(name: Name, *, json: AsJson = False) -> None:
-    """Remove a processor that no code has any more, with its jobs, as the owner."""
+    """Remove a processor that is no longer in the code, with its jobs. Needs the owner of the schema."""
     with connect("owner") as conn:
         processors.remove(conn, name)
-    tell(name, "is removed, with its jobs. A worker whose code still has it adds it again, from its start.", json=json)
+    tell(name, "is removed, with its jobs. A worker whose code still declares it registers it again.", json=json)
 
 
 def tell(name: str, what: str, *, json: bool) -> None:

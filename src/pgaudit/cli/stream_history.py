@@ -17,7 +17,7 @@ Limit = Annotated[int, typer.Option(min=1, max=100_000, help="Maximum number of 
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class DeliveryRow:
     """A delivery in a list."""
 
     ended_at: datetime
@@ -47,7 +47,7 @@ def register(app: typer.Typer) -> None:
 
 
 def history(name: Name, *, limit: Limit = 20, json: AsJson = False) -> None:
-    """List what was sent in the last 30 days, and what failed. Chunks of one minute that went well are one line."""
+    """List the deliveries of the last 30 days, and what failed. Chunks of one minute that went well are one line."""
     end_with_reader()
     with connect("reader") as conn:
         streams.found(conn, name)
@@ -57,7 +57,7 @@ def history(name: Name, *, limit: Limit = 20, json: AsJson = False) -> None:
     elif not found:
         say(f"{name} has sent nothing within the last 30 days.")
     else:
-        print_rows(Line, [Line.of(one) for one in found], as_json=False)
+        print_rows(DeliveryRow, [DeliveryRow.of(one) for one in found], as_json=False)
 
 
 def parked(
@@ -67,7 +67,7 @@ def parked(
     limit: Limit = 100,
     json: AsJson = False,
 ) -> None:
-    """List events that were refused for good, and those that wait behind one of the same target."""
+    """List parked events. The destination has refused them for good, or they wait for one of the same target."""
     end_with_reader()
     with connect("reader") as conn:
         stream = streams.found(conn, name)

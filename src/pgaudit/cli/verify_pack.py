@@ -9,6 +9,7 @@ import typer
 from pgaudit.cli.exit_codes import Code, sentence_of
 from pgaudit.cli.pack_policy import given_policy, with_sealing
 from pgaudit.cli.terminal import say
+from pgaudit.cli.verify_options import PolicyFile, Vkeys
 from pgaudit.errors import InvalidNote, InvalidPolicy, PackAltered, PackUnreadable
 
 if TYPE_CHECKING:
@@ -25,15 +26,8 @@ def register(app: typer.Typer) -> None:
 def verify_pack(
     pack: Annotated[Path, typer.Argument(help="A directory or a zip file, from `pgaudit export --proof`.")],
     *,
-    policy: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="A C2SP tlog-policy: the keys of the log, and the witnesses that are required."
-        ),
-    ] = None,
-    vkey: Annotated[
-        list[str] | None, typer.Option(help="In place of a policy: a public key of the log. May be repeated.")
-    ] = None,
+    policy: PolicyFile = None,
+    vkey: Vkeys = None,
 ) -> None:
     """Verify a pack of events, offline: its files, each event, the signed checkpoint, and witnesses.
 

@@ -1,7 +1,6 @@
 """``pgaudit verify-segments``."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,10 +8,11 @@ import typer
 from pgaudit.cli.exit_codes import Code, sentence_of
 from pgaudit.cli.pack_policy import given_policy, with_sealing
 from pgaudit.cli.terminal import say
+from pgaudit.cli.verify_options import PolicyFile, Vkeys
 from pgaudit.errors import InvalidNote, InvalidPolicy, InvalidStream
 
 if TYPE_CHECKING:
-    from pgaudit.streams.checking import Checked
+    from pgaudit.streams.segment_findings import VerifiedSegments
 
 CANNOT_CHECK = Code.USAGE
 
@@ -27,15 +27,8 @@ def verify_segments(
         str, typer.Argument(help="s3://BUCKET/PREFIX, as in the stream, or a directory with a copy of its objects.")
     ],
     *,
-    policy: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="A C2SP tlog-policy: the keys of the log, and the witnesses that are required."
-        ),
-    ] = None,
-    vkey: Annotated[
-        list[str] | None, typer.Option(help="In place of a policy: a public key of the log. May be repeated.")
-    ] = None,
+    policy: PolicyFile = None,
+    vkey: Vkeys = None,
     part: Annotated[
         bool,
         typer.Option("--part", help="The stream has a query, or did not begin with event 0: events may be missing."),
@@ -58,17 +51,17 @@ def verify_segments(
     tell(found, has_policy=bool(policy or vkey), is_part=part)
 
 
-def checked(place: str, policy: str | None, *, is_part: bool) -> "Checked":
+def checked(place: str, policy: str | None, *, is_part: bool) -> "VerifiedSegments":
     """Verifies an archive."""
     with with_sealing():
         from pgaudit.sealing.policy import Policy  # noqa: PLC0415 - its packages are an extra
-        from pgaudit.streams.archives import archive_at  # noqa: PLC0415 - as above
-        from pgaudit.streams.checking import check  # noqa: PLC0415 - as above
+        from pgaudit.streams.segment_storage import open_storage  # noqa: PLC0415 - as above
+        from pgaudit.streams.segment_verification import verify_segments as verify  # noqa: PLC0415 - as above
 
-    return check(archive_at(place), None if policy is None else Policy.parse(policy), is_part=is_part)
+    return verify(open_storage(place), None if policy is None else Policy.parse(policy), is_part=is_part)
 
 
-def tell(found: "Checked", *, has_policy: bool, is_part: bool) -> None:
+def tell(found: "VerifiedSegments", *, has_policy: bool, is_part: bool) -> None:
     """Prints what was found, and ends the command."""
     if found.findings:
         for finding in found.findings:
@@ -80,10 +73,10 @@ def tell(found: "Checked", *, has_policy: bool, is_part: bool) -> None:
     say("VERIFIED.")
 
 
-def in_words(found: "Checked", *, has_policy: bool, is_part: bool) -> Iterator[str]:
+def in_words(found: "VerifiedSegments", *, has_policy: bool, is_part: bool) -> Iterator[str]:
     """Yields what was verified, and what was not."""
     indexes = f"{found.first} to {found.last}"
-    yield f"{found.segments:,} segments have the events of their names: {found.events:,}, index {indexes}."
+    yield f"{found.segments:,} segments have the events that their names state: {found.events:,}, index {indexes}."
     if is_part:
         yield "Not shown: that none is missing. With --part, no root can be computed."
         return
@@ -95,4 +88,4 @@ def in_words(found: "Checked", *, has_policy: bool, is_part: bool) -> Iterator[s
     if found.covered < found.events:
         yield f"Not shown: {found.events - found.covered:,} events are not covered by a checkpoint in the archive."
     if not has_policy:
-        yield "Not shown: who signed. Name the keys, from elsewhere: --policy FILE or --vkey KEY."
+        yield "Not shown: who signed. Give the log's keys, from a source of your own: --policy FILE or --vkey KEY."

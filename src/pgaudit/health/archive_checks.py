@@ -30,7 +30,8 @@ class ArchiveSlot:
         if self.wal_status == "lost":
             return f"{self.name} has lost WAL that it needed: set up another archive"
         if not self.active:
-            end = "until the disk is full" if self.safe is None else f"and it is lost after {self.safe / 1e6:,.0f} more"
+            lost = f"and the slot is lost after {(self.safe or 0) / 1e6:,.0f} MB more"
+            end = "until the disk is full" if self.safe is None else lost
             return f"nothing reads from {self.name}: {kept}, {end}"
         return f"{self.name} is behind: {kept}" if (self.kept or 0) > MUCH else None
 

@@ -46,7 +46,7 @@ class StreamState:
 
 @dataclass(frozen=True, slots=True)
 class StreamProblem:
-    """What is wrong with a stream, and the command that says more or mends it."""
+    """What is wrong with a stream, and the command that shows more or corrects it."""
 
     status: Status
     sentence: str
@@ -65,11 +65,11 @@ def problems(found: Sequence[StreamState], settings: Settings) -> list[StreamPro
 
 
 def problems_of(stream: StreamState, settings: Settings) -> Iterator[StreamProblem]:
-    """Yields what is wrong with one stream. Who has paused it on purpose is not told, until it is too late."""
+    """Yields what is wrong with one stream. That someone has paused it is no problem until its lag is one."""
     name, limit = stream.name, settings.health_max_stream_lag
     if stream.pause_kind not in {None, "asked"}:
         sentence = f"{name} is paused ({stream.pause_kind}): {stream.reason}"
-        yield StreamProblem(Status.UNHEALTHY, sentence, f"mend it, then run `pgaudit stream resume {name}`")
+        yield StreamProblem(Status.UNHEALTHY, sentence, f"correct it, then run `pgaudit stream resume {name}`")
     elif stream.overdue_seconds > limit / 2:
         status = Status.UNHEALTHY if stream.overdue_seconds > limit else Status.DEGRADED
         paused = ", and paused" if stream.pause_kind else ""

@@ -1,12 +1,11 @@
 """How often a processor tries an event, and how long it waits in between."""
 
-import random
 from dataclasses import dataclass
 from typing import Final
 
+from pgaudit._backoff import backoff_delay
 from pgaudit.errors import InvalidProcessor
 
-JITTER: Final = 0.2
 MOST_ATTEMPTS: Final = 1_000
 
 
@@ -36,5 +35,4 @@ class Backoff:
         """Returns the seconds until the next attempt, with jitter; None after the last one."""
         if attempt >= self.attempts:
             return None
-        delay = min(self.delay * 2.0 ** min(attempt - 1, 60), self.max_delay)
-        return delay * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - no secret depends on it
+        return backoff_delay(attempt, self.delay, self.max_delay)

@@ -2,15 +2,14 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, LiteralString
+from typing import Final
 
-import psycopg
-from psycopg.rows import class_row, scalar_row
+from psycopg.rows import class_row
 
-from pgaudit._driver import fetch, reading, undone_on_error
+from pgaudit._driver import fetch, reading
 from pgaudit.errors import InvalidProcessor, StreamNotFound
+from pgaudit.streams.changes import change
 
-REFUSED: Final = "PA003"
 COLUMNS: Final = """
     SELECT name, query, state, paused_at, paused_by, pause_kind, pause_reason, next_index, lag_events, lag_seconds,
            waiting, delayed, running, failed, oldest_waiting_seconds, longest_running_seconds, succeeded, discarded,
@@ -82,19 +81,19 @@ class Backfill:
 
 
 def listed(conn: object) -> list[ProcessorStats]:
-    """Returns the processors that a worker has known, by name."""
+    """Returns the processors that workers have registered, by name."""
     return fetch(reading(conn), class_row(ProcessorStats), COLUMNS + " ORDER BY name")
 
 
 def found(conn: object, name: str) -> ProcessorStats:
     """Returns one processor.
 
-    :raises StreamNotFound: no worker has known one of that name.
+    :raises StreamNotFound: no worker has registered one of that name.
     """
     rows = fetch(reading(conn), class_row(ProcessorStats), COLUMNS + " WHERE name = %(name)s", {"name": name})
     if not rows:
         raise StreamNotFound(
-            f"there is no processor {name}: `pgaudit processors list` names those that a worker has known"
+            f"there is no processor {name}: `pgaudit processors list` lists those that workers have registered"
         )
     return rows[0]
 
@@ -110,22 +109,22 @@ def pause(conn: object, name: str, reason: str | None = None) -> None:
     :raises StreamNotFound: there is none of that name.
     """
     found(conn, name)
-    change(conn, PAUSE, {"name": name, "reason": reason})
+    change(conn, PAUSE, {"name": name, "reason": reason}, processor_refusal)
 
 
 def resume(conn: object, name: str) -> None:
-    """Ends the pause of a processor.
+    """Resumes a processor.
 
     :raises StreamNotFound: there is none of that name.
     """
     found(conn, name)
-    change(conn, RESUME, {"name": name})
+    change(conn, RESUME, {"name": name}, processor_refusal)
 
 
 def backfill(conn: object, name: str, from_index: int, to_index: int | None = None) -> int:
-    """Gives a processor the events of a range, both ends included; up to where it is if ``to_index`` is None.
+    """Runs a processor for the events of a range, both ends included; up to its position if ``to_index`` is None.
 
-    Events that it has had already come again. One whose job waits, runs or has failed gets no second one.
+    Events that it has had already come again. An event whose job waits, runs or has failed gets no second job.
 
     :returns: the number of the backfill.
     :raises StreamNotFound: there is no processor of that name.
@@ -133,31 +132,21 @@ def backfill(conn: object, name: str, from_index: int, to_index: int | None = No
     """
     if to_index is not None and to_index < from_index:
         raise InvalidProcessor(f"a backfill from {from_index} to {to_index} has no events: the first index comes first")
-    return int(change(conn, BACKFILL, {"name": name, "from_index": from_index, "to_index": to_index}))
+    return int(
+        change(conn, BACKFILL, {"name": name, "from_index": from_index, "to_index": to_index}, processor_refusal)
+    )
 
 
 def remove(conn: object, name: str) -> None:
-    """Removes a processor that no code has any more, with its jobs, as the owner of the schema.
+    """Removes a processor that is no longer in the code, with its jobs. This needs the owner of the schema.
 
-    A worker that still knows it adds it again.
+    A worker whose code still declares it registers it again.
 
     :raises StreamNotFound: there is none of that name.
     """
-    change(conn, REMOVE, {"name": name})
+    change(conn, REMOVE, {"name": name}, processor_refusal)
 
 
-def change(conn: object, statement: LiteralString, given: dict[str, object]) -> Any:
-    """Calls a function that changes a processor, and returns what it returns.
-
-    :raises StreamNotFound: there is none of that name.
-    :raises InvalidProcessor: the change was refused.
-    """
-    try:
-        with undone_on_error(conn) as driver:
-            (result,) = fetch(driver, scalar_row, statement, given)
-    except psycopg.Error as error:
-        if error.sqlstate != REFUSED:
-            raise
-        message = error.diag.message_primary or ""
-        raise (StreamNotFound if message.startswith("there is no") else InvalidProcessor)(message) from None
-    return result
+def processor_refusal(message: str) -> InvalidProcessor | StreamNotFound:
+    """Returns the error for what the database has refused."""
+    return (StreamNotFound if message.startswith("there is no") else InvalidProcessor)(message)

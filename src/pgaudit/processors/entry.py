@@ -1,4 +1,4 @@
-"""What a processor gets: an event of the log, and which attempt at it this is."""
+"""What a processor gets: an event of the log, and the number of the attempt."""
 
 from dataclasses import dataclass, fields
 from typing import Final, Self

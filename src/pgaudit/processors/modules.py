@@ -8,7 +8,7 @@ logger = logging.getLogger("pgaudit.worker")
 
 
 def load(names: Iterable[str]) -> None:
-    """Imports the modules. One that cannot be imported is logged: the log must go on, and its events wait."""
+    """Imports the modules. One that cannot be imported is logged, so that the worker still starts; its events wait."""
     for name in names:
         try:
             importlib.import_module(name)

@@ -1,18 +1,63 @@
-"""What a processor may raise to say how its job goes on. Any other error is a failure, and is retried."""
+"""How an attempt ended: the job is done, the event was given up, or the attempt has failed."""
+
+import traceback
+from dataclasses import dataclass
+from typing import Self
+
+from pgaudit.processors.exceptions import Retry
 
 
-class Retry(Exception):
-    """The processor cannot do it now: it gets the event again after that many seconds.
+@dataclass(frozen=True, slots=True)
+class Succeeded:
+    """The job is done."""
 
-    It counts as one of the attempts, so the last one fails; it does not count as a failure of the processor.
 
-    :ivar in_seconds: until the next attempt.
+@dataclass(frozen=True, slots=True)
+class Discarded:
+    """The processor has given the event up."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The attempt has failed.
+
+    :ivar counted: whether the processor counts as failing.
+    :ivar retry_in: seconds until the next attempt; None after the last one.
     """
 
-    def __init__(self, in_seconds: float, reason: str = "it has asked for another attempt") -> None:
-        super().__init__(reason)
-        self.in_seconds = in_seconds
+    counted: bool
+    retry_in: float | None
+    error_class: str
+    sqlstate: str | None
+    message: str
+    traceback: str
+
+    @classmethod
+    def of(cls, error: BaseException, retry_in: float | None) -> Self:
+        """Returns the failure that an exception of the function stands for."""
+        return cls(
+            counted=not isinstance(error, Retry),
+            retry_in=retry_in,
+            error_class=type(error).__name__,
+            sqlstate=state if isinstance(state := getattr(error, "sqlstate", None), str) else None,
+            message=storable(text_of(error)),
+            traceback=storable("".join(traceback.format_exception(error))),
+        )
 
 
-class Discard(Exception):
-    """The processor gives the event up: its job leaves the queue, and the job's history keeps the reason."""
+Outcome = Succeeded | Discarded | Failed
+
+
+def text_of(error: BaseException) -> str:
+    """Returns the message of an exception; its class if it has none."""
+    try:
+        return str(error) or repr(error)
+    except Exception:  # noqa: BLE001 - it is the application's
+        return type(error).__name__
+
+
+def storable(text: str) -> str:
+    """Returns a text that Postgres can store: without NUL and halves of characters, which may come from an event."""
+    return text.replace("\0", "").encode(errors="replace").decode()

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from pgaudit._durable_files import fsync_directory, fsync_file
 from pgaudit.errors import SpoolRefused
 
 BLOCK: Final = 65_536
@@ -121,18 +122,3 @@ def replace_lines(path: Path, lines: list[bytes]) -> None:
         fsync_file(file)
     successor.replace(path)
     fsync_directory(path.parent)
-
-
-def fsync_file(file: BinaryIO) -> None:
-    """Waits until the file's content would survive a power cut."""
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def fsync_directory(directory: Path) -> None:
-    """Waits until what was created or renamed in a directory would be found there after a power cut."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Self, cast
 
+from pgaudit._durable_files import fsync_directory
 from pgaudit.errors import SpoolFull
 from pgaudit.recording import _spool_file
 from pgaudit.recording._spool_file import check_directory, open_locked
@@ -78,7 +79,7 @@ def append(directory: Path, documents: Sequence[str], origin: Origin | None, max
     path = directory / f"{socket.gethostname()}-{os.getpid()}.ndjson"
     with open_locked(path, create=True) as file:
         _spool_file.append_lines(file, lines)
-    _spool_file.fsync_directory(directory)
+    fsync_directory(directory)
     return path
 
 
@@ -87,7 +88,7 @@ def set_aside(path: Path, lines: list[bytes]) -> Path:
     refused = path.with_suffix(REFUSED)
     with open_locked(refused, create=True) as file:
         _spool_file.append_lines(file, lines)
-    _spool_file.fsync_directory(path.parent)
+    fsync_directory(path.parent)
     return refused
 
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, TextIO
 
+from pgaudit._durable_files import fsync_directory, fsync_file
 from pgaudit.errors import InvalidKey, InvalidNote
 from pgaudit.sealing.notes import ED25519, MLDSA44, Checkpoint, VerifierKey
 from pgaudit.sealing.signing import PREFIX, SEED_BYTES, SigningKey
@@ -33,8 +34,7 @@ def create(path: Path, keys: Sequence[SigningKey]) -> None:
     try:
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(text_of(keys))
-            file.flush()
-            os.fsync(file.fileno())
+            fsync_file(file)
     except FileExistsError:
         raise InvalidKey(f"{path} exists already: replace its keys with `pgaudit keys rotate`") from None
     except OSError as error:
@@ -169,12 +169,7 @@ def write_atomically(path: Path, text: str, mode: int) -> None:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:
         file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
+        fsync_file(file)
     temporary.replace(path)
     if os.name == "posix":
-        directory = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        fsync_directory(path.parent)

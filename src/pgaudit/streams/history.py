@@ -1,4 +1,4 @@
-"""What streams have sent lately: each delivery, and for pictures the sum of an hour or a quarter of one."""
+"""What streams have sent lately: each delivery, and for charts the sums of intervals such as an hour."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta

@@ -9,6 +9,9 @@ FACILITIES: Final = (
     "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp", "ntp",
     "audit", "alert", "clock", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
 )  # fmt: skip
+# How connections without and with encryption are called, among those that leave the machine.
+OPEN: Final = frozenset({"http", "plain", "udp", "tcp", "nats", "kafka"})
+ENCRYPTED: Final = frozenset({"https", "starttls", "tls"})
 ADDRESS: Final = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9.-]{0,250}[A-Za-z0-9])?"
 
 
@@ -75,6 +78,7 @@ DATADOG: Final = Kind(
 OTLP: Final = Kind(
     "otlp", "https", "otlp+https://HOST:4318?token=env:VARIABLE",
     texts=("service", "header", "ca"), secrets=("token",),
+    patterns={"header": Pattern("[A-Za-z0-9-]{1,64}", "the name of a header, such as x-api-key; token= has its value")},
 )  # fmt: skip
 SMTP: Final = Kind(
     "smtp", "starttls", "smtp+starttls://HOST:587?from=audit@example.com&to=soc@example.com&user=audit&password=env:VARIABLE",
@@ -167,3 +171,16 @@ KINDS: Final[Mapping[str, Kind]] = {
     "report+file": reported(FILE),
     "report+s3": reported(S3),
 }
+
+
+def encrypted(scheme: str) -> str:
+    """Returns the schemes that encrypt what this one sends in the clear; empty for one that does so itself.
+
+    >>> encrypted("report+smtp")
+    'report+smtp+starttls or report+smtps'
+    """
+    kind = KINDS[scheme]
+    if kind.transport not in OPEN:
+        return ""
+    others = ((name, other) for name, other in KINDS.items() if other.transport in ENCRYPTED)
+    return " or ".join(name for name, other in others if (other.name, other.carrier) == (kind.name, kind.carrier))

@@ -1,4 +1,4 @@
-"""What operators do to a stream: pause it, resume it, set it back, and let it send a range again."""
+"""Operates streams: pauses, resumes and rewinds them, and replays a range."""
 
 from typing import Final
 
@@ -12,7 +12,7 @@ REWIND: Final = "SELECT pgaudit.rewind_stream(%(name)s, %(index)s)"
 
 
 def pause(conn: object, name: str, reason: str | None = None) -> None:
-    """Pauses a stream. Nothing is lost meanwhile: it goes on where it was.
+    """Pauses a stream. Nothing is lost: it continues where it stopped.
 
     :raises StreamNotFound: there is none of that name.
     """
@@ -20,7 +20,7 @@ def pause(conn: object, name: str, reason: str | None = None) -> None:
 
 
 def resume(conn: object, name: str) -> None:
-    """Ends the pause of a stream, and lets workers try at once.
+    """Resumes a stream, and lets workers try to send at once.
 
     :raises StreamNotFound: there is none of that name.
     """
@@ -28,7 +28,7 @@ def resume(conn: object, name: str) -> None:
 
 
 def rewind(conn: object, name: str, index: int) -> None:
-    """Lets a stream go on with the event of that index: to send a range again, or to leave one out.
+    """Moves a stream to the event at an index: an earlier one to send again, or a later one to skip those in between.
 
     :raises StreamNotFound: there is none of that name.
     :raises InvalidStream: the log has no such index.
@@ -46,7 +46,7 @@ def replay(conn: object, name: str, first: int, last: int) -> None:
 
 
 def stop_replay(conn: object, name: str) -> bool:
-    """Ends a replay where it is. Returns whether there was one.
+    """Stops a replay. Returns whether there was one.
 
     :raises StreamNotFound: there is none of that name.
     """

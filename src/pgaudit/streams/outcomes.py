@@ -1,16 +1,17 @@
-"""What a destination answers to a chunk of events: a receipt, or one of three refusals."""
+"""How a destination answers a chunk of events: with a receipt, or with one of three errors."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pgaudit.errors import PgauditError
+from pgaudit.streams.printable import as_line
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What came of events that the destination has answered.
+    """The result for events that the destination has answered.
 
-    :ivar bytes: that were sent.
+    :ivar bytes: the number of bytes that were sent.
     :ivar refused: the index of each event that it will never accept, and why: they are parked.
     :ivar skipped: the index of each event that was left out on purpose, and why.
     """
@@ -21,17 +22,17 @@ class Receipt:
 
 
 class EventsRefused(PgauditError):
-    """A destination will never accept these events as they are; the message says why, and has no secret."""
+    """A destination will never accept these events as they are. The message says why, without secrets."""
 
     def __init__(self, message: str) -> None:
         super().__init__(as_line(message))
 
 
 class DeliveryFailed(PgauditError):
-    """A destination did not take events now: they are sent again. The message says why, and has no secret.
+    """A destination did not accept events this time: they are sent again. The message says why, without secrets.
 
-    :ivar done: the number of events, from the first on, that it has answered; ``receipt`` is that answer.
-    :ivar retry_after: the seconds to wait at least, if it has said so.
+    :ivar done: how many of the events, from the first on, it has answered; ``receipt`` is the result for these.
+    :ivar retry_after: the minimum of seconds to wait, if the destination asked for it.
     """
 
     def __init__(
@@ -44,9 +45,4 @@ class DeliveryFailed(PgauditError):
 
 
 class DestinationRefused(DeliveryFailed):
-    """A destination takes nothing from us until someone acts: the token is wrong, or the endpoint is gone."""
-
-
-def as_line(message: str) -> str:
-    """Returns a message as one line: it may quote a receiver, and Postgres stores no NUL and no half character."""
-    return "".join(character if character.isprintable() else " " for character in message)
+    """A destination accepts nothing until someone acts: the token is wrong, or the endpoint is gone."""

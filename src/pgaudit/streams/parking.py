@@ -1,4 +1,4 @@
-"""Events that a destination has refused for good, and those that wait behind one of the same target."""
+"""Parked events: those that a destination has refused for good, and those that wait for one of the same target."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -36,7 +36,7 @@ def parked(conn: object, name: str, after: int = -1, count: int = 100) -> list[P
 
 
 def retry(conn: object, name: str, index: int | None = None) -> int:
-    """Lets workers send parked events again: that one, or all. Returns how many; those behind them follow.
+    """Lets workers send parked events again: that one, or all. Returns how many; events that wait for them follow.
 
     :raises StreamNotFound: there is none of that name.
     """
@@ -44,7 +44,7 @@ def retry(conn: object, name: str, index: int | None = None) -> int:
 
 
 def discard(conn: object, name: str, index: int, reason: str) -> bool:
-    """Gives up a parked event; the history of deliveries keeps the reason. Returns whether there was one.
+    """Discards a parked event; the history of deliveries keeps the reason. Returns whether there was one.
 
     :raises StreamNotFound: there is none of that name.
     """

@@ -1,4 +1,4 @@
-"""How far a stream is: what a worker reads and writes of that, through functions of the database."""
+"""The position of a stream: workers read and move it by functions of the database."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -42,7 +42,11 @@ REFUSED_AGAIN: Final = "SELECT pgaudit.note_parked_failure(%(name)s, %(index)s, 
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """A stream that has something to send, as a worker has seen it."""
+    """A stream that has something to send, as a worker has read it.
+
+    :ivar attempts: how many attempts in a row have failed.
+    :ivar mismatch: why the stream does not fit the log, in which case it was paused; None if it does.
+    """
 
     name: str
     kind: str
@@ -62,7 +66,10 @@ class Due:
 
 @dataclass(frozen=True, slots=True)
 class Parked:
-    """An event that is put aside: it was refused, or waits behind another one of its target."""
+    """An event that is parked: it was refused, or waits for another one of its target.
+
+    :ivar behind: the index of the event that it waits for; None if it was refused itself.
+    """
 
     index: int
     target: str | None
@@ -72,7 +79,7 @@ class Parked:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """What came of a chunk, and where the stream goes on."""
+    """The result of a chunk, and the position behind it."""
 
     next_index: int
     last_index: int | None
@@ -84,12 +91,12 @@ class Move:
 
 
 def look(conn: Connection, name: str) -> Due | None:
-    """Returns a stream that is due and that nobody is busy with, or None."""
+    """Returns a stream that is due and not locked by another worker, or None."""
     return next(iter(fetch(conn, class_row(Due), LOOK, {"name": name})), None)
 
 
 def lock(conn: Connection, due: Due) -> bool:
-    """Keeps other workers from sending until the transaction ends; False if another one was faster."""
+    """Locks the stream until the transaction ends. Returns False if another worker has it, or has moved it."""
     return fetch(conn, scalar_row, LOCK, {"name": due.name, "next_index": due.next_index}) == [True]
 
 
@@ -126,7 +133,10 @@ def pause(conn: Connection, name: str, kind: str, reason: str) -> None:
 
 
 def pause_if_hidden(conn: Connection, due: Due, stop: int) -> bool:
-    """Pauses a stream if policies hide events up to an index from this role: they would be left out in silence."""
+    """Pauses a stream if policies hide events before the index ``stop`` from this role, which would skip them silently.
+
+    Returns whether they do.
+    """
     ((hidden, role),) = fetch(conn, tuple_row, HIDDEN, {"start": due.next_index, "stop": stop})
     if hidden:
         reason = f"row level security hides {hidden} event(s) of the log from {role}: ALTER ROLE {role} BYPASSRLS"
@@ -136,7 +146,7 @@ def pause_if_hidden(conn: Connection, due: Due, stop: int) -> bool:
 
 
 def blocked(conn: Connection, name: str, targets: Sequence[str]) -> dict[str, int]:
-    """Returns those of the targets that have a parked event, with the index of the first one."""
+    """Returns the targets, of those given, that have a parked event, with the index of the first one."""
     return dict(fetch(conn, tuple_row, BLOCKED, {"name": name, "targets": list(targets)}))
 
 

@@ -1,4 +1,4 @@
-"""Tests a stream: sends an event to its destination that is marked as a test, and is not in the log."""
+"""Tests a stream: sends a test event, which is not in the log, to its destination."""
 
 import json
 from datetime import UTC, datetime
@@ -17,19 +17,19 @@ from pgaudit.streams.urls import StreamURL
 from pgaudit.trail.entry import Entry
 
 ACTION: Final = "pgaudit.stream_tested"
-# Where one more event does no harm. The others keep events by their index, or in files that are evidence.
+# The others store events by index, or in files that are evidence, where a test event would do harm.
 TAKES_TESTS: Final = frozenset({"webhook", "splunk", "datadog", "otlp", "smtp", "syslog"})
 
 
 def probe(stream: Stream) -> str:
-    """Tests a stream from this process, with the secrets of its environment, and returns what has come of it.
+    """Tests a stream from this process, with the secrets of its environment, and returns a sentence about the result.
 
-    A receiver of messages gets one: its action is ``pgaudit.stream_tested``, its index -1, for it is not in the log.
-    Files, buckets and brokers keep the log's own events: they are opened, and nothing is written. Neither the stream's
-    position nor its history changes, and it may be paused.
+    A receiver of messages gets an event with the action ``pgaudit.stream_tested`` and the index -1. Files, buckets and
+    brokers, which store only the log's own events, are opened, and nothing is written. Neither the stream's position
+    nor its history changes, and it may be paused.
 
     :raises InvalidStream: it has no destination.
-    :raises DeliveryFailed: the destination does not take events, now (or, DestinationRefused, until someone acts).
+    :raises DeliveryFailed: the destination does not accept events; or, DestinationRefused, not until someone acts.
     """
     if stream.url is None:
         raise InvalidStream(f"{stream.name} has no destination: the application itself reads it")
@@ -43,12 +43,12 @@ def probe(stream: Stream) -> str:
     finally:
         destination.close()
     if url.kind == "report":
-        return f"{shown} lets us in; no report was sent, because each day has one, once the day is over"
-    return f"{shown} lets us in; no event was sent there, because it keeps only those of the log"
+        return f"{shown} accepts the connection; no report was sent, because each day has one, once it is over"
+    return f"{shown} accepts the connection; no test event was sent, because it stores only events of the log"
 
 
 def send_test(destination: Destination, shown: str, name: str) -> str:
-    """Sends an event to test a destination, and returns what has come of it.
+    """Sends an event to test a destination, and returns a sentence about the result.
 
     :raises DeliveryFailed: it was not accepted.
     """
@@ -57,12 +57,12 @@ def send_test(destination: Destination, shown: str, name: str) -> str:
     if sent.failure is not None:
         raise sent.failure
     for reason in (*sent.refused.values(), *sent.skipped.values()):
-        raise DeliveryFailed(f"it has refused the event that tests it: {reason}")
-    return f"{shown} has accepted an event with the action {event.action}, sent to test it"
+        raise DeliveryFailed(f"it has refused the test event: {reason}")
+    return f"{shown} has accepted a test event with the action {event.action}"
 
 
 def test_event(name: str) -> Entry:
-    """Returns an event that says that it is a test."""
+    """Returns the test event."""
     identity, now = uuid4(), datetime.now(UTC)
     event = {
         "id": str(identity),

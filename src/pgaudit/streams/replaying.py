@@ -11,9 +11,10 @@ from pgaudit._driver import fetch
 from pgaudit._reading import run
 from pgaudit.settings import Settings
 from pgaudit.streams import positions
+from pgaudit.streams.failures import backoff
 from pgaudit.streams.outcomes import DeliveryFailed, DestinationRefused
 from pgaudit.streams.positions import Connection, Due, Move
-from pgaudit.streams.shipping import Shipment, backoff, move_of, tell_parked
+from pgaudit.streams.shipping import Shipper, move_of, tell_parked
 from pgaudit.trail.chunks import Chunk, read_chunk
 from pgaudit.trail.query import parse
 
@@ -24,7 +25,7 @@ FAIL: Final = "SELECT pgaudit.note_replay_failure(%(name)s, %(error)s, %(retry_i
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """What of a range is still to be sent again: from ``next_index`` to ``to_index``, both included."""
+    """The rest of a range that is sent again: from ``next_index`` to ``to_index``, both included."""
 
     next_index: int
     to_index: int
@@ -33,35 +34,35 @@ class Replay:
 
 
 def look(conn: Connection, name: str) -> Replay | None:
-    """Returns the replay of a stream, if there is one that need not wait."""
+    """Returns the replay of a stream, if there is one that is due."""
     return next(iter(fetch(conn, class_row(Replay), LOOK, {"name": name})), None)
 
 
-def replay_chunk(shipment: Shipment, due: Due, replay: Replay) -> bool:
+def replay_chunk(shipper: Shipper, due: Due, replay: Replay) -> bool:
     """Sends the next chunk of a range while no other worker can. Returns whether all of the chunk is done."""
-    limits, conn = shipment.destination.limits, shipment.conn
+    limits, conn = shipper.destination.limits, shipper.conn
     query, end = parse(due.query), replay.to_index + 1
     chunk = run(conn, read_chunk(query, replay.next_index, limits.events, limits.bytes, end))
     if not chunk.is_full:
         chunk = Chunk(chunk.entries, end, is_full=False)
     if chunk.entries:  # nothing is waited for: the range has an end
-        chunk = chunk.first(shipment.destination.ready(chunk.entries, datetime.now(UTC), is_full=True))
-    return chunk.next_index > replay.next_index and deliver(shipment, due, replay, chunk)
+        chunk = chunk.first(shipper.destination.ready(chunk.entries, datetime.now(UTC), is_full=True))
+    return chunk.next_index > replay.next_index and deliver(shipper, due, replay, chunk)
 
 
-def deliver(shipment: Shipment, due: Due, replay: Replay, chunk: Chunk) -> bool:
+def deliver(shipper: Shipper, due: Due, replay: Replay, chunk: Chunk) -> bool:
     """Sends a chunk. Returns whether all of it is done."""
-    conn = shipment.conn
+    conn = shipper.conn
     with conn.transaction():
         if not positions.lock(conn, due):
             return False
-        sent = shipment.send(replace(due, ordered=False), chunk.entries)  # what waits came later
+        sent = shipper.send(replace(due, ordered=False), chunk.entries)  # what waits came later
         stopped = chunk.next_index if sent.stopped_at is None else max(sent.stopped_at, replay.next_index)
         moved = move_of(sent, Chunk(chunk.entries, stopped, is_full=True), due)
         if stopped > replay.next_index:
             move(conn, due.name, stopped, moved)
         if sent.failure is not None:
-            put_off(conn, shipment.settings, due, replay, sent.failure)
+            put_off(conn, shipper.settings, due, replay, sent.failure)
     tell_parked(due, moved.parked)
     return sent.failure is None
 

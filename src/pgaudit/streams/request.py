@@ -1,4 +1,4 @@
-"""What a stream asks of its destination."""
+"""What a stream tells its destination when it opens it."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -21,15 +21,15 @@ class Checkpoints(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a destination needs to know of its stream.
+    """What a destination needs to know about its stream.
 
     :ivar stream: the stream's name.
     :ivar form: ``native``, ``cloudevents``, ``ocsf`` or ``ecs``.
     :ivar allow_private: whether addresses of private networks are allowed.
-    :ivar continued: whether it goes on behind the last event that was accepted; it was not just added or set back.
+    :ivar continued: whether it continues behind the last accepted event; False after it was added or rewound.
     :ivar next_index: the stream's position when the destination is opened.
-    :ivar started_at: when it was added, set back or replayed last: what is sent again on purpose has another one.
-    :ivar is_replay: whether a range is sent again, beside what the stream goes on to send.
+    :ivar started_at: when it was added, rewound or replayed last. It tells intended repetitions from retries.
+    :ivar is_replay: whether this opens the destination for a replay.
     """
 
     stream: str

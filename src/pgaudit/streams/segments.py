@@ -1,4 +1,4 @@
-"""Segments: files of events whose names say what they have, so that an archive verifies itself.
+"""Segments: files of events whose names have their range and hash, so that they can be verified without the database.
 
 ``FIRST-LAST-SHA256.ndjson.gz`` has the events from that index to that one; the hash is that of the file. Each line is
 ``{"index": …, "leaf_hash": "…", "persisted_at": "…", "event": TEXT}``, and the leaf hash covers TEXT, byte for byte.

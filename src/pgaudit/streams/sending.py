@@ -1,4 +1,4 @@
-"""Sends events to a destination in the order of the log, and finds out which of them it refuses."""
+"""Sends events to a destination in the order of the log, and finds those that it refuses."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -13,8 +13,8 @@ LONGEST_SECONDS: Final = 120.0  # for the parts of a chunk; other workers wait f
 
 
 @dataclass(slots=True)
-class Sent:
-    """What has become of the events of a chunk.
+class SendResult:
+    """The result of sending a chunk.
 
     :ivar accepted: the events that the destination has.
     :ivar refused: the index of each event that it will never accept, and why.
@@ -48,12 +48,12 @@ class Sent:
         self.failure, self.stopped_at = failure, entry.index
 
 
-def send(destination: Destination, entries: Sequence[Entry], end: float | None = None) -> Sent:
-    """Sends events. What the destination refuses as a whole is sent in halves; a failure ends the rest.
+def send(destination: Destination, entries: Sequence[Entry], end: float | None = None) -> SendResult:
+    """Sends events. A part that the destination refuses is sent again in halves; a failure stops the rest.
 
-    :param end: when the rest is left for another time, by ``time.monotonic``.
+    :param end: the time of ``time.monotonic`` after which the rest is left for the next attempt.
     """
-    sent, end = Sent(), end or time.monotonic() + LONGEST_SECONDS
+    sent, end = SendResult(), end or time.monotonic() + LONGEST_SECONDS
     waiting = [entries] if entries else []
     while waiting and sent.failure is None:
         part = waiting.pop()
@@ -64,8 +64,10 @@ def send(destination: Destination, entries: Sequence[Entry], end: float | None =
     return sent
 
 
-def send_part(destination: Destination, part: Sequence[Entry], waiting: list[Sequence[Entry]], sent: Sent) -> None:
-    """Sends one part of a chunk; adds what came of it, and its halves to those that wait if it was refused."""
+def send_part(
+    destination: Destination, part: Sequence[Entry], waiting: list[Sequence[Entry]], sent: SendResult
+) -> None:
+    """Sends one part of a chunk, and adds the result; if it is refused, adds its halves to ``waiting``."""
     try:
         sent.add(part, destination.send(part))
     except EventsRefused as error:
@@ -79,12 +81,12 @@ def send_part(destination: Destination, part: Sequence[Entry], waiting: list[Seq
         sent.stop(part[error.done], error)
 
 
-def send_ordered(destination: Destination, entries: Sequence[Entry], blocked: dict[str, int]) -> Sent:
-    """Sends events so that none is sent before an earlier one of its target is accepted.
+def send_ordered(destination: Destination, entries: Sequence[Entry], blocked: dict[str, int]) -> SendResult:
+    """Sends events so that none is sent before all earlier ones of its target are accepted.
 
-    :param blocked: the targets that have a parked event, with its index; those of refused events are added.
+    :param blocked: the targets that have a parked event, with its index; targets of refused events are added.
     """
-    sent, end = Sent(), time.monotonic() + LONGEST_SECONDS
+    sent, end = SendResult(), time.monotonic() + LONGEST_SECONDS
     for run in runs(entries):
         sent.behind |= {e.index: blocked[e.target] for e in run if e.target in blocked}
         part = send(destination, [entry for entry in run if entry.index not in sent.behind], end)

@@ -1,9 +1,8 @@
 """Sends one chunk of a stream, and moves its position: once the destination has accepted it, and not before."""
 
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Final
 
 from pgaudit import signals
@@ -11,20 +10,20 @@ from pgaudit._reading import run
 from pgaudit.settings import Settings
 from pgaudit.streams import positions
 from pgaudit.streams.destinations.destination import Destination
-from pgaudit.streams.outcomes import DeliveryFailed, DestinationRefused
+from pgaudit.streams.failures import backoff, note_failure
+from pgaudit.streams.outcomes import DestinationRefused
 from pgaudit.streams.positions import Connection, Due, Move, Parked
-from pgaudit.streams.sending import Sent, send, send_ordered
+from pgaudit.streams.sending import SendResult, send, send_ordered
 from pgaudit.trail.chunks import Chunk, read_chunk
 from pgaudit.trail.entry import Entry, at
 from pgaudit.trail.query import parse
 
-JITTER: Final = 0.2
 MOST_RETRIED: Final = 100  # parked events that are sent again between two chunks
 MOST_REFUSED: Final = 100  # in one chunk, with none accepted: then it is the destination's fault, and not the events'
 
 
 @dataclass(frozen=True, slots=True)
-class Shipment:
+class Shipper:
     """Sends the chunks of one stream to its destination.
 
     :ivar conn: in autocommit mode; nobody else uses it.
@@ -89,7 +88,7 @@ class Shipment:
         tell_parked(due, moved.parked)
         return sent.failure is None
 
-    def send(self, due: Due, entries: Sequence[Entry]) -> Sent:
+    def send(self, due: Due, entries: Sequence[Entry]) -> SendResult:
         """Sends the events, in order of their targets if the stream asks for that."""
         if due.ordered and not self.destination.takes_all:
             targets = sorted({entry.target for entry in entries if entry.target})
@@ -99,31 +98,14 @@ class Shipment:
         return sent if sent.accepted or len(sent.refused) < MOST_REFUSED else all_refused(sent, entries)
 
 
-def note_failure(
-    conn: Connection, settings: Settings, due: Due, failure: DeliveryFailed, chunk: Chunk | None = None
-) -> None:
-    """Schedules the next attempt; pauses the stream if there is no use in one, or none has succeeded for days.
-
-    :param chunk: what was sent; None if the destination could not be opened.
-    """
-    delay = max(backoff(due.attempts + 1, settings), failure.retry_after or 0.0)
-    failing = positions.fail(conn, due, chunk, str(failure), delay)
-    if isinstance(failure, DestinationRefused) or failing > timedelta(seconds=settings.stream_patience):
-        kind = "refused" if isinstance(failure, DestinationRefused) else "failing"
-        positions.pause(conn, due.name, kind, str(failure))
-        signals.stream_paused.send(stream=due.name, kind=kind, reason=str(failure))
-    elif due.attempts == 0:
-        signals.stream_failing.send(stream=due.name, reason=str(failure), retry_in=delay)
-
-
-def all_refused(sent: Sent, entries: Sequence[Entry]) -> Sent:
-    """Returns that the destination has failed, and none of the events: none of them is to be parked."""
+def all_refused(sent: SendResult, entries: Sequence[Entry]) -> SendResult:
+    """Returns a failure of the destination in place of refused events, so that none of them is parked."""
     reason = next(iter(sent.refused.values()))
     error = DestinationRefused(f"it has refused {len(sent.refused)} events and accepted none: {reason}")
-    return Sent(failure=error, stopped_at=entries[0].index)
+    return SendResult(failure=error, stopped_at=entries[0].index)
 
 
-def move_of(sent: Sent, chunk: Chunk, due: Due) -> Move:
+def move_of(sent: SendResult, chunk: Chunk, due: Due) -> Move:
     """Returns how the position moves: behind the chunk, or to the first event that was not sent."""
     stopped = chunk.next_index if sent.stopped_at is None else max(sent.stopped_at, due.next_index)
     last = max(sent.accepted, key=lambda entry: entry.index, default=None)
@@ -146,9 +128,3 @@ def tell_parked(due: Due, parked: Sequence[Parked]) -> None:
     refused = [one for one in parked if one.behind is None]
     if refused:
         signals.events_parked.send(stream=due.name, count=len(refused), index=refused[0].index)
-
-
-def backoff(attempts: int, settings: Settings) -> float:
-    """Returns the seconds until the next attempt: doubled with each one, as for jobs, with jitter of a fifth."""
-    delay = min(settings.job_backoff_delay * 2.0 ** min(attempts - 1, 40), settings.job_backoff_max) / 1_000
-    return delay * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - no secret depends on it

@@ -14,15 +14,13 @@ from urllib.parse import unquote, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pgaudit.errors import InvalidStream
-from pgaudit.streams.kinds import KINDS, Kind
+from pgaudit.streams.kinds import KINDS, Kind, encrypted
 from pgaudit.streams.outcomes import DeliveryFailed
 
 REFERENCE: Final = re.compile(r"env:([A-Za-z_][A-Za-z0-9_]*)|file:(/.+)")
 HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+)(:[0-9]{1,5})?(,[A-Za-z0-9_.-]+(:[0-9]{1,5})?)*")
 WITH_USER: Final = re.compile("[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*@")
 LONGEST_SECRET: Final = 65_536  # bytes
-# Without encryption, and with another scheme that has it.
-OPEN: Final = {"http": "https", "plain": "smtp+starttls or smtps", "udp": "syslog+tls", "tcp": "syslog+tls"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +83,20 @@ class StreamURL:
         require(form == "native" or not kind.native_only, f"{kind.name} has events in the form native alone")
 
     def check_private(self, *, allow_private: bool) -> None:
-        """Checks that others cannot read what is sent there, unless the network is one of our own.
+        """Checks that events and secrets are encrypted on their way, unless the network is one of our own.
 
-        :raises InvalidStream: they can.
+        The addresses are checked when a worker connects: see ``destinations.addresses``.
+
+        :raises InvalidStream: they are not.
         """
+        scheme = self.text.partition(":")[0].lower()
+        remedy = encrypted(scheme)
+        if self.option("endpoint").lower().startswith("http:"):
+            scheme, remedy = "the endpoint", "endpoint=https://…"
         require(
-            allow_private or self.scheme not in OPEN,
-            f"{self.text.partition(':')[0].lower()} can be read and changed on its way: use {OPEN.get(self.scheme)}, "
-            "or, in a network of your own, --allow-private",
+            allow_private or not remedy,
+            f"{scheme} can be read and changed on its way, and so can a secret: use {remedy}, or, in a network of your "
+            "own, --allow-private",
         )
 
     def option(self, name: str, default: str = "") -> str:
@@ -157,6 +161,7 @@ def check_option(name: str, value: str, kind: Kind, scheme: str) -> None:
     :raises InvalidStream: it is unknown, malformed, or a secret by itself.
     """
     require(name in kind.known, f"{scheme} has no option {name!r}: it has {', '.join(sorted(kind.known)) or 'none'}")
+    require(value.isprintable(), f"{name} has a line break, or another character that cannot be printed")
     if name in kind.secrets:
         require(REFERENCE.fullmatch(value), f"{name} is a secret: write {name}=env:VARIABLE or {name}=file:/PATH")
     elif name in kind.numbers:
@@ -172,7 +177,6 @@ def check_option(name: str, value: str, kind: Kind, scheme: str) -> None:
     elif name in kind.patterns:
         pattern = kind.patterns[name]
         require(re.fullmatch(pattern.pattern, value), f"{name} is {pattern.meaning}")
-    require(value.isprintable(), f"{name} has a line break, or another character that cannot be printed")
     require(not WITH_USER.match(value), f"{name} has a user or password, which would be stored in the database")
 
 

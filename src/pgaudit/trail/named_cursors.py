@@ -58,7 +58,7 @@ class NamedCursor:
     def _read(self, limit: int) -> Steps[list[Entry]]:
         ((self._start, query, problem),) = yield Statement(LOCK, {"name": self.name})
         if problem is not None:
-            raise InvalidCursor(f"the cursor {self.name} cannot go on: {problem}")
+            raise InvalidCursor(f"the cursor {self.name} cannot continue: {problem}")
         self._chunk = yield from read_chunk(as_query(query), self._start, limit, MOST_BYTES)
         return list(self._chunk.entries)
 

@@ -1,6 +1,6 @@
 """Streams as a viewer may see them: parked events with masked values, and no error that may quote these."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -9,12 +9,16 @@ from pgaudit._reading import run
 from pgaudit.streams import Delivery, ParkedEvent, Stream
 from pgaudit.streams.history import Interval, recent
 from pgaudit.trail.entry import at
+from pgaudit.web.access import unmasked
 from pgaudit.web.guard import Viewer
 from pgaudit.web.masking import MaskedEntry
 from pgaudit.web.reads import Reader
 from pgaudit.web.views import Connection, as_seen
 
 WITHHELD: Final = "Withheld: it may quote values of this event that you may not see."
+QUOTED: Final = "Withheld: it may quote values that you may not see. `pgaudit stream show` has it"
+OURS: Final = frozenset({"asked", "mismatch"})  # pauses whose reason is a person's, or names indexes alone
+OWN_WORDS: Final = frozenset({"discarded", "rewound"})  # deliveries without words of the destination
 DAY: Final = timedelta(days=1)
 QUARTER: Final = timedelta(minutes=15)
 PARKED_PAGE: Final = 50
@@ -52,9 +56,35 @@ def look(conn: Connection, viewer: Viewer, reader: Reader, name: str, after: int
 
     :raises StreamNotFound: there is none of that name.
     """
-    stream = streams.found(conn, name)
+    stream = as_told(viewer, streams.found(conn, name))
     parked = parked_events(conn, viewer, reader, name, after, PARKED_PAGE)
-    return SeenStream(stream, streams.deliveries(conn, name, DELIVERIES), recent(conn, QUARTER, DAY, name), parked)
+    deliveries = deliveries_as_told(viewer, streams.deliveries(conn, name, DELIVERIES))
+    return SeenStream(stream, deliveries, recent(conn, QUARTER, DAY, name), parked)
+
+
+def as_told(viewer: Viewer, stream: Stream) -> Stream:
+    """Returns a stream as the viewer may see it: what a destination answers may quote any event that it was sent.
+
+    Nobody knows which, so it is withheld from all viewers whose access has a mask.
+    """
+    if viewer.access.mask is unmasked:
+        return stream
+    reason = stream.pause_reason if stream.pause_kind in OURS else withheld(stream.pause_reason)
+    return replace(
+        stream, error=withheld(stream.error), pause_reason=reason, replay_error=withheld(stream.replay_error)
+    )
+
+
+def deliveries_as_told(viewer: Viewer, found: list[Delivery]) -> list[Delivery]:
+    """Returns deliveries as the viewer may see them."""
+    if viewer.access.mask is unmasked:
+        return found
+    return [one if one.status in OWN_WORDS else replace(one, error=withheld(one.error)) for one in found]
+
+
+def withheld(text: str | None) -> str | None:
+    """Returns what stands in the place of a text; None if there is none."""
+    return QUOTED if text else None
 
 
 def parked_events(  # noqa: PLR0913, PLR0917 - a page of what, for whom
@@ -66,18 +96,19 @@ def parked_events(  # noqa: PLR0913, PLR0917 - a page of what, for whom
     by_index = {entry.index: entry for entry in entries}
     if found:
         reader.viewed(conn, stream=name, parked=True, count=len(found))
-    return [shown(one, by_index.get(one.index)) for one in found]
+    return [shown(viewer, one, by_index.get(one.index)) for one in found]
 
 
-def shown(one: ParkedEvent, entry: MaskedEntry | None) -> ShownParked:
+def shown(viewer: Viewer, one: ParkedEvent, entry: MaskedEntry | None) -> ShownParked:
     """Returns a parked event as its entry may be seen."""
+    is_masked = viewer.access.mask is not unmasked if entry is None else entry.is_masked
     return ShownParked(
         one.index,
         None if entry is None else str(entry.action),
         None if entry is None else entry.target,
         one.behind,
         one.attempts,
-        WITHHELD if one.error and entry is not None and entry.is_masked else one.error,
+        WITHHELD if one.error and is_masked else one.error,
         one.parked_at,
         one.retry_at,
     )

@@ -9,30 +9,32 @@
 
 The first two serve the health route on ``PGAUDIT_HEALTH_PORT``; an application has HTTP of its own.
 
-=================  ==================================================================================
-supervisor         restarts a worker after an outage, until a signal or the application stops it
-thread             runs the supervisor in a thread
-procrastinate_app  Procrastinate's App and Worker, with the parts below; drains the queue at shutdown
-requirements       checks the schema and the rights before a worker starts
-persist            the task: takes a batch from the queue and appends it to the audit log
-failures           an attempt that failed: who is to blame, when it runs again, its record
-retry_policy       delays between attempts
-rescue             jobs of stalled workers, and jobs that a worker holds and does not run
-maintenance        what runs beside the jobs: rescue, partitions, pruning, spooled events
-sealing            seals the log: tree, checkpoints, anchors, the index of targets
-streaming          sends streams to their destinations
-processing         runs processors in threads of their own
-processor_app      Procrastinate's App for the jobs of processors
-processor_jobs     fetches these jobs, and saves how they end
-verification       verifies the log: what is new, and now and then all of it
-congestion         how large batches are and how long pauses, while the infrastructure fails
-heartbeat          shows that the worker is alive
-job_manager        registers the worker and fetches its jobs
-connector          Procrastinate's statements, in our schema
-pool               connections, opened when needed and kept while they work
-repetition         limits repeated warnings, and leaves Procrastinate's lines out of the log
-state              what the worker is doing; the others share it
-=================  ==================================================================================
+=====================  ==================================================================================
+supervisor             restarts a worker after an outage, until a signal or the application stops it
+thread                 runs the supervisor in a thread
+procrastinate_app      Procrastinate's App and Worker, with the parts below; drains the queue at shutdown
+requirements           checks the schema and the rights before a worker starts
+persist                the task: takes a batch from the queue and appends it to the audit log
+failures               an attempt that failed: who is to blame, when it runs again, its record
+retry_policy           delays between attempts
+rescue                 jobs of stalled workers, and jobs that a worker holds and does not run
+maintenance            what runs beside the jobs: rescue, partitions, pruning, spooled events
+sealing                seals the log: tree, checkpoints, anchors, the index of targets
+streaming              sends streams to their destinations
+processing             runs processors in threads of their own
+processor_app          Procrastinate's App for the jobs of processors
+processor_job_manager  fetches these jobs
+processor_outcomes     saves how they end; ``grouped_saves``: several jobs with one statement
+verification           verifies the log: what is new, and now and then all of it
+congestion             how large batches are and how long pauses, while the infrastructure fails
+heartbeat              shows that the worker is alive
+job_manager            registers the worker and fetches its jobs
+connection             connections of threads, beside the pool
+connector              Procrastinate's statements, in our schema
+pool                   connections, opened when needed and kept while they work
+repetition             limits repeated warnings, and leaves Procrastinate's lines out of the log
+state                  what the worker is doing; the others share it
+=====================  ==================================================================================
 """
 
 import asyncio

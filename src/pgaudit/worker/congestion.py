@@ -7,7 +7,7 @@ from typing import Final
 import psycopg
 
 from pgaudit import _db_errors
-from pgaudit.worker.retry_policy import with_jitter
+from pgaudit._backoff import with_jitter
 
 FIRST_PAUSE_SECONDS: Final = 0.05
 MAX_TERMINATED: Final = 20  # consecutive sessions of a run that are terminated before a batch is persisted

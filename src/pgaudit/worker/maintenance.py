@@ -23,7 +23,7 @@ ENSURE_PARTITIONS: Final = "SELECT pgaudit.ensure_partitions()"
 REQUEUE_SKIPPED: Final = "SELECT pgaudit.requeue_skipped_jobs()"
 PRUNE: Final = """
     SELECT pgaudit.prune_batches(), pgaudit.prune_job_errors(), pgaudit.prune_unrecorded_changes(interval '90 days'),
-           pgaudit.prune_deliveries(interval '30 days')
+           pgaudit.prune_deliveries()
 """
 TEND_CAPTURES: Final = "SELECT pgaudit.tend_captures()"
 CLAIM_UNRECORDED: Final = """

@@ -136,7 +136,7 @@ class Run:
         self.first_job = None
         self.taken += batch.taken
         if batch.taken == max_jobs:
-            state.pace.note_backlog()
+            state.throttle.note_backlog()
         return batch.taken == max_jobs
 
 

@@ -1,6 +1,6 @@
-"""Runs processors in a worker: a thread with an event loop for their jobs, and one that dispatches.
+"""Runs processors in a worker: a thread with an event loop for their jobs, and a thread that dispatches.
 
-Their code runs beside the audit queue, not in its event loop: what blocks there must not keep events out of the log.
+Their code does not run in the event loop of the audit queue: if it blocks, events must still get into the log.
 """
 
 import asyncio
@@ -9,13 +9,13 @@ import threading
 from contextlib import suppress
 
 from pgaudit._db_errors import safe_summary
-from pgaudit.processors.declaring import DECLARED
-from pgaudit.processors.dispatching import Dispatcher
+from pgaudit.processors.declaration import DECLARED
+from pgaudit.processors.dispatcher import Dispatcher
 from pgaudit.processors.modules import load
 from pgaudit.settings import Settings
+from pgaudit.worker.connection import connect
 from pgaudit.worker.heartbeat import heartbeat_interval
 from pgaudit.worker.processor_app import ProcessorApp
-from pgaudit.worker.sealing import connected
 from pgaudit.worker.state import WorkerState
 
 logger = logging.getLogger("pgaudit.worker")
@@ -61,7 +61,12 @@ class Processing:
         load(self._settings.processors)
         processors = dict(DECLARED)
         dispatcher = Dispatcher(
-            processors, self._settings, connected, self._stopping, heartbeat_interval(self._settings), self._state.pace
+            processors,
+            self._settings,
+            connect,
+            self._stopping,
+            heartbeat_interval(self._settings),
+            self._state.throttle,
         )
         dispatching = threading.Thread(target=dispatcher.run, name="pgaudit dispatcher", daemon=True)
         dispatching.start()
@@ -78,7 +83,7 @@ class Processing:
             try:
                 await run_until(self._stop, app)
             except Exception as error:  # noqa: BLE001 - whatever it was, the next round tries again
-                logger.warning("the jobs of processors were interrupted, will go on: %s", safe_summary(error))
+                logger.warning("the jobs of processors were interrupted, will retry: %s", safe_summary(error))
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), PAUSE_SECONDS)
 

@@ -10,12 +10,13 @@ from procrastinate.jobs import Job
 from procrastinate.worker import Worker
 
 from pgaudit.jobs.processed import QUEUE
-from pgaudit.processors.attempt import Discarded, Outcome, attempt
-from pgaudit.processors.declaring import Processor
+from pgaudit.processors.attempt import attempt
+from pgaudit.processors.declaration import Processor
 from pgaudit.processors.entry import ProcessorEntry
+from pgaudit.processors.outcomes import Discarded, Outcome
 from pgaudit.settings import Settings
 from pgaudit.worker.connector import AuditConnector
-from pgaudit.worker.processor_jobs import ProcessorJobManager
+from pgaudit.worker.processor_job_manager import ProcessorJobManager
 from pgaudit.worker.retry_policy import RetryPolicy
 from pgaudit.worker.state import WorkerState
 
@@ -54,18 +55,18 @@ def task_of(processor: Processor, manager: ProcessorJobManager) -> Callable[...,
     async def run(context: JobContext, *, index: int, unchecked: bool) -> None:
         job = context.job
         try:
-            await manager.save(job, await outcome(job, index, unchecked=unchecked))
+            await manager.outcomes.save(job, await outcome(job, index, unchecked=unchecked))
         except asyncio.CancelledError:
-            await asyncio.shield(manager.release([job.id or 0]))
+            await asyncio.shield(manager.outcomes.release([job.id or 0]))
             raise
 
     async def outcome(job: Job, index: int, *, unchecked: bool) -> Outcome:
         async def overrun(message: str) -> None:
-            await manager.note_overrun(job, message)
+            await manager.outcomes.note_overrun(job, message)
 
         found = manager.entry(job)
         if found is None:
-            return Discarded(f"the event at index {index} is not in the log any more")
+            return Discarded(f"the event at index {index} is no longer in the log")
         entry = ProcessorEntry.of(found, processor.name, job.attempts + 1)
         return await attempt(processor, entry, overrun, unchecked=unchecked)
 

@@ -72,7 +72,7 @@ class AuditApp(App):
             asyncio.create_task(sealing.run_anchoring(self.settings)),
             asyncio.create_task(verification.run_verification(self.settings)),
             asyncio.create_task(sealing.run_completeness(self.settings)),
-            asyncio.create_task(streaming.run_streams(self.connector, self.settings, self.job_manager.state.pace)),
+            asyncio.create_task(streaming.run_streams(self.connector, self.settings, self.job_manager.state.throttle)),
         ]
         self.processing.start()
         try:

@@ -1,15 +1,12 @@
 """When a failed job runs again."""
 
-import random
 from datetime import UTC, datetime, timedelta
-from typing import Final
 
 from procrastinate import BaseRetryStrategy, RetryDecision
 from procrastinate.jobs import Job
 
+from pgaudit._backoff import backoff_delay
 from pgaudit.settings import Settings
-
-JITTER: Final = 0.2
 
 
 class NotPersisted(Exception):
@@ -30,12 +27,7 @@ def delay_before_retry(attempts: int, settings: Settings) -> float | None:
     """
     if attempts >= settings.job_attempts:
         return None
-    return with_jitter(min(settings.job_backoff_delay * 2 ** (attempts - 1), settings.job_backoff_max) / 1_000)
-
-
-def with_jitter(delay: float) -> float:
-    """Returns the delay, longer or shorter by up to a fifth: jobs that failed together do not come back together."""
-    return delay * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - no secret depends on it
+    return backoff_delay(attempts, settings.job_backoff_delay, settings.job_backoff_max) / 1_000
 
 
 class RetryPolicy(BaseRetryStrategy):

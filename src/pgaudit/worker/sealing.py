@@ -18,7 +18,7 @@ from pgaudit.recording.audit_log import AuditLog
 from pgaudit.sealing.completeness import close_periods
 from pgaudit.sealing.sealer import note_refusal, seal
 from pgaudit.settings import Settings
-from pgaudit.worker.connector import CONNECTION, with_defaults
+from pgaudit.worker.connection import connect
 
 if TYPE_CHECKING:
     from pgaudit.sealing.signer import Signer
@@ -69,7 +69,7 @@ async def run_completeness(settings: Settings) -> None:
 
 def close_once(settings: Settings) -> None:
     """Closes the days that are over, on a connection of its own: a large day must not hold up checkpoints."""
-    with connected(settings, "pgaudit completeness") as conn:
+    with connect(settings, "pgaudit completeness") as conn:
         for period in close_periods(conn, settings, datetime.now(UTC)):
             logger.info("sealed the index of targets of %s", period)
 
@@ -79,7 +79,7 @@ def seal_once(settings: Settings) -> None:
 
     :raises RolledBack, LogDamaged, InvalidKey, MissingExtra: nothing was signed.
     """
-    with connected(settings, "pgaudit seal") as conn:
+    with connect(settings, "pgaudit seal") as conn:
         try:
             signer = signer_of(settings)
         except (InvalidKey, MissingExtra) as error:
@@ -95,14 +95,8 @@ def anchor_once(settings: Settings) -> None:
     from pgaudit.sealing.anchoring import anchor  # noqa: PLC0415 - its packages are an extra
     from pgaudit.sealing.anchors import anchors_of  # noqa: PLC0415 - as above
 
-    with connected(settings, "pgaudit anchor") as conn:
+    with connect(settings, "pgaudit anchor") as conn:
         anchor(conn, anchors_of(settings), datetime.now(UTC))
-
-
-def connected(settings: Settings, name: str) -> psycopg.Connection[Any]:
-    """Returns a connection of its own: sealing waits for no job, and no job for it."""
-    options: dict[str, Any] = CONNECTION | {"application_name": name}
-    return psycopg.connect(with_defaults(settings.conninfo), **options)
 
 
 def record_heartbeat(conn: psycopg.Connection[Any], settings: Settings) -> None:

@@ -9,7 +9,7 @@ import psycopg
 from procrastinate import JobContext
 
 from pgaudit.settings import Settings
-from pgaudit.streams.pace import Pace
+from pgaudit.streams.throttle import Throttle
 from pgaudit.worker.congestion import Congestion
 from pgaudit.worker.connector import AuditConnector
 
@@ -28,14 +28,19 @@ class WorkerState:
 
     congestion: Congestion
     """How large its batches are, and whether it pauses."""
-    pace: Pace = field(default_factory=Pace)
-    """Whether its streams give way to the queue."""
+    throttle: Throttle = field(default_factory=Throttle)
+    """Pauses its streams and processors while the queue has a backlog."""
     registration: Registration | None = None
     """None before the worker is registered and after it has ended."""
     jobs: set[int] = field(default_factory=set)
     """Ids of the jobs that it has fetched and not finished."""
     stopping: bool = False
     """Whether it was told to stop: what runs ends as soon as it can."""
+
+    @property
+    def token(self) -> UUID | None:
+        """The token of the registration; None without one: then no job is this worker's."""
+        return None if self.registration is None else self.registration.token
 
     def is_oldest(self, job: int) -> bool:
         """Returns whether no other job of this worker was fetched earlier."""

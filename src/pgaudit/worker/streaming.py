@@ -1,4 +1,4 @@
-"""Sends streams beside the jobs: whichever worker finds one due does it."""
+"""Sends streams: each worker looks for streams that are due, and starts a thread for each."""
 
 import asyncio
 import logging
@@ -8,19 +8,20 @@ from psycopg.rows import scalar_row
 
 from pgaudit._db_errors import safe_summary
 from pgaudit.settings import Settings
-from pgaudit.streams.pace import Pace
-from pgaudit.streams.runner import LOOK_EVERY_SECONDS, Runner
+from pgaudit.streams.runner import Runner
+from pgaudit.streams.stream_thread import LOOK_EVERY_SECONDS
+from pgaudit.streams.throttle import Throttle
+from pgaudit.worker.connection import connect
 from pgaudit.worker.connector import AuditConnector
-from pgaudit.worker.sealing import connected
 
 logger = logging.getLogger("pgaudit.worker")
 
 DUE: Final = "SELECT name FROM pgaudit.due_streams() WHERE kind = 'destination'"
 
 
-async def run_streams(connector: AuditConnector, settings: Settings, pace: Pace) -> None:
+async def run_streams(connector: AuditConnector, settings: Settings, throttle: Throttle) -> None:
     """Starts a thread for each stream that is due, once per second, until it is cancelled; then waits for them."""
-    runner = Runner(settings, connected, pace)
+    runner = Runner(settings, connect, throttle)
     try:
         while settings.run_streams:
             try:

@@ -9,12 +9,12 @@ from contextlib import suppress
 from typing import Final
 
 from pgaudit import _db_errors
+from pgaudit._backoff import with_jitter
 from pgaudit._db_errors import safe_summary
 from pgaudit.errors import InvalidSettings, WorkerRefused
 from pgaudit.settings import Settings
 from pgaudit.worker.procrastinate_app import CANCEL_AGAIN_SECONDS, AuditApp
 from pgaudit.worker.repetition import quiet_log
-from pgaudit.worker.retry_policy import with_jitter
 
 logger = logging.getLogger("pgaudit.worker")
 

@@ -18,7 +18,8 @@ from pgaudit.errors import AnchorFailed
 from pgaudit.sealing.stored_tree import beginning_of_log
 from pgaudit.sealing.tiles import WIDTH
 from pgaudit.settings import Settings
-from pgaudit.worker.sealing import LOOK_EVERY_SECONDS, connected
+from pgaudit.worker.connection import connect
+from pgaudit.worker.sealing import LOOK_EVERY_SECONDS
 
 if TYPE_CHECKING:  # their packages are an extra
     from pgaudit.sealing.anchors.anchor import Anchor
@@ -58,7 +59,7 @@ def verify_once(settings: Settings, stopped: Event | None = None) -> None:
 
     :param stopped: is set when the worker stops.
     """
-    with connected(settings, "pgaudit verify") as conn:
+    with connect(settings, "pgaudit verify") as conn:
         if fetch(conn, scalar_row, CLAIM, {"seconds": settings.verify_interval}) != [True]:
             return
         first, whole = due(conn, settings)

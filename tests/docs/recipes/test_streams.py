@@ -35,4 +35,5 @@ def test_the_quick_start_and_the_acts_print_what_the_page_has(site: Site, place:
     assert [line["index"] for line in lines(Path(place))] == [0, 1, 2, 3]
     told(site, recipe(PAGE, "stream list"), "claims_dba", place)
     told(site, recipe(PAGE, "stream pause archive"), "claims_oncall", place)
+    site.session("$ pgaudit stream pause archive\n", "claims_oncall")  # as it is after a restore
     told(site, recipe(PAGE, "stream rewind archive"), "claims_oncall", place)

@@ -1107,7 +1107,8 @@ CREATE TABLE pgaudit.stream (
     paused_by     text,
     pause_kind    text        COLLATE "C",
     pause_reason  text,
-    CHECK (name ~ '^[a-z0-9][a-z0-9_.-]{0,62}$'),
+    CHECK (name ~ '^[a-z0-9][a-z0-9_.-]{0,62}$' OR kind = 'cursor'),
+    CHECK (kind <> 'cursor' OR name ~ '^cursor:.+:[a-z0-9][a-z0-9_.-]{0,62}$'),  -- with its role: see cursor_key
     CHECK (kind = ANY ('{destination,processor,cursor}')),
     CHECK (pause_kind = ANY ('{asked,refused,failing,mismatch}'))
 );
@@ -2865,6 +2866,14 @@ BEGIN
     RETURN NULL;
 END $$;
 
+-- take_back_heartbeats(): a heartbeat that is still to come, because the clock was set back, counts as one of this moment:
+-- the jobs of a worker that is gone must not wait until that time.
+CREATE OR REPLACE FUNCTION pgaudit.take_back_heartbeats() RETURNS void
+LANGUAGE sql SET search_path = pgaudit, pg_temp AS $$
+    UPDATE procrastinate_workers SET last_heartbeat = clock_timestamp() WHERE id IN (
+        SELECT id FROM procrastinate_workers WHERE last_heartbeat > clock_timestamp() FOR UPDATE SKIP LOCKED)
+$$;
+
 -- reclaim_stalled_jobs(): gives the jobs of stalled workers back to the queue, where they run alone from now on; ends
 -- those as failed that have stalled more often than their worker's max_stalls. Of several concurrent callers, one gets
 -- each job. (No advisory lock: any role could hold it.) Deletes workers without a heartbeat for a day.
@@ -2874,6 +2883,7 @@ RETURNS TABLE (job_id bigint, worker_id bigint, stalls integer, failed boolean)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
+    PERFORM take_back_heartbeats();
     RETURN QUERY
     WITH stalled AS (
         SELECT j.id, s.worker_id AS lost_worker, s.heartbeat_age_seconds, s.max_stalls
@@ -4622,15 +4632,25 @@ $$;
 -- transactions. Then it locks the position, sends, and moves the position in one transaction, which touches no partition
 -- of the log: one that is detached meanwhile waits for no destination.
 
+-- clock_was_set_back(stream): returns whether the clock was set back since the last attempt of a stream has failed: its
+-- next one must not wait until that time comes again.
+CREATE OR REPLACE FUNCTION pgaudit.clock_was_set_back(stream text) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT coalesce((SELECT d.ended_at > clock_timestamp() FROM delivery d
+                      WHERE d.stream = clock_was_set_back.stream AND d.status = 'failed' ORDER BY d.id DESC LIMIT 1), false)
+$$;
+
 -- due_streams(): returns the streams that a worker has something to do for.
 CREATE OR REPLACE FUNCTION pgaudit.due_streams() RETURNS TABLE (name text, kind text)
 LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
     SELECT s.name, s.kind
       FROM stream s JOIN stream_position p USING (name), log_head
-     WHERE s.kind <> 'cursor' AND s.paused_at IS NULL AND p.next_attempt_at <= clock_timestamp()
+     WHERE s.kind <> 'cursor' AND s.paused_at IS NULL
+       AND (p.next_attempt_at <= clock_timestamp() OR clock_was_set_back(s.name))
        AND (p.next_index <> size
             OR EXISTS (SELECT FROM parked k WHERE k.stream = s.name AND k.retry_at <= clock_timestamp())
-            OR EXISTS (SELECT FROM stream_replay r WHERE r.stream = s.name AND r.next_attempt_at <= clock_timestamp()))
+            OR EXISTS (SELECT FROM stream_replay r WHERE r.stream = s.name
+                       AND (r.next_attempt_at <= clock_timestamp() OR clock_was_set_back(s.name))))
      ORDER BY s.name
 $$;
 
@@ -4655,6 +4675,15 @@ BEGIN
     RETURN NULL;
 END $$;
 
+-- failing_since_of(at): returns since when the attempts of a stream fail, one after the other. They begin anew, and this is
+-- now, if none was made for an hour when one was due (no worker ran, or the clock was set forward), or the clock was set
+-- back: days that were not tried do not pause a stream.
+CREATE OR REPLACE FUNCTION pgaudit.failing_since_of(at pgaudit.stream_position) RETURNS timestamptz
+LANGUAGE sql SET search_path = pgaudit, pg_temp AS $$
+    SELECT CASE WHEN at.failing_since <= clock_timestamp() AND at.next_attempt_at > clock_timestamp() - interval '1 hour'
+                THEN at.failing_since ELSE clock_timestamp() END
+$$;
+
 -- look_at_stream(name): returns a stream that is due and that no other worker is busy with; otherwise no row. One whose
 -- position does not fit the log is paused, and `mismatch` says why: the log was restored from an older backup.
 CREATE OR REPLACE FUNCTION pgaudit.look_at_stream(
@@ -4671,7 +4700,8 @@ BEGIN
         RETURN;  -- without a lock, which would write
     END IF;
     SELECT * INTO at FROM stream_position p
-     WHERE p.name = look_at_stream.name AND p.next_attempt_at <= clock_timestamp() FOR UPDATE SKIP LOCKED;
+     WHERE p.name = look_at_stream.name AND (p.next_attempt_at <= clock_timestamp() OR clock_was_set_back(p.name))
+       FOR UPDATE SKIP LOCKED;
     SELECT s.kind, s.url, s.query, s.form, s.ordered, s.allow_private
       INTO kind, url, query, form, ordered, allow_private
       FROM stream s WHERE s.name = at.name AND s.paused_at IS NULL;
@@ -4738,7 +4768,7 @@ BEGIN
 END $$;
 
 -- move_stream(name, next_index, last_index, last_hash, events, bytes, parked, skipped): notes what was sent, and lets the
--- stream go on with the event of that index.
+-- stream go on with the event of that index. Raises PA003 if that lies behind it, or beyond the end of the log.
 --   last_index, last_hash  the last event that was sent; NULL if none was
 --   parked                 [{"index": …, "target": …, "error": …, "behind": …}]: what was refused, or waits behind that
 --   skipped                number of events that were left out, and why: {"events": …, "reason": …}; or NULL
@@ -4753,6 +4783,10 @@ DECLARE
     number bigint := jsonb_array_length(parked);
 BEGIN
     SELECT * INTO STRICT at FROM stream_position p WHERE p.name = move_stream.name FOR UPDATE;
+    IF move_stream.next_index NOT BETWEEN at.next_index AND (SELECT size FROM log_head) THEN
+        RAISE EXCEPTION 'stream % is at index %, so it cannot move to %', at.name, at.next_index, move_stream.next_index
+            USING ERRCODE = 'PA003', HINT = 'A worker moves a stream forward, and not beyond the end of the log.';
+    END IF;
     UPDATE stream_position p
        SET next_index = move_stream.next_index, last_index = coalesce(move_stream.last_index, at.last_index),
            last_hash = coalesce(move_stream.last_hash, at.last_hash), delivered = at.delivered + events,
@@ -4781,7 +4815,7 @@ DECLARE
     at stream_position;
 BEGIN
     UPDATE stream_position p
-       SET attempts = least(p.attempts, 1000000) + 1, failing_since = coalesce(p.failing_since, clock_timestamp()),
+       SET attempts = least(p.attempts, 1000000) + 1, failing_since = failing_since_of(p),
            next_attempt_at = clock_timestamp() + retry_in, error = left(note_stream_failure.error, 1000)
      WHERE p.name = note_stream_failure.name RETURNING * INTO at;
     IF FOUND THEN
@@ -4791,11 +4825,14 @@ BEGIN
     RETURN clock_timestamp() - at.failing_since;
 END $$;
 
--- blocked_targets(name, targets): returns those of the targets that have a parked event, each with the first one.
+-- blocked_targets(name, targets): returns those of the targets that have a parked event, each with the first one. A look
+-- for each target: there may be far more parked events than targets.
 CREATE OR REPLACE FUNCTION pgaudit.blocked_targets(name text, targets text[]) RETURNS TABLE (target text, index bigint)
 LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
-    SELECT p.target, min(p.index) FROM parked p
-     WHERE p.stream = blocked_targets.name AND p.target = ANY (targets) GROUP BY p.target
+    SELECT asked.target, first.index
+      FROM unnest(targets) AS asked (target), LATERAL (
+               SELECT p.index FROM parked p
+                WHERE p.stream = blocked_targets.name AND p.target = asked.target ORDER BY p.index LIMIT 1) AS first
 $$;
 
 -- due_parked(name, most): returns the parked events that are to be sent again, in the order of the log.
@@ -4833,10 +4870,10 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
      WHERE p.stream = note_parked_failure.name AND p.index = note_parked_failure.index
 $$;
 
--- prune_deliveries(age): deletes the history of deliveries that is older.
-CREATE OR REPLACE FUNCTION pgaudit.prune_deliveries(age interval) RETURNS bigint
+-- prune_deliveries(): deletes the history of deliveries that is older than 30 days. Returns how many rows.
+CREATE OR REPLACE FUNCTION pgaudit.prune_deliveries() RETURNS bigint
 LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
-    WITH pruned AS (DELETE FROM delivery WHERE started_at < statement_timestamp() - age RETURNING 1)
+    WITH pruned AS (DELETE FROM delivery WHERE started_at < statement_timestamp() - interval '30 days' RETURNING 1)
     SELECT count(*) FROM pruned
 $$;
 
@@ -4936,14 +4973,15 @@ BEGIN
 END $$;
 
 -- pause_stream(name, kind, reason): keeps workers from sending more than the chunk that is on its way. The first reason
--- stays until the stream is resumed. The pause is an event itself.
+-- stays until the stream is resumed. The pause is an event itself. Workers give any other kind than 'asked'.
 CREATE OR REPLACE FUNCTION pgaudit.pause_stream(name text, kind text DEFAULT 'asked', reason text DEFAULT NULL)
 RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
 BEGIN
     PERFORM require_stream(name);
     UPDATE stream s
-       SET paused_at = clock_timestamp(), paused_by = acting_user(), pause_kind = pause_stream.kind,
+       SET paused_at = clock_timestamp(), pause_kind = pause_stream.kind,
+           paused_by = CASE pause_stream.kind WHEN 'asked' THEN acting_user() ELSE 'worker' END,
            pause_reason = left(pause_stream.reason, 1000)
      WHERE s.name = pause_stream.name AND s.paused_at IS NULL;
     IF FOUND THEN
@@ -5026,6 +5064,15 @@ BEGIN
 END $$;
 
 -- Cursors: streams that the application reads itself. Readers call these functions, because they can write to no table.
+-- A cursor belongs to the role that has made it: others can neither use it nor take its name, nor that of a stream.
+
+-- cursor_key(name): returns the name of the stream that is the caller's cursor; NULL if no cursor has such a name. Its role is that of SET ROLE, if there is
+-- one, so that logins that come and go can have their cursors in common.
+CREATE OR REPLACE FUNCTION pgaudit.cursor_key(name text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT 'cursor:' || coalesce(nullif(current_setting('role'), 'none'), session_user) || ':' || name
+     WHERE name ~ '^[a-z0-9][a-z0-9_.-]{0,62}$'
+$$;
 
 -- open_cursor(name, query, start): makes a cursor, unless there is one: it begins with the event of the index `start`, or
 -- with the next one that is appended. Returns what is wrong: NULL if it can be used.
@@ -5033,31 +5080,33 @@ CREATE OR REPLACE FUNCTION pgaudit.open_cursor(name text, query text, start bigi
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
+    key   text := cursor_key(name);
+    ours  text := left(key, -length(name));
     known stream;
 BEGIN
-    SELECT * INTO known FROM stream s WHERE s.name = open_cursor.name;
+    IF key IS NULL THEN
+        RETURN 'the name of a cursor has 1 to 63 small letters, digits, dots, hyphens and underscores';
+    END IF;
+    SELECT * INTO known FROM stream s WHERE s.name = key;
     IF NOT FOUND THEN
-        IF (SELECT count(*) FROM stream WHERE kind = 'cursor') >= 1000 THEN
-            RETURN 'there are 1,000 cursors already: remove one with pgaudit.remove_stream(name), as the owner';
+        IF (SELECT count(*) FROM stream WHERE kind = 'cursor' AND starts_with(stream.name, ours)) >= 100 THEN
+            RETURN format('the role has 100 cursors already: remove one with SELECT pgaudit.remove_stream(%L), as the '
+                          'owner of the schema', ours || 'NAME');
         END IF;
         IF length(open_cursor.query) > 4000 THEN
             RETURN 'a query has at most 4,000 characters';  -- as in Python, which a reader need not use
         END IF;
-        PERFORM add_stream(open_cursor.name, 'cursor', NULL, open_cursor.query, 'native', true, false, start);
-    ELSIF known.kind <> 'cursor' THEN
-        RETURN format('%s is the name of a %s', known.name, known.kind);
+        PERFORM add_stream(key, 'cursor', NULL, open_cursor.query, 'native', true, false, start);
     ELSIF known.query <> open_cursor.query THEN
-        RETURN format('the cursor %s has another query: %s', known.name, known.query);
+        RETURN format('the cursor %s has another query: %s', open_cursor.name, known.query);
     END IF;
     RETURN NULL;
 EXCEPTION
     WHEN unique_violation OR SQLSTATE 'PA003' THEN
-        IF EXISTS (SELECT FROM stream s WHERE s.name = open_cursor.name AND s.kind = 'cursor') THEN
+        IF EXISTS (SELECT FROM stream s WHERE s.name = key) THEN
             RETURN NULL;  -- another process was faster
         END IF;
         RETURN SQLERRM;
-    WHEN check_violation THEN
-        RETURN 'the name of a cursor has 1 to 63 small letters, digits, dots, hyphens and underscores';
 END $$;
 
 -- lock_cursor(name): returns where a cursor is, and what it reads. Other processes wait until the transaction ends.
@@ -5069,10 +5118,10 @@ DECLARE
     at stream_position;
 BEGIN
     SELECT p.* INTO at FROM stream_position p JOIN stream s USING (name)
-     WHERE p.name = lock_cursor.name AND s.kind = 'cursor' FOR UPDATE OF p;
+     WHERE p.name = cursor_key(lock_cursor.name) AND s.kind = 'cursor' FOR UPDATE OF p;
     next_index := at.next_index;
     query := (SELECT s.query FROM stream s WHERE s.name = at.name);
-    problem := CASE WHEN at.name IS NULL THEN 'it was removed' ELSE mismatch_of(at) END;
+    problem := CASE WHEN at.name IS NULL THEN 'this role has none of that name' ELSE mismatch_of(at) END;
 END $$;
 
 -- move_cursor(name, old, new, last_index, last_hash, events): lets a cursor go on with the event of the index `new`.
@@ -5086,8 +5135,7 @@ BEGIN
        SET next_index = new, last_index = coalesce(move_cursor.last_index, p.last_index),
            last_hash = coalesce(move_cursor.last_hash, p.last_hash), delivered = p.delivered + events,
            delivered_at = clock_timestamp()
-     WHERE p.name = move_cursor.name AND p.next_index = old
-       AND EXISTS (SELECT FROM stream s WHERE s.name = p.name AND s.kind = 'cursor');
+     WHERE p.name = cursor_key(move_cursor.name) AND p.next_index = old;
     RETURN FOUND;
 END $$;
 
@@ -5170,9 +5218,15 @@ BEGIN
         END IF;
     END IF;
     due := clock_timestamp();
-    taken := array(SELECT j.id FROM processor_jobs j
-                    WHERE j.task_name = at.name AND j.status = 'todo' AND j.scheduled_at <= due
-                    ORDER BY j.scheduled_at, j.id LIMIT greatest(most, 0) FOR UPDATE SKIP LOCKED);
+    IF is_probe AND most > 0 THEN  -- one that has not failed before says most about the processor
+        taken := array(SELECT j.id FROM processor_jobs j
+                        WHERE j.task_name = at.name AND j.status = 'todo' AND j.scheduled_at <= due
+                        ORDER BY j.attempts > 0, j.scheduled_at, j.id LIMIT 1 FOR UPDATE SKIP LOCKED);
+    ELSE
+        taken := array(SELECT j.id FROM processor_jobs j
+                        WHERE j.task_name = at.name AND j.status = 'todo' AND j.scheduled_at <= due
+                        ORDER BY j.scheduled_at, j.id LIMIT greatest(most, 0) FOR UPDATE SKIP LOCKED);
+    END IF;
     IF cardinality(taken) > 0 AND (is_probe OR at.rate IS NOT NULL) THEN
         UPDATE processor p
            SET probe_at = CASE WHEN is_probe THEN clock_timestamp() + interval '1 minute' ELSE at.probe_at END,
@@ -5240,10 +5294,19 @@ LANGUAGE sql SET search_path = pgaudit, pg_temp AS $$
             left(error_class, 200), left(sqlstate, 5), left(message, 2000), right(traceback, 2000))
 $$;
 
+-- says_nothing(job, since): returns whether a failed attempt says nothing about the processor, because the job had failed
+-- before already, and others have succeeded since: the last one at `since`. It is the event's fault. Such jobs come
+-- together when their next attempts are due.
+CREATE OR REPLACE FUNCTION pgaudit.says_nothing(job bigint, since timestamptz) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
+    SELECT EXISTS (SELECT FROM job_error e
+                    WHERE e.job_id = job AND e.failed_at < since AND e.error_class <> ALL ('{JobStalled,Retry}'))
+$$;
+
 -- fail_processor_job(job, worker, counted, retry_in, error_class, sqlstate, message, traceback): an attempt has failed.
 --   counted   whether the processor counts as failing; false if it has asked for another attempt itself
 --   retry_in  seconds until the next attempt; NULL ends the job as failed
--- After break_after failures in a row, of any jobs, the processor is paused; while it is, an attempt costs a job nothing.
+-- After break_after failures in a row, of jobs that had not failed before the last success, the processor is paused; while it is, an attempt costs a job nothing.
 -- Returns the job's new status, NULL if the worker does not hold it, the seconds until the next attempt, and whether this
 -- has paused the processor.
 CREATE OR REPLACE FUNCTION pgaudit.fail_processor_job(
@@ -5269,6 +5332,7 @@ BEGIN
            attempts = held.attempts + (NOT is_probe)::integer, worker_id = NULL, abort_requested = false,
            scheduled_at = clock_timestamp() + make_interval(secs => least(greatest(again_in, 0), 1e8))
      WHERE j.id = job;
+    counted := counted AND NOT says_nothing(job, (SELECT p.ended_at FROM processor p WHERE p.name = held.task_name));
     PERFORM note_processor_error(held, error_class, sqlstate, message, traceback);
     UPDATE processor p SET failures = p.failures + counted::integer, error = left(fail_processor_job.message, 1000)
      WHERE p.name = held.task_name RETURNING * INTO at;
@@ -5291,7 +5355,7 @@ $$;
 -- release_processor_jobs(jobs, worker): gives jobs that the worker holds back to the queue, without counting an attempt.
 CREATE OR REPLACE FUNCTION pgaudit.release_processor_jobs(jobs bigint[], worker uuid) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
-    UPDATE processor_jobs SET status = 'todo', scheduled_at = clock_timestamp(), worker_id = NULL, abort_requested = false
+    UPDATE processor_jobs SET status = 'todo', worker_id = NULL, abort_requested = false
      WHERE id = ANY (jobs) AND status = 'doing' AND worker_id = worker_id_of(worker)
 $$;
 
@@ -5302,6 +5366,7 @@ RETURNS TABLE (job_id bigint, processor text, worker_id bigint, stalls integer, 
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
+    PERFORM take_back_heartbeats();
     RETURN QUERY
     WITH stalled AS (
         SELECT j.id, j.worker_id AS lost_worker, coalesce(w.max_stalls, 5) AS max_stalls
@@ -5323,18 +5388,31 @@ BEGIN
     SELECT id, task_name::text, lost_worker, stalls, status = 'failed' FROM reclaimed JOIN noted USING (id);
 END $$;
 
+-- record_about_jobs(action, processor, indexes, reason): records an event about jobs of a processor, with the indexes of
+-- their events, the first hundred of them; none if there are no jobs.
+CREATE OR REPLACE FUNCTION pgaudit.record_about_jobs(action text, processor text, indexes bigint[], reason text DEFAULT NULL)
+RETURNS void
+LANGUAGE sql SET search_path = pgaudit, pg_temp AS $$
+    SELECT record_about_stream(action, processor, jsonb_build_object(
+               'jobs', cardinality(indexes), 'indexes', to_jsonb(indexes[1:100]), 'reason', left(reason, 900)))
+     WHERE cardinality(indexes) > 0
+$$;
+
 -- retry_processor_jobs(processor, jobs): makes failed jobs of a processor due again, with all their attempts; NULL means
 -- all failed ones. Returns the ids of those that had failed.
 CREATE OR REPLACE FUNCTION pgaudit.retry_processor_jobs(processor text, jobs bigint[]) RETURNS bigint[]
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
 DECLARE
     retried bigint[];
+    indexes bigint[];
 BEGIN
     PERFORM require_processor(processor);
     WITH retried AS (
         UPDATE processor_jobs SET status = 'todo', attempts = 0, stalls = 0, scheduled_at = clock_timestamp()
-         WHERE status = 'failed' AND task_name = processor AND (jobs IS NULL OR id = ANY (jobs)) RETURNING id)
-    SELECT coalesce(array_agg(id ORDER BY id), '{}') INTO retried FROM retried;
+         WHERE status = 'failed' AND task_name = processor AND (jobs IS NULL OR id = ANY (jobs)) RETURNING id, index)
+    SELECT coalesce(array_agg(r.id ORDER BY r.id), '{}'), array_agg(r.index ORDER BY r.index) INTO retried, indexes
+      FROM retried r;
+    PERFORM record_about_jobs('audit.processor_jobs_retried', processor, indexes);
     RETURN retried;
 END $$;
 
@@ -5344,20 +5422,42 @@ CREATE OR REPLACE FUNCTION pgaudit.drop_processor_jobs(processor text, jobs bigi
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
 DECLARE
     dropped bigint[];
+    indexes bigint[];
 BEGIN
     PERFORM require_processor(processor);
     WITH dropped AS (
         DELETE FROM processor_jobs j
          WHERE status = 'failed' AND task_name = processor AND (jobs IS NULL OR id = ANY (jobs))
-        RETURNING j AS job, id
+        RETURNING j AS job, id, index
     ), noted AS (
-        SELECT id, note_processor_error(job, 'Discard', NULL, concat(reason, ', by ', acting_user()), NULL) FROM dropped
+        SELECT id, index, note_processor_error(job, 'Discard', NULL, concat(left(reason, 900), ', by ', acting_user()), NULL) FROM dropped
     )
-    SELECT coalesce(array_agg(id ORDER BY id), '{}') INTO dropped FROM noted;
+    SELECT coalesce(array_agg(n.id ORDER BY n.id), '{}'), array_agg(n.index ORDER BY n.index) INTO dropped, indexes
+      FROM noted n;
+    PERFORM record_about_jobs('audit.processor_jobs_discarded', processor, indexes, reason);
     RETURN dropped;
 END $$;
 
 -- Processors: what workers and people do with them. The functions for their jobs are in 89_processor_jobs.sql.
+
+-- follow_clock(name): if the clock was set back, sets back what the jobs of a processor, its rate and its probes wait for,
+-- too: that may be hours ahead. A job waits since its last attempt has failed; one that was not tried waits for nothing.
+CREATE OR REPLACE FUNCTION pgaudit.follow_clock(name text) RETURNS void
+LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
+DECLARE
+    moment timestamptz := clock_timestamp();
+BEGIN
+    UPDATE processor p
+       SET next_at = least(p.next_at, moment + make_interval(secs => least(1 / coalesce(p.rate, 1e6), 1e6))),
+           probe_at = least(p.probe_at, moment + interval '1 minute')
+     WHERE p.name = follow_clock.name AND greatest(p.next_at, p.probe_at) > moment;
+    UPDATE processor_jobs j SET scheduled_at = j.scheduled_at - (ahead.noted_at - moment)
+      FROM (SELECT t.id, coalesce((SELECT e.failed_at FROM job_error e WHERE e.job_id = t.id ORDER BY e.id DESC LIMIT 1),
+                                  t.scheduled_at) AS noted_at
+              FROM processor_jobs t
+             WHERE t.task_name = follow_clock.name AND t.status = 'todo' AND t.scheduled_at > moment) ahead
+     WHERE j.id = ahead.id AND j.status = 'todo' AND ahead.noted_at > moment;
+END $$;
 
 -- register_processor(name, query, start, concurrency, rate, break_after): notes that a worker knows a processor. A new
 -- one begins with the event of the index `start`; with the next one that is appended if that is NULL.
@@ -5380,6 +5480,7 @@ BEGIN
     END IF;
     UPDATE stream s SET query = register_processor.query
      WHERE s.name = register_processor.name AND s.query <> register_processor.query;
+    PERFORM follow_clock(name);
     INSERT INTO processor AS p (name, concurrency, rate, break_after)
     VALUES (register_processor.name, register_processor.concurrency, register_processor.rate,
             register_processor.break_after)
@@ -5495,6 +5596,8 @@ BEGIN
     INSERT INTO processor_backfill (processor, from_index, to_index, next_index)
     VALUES (backfill_processor.name, backfill_processor.from_index, to_index, backfill_processor.from_index)
     RETURNING id INTO added;
+    PERFORM record_about_stream('audit.processor_backfilled', name,
+                                jsonb_build_object('from', from_index, 'to', to_index));
     RETURN added;
 END $$;
 
@@ -5556,7 +5659,7 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
     SELECT r.next_index, r.to_index, r.attempts, r.asked_at
       FROM stream_replay r JOIN stream s ON s.name = r.stream JOIN stream_position p ON p.name = r.stream
      WHERE r.stream = look_at_replay.name AND s.paused_at IS NULL
-       AND greatest(r.next_attempt_at, p.next_attempt_at) <= clock_timestamp()
+       AND (greatest(r.next_attempt_at, p.next_attempt_at) <= clock_timestamp() OR clock_was_set_back(p.name))
 $$;
 
 -- move_replay(name, next_index, events, bytes, parked): notes what was sent again; the replay ends behind its last event.
@@ -6938,7 +7041,7 @@ COMMENT ON COLUMN pgaudit.guard_state.paused_by IS
 COMMENT ON TABLE pgaudit.stream IS
     'What follows the log by its index: destinations that get the events, processors, and cursors of the application.';
 COMMENT ON COLUMN pgaudit.stream.name IS
-    'Name of the stream.';
+    'Name of the stream; of a cursor cursor:ROLE:NAME, with the role that it belongs to.';
 COMMENT ON COLUMN pgaudit.stream.kind IS
     'destination, processor or cursor.';
 COMMENT ON COLUMN pgaudit.stream.url IS
@@ -6958,7 +7061,7 @@ COMMENT ON COLUMN pgaudit.stream.added_by IS
 COMMENT ON COLUMN pgaudit.stream.paused_at IS
     'When it was paused; null while it runs.';
 COMMENT ON COLUMN pgaudit.stream.paused_by IS
-    'Who paused it: the user that an application has named, as type:id, or a database role.';
+    'Who paused it: the user that an application has named, as type:id, or a database role; worker if no person did.';
 COMMENT ON COLUMN pgaudit.stream.pause_kind IS
     'Why it is paused: asked, refused by the destination, failing for days, or a mismatch with the log.';
 COMMENT ON COLUMN pgaudit.stream.pause_reason IS
@@ -7060,7 +7163,7 @@ COMMENT ON COLUMN pgaudit.stream_replay.error IS
 COMMENT ON VIEW pgaudit.stream_stats IS
     'Each stream: how far it is, how far behind the log, and how it does.';
 COMMENT ON COLUMN pgaudit.stream_stats.name IS
-    'Name of the stream.';
+    'Name of the stream; of a cursor cursor:ROLE:NAME, with the role that it belongs to.';
 COMMENT ON COLUMN pgaudit.stream_stats.kind IS
     'destination, processor or cursor.';
 COMMENT ON COLUMN pgaudit.stream_stats.url IS
@@ -7078,7 +7181,7 @@ COMMENT ON COLUMN pgaudit.stream_stats.state IS
 COMMENT ON COLUMN pgaudit.stream_stats.paused_at IS
     'When it was paused.';
 COMMENT ON COLUMN pgaudit.stream_stats.paused_by IS
-    'Who paused it: the user that an application has named, as type:id, or a database role.';
+    'Who paused it: the user that an application has named, as type:id, or a database role; worker if no person did.';
 COMMENT ON COLUMN pgaudit.stream_stats.pause_kind IS
     'asked, refused, failing or mismatch.';
 COMMENT ON COLUMN pgaudit.stream_stats.pause_reason IS
@@ -7137,7 +7240,7 @@ COMMENT ON COLUMN pgaudit.processor.next_at IS
 COMMENT ON COLUMN pgaudit.processor.probe_at IS
     'When the next job is tried, while it is paused as failing.';
 COMMENT ON COLUMN pgaudit.processor.failures IS
-    'Failed attempts in a row, of any of its jobs.';
+    'Failed attempts in a row, of any of its jobs that had not failed before the last success.';
 COMMENT ON COLUMN pgaudit.processor.succeeded IS
     'Number of jobs that were done.';
 COMMENT ON COLUMN pgaudit.processor.discarded IS
@@ -7203,7 +7306,7 @@ COMMENT ON COLUMN pgaudit.processor_stats.state IS
 COMMENT ON COLUMN pgaudit.processor_stats.paused_at IS
     'When it was paused; null while it runs.';
 COMMENT ON COLUMN pgaudit.processor_stats.paused_by IS
-    'Database role that paused it.';
+    'Who paused it: the user that an application has named, as type:id, or a database role; worker if no person did.';
 COMMENT ON COLUMN pgaudit.processor_stats.pause_kind IS
     'Why it is paused: asked; failing, with one job tried each minute; or a mismatch with the log.';
 COMMENT ON COLUMN pgaudit.processor_stats.pause_reason IS
@@ -7281,7 +7384,7 @@ END $$;
 
 
 DELETE FROM pgaudit.schema_code;
-INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('29d8904d80173a92598548e94055eebf80f50e5b3e7eceaab15e8e9cb45bcb33', '0.1.0');
+INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('2eff46c53082a372c13ed0070f34c09024165682366655a6fa01147fe8f408b2', '0.1.0');
 
 
 DO $renewal$
@@ -7387,7 +7490,7 @@ BEGIN
                  WHERE name = 'failed_jobs' AND grantee NOT IN (0, owner) AND privilege_type IN ('EXECUTE', 'SELECT') LOOP
         EXECUTE format($$GRANT USAGE ON SCHEMA pgaudit TO %1$s$$, role);
         EXECUTE format($$GRANT SELECT ON pgaudit.audit_log, pgaudit.event_key, pgaudit.event_target, pgaudit.event_sighting,
-       pgaudit.conflicting_events,
+       pgaudit.event_conflict, pgaudit.conflicting_events,
        pgaudit.log_head, pgaudit.tile, pgaudit.checkpoint, pgaudit.verification,
        pgaudit.failed_verifications, pgaudit.sealing_stats,
        pgaudit.sealing_state, pgaudit.target_period, pgaudit.target_tile,

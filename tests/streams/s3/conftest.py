@@ -58,7 +58,7 @@ def sign(admin: psycopg.Connection, signer: Signer) -> Callable[[], None]:
 @pytest.fixture
 def archived(admin: psycopg.Connection, endpoint: str) -> str:
     """The name of a stream to the bucket, from the beginning of the log."""
-    streams.add(admin, "archive", to=f"s3://open/claims?endpoint={endpoint}", start=0)
+    streams.add(admin, "archive", to=f"s3://open/claims?endpoint={endpoint}", start=0, allow_private=True)
     return "archive"
 
 

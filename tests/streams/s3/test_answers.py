@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from pgaudit import streams
-from pgaudit.streams import buckets
+from pgaudit.streams import s3_bucket
 from pgaudit.streams.destinations import s3 as destination
 from tests.support.anchor_servers import Reply, Request, serving
 from tests.support.streams import append, send_all
@@ -38,7 +38,7 @@ def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
 def outcome(dsn: str, conn: psycopg.Connection, endpoint: str) -> str:
     """Returns state and error of a stream to that endpoint."""
     append(dsn, 1)
-    streams.add(conn, "archive", to=f"s3://claims?endpoint={endpoint}", start=0)
+    streams.add(conn, "archive", to=f"s3://claims?endpoint={endpoint}", start=0, allow_private=True)
     send_all(dsn, "archive")
     stream = streams.catalog.found(conn, "archive")
     return f"{stream.state}: {stream.pause_reason or stream.error}"
@@ -72,7 +72,7 @@ def test_a_bucket_that_does_not_answer_is_tried_again(
     dsn: str, admin: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A connection that is refused, or an answer that does not come, is a failure of the moment."""
-    monkeypatch.setattr(buckets, "CONNECT_SECONDS", 1)
+    monkeypatch.setattr(s3_bucket, "CONNECT_SECONDS", 1)
     found = outcome(dsn, admin, "http://127.0.0.1:9")
     assert found == "failing: the bucket claims does not answer: EndpointConnectionError"
 

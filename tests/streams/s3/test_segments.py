@@ -17,6 +17,7 @@ from tests.streams.s3.conftest import Grow
 from tests.support.kills import send_until_killed
 from tests.support.object_storage import objects
 from tests.support.streams import append, send_all
+from tests.support.tampering import tamper
 from tests.support.waiting import wait_until_async
 from tests.support.worker import working
 
@@ -86,20 +87,33 @@ async def test_a_worker_lets_events_linger(dsn: str, settings: Settings, s3: Any
     """A segment is sent when it is full, or when its oldest event has waited for the seconds of the URL."""
     append(dsn, 7)
     with psycopg.connect(dsn) as conn:
-        streams.add(conn, "archive", to=f"s3://open/claims?endpoint={endpoint}&linger=1&segment=5", start=0)
+        streams.add(
+            conn, "archive", to=f"s3://open/claims?endpoint={endpoint}&linger=1&segment=5", start=0, allow_private=True
+        )
     async with working(settings):
         await wait_until_async("two segments are there", lambda: segments(s3) == [(0, 4), (5, 6)])
 
 
 def test_a_segment_that_is_full_does_not_linger(dsn: str, admin: psycopg.Connection, s3: Any, endpoint: str) -> None:
     """Events of a full segment are sent at once; the others wait for more."""
-    streams.add(admin, "archive", to=f"s3://open/claims?endpoint={endpoint}&linger=3600&segment=5", start=0)
+    streams.add(
+        admin, "archive", to=f"s3://open/claims?endpoint={endpoint}&linger=3600&segment=5", start=0, allow_private=True
+    )
     append(dsn, 7)
     send_all(dsn, "archive")
     assert segments(s3) == [(0, 4)]
     append(dsn, 3)
     send_all(dsn, "archive")
     assert segments(s3) == [(0, 4), (5, 9)]
+
+
+def test_events_of_a_wrong_clock_do_not_linger(dsn: str, admin: psycopg.Connection, s3: Any, endpoint: str) -> None:
+    """They were appended a year ahead, before the clock was set back: nobody waits for that time to come again."""
+    streams.add(admin, "archive", to=f"s3://open/claims?endpoint={endpoint}", start=0, allow_private=True)
+    append(dsn, 2)
+    tamper(admin, "UPDATE pgaudit.audit_log SET persisted_at = persisted_at + interval '1 year'")
+    send_all(dsn, "archive")
+    assert segments(s3) == [(0, 1)]
 
 
 @pytest.mark.parametrize("moment", range(1, 9))
@@ -156,7 +170,7 @@ def test_a_segment_that_was_altered_is_named(dsn: str, admin: psycopg.Connection
     s3.put_object(Bucket="open", Key=key, Body=b"other")
     streams.rewind(admin, "archive", 0)
     send_all(dsn, "archive")
-    assert reason(admin) == f"paused: s3://open/{key} was altered: it has not the hash of its name"
+    assert reason(admin) == f"paused: s3://open/{key} was altered: its hash is not the one in its name"
 
 
 def test_a_forked_checkpoint_is_refused(
@@ -176,7 +190,13 @@ def test_objects_are_locked_for_the_days_of_the_url(
     dsn: str, admin: psycopg.Connection, s3: Any, endpoint: str
 ) -> None:
     """Nobody can delete a segment before its retention ends."""
-    streams.add(admin, "archive", to=f"s3://locked/claims?endpoint={endpoint}&segment=3&retain=2557", start=0)
+    streams.add(
+        admin,
+        "archive",
+        to=f"s3://locked/claims?endpoint={endpoint}&segment=3&retain=2557",
+        start=0,
+        allow_private=True,
+    )
     append(dsn, 3)
     send_all(dsn, "archive")
     (key,) = objects(s3, "locked")

@@ -13,8 +13,9 @@ from pgaudit.sealing.keys import new_keys
 from pgaudit.sealing.policy import Policy
 from pgaudit.sealing.signer import Signer
 from pgaudit.sealing.tree import leaf_hash
-from pgaudit.streams.archives import LocalArchive, archive_at
-from pgaudit.streams.checking import Checked, check
+from pgaudit.streams.segment_findings import VerifiedSegments
+from pgaudit.streams.segment_storage import LocalStorage, open_storage
+from pgaudit.streams.segment_verification import verify_segments
 from pgaudit.streams.segments import Segment
 from tests.streams.s3.conftest import Grow
 from tests.support.command_line import Run
@@ -41,9 +42,9 @@ def segment_at(archive: Path, first: int) -> Path:
     return path
 
 
-def checked(archive: Path, policy: Policy | None = None) -> Checked:
+def checked(archive: Path, policy: Policy | None = None) -> VerifiedSegments:
     """Verifies a copy."""
-    return check(LocalArchive(archive), policy)
+    return verify_segments(LocalStorage(archive), policy)
 
 
 def replace_content(path: Path, content: bytes, *, named: bool) -> Path:
@@ -73,7 +74,10 @@ def test_an_archive_is_verified_in_the_bucket_and_as_a_copy(
     archive: Path, policy: Policy, endpoint: str, signer: Signer
 ) -> None:
     """All events, names and signed roots fit together."""
-    for found in (checked(archive, policy), check(archive_at(f"s3://open/claims?endpoint={endpoint}"), policy)):
+    for found in (
+        checked(archive, policy),
+        verify_segments(open_storage(f"s3://open/claims?endpoint={endpoint}"), policy),
+    ):
         assert (found.findings, found.segments, found.events, found.covered) == ([], 3, 600, 600)
         assert found.signed_by == [key.verifier for key in signer.keys]
 
@@ -82,7 +86,7 @@ def test_a_file_that_was_altered_is_named(archive: Path) -> None:
     """Its hash is not that of its name."""
     path = segment_at(archive, 3)
     replace_content(path, path.read_bytes() + b"x", named=False)
-    assert checked(archive).findings[0].startswith(f"{path.name} was altered: it has not the hash of its name")
+    assert checked(archive).findings[0].startswith(f"{path.name} was altered: its hash is not the one in its name")
 
 
 def test_an_event_that_was_altered_is_named(archive: Path) -> None:
@@ -155,13 +159,20 @@ def test_an_archive_of_a_query_is_verified_as_a_part(
     dsn: str, admin: psycopg.Connection, s3: Any, endpoint: str, tmp_path: Path
 ) -> None:
     """Events that do not match are no gap; each event is compared with its hash."""
-    streams.add(admin, "archive", to=f"s3://open/claims?endpoint={endpoint}", start=0, query="target:claim:2")
+    streams.add(
+        admin,
+        "archive",
+        to=f"s3://open/claims?endpoint={endpoint}",
+        start=0,
+        allow_private=True,
+        query="target:claim:2",
+    )
     append(dsn, 5)
     append(dsn, 5)
     send_all(dsn, "archive")
     archive = copied(s3, tmp_path / "copy")
     assert checked(archive).findings[0].endswith("events 0 to 1 are missing")
-    found = check(LocalArchive(archive), is_part=True)
+    found = verify_segments(LocalStorage(archive), is_part=True)
     assert (found.findings, found.events) == ([], 2)
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from pgaudit import Settings, streams
 from pgaudit.grants import grant
+from pgaudit.streams import positions
 from pgaudit.web import create_app
 from pgaudit.web.access import Action, Scope
 from tests.support.http import BEARER, client_of
@@ -127,6 +128,19 @@ def test_masked_values_of_parked_events_stay_masked(as_user: Opened, siem: psyco
     assert SECRET not in told.text
     assert told.json()["parked"][0]["error"].startswith("Withheld")
     assert told.json()["parked"][0]["target"] == "hidden"
+
+
+def test_what_a_destination_answers_is_withheld_from_who_sees_masked_values(
+    api: httpx.Client, as_user: Opened, siem: psycopg.Connection
+) -> None:
+    """It may quote any event: in the list, of one stream, in the history, and in the answer to an act."""
+    siem.execute("SELECT pgaudit.note_stream_failure('siem', 4, 5, %s, '1 minute')", [f"422: {SECRET}"])
+    positions.pause(siem, "siem", "refused", f"422: {SECRET}")
+    assert all(SECRET in api.get(path).text for path in (STREAMS, SIEM, f"{SIEM}/deliveries"))
+    client = as_user(Staff(actions=EVERYTHING, hidden=frozenset({"targets"})))
+    told = [client.get(path).text for path in (STREAMS, SIEM, f"{SIEM}/deliveries")]
+    told.append(client.post(f"{SIEM}/pause", json={}).text)
+    assert [(SECRET in text, "Withheld: it may quote" in text) for text in told] == [(False, True)] * 4
 
 
 @pytest.fixture

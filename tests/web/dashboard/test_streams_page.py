@@ -80,7 +80,7 @@ def test_the_list_has_each_stream_with_its_state(browser: Browser, siem: psycopg
         page = browser.get(path).text
         assert 'ok">active</span>' in page
         assert 'bad">paused</span>' in page
-        assert "The destination has refused it: &lt;img" in page
+        assert "A worker has paused it, because the destination has refused it: &lt;img" in page
         assert "2 streams send what is in the log to other systems: 1 paused." in page
         assert re.search(r'data-label="Behind the log">3 events, [\d.]+ s</td>', page)
         assert '<a href="/streams/siem#parked">2</a>' in page
@@ -123,7 +123,7 @@ def test_a_stream_is_paused_and_resumed(operator: Browser, siem: psycopg.Connect
     page = operator.get("/streams/siem").text
     assert "Paused by user:Ada: maintenance." in page
     assert 'action="/streams/siem/pause"' not in page
-    assert "A worker tries at once." in sent(operator, "resume")
+    assert "A worker tries to send at once." in sent(operator, "resume")
     assert [(act["action"], act["actor"]["id"]) for act in acts(siem)] == [
         ("audit.stream_paused", "Ada"),
         ("audit.stream_resumed", "Ada"),
@@ -133,10 +133,10 @@ def test_a_stream_is_paused_and_resumed(operator: Browser, siem: psycopg.Connect
 def test_a_range_is_sent_again_and_stopped(operator: Browser, siem: psycopg.Connection, dsn: str) -> None:
     """The page says how far it is."""
     assert siem
-    assert "The range is sent again" in sent(operator, "replay", first="1", last="2")
-    assert "Sends 1 to 2 again, and is at 1: 0 %." in operator.get("/streams/siem").text
-    assert "not sent any further" in sent(operator, "stop-replay")
-    assert "Nothing was left to do" in sent(operator, "stop-replay")
+    assert "The stream goes through the range again" in sent(operator, "replay", first="1", last="2")
+    assert "Goes through 1 to 2 again, and is at 1: 0 %." in operator.get("/streams/siem").text
+    assert "The replay is stopped" in sent(operator, "stop-replay")
+    assert "There was nothing to do" in sent(operator, "stop-replay")
     sent(operator, "replay", first="1", last="2")
     send_all(dsn, "siem")
     assert 'info">replayed</span>' in operator.get("/streams/siem").text
@@ -144,7 +144,7 @@ def test_a_range_is_sent_again_and_stopped(operator: Browser, siem: psycopg.Conn
 
 def test_a_stream_is_set_to_another_event(operator: Browser, siem: psycopg.Connection) -> None:
     """Events of the log only."""
-    assert "goes on from there" in sent(operator, "rewind", index="2")
+    assert "continues with that event" in sent(operator, "rewind", index="2")
     assert streams.found(siem, "siem").next_index == 2
     refused = operator.post("/streams/siem/rewind", {"index": "99"}, page="/streams/siem")
     assert (refused.status_code, "the log has 5 events" in refused.text) == (422, True)
@@ -155,11 +155,11 @@ def test_parked_events_are_sent_again_or_given_up(operator: Browser, siem: psyco
     retried = "SELECT count(*) FROM pgaudit.parked WHERE retry_at IS NOT NULL"
     assert "Parked events are sent again." in sent(operator, "retry", index="1")
     assert value_and_commit(siem, retried) == 1
-    assert "Nothing was left to do" in sent(operator, "retry", index="77")
+    assert "There was nothing to do" in sent(operator, "retry", index="77")
     assert "Parked events are sent again." in sent(operator, "retry")
     missing = operator.post("/streams/siem/discard", {"index": "1", "reason": " "}, page="/streams/siem")
     assert (missing.status_code, "Say why" in missing.text) == (422, True)
-    assert "The event is given up." in sent(operator, "discard", index="1", reason="of a test")
+    assert "The event is discarded." in sent(operator, "discard", index="1", reason="of a test")
     assert "of a test, by user:Ada" in operator.get("/streams/siem").text
     assert acts(siem)[-1]["data"] == {"index": 1, "reason": "of a test"}
 
@@ -226,3 +226,29 @@ def test_masked_values_of_parked_events_stay_masked(opened: Opened, siem: psycop
     assert "Withheld: it may quote values" in page
     assert "&lt;img" not in page
     assert "claim:1/x" not in page
+
+
+@pytest.mark.parametrize("kind", ["refused", "failing"])
+def test_what_a_destination_answers_is_withheld_from_who_sees_masked_values(
+    browser: Browser, opened: Opened, siem: psycopg.Connection, kind: str
+) -> None:
+    """It may quote any event: in the list, in the history, for a parked event that is no longer in the log."""
+    siem.execute("SELECT pgaudit.note_stream_failure('siem', 4, 5, '422: IBAN DE89', '1 minute')")
+    positions.pause(siem, "siem", kind, "422: IBAN DE89")
+    siem.execute("""SELECT pgaudit.park('siem', '[{"index": 99, "error": "422: IBAN DE89"}]')""")
+    siem.commit()
+    paths = ("/streams", "/streams/live", "/streams/siem", "/streams/siem/live")
+    masked = opened(Someone(masked=frozenset({"data.iban"})))
+    for path in paths:
+        assert "IBAN DE89" in browser.get(path).text
+        page = masked.get(path).text
+        assert "IBAN" not in page
+        assert "Withheld: it may quote values that you may not see." in page
+
+
+def test_what_a_person_has_written_is_shown_to_everybody(opened: Opened, siem: psycopg.Connection) -> None:
+    """The reason of a pause that was asked for."""
+    streams.pause(siem, "siem", "maintenance of the SIEM")
+    siem.commit()
+    page = opened(Someone(masked=frozenset({"data.iban"}))).get("/streams").text
+    assert "Paused by postgres: maintenance of the SIEM" in page

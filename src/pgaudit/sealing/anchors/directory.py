@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from pgaudit._anchor_urls import AnchorURL
+from pgaudit._durable_files import fsync_directory, fsync_file
 from pgaudit.errors import AnchorFailed, InvalidNote
 from pgaudit.sealing.anchors.anchor import Proof, own_note, size_of
 from pgaudit.sealing.notes import Note
@@ -86,15 +87,5 @@ def write_once(file: Path, text: str) -> None:
         if not text.startswith(written):
             raise AnchorFailed(f"{file} has another checkpoint: the log was forked, or two logs share the directory")
         open_file.write(text.removeprefix(written))
-        open_file.flush()
-        os.fsync(open_file.fileno())
-    sync_directory(file.parent)
-
-
-def sync_directory(path: Path) -> None:
-    """Makes the entries of a directory durable."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        fsync_file(open_file)
+    fsync_directory(file.parent)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
+from pgaudit._durable_files import fsync_file
 from pgaudit.errors import ExportRefused
 
 ZIP: Final = ".zip"
@@ -91,8 +92,7 @@ def zip_files(directory: Path, target: Path) -> None:
         with ZipFile(file, "w") as archive:
             for name in names:
                 add_file(archive, name, directory / name)
-        file.flush()
-        os.fsync(file.fileno())
+        fsync_file(file)
 
 
 def add_file(archive: ZipFile, name: str, path: Path) -> None:

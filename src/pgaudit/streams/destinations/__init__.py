@@ -29,8 +29,10 @@ def open_destination(request: Request) -> Destination:
     """Returns the destination of a stream.
 
     :raises MissingExtra: its packages are not installed.
+    :raises InvalidStream: what it is sent could be read on its way.
     :raises DestinationRefused: a secret that its URL refers to is not there.
     """
+    request.url.check_private(allow_private=request.allow_private)
     form_of(request.form)
     module, extra = MODULES[request.url.kind]
     try:

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Final
+from urllib.parse import urlsplit
 
 from pgaudit.streams.outcomes import DeliveryFailed, DestinationRefused
 
@@ -40,6 +41,39 @@ def resolve(host: str, port: int, *, allow_private: bool) -> list[str]:
                 "meant, add the stream with --allow-private"
             )
     return addresses
+
+
+def check_hosts(places: str, port: int, *, allow_private: bool) -> None:
+    """Checks the addresses of hosts to which a library connects by itself, before it does.
+
+    It looks the names up once more, and may be told of other hosts: what those have is not checked. If all addresses
+    are allowed, nothing is looked up here.
+
+    :param places: such as ``k1.example.com:9093,k2.example.com:9093``.
+    :param port: of those that name none.
+    :raises DeliveryFailed: one of them has no address now.
+    :raises DestinationRefused: one of them has an address that is not public, and the stream allows only those.
+    """
+    if allow_private:
+        return
+    for place in places.split(","):
+        host, own = host_of(place)
+        resolve(host, own or port, allow_private=False)
+
+
+def host_of(place: str) -> tuple[str, int | None]:
+    """Returns host and port.
+
+    :raises DestinationRefused: there is not exactly one.
+    """
+    try:
+        parts = urlsplit(f"//{place}")
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        host, port = "", None
+    if not host or "," in place or port == 0:
+        raise DestinationRefused(f"{place} is not HOST or HOST:PORT")
+    return host, port
 
 
 def is_public(text: str) -> bool:

@@ -6,8 +6,8 @@ from pgaudit.streams.outcomes import DestinationRefused
 from pgaudit.streams.urls import StreamURL
 
 
-def context_of(url: StreamURL) -> ssl.SSLContext:
-    """Returns what certificates are checked with: those that the system trusts, or those of ``ca`` alone.
+def tls_context(url: StreamURL) -> ssl.SSLContext:
+    """Returns the TLS context: it trusts the certificates of the system, or only those of the file ``ca``.
 
     :raises DestinationRefused: the file cannot be read.
     """

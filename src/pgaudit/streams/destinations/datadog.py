@@ -1,8 +1,8 @@
-"""Datadog: its API of logs, within the limits that it has for size, count and age.
+"""Datadog's logs API, within its limits of size, count and age.
 
-What is too old for it is skipped, and the history of deliveries says so; what is too long is parked. Datadog itself
-would accept both, and leave them out or cut them off. It has no key to recognize an event by: after a lost answer,
-events may be there twice, with the same ``index``.
+Events that are too old are skipped, which the history of deliveries shows; those that are too long are parked. Datadog
+would accept both, and drop or truncate them without an error. It has no idempotency key: after a lost response, events
+may be there twice, with the same ``index``.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,8 +11,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from pgaudit._exact_json import to_json
-from pgaudit.streams.destinations.destination import Limits, Prompt
-from pgaudit.streams.destinations.http import Client, open_client, token_of
+from pgaudit.streams.destinations.destination import BaseDestination, Limits
+from pgaudit.streams.destinations.http_client import Client, open_client, read_token
 from pgaudit.streams.forms import form_of
 from pgaudit.streams.outcomes import DeliveryFailed, Receipt
 from pgaudit.streams.request import Request
@@ -35,16 +35,16 @@ class Log:
 
 
 def open_destination(request: Request) -> "Datadog":
-    """Returns the intake of a stream.
+    """Returns the destination of a stream.
 
     :raises DestinationRefused: the key is missing, or the URL cannot be used.
     """
-    key = token_of(request.url, "api_key")
+    key = read_token(request.url, "api_key")
     return Datadog(request, open_client(request, [key]), key)
 
 
-class Datadog(Prompt):
-    """An intake of logs."""
+class Datadog(BaseDestination):
+    """Datadog's intake for logs."""
 
     limits = Limits(events=MOST_LOGS, bytes=3_000_000)
 
@@ -101,7 +101,7 @@ class Datadog(Prompt):
 
 
 def batches(logs: Iterator[Log]) -> Iterator[list[Log]]:
-    """Yields the logs in lists that a request may have."""
+    """Yields the logs in lists, each within the limits of one request."""
     batch: list[Log] = []
     size = 2  # the brackets
     for log in logs:
@@ -115,5 +115,5 @@ def batches(logs: Iterator[Log]) -> Iterator[list[Log]]:
 
 
 def of_first(entries: Sequence[Entry], reasons: dict[int, str]) -> dict[int, str]:
-    """Returns the reasons that are given for these events."""
+    """Returns those of the reasons that are about these events."""
     return {entry.index: reasons[entry.index] for entry in entries if entry.index in reasons}

@@ -18,7 +18,7 @@ class Limits:
 
 
 class Destination(Protocol):
-    """Where a stream's events are sent. One thread uses it, and closes it when there is nothing to send for a while."""
+    """Where a stream's events are sent. One thread uses it, and closes it after half a minute without events."""
 
     @property
     def limits(self) -> Limits:
@@ -27,7 +27,7 @@ class Destination(Protocol):
 
     @property
     def takes_all(self) -> bool:
-        """Whether it refuses no event: then none is parked, and a chunk of an ordered stream is sent as one, too."""
+        """Whether it never refuses an event: then a chunk of an ordered stream can be sent as a whole."""
         ...
 
     def is_waiting(self, log_size: int, now: datetime) -> bool:
@@ -64,8 +64,8 @@ class Destination(Protocol):
         ...
 
 
-class Prompt:
-    """A destination that is sent what there is, as soon as it is there."""
+class BaseDestination:
+    """Defaults: sends all events as soon as they are there, may refuse some, and has nothing to check or close."""
 
     limits = Limits()
     takes_all = False

@@ -1,4 +1,4 @@
-"""A directory of one stream, which no two processes write to at once, and what was written there last."""
+"""The directory of one stream: only one process writes to it at a time, and a file there says what was written last."""
 
 import json
 import os
@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from pgaudit._durable_files import fsync_directory, replace_file
+from pgaudit.streams.destinations.deduplication import go_on_beside
 from pgaudit.streams.outcomes import DeliveryFailed, DestinationRefused
 from pgaudit.streams.request import Request
 
@@ -27,9 +29,10 @@ class Directory:
 
     @contextmanager
     def locked(self) -> Generator[dict[str, Any] | None]:
-        """Keeps other processes out; yields what was noted last.
+        """Locks the directory; yields what was noted last.
 
-        A worker whose connection has broken may still write, while another one sends the same events.
+        The lock in the database is not enough: a worker whose connection has broken may still write while another
+        worker sends the same events.
 
         :raises DeliveryFailed: another process writes, the directory is gone, or an error of the disk.
         :raises DestinationRefused: it is the directory of another stream.
@@ -61,21 +64,8 @@ class Directory:
     def note(self, position: Mapping[str, Any]) -> None:
         """Stores what was written, in one step."""
         content = json.dumps({"stream": self._stream, **position}, indent=1) + "\n"
-        temporary = self.path / f"{self._note}.new"
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self.path / self._note)
-        self.sync()
-
-    def sync(self, path: Path | None = None) -> None:
-        """Waits until the disk has the names of the files."""
-        directory = os.open(path or self.path, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        replace_file(self.path / self._note, content.encode(), self.path / f"{self._note}.new")
+        fsync_directory(self.path)
 
     def _position(self) -> dict[str, Any] | None:
         """Returns what was noted last; None in a new directory.
@@ -102,13 +92,14 @@ class Directory:
             raise DestinationRefused(f"{self.path} has the files of the stream {stream}: choose a directory for each")
         return position
 
-    def refuse_ahead(self, index: int) -> None:
-        """Tells that there are later events, or others, than the stream goes on with.
+    def refuse_ahead(self, index: int, first: int) -> None:
+        """Raises the error that the directory has later events, or others, than the log.
+
+        :param first: the index from which on they differ.
 
         :raises DestinationRefused: always.
         """
         raise DestinationRefused(
             f"{self.path} has events up to index {index} already, and not those that follow in the log: was the "
-            "database restored from an older backup? Nothing was overwritten. To go on beside them, set the stream "
-            "back with pgaudit stream rewind"
+            f"database restored from an older backup? Nothing was overwritten. {go_on_beside(self._stream, first)}"
         )

@@ -9,13 +9,15 @@ import gzip
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from pgaudit.streams.destinations.destination import Limits, Prompt
+from pgaudit._durable_files import fsync_directory, fsync_file
+from pgaudit.streams.destinations.destination import BaseDestination, Limits
 from pgaudit.streams.destinations.directory import Directory
+from pgaudit.streams.destinations.file_position import FilePosition, is_last, parse_position
 from pgaudit.streams.forms import writer_of
 from pgaudit.streams.outcomes import DestinationRefused, Receipt
 from pgaudit.streams.request import Request
@@ -25,30 +27,12 @@ DEFAULT_ROTATE_BYTES: Final = 100_000_000
 LEVEL: Final = 6  # of gzip: 9 takes three times as long for one or two percent
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
-    """How far the newest file is.
-
-    :ivar run: when the stream was added, or set back last.
-    :ivar size: the bytes that were noted as written.
-    :ivar first_index: of the last chunk; None if the file has none yet.
-    """
-
-    run: str
-    file: str
-    day: str
-    size: int = 0
-    first_index: int | None = None
-    last_index: int = -1
-    last_hash: str = ""
-
-
 def open_destination(request: Request) -> "Files":
     """Returns the files of a stream."""
     return Files(request)
 
 
-class Files(Prompt):
+class Files(BaseDestination):
     """Appends events to the newest file of a directory."""
 
     limits = Limits(events=5_000, bytes=16_000_000)
@@ -64,12 +48,12 @@ class Files(Prompt):
     def send(self, entries: Sequence[Entry]) -> Receipt:
         """Appends the events, and waits until the disk has them."""
         with self._directory.locked() as noted:
-            written = None if noted is None else written_of(noted, self._path)
-            known = self._known(written, entries)
+            written = None if noted is None else parse_position(noted, self._path)
+            known = self._count_written(written, entries)
             rest = entries[known:]
             lines = "".join(self._write(entry) + "\n" for entry in rest).encode()
             if rest:
-                place = written if written and (known or self._goes_on(written)) else self._new_file(written, rest)
+                place = written if written and (known or self._takes_more(written)) else self._new_file(written, rest)
                 self._append(place, lines)
                 first = place.first_index if known else rest[0].index
                 self._note(replace(
@@ -82,10 +66,10 @@ class Files(Prompt):
         """Checks that files can be written."""
         self._directory.check()
 
-    def _known(self, last: Written | None, entries: Sequence[Entry]) -> int:
-        """Returns how many events, from the first on, are there: a worker has written them, and could not say so.
+    def _count_written(self, last: FilePosition | None, entries: Sequence[Entry]) -> int:
+        """Returns how many events, from the first on, were written by a worker that died before it noted them.
 
-        :raises DestinationRefused: others are there in their place.
+        :raises DestinationRefused: the directory has other events with their indexes.
         """
         if last is None or (last.run != self._directory.run and not self._directory.continued):
             return 0
@@ -95,21 +79,21 @@ class Files(Prompt):
         repeated = [entry.index <= last.last_index for entry in entries].count(True)
         ending = entries[repeated - 1] if repeated else None
         if last.run != self._directory.run or first != last.first_index or ending is None or not is_last(ending, last):
-            self._directory.refuse_ahead(last.last_index)
+            self._directory.refuse_ahead(last.last_index, first)
         return repeated if (self._path / last.file).exists() else 0
 
-    def _goes_on(self, last: Written) -> bool:
+    def _takes_more(self, last: FilePosition) -> bool:
         """Returns whether more events are appended to the last file."""
         today = datetime.now(UTC).date().isoformat()
         is_ours = last.run == self._directory.run and (self._path / last.file).exists()
         return is_ours and last.day == today and last.size < self._rotate_bytes
 
-    def _new_file(self, last: Written | None, entries: Sequence[Entry]) -> Written:
-        """Ends the last file, and notes the next one before it exists: a crash leaves no file that nobody knows."""
+    def _new_file(self, last: FilePosition | None, entries: Sequence[Entry]) -> FilePosition:
+        """Ends the last file, and notes the next one before it is created: so a crash leaves no unknown file."""
         if last:
             self._finish(last)
         run, today = self._directory.run, datetime.now(UTC).date().isoformat()
-        new = Written(run, self._name(entries[0].index), today)
+        new = FilePosition(run, self._name(entries[0].index), today)
         if last and last.run == run:
             new = replace(new, last_index=last.last_index, last_hash=last.last_hash)
         self._note(new)
@@ -120,24 +104,23 @@ class Files(Prompt):
         names = (f"{index:016d}{suffix}.ndjson" for suffix in ("", *(f"-{number}" for number in range(2, 10_000))))
         return next(n for n in names if not (self._path / n).exists() and not (self._path / f"{n}.gz").exists())
 
-    def _append(self, place: Written, lines: bytes) -> None:
-        """Writes behind what was noted, over what a crash has left there."""
+    def _append(self, place: FilePosition, lines: bytes) -> None:
+        """Writes after the noted bytes, over what a crash may have left there."""
         descriptor = os.open(self._path / place.file, os.O_WRONLY | os.O_CREAT, 0o640)
         with os.fdopen(descriptor, "wb") as file:
             if os.fstat(descriptor).st_size < place.size:
                 raise DestinationRefused(
-                    f"{self._path / place.file} is shorter than what was written: move it away to go on in a new file"
+                    f"{self._path / place.file} is shorter than what was written: move it away to go on in a new one"
                 )
             file.seek(place.size)
             file.write(lines)
             file.truncate()
-            file.flush()
-            os.fsync(descriptor)
+            fsync_file(file)
 
-    def _note(self, written: Written) -> None:
+    def _note(self, written: FilePosition) -> None:
         self._directory.note(asdict(written))
 
-    def _finish(self, last: Written) -> None:
+    def _finish(self, last: FilePosition) -> None:
         """Removes what a crash has left in the file that is complete, and compresses it, if asked."""
         path = self._path / last.file
         if not path.exists():
@@ -148,24 +131,8 @@ class Files(Prompt):
             path.unlink()
         elif self._compress:
             compress(path)
-            self._directory.sync()
+            fsync_directory(self._path)
             path.unlink()
-
-
-def is_last(entry: Entry, last: Written) -> bool:
-    """Returns whether that is the event that was written last."""
-    return (entry.index, entry.leaf_hash.hex()) == (last.last_index, last.last_hash)
-
-
-def written_of(noted: dict[str, Any], path: Path) -> Written:
-    """Returns how far the newest file is.
-
-    :raises DestinationRefused: the note is another kind's.
-    """
-    try:
-        return Written(**noted)
-    except TypeError:
-        raise DestinationRefused(f"{path} has files of another kind: choose another directory") from None
 
 
 def compress(path: Path) -> None:
@@ -174,6 +141,5 @@ def compress(path: Path) -> None:
     with path.open("rb") as plain, temporary.open("wb") as file:
         with gzip.GzipFile(path.name, "wb", LEVEL, file, mtime=0) as packed:
             shutil.copyfileobj(plain, packed)
-        file.flush()
-        os.fsync(file.fileno())
+        fsync_file(file)
     temporary.replace(f"{path}.gz")

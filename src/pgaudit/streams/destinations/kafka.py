@@ -1,22 +1,23 @@
-"""Kafka: one topic, in which the events of one target are in the order of the log.
+"""Kafka: one topic, in which the events of each target are in the order of the log.
 
-The producer is idempotent: what it sends again by itself is there once. An event's key is its first target, so all
-events of a target are in one partition, in order. Headers have index, leaf hash and event id. A stream that goes on
-reads the end of the topic first: what was published, and could not be noted any more, is not published again. That is
-no transaction: a request that is on its way when a worker dies may arrive after that look, and then its events are
-there twice.
+The producer is idempotent, so its own retries make no duplicates. An event's key is its first target, so all events of
+a target are in one partition, in order. Headers have index, leaf hash and event id. A stream that continues reads the
+end of the topic first, so events that were published by a worker that died before it noted them are not published
+again. That is no transaction: a request in flight when a worker dies may arrive after that look, and then its events
+are there twice.
 """
 
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Final
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from pgaudit.streams.destinations.destination import Limits, Prompt
-from pgaudit.streams.destinations.kafka_client import ANSWER_SECONDS, Heard, connection_options
-from pgaudit.streams.destinations.kafka_end import EVENT, HASH, INDEX, STREAM, published_from
+from pgaudit.streams.destinations.addresses import check_hosts
+from pgaudit.streams.destinations.destination import BaseDestination, Limits
+from pgaudit.streams.destinations.kafka_client import ANSWER_SECONDS, PORT, ConnectionErrors, connection_options
+from pgaudit.streams.destinations.kafka_published import EVENT, HASH, INDEX, STREAM, published_from
 from pgaudit.streams.forms import writer_of
 from pgaudit.streams.outcomes import DeliveryFailed, DestinationRefused, EventsRefused, Receipt
 from pgaudit.streams.request import Request
@@ -40,7 +41,7 @@ def open_destination(request: Request) -> "Topic":
     return Topic(request)
 
 
-class Topic(Prompt):
+class Topic(BaseDestination):
     """Publishes events to a topic, a chunk of them at a time."""
 
     limits = Limits(events=MOST_EVENTS, bytes=8_000_000)
@@ -51,8 +52,9 @@ class Topic(Prompt):
         self._continued = request.continued
         self._run = f"{request.stream} {request.started_at}"
         self._position = request.next_index
-        self._heard = Heard()
-        self._options = connection_options(request) | {"error_cb": self._heard}
+        self._connection_errors = ConnectionErrors()
+        self._options = connection_options(request) | {"error_cb": self._connection_errors}
+        self._check = partial(check_hosts, request.url.place, PORT, allow_private=request.allow_private)
         self._producer: Producer | None = None
         self._published: dict[int, str] = {}  # what the topic has, and the stream's position does not say yet
 
@@ -68,7 +70,7 @@ class Topic(Prompt):
         return receipt
 
     def check(self) -> None:
-        """Checks that Kafka lets us in, and has the topic."""
+        """Checks that Kafka gives access, and has the topic."""
         with self._translated():
             self._connected()
 
@@ -85,16 +87,18 @@ class Topic(Prompt):
             raise self._failure(error.__cause__.args[0]) from None
 
     def close(self) -> None:
-        """Closes the connection, and gives up what is on its way."""
-        if self._producer is not None:
-            self._producer.purge()
-            self._producer.close()
-            self._producer = None
+        """Closes the connection, and drops what is on its way."""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            producer.purge()
+            with suppress(KafkaException):  # a fatal error, for which it is closed, is raised once more
+                producer.close()
 
     def _connected(self) -> Producer:
         """Returns the producer. A new one begins with a look at the end of the topic."""
         if self._producer is None:
-            self._heard.reason = None
+            self._check()
+            self._connection_errors.reason = None
             self._producer = Producer(self._options | IDEMPOTENT)
             self._require_topic(self._producer)
             if self._continued:
@@ -106,7 +110,7 @@ class Topic(Prompt):
         try:
             found = producer.list_topics(self._name, timeout=LOOK_SECONDS).topics[self._name]
         finally:
-            producer.poll(0)  # tells what was heard meanwhile
+            producer.poll(0)  # reports errors of the connection to error_cb
         if found.error is not None:
             raise KafkaException(found.error)
 
@@ -153,7 +157,7 @@ class Topic(Prompt):
         return len(payload)
 
     def _note(self, entry: Entry, errors: dict[int, KafkaError], error: KafkaError | None, _message: Message) -> None:
-        """Takes Kafka's answer to an event."""
+        """Notes Kafka's answer to an event; the client calls this."""
         if error is None:
             self._published[entry.index] = entry.leaf_hash.hex()
         else:
@@ -165,7 +169,7 @@ class Topic(Prompt):
         return EventsRefused(f"Kafka refuses {'this event' if len(entries) == 1 else f'event {index}'}: {error.name()}")
 
     def _failure(self, error: KafkaError) -> DeliveryFailed:
-        """Returns why nothing more is sent. What is on its way may arrive or not: a stream that goes on looks again."""
-        failure = self._heard.failure(error, self._name)
+        """Closes the connection, and returns the error for the stream. The next attempt reads the topic's end again."""
+        failure = self._connection_errors.failure(error, self._name)
         self.close()
         return failure

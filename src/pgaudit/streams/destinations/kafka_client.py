@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from confluent_kafka import KafkaError
 
-from pgaudit.streams.destinations.certificates import context_of
+from pgaudit.streams.destinations.certificates import tls_context
 from pgaudit.streams.outcomes import DeliveryFailed, DestinationRefused
 from pgaudit.streams.request import Request
 
@@ -30,14 +30,14 @@ SILENT: Final = frozenset({KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN})
 MISSING: Final = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})  # noqa: SLF001 - likewise
 
 
-class Heard:
-    """Remembers why there is no connection: the client itself tries again, and says only that time has passed."""
+class ConnectionErrors:
+    """Remembers why there is no connection: the client retries by itself, and then only reports a timeout."""
 
     def __init__(self) -> None:
         self.reason: KafkaError | None = None
 
     def __call__(self, error: KafkaError) -> None:
-        """Takes an error of the connection."""
+        """Notes an error of the connection; the client calls this."""
         if error.code() in {UNTRUSTED, *REFUSALS}:
             self.reason = error
 
@@ -46,11 +46,11 @@ class Heard:
         error = self.reason or error
         if error.code() in REFUSALS:
             return DestinationRefused(
-                f"Kafka does not let us in ({error.name()}): look at user, password and mechanism, and at the rights "
+                f"Kafka denies access ({error.name()}): check user, password and mechanism, and the rights "
                 f"to describe, read and write the topic {topic}"
             )
         if error.code() == UNTRUSTED:
-            return DeliveryFailed("Kafka cannot be reached with TLS: look at its certificate, and at the option ca")
+            return DeliveryFailed("Kafka cannot be reached over TLS: check its certificate and the option ca")
         if error.code() in MISSING:
             return DeliveryFailed(f"Kafka has no topic {topic}: create it")
         if error.code() in SILENT:
@@ -69,7 +69,7 @@ def connection_options(request: Request) -> dict[str, Any]:
     if ("user" in url.options) != ("password" in url.options):
         raise DestinationRefused("user= and password= belong together: give both in the URL, or none")
     if url.options.get("ca"):
-        context_of(url)  # whose error says more than the client's
+        tls_context(url)  # whose error says more than the client's
     encrypted, user = url.scheme == "tls", url.options.get("user")
     protocol = ("SASL_SSL" if encrypted else "SASL_PLAINTEXT") if user else ("SSL" if encrypted else "PLAINTEXT")
     options = {

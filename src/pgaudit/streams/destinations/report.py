@@ -1,14 +1,14 @@
-"""``report+URL?at=06:00&zone=Europe/Berlin``: a report of each day, sent the way that the rest of the URL says."""
+"""``report+URL?at=06:00&zone=Europe/Berlin``: a report of each day, sent to the destination of the URL."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, time, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from pgaudit.streams.destinations.carriers import Carrier, open_carrier
-from pgaudit.streams.destinations.destination import Prompt
-from pgaudit.streams.destinations.documents import document_of
-from pgaudit.streams.destinations.summary import Day, Summary
+from pgaudit.streams.destinations.destination import BaseDestination
+from pgaudit.streams.destinations.report_document import render_report
+from pgaudit.streams.destinations.report_senders import ReportSender, open_report_sender
+from pgaudit.streams.destinations.report_summary import Day, Summary
 from pgaudit.streams.outcomes import DestinationRefused, Receipt
 from pgaudit.streams.request import Request
 from pgaudit.trail.entry import Entry
@@ -24,14 +24,14 @@ def open_destination(request: Request) -> "DailyReport":
     """
     url = request.url
     at = time.fromisoformat(url.option("at", DEFAULT_AT))
-    return DailyReport(open_carrier(request), at, url.option("zone", "UTC"))
+    return DailyReport(open_report_sender(request), at, url.option("zone", "UTC"))
 
 
-class DailyReport(Prompt):
+class DailyReport(BaseDestination):
     """Sends a report about each day on which something happened, on the next day."""
 
-    def __init__(self, carrier: Carrier, at: time, zone: str) -> None:
-        self._carrier = carrier
+    def __init__(self, sender: ReportSender, at: time, zone: str) -> None:
+        self._sender = sender
         self._at = at
         self._zone = zone
         self._until: datetime | None = None
@@ -46,16 +46,16 @@ class DailyReport(Prompt):
         return Day(today, self._zone, start, end, max(due, end + GRACE))
 
     def is_waiting(self, log_size: int, now: datetime) -> bool:  # noqa: ARG002 - see Destination
-        """Returns whether the next report is not due."""
+        """Returns whether the next report is not due yet."""
         return self._until is not None and now < self._until
 
     def wait(self, until: datetime) -> None:
-        """Lets nobody look at the log again before a moment."""
+        """Waits until a moment: the log is not read before."""
         self._until = until
 
     def report(self, summary: Summary) -> Receipt:
         """Sends the report of a day."""
-        return Receipt(self._carrier.carry(document_of(summary)))
+        return Receipt(self._sender.send(render_report(summary)))
 
     def send(self, entries: Sequence[Entry]) -> Receipt:
         """Refuses single events, which a replay sends.
@@ -63,14 +63,14 @@ class DailyReport(Prompt):
         :raises DestinationRefused: always.
         """
         raise DestinationRefused(
-            f"reports are of days, and not of single events: to send them again from the day of index "
+            "a report is about a day, so single events cannot be replayed: to send reports again from the day of index "
             f"{entries[0].index} on, use pgaudit stream rewind"
         )
 
     def check(self) -> None:
         """Checks, without sending anything, that a report could be sent."""
-        self._carrier.check()
+        self._sender.check()
 
     def close(self) -> None:
         """Closes connections."""
-        self._carrier.close()
+        self._sender.close()

@@ -1,22 +1,25 @@
 """``s3://BUCKET/PREFIX?linger=60&segment=10000&retain=2557``: segments, and the signed checkpoints that cover them.
 
-A segment is sent when it has so many events, or when the oldest of them has waited for so many seconds. In a signed log
-it ends where a checkpoint does, and that one is stored beside it.
+A segment is sent when it has ``segment`` events, or when the oldest of them is ``linger`` seconds old. In a signed log
+it ends where a checkpoint ends, and the checkpoint is stored beside it.
 """
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Final
+from urllib.parse import urlsplit
 
-from pgaudit.streams.buckets import Bucket
+from pgaudit.streams.destinations.addresses import check_hosts
+from pgaudit.streams.destinations.batching import BatchingDestination, is_set_back
+from pgaudit.streams.destinations.deduplication import missing
 from pgaudit.streams.destinations.destination import Limits
-from pgaudit.streams.destinations.held import missing
-from pgaudit.streams.destinations.lingering import Lingering
 from pgaudit.streams.outcomes import DestinationRefused, Receipt
 from pgaudit.streams.request import Request
+from pgaudit.streams.s3_bucket import Bucket
 from pgaudit.streams.segments import Segment, checkpoint_name, packed, unpacked
 from pgaudit.trail.entry import Entry
 
+HTTPS: Final = 443
 LINGER_SECONDS: Final = 60
 SEGMENT_EVENTS: Final = 10_000
 SEGMENT_BYTES: Final = 32_000_000
@@ -27,25 +30,44 @@ LOOK_AGAIN: Final = timedelta(seconds=2)
 def open_destination(request: Request) -> "Segments":
     """Returns the bucket of a stream.
 
-    :raises DestinationRefused: AWS's variables and files cannot be used.
+    :raises DestinationRefused: AWS's variables and files cannot be used, or the endpoint is not allowed.
     """
-    return Segments(request, Bucket.of(request.url))
+    return Segments(request, open_bucket(request))
 
 
-class Segments(Lingering):
+def open_bucket(request: Request) -> Bucket:
+    """Returns the bucket of a stream, once the endpoint was checked that AWS's variables and files may name, too.
+
+    :raises DeliveryFailed: the endpoint has no address now.
+    :raises DestinationRefused: AWS's variables and files cannot be used, or the endpoint is not allowed.
+    """
+    bucket = Bucket.of(request.url)
+    endpoint = urlsplit(bucket.endpoint)
+    if endpoint.scheme != "https" and not request.allow_private:
+        raise DestinationRefused(
+            f"what is sent to the endpoint {endpoint.hostname} can be read and changed on its way: use one with https, "
+            "or, in a network of your own, add the stream with --allow-private"
+        )
+    check_hosts(endpoint.netloc.rpartition("@")[2], HTTPS, allow_private=request.allow_private)
+    return bucket
+
+
+class Segments(BatchingDestination):
     """Puts segments and checkpoints into a bucket; it overwrites nothing."""
 
     def __init__(self, request: Request, bucket: Bucket) -> None:
         super().__init__()
         self.limits = Limits(request.url.number("segment", SEGMENT_EVENTS), SEGMENT_BYTES)
         self._linger = timedelta(seconds=request.url.number("linger", LINGER_SECONDS))
-        self._continued = request.continued
+        self._request = request
         self._checkpoints = request.checkpoints
         self._bucket = bucket
 
     def ready(self, entries: Sequence[Entry], now: datetime, *, is_full: bool) -> int:
-        """Returns the number of events that are covered by a checkpoint, once they have lingered or are enough."""
+        """Returns the number of events that a checkpoint covers, once the oldest has lingered or the chunk is full."""
         lingered = entries[0].persisted_at + self._linger
+        if is_set_back(entries[0].persisted_at, now):
+            return self.release(len(entries))
         if now < lingered and not is_full:
             return self.wait(entries, lingered)
         size = self._checkpoints.size() if self._checkpoints else 0
@@ -58,7 +80,7 @@ class Segments(Lingering):
         """Puts the events that the bucket does not have, and the checkpoint that covers them."""
         first, last = entries[0].index, entries[-1].index
         held = dict(self._held(first, last))
-        rest = missing(entries, held, str(self._bucket), continued=self._continued)
+        rest = missing(entries, held, str(self._bucket), self._request)
         size = 0
         for run in runs(entries, rest):
             segment, content = packed(run)
@@ -68,7 +90,7 @@ class Segments(Lingering):
         return Receipt(size)
 
     def check(self) -> None:
-        """Checks that the bucket answers, and lets us in."""
+        """Checks that the bucket can be listed."""
         next(iter(self._bucket.names(page=1)), None)
 
     def close(self) -> None:
@@ -86,11 +108,11 @@ class Segments(Lingering):
                 return
             content = self._bucket.get(name)
             if not segment.is_name_of(content):
-                raise DestinationRefused(f"{self._bucket}{name} was altered: it has not the hash of its name")
+                raise DestinationRefused(f"{self._bucket}{name} was altered: its hash is not the one in its name")
             yield from ((line.index, line.stated) for line in unpacked(content) if line.index <= last)
 
     def _cover(self, size: int) -> None:
-        """Puts the smallest checkpoint that covers so many events, if there is one.
+        """Puts the smallest checkpoint that covers ``size`` events, if there is one.
 
         :raises DestinationRefused: the bucket has another one of its size.
         """

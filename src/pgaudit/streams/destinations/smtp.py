@@ -10,9 +10,9 @@ from hashlib import sha256
 from itertools import takewhile
 from typing import Final
 
-from pgaudit.streams.destinations.destination import Limits, Prompt
-from pgaudit.streams.destinations.letters import Writer, open_writer, values_of
-from pgaudit.streams.destinations.mailer import Mailer, open_mailer
+from pgaudit.streams.destinations.destination import BaseDestination, Limits
+from pgaudit.streams.destinations.mail_message import MailTemplate, load_template, values_of
+from pgaudit.streams.destinations.smtp_client import SMTPClient, open_smtp_client
 from pgaudit.streams.outcomes import Receipt
 from pgaudit.streams.request import Request
 from pgaudit.trail.entry import Entry
@@ -25,21 +25,21 @@ def open_destination(request: Request) -> "Mail":
 
     :raises DestinationRefused: a secret or the template is missing, or the e-mails could be read on their way.
     """
-    return Mail(request, open_mailer(request), open_writer(request.url.option("template")))
+    return Mail(request, open_smtp_client(request), load_template(request.url.option("template")))
 
 
-class Mail(Prompt):
+class Mail(BaseDestination):
     """Writes e-mails about events, and sends them."""
 
     limits = Limits(events=100, bytes=1_000_000)
 
-    def __init__(self, request: Request, mailer: Mailer, writer: Writer) -> None:
+    def __init__(self, request: Request, client: SMTPClient, template: MailTemplate) -> None:
         self._stream = request.stream
         self._prefix = request.url.option("subject", "pgaudit")
         self._link = request.url.option("link")
         self._linger = timedelta(seconds=request.url.number("linger", DEFAULT_LINGER))
-        self._mailer = mailer
-        self._writer = writer
+        self._client = client
+        self._template = template
 
     def ready(self, entries: Sequence[Entry], now: datetime, *, is_full: bool) -> int:
         """Returns how many events are of the time of the first one, when that time is over."""
@@ -50,11 +50,11 @@ class Mail(Prompt):
 
     def send(self, entries: Sequence[Entry]) -> Receipt:
         """Sends one e-mail about the events."""
-        letter = self._writer.write(values_of(self._stream, self._prefix, self._link, entries))
-        message = letter.message(identity_of(self._stream, self._mailer.sender, entries))
+        letter = self._template.render(values_of(self._stream, self._prefix, self._link, entries))
+        message = letter.message(identity_of(self._stream, self._client.sender, entries))
         message["X-Pgaudit-Stream"] = self._stream
         message["X-Pgaudit-Index"] = f"{entries[0].index}-{entries[-1].index}"
-        return Receipt(self._mailer.send(message))
+        return Receipt(self._client.send(message))
 
 
 def identity_of(stream: str, sender: str, entries: Sequence[Entry]) -> str:

@@ -1,16 +1,13 @@
-"""Connections to addresses that were checked, on which every step ends in time, for what is not spoken over HTTP."""
+"""TCP and TLS connections to checked addresses, with timeouts, for protocols other than HTTP."""
 
 import os
 import socket
 import ssl
 import time
-from typing import Final
 
 from pgaudit.streams.destinations.addresses import resolve
 from pgaudit.streams.outcomes import DeliveryFailed
-
-CONNECT_SECONDS: Final = 5.0
-ANSWER_SECONDS: Final = 30.0
+from pgaudit.streams.timeouts import ANSWER_SECONDS, CONNECT_SECONDS
 
 
 def connect(host: str, port: int, *, allow_private: bool, kind: int = socket.SOCK_STREAM) -> socket.socket:
@@ -27,7 +24,7 @@ def connect(host: str, port: int, *, allow_private: bool, kind: int = socket.SOC
         try:
             return connected(addresses[-count], port, share, kind)
         except OSError as error:
-            reason = why(error)
+            reason = describe_error(error)
     raise DeliveryFailed(f"{host} does not answer at port {port}: {reason}")
 
 
@@ -45,7 +42,7 @@ def connected(address: str, port: int, seconds: float, kind: int) -> socket.sock
     return opened
 
 
-def secured(plain: socket.socket, context: ssl.SSLContext, host: str) -> ssl.SSLSocket:
+def wrap_tls(plain: socket.socket, context: ssl.SSLContext, host: str) -> ssl.SSLSocket:
     """Returns the connection with TLS: the certificate must be of that host.
 
     :raises DeliveryFailed: it is not, or the other side does not speak TLS.
@@ -55,19 +52,19 @@ def secured(plain: socket.socket, context: ssl.SSLContext, host: str) -> ssl.SSL
         encrypted = context.wrap_socket(plain, server_hostname=host)
     except OSError as error:
         plain.close()
-        raise DeliveryFailed(f"no TLS with {host}: {why(error)}") from None
+        raise DeliveryFailed(f"no TLS with {host}: {describe_error(error)}") from None
     encrypted.settimeout(ANSWER_SECONDS)
     return encrypted
 
 
 def raise_pending(connection: socket.socket) -> None:
-    """Raises the error of which the system has learned since the last step, if there is one."""
+    """Raises the socket's pending error (``SO_ERROR``), if there is one."""
     if error := connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
         raise OSError(error, os.strerror(error))
 
 
-def why(error: Exception) -> str:
-    """Returns why a connection has failed, in words of our own and of the system."""
+def describe_error(error: Exception) -> str:
+    """Returns why a connection has failed: a text without secrets."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted: {error.verify_message}"
     if isinstance(error, ssl.SSLEOFError | EOFError):

@@ -1,8 +1,8 @@
-"""Splunk: the HTTP Event Collector (HEC), with its acknowledgement that events are indexed.
+"""Splunk's HTTP Event Collector (HEC), with indexer acknowledgement.
 
-Events are JSON objects, one after the other, compressed. Where the token has indexer acknowledgement, a chunk is done
-when Splunk has indexed it. It has no key to recognize an event by: after a lost answer, events may be there twice, with
-the same ``index``.
+A request has events as JSON objects, one after the other, compressed. If the token has indexer acknowledgement, a chunk
+is done when Splunk has indexed it. Splunk has no idempotency key: after a lost response, events may be there twice,
+with the same ``index``.
 """
 
 import json
@@ -10,14 +10,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from http import HTTPStatus
 from typing import Any, Final, cast
 from uuid import uuid4
 
 from pgaudit._exact_json import to_json
-from pgaudit.streams.destinations.answers import Answer
-from pgaudit.streams.destinations.destination import Limits, Prompt
-from pgaudit.streams.destinations.http import Client, open_client, token_of
+from pgaudit.streams.destinations.destination import BaseDestination, Limits
+from pgaudit.streams.destinations.http_client import Client, open_client, read_token
+from pgaudit.streams.destinations.splunk_response import BadEvent, require_accepted
 from pgaudit.streams.forms import form_of
 from pgaudit.streams.outcomes import DeliveryFailed, DestinationRefused, EventsRefused, Receipt
 from pgaudit.streams.request import Request
@@ -27,10 +26,6 @@ ACK_SECONDS: Final = 30.0  # for which a chunk waits; then the stream fails, and
 ACK_VALID_SECONDS: Final = 300.0  # after which a chunk without an acknowledgement is sent again, as Splunk recommends
 FIRST_PAUSE: Final = 0.05  # seconds between two questions, doubled each time
 LONGEST_PAUSE: Final = 2.0
-# Codes of HEC's answers, which are more exact than the status.
-TOKEN: Final = frozenset({1, 2, 3, 4, 14, 16, 21, 22})
-INDEX: Final = 7
-BAD_EVENT: Final = frozenset({6, 12, 13, 15})
 
 
 def open_destination(request: Request) -> "Splunk":
@@ -38,31 +33,20 @@ def open_destination(request: Request) -> "Splunk":
 
     :raises DestinationRefused: the token is missing, or the URL cannot be used.
     """
-    token = token_of(request.url, "token")
+    token = read_token(request.url, "token")
     return Splunk(request, open_client(request, [token]), token)
-
-
-class BadEvent(EventsRefused):
-    """The collector has refused all events because of one of them.
-
-    :ivar number: of that one, from 0 on or from 1 on: that depends on what is wrong with it.
-    """
-
-    def __init__(self, message: str, number: int) -> None:
-        super().__init__(message)
-        self.number = number
 
 
 @dataclass(frozen=True, slots=True)
 class Unacknowledged:
-    """Events that the collector has taken and not indexed yet."""
+    """Events that the collector has accepted and not indexed yet."""
 
     indexes: tuple[int, ...]
     ack_id: int
     until: float  # by the monotonic clock
 
 
-class Splunk(Prompt):
+class Splunk(BaseDestination):
     """A collector."""
 
     limits = Limits(events=1_000, bytes=600_000)  # Splunk Cloud takes 1 MB with all that is around the events
@@ -93,7 +77,7 @@ class Splunk(Prompt):
         self._client.close()
 
     def _acknowledged(self, entries: Sequence[Entry]) -> int:
-        """Returns how many of the events, from the first on, were taken before and are indexed by now."""
+        """Returns how many events, from the first on, were accepted in an earlier attempt and are indexed now."""
         pending, self._pending = self._pending, None
         if pending is None or time.monotonic() > pending.until:
             return 0
@@ -103,7 +87,7 @@ class Splunk(Prompt):
         return len(pending.indexes)
 
     def _send_new(self, rest: list[Entry]) -> Receipt:
-        """Sends events, those apart that the collector names as bad."""
+        """Sends events; one that the collector names as bad is sent alone, and refused if it is."""
         refused: dict[int, str] = {}
         size = 0
         while rest:
@@ -134,7 +118,7 @@ class Splunk(Prompt):
         """Sends events in one request, and waits until they are indexed. Returns the bytes before compression."""
         body = "".join(to_json(self._wrapped(entry)) for entry in entries).encode()
         answer = self._client.post(f"{self._prefix}/services/collector/event", body, self._headers, compress=True)
-        ack_id = accepted(answer).get("ackId")
+        ack_id = require_accepted(answer).get("ackId")
         if isinstance(ack_id, int):
             valid = time.monotonic() + ACK_VALID_SECONDS
             self._await_ack(Unacknowledged(tuple(entry.index for entry in entries), ack_id, valid))
@@ -147,9 +131,9 @@ class Splunk(Prompt):
         return {"time": Decimal(f"{moment:.6f}"), **self._metadata, "event": self._form(entry)}
 
     def _await_ack(self, pending: Unacknowledged) -> None:
-        """Returns when events are indexed.
+        """Waits until events are indexed.
 
-        :raises DeliveryFailed: they are not, in a time for which a chunk may wait.
+        :raises DeliveryFailed: they are not, within ``ACK_SECONDS``.
         """
         end, pause = time.monotonic() + ACK_SECONDS, FIRST_PAUSE
         while not self._is_indexed(pending.ack_id):
@@ -162,34 +146,5 @@ class Splunk(Prompt):
     def _is_indexed(self, ack_id: int) -> bool:
         body = json.dumps({"acks": [ack_id]}).encode()
         answer = self._client.post(f"{self._prefix}/services/collector/ack", body, self._headers)
-        acks: Any = accepted(answer).get("acks")
+        acks: Any = require_accepted(answer).get("acks")
         return isinstance(acks, dict) and cast("dict[str, Any]", acks).get(str(ack_id)) is True
-
-
-def accepted(answer: Answer) -> dict[str, Any]:
-    """Returns what the collector says, if it has accepted the request.
-
-    :raises DestinationRefused: it does not accept the token, or not for that index.
-    :raises EventsRefused: it will not accept these events.
-    :raises DeliveryFailed: it does not take them now.
-    """
-    said = parsed(answer.body)
-    code = said.get("code")
-    if answer.status == HTTPStatus.OK and (code == 0 or "acks" in said):
-        return said
-    if code in TOKEN or code == INDEX:
-        raise DestinationRefused(str(answer))
-    number = said.get("invalid-event-number")
-    if code in BAD_EVENT and isinstance(number, int):
-        raise BadEvent(str(answer), number)
-    answer.require_success()
-    raise answer.failure()
-
-
-def parsed(body: bytes) -> dict[str, Any]:
-    """Returns the object of a JSON text; an empty one if it is none."""
-    try:
-        said = json.loads(body)
-    except ValueError:
-        return {}
-    return cast("dict[str, Any]", said) if isinstance(said, dict) else {}

@@ -1,7 +1,7 @@
 """Syslog: RFC 5424 over UDP (RFC 5426), TCP (RFC 6587, with counted octets) and TLS (RFC 5425), in the log's order.
 
-Syslog has no answers. Over TCP and TLS, events are accepted when the receiver has read them, see ``handover``; over UDP
-when they have left, and nobody knows whether they arrive.
+Syslog has no acknowledgements. Over TCP and TLS, events count as accepted when the receiver has read them (see
+``tcp_delivery``); over UDP when they were sent, and nobody knows whether they arrive.
 """
 
 import socket
@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from pgaudit.streams.destinations.certificates import context_of
-from pgaudit.streams.destinations.destination import Destination, Limits, Prompt
-from pgaudit.streams.destinations.handover import hand_over
-from pgaudit.streams.destinations.http import host_of
-from pgaudit.streams.destinations.sockets import connect, raise_pending, secured, why
+from pgaudit.streams.destinations.addresses import host_of
+from pgaudit.streams.destinations.certificates import tls_context
+from pgaudit.streams.destinations.destination import BaseDestination, Destination, Limits
+from pgaudit.streams.destinations.sockets import connect, describe_error, raise_pending, wrap_tls
 from pgaudit.streams.destinations.syslog_message import Composer, host_name
+from pgaudit.streams.destinations.tcp_delivery import deliver
 from pgaudit.streams.forms import form_of
 from pgaudit.streams.kinds import FACILITIES
 from pgaudit.streams.outcomes import DeliveryFailed, DestinationRefused, Receipt
@@ -33,15 +33,10 @@ PACE_SECONDS: Final = 0.001  # between two datagrams: the buffer of a receiver h
 def open_destination(request: Request) -> Destination:
     """Returns the receiver of a stream.
 
-    :raises DestinationRefused: a certificate cannot be used, or the events could be read on their way.
+    :raises DestinationRefused: a certificate cannot be used.
     """
     url = request.url
-    if url.scheme != "tls" and not request.allow_private:
-        raise DestinationRefused(
-            f"syslog over {url.scheme} can be read and changed on its way: use syslog+tls, or, in a network of your "
-            "own, add the stream with --allow-private"
-        )
-    host, port = host_of(url)
+    host, port = host_of(url.place)
     place = Place(host, port or PORTS[url.scheme], request.allow_private)
     composer = Composer(
         form_of(request.form),
@@ -53,7 +48,7 @@ def open_destination(request: Request) -> Destination:
     )
     if url.scheme == "udp":
         return Datagrams(place, composer)
-    context = with_certificate(context_of(url), url) if url.scheme == "tls" else None
+    context = with_certificate(tls_context(url), url) if url.scheme == "tls" else None
     return Streamed(place, composer, context, confirm=url.flag("confirm", default=True))
 
 
@@ -85,7 +80,7 @@ class Place:
         return connect(self.host, self.port, allow_private=self.allow_private, kind=kind)
 
 
-class Streamed(Prompt):
+class Streamed(BaseDestination):
     """A receiver over TCP or TLS: each chunk has a connection of its own."""
 
     limits = Limits(events=1_000)
@@ -101,12 +96,12 @@ class Streamed(Prompt):
         content = b"".join(counted(self._composer.compose(entry)) for entry in entries)
         connection = self._place.connect()
         if self._context is not None:
-            connection = secured(connection, self._context, self._place.host)
-        hand_over(connection, content, confirm=self._confirm)
+            connection = wrap_tls(connection, self._context, self._place.host)
+        deliver(connection, content, confirm=self._confirm)
         return Receipt(len(content))
 
 
-class Datagrams(Prompt):
+class Datagrams(BaseDestination):
     """A receiver over UDP, which never says whether it has something."""
 
     limits = Limits(events=100)
@@ -128,7 +123,7 @@ class Datagrams(Prompt):
                     time.sleep(PACE_SECONDS)
                 raise_pending(connection)
             except OSError as error:
-                raise DeliveryFailed(f"{self._place.host} takes no datagrams: {why(error)}") from None
+                raise DeliveryFailed(f"{self._place.host} takes no datagrams: {describe_error(error)}") from None
         return Receipt(size)
 
 

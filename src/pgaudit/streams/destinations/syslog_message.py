@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from pgaudit._exact_json import to_json
 from pgaudit.streams.forms import Form
+from pgaudit.streams.forms.field_values import in_utc
 from pgaudit.trail.entry import Entry
 
 ERROR: Final = 3
@@ -46,7 +47,7 @@ class Composer:
     def _head(self, entry: Entry) -> bytes:
         """Returns everything before the event."""
         priority = self.facility * 8 + SEVERITIES.get(entry.outcome, WARNING)
-        moment = entry.occurred_at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        moment = in_utc(entry.occurred_at.astimezone(UTC))
         data = structured(f"pgaudit@{self.enterprise}", parameters(entry))
         head = f"<{priority}>1 {moment} {self.host} {self.app} - {word(entry.action, LONGEST_MSGID)} {data} "
         return head.encode() + BOM

@@ -1,6 +1,6 @@
-"""Webhooks: a request for each event, in the order of the log, signed as Standard Webhooks 1.0.0 says.
+"""Webhooks: a request for each event, in the order of the log, signed by Standard Webhooks 1.0.0.
 
-The header ``webhook-id`` is the event's id: a receiver that has seen it has the event, however often it comes.
+The header ``webhook-id`` is the event's id: the idempotency key, by which a receiver recognizes a repeated event.
 """
 
 import time
@@ -8,19 +8,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Final
 
 from pgaudit._exact_json import to_json
-from pgaudit.streams.destinations.answers import Answer
-from pgaudit.streams.destinations.destination import Limits, Prompt
-from pgaudit.streams.destinations.http import Client, open_client
-from pgaudit.streams.destinations.signatures import Signer
+from pgaudit.streams.destinations.destination import BaseDestination, Limits
+from pgaudit.streams.destinations.http_client import Client, open_client
+from pgaudit.streams.destinations.http_response import Response
+from pgaudit.streams.destinations.webhook_signatures import Signer
+from pgaudit.streams.destinations.webhook_thin import Thin
 from pgaudit.streams.forms import Form, form_of
+from pgaudit.streams.forms.field_values import identity
 from pgaudit.streams.outcomes import DeliveryFailed, DestinationRefused, EventsRefused, Receipt
 from pgaudit.streams.request import Request
 from pgaudit.trail.entry import Entry
 
-EVENTS: Final = "/api/v1/audit/events"  # where pgaudit's application has them, below the place where it is mounted
 CHUNK_SECONDS: Final = 10.0  # a chunk is as large as the receiver has been fast: the stream is locked meanwhile
 LONGEST_CHUNK_SECONDS: Final = 60.0
 FIRST_GUESS: Final = 0.1  # seconds for an event
@@ -28,9 +29,9 @@ MOST_REFUSED: Final = 100  # one after the other: then it is the receiver's faul
 
 
 def open_destination(request: Request) -> "Webhook":
-    """Returns the receiver of a stream.
+    """Returns the destination of a stream.
 
-    :raises DestinationRefused: a key is missing or no key, or the URL cannot be used.
+    :raises DestinationRefused: a key is missing or malformed, or the URL cannot be used.
     """
     url = request.url
     keys = [key for option in ("secret", "previous") for key in (url.secret(option) or "").split()]
@@ -38,40 +39,9 @@ def open_destination(request: Request) -> "Webhook":
     return Webhook(open_client(request, keys), url.path, Signer(keys), form)
 
 
-@dataclass(frozen=True, slots=True)
-class Thin:
-    """The form that says what has happened and where it is to be read; no personal data, and always less than 1 kB.
-
-    :ivar link: the URL of pgaudit's application; without it, the links begin with its paths.
-    """
-
-    link: str
-
-    def form(self, entry: Entry) -> dict[str, Any]:
-        """Returns ``type``, ``timestamp`` and ``data``, as the standard recommends."""
-        event = f"{self.link}{EVENTS}/{entry.index}"
-        data = {
-            "index": entry.index,
-            "id": str(entry.event_id),
-            "leaf_hash": entry.leaf_hash.hex(),
-            "links": {"event": event, "proof": f"{event}/proof"},
-        }
-        return {"type": entry.action, "timestamp": text_of(entry.occurred_at), "data": data}
-
-
-def text_of(moment: datetime) -> str:
-    """Returns a moment in UTC as text."""
-    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
-
-
-def identity_of(entry: Entry) -> str:
-    """Returns the id of the event: for one that has the id of another one, with its index."""
-    return str(entry.event_id) if entry.conflicts_with is None else f"{entry.event_id}-{entry.index}"
-
-
 @dataclass(slots=True)
 class Progress:
-    """What has become of the events of a chunk so far."""
+    """The result for the events of a chunk so far."""
 
     done: int = 0
     bytes: int = 0
@@ -86,7 +56,7 @@ class Progress:
         return type(failure)(str(failure), retry_after=failure.retry_after, done=self.done, receipt=self.receipt())
 
 
-class Webhook(Prompt):
+class Webhook(BaseDestination):
     """An endpoint that gets a request for each event."""
 
     limits = Limits(events=500)
@@ -96,15 +66,15 @@ class Webhook(Prompt):
         self._path = path
         self._signer = signer
         self._form = form
-        self._pace = FIRST_GUESS
+        self._seconds_per_event = FIRST_GUESS
         self._refused_in_row = 0
 
     def ready(self, entries: Sequence[Entry], now: datetime, *, is_full: bool) -> int:  # noqa: ARG002 - see Destination
         """Returns how many events the receiver is expected to take in ten seconds; one at least."""
-        return min(len(entries), max(1, int(CHUNK_SECONDS / self._pace)))
+        return min(len(entries), max(1, int(CHUNK_SECONDS / self._seconds_per_event)))
 
     def send(self, entries: Sequence[Entry]) -> Receipt:
-        """Sends one event after the other. What is refused does not keep the next one from being sent."""
+        """Sends one event after the other, also after one that is refused."""
         progress, started = Progress(), time.monotonic()
         for entry in entries:
             try:
@@ -116,7 +86,7 @@ class Webhook(Prompt):
             except DeliveryFailed as failure:
                 raise progress.stopped(failure) from None
             progress.done += 1
-            self._pace = max((time.monotonic() - started) / progress.done, 0.001)
+            self._seconds_per_event = max((time.monotonic() - started) / progress.done, 0.001)
         return progress.receipt()
 
     def close(self) -> None:
@@ -126,12 +96,12 @@ class Webhook(Prompt):
     def _require_time(self, started: float) -> None:
         """Raises DeliveryFailed if the chunk has taken too long: what is done is noted, and the rest is sent later."""
         if time.monotonic() - started > LONGEST_CHUNK_SECONDS:
-            raise DeliveryFailed(f"it has become slow: {self._pace:.1f} s for an event")
+            raise DeliveryFailed(f"it has become slow: {self._seconds_per_event:.1f} s for an event")
 
     def _send_one(self, entry: Entry) -> int:
         """Sends an event, and returns the size of its body."""
         body = to_json(self._form(entry)).encode()
-        require_accepted(self._client.post(self._path, body, self._headers(identity_of(entry), body)))
+        require_accepted(self._client.post(self._path, body, self._headers(identity(entry), body)))
         return len(body)
 
     def _headers(self, identity: str, body: bytes) -> Mapping[str, str]:
@@ -145,7 +115,7 @@ class Webhook(Prompt):
     def _note_refused(self, progress: Progress, entry: Entry, error: EventsRefused) -> None:
         """Notes that an event was refused.
 
-        :raises DestinationRefused: nothing but refusals has come for long.
+        :raises DestinationRefused: the last hundred events were all refused.
         """
         self._refused_in_row += 1
         if self._refused_in_row >= MOST_REFUSED:
@@ -154,12 +124,12 @@ class Webhook(Prompt):
         progress.refused[entry.index] = str(error)
 
 
-def require_accepted(answer: Answer) -> None:
-    """Returns if an event was accepted.
+def require_accepted(answer: Response) -> None:
+    """Raises unless an event was accepted.
 
-    :raises DestinationRefused: the endpoint wants no more (410), or does not let us in.
-    :raises EventsRefused: it refuses this event for good.
-    :raises DeliveryFailed: it does not take it now.
+    :raises DestinationRefused: the endpoint is gone (410), or denies access.
+    :raises EventsRefused: it will never accept this event.
+    :raises DeliveryFailed: it does not accept it now.
     """
     if answer.status == HTTPStatus.GONE:
         raise DestinationRefused(f"{answer}: the receiver wants no more events")

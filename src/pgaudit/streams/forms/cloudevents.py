@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from cloudevents.core.v1.event import CloudEvent
 
-from pgaudit.streams.forms.wording import given, identity, in_utc
+from pgaudit.streams.forms.field_values import given, identity, in_utc
 from pgaudit.trail.entry import Entry
 
 SOURCE: Final = "pgaudit"

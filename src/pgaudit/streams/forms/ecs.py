@@ -6,7 +6,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from pgaudit.streams.forms.wording import address, given, identity, in_utc, sentence, without
+from pgaudit.streams.forms.field_values import address, given, identity, in_utc, sentence, without
 from pgaudit.trail.entry import Entry
 
 VERSION: Final = "8.17.0"

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pgaudit.streams.forms.wording import in_utc
+from pgaudit.streams.forms.field_values import in_utc
 from pgaudit.trail.entry import Entry
 
 

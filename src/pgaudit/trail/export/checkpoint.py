@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from pgaudit._durable_files import fsync_directory, fsync_file
 from pgaudit.trail.export.plans import Plan
 from pgaudit.trail.export.stream import Stream
 
@@ -57,21 +58,11 @@ def replace_durably(path: Path, data: bytes) -> None:
     new = path.with_name(f"{path.name}.new")
     with open(new, "wb", opener=private) as file:
         file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+        fsync_file(file)
     new.replace(path)
-    sync_directory(path.parent)
+    fsync_directory(path.parent)
 
 
 def private(path: str, flags: int) -> int:
     """Opens a file that only its owner can read: it has the audit log."""
     return os.open(path, flags, 0o600)
-
-
-def sync_directory(path: Path) -> None:
-    """Makes what was created or renamed in a directory survive a loss of power."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

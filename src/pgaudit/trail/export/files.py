@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final, Self, cast
 
 import pgaudit
+from pgaudit._durable_files import fsync_directory, fsync_file
 from pgaudit.errors import ExportRefused
-from pgaudit.trail.export.checkpoint import Checkpoint, private, replace_durably, sync_directory
+from pgaudit.trail.export.checkpoint import Checkpoint, private, replace_durably
 from pgaudit.trail.export.manifest import manifest_of
 from pgaudit.trail.export.plans import Plan
 from pgaudit.trail.export.portions import Portion
@@ -96,7 +97,7 @@ class FileOutput:
         (self._target.converted if is_converted else self._target.partial).replace(file)
         self._target.partial.unlink(missing_ok=True)
         self._target.checkpoint.unlink(missing_ok=True)
-        sync_directory(file.parent)
+        fsync_directory(file.parent)
         return file
 
     def close(self) -> None:
@@ -162,8 +163,7 @@ def converted(target: Target, done: Stream) -> Stream:
         file.write(stream.begin())
         file.writelines(stream.encode(Portion(rows, rows[-1].index + 1)) for rows in staged(target.partial))
         file.write(stream.end())
-        file.flush()
-        os.fsync(file.fileno())
+        fsync_file(file)
     stream.position = done.position
     return stream
 

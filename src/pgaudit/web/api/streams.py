@@ -1,101 +1,36 @@
 """The routes about streams: how far each is, what it could not send, and operating it."""
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Final
+from typing import Final
 
-from fastapi import Path, Query
-from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from pgaudit import streams
 from pgaudit.settings import Settings
-from pgaudit.streams import Delivery, Stream
-from pgaudit.trail.bounded import LARGEST_PAGE
+from pgaudit.streams import Stream
+from pgaudit.web.api.stream_bodies import (
+    After,
+    Deliveries,
+    Discard,
+    Limit,
+    Name,
+    ParkedEvents,
+    Pause,
+    Replay,
+    RetriedEvents,
+    Retry,
+    Rewind,
+    StreamList,
+    StreamTest,
+)
 from pgaudit.web.api.viewer import CurrentViewer
 from pgaudit.web.lookups import Lookups
 from pgaudit.web.reads import Reader
-from pgaudit.web.routes import LARGEST_ID
-from pgaudit.web.stream_acts import Connection, StreamActs
-from pgaudit.web.stream_views import ShownParked, parked_events
+from pgaudit.web.stream_operations import Connection, StreamOperations
+from pgaudit.web.stream_views import as_told, deliveries_as_told, parked_events
 
-Name = Annotated[str, Path(pattern="^[a-z0-9][a-z0-9_.-]{0,62}$", description="Name of a stream.")]
-Index = Annotated[int, Field(ge=0, le=LARGEST_ID, json_schema_extra={"format": "int64"})]
-After = Annotated[int, Query(ge=-1, le=LARGEST_ID, description="Events behind this index.")]
-Limit = Annotated[int, Query(ge=1, le=LARGEST_PAGE, description="The most rows to return.")]
-Reason = Annotated[str, Field(max_length=900, pattern="^[^\x00]*$")]
 NOT_PARKED: Final = "The stream has not parked that event."
-
-
-@dataclass(frozen=True, slots=True)
-class StreamList:
-    """The streams to destinations, by name: rows of the view `pgaudit.stream_stats`."""
-
-    observed_at: datetime
-    streams: list[Stream]
-
-
-@dataclass(frozen=True, slots=True)
-class Deliveries:
-    """What was sent, or could not be, the newest first."""
-
-    deliveries: list[Delivery]
-
-
-@dataclass(frozen=True, slots=True)
-class ParkedEvents:
-    """Parked events in the order of the log. `next` is `after` of the next page."""
-
-    parked: list[ShownParked]
-    next: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class RetriedEvents:
-    """How many parked events are sent again; those behind them follow."""
-
-    retried: int
-
-
-@dataclass(frozen=True, slots=True)
-class StreamTest:
-    """Whether the destination takes an event from this server, and what it has answered."""
-
-    accepted: bool
-    result: str
-
-
-class Pause(BaseModel, extra="forbid"):
-    """Why a stream is paused."""
-
-    reason: Reason | None = None
-
-
-class Rewind(BaseModel, extra="forbid"):
-    """The event that a stream goes on with."""
-
-    index: Index
-
-
-class Replay(BaseModel, extra="forbid"):
-    """The events to send again, both included."""
-
-    first: Index
-    last: Index
-
-
-class Retry(BaseModel, extra="forbid"):
-    """The parked event to send again; all of them when it is null."""
-
-    index: Index | None = None
-
-
-class Discard(BaseModel, extra="forbid"):
-    """The parked event to give up, and why."""
-
-    index: Index
-    reason: Reason
 
 
 class StreamRoutes:
@@ -104,23 +39,24 @@ class StreamRoutes:
     def __init__(self, lookups: Lookups, settings: Settings) -> None:
         self._lookups = lookups
         self._settings = settings
-        self._acts = StreamActs(lookups, settings)
+        self._operations = StreamOperations(lookups, settings)
         self._streams = lookups.share(streams.listed)
 
-    async def streams(self) -> StreamList:
+    async def streams(self, viewer: CurrentViewer) -> StreamList:
         """Returns the streams, at most a second old."""
-        return StreamList(datetime.now(UTC), await self._streams.result())
+        found = await self._streams.result()
+        return StreamList(datetime.now(UTC), [as_told(viewer, stream) for stream in found])
 
-    async def stream(self, name: Name) -> Stream:
+    async def stream(self, viewer: CurrentViewer, name: Name) -> Stream:
         """Returns one stream."""
-        return await self._lookups.run(lambda conn: streams.found(conn, name))
+        return await self._lookups.run(lambda conn: as_told(viewer, streams.found(conn, name)))
 
-    async def deliveries(self, name: Name, limit: Limit = 50) -> Deliveries:
+    async def deliveries(self, viewer: CurrentViewer, name: Name, limit: Limit = 50) -> Deliveries:
         """Returns the newest deliveries of the last 30 days: `delivered`, `replayed`, `failed`, `skipped` or others."""
 
         def look(conn: Connection) -> Deliveries:
             streams.found(conn, name)
-            return Deliveries(streams.deliveries(conn, name, limit))
+            return Deliveries(deliveries_as_told(viewer, streams.deliveries(conn, name, limit)))
 
         return await self._lookups.run(look)
 
@@ -138,68 +74,68 @@ class StreamRoutes:
         return await self._lookups.run(look)
 
     async def pause(self, request: Request, viewer: CurrentViewer, name: Name, body: Pause) -> Stream:
-        """Pauses a stream. Nothing is lost: it goes on where it was."""
+        """Pauses a stream. Nothing is lost: it continues where it stopped."""
 
-        def act(conn: Connection) -> Stream:
+        def operation(conn: Connection) -> Stream:
             streams.pause(conn, name, body.reason)
-            return streams.found(conn, name)
+            return as_told(viewer, streams.found(conn, name))
 
-        return await self._acts.run(request, viewer, act)
+        return await self._operations.run(request, viewer, operation)
 
     async def resume(self, request: Request, viewer: CurrentViewer, name: Name) -> Stream:
-        """Ends the pause of a stream, and lets workers try at once."""
+        """Resumes a stream, and lets workers try to send at once."""
 
-        def act(conn: Connection) -> Stream:
+        def operation(conn: Connection) -> Stream:
             streams.resume(conn, name)
-            return streams.found(conn, name)
+            return as_told(viewer, streams.found(conn, name))
 
-        return await self._acts.run(request, viewer, act)
+        return await self._operations.run(request, viewer, operation)
 
     async def rewind(self, request: Request, viewer: CurrentViewer, name: Name, body: Rewind) -> Stream:
-        """Lets a stream go on with that event: all that follows is sent again, or what lies between is left out."""
+        """Moves a stream to that event: all events from there on are sent again, or those in between are never sent."""
 
-        def act(conn: Connection) -> Stream:
+        def operation(conn: Connection) -> Stream:
             streams.rewind(conn, name, body.index)
-            return streams.found(conn, name)
+            return as_told(viewer, streams.found(conn, name))
 
-        return await self._acts.run(request, viewer, act)
+        return await self._operations.run(request, viewer, operation)
 
     async def replay(self, request: Request, viewer: CurrentViewer, name: Name, body: Replay) -> Stream:
         """Sends a range again while there is nothing newer to send; the stream stays where it is."""
 
-        def act(conn: Connection) -> Stream:
+        def operation(conn: Connection) -> Stream:
             streams.replay(conn, name, body.first, body.last)
-            return streams.found(conn, name)
+            return as_told(viewer, streams.found(conn, name))
 
-        return await self._acts.run(request, viewer, act)
+        return await self._operations.run(request, viewer, operation)
 
     async def stop_replay(self, request: Request, viewer: CurrentViewer, name: Name) -> Stream:
-        """Ends a replay where it is, if there is one."""
+        """Stops a replay, if there is one."""
 
-        def act(conn: Connection) -> Stream:
+        def operation(conn: Connection) -> Stream:
             streams.stop_replay(conn, name)
-            return streams.found(conn, name)
+            return as_told(viewer, streams.found(conn, name))
 
-        return await self._acts.run(request, viewer, act)
+        return await self._operations.run(request, viewer, operation)
 
     async def retry(self, request: Request, viewer: CurrentViewer, name: Name, body: Retry) -> RetriedEvents:
         """Sends parked events again: all, or one."""
-        retried = await self._acts.run(request, viewer, lambda conn: streams.retry(conn, name, body.index))
+        retried = await self._operations.run(request, viewer, lambda conn: streams.retry(conn, name, body.index))
         return RetriedEvents(retried)
 
     async def discard(self, request: Request, viewer: CurrentViewer, name: Name, body: Discard) -> Stream:
-        """Gives up a parked event; those that wait behind it are sent."""
+        """Discards a parked event; events that wait for it are sent."""
 
-        def act(conn: Connection) -> Stream | None:
+        def operation(conn: Connection) -> Stream | None:
             is_done = streams.discard(conn, name, body.index, body.reason)
-            return streams.found(conn, name) if is_done else None
+            return as_told(viewer, streams.found(conn, name)) if is_done else None
 
-        stream = await self._acts.run(request, viewer, act)
+        stream = await self._operations.run(request, viewer, operation)
         if stream is None:
             raise HTTPException(404, NOT_PARKED)
         return stream
 
     async def test(self, name: Name) -> StreamTest:
-        """Sends an event that is marked as a test, with the secrets and the network of this server."""
-        accepted, result = await self._acts.test(name)
+        """Sends a test event, with the secrets and the network of this server."""
+        accepted, result = await self._operations.test(name)
         return StreamTest(accepted, result)

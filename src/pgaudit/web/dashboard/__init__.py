@@ -18,7 +18,7 @@
 ``job_views``       jobs as a viewer may see them: scope and masks
 ``workers``         which workers are alive, and what they do
 ``streams``         where events are sent, and one stream with its history; ``stream_plots`` has their pictures
-``stream_forms``    what the forms of a stream do; ``stream_requests`` has what they ask for
+``stream_forms``    what the forms of a stream do; ``stream_input`` parses them
 ``integrity``       how far the log is signed, verified and anchored, and what was found
 ``coverage``        which tables are captured or guarded, and what passed without an event
 ``figures``         what the overview and the workers page look at, shared by all who watch

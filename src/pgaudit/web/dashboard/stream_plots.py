@@ -18,7 +18,7 @@ MARKED: Final = 4.0  # units from the top
 
 
 @dataclass(frozen=True, slots=True)
-class Spark:
+class Sparkline:
     """A small picture of a day: bars of events, and the bars' places where an attempt has failed."""
 
     label: str
@@ -34,7 +34,7 @@ def by_start(intervals: Sequence[Interval], width: timedelta, now: datetime) -> 
     return [known.get(start, Interval("", start, 0, 0)) for start in starts]
 
 
-def spark(intervals: Sequence[Interval], now: datetime) -> Spark:
+def spark(intervals: Sequence[Interval], now: datetime) -> Sparkline:
     """Returns the small picture of a stream."""
     shown = by_start(intervals, HOUR, now)
     events, failures = sum(one.events for one in shown), sum(one.failures for one in shown)
@@ -42,7 +42,7 @@ def spark(intervals: Sequence[Interval], now: datetime) -> Spark:
     top = float(max((one.events for one in shown), default=0) or 1)
     bars = [bar(number, one, len(shown), top, SPARK_HEIGHT) for number, one in enumerate(shown) if one.events]
     failed = [bar(number, one, len(shown), top, SPARK_HEIGHT) for number, one in enumerate(shown) if one.failures]
-    return Spark(label, bars, failed)
+    return Sparkline(label, bars, failed)
 
 
 def bar(number: int, one: Interval, count: int, top: float, height: float) -> Bar:

@@ -19,26 +19,26 @@ from pgaudit.web import stream_views
 from pgaudit.web.dashboard import filters
 from pgaudit.web.dashboard.frame import Dashboard
 from pgaudit.web.dashboard.stream_forms import StreamForms
-from pgaudit.web.dashboard.stream_plots import DAY, HOUR, Spark, delivery_plot, spark
-from pgaudit.web.dashboard.stream_requests import DONE, after_of
+from pgaudit.web.dashboard.stream_input import DONE, after_of
+from pgaudit.web.dashboard.stream_plots import DAY, HOUR, Sparkline, delivery_plot, spark
 from pgaudit.web.guard import Viewer
 from pgaudit.web.reads import Reader
-from pgaudit.web.stream_acts import Connection, StreamActs
+from pgaudit.web.stream_operations import Connection, StreamOperations
 
-ALL_TENANTS: Final = "Streams send the events of all tenants, and you may see a part: ask for access to all tenants."
+ALL_TENANTS: Final = "Streams send events of all tenants, but you may see only some: ask for access to all tenants."
 TONES: Final = {"active": "ok", "failing": "warn", "paused": "bad"}
 
 
 def routes(dashboard: Dashboard) -> list[Route]:
     """Returns the routes of the list, of one stream, and of its forms."""
     pages = StreamPages(dashboard)
-    forms = StreamForms(dashboard, pages.acts, pages.tested)
+    forms = StreamForms(dashboard, pages.operations, pages.tested)
     return [
         Route("/streams", pages.list),
         Route("/streams/live", pages.live),
         Route("/streams/{name}", pages.stream, methods=["GET"]),
         Route("/streams/{name}/live", pages.stream_live),
-        Route("/streams/{name}/{act}", forms.act, methods=["POST"]),
+        Route("/streams/{name}/{operation}", forms.submit, methods=["POST"]),
     ]
 
 
@@ -47,7 +47,7 @@ class Listed:
     """A stream in the list, and the picture of its last day."""
 
     stream: Stream
-    spark: Spark
+    spark: Sparkline
 
 
 def listed(conn: Connection) -> tuple[datetime, list[Listed], list[ProcessorStats]]:
@@ -67,7 +67,7 @@ class StreamPages:
     def __init__(self, dashboard: Dashboard) -> None:
         self._dashboard = dashboard
         self._listed = dashboard.lookups.share(listed)
-        self.acts = StreamActs(dashboard.lookups, dashboard.settings)
+        self.operations = StreamOperations(dashboard.lookups, dashboard.settings)
 
     async def list(self, request: Request) -> Response:
         """Returns the page of all streams."""
@@ -90,7 +90,7 @@ class StreamPages:
 
     async def tested(self, request: Request, viewer: Viewer) -> Response:
         """Returns the page of one stream with what has come of a test."""
-        accepted, result = await self.acts.test(request.path_params["name"])
+        accepted, result = await self.operations.test(request.path_params["name"])
         return await self._render_stream(
             request, "stream.html", viewer, tested={"accepted": accepted, "result": result}
         )
@@ -108,8 +108,9 @@ class StreamPages:
     async def _render_list(self, request: Request, template: str) -> Response:
         viewer = await self._viewer(request)
         now, found, called = await self._listed.result()
+        shown = [Listed(stream_views.as_told(viewer, one.stream), one.spark) for one in found]
         return self._dashboard.render(
-            request, template, viewer, observed_at=now, streams=found, processors=called, tones=TONES
+            request, template, viewer, observed_at=now, streams=shown, processors=called, tones=TONES
         )
 
     async def _render_stream(self, request: Request, template: str, viewer: Viewer, **more: Any) -> Response:
