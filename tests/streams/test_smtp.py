@@ -237,7 +237,7 @@ def test_no_header_can_be_injected(mailbox: Mailbox) -> None:
     [
         ("from=audit&to=a@example.com", "from is an address such as"),
         ("from=audit@example.com", r"\?to=… is missing"),
-        ("from=a@example.com&to=a@example.com%0d%0aBcc:b@example.com", "to is at most 50 addresses"),
+        ("from=a@example.com&to=a@example.com%0d%0aBcc:b@example.com", "to has a line break"),
         ("from=a@example.com&to=a@example.com>,b@example.com", "to is at most 50 addresses"),
         (
             "from=a@example.com&to=a@example.com&template=/etc/shadow",

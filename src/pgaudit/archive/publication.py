@@ -43,8 +43,7 @@ def require_readable(primary: Connection, role: str) -> None:
     unreadable = fetch(primary, scalar_row, MAY_NOT_READ, {"role": role, "tables": NAMES})
     if unreadable:
         raise ArchiveRefused(
-            f"{role} may not read {', '.join(unreadable)}: as the owner of the schema, `pgaudit grant --reader {role}` "
-            f'and GRANT SELECT ON pgaudit.event_conflict TO "{role}"'
+            f"{role} may not read {', '.join(unreadable)}: as the owner of the schema, `pgaudit grant --reader {role}`"
         )
 
 
