@@ -20,6 +20,8 @@ def test_setup_and_check(pair: Pair) -> None:
     given = {"PGAUDIT_DSN": pair.source, "PGAUDIT_ARCHIVE_DSN": pair.place}
     made = run_anew("archive", "setup", "--to", "env:PGAUDIT_ARCHIVE_DSN", **given)
     assert (made.returncode, made.stdout) == (0, "The archive pgaudit_archive follows.\n")
+    assert "alembic" not in made.stderr
+    assert "superuser" not in made.stderr
     again = run_anew("archive", "setup", "--to", "env:PGAUDIT_ARCHIVE_DSN", "--json", **given)
     assert json.loads(again.stdout) == {
         "name": "pgaudit_archive", "was_there": True, "copying": [], "keeps": 512 * 1024 * 1024
@@ -47,7 +49,7 @@ def test_dead_archive(pair: Pair) -> None:
         pair.archive_server.start()
         pair.reconnect()
     assert checked.returncode == 1
-    assert "unreachable: the archive does not answer" in checked.stdout
+    assert checked.stdout.count("the archive does not answer: ") == 1
 
 
 def check(pair: Pair, to: str, **variables: str) -> subprocess.CompletedProcess[str]:

@@ -73,6 +73,18 @@ def test_partition_that_was_removed_is_no_finding(pair: Pair) -> None:
     assert report.differences.removed == 256
 
 
+def test_archive_that_was_set_up_after_a_partition_was_removed(pair: Pair) -> None:
+    """It cannot have those events: they are not missing, neither now nor when the next partition is removed."""
+    pair.append(256)
+    pair.here.execute(f"ALTER TABLE pgaudit.audit_log DETACH PARTITION {PARTITION}")
+    pair.setup()
+    report = pair.check()
+    assert (report.findings, report.differences.compared, report.differences.removed) == ((), 300, 0)
+    pair.here.execute("ALTER TABLE pgaudit.audit_log DETACH PARTITION pgaudit.audit_log_256")
+    report = pair.check()
+    assert (report.findings, report.differences.compared, report.differences.removed) == ((), 300, 256)
+
+
 def test_archive_can_be_verified(pair: Pair) -> None:
     """The archive has what verification needs: it finds nothing there, and what was altered on the primary."""
     pair.setup()

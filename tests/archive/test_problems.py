@@ -3,7 +3,7 @@
 import psycopg
 import pytest
 
-from pgaudit import Settings, archive, health
+from pgaudit import Settings, archive, grants, health
 from pgaudit.errors import ArchiveRefused
 from tests.archive.conftest import INDEXES, Pair
 from tests.support.queries import Connection, value
@@ -145,6 +145,22 @@ def test_archive_that_does_not_reach_the_primary(pair: Pair) -> None:
     assert value(pair.there, "SELECT count(*) FROM pg_subscription") == 0
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         pair.there.execute("INSERT INTO pgaudit.event_key SELECT gen_random_uuid(), 1")
+
+
+def test_role_that_may_not_read_what_is_published(pair: Pair) -> None:
+    """Setup says what to grant instead of waiting for a copy that never ends, and has created nothing."""
+    pair.here.execute("CREATE ROLE audit_archive LOGIN REPLICATION")
+    pair.source += " user=audit_archive"
+    try:
+        with pytest.raises(ArchiveRefused, match=r"may not read .*event_conflict.*`pgaudit grant --reader audit_arch"):
+            pair.setup()
+        assert value(pair.here, "SELECT count(*) FROM pg_publication") == 0
+        grants.grant(pair.here, reader="audit_archive")
+        assert pair.setup().copying == []
+        pair.there.execute("DROP SUBSCRIPTION pgaudit_archive")
+    finally:
+        pair.here.execute("DROP OWNED BY audit_archive")
+        pair.here.execute("DROP ROLE audit_archive")
 
 
 def test_events_are_deleted_on_the_archive(pair: Pair) -> None:

@@ -41,7 +41,10 @@ def test_failed_jobs_are_listed_shown_and_retried(run: Run, job: int) -> None:
     assert run("jobs", "retry", "--all", "--processor", "mail").stdout == "1 job(s) back in the queue.\n"
     again = run("jobs", "retry", str(job), "--processor", "mail")
     assert again.returncode == 1
-    assert again.stderr == f"pgaudit: the processor mail has no failed job {job}; see `pgaudit jobs list`\n"
+    assert (
+        again.stderr
+        == f"pgaudit: the processor mail has no failed job {job}; see `pgaudit jobs list --processor mail`\n"
+    )
 
 
 def test_failed_jobs_are_discarded_with_a_reason(run: Run, job: int) -> None:
@@ -62,7 +65,7 @@ def test_a_processor_is_listed_shown_paused_and_backfilled(run: Run) -> None:
     (stats,) = json.loads(run("processors", "list", "--json").stdout)
     assert (stats["waiting"], stats["failed"], stats["concurrency"], stats["break_after"]) == (1, 1, 2, 20)
     paused = run("processors", "pause", "mail", "--reason", "the provider moves")
-    assert paused.stdout == "The processor mail is paused: `pgaudit processors resume` resumes it.\n"
+    assert paused.stdout == "The processor mail is paused: `pgaudit processors resume mail` resumes it.\n"
     assert "the provider moves" in run("processors", "show", "mail").stdout
     assert run("processors", "resume", "mail").stdout == "The processor mail continues.\n"
     assert "backfill 1" in run("processors", "backfill", "mail", "--from", "0", "--to", "1").stdout

@@ -146,6 +146,8 @@ def test_a_backfill_lies_behind_the_position(dsn: str, settings: Settings) -> No
             processors.backfill(conn, "mail", 1, 3)
         with pytest.raises(InvalidProcessor, match="it cannot be given 3 to 2"):
             processors.backfill(conn, "mail", 3)
+        with pytest.raises(InvalidProcessor, match="from 2 to 1 has no events: the first index comes first"):
+            processors.backfill(conn, "mail", 2, 1)
         with pytest.raises(StreamNotFound, match="there is no processor nobody"):
             processors.backfill(conn, "nobody", 0)
 

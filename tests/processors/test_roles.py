@@ -48,6 +48,9 @@ async def test_a_worker_runs_processors_and_an_operator_decides(dsn: str, conn: 
             await wait_until_async("one is discarded", lambda: stat(dsn, "mail", "discarded") == 1)
             await wait_until_async("one is done", lambda: stat(dsn, "mail", "succeeded") == 1)
         with psycopg.connect(dsn, user="t_operates", autocommit=True) as operator:
+            (failed,) = processed.list_jobs(operator, "mail", "failed")
+            assert (failed.index, failed.action, failed.last_error) == (1, None, "no")
+            assert processed.get_job(operator, "mail", failed.job_id).errors[0].error_class == "ValueError"
             assert len(processed.retry_jobs(operator, "mail")) == 1
             assert processors.backfill(operator, "mail", 0, 0) == 1
             processors.pause(operator, "mail")
@@ -61,6 +64,7 @@ async def test_a_worker_runs_processors_and_an_operator_decides(dsn: str, conn: 
         ]
         assert {actor for _, actor, _ in acts} == {"t_operates"}
         with psycopg.connect(dsn, user="t_reads", autocommit=True) as reader:
+            assert {job.action for job in processed.list_jobs(reader, "mail", None)} == {"claim.approved"}
             assert processors.get_processor(reader, "mail").waiting == 1
             assert "processors" in {check.name for check in health.check(reader).checks}
             with pytest.raises(psycopg.errors.InsufficientPrivilege):

@@ -126,4 +126,4 @@ def test_a_stream_to_a_private_address_is_paused(dsn: str, monkeypatch: pytest.M
         found = streams.get_stream(conn, "inside")
     assert (found.state, found.next_index) == ("paused", 0)
     assert found.pause_reason is not None
-    assert "169.254.169.254, an address that is not public" in found.pause_reason
+    assert "169.254.169.254 is an address that is not public" in found.pause_reason

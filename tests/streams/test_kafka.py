@@ -18,7 +18,7 @@ from pgaudit.streams import positions
 from pgaudit.streams.destinations import kafka as kafka_destination
 from pgaudit.streams.destinations.kafka import Topic, open_destination
 from pgaudit.streams.destinations.kafka_client import connection_options
-from pgaudit.streams.outcomes import DeliveryFailed
+from pgaudit.streams.outcomes import DeliveryFailed, DestinationRefused
 from pgaudit.streams.request import Request
 from pgaudit.streams.urls import StreamURL
 from pgaudit.testing import run_worker_once
@@ -128,7 +128,7 @@ def test_brokers_are_away(dsn: str, siem: str, kafka: Kafka, monkeypatch: pytest
     kafka.down(is_down=True)
     send_all(dsn, siem, AT_ONCE)
     assert (state(dsn).state, state(dsn).next_index) == ("failing", 10)
-    assert "Kafka does not take events" in (state(dsn).error or "")
+    assert "Kafka does not answer (_" in (state(dsn).error or "")
     kafka.down(is_down=False)
     with psycopg.connect(dsn) as conn:
         streams.resume(conn, siem)
@@ -316,13 +316,16 @@ def options(query: str) -> dict[str, Any]:
     return connection_options(Request("siem", StreamURL.parse(query)))
 
 
-def test_user_and_password(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_user_and_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a user the client authenticates with SASL; the password comes from its reference."""
     monkeypatch.setenv("KAFKA_PASSWORD", "hunter2")
-    found = options("kafka+tls://b:9093/audit?user=pgaudit&password=env:KAFKA_PASSWORD&mechanism=PLAIN&ca=/etc/ca.pem")
+    authorities = tmp_path / "ca.pem"
+    trustme.CA().cert_pem.write_to_path(authorities)
+    user = "user=pgaudit&password=env:KAFKA_PASSWORD&mechanism=PLAIN"
+    found = options(f"kafka+tls://b:9093/audit?{user}&ca={authorities}")
     expected = {
         "security.protocol": "SASL_SSL", "sasl.mechanism": "PLAIN", "sasl.username": "pgaudit",
-        "sasl.password": "hunter2", "ssl.ca.location": "/etc/ca.pem",
+        "sasl.password": "hunter2", "ssl.ca.location": str(authorities),
     }  # fmt: skip
     assert {name: found[name] for name in expected} == expected
     assert options("kafka://b:9092/audit")["security.protocol"] == "PLAINTEXT"
@@ -360,6 +363,26 @@ def test_certificate(dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     assert state(dsn).state == "failing"
     assert any(heard) is is_trusted
     assert ("certificate" in (state(dsn).error or "")) is not is_trusted
+
+
+@pytest.mark.parametrize(
+    ("query", "why"),
+    [
+        ("kafka://b:9092/audit?user=pgaudit", "belong together"),
+        ("kafka://b:9092/audit?password=env:KAFKA_PASSWORD", "belong together"),
+        ("kafka+tls://b:9092/audit?ca=/nowhere/ca.pem", "ca=/nowhere/ca.pem cannot be used: No such file"),
+    ],
+)
+def test_options_that_cannot_work(query: str, why: str) -> None:
+    """They are refused in our words: the client would say that an argument is invalid."""
+    with pytest.raises(DestinationRefused, match=why):
+        options(query)
+
+
+def test_url_without_a_topic(dsn: str) -> None:
+    """It is refused when the stream is added."""
+    with psycopg.connect(dsn) as conn, pytest.raises(InvalidStream, match="write kafka://HOST:9092/TOPIC"):
+        streams.add(conn, "siem", to="kafka://b:9092")
 
 
 def test_other_mechanisms_are_refused(dsn: str) -> None:

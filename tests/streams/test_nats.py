@@ -152,7 +152,8 @@ def test_gap(dsn: str, siem: str, nats: NatsServer) -> None:
     append(dsn, 1)
     send_all(dsn, siem)
     assert (state(dsn).state, state(dsn).pause_kind) == ("paused", "refused")
-    assert "rewind … 0" in (state(dsn).pause_reason or "")
+    remedy = "is empty, and 10 is next: set ours back with pgaudit stream rewind siem 0"
+    assert remedy in (state(dsn).pause_reason or "")
     with psycopg.connect(dsn) as conn:
         streams.rewind(conn, siem, 0)
         streams.resume(conn, siem)
@@ -167,6 +168,16 @@ def test_needs_the_whole_log(dsn: str, nats: NatsServer, more: dict[str, object]
     given = {"start": 0, "allow_private": True} | more
     with psycopg.connect(dsn) as conn, pytest.raises(InvalidStream, match="the whole log"):
         streams.add(conn, "siem", to=f"nats://{nats.place}?stream=AUDIT", **given)  # type: ignore[arg-type]
+
+
+def test_authorities_that_cannot_be_read(dsn: str) -> None:
+    """The stream is paused with the name of the file: it would never connect."""
+    append(dsn, 1)
+    with psycopg.connect(dsn) as conn:
+        streams.add(conn, "siem", to="nats+tls://127.0.0.1:4222?stream=AUDIT&ca=/nowhere/ca.pem", start=0)
+    send_all(dsn, "siem")
+    assert (state(dsn).state, state(dsn).pause_kind) == ("paused", "refused")
+    assert "ca=/nowhere/ca.pem cannot be used: No such file" in (state(dsn).pause_reason or "")
 
 
 def test_wrong_password(dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

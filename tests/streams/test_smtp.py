@@ -12,6 +12,7 @@ import pytest
 
 from pgaudit import Settings, streams
 from pgaudit.errors import InvalidStream
+from pgaudit.streams import probing
 from pgaudit.streams.destinations import open_destination, smtp_client
 from pgaudit.streams.outcomes import DeliveryFailed, DestinationRefused, EventsRefused
 from pgaudit.streams.urls import StreamURL
@@ -73,6 +74,15 @@ def test_one_event(mailbox: Mailbox) -> None:
     assert "https://audit.example.com/events/7" in text
     assert "https://audit.example.com/events/7" in html
     assert mailbox.contents[0].isascii()  # every server takes it as it is
+
+
+def test_event_that_tests_the_stream(mailbox: Mailbox) -> None:
+    """It does not claim to be in the log, and links to no page: there is none."""
+    send(plain(mailbox, "&link=https://audit.example.com"), probing.test_event("siem"))
+    for part in parts(mailbox.messages[0]):
+        assert "This event is a test of the stream" in part
+        assert "recorded in the audit log" not in part
+        assert "https://audit.example.com" not in part
 
 
 def test_several_events_are_one_email(mailbox: Mailbox) -> None:
@@ -227,7 +237,7 @@ def test_no_header_can_be_injected(mailbox: Mailbox) -> None:
     [
         ("from=audit&to=a@example.com", "from is an address such as"),
         ("from=audit@example.com", r"\?to=… is missing"),
-        ("from=a@example.com&to=a@example.com%0d%0aBcc:b@example.com", "to is at most 50 addresses"),
+        ("from=a@example.com&to=a@example.com%0d%0aBcc:b@example.com", "to has a line break"),
         ("from=a@example.com&to=a@example.com>,b@example.com", "to is at most 50 addresses"),
         (
             "from=a@example.com&to=a@example.com&template=/etc/shadow",

@@ -16,6 +16,7 @@ TABLES: Final = (
     "audit_log", "event_key", "event_target", "event_sighting", "event_conflict", "batch", "tile", "checkpoint",
     "target_period", "target_tile", "acknowledged_jobs",
 )  # fmt: skip
+NAMES: Final = [f"pgaudit.{name}" for name in TABLES]
 WAL_LEVEL: Final = "SELECT current_setting('wal_level')"
 IS_AS_IT_SHOULD_BE: Final = """
     SELECT pubinsert AND pubviaroot AND NOT (pubupdate OR pubdelete OR pubtruncate OR puballtables)
@@ -25,9 +26,25 @@ IS_AS_IT_SHOULD_BE: Final = """
                             WHERE prpubid = p.oid AND (prqual IS NOT NULL OR prattrs IS NOT NULL))
       FROM pg_publication p WHERE pubname = %(name)s
 """
+MAY_NOT_READ: Final = """
+    SELECT relation::text FROM unnest(%(tables)s::regclass[]) relation JOIN pg_roles ON rolname = %(role)s
+     WHERE NOT has_table_privilege(rolname, relation, 'SELECT') ORDER BY 1
+"""
 OPTIONS: Final = sql.SQL("(publish = 'insert', publish_via_partition_root = true)")
 
 Connection = psycopg.Connection[Any]
+
+
+def require_readable(primary: Connection, role: str) -> None:
+    """Lets a role pass that may read what is published: otherwise the first copy would be tried again for ever.
+
+    :raises ArchiveRefused: it may not.
+    """
+    unreadable = fetch(primary, scalar_row, MAY_NOT_READ, {"role": role, "tables": NAMES})
+    if unreadable:
+        raise ArchiveRefused(
+            f"{role} may not read {', '.join(unreadable)}: as the owner of the schema, `pgaudit grant --reader {role}`"
+        )
 
 
 def publish(primary: Connection) -> bool:
@@ -55,7 +72,5 @@ def publish(primary: Connection) -> bool:
 
 def published(primary: Connection) -> bool | None:
     """Returns whether the publication is as it should be; None if there is none."""
-    found = fetch(
-        primary, scalar_row, IS_AS_IT_SHOULD_BE, {"name": NAME, "tables": [f"pgaudit.{name}" for name in TABLES]}
-    )
+    found = fetch(primary, scalar_row, IS_AS_IT_SHOULD_BE, {"name": NAME, "tables": NAMES})
     return bool(found[0]) if found else None

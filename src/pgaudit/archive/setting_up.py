@@ -6,8 +6,8 @@ from typing import Any, Final
 
 import psycopg
 
-from pgaudit.archive.conninfo import without_password
-from pgaudit.archive.publication import NAME, publish
+from pgaudit.archive.conninfo import parsed, without_password
+from pgaudit.archive.publication import NAME, publish, require_readable
 from pgaudit.archive.replication_slot import limit_of_wal
 from pgaudit.archive.subscription import is_subscribed, prepare, refresh, subscribe, wait_for_copy
 from pgaudit.errors import ArchiveRefused
@@ -50,6 +50,7 @@ def setup(  # noqa: PLR0913 - two databases, and all but these by name
     if not NAMES.fullmatch(name):
         raise ArchiveRefused(f"the name is {NAME}, or {NAME}_ and lower-case letters, digits and underscores")
     without_password(source, f"it would be stored in the archive's catalog: {PASSFILE}")
+    require_readable(primary, str(parsed(source).get("user", "")))
     is_changed = publish(primary)
     was_there = is_subscribed(archive, name)
     if not was_there:

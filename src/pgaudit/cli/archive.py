@@ -1,5 +1,6 @@
 """``pgaudit archive``: another Postgres that keeps what the primary loses."""
 
+import logging
 from dataclasses import asdict
 from typing import Annotated, Final
 
@@ -21,6 +22,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 DAY: Final = 86_400.0
+NO_ANSWER: Final = "the archive does not answer: "
 To = Annotated[
     str,
     typer.Option(
@@ -28,7 +30,10 @@ To = Annotated[
         "with a libpq string or URL, or such a string without a password.",
     ),
 ]  # fmt: skip
-Name = Annotated[str, typer.Option("--name", help="Of subscription and slot, for a second archive: pgaudit_archive_….")]
+Name = Annotated[
+    str,
+    typer.Option("--name", help="Name of subscription and slot: a second archive needs its own, pgaudit_archive_…."),
+]
 
 
 @app.command()
@@ -49,6 +54,8 @@ def setup(
 ) -> None:
     """Set an archive up in an empty database, and wait until it has what the primary has. Safe to repeat."""
     place = conninfo_at(to)
+    for noisy in ("alembic", "pgaudit.migrate"):  # the archive's superuser owns the schema there: no advice about that
+        logging.getLogger(noisy).setLevel(logging.ERROR)
     with explained("owner") as conninfo, open_connection(conninfo) as primary, opened(place) as archive:
         made = archives.setup(
             primary, archive, place, source_of(conninfo) if source is None else source, name=name, wait=wait
@@ -56,11 +63,16 @@ def setup(
     if json:
         print_json(asdict(made))
     else:
-        say(f"The archive {made.name} {'was there already' if made.was_there else 'follows'}.")
+        state = "was there already" if made.was_there else "is being copied" if made.copying else "follows"
+        say(f"The archive {made.name} {state}.")
         if made.keeps is None:
             say("If the archive dies, the primary keeps WAL for it without a limit: set max_slot_wal_keep_size there.")
     if made.copying:
-        say(f"The first copy of {', '.join(made.copying)} has not ended: run this again later.", error=True)
+        say(
+            f"The first copy of {', '.join(made.copying)} has not ended: run this again later. "
+            "If it does not go on, the log of the archive's server says why.",
+            error=True,
+        )
         raise typer.Exit(Code.BAD)
 
 
@@ -86,7 +98,7 @@ def check(
             with opened(place) as archive:
                 report = archives.check(primary, archive, name=name, newest=limit)
         except CannotLook as error:
-            report = archives.check(primary, sentence_of(error), name=name)
+            report = archives.check(primary, sentence_of(error).removeprefix(NO_ANSWER), name=name)
     if json:
         print_json({"follows": not report.findings} | asdict(report))
     else:
@@ -102,7 +114,7 @@ def opened(conninfo: str) -> LimitedConnection:
     try:
         return open_connection(conninfo)
     except psycopg.OperationalError as error:
-        raise CannotLook(f"the archive does not answer: {sentence_of(error)}") from None
+        raise CannotLook(NO_ANSWER + sentence_of(error)) from None
 
 
 def tell(report: Report) -> None:

@@ -74,7 +74,7 @@ def list_(
 
 @app.command()
 def show(job_id: JobId, *, processor: Processor = None, json: AsJson = False) -> None:
-    """Show a job with its event and all its errors; with --json, their tracebacks, too."""
+    """Show a job with all its errors, and its event; of a processor's job, the index. --json has tracebacks, too."""
     if processor is not None:
         processor_jobs.show(processor, job_id, json=json)
         return

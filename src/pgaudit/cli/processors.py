@@ -93,7 +93,7 @@ def pause(
     """Pause a processor: it gets no jobs, and those it has wait. Nothing is lost."""
     with connect("operator") as conn:
         processors.pause(conn, name, reason)
-    tell(name, "is paused: `pgaudit processors resume` resumes it.", json=json)
+    tell(name, f"is paused: `pgaudit processors resume {name}` resumes it.", json=json)
 
 
 @app.command()

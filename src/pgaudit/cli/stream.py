@@ -22,7 +22,15 @@ Name = Annotated[str, typer.Argument(help="Name of the stream.")]
 def add(  # noqa: PLR0913 - each is an option
     name: Name,
     *,
-    to: Annotated[str, typer.Option(metavar="URL", help="Where to: file:/DIRECTORY, https://…, splunk+https://… .")],
+    to: Annotated[
+        str,
+        typer.Option(
+            metavar="URL",
+            help="Where to: file:/DIRECTORY, https://…, splunk+https://…, datadog+https://…, otlp+https://…, "
+            "smtp+starttls://…, syslog+tls://…, s3://…, parquet:/DIRECTORY, nats://…, kafka://…, or report+… for daily "
+            "reports. The guide to streams has the options of each.",
+        ),
+    ],
     match: Annotated[
         str, typer.Option(metavar="QUERY", help="Which events, as for `pgaudit search`, without times; all by default.")
     ] = "",

@@ -9,7 +9,7 @@ class Status(StrEnum):
 
     HEALTHY = "healthy"
     DEGRADED = "degraded"  # events are safe and flow, but something needs attention
-    UNHEALTHY = "unhealthy"  # events do not reach the log in time
+    UNHEALTHY = "unhealthy"  # events do not reach the log in time, or a stream or the proof is broken
 
 
 @dataclass(frozen=True, slots=True)

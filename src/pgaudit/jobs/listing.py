@@ -105,7 +105,8 @@ def get_job(conn: object, job_id: int) -> JobDetails:
     found = fetch(driver, class_row(Job), SELECT_JOBS + ONE, [job_id])
     if not found:
         raise JobNotFound(
-            f"no job {job_id} in the queue: a job leaves it when its event is in the log, see `pgaudit tail`"
+            f"no job {job_id} in the queue: a job leaves it when its event is in the log, see `pgaudit tail`; jobs of "
+            "processors are shown with --processor"
         )
     errors = fetch(driver, class_row(JobError), SELECT_ERRORS, [job_id])
     events = fetch(driver, scalar_row, SELECT_EVENT, [job_id])

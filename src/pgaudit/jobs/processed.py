@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, LiteralString
+from typing import Any, Final, LiteralString
 
 import psycopg
 from psycopg.rows import class_row, dict_row, scalar_row
@@ -18,7 +18,10 @@ REFUSED: Final = "PA003"
 
 @dataclass(frozen=True, slots=True)
 class ProcessorJob:
-    """A job of a processor, with the event's index, and the error of its last attempt."""
+    """A job of a processor, with the event's index, and the error of its last attempt.
+
+    :ivar action: of the event; None for a role that may not read the log, such as an operator.
+    """
 
     job_id: int
     processor: str
@@ -40,13 +43,15 @@ class ProcessorJobDetails:
     errors: tuple[JobError, ...]
 
 
+MAY_READ: Final = "SELECT has_table_privilege('pgaudit.audit_log', 'SELECT')"
+ACTION: Final = "(SELECT action FROM pgaudit.audit_log l WHERE l.index = j.index)"
 SELECT_JOBS: Final = """
     SELECT j.id AS job_id, j.task_name AS processor,
            CASE WHEN j.status = 'doing' THEN 'active'
                 WHEN j.status = 'todo' AND j.scheduled_at > clock_timestamp() THEN 'delayed'
                 WHEN j.status = 'todo' THEN 'waiting'
                 ELSE j.status::text END AS state,
-           j.index, (SELECT action FROM pgaudit.audit_log l WHERE l.index = j.index) AS action, j.attempts,
+           j.index, {action} AS action, j.attempts,
            j.scheduled_at, j.started_at, j.worker_id, e.message AS last_error
       FROM pgaudit.processor_jobs j
       LEFT JOIN LATERAL (SELECT message FROM pgaudit.job_error WHERE job_id = j.id ORDER BY id DESC LIMIT 1) e ON true
@@ -85,8 +90,15 @@ def count_jobs(conn: object, processor: str) -> dict[State, int]:
 def list_jobs(conn: object, processor: str, state: State | None, limit: int = 100) -> list[ProcessorJob]:
     """Returns the jobs of a processor in that state, or in any, the oldest first, at most ``limit``."""
     given: dict[str, object] = {"processor": processor, "limit": limit}
-    query = SELECT_JOBS + (BY_STATE[state] if state else "") + PAGE
-    return fetch(reading(conn), class_row(ProcessorJob), query, given)
+    driver = reading(conn)
+    query = jobs_as_seen_by(driver) + (BY_STATE[state] if state else "") + PAGE
+    return fetch(driver, class_row(ProcessorJob), query, given)
+
+
+def jobs_as_seen_by(driver: psycopg.Connection[Any]) -> LiteralString:
+    """Returns the query for jobs. A role that may not read the log gets no actions; naming the table would fail."""
+    (may_read,) = fetch(driver, scalar_row, MAY_READ)
+    return SELECT_JOBS.format(action=ACTION if may_read else "NULL")
 
 
 def get_job(conn: object, processor: str, job_id: int) -> ProcessorJobDetails:
@@ -95,7 +107,7 @@ def get_job(conn: object, processor: str, job_id: int) -> ProcessorJobDetails:
     :raises JobNotFound: the processor has no such job; most likely it is done.
     """
     driver, given = reading(conn), {"processor": processor, "job": job_id}
-    found = fetch(driver, class_row(ProcessorJob), SELECT_JOBS + ONE, dict[str, object](given))
+    found = fetch(driver, class_row(ProcessorJob), jobs_as_seen_by(driver) + ONE, dict[str, object](given))
     if not found:
         raise JobNotFound(f"the processor {processor} has no job {job_id}: a job leaves the queue when it is done")
     return ProcessorJobDetails(found[0], tuple(fetch(driver, class_row(JobError), ERRORS, dict[str, object](given))))
@@ -130,7 +142,8 @@ def decide(
             (decided,) = fetch(driver, scalar_row, statement, given | {"processor": processor, "jobs": jobs})
             if missing := set(job_ids or ()) - set(decided):
                 numbers = ", ".join(map(str, sorted(missing)))
-                raise JobNotFound(f"the processor {processor} has no failed job {numbers}; see `pgaudit jobs list`")
+                look = f"see `pgaudit jobs list --processor {processor}`"
+                raise JobNotFound(f"the processor {processor} has no failed job {numbers}; {look}")
     except psycopg.Error as error:
         if error.sqlstate != REFUSED:
             raise

@@ -128,8 +128,10 @@ def backfill(conn: object, name: str, from_index: int, to_index: int | None = No
 
     :returns: the number of the backfill.
     :raises StreamNotFound: there is no processor of that name.
-    :raises InvalidProcessor: the range does not lie behind its position.
+    :raises InvalidProcessor: the range does not lie behind its position, or ends before it begins.
     """
+    if to_index is not None and to_index < from_index:
+        raise InvalidProcessor(f"a backfill from {from_index} to {to_index} has no events: the first index comes first")
     return int(
         change(conn, BACKFILL, {"name": name, "from_index": from_index, "to_index": to_index}, processor_refusal)
     )

@@ -59,9 +59,8 @@ def leaf_hashes(conn: Connection, first: int, end: int) -> bytes:
     hashes: bytes
     (hashes,) = fetch(conn, scalar_row, LEAVES, {"first": first, "end": end})
     if len(hashes) != (end - first) * HASH_SIZE:
-        raise LogDamaged(
-            f"{end - first - len(hashes) // HASH_SIZE} of the events {first:,} to {end - 1:,} are missing from the log"
-        )
+        missing = end - first - len(hashes) // HASH_SIZE
+        raise LogDamaged(f"{missing:,} of the events {first:,} to {end - 1:,} are missing from the log")
     return hashes
 
 

@@ -31,6 +31,7 @@ class Kind:
     :ivar transport: what is left of the scheme: ``https``, ``tls`` …
     :ivar example: a complete URL, for messages and the documentation.
     :ivar native_only: whether it has events in the form ``native`` alone: an archive, which can be verified.
+    :ivar needs_path: whether the URL has to have a path: the name of a topic.
     :ivar carrier: of a report: the name of the kind that it is sent by; empty for others.
     :ivar whole_log: whether it takes nothing less than the log from its beginning.
     :ivar texts, numbers, flags, secrets, zones: names of the options, by what their values are.
@@ -44,6 +45,7 @@ class Kind:
     has_host: bool = True
     native_only: bool = False
     whole_log: bool = False
+    needs_path: bool = False
     carrier: str = ""
     required: tuple[str, ...] = ()
     texts: tuple[str, ...] = ()
@@ -111,7 +113,7 @@ NATS: Final = Kind(
     texts=("stream", "prefix", "user", "ca"), numbers=("replicas",), secrets=("password", "token", "creds"),
 )  # fmt: skip
 KAFKA: Final = Kind(
-    "kafka", "kafka", "kafka://HOST:9092/TOPIC", texts=("user", "ca"), secrets=("password",),
+    "kafka", "kafka", "kafka://HOST:9092/TOPIC", needs_path=True, texts=("user", "ca"), secrets=("password",),
     choices={"mechanism": ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")},
 )  # fmt: skip
 

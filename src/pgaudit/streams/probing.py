@@ -42,6 +42,8 @@ def probe(stream: Stream) -> str:
         destination.check()
     finally:
         destination.close()
+    if url.kind == "report":
+        return f"{shown} accepts the connection; no report was sent, because each day has one, once it is over"
     return f"{shown} accepts the connection; no test event was sent, because it stores only events of the log"
 
 

@@ -62,7 +62,8 @@ class StreamURL:
         require("#" not in text, "the URL of a stream cannot have the sign #, or a part behind it")
         options = options_of(parts.query, kind, scheme)
         if kind.has_host:
-            require(HOST.fullmatch(parts.netloc), f"write {kind.example}")
+            is_whole = parts.path.strip("/") or not kind.needs_path
+            require(is_whole and HOST.fullmatch(parts.netloc), f"write {kind.example}")
             return cls(text, kind.name, kind.transport, parts.netloc, parts.path, options, kind.whole_log)
         is_path = PurePosixPath(parts.path).is_absolute() and not parts.netloc
         require(is_path, f"a directory is an absolute path: write {kind.example}")

@@ -8,10 +8,12 @@ from typing import Any
 import psycopg
 import pytest
 
-from pgaudit import Settings
+from pgaudit import Settings, streams
+from pgaudit.health import Check, HealthReport, Status
+from pgaudit.streams import positions
 from pgaudit.web import create_app
 from pgaudit.web.access import Scope
-from pgaudit.web.dashboard import figures
+from pgaudit.web.dashboard import figures, overview
 from tests.support.browser import Browser, browser_of
 from tests.support.jobs import persist_and_commit, queue_events, register_and_commit
 from tests.web.dashboard.someone import EVIL, Someone, failed_job
@@ -49,6 +51,23 @@ def test_the_overview_says_how_the_trail_does(browser: Browser, dsn: str, conn: 
     assert "audit_jobs" in page
     assert "value too long" in page
     assert "claim.paid" in page
+
+
+def test_a_destination_that_is_broken_does_not_mean_that_the_log_is_late(
+    browser: Browser, conn: psycopg.Connection
+) -> None:
+    """The first sentence tells them apart."""
+    streams.add(conn, "siem", to="file:/nowhere")
+    positions.pause(conn, "siem", "refused", "the disk is gone")
+    conn.commit()
+    assert "Events reach the log, but something after it is broken." in browser.get("/").text
+
+
+def test_a_log_that_is_late_is_said_first() -> None:
+    """Also when something after it is broken."""
+    checks = [Check(name, Status.UNHEALTHY, None, None, "") for name in ("streams", "oldest_waiting")]
+    late = overview.sentence_of(HealthReport(Status.UNHEALTHY, tuple(checks)))
+    assert late == "Events do not reach the log in time."
 
 
 def test_the_overview_of_an_empty_database(browser: Browser) -> None:

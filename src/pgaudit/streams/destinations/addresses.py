@@ -37,8 +37,8 @@ def resolve(host: str, port: int, *, allow_private: bool) -> list[str]:
     for address in addresses:
         if not (allow_private or is_public(address)):
             raise DestinationRefused(
-                f"{host} is {address}, an address that is not public: if that is meant, add the stream with "
-                "--allow-private"
+                f"{host} is {'' if host == address else f'{address}, '}an address that is not public: if that is "
+                "meant, add the stream with --allow-private"
             )
     return addresses
 

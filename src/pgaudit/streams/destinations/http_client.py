@@ -15,6 +15,7 @@ from urllib.parse import quote
 import httpcore2
 
 from pgaudit.streams.destinations.addresses import host_of
+from pgaudit.streams.destinations.certificates import tls_context
 from pgaudit.streams.destinations.http_connections import CheckedBackend, Deadline
 from pgaudit.streams.destinations.http_response import Response, masked_excerpt
 from pgaudit.streams.outcomes import DeliveryFailed, DestinationRefused
@@ -105,19 +106,6 @@ def read_token(url: StreamURL, option: str) -> str:
             f"the secret of {option}= is no token: it has blanks, or characters that are not ASCII"
         )
     return token
-
-
-def tls_context(url: StreamURL) -> ssl.SSLContext:
-    """Returns the TLS context: it trusts the certificates of the system, or only those of the file ``ca``.
-
-    :raises DestinationRefused: the file cannot be read.
-    """
-    path = url.option("ca") or None
-    try:
-        return ssl.create_default_context(cafile=path)
-    except OSError as error:
-        reason = "no certificates in PEM" if isinstance(error, ssl.SSLError) else error.strerror
-        raise DestinationRefused(f"the certificates of ca={path} cannot be used: {reason}") from None
 
 
 def describe_error(error: Exception) -> str:

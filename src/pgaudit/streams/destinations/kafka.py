@@ -36,7 +36,7 @@ IDEMPOTENT: Final = {
 def open_destination(request: Request) -> "Topic":
     """Returns the topic of a stream; Kafka is asked when the first events are sent.
 
-    :raises DestinationRefused: the URL names no topic, or a secret is not there.
+    :raises DestinationRefused: an option cannot be used, or a secret is not there.
     """
     return Topic(request)
 
@@ -48,8 +48,6 @@ class Topic(BaseDestination):
 
     def __init__(self, request: Request) -> None:
         self._name = request.url.path.strip("/")
-        if not self._name:
-            raise DestinationRefused("the URL names no topic: write kafka://HOST:9092/TOPIC")
         self._write = writer_of(request.form)
         self._continued = request.continued
         self._source = f"{request.stream} {request.started_at}"

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from confluent_kafka import KafkaError
 
+from pgaudit.streams.destinations.certificates import tls_context
 from pgaudit.streams.outcomes import DeliveryFailed, DestinationRefused
 from pgaudit.streams.request import Request
 
@@ -25,6 +26,7 @@ REFUSALS: Final = frozenset(
     }
 )
 UNTRUSTED: Final = KafkaError._SSL  # noqa: SLF001 - likewise
+SILENT: Final = frozenset({KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN})  # noqa: SLF001 - likewise
 MISSING: Final = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})  # noqa: SLF001 - likewise
 
 
@@ -51,15 +53,23 @@ class ConnectionErrors:
             return DeliveryFailed("Kafka cannot be reached over TLS: check its certificate and the option ca")
         if error.code() in MISSING:
             return DeliveryFailed(f"Kafka has no topic {topic}: create it")
+        if error.code() in SILENT:
+            return DeliveryFailed(
+                f"Kafka does not answer ({error.name()}): look at host and port, and whether it is kafka or kafka+tls"
+            )
         return DeliveryFailed(f"Kafka does not take events: {error.name()}")
 
 
 def connection_options(request: Request) -> dict[str, Any]:
     """Returns how to connect, with the secrets that the URL refers to.
 
-    :raises DestinationRefused: a secret is not there.
+    :raises DestinationRefused: a secret is not there, or the file of authorities cannot be read.
     """
     url = request.url
+    if ("user" in url.options) != ("password" in url.options):
+        raise DestinationRefused("user= and password= belong together: give both in the URL, or none")
+    if url.options.get("ca"):
+        tls_context(url)  # whose error says more than the client's
     encrypted, user = url.scheme == "tls", url.options.get("user")
     protocol = ("SASL_SSL" if encrypted else "SASL_PLAINTEXT") if user else ("SSL" if encrypted else "PLAINTEXT")
     options = {

@@ -80,7 +80,7 @@ def load_template(path: str) -> MailTemplate:
         text = Path(path).read_bytes()[:LARGEST_TEMPLATE].decode() if path else DEFAULT
         return MailTemplate(*(environment(escapes=escapes).from_string(text) for escapes in (False, True)))
     except TemplateError as error:
-        raise DestinationRefused(f"{path} is no template of Jinja2: {excerpt(error)}") from None
+        raise DestinationRefused(f"{path} is no template of Jinja2: {excerpt(error).rstrip('.')}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise DestinationRefused(f"the template {path} cannot be read: {type(error).__name__}") from None
 

@@ -43,6 +43,7 @@ class JetStream(BaseDestination):
 
     def __init__(self, request: Request) -> None:
         self._write = writer_of(request.form)
+        self._ours = request.stream
         self._name = request.url.option("stream")
         self._prefix = request.url.option("prefix", "audit")
         self._replicas = request.url.number("replicas", 1)
@@ -68,8 +69,9 @@ class JetStream(BaseDestination):
         last = (await self._stream(jetstream)).state.last_seq
         if last < entries[0].index:
             raise DestinationRefused(
-                f"the stream {self._name} has the events up to index {last - 1}, and {entries[0].index} is next: set "
-                f"the stream back with pgaudit stream rewind … {last}"
+                f"the stream {self._name} of JetStream {f'ends with index {last - 1}' if last else 'is empty'}, and "
+                f"{entries[0].index} is next: set ours back with pgaudit stream rewind {self._ours} {last}. If the log "
+                f"has index {last} no more, its partition was detached, and JetStream cannot get the whole log"
             )
         known = [entry for entry in entries if entry.index < last]
         if known:

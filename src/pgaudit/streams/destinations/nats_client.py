@@ -4,7 +4,6 @@
 # The client leaves open what its dicts hold.
 
 import asyncio
-import ssl
 from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any, Final, TypeVar
@@ -15,6 +14,7 @@ from nats.js import JetStreamContext
 from nats.js.errors import APIError
 
 from pgaudit.streams.destinations.addresses import host_of, resolve
+from pgaudit.streams.destinations.certificates import tls_context
 from pgaudit.streams.destinations.sockets import describe_error
 from pgaudit.streams.outcomes import DeliveryFailed, DestinationRefused
 from pgaudit.streams.request import Request
@@ -117,6 +117,8 @@ def connection_options(request: Request) -> dict[str, Any]:
     """Returns how to connect: no reconnecting behind our back, and the secrets that the URL refers to.
 
     The client tries each address twice, because of 0 attempts it makes any number.
+
+    :raises DestinationRefused: the file of authorities cannot be read.
     """
     url = request.url
     options: dict[str, Any] = {
@@ -126,7 +128,7 @@ def connection_options(request: Request) -> dict[str, Any]:
         "password": url.secret("password"), "token": url.secret("token"),
     }  # fmt: skip
     if url.scheme == "tls":
-        options["tls"] = ssl.create_default_context(cafile=url.options.get("ca"))
+        options["tls"] = tls_context(url)
     if creds := url.secret("creds"):
         options["user_credentials"] = RawCredentials(creds)
     return {name: value for name, value in options.items() if value is not None}

@@ -11,7 +11,7 @@ from email.policy import SMTP
 from typing import Final
 
 from pgaudit.streams.destinations.addresses import host_of
-from pgaudit.streams.destinations.http_client import tls_context
+from pgaudit.streams.destinations.certificates import tls_context
 from pgaudit.streams.destinations.http_response import masked_excerpt
 from pgaudit.streams.destinations.smtp_connection import SMTPConnection
 from pgaudit.streams.destinations.sockets import describe_error

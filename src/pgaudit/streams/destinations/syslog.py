@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from pgaudit.streams.destinations.addresses import host_of
+from pgaudit.streams.destinations.certificates import tls_context
 from pgaudit.streams.destinations.destination import BaseDestination, Destination, Limits
-from pgaudit.streams.destinations.http_client import tls_context
 from pgaudit.streams.destinations.sockets import connect, describe_error, raise_pending, wrap_tls
 from pgaudit.streams.destinations.syslog_message import Composer, host_name
 from pgaudit.streams.destinations.tcp_delivery import deliver

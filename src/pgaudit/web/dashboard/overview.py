@@ -24,6 +24,9 @@ SENTENCES: Final = {
     Status.DEGRADED: "The audit trail is keeping up, and something needs attention.",
     Status.UNHEALTHY: "Events do not reach the log in time.",
 }
+# Checks of what comes after the log: when nothing else is unhealthy, events do reach it.
+AFTER_THE_LOG: Final = frozenset({"streams", "sealing", "verification"})
+BROKEN_AFTERWARDS: Final = "Events reach the log, but something after it is broken."
 
 
 def routes(dashboard: Dashboard) -> list[Route]:
@@ -89,7 +92,7 @@ def drawn(request: Request, viewer: Viewer, seen: Figures) -> dict[str, Any]:
     return {
         "observed_at": seen.observed_at,
         "verdict": seen.health.status,
-        "sentence": SENTENCES[seen.health.status],
+        "sentence": sentence_of(seen.health),
         "checks": checks,
         "buckets": buckets,
         "duration": axes.duration,
@@ -99,6 +102,12 @@ def drawn(request: Request, viewer: Viewer, seen: Figures) -> dict[str, Any]:
         "groups": figures.storage_groups(seen.storage or []),
         "largest": (seen.storage or [])[: figures.LARGEST],
     }
+
+
+def sentence_of(report: HealthReport) -> str:
+    """Returns what the whole report says."""
+    unhealthy = {check.name for check in report.checks if check.status is Status.UNHEALTHY}
+    return BROKEN_AFTERWARDS if unhealthy and unhealthy <= AFTER_THE_LOG else SENTENCES[report.status]
 
 
 def shown_checks(report: HealthReport, *, whole: bool) -> list[Check]:
