@@ -68,7 +68,8 @@ def test_a_directory_is_tried_and_no_event_is_written(conn: psycopg.Connection, 
 def test_a_report_is_not_sent(conn: psycopg.Connection, tmp_path: Path) -> None:
     """The directory is opened; the answer says when a report comes."""
     streams.add(conn, "daily", to=f"report+file:{tmp_path}/out")
-    assert probe(streams.found(conn, "daily")).endswith("no report was sent, because each day has one, once it is over")
+    said = probe(streams.get_stream(conn, "daily"))
+    assert said.endswith("no report was sent, because each day has one, once it is over")
     assert list((tmp_path / "out").iterdir()) == []
 
 
