@@ -165,7 +165,7 @@ BEGIN
      WHERE p.name = at.name;
     PERFORM park(at.name, parked);
     IF events > 0 OR number > 0 THEN
-        PERFORM note_delivery(at.name, 'delivered', at.next_index, move_stream.next_index - 1, events, number, bytes,
+        PERFORM note_delivery(at.name, CASE WHEN events > 0 THEN 'delivered' ELSE 'parked' END, at.next_index, move_stream.next_index - 1, events, number, bytes,
                               at.attempts + 1);
     END IF;
     IF skipped IS NOT NULL THEN

@@ -98,18 +98,20 @@ BEGIN
      WHERE p.name = resume_stream.name;
 END $$;
 
--- rewind_stream(name, index): lets a stream go on with the event of that index, which may lie ahead too. Waits for the
--- chunk that is on its way. What was parked from there on comes again, so it is parked no longer.
+-- rewind_stream(name, index): lets a stream go on with the event of that index, which may lie ahead too. Raises PA003 if
+-- the log does not have it, and it is not the next one that is appended. Waits for the chunk that is on its way. What
+-- was parked from there on comes again, so it is parked no longer.
 CREATE OR REPLACE FUNCTION pgaudit.rewind_stream(name text, index bigint) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     log_size bigint := (SELECT size FROM log_head);
+    first    bigint := least((SELECT min(first_index) FROM log_partitions()), log_size);
     before   bigint;
 BEGIN
     PERFORM require_stream(name);
-    IF rewind_stream.index NOT BETWEEN 0 AND log_size THEN
-        RAISE EXCEPTION 'the log has % events, so a stream cannot go on with index %', log_size, rewind_stream.index
+    IF rewind_stream.index NOT BETWEEN first AND log_size THEN
+        RAISE EXCEPTION 'stream % can go on with index % to %, and not with %', name, first, log_size, rewind_stream.index
             USING ERRCODE = 'PA003';
     END IF;
     SELECT next_index INTO before FROM stream_position p WHERE p.name = rewind_stream.name FOR UPDATE;

@@ -795,7 +795,7 @@ COMMENT ON COLUMN pgaudit.delivery.id IS
 COMMENT ON COLUMN pgaudit.delivery.stream IS
     'Name of the stream.';
 COMMENT ON COLUMN pgaudit.delivery.status IS
-    'delivered, replayed, failed, skipped, discarded or rewound.';
+    'delivered, replayed, parked if all events were refused, failed, skipped, discarded or rewound.';
 COMMENT ON COLUMN pgaudit.delivery.from_index IS
     'First index of the range.';
 COMMENT ON COLUMN pgaudit.delivery.to_index IS

@@ -209,6 +209,20 @@ def test_database_that_is_no_archive(pair: Pair) -> None:
     assert pair.found() == {"no_slot", "no_subscription"}
 
 
+def test_primary_that_is_given_as_its_archive(pair: Pair) -> None:
+    """A DSN that was confused is named; nothing is compared with itself."""
+    pair.setup()
+    (finding,) = archive.check(pair.here, pair.here).findings
+    assert (finding.name, finding.message) == ("not_an_archive", "that database is the primary itself")
+
+
+def test_archive_of_another_version(pair: Pair) -> None:
+    """One finding says so, and not one for each object that differs."""
+    pair.setup()
+    tamper(pair.there, "UPDATE pgaudit.schema_code SET checksum = 'another'")
+    assert pair.found() == {"other_schema"}
+
+
 def test_refused(pair: Pair, dsn: str) -> None:
     """What cannot work, or would store a password, is refused with the remedy."""
     with pytest.raises(ArchiveRefused, match="would be seen by others"):

@@ -125,3 +125,13 @@ def test_history_is_kept_for_30_days(conn: psycopg.Connection) -> None:
     with conn:
         assert conn.execute("SELECT pgaudit.prune_deliveries()").fetchone() == (1,)
         assert [one.from_index for one in streams.deliveries(conn, "siem")] == [10]
+
+
+def test_a_chunk_of_which_every_event_was_refused_is_parked(dsn: str) -> None:
+    """Nothing was delivered, so the history does not say so."""
+    append(dsn, 2)
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        streams.add(conn, "siem", to="file:/nowhere", start=0)
+        ship(dsn, "siem", Receiver(poison={0, 1}))
+        (one,) = streams.deliveries(conn, "siem")
+    assert (one.status, one.events, one.parked) == ("parked", 0, 2)

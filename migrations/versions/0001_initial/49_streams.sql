@@ -53,7 +53,7 @@ CREATE TABLE pgaudit.delivery (
     error      text,
     started_at timestamptz NOT NULL DEFAULT transaction_timestamp(),
     ended_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
-    CHECK (status = ANY ('{delivered,failed,skipped,discarded,rewound,replayed}'))
+    CHECK (status = ANY ('{delivered,parked,failed,skipped,discarded,rewound,replayed}'))
 );
 CREATE INDEX delivery_stream_idx ON pgaudit.delivery (stream, id);
 CREATE INDEX delivery_started_idx ON pgaudit.delivery (started_at);

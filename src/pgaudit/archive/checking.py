@@ -24,6 +24,7 @@ SUBSCRIPTION: Final = """
       LEFT JOIN pg_stat_subscription w ON w.subid = s.oid AND w.relid IS NULL AND w.pid IS NOT NULL
      WHERE s.subname = %s AND s.subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())
 """
+DATABASE: Final = "SELECT current_database(), pg_postmaster_start_time()"
 SETUP: Final = "run `pgaudit archive setup`"
 
 Connection = psycopg.Connection[Any]
@@ -56,8 +57,8 @@ def check(primary: Connection, archive: Connection | str, *, name: str = NAME, n
     if isinstance(archive, str):
         findings.append(Finding("unreachable", f"the archive does not answer: {archive}", "start it, or check --to"))
         return Report(slot, limit, size_of(primary), findings=tuple(findings))
-    if state_of(archive) is None:
-        findings.append(Finding("not_an_archive", "that database has no schema pgaudit", SETUP))
+    if reason := no_archive(primary, archive):
+        findings.append(Finding("not_an_archive", reason, f"{SETUP}, or check --to"))
         return Report(slot, limit, size_of(primary), findings=tuple(findings))
     findings += [*subscription_findings(archive, name), *schema_findings(primary, archive)]
     end = end_of(archive)
@@ -66,6 +67,13 @@ def check(primary: Connection, archive: Connection | str, *, name: str = NAME, n
     differences = compare(primary, archive, 0 if newest is None else max(end - newest, 0), min(end, size))
     findings += [*contents_findings(differences), *end_findings(known, end, size)]
     return Report(slot, limit, size, max(size - end, 0), differences, tuple(findings))
+
+
+def no_archive(primary: Connection, archive: Connection) -> str | None:
+    """Returns why a database cannot be the archive; None if it can."""
+    if fetch(primary, tuple_row, DATABASE) == fetch(archive, tuple_row, DATABASE):
+        return "that database is the primary itself"
+    return "that database has no schema pgaudit" if state_of(archive) is None else None
 
 
 def size_of(conn: Connection) -> int:
@@ -108,8 +116,11 @@ def schema_findings(primary: Connection, archive: Connection) -> Iterator[Findin
         yield Finding(
             "other_schema", f"the primary has {here}, and the archive {there}", "run `pgaudit migrate` on both"
         )
+        return
     for difference in fingerprint.differences(archive):
-        yield Finding("unguarded", difference, f"{SETUP} again, or `pgaudit migrate --repair` on the archive")
+        yield Finding(
+            "unguarded", difference, "run `pgaudit migrate --repair` on the archive, then `pgaudit archive setup`"
+        )
 
 
 def contents_findings(found: Differences) -> Iterator[Finding]:

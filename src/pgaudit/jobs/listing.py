@@ -139,4 +139,7 @@ def acknowledge_job(conn: object, job_id: int, reason: str) -> None:
     """
     with undone_on_error(conn) as driver:
         if fetch(driver, scalar_row, ACKNOWLEDGE, [job_id, reason]) != [True]:
-            raise JobNotFound(f"job {job_id} cannot be acknowledged: only failed jobs can; see `pgaudit jobs list`")
+            raise JobNotFound(
+                f"job {job_id} cannot be acknowledged: only failed jobs of the log can; see `pgaudit jobs list`, and "
+                "`pgaudit jobs discard --processor NAME` for those of a processor"
+            )

@@ -1,11 +1,14 @@
 """The thread of one stream: opens its destination while there is something to send, and sends chunk after chunk."""
 
+import logging
 import math
 import threading
 import time
 from typing import Final
 
-from pgaudit._log import warn_once
+import psycopg
+
+from pgaudit._db_errors import safe_summary
 from pgaudit.errors import InvalidStream, MissingExtra
 from pgaudit.settings import Settings
 from pgaudit.streams import positions, replaying
@@ -21,6 +24,8 @@ from pgaudit.streams.request import Request
 from pgaudit.streams.shipping import Shipper
 from pgaudit.streams.throttle import Throttle
 from pgaudit.streams.urls import StreamURL
+
+logger = logging.getLogger("pgaudit.worker")
 
 LOOK_EVERY_SECONDS: Final = 1.0
 REPLAY_SECONDS: Final = 1.0  # after which it looks for something newer to send
@@ -65,9 +70,14 @@ class StreamThread:
             return False
         try:
             return self.ship(due) or self.replay(due)
-        except BaseException:
+        except psycopg.Error:
             self.close()
             raise
+        except Exception as error:  # noqa: BLE001 - whatever it was, people see it with the stream
+            self.close()
+            logger.warning("the stream %s has met an error, will retry: %s", due.name, safe_summary(error))
+            note_failure(self._conn, self._settings, due, DeliveryFailed(f"unexpected error: {safe_summary(error)}"))
+            return False
 
     def ship(self, due: Due) -> bool:
         """Sends one chunk. Returns whether there may be more."""
@@ -80,7 +90,7 @@ class StreamThread:
             note_failure(self._conn, self._settings, due, DestinationRefused(str(error)))
             return False
         except MissingExtra as error:
-            warn_once(f"this worker cannot send the stream {due.name}: {error}")
+            note_failure(self._conn, self._settings, due, DeliveryFailed(f"a worker cannot send it: {error}"))
             return False
         if isinstance(destination, Reporter):
             return send_report(self._conn, self._settings, destination, due)

@@ -1145,7 +1145,7 @@ CREATE TABLE pgaudit.delivery (
     error      text,
     started_at timestamptz NOT NULL DEFAULT transaction_timestamp(),
     ended_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
-    CHECK (status = ANY ('{delivered,failed,skipped,discarded,rewound,replayed}'))
+    CHECK (status = ANY ('{delivered,parked,failed,skipped,discarded,rewound,replayed}'))
 );
 CREATE INDEX delivery_stream_idx ON pgaudit.delivery (stream, id);
 CREATE INDEX delivery_started_idx ON pgaudit.delivery (started_at);
@@ -4795,7 +4795,7 @@ BEGIN
      WHERE p.name = at.name;
     PERFORM park(at.name, parked);
     IF events > 0 OR number > 0 THEN
-        PERFORM note_delivery(at.name, 'delivered', at.next_index, move_stream.next_index - 1, events, number, bytes,
+        PERFORM note_delivery(at.name, CASE WHEN events > 0 THEN 'delivered' ELSE 'parked' END, at.next_index, move_stream.next_index - 1, events, number, bytes,
                               at.attempts + 1);
     END IF;
     IF skipped IS NOT NULL THEN
@@ -5004,18 +5004,20 @@ BEGIN
      WHERE p.name = resume_stream.name;
 END $$;
 
--- rewind_stream(name, index): lets a stream go on with the event of that index, which may lie ahead too. Waits for the
--- chunk that is on its way. What was parked from there on comes again, so it is parked no longer.
+-- rewind_stream(name, index): lets a stream go on with the event of that index, which may lie ahead too. Raises PA003 if
+-- the log does not have it, and it is not the next one that is appended. Waits for the chunk that is on its way. What
+-- was parked from there on comes again, so it is parked no longer.
 CREATE OR REPLACE FUNCTION pgaudit.rewind_stream(name text, index bigint) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     log_size bigint := (SELECT size FROM log_head);
+    first    bigint := least((SELECT min(first_index) FROM log_partitions()), log_size);
     before   bigint;
 BEGIN
     PERFORM require_stream(name);
-    IF rewind_stream.index NOT BETWEEN 0 AND log_size THEN
-        RAISE EXCEPTION 'the log has % events, so a stream cannot go on with index %', log_size, rewind_stream.index
+    IF rewind_stream.index NOT BETWEEN first AND log_size THEN
+        RAISE EXCEPTION 'stream % can go on with index % to %, and not with %', name, first, log_size, rewind_stream.index
             USING ERRCODE = 'PA003';
     END IF;
     SELECT next_index INTO before FROM stream_position p WHERE p.name = rewind_stream.name FOR UPDATE;
@@ -7097,7 +7099,7 @@ COMMENT ON COLUMN pgaudit.delivery.id IS
 COMMENT ON COLUMN pgaudit.delivery.stream IS
     'Name of the stream.';
 COMMENT ON COLUMN pgaudit.delivery.status IS
-    'delivered, replayed, failed, skipped, discarded or rewound.';
+    'delivered, replayed, parked if all events were refused, failed, skipped, discarded or rewound.';
 COMMENT ON COLUMN pgaudit.delivery.from_index IS
     'First index of the range.';
 COMMENT ON COLUMN pgaudit.delivery.to_index IS
@@ -7384,7 +7386,7 @@ END $$;
 
 
 DELETE FROM pgaudit.schema_code;
-INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('2eff46c53082a372c13ed0070f34c09024165682366655a6fa01147fe8f408b2', '0.1.0');
+INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('37ffb1cb1247f9c8c0bbd732019b5b3f59420a2b52ef38fc93d83173b82a8e64', '0.1.0');
 
 
 DO $renewal$
