@@ -8,12 +8,20 @@ import pytest
 from pgaudit import Settings
 from pgaudit.testing.copies import fresh_database, migrated_server
 from pgaudit.testing.server import Server
+from tests.support.processors import no_others
 
 
 @pytest.fixture
 def anyio_backend() -> str:
     """Procrastinate and psycopg run on asyncio."""
     return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def _only_processors_of_the_test() -> Iterator[None]:
+    """Workers in a test run no processors that another one has declared."""
+    with no_others():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -93,7 +93,7 @@ END $$;
 
 -- lock_stream(name, next_index): keeps other workers from sending until the transaction ends. Returns false if another
 -- one is busy, or the position is no longer that one. The session of a worker that is halted loses the lock after ten
--- minutes; a chunk takes less than that.
+-- minutes, and a chunk should take less than that.
 CREATE OR REPLACE FUNCTION pgaudit.lock_stream(name text, next_index bigint) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
 BEGIN
@@ -112,28 +112,30 @@ LANGUAGE sql SET search_path = pgaudit, pg_temp AS $$
         ON CONFLICT (stream, index) DO UPDATE SET attempts = parked.attempts + 1, error = excluded.error
 $$;
 
--- note_delivery(stream, status, from_index, to_index, events, parked, bytes, attempts): adds to the history what was sent
--- in this transaction. What has gone well within a minute is one row: a stream that sends each second would add 86,400
--- rows a day.
+-- note_delivery(stream, status, from_index, to_index, events, parked, bytes, attempts, error): adds to the history what
+-- was sent or left out in this transaction. Chunks of a minute that have the same status and error, at the first attempt,
+-- are one row: a stream that sends each second would add 86,400 rows a day.
 CREATE OR REPLACE FUNCTION pgaudit.note_delivery(
     stream text, status text, from_index bigint, to_index bigint, events bigint, parked bigint, bytes bigint,
-    attempts integer) RETURNS void
+    attempts integer, error text DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
     newest delivery;
 BEGIN
-    SELECT * INTO newest FROM delivery d WHERE d.stream = note_delivery.stream ORDER BY id DESC LIMIT 1;
-    IF newest.status = note_delivery.status AND newest.to_index < note_delivery.from_index
-       AND (newest.parked, newest.attempts, note_delivery.parked, note_delivery.attempts) = (0, 1, 0, 1)
-       AND date_trunc('minute', newest.started_at) = date_trunc('minute', transaction_timestamp()) THEN
+    SELECT * INTO newest FROM delivery d
+     WHERE d.stream = note_delivery.stream AND d.status = note_delivery.status
+       AND d.started_at >= date_trunc('minute', transaction_timestamp())
+     ORDER BY d.id DESC LIMIT 1;
+    IF newest.to_index < note_delivery.from_index AND newest.error IS NOT DISTINCT FROM left(note_delivery.error, 1000)
+       AND (newest.parked, newest.attempts, note_delivery.parked, note_delivery.attempts) = (0, 1, 0, 1) THEN
         UPDATE delivery d
            SET to_index = note_delivery.to_index, events = newest.events + note_delivery.events,
                bytes = newest.bytes + note_delivery.bytes, chunks = newest.chunks + 1, ended_at = clock_timestamp(),
                seconds = newest.seconds + extract(epoch FROM clock_timestamp() - transaction_timestamp())
          WHERE d.id = newest.id;
     ELSE
-        INSERT INTO delivery (stream, status, from_index, to_index, events, parked, bytes, attempts)
-        VALUES (stream, status, from_index, to_index, events, parked, bytes, attempts);
+        INSERT INTO delivery (stream, status, from_index, to_index, events, parked, bytes, attempts, error)
+        VALUES (stream, status, from_index, to_index, events, parked, bytes, attempts, left(error, 1000));
     END IF;
 END $$;
 
@@ -165,13 +167,12 @@ BEGIN
      WHERE p.name = at.name;
     PERFORM park(at.name, parked);
     IF events > 0 OR number > 0 THEN
-        PERFORM note_delivery(at.name, CASE WHEN events > 0 THEN 'delivered' ELSE 'parked' END, at.next_index, move_stream.next_index - 1, events, number, bytes,
-                              at.attempts + 1);
+        PERFORM note_delivery(at.name, CASE WHEN events > 0 THEN 'delivered' ELSE 'parked' END, at.next_index,
+                              move_stream.next_index - 1, events, number, bytes, at.attempts + 1);
     END IF;
     IF skipped IS NOT NULL THEN
-        INSERT INTO delivery (stream, status, from_index, to_index, events, error)
-        VALUES (at.name, 'skipped', at.next_index, move_stream.next_index - 1, (skipped->>'events')::bigint,
-                left(skipped->>'reason', 1000));
+        PERFORM note_delivery(at.name, 'skipped', at.next_index, move_stream.next_index - 1,
+                              (skipped->>'events')::bigint, 0, 0, 1, skipped->>'reason');
     END IF;
 END $$;
 

@@ -1,8 +1,8 @@
 -- Cursors: streams that the application reads itself. Readers call these functions, because they can write to no table.
 -- A cursor belongs to the role that has made it: others can neither use it nor take its name, nor that of a stream.
 
--- cursor_key(name): returns the name of the stream that is the caller's cursor; NULL if no cursor has such a name. Its role is that of SET ROLE, if there is
--- one, so that logins that come and go can have their cursors in common.
+-- cursor_key(name): returns the name of the stream that is the caller's cursor; NULL if no cursor has such a name. Its
+-- role is that of SET ROLE, if there is one, so that logins that come and go can have their cursors in common.
 CREATE OR REPLACE FUNCTION pgaudit.cursor_key(name text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT 'cursor:' || coalesce(nullif(current_setting('role'), 'none'), session_user) || ':' || name
@@ -24,7 +24,8 @@ BEGIN
     END IF;
     SELECT * INTO known FROM stream s WHERE s.name = key;
     IF NOT FOUND THEN
-        IF (SELECT count(*) FROM stream WHERE kind = 'cursor' AND starts_with(stream.name, ours)) >= 100 THEN
+        IF (SELECT count(*) FROM stream WHERE kind = 'cursor' AND starts_with(stream.name, ours)
+                AND position(':' IN substr(stream.name, length(ours) + 1)) = 0) >= 100 THEN
             RETURN format('the role has 100 cursors already: remove one with SELECT pgaudit.remove_stream(%L), as the '
                           'owner of the schema', ours || 'NAME');
         END IF;

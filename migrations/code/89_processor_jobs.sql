@@ -26,7 +26,9 @@ BEGIN
     candidates := array(SELECT p.name FROM processor p JOIN stream s USING (name)
                          WHERE p.name = ANY (names) AND p.next_at <= clock_timestamp()
                            AND (s.paused_at IS NULL OR s.pause_kind = 'failing' AND p.probe_at <= clock_timestamp())
-                           AND find_due_processor_job(p.name) ORDER BY random());
+                           AND find_due_processor_job(p.name) ORDER BY random() LIMIT most);
+    -- Rows of processors are locked in the order of their names, as where jobs are counted: so there is no deadlock.
+    candidates := array(SELECT n FROM unnest(candidates) n ORDER BY n COLLATE "C");
     FOREACH candidate IN ARRAY candidates LOOP
         EXIT WHEN cardinality(taken) >= most;
         taken := taken || take_processor_jobs(candidate, greatest(most / cardinality(candidates), 1));
@@ -80,7 +82,8 @@ BEGIN
     IF is_probe AND most > 0 THEN  -- one that has not failed before says most about the processor
         taken := array(SELECT j.id FROM processor_jobs j
                         WHERE j.task_name = at.name AND j.status = 'todo' AND j.scheduled_at <= due
-                        ORDER BY j.attempts > 0, j.scheduled_at, j.id LIMIT 1 FOR UPDATE SKIP LOCKED);
+                        ORDER BY EXISTS (SELECT FROM job_error e WHERE e.job_id = j.id), j.scheduled_at, j.id
+                        LIMIT 1 FOR UPDATE OF j SKIP LOCKED);
     ELSE
         taken := array(SELECT j.id FROM processor_jobs j
                         WHERE j.task_name = at.name AND j.status = 'todo' AND j.scheduled_at <= due
@@ -124,7 +127,7 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
         DELETE FROM processor_jobs j WHERE j.id = ANY (jobs) AND j.status = 'doing' AND j.worker_id = worker_id_of(worker)
         RETURNING j.task_name
     )
-    SELECT count_processed(task_name, count(*)::integer, 0) FROM done GROUP BY task_name ORDER BY task_name
+    SELECT count_processed(task_name, count(*)::integer, 0) FROM done GROUP BY task_name ORDER BY task_name COLLATE "C"
 $$;
 
 -- discard_processor_job(job, worker, reason): the processor gives the event up. The job leaves the queue, and its history
@@ -153,21 +156,22 @@ LANGUAGE sql SET search_path = pgaudit, pg_temp AS $$
             left(error_class, 200), left(sqlstate, 5), left(message, 2000), right(traceback, 2000))
 $$;
 
--- says_nothing(job, since): returns whether a failed attempt says nothing about the processor, because the job had failed
--- before already, and others have succeeded since: the last one at `since`. It is the event's fault. Such jobs come
--- together when their next attempts are due.
-CREATE OR REPLACE FUNCTION pgaudit.says_nothing(job bigint, since timestamptz) RETURNS boolean
+-- says_nothing(job, since): returns whether a failed attempt says nothing about the processor, because an earlier one of
+-- the job has failed, and other jobs have succeeded since: the last one at `since`. It is the event's fault. Such jobs
+-- come together when their next attempts are due.
+CREATE OR REPLACE FUNCTION pgaudit.says_nothing(job pgaudit.processor_jobs, since timestamptz) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT EXISTS (SELECT FROM job_error e
-                    WHERE e.job_id = job AND e.failed_at < since AND e.error_class <> ALL ('{JobStalled,Retry}'))
+                    WHERE e.job_id = job.id AND e.failed_at < since AND e.attempt <= job.attempts
+                      AND e.error_class <> ALL ('{JobStalled,Retry}'))
 $$;
 
 -- fail_processor_job(job, worker, counted, retry_in, error_class, sqlstate, message, traceback): an attempt has failed.
 --   counted   whether the processor counts as failing; false if it has asked for another attempt itself
 --   retry_in  seconds until the next attempt; NULL ends the job as failed
--- After break_after failures in a row, of jobs that had not failed before the last success, the processor is paused; while it is, an attempt costs a job nothing.
--- Returns the job's new status, NULL if the worker does not hold it, the seconds until the next attempt, and whether this
--- has paused the processor.
+-- After break_after failures in a row, of jobs that had not failed before the last success, the processor is paused;
+-- while it is, an attempt costs a job nothing. Returns the job's new status, NULL if the worker does not hold it, the
+-- seconds until the next attempt, and whether this has paused the processor.
 CREATE OR REPLACE FUNCTION pgaudit.fail_processor_job(
     job bigint, worker uuid, counted boolean, retry_in double precision, error_class text, sqlstate text, message text,
     traceback text, OUT status text, OUT again_in double precision, OUT paused boolean)
@@ -191,7 +195,7 @@ BEGIN
            attempts = held.attempts + (NOT is_probe)::integer, worker_id = NULL, abort_requested = false,
            scheduled_at = clock_timestamp() + make_interval(secs => least(greatest(again_in, 0), 1e8))
      WHERE j.id = job;
-    counted := counted AND NOT says_nothing(job, (SELECT p.ended_at FROM processor p WHERE p.name = held.task_name));
+    counted := counted AND NOT says_nothing(held, (SELECT p.ended_at FROM processor p WHERE p.name = held.task_name));
     PERFORM note_processor_error(held, error_class, sqlstate, message, traceback);
     UPDATE processor p SET failures = p.failures + counted::integer, error = left(fail_processor_job.message, 1000)
      WHERE p.name = held.task_name RETURNING * INTO at;
@@ -289,7 +293,9 @@ BEGIN
          WHERE status = 'failed' AND task_name = processor AND (jobs IS NULL OR id = ANY (jobs))
         RETURNING j AS job, id, index
     ), noted AS (
-        SELECT id, index, note_processor_error(job, 'Discard', NULL, concat(left(reason, 900), ', by ', acting_user()), NULL) FROM dropped
+        SELECT id, index, note_processor_error(job, 'Discard', NULL,
+                                               concat(left(reason, 900), ', by ', acting_user()), NULL)
+          FROM dropped
     )
     SELECT coalesce(array_agg(n.id ORDER BY n.id), '{}'), array_agg(n.index ORDER BY n.index) INTO dropped, indexes
       FROM noted n;

@@ -795,7 +795,7 @@ COMMENT ON COLUMN pgaudit.delivery.id IS
 COMMENT ON COLUMN pgaudit.delivery.stream IS
     'Name of the stream.';
 COMMENT ON COLUMN pgaudit.delivery.status IS
-    'delivered, replayed, parked if all events were refused, failed, skipped, discarded or rewound.';
+    'delivered, replayed, failed, skipped, discarded or rewound; parked if all events of a new chunk were refused.';
 COMMENT ON COLUMN pgaudit.delivery.from_index IS
     'First index of the range.';
 COMMENT ON COLUMN pgaudit.delivery.to_index IS
@@ -942,7 +942,7 @@ COMMENT ON COLUMN pgaudit.processor.failures IS
 COMMENT ON COLUMN pgaudit.processor.succeeded IS
     'Number of jobs that were done.';
 COMMENT ON COLUMN pgaudit.processor.discarded IS
-    'Number of jobs that it has given up by Discard.';
+    'Number of jobs that it has discarded.';
 COMMENT ON COLUMN pgaudit.processor.per_second IS
     'Jobs per second as of ended_at, a decaying mean of five minutes; processor_stats has it as of now.';
 COMMENT ON COLUMN pgaudit.processor.ended_at IS
@@ -1030,7 +1030,7 @@ COMMENT ON COLUMN pgaudit.processor_stats.longest_running_seconds IS
 COMMENT ON COLUMN pgaudit.processor_stats.succeeded IS
     'Number of jobs that were done.';
 COMMENT ON COLUMN pgaudit.processor_stats.discarded IS
-    'Number of jobs that it has given up by Discard.';
+    'Number of jobs that it has discarded.';
 COMMENT ON COLUMN pgaudit.processor_stats.jobs_per_second IS
     'Jobs that were done per second, a decaying mean of five minutes.';
 COMMENT ON COLUMN pgaudit.processor_stats.failures_in_a_row IS

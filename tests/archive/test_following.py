@@ -74,12 +74,22 @@ def test_partition_that_was_removed_is_no_finding(pair: Pair) -> None:
 
 
 def test_archive_that_was_set_up_after_a_partition_was_removed(pair: Pair) -> None:
-    """It cannot have those events: they are not missing, neither now nor when the next partition is removed."""
+    """It cannot have those events, so they are not missing; others at its beginning are, if somebody has deleted them."""
     pair.append(256)
     pair.here.execute(f"ALTER TABLE pgaudit.audit_log DETACH PARTITION {PARTITION}")
     pair.setup()
     report = pair.check()
     assert (report.findings, report.differences.compared, report.differences.removed) == ((), 300, 0)
+    tamper(pair.there, "DELETE FROM pgaudit.audit_log WHERE index < 300")
+    (finding,) = pair.check().findings
+    assert finding.message.startswith("the archive does not have the events 256, 257, 258")
+
+
+def test_partition_that_is_removed_after_another_one(pair: Pair) -> None:
+    """Its events are not missing: the archive has them still."""
+    pair.append(256)
+    pair.here.execute(f"ALTER TABLE pgaudit.audit_log DETACH PARTITION {PARTITION}")
+    pair.setup()
     pair.here.execute("ALTER TABLE pgaudit.audit_log DETACH PARTITION pgaudit.audit_log_256")
     report = pair.check()
     assert (report.findings, report.differences.compared, report.differences.removed) == ((), 300, 256)

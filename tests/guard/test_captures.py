@@ -11,6 +11,8 @@ from tests.support.queries import Connection
 
 TAKEN = "SELECT event FROM pgaudit.audit_jobs WHERE event->>'action' LIKE 'claim.%' ORDER BY id"
 Module = Any
+GET: dict[Module, Any] = {captures: captures.get_capture, guards: guards.get_guard}
+LIST: dict[Module, Any] = {captures: captures.list_captures, guards: guards.list_guards}
 
 
 def test_a_capture_has_the_given_options(owner: Connection) -> None:
@@ -51,13 +53,13 @@ def test_captures_and_guards_are_paused_resumed_renewed_and_removed(owner: Conne
     """Each is an event about the table; a pause outlives a renewal."""
     module.add(owner, "claims", target="claim", key="id", mask="iban")
     module.pause(owner, "claims")
-    assert (module.found(owner, "claims").state, module.found(owner, "claims").paused_by) == ("paused", "postgres")
+    assert (GET[module](owner, "claims").state, GET[module](owner, "claims").paused_by) == ("paused", "postgres")
     assert module.renew(owner, "claims").state == "paused"
     module.resume(owner, "public.claims")
-    assert module.found(owner, "claims").mask == ["iban"]
-    assert not module.found(owner, "claims").is_paused
+    assert GET[module](owner, "claims").mask == ["iban"]
+    assert not GET[module](owner, "claims").is_paused
     module.remove(owner, "claims")
-    assert module.listed(owner) == []
+    assert LIST[module](owner) == []
     actions = owner.execute("SELECT event->>'action' FROM pgaudit.audit_jobs ORDER BY id").fetchall()
     assert [action.rpartition("_")[2] for (action,) in actions] == [
         "added", "paused", "added", "paused", "resumed", "removed",
@@ -65,13 +67,13 @@ def test_captures_and_guards_are_paused_resumed_renewed_and_removed(owner: Conne
 
 
 @pytest.mark.parametrize("module", [captures, guards])
-@pytest.mark.parametrize("name", ["remove", "pause", "resume", "renew", "found"])
+@pytest.mark.parametrize("name", ["remove", "pause", "resume", "renew", "get"])
 def test_a_table_that_is_not_captured_or_guarded_is_named(owner: Connection, module: Module, name: str) -> None:
     """The sentence has the command that shows what is."""
     with pytest.raises(
         CaptureRefused, match=r"^claims is not (captured|guarded): `pgaudit (capture|guard) list` shows"
     ):
-        getattr(module, name)(owner, "claims")
+        (GET[module] if name == "get" else getattr(module, name))(owner, "claims")
 
 
 @pytest.mark.parametrize(
@@ -108,7 +110,7 @@ def test_what_cannot_be_captured_is_refused_when_it_is_added(
             module.add(owner, table, **{"target": "claim", "key": "id"} | options)
         owner.execute("INSERT INTO claims (id) VALUES (1)")
     assert owner.execute("SELECT count(*) FROM claims").fetchone() == (1,)
-    assert module.listed(owner) == []
+    assert LIST[module](owner) == []
 
 
 def test_a_condition_may_call_functions_with_their_schema(owner: Connection) -> None:

@@ -1,18 +1,10 @@
 """Fixtures for processors."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.processors import Modules, no_others
-
-
-@pytest.fixture(autouse=True)
-def _only_those_of_the_test() -> Iterator[None]:
-    """Each test declares its own processors."""
-    with no_others():
-        yield
+from tests.support.processors import Modules
 
 
 @pytest.fixture

@@ -13,8 +13,13 @@ from tests.support.waiting import wait_until_async
 from tests.support.worker import working
 
 FETCH = """
-    SELECT j.job_id FROM pgaudit.register_worker() w,
+    SELECT w.token, j.job_id, j.index FROM pgaudit.register_worker() w,
            LATERAL pgaudit.fetch_processor_jobs(w.token, '{mail}', '{}', 1) j
+"""
+FAIL = "SELECT pgaudit.fail_processor_job(%s, %s, true, 0, 'ValueError', NULL, 'poison', '')"
+FAILED_ONCE = """
+    INSERT INTO pgaudit.job_error (job_id, event_id, task_name, attempt, error_class, message)
+    SELECT id, '', task_name, 1, 'ValueError', 'poison' FROM pgaudit.processor_jobs WHERE index < 2
 """
 DUE = "UPDATE pgaudit.processor SET probe_at = '-infinity'; UPDATE pgaudit.processor_jobs SET scheduled_at = now()"
 
@@ -95,18 +100,24 @@ async def test_poison_events_that_are_tried_again_together_pause_nothing(dsn: st
     assert half is not None
 
 
-async def test_a_trial_takes_an_event_that_has_not_failed_before(dsn: str, settings: Settings) -> None:
-    """Those that fail for ever would keep a processor paused that works again."""
+async def test_trials_take_an_event_that_has_not_failed_before_and_then_each_in_turn(
+    dsn: str, settings: Settings
+) -> None:
+    """One that fails for ever would keep a processor paused that works again."""
     pgaudit.processor("mail", on="claim.*", start=0)(print)
     append(dsn, 3)
     with psycopg.connect(dsn, autocommit=True) as conn:
         async with working(settings.model_copy(update={"processor_concurrency": 0})):
             await wait_until_async("three have jobs", lambda: value_in(dsn, JOBS) == 3)
         conn.execute("SELECT pgaudit.pause_stream('mail', 'failing', 'test')")
-        conn.execute("UPDATE pgaudit.processor_jobs SET attempts = 2 WHERE index < 2")
-        jobs = "SELECT index FROM pgaudit.processor_jobs WHERE status = 'doing'"
-        conn.execute(FETCH)
-        assert conn.execute(jobs).fetchall() == [(2,)]
+        conn.execute(FAILED_ONCE)
+        tried: list[int] = []
+        for _ in range(4):
+            conn.execute("UPDATE pgaudit.processor SET probe_at = '-infinity'")
+            ((token, job, index),) = conn.execute(FETCH).fetchall()
+            conn.execute(FAIL, [job, token])
+            tried.append(index)
+    assert tried == [2, 0, 1, 2]
 
 
 async def test_a_pause_that_was_asked_for_stops_jobs_too(dsn: str, settings: Settings) -> None:

@@ -7,8 +7,7 @@ import pytest
 
 import pgaudit
 from pgaudit import Settings
-from tests.processors.test_dispatching import dispatch
-from tests.support.processors import stat
+from tests.support.processors import dispatch, stat
 from tests.support.queries import value
 from tests.support.streams import append
 from tests.support.waiting import wait_until

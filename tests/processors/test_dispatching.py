@@ -1,6 +1,5 @@
 """Dispatching: from the log to jobs, forwards and backwards."""
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,30 +9,13 @@ import pytest
 import pgaudit
 from pgaudit import Settings, processors, streams
 from pgaudit.errors import InvalidProcessor, StreamNotFound
-from pgaudit.processors.declaration import DECLARED
-from pgaudit.processors.dispatcher import Dispatcher
-from pgaudit.worker.connection import connect
-from tests.support.processors import JOBS, column, stat
+from tests.support.processors import JOBS, column, dispatch, dispatcher, stat
 from tests.support.queries import value_in
 from tests.support.streams import append
 from tests.support.waiting import wait_until_async
 from tests.support.worker import working
 
 INDEXES = "SELECT index FROM pgaudit.processor_jobs ORDER BY index"
-
-
-def dispatcher(settings: Settings) -> Dispatcher:
-    """Returns the dispatcher of a worker that knows what was declared."""
-    return Dispatcher(DECLARED, settings, connect, threading.Event(), 0.0)
-
-
-def dispatch(settings: Settings) -> None:
-    """Dispatches all that there is."""
-    one = dispatcher(settings)
-    with connect(settings, "test") as conn:
-        one.run_maintenance(conn)
-        while one.dispatch_due(conn):
-            pass
 
 
 @contextmanager

@@ -18,7 +18,7 @@ EVENTS = 30
 # What the server does by itself after ten minutes.
 END_TRANSACTION = """
     SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
-     WHERE application_name LIKE 'pgaudit stream %' AND state = 'idle in transaction'
+     WHERE application_name = 'pgaudit stream hook' AND state = 'idle in transaction'
 """
 
 

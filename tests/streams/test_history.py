@@ -8,7 +8,8 @@ from pgaudit.streams import Delivery, positions
 from pgaudit.streams.outcomes import DeliveryFailed
 from tests.support.streams import Receiver, append, ship
 
-NOTE = "SELECT pgaudit.note_delivery('siem', %s, %s, %s, %s, %s, %s, %s)"
+NOTE = "SELECT pgaudit.note_delivery('siem', %s, %s, %s, %s, %s, %s, %s, %s)"
+DELIVERED = ("delivered", 0, 9, 10, 0, 1_000, 1, None)
 
 
 @pytest.fixture
@@ -16,14 +17,14 @@ def conn(dsn: str) -> psycopg.Connection:
     """A transaction with a stream that has sent the first ten events."""
     conn = psycopg.connect(dsn)
     streams.add(conn, "siem", to="file:/nowhere", start=None)
-    conn.execute(NOTE, ("delivered", 0, 9, 10, 0, 1_000, 1))
+    conn.execute(NOTE, DELIVERED)
     return conn
 
 
 def noted(conn: psycopg.Connection, *delivery: object) -> list[Delivery]:
     """Returns the history with another delivery, the oldest first."""
     with conn:
-        conn.execute(NOTE, delivery)
+        conn.execute(NOTE, [*delivery, None][:8])
         return streams.deliveries(conn, "siem")[::-1]
 
 
@@ -32,6 +33,17 @@ def test_chunks_of_a_minute_are_one_row(conn: psycopg.Connection) -> None:
     (one,) = noted(conn, "delivered", 20, 29, 5, 0, 500, 1)
     assert (one.from_index, one.to_index, one.events, one.bytes, one.chunks) == (0, 29, 15, 1_500, 2)
     assert one.seconds >= (one.ended_at - one.started_at).total_seconds()
+
+
+def test_a_replay_between_chunks_does_not_divide_the_row(conn: psycopg.Connection) -> None:
+    """Nor do events that are left out: each kind has a row of the minute."""
+    for index in range(10, 50, 2):
+        conn.execute(NOTE, ("delivered", index, index, 1, 0, 100, 1, None))
+        conn.execute(NOTE, ("replayed", index - 10, index - 10, 1, 0, 100, 1, None))
+        conn.execute(NOTE, ("skipped", index + 1, index + 1, 1, 0, 0, 1, "too old"))
+    with conn:
+        rows = [(one.status, one.events) for one in streams.deliveries(conn, "siem")[::-1]]
+    assert rows == [("delivered", 30), ("replayed", 20), ("skipped", 20)]
 
 
 def test_the_next_minute_has_a_row_of_its_own(conn: psycopg.Connection) -> None:
@@ -46,6 +58,7 @@ def test_the_next_minute_has_a_row_of_its_own(conn: psycopg.Connection) -> None:
         pytest.param(("delivered", 10, 19, 8, 2, 500, 1), id="it has parked events"),
         pytest.param(("delivered", 10, 19, 10, 0, 500, 2), id="it was tried twice"),
         pytest.param(("replayed", 10, 19, 10, 0, 500, 1), id="it was sent again"),
+        pytest.param(("delivered", 10, 19, 10, 0, 500, 1, "why"), id="it has an error"),
         pytest.param(("delivered", 5, 19, 10, 0, 500, 1), id="its range overlaps"),
     ],
 )
@@ -85,8 +98,9 @@ def test_a_slow_chunk_is_left_half_done(dsn: str, monkeypatch: pytest.MonkeyPatc
 def ship_the_rest(dsn: str, receiver: Receiver) -> None:
     """Sends what is left, with as many attempts as it takes."""
     with psycopg.connect(dsn, autocommit=True) as conn:
-        while streams.get_stream(conn, "siem").lag_events:
+        for _ in range(20):
             ship(dsn, "siem", receiver)
+        assert streams.get_stream(conn, "siem").lag_events == 0
 
 
 def test_a_halted_worker_loses_its_lock(dsn: str) -> None:
@@ -120,7 +134,7 @@ def test_failures_are_rows_of_their_own(dsn: str) -> None:
 def test_history_is_kept_for_30_days(conn: psycopg.Connection) -> None:
     """Workers delete what is older, and a worker's role cannot delete more."""
     conn.execute("UPDATE pgaudit.delivery SET started_at = now() - interval '31 days'")
-    conn.execute(NOTE, ("delivered", 10, 19, 7, 0, 700, 1))
+    conn.execute(NOTE, ("delivered", 10, 19, 7, 0, 700, 1, None))
     conn.execute("UPDATE pgaudit.delivery SET started_at = now() - interval '29 days' WHERE from_index = 10")
     with conn:
         assert conn.execute("SELECT pgaudit.prune_deliveries()").fetchone() == (1,)

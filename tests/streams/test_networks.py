@@ -108,7 +108,7 @@ def test_a_private_address_is_refused_before_anybody_connects(callers: tuple[str
     """Also if a library connects by itself: the stream is paused, with the remedy."""
     place, seen = callers
     with (
-        pytest.raises(DestinationRefused, match=r"127\.0\.0\.1, an address that is not public: .*--allow-private"),
+        pytest.raises(DestinationRefused, match=r"127\.0\.0\.1 is an address that is not public: .*--allow-private"),
         closing(open_destination(request_to(url.format(place=place), allow_private=False))) as destination,
     ):
         destination.send([entry(0)])

@@ -48,6 +48,21 @@ def test_it_is_an_error_of_the_stream(dsn: str, monkeypatch: pytest.MonkeyPatch,
     assert receiver.taken == [0, 1]
 
 
+def test_an_error_in_a_replay_is_not_the_streams(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The replay waits for its next attempt; newer events are sent."""
+    append(dsn, 2)
+    receiver = Receiver()
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        streams.add(conn, "siem", to="file:/nowhere", start=0)
+        monkeypatch.setattr(stream_thread, "open_destination", lambda one: Broken() if one.is_replay else receiver)
+        send_all(dsn, "siem")
+        streams.replay(conn, "siem", 0, 1)
+        send_all(dsn, "siem")
+        stream = streams.get_stream(conn, "siem")
+    assert (stream.state, stream.lag_events) == ("active", 0)
+    assert (stream.replay_next, stream.replay_error) == (0, "unexpected error: ZeroDivisionError")
+
+
 def test_a_worker_without_the_packages_says_so(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another worker, which has them, may send the stream at the next attempt."""
 

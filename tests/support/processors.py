@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import threading
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,7 +11,10 @@ from typing import Any
 
 import psycopg
 
+from pgaudit import Settings
 from pgaudit.processors.declaration import DECLARED
+from pgaudit.processors.dispatcher import Dispatcher
+from pgaudit.worker.connection import connect
 from tests.support.processes import Process, start_worker
 from tests.support.queries import value_in
 
@@ -83,9 +87,9 @@ class Modules:
 
     @property
     def notes(self) -> list[Attempt]:
-        """What was noted, in its order."""
+        """What was noted, in its order; without a line that is being written."""
         path = self.directory / "notes"
-        lines = path.read_text().splitlines() if path.exists() else []
+        lines = path.read_text().split("\n")[:-1] if path.exists() else []
         parts = [line.split() for line in lines]
         return [Attempt(int(index), int(attempt), int(pid), what, key) for index, attempt, pid, what, key in parts]
 
@@ -94,3 +98,17 @@ class Modules:
         (self.directory / f"{name}.py").write_text(MODULE + code)
         path = os.pathsep.join([str(self.directory), os.environ.get("PYTHONPATH", "")])
         return {"PYTHONPATH": path, "PGAUDIT_PROCESSORS": name, "NOTES": str(self.directory / "notes")}
+
+
+def dispatcher(settings: Settings) -> Dispatcher:
+    """Returns the dispatcher of a worker that knows what was declared."""
+    return Dispatcher(DECLARED, settings, connect, threading.Event(), 0.0)
+
+
+def dispatch(settings: Settings) -> None:
+    """Dispatches all that there is."""
+    one = dispatcher(settings)
+    with connect(settings, "test") as conn:
+        one.run_maintenance(conn)
+        while one.dispatch_due(conn):
+            pass

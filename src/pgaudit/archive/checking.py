@@ -14,7 +14,7 @@ from pgaudit.archive.comparison import Differences, compare, end_of
 from pgaudit.archive.findings import Finding, numbered
 from pgaudit.archive.publication import NAME, published
 from pgaudit.archive.replication_slot import Slot, limit_of_wal, slot_findings, slot_of
-from pgaudit.archive.subscription import copying
+from pgaudit.archive.subscription import copying, first_index
 
 NEWEST: Final = 100_000
 SIZE: Final = "SELECT size FROM pgaudit.log_head"
@@ -64,7 +64,8 @@ def check(primary: Connection, archive: Connection | str, *, name: str = NAME, n
     end = end_of(archive)
     known = size_of(archive)
     size = size_of(primary)
-    differences = compare(primary, archive, 0 if newest is None else max(end - newest, 0), min(end, size))
+    first = max(first_index(archive, name), 0 if newest is None else end - newest)
+    differences = compare(primary, archive, first, min(end, size))
     findings += [*contents_findings(differences), *end_findings(known, end, size)]
     return Report(slot, limit, size, max(size - end, 0), differences, tuple(findings))
 

@@ -16,7 +16,6 @@ SETTINGS: Final = """
            set_config('bytea_output', 'hex', false)
 """
 LAST: Final = "SELECT coalesce(max(index) + 1, 0) FROM pgaudit.audit_log"
-FIRST: Final = "SELECT coalesce(min(index), 0) FROM pgaudit.audit_log"
 BLOCKS: Final = """
     SELECT index / %(block)s,
            sha256(string_agg(sha256(convert_to(audit_log::text, 'UTF8')), '' ORDER BY index))
@@ -57,15 +56,10 @@ def end_of(conn: Connection) -> int:
 
 
 def compare(primary: Connection, archive: Connection, first: int, end: int) -> Differences:
-    """Returns how the events with the indexes [first, end) differ; the archive has got all of them.
-
-    Those that the primary had removed with their partitions before the archive was set up are left out.
-    """
+    """Returns how the events with the indexes [first, end) differ; the archive has got all of them."""
     for conn in (primary, archive):
         fetch(conn, tuple_row, SETTINGS)
     ranges = fetch(primary, tuple_row, PARTITIONS)
-    (oldest,) = fetch(archive, scalar_row, FIRST)
-    first = max(first, min([oldest, *(lower for lower, _ in ranges)]))
     comparison = Comparison(primary, archive, ranges)
     for start in range(first, end, AT_ONCE):
         comparison.compare(start, min(start + AT_ONCE, end))

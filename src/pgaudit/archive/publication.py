@@ -26,9 +26,11 @@ IS_AS_IT_SHOULD_BE: Final = """
                             WHERE prpubid = p.oid AND (prqual IS NOT NULL OR prattrs IS NOT NULL))
       FROM pg_publication p WHERE pubname = %(name)s
 """
+IS_ROLE: Final = "SELECT true FROM pg_roles WHERE rolname = %(role)s"
 MAY_NOT_READ: Final = """
     SELECT relation::text FROM unnest(%(tables)s::regclass[]) relation JOIN pg_roles ON rolname = %(role)s
-     WHERE NOT has_table_privilege(rolname, relation, 'SELECT') ORDER BY 1
+     WHERE NOT (has_schema_privilege(rolname, 'pgaudit', 'USAGE') AND has_table_privilege(rolname, relation, 'SELECT'))
+     ORDER BY 1
 """
 OPTIONS: Final = sql.SQL("(publish = 'insert', publish_via_partition_root = true)")
 
@@ -36,10 +38,13 @@ Connection = psycopg.Connection[Any]
 
 
 def require_readable(primary: Connection, role: str) -> None:
-    """Lets a role pass that may read what is published: otherwise the first copy would be tried again for ever.
+    """Checks that a role may read what is published: otherwise the first copy would be tried again for ever.
 
-    :raises ArchiveRefused: it may not.
+    :param role: empty if a service of the archive's server names it: then nothing is checked.
+    :raises ArchiveRefused: it may not, or there is no such role.
     """
+    if role and not fetch(primary, scalar_row, IS_ROLE, {"role": role}):
+        raise ArchiveRefused(f"the primary has no role {role}, which the source names")
     unreadable = fetch(primary, scalar_row, MAY_NOT_READ, {"role": role, "tables": NAMES})
     if unreadable:
         raise ArchiveRefused(

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import psycopg
+from psycopg.rows import scalar_row
 
+from pgaudit._driver import fetch
 from pgaudit.archive.conninfo import parsed, without_password
 from pgaudit.archive.publication import NAME, publish, require_readable
 from pgaudit.archive.replication_slot import limit_of_wal
@@ -13,6 +15,7 @@ from pgaudit.archive.subscription import is_subscribed, prepare, refresh, subscr
 from pgaudit.errors import ArchiveRefused
 
 NAMES: Final = re.compile(NAME + "(_[a-z0-9_]{1,40})?")
+FIRST: Final = "SELECT least((SELECT min(first_index) FROM pgaudit.log_partitions()), size) FROM pgaudit.log_head"
 PASSFILE: Final = (
     "put it into the .pgpass of the user that runs the archive's server, or name a service of its pg_service.conf"
 )
@@ -55,7 +58,8 @@ def setup(  # noqa: PLR0913 - two databases, and all but these by name
     was_there = is_subscribed(archive, name)
     if not was_there:
         prepare(archive, conninfo)
-        subscribe(archive, name, source)
+        (first,) = fetch(primary, scalar_row, FIRST)
+        subscribe(archive, name, source, first)
     elif is_changed:
         refresh(archive, name)
     return Archive(name, was_there, wait_for_copy(archive, name, wait), limit_of_wal(primary))

@@ -47,6 +47,11 @@ BEGIN
     PERFORM pgaudit.guard_partition('pgaudit.audit_log_0'), pgaudit.revoke_default_privileges('pgaudit.audit_log_0');
 END $$
 """
+COMMENT: Final = """
+    SELECT obj_description(oid, 'pg_subscription') FROM pg_subscription
+     WHERE subname = %s AND subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
+FIRST_INDEX: Final = "The log of pgaudit from index "
 INSERT_GUARDS: Final = {"audit_log": "append_only_insert"}
 OTHER_GUARD: Final = "reject_direct_write"
 
@@ -75,10 +80,11 @@ def is_subscribed(archive: Connection, name: str) -> bool:
     return fetch(archive, scalar_row, SUBSCRIBED, [name]) == [True]
 
 
-def subscribe(archive: Connection, name: str, source: str) -> None:
+def subscribe(archive: Connection, name: str, source: str, first: int) -> None:
     """Creates the subscription, which begins with a copy of what the primary has.
 
     :param source: how the archive's server connects to the primary.
+    :param first: the first index that the primary has: the comment of the subscription keeps it.
     :raises psycopg.Error: that server does not reach it; then nothing is left.
     """
     with archive.transaction():
@@ -91,6 +97,15 @@ def subscribe(archive: Connection, name: str, source: str) -> None:
     except BaseException:
         set_guards(archive, "ENABLE ALWAYS")
         raise
+    comment = sql.SQL("COMMENT ON SUBSCRIPTION {} IS {}")
+    archive.execute(comment.format(sql.Identifier(name), sql.Literal(f"{FIRST_INDEX}{first}")))
+
+
+def first_index(archive: Connection, name: str) -> int:
+    """Returns the first index that the primary had when the archive was set up; 0 if nothing says so."""
+    comments = fetch(archive, scalar_row, COMMENT, [name])
+    kept = str(comments[0] or "").removeprefix(FIRST_INDEX) if comments else ""
+    return int(kept) if kept.isdecimal() else 0
 
 
 def refresh(archive: Connection, name: str) -> None:

@@ -117,7 +117,7 @@ def discard(
     ] = None,
     *,
     processor: Annotated[str, typer.Option(metavar="NAME", help="The processor whose jobs they are.")],
-    reason: Annotated[str, typer.Option(help="Why they are given up; kept in their history with your database role.")],
+    reason: Annotated[str, typer.Option(help="Why they are discarded; kept in their history with your database role.")],
     all_: Annotated[bool, typer.Option("--all", help="Every job of the processor that has failed.")] = False,
     json: AsJson = False,
 ) -> None:

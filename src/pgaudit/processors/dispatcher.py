@@ -12,7 +12,7 @@ import psycopg
 from psycopg.rows import tuple_row
 
 from pgaudit import signals
-from pgaudit._db_errors import safe_summary
+from pgaudit._db_errors import is_infrastructure, safe_summary
 from pgaudit._driver import fetch
 from pgaudit.processors.declaration import Processor
 from pgaudit.processors.dispatching import dispatch_backfill, dispatch_log
@@ -101,7 +101,14 @@ class Dispatcher:
             if self.stopping.is_set():
                 return False
             one = self.processors[name]
-            moved |= dispatch_log(conn, one) if backfill is None else dispatch_backfill(conn, one, backfill, start, end)
+            try:
+                moved |= (
+                    dispatch_log(conn, one) if backfill is None else dispatch_backfill(conn, one, backfill, start, end)
+                )
+            except Exception as error:
+                if is_infrastructure(error):
+                    raise
+                logger.warning("cannot dispatch to the processor %s, will retry: %s", name, safe_summary(error))
         return moved
 
 

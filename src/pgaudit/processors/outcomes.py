@@ -1,4 +1,4 @@
-"""How an attempt ended: the job is done, the event was given up, or the attempt has failed."""
+"""How an attempt ended: the job is done, the event was discarded, or the attempt has failed."""
 
 import traceback
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ class Succeeded:
 
 @dataclass(frozen=True, slots=True)
 class Discarded:
-    """The processor has given the event up."""
+    """The processor has discarded the event."""
 
     reason: str
 
@@ -40,7 +40,7 @@ class Failed:
         return cls(
             counted=not isinstance(error, Retry),
             retry_in=retry_in,
-            error_class=type(error).__name__,
+            error_class="Retry" if isinstance(error, Retry) else type(error).__name__,
             sqlstate=state if isinstance(state := getattr(error, "sqlstate", None), str) else None,
             message=storable(text_of(error)),
             traceback=storable("".join(traceback.format_exception(error))),

@@ -8,7 +8,7 @@ from typing import Final
 
 import psycopg
 
-from pgaudit._db_errors import safe_summary
+from pgaudit._db_errors import is_infrastructure, safe_summary
 from pgaudit.errors import InvalidStream, MissingExtra
 from pgaudit.settings import Settings
 from pgaudit.streams import positions, replaying
@@ -70,13 +70,11 @@ class StreamThread:
             return False
         try:
             return self.ship(due) or self.replay(due)
-        except psycopg.Error:
+        except Exception as error:
             self.close()
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever it was, people see it with the stream
-            self.close()
-            logger.warning("the stream %s has met an error, will retry: %s", due.name, safe_summary(error))
-            note_failure(self._conn, self._settings, due, DeliveryFailed(f"unexpected error: {safe_summary(error)}"))
+            if isinstance(error, psycopg.Error) and is_infrastructure(error):
+                raise
+            note_failure(self._conn, self._settings, due, unexpected(due, error))
             return False
 
     def ship(self, due: Due) -> bool:
@@ -112,6 +110,11 @@ class StreamThread:
         except DeliveryFailed as failure:  # its destination cannot be opened
             if replay is not None:
                 replaying.put_off(self._conn, self._settings, due, replay, failure)
+        except Exception as error:
+            if isinstance(error, psycopg.Error) and is_infrastructure(error):
+                raise
+            if replay is not None:
+                replaying.put_off(self._conn, self._settings, due, replay, unexpected(due, error))
         finally:
             self.close()  # the stream goes on as it was
         return is_done
@@ -139,6 +142,13 @@ class StreamThread:
 
     def close(self) -> None:
         """Closes the destination."""
-        if self._destination is not None:
-            self._destination.close()
-            self._destination = None
+        destination, self._destination = self._destination, None
+        if destination is not None:
+            destination.close()
+
+
+def unexpected(due: Due, error: Exception) -> DeliveryFailed:
+    """Logs an error that nobody has expected, and returns it as a failure that people see with the stream."""
+    reason = safe_summary(error)
+    logger.warning("the stream %s has met an error, will retry: %s", due.name, reason)
+    return DeliveryFailed(f"unexpected error: {reason}")

@@ -56,13 +56,13 @@ def look(conn: Connection, viewer: Viewer, reader: Reader, name: str, after: int
 
     :raises StreamNotFound: there is none of that name.
     """
-    stream = as_told(viewer, streams.get_stream(conn, name))
+    stream = masked_stream(viewer, streams.get_stream(conn, name))
     parked = parked_events(conn, viewer, reader, name, after, PARKED_PAGE)
-    deliveries = deliveries_as_told(viewer, streams.deliveries(conn, name, DELIVERIES))
+    deliveries = masked_deliveries(viewer, streams.deliveries(conn, name, DELIVERIES))
     return SeenStream(stream, deliveries, recent(conn, QUARTER, DAY, name), parked)
 
 
-def as_told(viewer: Viewer, stream: Stream) -> Stream:
+def masked_stream(viewer: Viewer, stream: Stream) -> Stream:
     """Returns a stream as the viewer may see it: what a destination answers may quote any event that it was sent.
 
     Nobody knows which, so it is withheld from all viewers whose access has a mask.
@@ -75,7 +75,7 @@ def as_told(viewer: Viewer, stream: Stream) -> Stream:
     )
 
 
-def deliveries_as_told(viewer: Viewer, found: list[Delivery]) -> list[Delivery]:
+def masked_deliveries(viewer: Viewer, found: list[Delivery]) -> list[Delivery]:
     """Returns deliveries as the viewer may see them."""
     if viewer.access.mask is unmasked:
         return found

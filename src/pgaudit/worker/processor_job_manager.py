@@ -49,8 +49,12 @@ class ProcessorJobManager(JobManager):
 
     async def unregister_worker(self, worker_id: int) -> None:  # noqa: ARG002 - as above
         """Gives back what was fetched and not begun."""
-        await self.outcomes.release([job.id or 0 for job in self._fetched])
+        jobs = [cast("int", job.id) for job in self._fetched]
         self._fetched.clear()
+        self._running.difference_update(jobs)  # if the release fails, the next fetch gives them back
+        for job in jobs:
+            self._entries.pop(job, None)
+        await self.outcomes.release(jobs)
 
     async def update_heartbeat(self, worker_id: int) -> None: ...
 

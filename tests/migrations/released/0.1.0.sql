@@ -4723,7 +4723,7 @@ END $$;
 
 -- lock_stream(name, next_index): keeps other workers from sending until the transaction ends. Returns false if another
 -- one is busy, or the position is no longer that one. The session of a worker that is halted loses the lock after ten
--- minutes; a chunk takes less than that.
+-- minutes, and a chunk should take less than that.
 CREATE OR REPLACE FUNCTION pgaudit.lock_stream(name text, next_index bigint) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
 BEGIN
@@ -4742,28 +4742,30 @@ LANGUAGE sql SET search_path = pgaudit, pg_temp AS $$
         ON CONFLICT (stream, index) DO UPDATE SET attempts = parked.attempts + 1, error = excluded.error
 $$;
 
--- note_delivery(stream, status, from_index, to_index, events, parked, bytes, attempts): adds to the history what was sent
--- in this transaction. What has gone well within a minute is one row: a stream that sends each second would add 86,400
--- rows a day.
+-- note_delivery(stream, status, from_index, to_index, events, parked, bytes, attempts, error): adds to the history what
+-- was sent or left out in this transaction. Chunks of a minute that have the same status and error, at the first attempt,
+-- are one row: a stream that sends each second would add 86,400 rows a day.
 CREATE OR REPLACE FUNCTION pgaudit.note_delivery(
     stream text, status text, from_index bigint, to_index bigint, events bigint, parked bigint, bytes bigint,
-    attempts integer) RETURNS void
+    attempts integer, error text DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql SET search_path = pgaudit, pg_temp AS $$
 DECLARE
     newest delivery;
 BEGIN
-    SELECT * INTO newest FROM delivery d WHERE d.stream = note_delivery.stream ORDER BY id DESC LIMIT 1;
-    IF newest.status = note_delivery.status AND newest.to_index < note_delivery.from_index
-       AND (newest.parked, newest.attempts, note_delivery.parked, note_delivery.attempts) = (0, 1, 0, 1)
-       AND date_trunc('minute', newest.started_at) = date_trunc('minute', transaction_timestamp()) THEN
+    SELECT * INTO newest FROM delivery d
+     WHERE d.stream = note_delivery.stream AND d.status = note_delivery.status
+       AND d.started_at >= date_trunc('minute', transaction_timestamp())
+     ORDER BY d.id DESC LIMIT 1;
+    IF newest.to_index < note_delivery.from_index AND newest.error IS NOT DISTINCT FROM left(note_delivery.error, 1000)
+       AND (newest.parked, newest.attempts, note_delivery.parked, note_delivery.attempts) = (0, 1, 0, 1) THEN
         UPDATE delivery d
            SET to_index = note_delivery.to_index, events = newest.events + note_delivery.events,
                bytes = newest.bytes + note_delivery.bytes, chunks = newest.chunks + 1, ended_at = clock_timestamp(),
                seconds = newest.seconds + extract(epoch FROM clock_timestamp() - transaction_timestamp())
          WHERE d.id = newest.id;
     ELSE
-        INSERT INTO delivery (stream, status, from_index, to_index, events, parked, bytes, attempts)
-        VALUES (stream, status, from_index, to_index, events, parked, bytes, attempts);
+        INSERT INTO delivery (stream, status, from_index, to_index, events, parked, bytes, attempts, error)
+        VALUES (stream, status, from_index, to_index, events, parked, bytes, attempts, left(error, 1000));
     END IF;
 END $$;
 
@@ -4795,13 +4797,12 @@ BEGIN
      WHERE p.name = at.name;
     PERFORM park(at.name, parked);
     IF events > 0 OR number > 0 THEN
-        PERFORM note_delivery(at.name, CASE WHEN events > 0 THEN 'delivered' ELSE 'parked' END, at.next_index, move_stream.next_index - 1, events, number, bytes,
-                              at.attempts + 1);
+        PERFORM note_delivery(at.name, CASE WHEN events > 0 THEN 'delivered' ELSE 'parked' END, at.next_index,
+                              move_stream.next_index - 1, events, number, bytes, at.attempts + 1);
     END IF;
     IF skipped IS NOT NULL THEN
-        INSERT INTO delivery (stream, status, from_index, to_index, events, error)
-        VALUES (at.name, 'skipped', at.next_index, move_stream.next_index - 1, (skipped->>'events')::bigint,
-                left(skipped->>'reason', 1000));
+        PERFORM note_delivery(at.name, 'skipped', at.next_index, move_stream.next_index - 1,
+                              (skipped->>'events')::bigint, 0, 0, 1, skipped->>'reason');
     END IF;
 END $$;
 
@@ -5068,8 +5069,8 @@ END $$;
 -- Cursors: streams that the application reads itself. Readers call these functions, because they can write to no table.
 -- A cursor belongs to the role that has made it: others can neither use it nor take its name, nor that of a stream.
 
--- cursor_key(name): returns the name of the stream that is the caller's cursor; NULL if no cursor has such a name. Its role is that of SET ROLE, if there is
--- one, so that logins that come and go can have their cursors in common.
+-- cursor_key(name): returns the name of the stream that is the caller's cursor; NULL if no cursor has such a name. Its
+-- role is that of SET ROLE, if there is one, so that logins that come and go can have their cursors in common.
 CREATE OR REPLACE FUNCTION pgaudit.cursor_key(name text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT 'cursor:' || coalesce(nullif(current_setting('role'), 'none'), session_user) || ':' || name
@@ -5091,7 +5092,8 @@ BEGIN
     END IF;
     SELECT * INTO known FROM stream s WHERE s.name = key;
     IF NOT FOUND THEN
-        IF (SELECT count(*) FROM stream WHERE kind = 'cursor' AND starts_with(stream.name, ours)) >= 100 THEN
+        IF (SELECT count(*) FROM stream WHERE kind = 'cursor' AND starts_with(stream.name, ours)
+                AND position(':' IN substr(stream.name, length(ours) + 1)) = 0) >= 100 THEN
             RETURN format('the role has 100 cursors already: remove one with SELECT pgaudit.remove_stream(%L), as the '
                           'owner of the schema', ours || 'NAME');
         END IF;
@@ -5169,7 +5171,9 @@ BEGIN
     candidates := array(SELECT p.name FROM processor p JOIN stream s USING (name)
                          WHERE p.name = ANY (names) AND p.next_at <= clock_timestamp()
                            AND (s.paused_at IS NULL OR s.pause_kind = 'failing' AND p.probe_at <= clock_timestamp())
-                           AND find_due_processor_job(p.name) ORDER BY random());
+                           AND find_due_processor_job(p.name) ORDER BY random() LIMIT most);
+    -- Rows of processors are locked in the order of their names, as where jobs are counted: so there is no deadlock.
+    candidates := array(SELECT n FROM unnest(candidates) n ORDER BY n COLLATE "C");
     FOREACH candidate IN ARRAY candidates LOOP
         EXIT WHEN cardinality(taken) >= most;
         taken := taken || take_processor_jobs(candidate, greatest(most / cardinality(candidates), 1));
@@ -5223,7 +5227,8 @@ BEGIN
     IF is_probe AND most > 0 THEN  -- one that has not failed before says most about the processor
         taken := array(SELECT j.id FROM processor_jobs j
                         WHERE j.task_name = at.name AND j.status = 'todo' AND j.scheduled_at <= due
-                        ORDER BY j.attempts > 0, j.scheduled_at, j.id LIMIT 1 FOR UPDATE SKIP LOCKED);
+                        ORDER BY EXISTS (SELECT FROM job_error e WHERE e.job_id = j.id), j.scheduled_at, j.id
+                        LIMIT 1 FOR UPDATE OF j SKIP LOCKED);
     ELSE
         taken := array(SELECT j.id FROM processor_jobs j
                         WHERE j.task_name = at.name AND j.status = 'todo' AND j.scheduled_at <= due
@@ -5267,7 +5272,7 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pgaudit, pg_temp AS $$
         DELETE FROM processor_jobs j WHERE j.id = ANY (jobs) AND j.status = 'doing' AND j.worker_id = worker_id_of(worker)
         RETURNING j.task_name
     )
-    SELECT count_processed(task_name, count(*)::integer, 0) FROM done GROUP BY task_name ORDER BY task_name
+    SELECT count_processed(task_name, count(*)::integer, 0) FROM done GROUP BY task_name ORDER BY task_name COLLATE "C"
 $$;
 
 -- discard_processor_job(job, worker, reason): the processor gives the event up. The job leaves the queue, and its history
@@ -5296,21 +5301,22 @@ LANGUAGE sql SET search_path = pgaudit, pg_temp AS $$
             left(error_class, 200), left(sqlstate, 5), left(message, 2000), right(traceback, 2000))
 $$;
 
--- says_nothing(job, since): returns whether a failed attempt says nothing about the processor, because the job had failed
--- before already, and others have succeeded since: the last one at `since`. It is the event's fault. Such jobs come
--- together when their next attempts are due.
-CREATE OR REPLACE FUNCTION pgaudit.says_nothing(job bigint, since timestamptz) RETURNS boolean
+-- says_nothing(job, since): returns whether a failed attempt says nothing about the processor, because an earlier one of
+-- the job has failed, and other jobs have succeeded since: the last one at `since`. It is the event's fault. Such jobs
+-- come together when their next attempts are due.
+CREATE OR REPLACE FUNCTION pgaudit.says_nothing(job pgaudit.processor_jobs, since timestamptz) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pgaudit, pg_temp AS $$
     SELECT EXISTS (SELECT FROM job_error e
-                    WHERE e.job_id = job AND e.failed_at < since AND e.error_class <> ALL ('{JobStalled,Retry}'))
+                    WHERE e.job_id = job.id AND e.failed_at < since AND e.attempt <= job.attempts
+                      AND e.error_class <> ALL ('{JobStalled,Retry}'))
 $$;
 
 -- fail_processor_job(job, worker, counted, retry_in, error_class, sqlstate, message, traceback): an attempt has failed.
 --   counted   whether the processor counts as failing; false if it has asked for another attempt itself
 --   retry_in  seconds until the next attempt; NULL ends the job as failed
--- After break_after failures in a row, of jobs that had not failed before the last success, the processor is paused; while it is, an attempt costs a job nothing.
--- Returns the job's new status, NULL if the worker does not hold it, the seconds until the next attempt, and whether this
--- has paused the processor.
+-- After break_after failures in a row, of jobs that had not failed before the last success, the processor is paused;
+-- while it is, an attempt costs a job nothing. Returns the job's new status, NULL if the worker does not hold it, the
+-- seconds until the next attempt, and whether this has paused the processor.
 CREATE OR REPLACE FUNCTION pgaudit.fail_processor_job(
     job bigint, worker uuid, counted boolean, retry_in double precision, error_class text, sqlstate text, message text,
     traceback text, OUT status text, OUT again_in double precision, OUT paused boolean)
@@ -5334,7 +5340,7 @@ BEGIN
            attempts = held.attempts + (NOT is_probe)::integer, worker_id = NULL, abort_requested = false,
            scheduled_at = clock_timestamp() + make_interval(secs => least(greatest(again_in, 0), 1e8))
      WHERE j.id = job;
-    counted := counted AND NOT says_nothing(job, (SELECT p.ended_at FROM processor p WHERE p.name = held.task_name));
+    counted := counted AND NOT says_nothing(held, (SELECT p.ended_at FROM processor p WHERE p.name = held.task_name));
     PERFORM note_processor_error(held, error_class, sqlstate, message, traceback);
     UPDATE processor p SET failures = p.failures + counted::integer, error = left(fail_processor_job.message, 1000)
      WHERE p.name = held.task_name RETURNING * INTO at;
@@ -5432,7 +5438,9 @@ BEGIN
          WHERE status = 'failed' AND task_name = processor AND (jobs IS NULL OR id = ANY (jobs))
         RETURNING j AS job, id, index
     ), noted AS (
-        SELECT id, index, note_processor_error(job, 'Discard', NULL, concat(left(reason, 900), ', by ', acting_user()), NULL) FROM dropped
+        SELECT id, index, note_processor_error(job, 'Discard', NULL,
+                                               concat(left(reason, 900), ', by ', acting_user()), NULL)
+          FROM dropped
     )
     SELECT coalesce(array_agg(n.id ORDER BY n.id), '{}'), array_agg(n.index ORDER BY n.index) INTO dropped, indexes
       FROM noted n;
@@ -7099,7 +7107,7 @@ COMMENT ON COLUMN pgaudit.delivery.id IS
 COMMENT ON COLUMN pgaudit.delivery.stream IS
     'Name of the stream.';
 COMMENT ON COLUMN pgaudit.delivery.status IS
-    'delivered, replayed, parked if all events were refused, failed, skipped, discarded or rewound.';
+    'delivered, replayed, failed, skipped, discarded or rewound; parked if all events of a new chunk were refused.';
 COMMENT ON COLUMN pgaudit.delivery.from_index IS
     'First index of the range.';
 COMMENT ON COLUMN pgaudit.delivery.to_index IS
@@ -7246,7 +7254,7 @@ COMMENT ON COLUMN pgaudit.processor.failures IS
 COMMENT ON COLUMN pgaudit.processor.succeeded IS
     'Number of jobs that were done.';
 COMMENT ON COLUMN pgaudit.processor.discarded IS
-    'Number of jobs that it has given up by Discard.';
+    'Number of jobs that it has discarded.';
 COMMENT ON COLUMN pgaudit.processor.per_second IS
     'Jobs per second as of ended_at, a decaying mean of five minutes; processor_stats has it as of now.';
 COMMENT ON COLUMN pgaudit.processor.ended_at IS
@@ -7334,7 +7342,7 @@ COMMENT ON COLUMN pgaudit.processor_stats.longest_running_seconds IS
 COMMENT ON COLUMN pgaudit.processor_stats.succeeded IS
     'Number of jobs that were done.';
 COMMENT ON COLUMN pgaudit.processor_stats.discarded IS
-    'Number of jobs that it has given up by Discard.';
+    'Number of jobs that it has discarded.';
 COMMENT ON COLUMN pgaudit.processor_stats.jobs_per_second IS
     'Jobs that were done per second, a decaying mean of five minutes.';
 COMMENT ON COLUMN pgaudit.processor_stats.failures_in_a_row IS
@@ -7386,7 +7394,7 @@ END $$;
 
 
 DELETE FROM pgaudit.schema_code;
-INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('37ffb1cb1247f9c8c0bbd732019b5b3f59420a2b52ef38fc93d83173b82a8e64', '0.1.0');
+INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('760844efe8201f62d3e4c7eb69572ffcd9b770f8d79f4d37dacd64febee7ba73', '0.1.0');
 
 
 DO $renewal$

@@ -31,7 +31,7 @@ EXPECTED: Final = "Nats-Expected-Last-Sequence"
 def open_destination(request: Request) -> "JetStream":
     """Returns the stream of JetStream; it is made if there is none.
 
-    :raises DestinationRefused: the server does not let us in.
+    :raises DestinationRefused: the server denies access.
     """
     return JetStream(request)
 

@@ -1,12 +1,12 @@
 """The forms in which an event is sent: its own text, or that of a standard.
 
-===============  =================================================================
+================ =================================================================
 ``native``       the event as the log has it, with its index and leaf hash
 ``cloudevents``  CloudEvents 1.0
 ``ocsf``         Open Cybersecurity Schema Framework: the class Entity Management
 ``ecs``          Elastic Common Schema
-``wording``      what several of them say in the same words
-===============  =================================================================
+``field_values`` what several of them say in the same words
+================ =================================================================
 """
 
 from collections.abc import Callable, Mapping

@@ -28,7 +28,7 @@ from pgaudit.web.api.viewer import CurrentViewer
 from pgaudit.web.lookups import Lookups
 from pgaudit.web.reads import Reader
 from pgaudit.web.stream_operations import Connection, StreamOperations
-from pgaudit.web.stream_views import as_told, deliveries_as_told, parked_events
+from pgaudit.web.stream_views import masked_deliveries, masked_stream, parked_events
 
 NOT_PARKED: Final = "The stream has not parked that event."
 
@@ -45,18 +45,18 @@ class StreamRoutes:
     async def streams(self, viewer: CurrentViewer) -> StreamList:
         """Returns the streams, at most a second old."""
         found = await self._streams.result()
-        return StreamList(datetime.now(UTC), [as_told(viewer, stream) for stream in found])
+        return StreamList(datetime.now(UTC), [masked_stream(viewer, stream) for stream in found])
 
     async def stream(self, viewer: CurrentViewer, name: Name) -> Stream:
         """Returns one stream."""
-        return await self._lookups.run(lambda conn: as_told(viewer, streams.get_stream(conn, name)))
+        return await self._lookups.run(lambda conn: masked_stream(viewer, streams.get_stream(conn, name)))
 
     async def deliveries(self, viewer: CurrentViewer, name: Name, limit: Limit = 50) -> Deliveries:
         """Returns the newest deliveries of the last 30 days: `delivered`, `replayed`, `failed`, `skipped` or others."""
 
         def look(conn: Connection) -> Deliveries:
             streams.get_stream(conn, name)
-            return Deliveries(deliveries_as_told(viewer, streams.deliveries(conn, name, limit)))
+            return Deliveries(masked_deliveries(viewer, streams.deliveries(conn, name, limit)))
 
         return await self._lookups.run(look)
 
@@ -78,7 +78,7 @@ class StreamRoutes:
 
         def operation(conn: Connection) -> Stream:
             streams.pause(conn, name, body.reason)
-            return as_told(viewer, streams.get_stream(conn, name))
+            return masked_stream(viewer, streams.get_stream(conn, name))
 
         return await self._operations.run(request, viewer, operation)
 
@@ -87,7 +87,7 @@ class StreamRoutes:
 
         def operation(conn: Connection) -> Stream:
             streams.resume(conn, name)
-            return as_told(viewer, streams.get_stream(conn, name))
+            return masked_stream(viewer, streams.get_stream(conn, name))
 
         return await self._operations.run(request, viewer, operation)
 
@@ -96,7 +96,7 @@ class StreamRoutes:
 
         def operation(conn: Connection) -> Stream:
             streams.rewind(conn, name, body.index)
-            return as_told(viewer, streams.get_stream(conn, name))
+            return masked_stream(viewer, streams.get_stream(conn, name))
 
         return await self._operations.run(request, viewer, operation)
 
@@ -105,7 +105,7 @@ class StreamRoutes:
 
         def operation(conn: Connection) -> Stream:
             streams.replay(conn, name, body.first, body.last)
-            return as_told(viewer, streams.get_stream(conn, name))
+            return masked_stream(viewer, streams.get_stream(conn, name))
 
         return await self._operations.run(request, viewer, operation)
 
@@ -114,7 +114,7 @@ class StreamRoutes:
 
         def operation(conn: Connection) -> Stream:
             streams.stop_replay(conn, name)
-            return as_told(viewer, streams.get_stream(conn, name))
+            return masked_stream(viewer, streams.get_stream(conn, name))
 
         return await self._operations.run(request, viewer, operation)
 
@@ -128,7 +128,7 @@ class StreamRoutes:
 
         def operation(conn: Connection) -> Stream | None:
             is_done = streams.discard(conn, name, body.index, body.reason)
-            return as_told(viewer, streams.get_stream(conn, name)) if is_done else None
+            return masked_stream(viewer, streams.get_stream(conn, name)) if is_done else None
 
         stream = await self._operations.run(request, viewer, operation)
         if stream is None:

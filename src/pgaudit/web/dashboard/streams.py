@@ -108,7 +108,7 @@ class StreamPages:
     async def _render_list(self, request: Request, template: str) -> Response:
         viewer = await self._viewer(request)
         now, found, called = await self._listed.result()
-        shown = [Listed(stream_views.as_told(viewer, one.stream), one.spark) for one in found]
+        shown = [Listed(stream_views.masked_stream(viewer, one.stream), one.spark) for one in found]
         return self._dashboard.render(
             request, template, viewer, observed_at=now, streams=shown, processors=called, tones=TONES
         )
