@@ -30,7 +30,7 @@ demo: $(READY) ## Runs the demo: an application, two workers, one killed half wa
 
 test: $(READY) ## Runs the tests, on real servers that they start
 	$(if $(MISSING),@echo "Skips the tests marked $(MISSING). To run them: apt-get install $(MISSING)")
-	$(if $(TMPDIR),,$(if $(IN_MEMORY),TMPDIR=$(IN_MEMORY) )).venv/bin/pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder \
+	$(if $(TMPDIR),,$(if $(IN_MEMORY),TMPDIR=$(IN_MEMORY) )).venv/bin/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder \
 		$(if $(MISSING),-m "not ($(shell echo $(MISSING) | sed 's/ / or /'))")
 
 screenshots: $(READY) ## Takes the pictures of the dashboard in docs/img; needs chromium
