@@ -39,7 +39,7 @@ BEGIN
         RETURN format('it is at index %s, but the log has %s events: the log was restored from an older backup',
                       at.next_index, log_size);
     ELSIF EXISTS (SELECT FROM audit_log WHERE index = at.last_index AND leaf_hash <> at.last_hash) THEN
-        RETURN format('the event at index %s is not the one that it has got: the log was restored from an older backup',
+        RETURN format('the event at index %s is not the one that it was sent: the log was restored from an older backup',
                       at.last_index);
     END IF;
     RETURN NULL;

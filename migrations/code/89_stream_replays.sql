@@ -16,7 +16,7 @@ BEGIN
             USING ERRCODE = 'PA003';
     END IF;
     IF from_index < 0 OR from_index > to_index OR to_index >= position THEN
-        RAISE EXCEPTION 'a replay is about events that stream % has come past: from index 0 to index %, and not % to %',
+        RAISE EXCEPTION 'a replay sends events that stream % has passed already: index 0 to %, and not % to %',
             name, position - 1, replay_stream.from_index, replay_stream.to_index USING ERRCODE = 'PA003';
     END IF;
     INSERT INTO stream_replay (stream, from_index, to_index, next_index, asked_by)

@@ -33,7 +33,7 @@ def inbox(dsn: str, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_the_receiver_has_each_event_once(inbox: str) -> None:
-    """Also when the stream is set back, and everything is sent again."""
+    """Also when the stream is rewound, and everything is sent again."""
     append(inbox, 5)
     with client_of(webhook_receiver.app) as client, psycopg.connect(inbox, autocommit=True) as conn:
         url = f"{client.base_url}".rstrip("/") + "/audit?secret=env:AUDIT_WEBHOOK_KEY"

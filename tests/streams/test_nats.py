@@ -60,14 +60,14 @@ def test_sequence_is_index_plus_one(dsn: str, siem: str, nats: NatsServer) -> No
 
 
 def test_sent_again(dsn: str, siem: str, nats: NatsServer) -> None:
-    """What is sent again, after a crash or because the stream was set back, is there once."""
+    """What is sent again, after a crash or because the stream was rewound, is there once."""
     append(dsn, 30)
     send_all(dsn, siem)
     with psycopg.connect(dsn) as conn:
         streams.rewind(conn, siem, 10)
     append(dsn, 5)
     send_all(dsn, siem)
-    assert indexes(nats) == dense(36)  # with the event that it was set back
+    assert indexes(nats) == dense(36)  # with the event about the rewind
     assert state(dsn).next_index == 36
 
 

@@ -103,7 +103,7 @@ def test_a_paused_stream_replays_nothing(dsn: str, sent: Path) -> None:
 
 
 class Scripted(BaseDestination):
-    """A destination that answers a stream which was set back with an error, and takes everything else."""
+    """A destination that answers a stream which was rewound with an error, and takes everything else."""
 
     def __init__(self, request: Request, error: DeliveryFailed, taken: list[int]) -> None:
         self._error = None if request.continued else error

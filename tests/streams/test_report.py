@@ -253,7 +253,7 @@ def test_bucket(three_days: str, s3: tuple[str, Any]) -> None:
 
 
 def test_set_back_and_replayed(three_days: str, tmp_path: Path) -> None:
-    """A stream that was set back sends reports again, the first one of what is left of its day; a replay is refused."""
+    """A stream that was rewound sends reports again, the first one of what is left of its day; a replay is refused."""
     add(three_days, f"report+file:{tmp_path}/out?zone={ZONE}")
     send_all(three_days, "daily")
     with psycopg.connect(three_days, autocommit=True) as conn:

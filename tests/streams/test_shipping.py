@@ -307,7 +307,7 @@ def test_pause_while_sending(dsn: str, stream: str) -> None:
 
 
 def test_rewind_sends_again(dsn: str, stream: str) -> None:
-    """A stream that is set back sends the range again; what was parked in it comes again with it."""
+    """A stream that is rewound sends the range again; what was parked in it comes again with it."""
     append(dsn, 5)
     receiver = Receiver(poison={3})
     ship(dsn, stream, receiver)

@@ -40,7 +40,7 @@ def replay(conn: object, name: str, first: int, last: int) -> None:
     """Lets workers send a range again, both ends included, while there is nothing newer to send.
 
     :raises StreamNotFound: there is none of that name.
-    :raises InvalidStream: the stream has not come past these events, or another replay of it is under way.
+    :raises InvalidStream: the stream has not passed these events yet, or another replay of it is under way.
     """
     change(conn, REPLAY, {"name": name, "first": first, "last": last})
 

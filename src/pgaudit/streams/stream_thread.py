@@ -95,7 +95,7 @@ class StreamThread:
         return Shipper(self._conn, destination, self._settings).ship(due)
 
     def replay(self, due: Due) -> bool:
-        """Sends a range again for a second, as if the stream was set back. Returns whether there may be more."""
+        """Sends a range again for a second, as if the stream was rewound. Returns whether there may be more."""
         replay = replaying.look(self._conn, self._name)
         if replay is None or due.mismatch is not None:
             return False
@@ -122,7 +122,7 @@ class StreamThread:
     def destination(self, due: Due, replay: replaying.Replay | None = None) -> Destination:
         """Returns the destination; another one if the stream was changed.
 
-        :param replay: what it is asked to take again; it is opened as for a stream that was set back.
+        :param replay: what it is asked to take again; it is opened as for a stream that was rewound.
         """
         request = Request(
             stream=due.name,
@@ -148,7 +148,7 @@ class StreamThread:
 
 
 def unexpected(due: Due, error: Exception) -> DeliveryFailed:
-    """Logs an error that nobody has expected, and returns it as a failure that people see with the stream."""
+    """Logs an unexpected error, and returns it as a failure that people see with the stream."""
     reason = safe_summary(error)
     logger.warning("the stream %s has met an error, will retry: %s", due.name, reason)
     return DeliveryFailed(f"unexpected error: {reason}")

@@ -29,7 +29,7 @@ def told(site: Site, block: str, role: str, place: str) -> None:
 
 
 def test_the_quick_start_and_the_acts_print_what_the_page_has(site: Site, place: str) -> None:
-    """As the owner, a reader and an operator; a stream is set back after a restore."""
+    """As the owner, a reader and an operator; a stream is rewound after a restore."""
     told(site, recipe(PAGE, "stream add archive"), "claims_audit", place)
     send_all(site.dsn("claims_worker"), "archive")
     assert [line["index"] for line in lines(Path(place))] == [0, 1, 2, 3]

@@ -4669,7 +4669,7 @@ BEGIN
         RETURN format('it is at index %s, but the log has %s events: the log was restored from an older backup',
                       at.next_index, log_size);
     ELSIF EXISTS (SELECT FROM audit_log WHERE index = at.last_index AND leaf_hash <> at.last_hash) THEN
-        RETURN format('the event at index %s is not the one that it has got: the log was restored from an older backup',
+        RETURN format('the event at index %s is not the one that it was sent: the log was restored from an older backup',
                       at.last_index);
     END IF;
     RETURN NULL;
@@ -5638,7 +5638,7 @@ BEGIN
             USING ERRCODE = 'PA003';
     END IF;
     IF from_index < 0 OR from_index > to_index OR to_index >= position THEN
-        RAISE EXCEPTION 'a replay is about events that stream % has come past: from index 0 to index %, and not % to %',
+        RAISE EXCEPTION 'a replay sends events that stream % has passed already: index 0 to %, and not % to %',
             name, position - 1, replay_stream.from_index, replay_stream.to_index USING ERRCODE = 'PA003';
     END IF;
     INSERT INTO stream_replay (stream, from_index, to_index, next_index, asked_by)
@@ -7394,7 +7394,7 @@ END $$;
 
 
 DELETE FROM pgaudit.schema_code;
-INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('760844efe8201f62d3e4c7eb69572ffcd9b770f8d79f4d37dacd64febee7ba73', '0.1.0');
+INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('46e54382e79f3b78387edc24aa330d5f18db5b2fd78ca2819cce1c79ad979f9a', '0.1.0');
 
 
 DO $renewal$

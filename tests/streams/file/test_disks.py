@@ -59,7 +59,7 @@ def test_a_directory_that_is_gone_is_not_begun_anew(dsn: str, admin: psycopg.Con
 def test_a_directory_that_is_removed_is_written_again_after_a_rewind(
     dsn: str, admin: psycopg.Connection, tmp_path: Path
 ) -> None:
-    """When the files are lost, the stream is set back, and writes all of them again."""
+    """When the files are lost, the stream is rewound, and writes all of them again."""
     add(admin, tmp_path / "out")
     append(dsn, 2)
     send_all(dsn, "archive")

@@ -164,7 +164,7 @@ def test_a_restored_backup_overwrites_nothing(
 
 
 def test_a_segment_that_was_altered_is_named(dsn: str, admin: psycopg.Connection, s3: Any, ship: Grow) -> None:
-    """When a stream is set back and meets an object that is not what its name says, it is paused."""
+    """When a stream is rewound and meets an object that is not what its name says, it is paused."""
     ship(3)
     key = next(key for key in objects(s3) if key.endswith(".gz"))
     s3.put_object(Bucket="open", Key=key, Body=b"other")

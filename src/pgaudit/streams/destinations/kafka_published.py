@@ -31,7 +31,7 @@ def published_from(options: dict[str, Any], topic: str, stream: str, position: i
 
     That was done by someone who could not note it any more. It is at the end of each partition.
 
-    :param stream: its name, and when it was added or set back: what it has published before that does not count.
+    :param stream: its name, and when it was added or rewound: what it has published before that does not count.
     :param most: that there can be.
     :raises DestinationRefused: there are more.
     :raises KafkaException: Kafka does not answer.
