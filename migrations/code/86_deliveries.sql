@@ -113,8 +113,8 @@ LANGUAGE sql SET search_path = pgaudit, pg_temp AS $$
 $$;
 
 -- note_delivery(stream, status, from_index, to_index, events, parked, bytes, attempts, error): adds to the history what
--- was sent or left out in this transaction. Chunks of a minute that have the same status and error, at the first attempt,
--- are one row: a stream that sends each second would add 86,400 rows a day.
+-- was sent or left out in this transaction. Chunks of a minute that have the same status and error, at the first attempt
+-- and with no failure between them, are one row: a stream that sends each second would add 86,400 rows a day.
 CREATE OR REPLACE FUNCTION pgaudit.note_delivery(
     stream text, status text, from_index bigint, to_index bigint, events bigint, parked bigint, bytes bigint,
     attempts integer, error text DEFAULT NULL) RETURNS void
@@ -125,6 +125,8 @@ BEGIN
     SELECT * INTO newest FROM delivery d
      WHERE d.stream = note_delivery.stream AND d.status = note_delivery.status
        AND d.started_at >= date_trunc('minute', transaction_timestamp())
+       AND NOT EXISTS (SELECT FROM delivery later WHERE later.stream = d.stream AND later.id > d.id
+                          AND later.status <> ALL ('{delivered,replayed,skipped}'))
      ORDER BY d.id DESC LIMIT 1;
     IF newest.to_index < note_delivery.from_index AND newest.error IS NOT DISTINCT FROM left(note_delivery.error, 1000)
        AND (newest.parked, newest.attempts, note_delivery.parked, note_delivery.attempts) = (0, 1, 0, 1) THEN

@@ -45,7 +45,7 @@ def test_a_failed_job_is_acknowledged_with_a_reason(run: Run, conn: psycopg.Conn
     again = run("jobs", "acknowledge", str(MANY), "--reason", "a test")
     assert again.returncode == 1
     assert again.stderr.count("\n") == 1
-    assert again.stderr.startswith(f"pgaudit: job {MANY} cannot be acknowledged: only failed jobs can")
+    assert again.stderr.startswith(f"pgaudit: job {MANY} cannot be acknowledged: only failed jobs of the log can")
 
 
 MANY = 1_234_567

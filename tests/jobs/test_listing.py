@@ -114,7 +114,7 @@ async def test_only_a_failed_job_can_be_acknowledged(dsn: str, conn: Connection,
     elif state == "in the log":
         persist_and_commit(conn)
     before = rows_and_commit(conn, QUEUE)
-    with pytest.raises(JobNotFound, match="only failed jobs can"):
+    with pytest.raises(JobNotFound, match="only failed jobs of the log can"):
         jobs.acknowledge_job(conn, job + (state == "unknown"), "in the way")
     conn.rollback()
     assert rows_and_commit(conn, QUEUE) == before

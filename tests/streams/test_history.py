@@ -46,6 +46,16 @@ def test_a_replay_between_chunks_does_not_divide_the_row(conn: psycopg.Connectio
     assert rows == [("delivered", 30), ("replayed", 20), ("skipped", 20)]
 
 
+def test_a_failure_divides_the_row(conn: psycopg.Connection) -> None:
+    """So that the newest row says what was last."""
+    conn.execute("SELECT pgaudit.note_stream_failure('siem', 10, 1, '503', '1 s')")
+    assert [one.status for one in noted(conn, "delivered", 10, 19, 10, 0, 500, 1)] == [
+        "delivered",
+        "failed",
+        "delivered",
+    ]
+
+
 def test_the_next_minute_has_a_row_of_its_own(conn: psycopg.Connection) -> None:
     """So that pictures show when events were sent."""
     conn.execute("UPDATE pgaudit.delivery SET started_at = started_at - interval '1 minute'")

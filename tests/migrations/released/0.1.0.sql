@@ -4743,8 +4743,8 @@ LANGUAGE sql SET search_path = pgaudit, pg_temp AS $$
 $$;
 
 -- note_delivery(stream, status, from_index, to_index, events, parked, bytes, attempts, error): adds to the history what
--- was sent or left out in this transaction. Chunks of a minute that have the same status and error, at the first attempt,
--- are one row: a stream that sends each second would add 86,400 rows a day.
+-- was sent or left out in this transaction. Chunks of a minute that have the same status and error, at the first attempt
+-- and with no failure between them, are one row: a stream that sends each second would add 86,400 rows a day.
 CREATE OR REPLACE FUNCTION pgaudit.note_delivery(
     stream text, status text, from_index bigint, to_index bigint, events bigint, parked bigint, bytes bigint,
     attempts integer, error text DEFAULT NULL) RETURNS void
@@ -4755,6 +4755,8 @@ BEGIN
     SELECT * INTO newest FROM delivery d
      WHERE d.stream = note_delivery.stream AND d.status = note_delivery.status
        AND d.started_at >= date_trunc('minute', transaction_timestamp())
+       AND NOT EXISTS (SELECT FROM delivery later WHERE later.stream = d.stream AND later.id > d.id
+                          AND later.status <> ALL ('{delivered,replayed,skipped}'))
      ORDER BY d.id DESC LIMIT 1;
     IF newest.to_index < note_delivery.from_index AND newest.error IS NOT DISTINCT FROM left(note_delivery.error, 1000)
        AND (newest.parked, newest.attempts, note_delivery.parked, note_delivery.attempts) = (0, 1, 0, 1) THEN
@@ -7394,7 +7396,7 @@ END $$;
 
 
 DELETE FROM pgaudit.schema_code;
-INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('46e54382e79f3b78387edc24aa330d5f18db5b2fd78ca2819cce1c79ad979f9a', '0.1.0');
+INSERT INTO pgaudit.schema_code (checksum, version) VALUES ('a1e0e42954afe4b12ebc912ca4712bd2029f3f1429d5d76bd6dc5b0202aabcdb', '0.1.0');
 
 
 DO $renewal$
