@@ -82,9 +82,9 @@ def test_a_replay_can_be_stopped(dsn: str, sent: Path) -> None:
 
 @pytest.mark.usefixtures("sent")
 @pytest.mark.parametrize(("first", "last"), [(0, 10), (-1, 3), (5, 4)])
-def test_a_range_that_the_stream_has_not_come_past_is_refused(dsn: str, first: int, last: int) -> None:
+def test_a_range_that_the_stream_has_not_passed_is_refused(dsn: str, first: int, last: int) -> None:
     """The message has the indexes that can be given."""
-    with psycopg.connect(dsn) as conn, pytest.raises(InvalidStream, match="from index 0 to index 9"):
+    with psycopg.connect(dsn) as conn, pytest.raises(InvalidStream, match="has passed already: index 0 to 9"):
         streams.replay(conn, "siem", first, last)
     with psycopg.connect(dsn) as conn, pytest.raises(StreamNotFound):
         streams.replay(conn, "other", 0, 0)
