@@ -3,7 +3,9 @@
 import json
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import psycopg
 import pytest
@@ -12,10 +14,16 @@ from nats.js.errors import APIError
 from psycopg.conninfo import conninfo_to_dict
 
 from pgaudit import AuditEvent, AuditLog, Settings, streams
+from pgaudit._reading import run
 from pgaudit.errors import InvalidStream
+from pgaudit.streams.destinations import open_destination
+from pgaudit.streams.outcomes import DeliveryFailed
+from pgaudit.streams.request import Request
+from pgaudit.streams.urls import StreamURL
 from pgaudit.testing import run_worker_once
 from pgaudit.testing.copies import fresh_database
 from pgaudit.testing.server import Server
+from pgaudit.trail.entry import at
 from tests.support.nats import NatsServer, nats_server
 from tests.support.streams import append, send_all
 
@@ -69,6 +77,27 @@ def test_sent_again(dsn: str, siem: str, nats: NatsServer) -> None:
     send_all(dsn, siem)
     assert indexes(nats) == dense(36)  # with the event about the rewind
     assert state(dsn).next_index == 36
+
+
+def test_a_worker_that_has_been_overtaken(
+    dsn: str, siem: str, nats: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that has asked how far the stream is, and publishes after another one has: JetStream refuses its events."""
+    append(dsn, 10)
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        entries = run(conn, at(list(range(10))))
+    url = StreamURL.parse(f"nats://{nats.place}?stream=AUDIT")
+    request = Request(siem, url, allow_private=True)
+    with closing(open_destination(request)) as first, closing(open_destination(request)) as second:
+
+        async def empty(_: JetStreamContext) -> SimpleNamespace:
+            return SimpleNamespace(state=SimpleNamespace(last_seq=0))
+
+        first.send(entries)
+        monkeypatch.setattr(second, "_stream", empty)
+        with pytest.raises(DeliveryFailed, match="wrong last sequence"):
+            second.send(entries)
+    assert indexes(nats) == dense(10)
 
 
 def test_server_is_killed(dsn: str, siem: str, nats: NatsServer) -> None:

@@ -289,6 +289,23 @@ def test_two_workers(dsn: str, stream: str) -> None:
     assert (one.taken, other.taken) == ([0, 1, 2], [])
 
 
+def test_two_workers_with_a_parked_event(dsn: str, stream: str) -> None:
+    """While one worker sends, another one does not send a parked event that is retried."""
+    append(dsn, 1)
+    ship(dsn, stream, Receiver(poison={0}))
+    other = Receiver()
+    with psycopg.connect(dsn, autocommit=True) as first, psycopg.connect(dsn, autocommit=True) as second:
+        streams.retry(first, stream)
+        due = positions.look(first, stream)
+        assert due is not None
+        with first.transaction():
+            assert positions.lock(first, due)
+            assert not Shipper(second, other, Settings(dsn=dsn)).ship(due)
+        assert other.taken == []
+        Shipper(second, other, Settings(dsn=dsn)).ship(due)
+    assert (other.taken, parked(dsn)) == ([0], {})
+
+
 def test_pause_while_sending(dsn: str, stream: str) -> None:
     """A pause does not wait for a slow destination, and takes effect before the next chunk."""
     append(dsn, 3)

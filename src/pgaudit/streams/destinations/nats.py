@@ -8,7 +8,6 @@ window for duplicates. The position can always be compared with the log.
 # pyright: reportUnknownMemberType=false
 # The client leaves open what its dicts hold.
 
-import asyncio
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -17,7 +16,7 @@ from nats.js.api import StreamConfig
 from nats.js.errors import NotFoundError
 
 from pgaudit.streams.destinations.destination import BaseDestination, Limits
-from pgaudit.streams.destinations.nats_client import ANSWER_SECONDS, EXCERPT, Connection
+from pgaudit.streams.destinations.nats_client import ANSWER_SECONDS, Connection
 from pgaudit.streams.destinations.nats_subject import subject_of
 from pgaudit.streams.forms import writer_of
 from pgaudit.streams.outcomes import DeliveryFailed, DestinationRefused, Receipt
@@ -104,7 +103,7 @@ class JetStream(BaseDestination):
 
     async def _publish(self, jetstream: JetStreamContext, entries: Sequence[Entry], known: int) -> Receipt:
         """Publishes events, without waiting for one before the next."""
-        futures: list[asyncio.Future[Any]] = []
+        futures: list[Any] = []
         size = 0
         for entry in entries:
             payload = self._write(entry).encode()
@@ -112,12 +111,8 @@ class JetStream(BaseDestination):
             headers = {EXPECTED: str(entry.index), HASH: entry.leaf_hash.hex()}
             subject = subject_of(self._prefix, entry)
             futures.append(await jetstream.publish_async(subject, payload, ANSWER_SECONDS, self._name, headers))
-        async with asyncio.timeout(ANSWER_SECONDS):
-            answers = await asyncio.gather(*futures, return_exceptions=True)
-        stored = next((n for n, answer in enumerate(answers) if isinstance(answer, BaseException)), len(answers))
-        if stored < len(answers):
-            error = answers[stored]
-            raise DeliveryFailed(
-                f"JetStream refused an event: {str(error)[:EXCERPT]}", done=known + stored, receipt=Receipt(size)
-            )
+        stored = await self._connection.stored(futures)
+        if stored < len(entries):
+            message = f"JetStream refused an event: {self._connection.refusal}"
+            raise DeliveryFailed(message, done=known + stored, receipt=Receipt(size))
         return Receipt(size)

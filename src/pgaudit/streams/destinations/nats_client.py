@@ -4,7 +4,7 @@
 # The client leaves open what its dicts hold.
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from typing import Any, Final, TypeVar
 
@@ -37,6 +37,7 @@ class Connection:
         self._host = host_of(request.url.netloc)
         self._allow_private = request.allow_private
         self._reported: Exception | None = None
+        self._refused = asyncio.Event()
         self._options: dict[str, Any] = {**connection_options(request), "error_cb": self._note}
         self._runner = asyncio.Runner()
         self._client: Client | None = None
@@ -77,6 +78,32 @@ class Connection:
                 raise
         return self._client.jetstream(timeout=ANSWER_SECONDS)
 
+    async def stored(self, publications: Sequence[asyncio.Future[Any]]) -> int:
+        """Waits for the answers to publications; returns how many, from the first on, were stored.
+
+        The client reports a refusal to ``error_cb`` alone, and never ends the future. Answers come in order, so what
+        was stored before is known then; the others are left with their connection.
+        """
+        waiting: list[asyncio.Future[Any]] = [
+            asyncio.gather(*publications, return_exceptions=True), asyncio.ensure_future(self._refused.wait())
+        ]  # fmt: skip
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            count = next((n for n, one in enumerate(publications) if not has_succeeded(one)), len(publications))
+            for each in waiting:
+                each.cancel()
+        if self._refused.is_set():
+            self._refused.clear()
+            await self._disconnect()
+        return count
+
+    @property
+    def refusal(self) -> str:
+        """Why the last publication was refused."""
+        return str(self._reported)[:EXCERPT]
+
     def _servers(self) -> list[str]:
         """Returns the server at each address of its name, so that the client looks none up itself.
 
@@ -111,6 +138,13 @@ class Connection:
     async def _note(self, error: Exception) -> None:
         """Remembers an error of the connection: the client itself would log it with its traceback."""
         self._reported = error
+        if isinstance(error, APIError):
+            self._refused.set()
+
+
+def has_succeeded(publication: asyncio.Future[Any]) -> bool:
+    """Returns whether an event was stored."""
+    return publication.done() and not publication.cancelled() and publication.exception() is None
 
 
 def connection_options(request: Request) -> dict[str, Any]:
