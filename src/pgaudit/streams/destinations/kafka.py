@@ -16,7 +16,13 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from pgaudit.streams.destinations.addresses import check_hosts
 from pgaudit.streams.destinations.destination import BaseDestination, Limits
-from pgaudit.streams.destinations.kafka_client import ANSWER_SECONDS, PORT, ConnectionErrors, connection_options
+from pgaudit.streams.destinations.kafka_client import (
+    ANSWER_SECONDS,
+    FATAL,
+    PORT,
+    ConnectionErrors,
+    connection_options,
+)
 from pgaudit.streams.destinations.kafka_published import EVENT, HASH, INDEX, STREAM, published_from
 from pgaudit.streams.forms import writer_of
 from pgaudit.streams.outcomes import DeliveryFailed, DestinationRefused, EventsRefused, Receipt
@@ -172,9 +178,8 @@ class Topic(BaseDestination):
 
     def _failure(self, error: KafkaError) -> DeliveryFailed:
         """Closes the connection, and returns the error for the stream. The next attempt reads the topic's end again."""
-        with suppress(KafkaException):
-            if self._producer is not None:
-                self._producer.poll(0)  # reports to error_cb what is behind a fatal error
+        if error.code() == FATAL and self._producer is not None:
+            self._connection_errors.wait(self._producer)
         failure = self._connection_errors.failure(error, self._name)
         self.close()
         return failure

@@ -1,9 +1,11 @@
 """How a stream connects to Kafka, and what Kafka's errors mean for it."""
 
 import logging
+import time
+from contextlib import suppress
 from typing import Any, Final
 
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, KafkaException, Producer
 
 from pgaudit.streams.destinations.certificates import tls_context
 from pgaudit.streams.outcomes import DeliveryFailed, DestinationRefused
@@ -11,6 +13,7 @@ from pgaudit.streams.request import Request
 
 CONNECT_SECONDS: Final = 5
 ANSWER_SECONDS: Final = 30
+REASON_SECONDS: Final = 2.0
 PORT: Final = 9092
 # Librdkafka would write to standard error: what matters comes as an error to the call that meets it.
 QUIET: Final = {"log_level": 0, "logger": logging.getLogger("pgaudit.kafka")}
@@ -25,6 +28,7 @@ REFUSALS: Final = frozenset(
         KafkaError.TOPIC_AUTHORIZATION_FAILED,
     }
 )
+FATAL: Final = KafkaError._FATAL  # noqa: SLF001 - likewise
 UNTRUSTED: Final = KafkaError._SSL  # noqa: SLF001 - likewise
 SILENT: Final = frozenset({KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN})  # noqa: SLF001 - likewise
 MISSING: Final = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})  # noqa: SLF001 - likewise
@@ -40,6 +44,13 @@ class ConnectionErrors:
         """Notes an error of the connection; the client calls this."""
         if error.code() in {UNTRUSTED, *REFUSALS}:
             self.reason = error
+
+    def wait(self, producer: Producer) -> None:
+        """Waits for the reason behind a fatal error, which the client reports a moment after the error itself."""
+        end = time.monotonic() + REASON_SECONDS
+        while self.reason is None and time.monotonic() < end:
+            with suppress(KafkaException):
+                producer.poll(0.05)
 
     def failure(self, error: KafkaError, topic: str) -> DeliveryFailed:
         """Returns what an error means for the stream. The name of an error has no secret."""
