@@ -74,7 +74,7 @@ def test_partition_that_was_removed_is_no_finding(pair: Pair) -> None:
 
 
 def test_archive_that_was_set_up_after_a_partition_was_removed(pair: Pair) -> None:
-    """It cannot have those events, so they are not missing; what somebody deletes at its beginning is."""
+    """It cannot have those events, so they are not missing; events that are deleted at its beginning are."""
     pair.append(256)
     pair.here.execute(f"ALTER TABLE pgaudit.audit_log DETACH PARTITION {PARTITION}")
     pair.setup()

@@ -261,7 +261,7 @@ def test_log_of_a_much_older_backup(dsn: str, siem: str, kafka: Kafka, server: S
 
 
 def test_set_back_on_purpose(dsn: str, siem: str, kafka: Kafka, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stream that was rewound publishes again, also when it is opened anew on the way."""
+    """A stream that was rewound publishes again, also if it is reopened meanwhile."""
     monkeypatch.setattr(Topic, "limits", replace(Topic.limits, events=4))
     append(dsn, 30)
     send_all(dsn, siem)

@@ -12,7 +12,7 @@ from tests.support.streams import append, send_all
 
 
 def test_a_disk_that_is_full_for_a_while_loses_nothing(dsn: str, admin: psycopg.Connection, tmp_path: Path) -> None:
-    """A line that was written in part is written anew when there is room again: each event is there once."""
+    """A line that was written in part is written again when there is room: each event is there once."""
     add(admin, tmp_path / "out")
     append(dsn, 60)
     with files_limited_to(20_000):

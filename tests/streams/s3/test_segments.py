@@ -108,7 +108,7 @@ def test_a_segment_that_is_full_does_not_linger(dsn: str, admin: psycopg.Connect
 
 
 def test_events_of_a_wrong_clock_do_not_linger(dsn: str, admin: psycopg.Connection, s3: Any, endpoint: str) -> None:
-    """They were appended a year ahead, before the clock was set back: nobody waits for that time to come again."""
+    """They were appended a year ahead, before the clock was set back: they do not wait for that time to come again."""
     streams.add(admin, "archive", to=f"s3://open/claims?endpoint={endpoint}", start=0, allow_private=True)
     append(dsn, 2)
     tamper(admin, "UPDATE pgaudit.audit_log SET persisted_at = persisted_at + interval '1 year'")

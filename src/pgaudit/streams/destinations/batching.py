@@ -38,5 +38,5 @@ class BatchingDestination(BaseDestination):
 
 
 def is_set_back(moment: datetime, now: datetime) -> bool:
-    """Returns whether a moment that has passed lies ahead: the clock was set back, and nobody must wait for it."""
+    """Returns whether a moment that has passed lies ahead: the clock was set back, so there is no wait for it."""
     return moment > now + SET_BACK

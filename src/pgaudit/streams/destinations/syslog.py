@@ -1,7 +1,7 @@
 """Syslog: RFC 5424 over UDP (RFC 5426), TCP (RFC 6587, with counted octets) and TLS (RFC 5425), in the log's order.
 
 Syslog has no acknowledgements. Over TCP and TLS, events count as accepted when the receiver has read them (see
-``tcp_delivery``); over UDP when they were sent, and nobody knows whether they arrive.
+``tcp_delivery``); over UDP when they were sent: their arrival is not confirmed.
 """
 
 import socket
@@ -113,7 +113,7 @@ class Datagrams(BaseDestination):
     def send(self, entries: Sequence[Entry]) -> Receipt:
         """Sends a datagram for each event, slowly enough for an ordinary receiver.
 
-        :raises DeliveryFailed: the receiver's system has said that nobody listens. Often, nobody says so.
+        :raises DeliveryFailed: the receiver's system has reported that the port is closed. Often it reports nothing.
         """
         size = 0
         with self._place.connect(socket.SOCK_DGRAM) as connection:

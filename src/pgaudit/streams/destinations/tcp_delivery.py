@@ -79,7 +79,7 @@ def await_end(connection: socket.socket, end: float) -> None:
             connection.settimeout(left(end))
     except TimeoutError:
         raise DeliveryFailed(
-            "the receiver has not closed the connection after the last byte, so nobody knows whether it has read all: "
+            "the receiver has not closed the connection after the last byte, so it may not have read all: "
             "if it never closes it, add confirm=false to the URL"
         ) from None
 
